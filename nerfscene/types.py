@@ -1,0 +1,108 @@
+"""What flows from stage to stage: snapshots → capture → poses → scene → frames.
+
+Plain frozen dataclasses with shapes and units, and no logic. Everywhere inside the package a
+camera looks along +z with x to the right and y down (OpenCV), a pixel's centre lies at
+(column + 0.5, row + 0.5), and ``b_from_a`` is the matrix that takes coordinates in a to b.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Split = Literal["train", "test"]
+Lens = Literal["perspective", "fisheye"]
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A lens and its sensor, in pixels.
+
+    ``distortion`` holds OpenCV's coefficients: (k1, k2, p1, p2, k3) for ``perspective``,
+    (k1, k2, k3, k4, 0) for ``fisheye``; all zero for an ideal lens.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    lens: Lens = "perspective"
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo on disk: size in pixels as a viewer shows it (EXIF orientation applied)."""
+
+    path: Path
+    width: int
+    height: int
+    focal: float | None = None  # pixels, from EXIF; None where EXIF is silent
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Photos not posed yet, in the order of their names."""
+
+    root: Path
+    photos: tuple[Photo, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes."""
+
+    path: Path
+    intrinsics: Intrinsics
+    world_from_cam: Array
+    split: Split = "train"
+
+
+@dataclass(frozen=True)
+class PosedCapture:
+    """Photos with cameras.
+
+    ``points`` (n, 3) are the sparse model's, in world units, empty (0, 3) where there is none;
+    ``point_colors`` (n, 3) uint8. ``has_alpha``: the photos carry a cut-out (alpha), so space
+    outside is known to be empty. ``given_split``: the data set named its own test views.
+    """
+
+    root: Path
+    source: Literal["photos", "colmap", "transforms", "synthetic"]
+    views: tuple[View, ...]
+    photos_given: int
+    points: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
+    has_alpha: bool = False
+    given_split: bool = False
+    reprojection_error: float | None = None  # pixels, mean over observations
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera to render from: ``world_from_cam`` (4, 4) in the coordinates of the capture."""
+
+    intrinsics: Intrinsics
+    world_from_cam: Array
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One rendered picture, all (height, width[, 3]) float32.
+
+    ``rgb`` in 0…1, display-referred (as in the photos); ``depth`` is the expected distance along
+    the ray in world units, 0 where nothing was hit; ``accumulation`` is 1 - final transmittance.
+    """
+
+    rgb: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    accumulation: NDArray[np.float32]
