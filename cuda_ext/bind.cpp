@@ -1,0 +1,415 @@
+// Python ↔ kernels: check, unwrap, call. Arrays come in by the buffer and DLPack protocols (numpy, torch),
+// must already have the right type and layout, and are only borrowed; the GIL is released while computing.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <memory>
+
+#include "cpu/dispatch.h"
+#include "cpu/trainer.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace nerfscene;
+
+namespace {
+
+template <class T>
+using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+using Floats = Array<float>;
+using ConstFloats = Array<const float>;
+
+void require(bool ok, const char* what) {
+    if (!ok) throw nb::value_error(what);
+}
+
+const Kernels* g_kernels = nullptr;
+const Kernels& kernels() {
+    if (!g_kernels) {
+        const Kernels* all[3];
+        available_kernels(all);
+        g_kernels = all[0];
+    }
+    return *g_kernels;
+}
+
+// A field, and the arrays that it points into.
+struct FieldHandle {
+    Field field{};
+    nb::object keep_table, keep_weights, keep_weights_t, keep_occupancy;
+};
+
+size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
+
+// A worker's memory outside training.
+struct Workspace {
+    std::unique_ptr<float[]> block;
+    Scratch scratch{};
+    Workspace(const Network& net, int capacity) {
+        const size_t n = scratch_floats(net, capacity);
+        block.reset(new float[n + 16]);
+        auto address = reinterpret_cast<uintptr_t>(block.get());
+        scratch_layout(scratch, net, capacity, reinterpret_cast<float*>((address + 63) / 64 * 64));
+    }
+};
+
+// (n, 3) points → three padded arrays.
+struct Points {
+    std::vector<float> x, y, z;
+    int n;
+    explicit Points(const ConstFloats& p) : n(int(p.shape(0))) {
+        require(p.ndim() == 2 && p.shape(1) == 3, "points must have shape (n, 3)");
+        x.assign(n + 16, 0.5f), y.assign(n + 16, 0.5f), z.assign(n + 16, 0.5f);
+        for (int i = 0; i < n; ++i) {
+            x[i] = p.data()[3 * i], y[i] = p.data()[3 * i + 1], z[i] = p.data()[3 * i + 2];
+            require(x[i] >= 0 && x[i] <= 1 && y[i] >= 0 && y[i] <= 1 && z[i] >= 0 && z[i] <= 1,
+                    "points must lie in the unit cube");
+        }
+    }
+};
+
+CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int height, const std::vector<float>& pose,
+                       int64_t pixels) {
+    require(k.size() == 9, "intrinsics are fx, fy, cx, cy and five distortion coefficients");
+    require(pose.size() == 12, "pose is a 3×4 matrix, row-major");
+    CameraDesc c = {};
+    c.fx = k[0], c.fy = k[1], c.cx = k[2], c.cy = k[3];
+    for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
+    c.lens = lens, c.width = width, c.height = height, c.pixels = pixels;
+    for (int i = 0; i < 12; ++i) c.pose[i] = pose[i];
+    return c;
+}
+
+struct TrainerHandle {
+    std::vector<CameraDesc> cameras;
+    std::vector<uint64_t> first_pixel;
+    std::vector<nb::object> keep;
+    std::unique_ptr<Trainer> trainer;
+};
+
+nb::dict report_dict(const TrainReport& r) {
+    nb::dict d;
+    d["steps"] = r.steps, d["rays"] = r.rays, d["candidates"] = r.candidates, d["survivors"] = r.survivors;
+    d["dropped"] = r.dropped, d["squared_error"] = r.squared_error, d["occupied_fraction"] = r.occupied_fraction;
+    d["seconds_trace"] = r.seconds_trace, d["seconds_table"] = r.seconds_table;
+    d["seconds_occupancy"] = r.seconds_occupancy;
+    return d;
+}
+
+ThreadPool& render_pool(int threads) {
+    static std::unique_ptr<ThreadPool> pool;
+    if (!pool || pool->size() != threads) pool = std::make_unique<ThreadPool>(threads);
+    return *pool;
+}
+
+}  // namespace
+
+NB_MODULE(_cpu, m) {
+    m.doc() = "nerfscene's kernels on the CPU.";
+
+    m.def("instruction_sets", [] {
+        const Kernels* all[3];
+        const int n = available_kernels(all);
+        std::vector<std::string> names;
+        for (int i = 0; i < n; ++i) names.push_back(all[i]->name);
+        return names;
+    }, "Instruction sets that were compiled in and that this machine runs, best first.");
+    m.def("instruction_set", [] { return std::string(kernels().name); });
+    m.def("use_instruction_set", [](const std::string& name) {
+        const Kernels* all[3];
+        const int n = available_kernels(all);
+        for (int i = 0; i < n; ++i)
+            if (name == all[i]->name) {
+                g_kernels = all[i];
+                return;
+            }
+        throw nb::value_error(("no such instruction set here: " + name).c_str());
+    }, "name"_a, "Choose one, for tests and measurements; the best is the default.");
+
+    nb::class_<FieldHandle>(m, "Field")
+        .def("__init__", [](FieldHandle* self, int features, const std::vector<int>& resolution,
+                            const std::vector<uint32_t>& size, const std::vector<uint32_t>& hashed, int hidden,
+                            int color_hidden, int color_layers, bool unbounded, float near_plane, float far_plane,
+                            float step, float cone, int occupancy_resolution, Array<uint16_t> table, Floats weights,
+                            Floats weights_t, Array<uint32_t> occupancy) {
+            new (self) FieldHandle();
+            Field& f = self->field;
+            const int levels = int(resolution.size());
+            require(levels >= 1 && levels <= kMaxLevels, "1 to 16 levels");
+            require(features == 2 || features == 4 || features == 8, "2, 4 or 8 features a level");
+            require(int(size.size()) == levels && int(hashed.size()) == levels, "one size and flag a level");
+            f.grid.levels = levels, f.grid.features = features;
+            uint32_t offset = 0;
+            for (int i = 0; i < levels; ++i) {
+                f.grid.resolution[i] = resolution[i], f.grid.size[i] = size[i], f.grid.hashed[i] = hashed[i];
+                f.grid.offset[i] = offset;
+                offset += size[i];
+                const uint64_t side = uint64_t(resolution[i]) + 2;
+                require(hashed[i] ? (size[i] & (size[i] - 1)) == 0 : size[i] >= side * side * side,
+                        "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows");
+            }
+            require(table.size() == size_t(offset) * features, "table must have (rows, features) entries");
+            auto up = [](int n) { return (n + 15) / 16 * 16; };
+            Network& net = f.net;
+            net.encoding = up(levels * features), net.hidden = hidden;
+            net.color_hidden = color_hidden, net.color_layers = color_layers;
+            net.outputs = color_layers == 0 ? 32 : 16;
+            require(hidden % 16 == 0 && hidden > 0 && hidden <= kMaxWidth && net.encoding <= kMaxWidth,
+                    "hidden width must be a multiple of 16 up to 128");
+            require(color_layers >= 0 && color_layers <= 2, "0 to 2 hidden colour layers");
+            require(color_layers == 0 || (color_hidden % 16 == 0 && color_hidden > 0 && color_hidden <= kMaxWidth),
+                    "colour width must be a multiple of 16 up to 128");
+            auto layer = [&](int in, int out) {
+                net.in[net.layers] = in, net.out[net.layers] = out, net.offset[net.layers] = net.size;
+                net.layers += 1, net.size += in * out;
+            };
+            layer(net.encoding, hidden);
+            layer(hidden, net.outputs);
+            if (color_layers > 0) {
+                layer(32, color_hidden);
+                if (color_layers == 2) layer(color_hidden, color_hidden);
+                layer(color_hidden, 16);
+            }
+            require(int(weights.size()) == net.size && int(weights_t.size()) == net.size, "wrong number of weights");
+            require(occupancy_resolution > 0 && occupancy_resolution % 32 == 0, "occupancy resolution: multiple of 32");
+            require(occupancy.size() * 32 == size_t(occupancy_resolution) * occupancy_resolution * occupancy_resolution,
+                    "occupancy must have one bit a cell");
+            require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane, "steps and planes must be positive");
+            f.space = {unbounded, near_plane, far_plane, step, cone, occupancy_resolution};
+            f.table = table.data(), f.weights = weights.data(), f.weights_t = weights_t.data();
+            f.occupancy = occupancy.data();
+            self->keep_table = nb::cast(table), self->keep_weights = nb::cast(weights);
+            self->keep_weights_t = nb::cast(weights_t), self->keep_occupancy = nb::cast(occupancy);
+        }, "features"_a, "resolution"_a, "size"_a, "hashed"_a, "hidden"_a, "color_hidden"_a, "color_layers"_a,
+             "unbounded"_a, "near"_a, "far"_a, "step"_a, "cone"_a, "occupancy_resolution"_a, "table"_a.noconvert(),
+             "weights"_a.noconvert(), "weights_t"_a.noconvert(), "occupancy"_a.noconvert())
+        .def("encode", [](const FieldHandle& h, ConstFloats points, Floats out) {
+            const Points p(points);
+            const int e = h.field.net.encoding;
+            require(out.ndim() == 2 && int(out.shape(0)) == p.n && int(out.shape(1)) == e, "out must be (n, encoding)");
+            nb::gil_scoped_release release;
+            kernels().encode(h.field.grid, h.field.table, p.x.data(), p.y.data(), p.z.data(), p.n, out.data(), e);
+        }, "points"_a.noconvert(), "out"_a.noconvert(), "Encodings (n, encoding) of unit-cube points (n, 3).")
+        .def("encode_backward", [](const FieldHandle& h, ConstFloats points, ConstFloats d_out, Floats d_table) {
+            const Points p(points);
+            const HashGrid& g = h.field.grid;
+            const int e = h.field.net.encoding;
+            require(d_out.ndim() == 2 && int(d_out.shape(0)) == p.n && int(d_out.shape(1)) == e, "d_out must be (n, encoding)");
+            require(d_table.size() == table_rows(g) * g.features, "d_table must be like the table");
+            std::vector<uint64_t> touched(table_rows(g) / 64 + 2, 0);
+            nb::gil_scoped_release release;
+            for (int l = 0; l < g.levels; ++l)
+                kernels().scatter(g, l, 0, g.size[l], p.x.data(), p.y.data(), p.z.data(), p.n, d_out.data(), e,
+                                  d_table.data() + size_t(g.offset[l]) * g.features, touched.data());
+        }, "points"_a.noconvert(), "d_out"_a.noconvert(), "d_table"_a.noconvert(), "Accumulates into d_table.")
+        .def("density", [](const FieldHandle& h, ConstFloats points, Floats out) {
+            const Points p(points);
+            require(int(out.size()) == p.n, "out must be (n,)");
+            Workspace w(h.field.net, 16);
+            nb::gil_scoped_release release;
+            kernels().density(h.field, w.scratch, p.x.data(), p.y.data(), p.z.data(), p.n, out.data());
+        }, "points"_a.noconvert(), "out"_a.noconvert())
+        .def("evaluate", [](const FieldHandle& h, ConstFloats points, ConstFloats directions, Floats density, Floats rgb) {
+            const Points p(points);
+            require(int(directions.size()) == 3 * p.n && int(density.size()) == p.n && int(rgb.size()) == 3 * p.n,
+                    "directions and rgb must be (n, 3), density (n,)");
+            Workspace w(h.field.net, 16);
+            nb::gil_scoped_release release;
+            kernels().field(h.field, w.scratch, p.x.data(), p.y.data(), p.z.data(), directions.data(), p.n,
+                            density.data(), rgb.data());
+        }, "points"_a.noconvert(), "directions"_a.noconvert(), "density"_a.noconvert(), "rgb"_a.noconvert())
+        .def("evaluate_backward", [](const FieldHandle& h, ConstFloats points, ConstFloats directions, ConstFloats d_density,
+                                     ConstFloats d_rgb, Floats d_encoding, Floats d_weights) {
+            const Points p(points);
+            const Network& net = h.field.net;
+            require(int(directions.size()) == 3 * p.n && int(d_density.size()) == p.n && int(d_rgb.size()) == 3 * p.n,
+                    "directions and d_rgb must be (n, 3), d_density (n,)");
+            require(int(d_encoding.size()) == p.n * net.encoding && int(d_weights.size()) == net.size, "outputs' sizes");
+            Workspace w(net, p.n);
+            nb::gil_scoped_release release;
+            kernels().field_backward(h.field, w.scratch, p.x.data(), p.y.data(), p.z.data(), directions.data(), p.n,
+                                     d_density.data(), d_rgb.data());
+            std::memcpy(d_encoding.data(), w.scratch.g_encoding, sizeof(float) * size_t(p.n) * net.encoding);
+            std::memcpy(d_weights.data(), w.scratch.weight_gradient, sizeof(float) * net.size);
+        }, "points"_a.noconvert(), "directions"_a.noconvert(), "d_density"_a.noconvert(), "d_rgb"_a.noconvert(),
+             "d_encoding"_a.noconvert(), "d_weights"_a.noconvert(), "Overwrites d_encoding and d_weights.")
+        .def("march", [](const FieldHandle& h, ConstFloats origins, ConstFloats directions, ConstFloats jitter,
+                         float coarseness, Array<int32_t> counts, Floats t, Floats length, Floats points) {
+            const int n = int(jitter.size()), capacity = n ? int(t.size()) / n : 0;
+            require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(counts.size()) == n,
+                    "origins and directions must be (n, 3), jitter and counts (n,)");
+            require(length.size() == t.size() && points.size() == 3 * t.size(), "t, length (n, capacity), points (…, 3)");
+            const March march = {0, 0, coarseness};
+            nb::gil_scoped_release release;
+            for (int i = 0; i < n; ++i)
+                counts.data()[i] = kernels().march_ray(
+                    h.field, march, origins.data() + 3 * i, directions.data() + 3 * i, jitter.data()[i], capacity,
+                    t.data() + size_t(i) * capacity, length.data() + size_t(i) * capacity,
+                    points.data() + size_t(i) * capacity * 3);
+        }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "coarseness"_a,
+             "counts"_a.noconvert(), "t"_a.noconvert(), "length"_a.noconvert(), "points"_a.noconvert(),
+             "Samples of each ray in occupied cells, at most `capacity` a ray.")
+        .def("trace", [](const FieldHandle& h, Floats origins, Floats directions, Floats jitter, Floats backgrounds,
+                         float min_weight, float stop, float coarseness, Floats rgb, Floats depth, Floats accumulation) {
+            const int n = int(jitter.size());
+            require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
+                        int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
+                    "rays and outputs differ in number");
+            Workspace w(h.field.net, 16);
+            const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), n};
+            Counters c = {};
+            nb::gil_scoped_release release;
+            kernels().trace_rays(h.field, {min_weight, stop, coarseness}, rays, w.scratch, 0, n, rgb.data(),
+                                 depth.data(), accumulation.data(), c);
+        }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
+             "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
+             "accumulation"_a.noconvert())
+        .def("render", [](const FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
+                          const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
+                          float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
+                          Floats accumulation) {
+            RenderJob job = {};
+            job.field = h.field;
+            job.march = {min_weight, stop, 1.0f};
+            job.camera = camera_desc(intrinsics, lens, width, height, pose, 0);
+            require(background.size() == 3, "background is three numbers");
+            for (int c = 0; c < 3; ++c) job.background[c] = background[c];
+            std::tie(job.row0, job.row1, job.col0, job.col1) = rect;
+            const int n = (job.row1 - job.row0) * (job.col1 - job.col0);
+            require(n >= 0 && int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
+                    "outputs must have the rectangle's size");
+            job.rgb = rgb.data(), job.depth = depth.data(), job.accumulation = accumulation.data();
+            nb::gil_scoped_release release;
+            static std::mutex one_at_a_time;
+            std::lock_guard<std::mutex> lock(one_at_a_time);
+            ThreadPool& pool = render_pool(threads);
+            std::vector<std::unique_ptr<Workspace>> work;
+            for (int i = 0; i < pool.size(); ++i) work.push_back(std::make_unique<Workspace>(h.field.net, 16));
+            const int chunk = 512, chunks = (n + chunk - 1) / chunk;
+            pool.run(chunks, [&](int worker, int i) {
+                kernels().render_rows(job, work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
+            });
+        }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
+             "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
+             "accumulation"_a.noconvert());
+
+    nb::class_<TrainOptions>(m, "TrainOptions")
+        .def(nb::init<>())
+        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("weight_rate", &TrainOptions::weight_rate)
+        .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
+        .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
+        .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)
+        .def_rw("coarseness", &TrainOptions::coarseness).def_rw("huber_delta", &TrainOptions::huber_delta)
+        .def_rw("distortion", &TrainOptions::distortion).def_rw("target_samples", &TrainOptions::target_samples)
+        .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
+        .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
+        .def_rw("occupancy_every", &TrainOptions::occupancy_every)
+        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells);
+
+    nb::class_<TrainerHandle>(m, "Trainer")
+        .def("__init__", [](TrainerHandle* self, FieldHandle& field, Floats table, Floats table_moments,
+                            Floats weight_moments, Floats occupancy_values, nb::object allowed,
+                            const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
+                            bool random_background, const std::vector<float>& background, uint32_t seed, int threads) {
+            new (self) TrainerHandle();
+            const Field& f = field.field;
+            const HashGrid& g = f.grid;
+            const size_t entries = table_rows(g) * g.features;
+            require(table.size() == entries && table_moments.size() == 2 * entries, "table and its moments' sizes");
+            require(int(weight_moments.size()) == 2 * f.net.size, "weight moments' size");
+            const size_t cells = size_t(f.space.occupancy_resolution) * f.space.occupancy_resolution * f.space.occupancy_resolution;
+            require(occupancy_values.size() == cells, "one occupancy value a cell");
+            require(channels == 3 || channels == 4, "photos have 3 or 4 channels");
+            require(background.size() == 3, "background is three numbers");
+            TrainState s = {};
+            s.field = f;
+            s.table = table.data(), s.half_table = const_cast<uint16_t*>(f.table);
+            s.table_moments = table_moments.data();
+            s.weights = const_cast<float*>(f.weights), s.weights_t = const_cast<float*>(f.weights_t);
+            s.weight_moments = weight_moments.data();
+            s.occupancy_values = occupancy_values.data(), s.occupancy = const_cast<uint32_t*>(f.occupancy);
+            if (!allowed.is_none()) {
+                auto bits = nb::cast<Array<const uint32_t>>(allowed, false);
+                require(bits.size() * 32 == cells, "one allowed bit a cell");
+                s.allowed = bits.data();
+            }
+            uint64_t count = 0;
+            for (const nb::tuple& c : cameras) {
+                self->cameras.push_back(camera_desc(nb::cast<std::vector<float>>(c[0]), nb::cast<int>(c[1]),
+                                                    nb::cast<int>(c[2]), nb::cast<int>(c[3]),
+                                                    nb::cast<std::vector<float>>(c[4]), int64_t(count) * channels));
+                self->first_pixel.push_back(count);
+                count += uint64_t(self->cameras.back().width) * self->cameras.back().height;
+            }
+            self->first_pixel.push_back(count);
+            require(!cameras.empty() && pixels.size() == count * channels, "photos' sizes and pixels disagree");
+            Photos ph = {};
+            ph.cameras = self->cameras.data(), ph.first_pixel = self->first_pixel.data(), ph.pixels = pixels.data();
+            ph.n = int(self->cameras.size()), ph.channels = channels, ph.random_background = random_background;
+            for (int c = 0; c < 3; ++c) ph.background[c] = background[c];
+            self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
+                          nb::cast(occupancy_values), allowed, nb::cast(pixels)};
+            self->trainer = std::make_unique<Trainer>(kernels(), s, ph, seed, threads);
+        }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
+             "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
+             "random_background"_a, "background"_a, "seed"_a, "threads"_a)
+        .def("run", [](TrainerHandle& h, const TrainOptions& o, int64_t steps, double seconds) {
+            TrainReport r;
+            {
+                nb::gil_scoped_release release;
+                r = h.trainer->run(o, steps, seconds);
+            }
+            return report_dict(r);
+        }, "options"_a, "steps"_a, "seconds"_a)
+        .def("gradients", [](TrainerHandle& h, const TrainOptions& o, Floats origins, Floats directions, Floats jitter,
+                             Floats targets, Floats backgrounds, Floats d_table, Floats d_weights) {
+            const int n = int(jitter.size());
+            require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
+                        int(backgrounds.size()) == 3 * n, "rays differ in number");
+            const Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), n};
+            TrainReport r;
+            {
+                nb::gil_scoped_release release;
+                r = h.trainer->gradients(o, rays, d_table.data(), d_weights.data());
+            }
+            return report_dict(r);
+        }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
+             "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert())
+        .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); })
+        .def_prop_rw("step", [](TrainerHandle& h) { return h.trainer->step; },
+                     [](TrainerHandle& h, int64_t v) { h.trainer->step = v; })
+        .def_prop_rw("rays_drawn", [](TrainerHandle& h) { return h.trainer->rays_drawn; },
+                     [](TrainerHandle& h, uint64_t v) { h.trainer->rays_drawn = v; })
+        .def_prop_rw("survivors_per_ray", [](TrainerHandle& h) { return h.trainer->survivors_per_ray; },
+                     [](TrainerHandle& h, double v) { h.trainer->survivors_per_ray = v; })
+        .def_prop_rw("occupancy_mean", [](TrainerHandle& h) { return h.trainer->occupancy_mean; },
+                     [](TrainerHandle& h, float v) { h.trainer->occupancy_mean = v; });
+
+    m.def("to_half", [](ConstFloats from, Array<uint16_t> to) {
+        require(from.size() == to.size(), "sizes differ");
+        kernels().to_half(from.data(), to.data(), int64_t(from.size()));
+    }, "source"_a.noconvert(), "out"_a.noconvert(), "float32 → binary16, round to nearest even, saturating.");
+
+    m.def("pixel_rays", [](const std::vector<float>& intrinsics, int lens, int width, int height,
+                           const std::vector<float>& pose, ConstFloats pixels, Floats origins, Floats directions) {
+        const int n = int(pixels.shape(0));
+        require(pixels.ndim() == 2 && pixels.shape(1) == 2, "pixels must be (n, 2)");
+        require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n, "outputs must be (n, 3)");
+        kernels().pixel_rays(camera_desc(intrinsics, lens, width, height, pose, 0), pixels.data(), n, origins.data(),
+                             directions.data());
+    }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "pixels"_a.noconvert(), "origins"_a.noconvert(),
+       "directions"_a.noconvert());
+
+    m.def("adam", [](ConstFloats gradient, Floats parameters, Floats moments, float rate, float beta1, float beta2,
+                     float epsilon) {
+        require(gradient.size() % 16 == 0 && parameters.size() == gradient.size() && moments.size() == 2 * gradient.size(),
+                "parameters like gradient, a multiple of 16; moments twice that");
+        kernels().update_weights({rate, beta1, beta2, epsilon}, int(gradient.size()), gradient.data(), parameters.data(),
+                                 moments.data());
+    }, "gradient"_a.noconvert(), "parameters"_a.noconvert(), "moments"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a,
+       "epsilon"_a);
+}

@@ -1,0 +1,78 @@
+// Which of the compiled instruction sets this machine runs, and how a worker's memory is laid out.
+#include "dispatch.h"
+
+#include <cstring>
+
+namespace nerfscene {
+
+#if defined(NS_HAVE_AVX2)
+namespace avx2 { extern const Kernels kernels; }
+#endif
+#if defined(NS_HAVE_AVX512)
+namespace avx512 { extern const Kernels kernels; }
+#endif
+namespace portable { extern const Kernels kernels; }
+
+int available_kernels(const Kernels** out) {
+    int n = 0;
+#if defined(NS_HAVE_AVX512)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        out[n++] = &avx512::kernels;
+#endif
+#if defined(NS_HAVE_AVX2)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &avx2::kernels;
+#endif
+    out[n++] = &portable::kernels;
+    return n;
+}
+
+namespace {
+// Hands out 64-byte aligned pieces of a block, or only counts them when there is no block yet.
+struct Carver {
+    float* block;
+    size_t used = 0;
+    template <class T>
+    void take(T*& pointer, size_t n) {
+        if (block) pointer = reinterpret_cast<T*>(block + used);
+        used += (n + 31) / 16 * 16;  // and a vector's width of slack behind each array
+    }
+};
+size_t carve(Scratch& s, const Network& net, int g_capacity, float* block) {
+    Carver c{block};
+    c.take(s.cx, kCandidates), c.take(s.cy, kCandidates), c.take(s.cz, kCandidates);
+    c.take(s.ct, kCandidates), c.take(s.clength, kCandidates), c.take(s.cx_scene, kCandidates);
+    c.take(s.calpha, kCandidates), c.take(s.ccell, kCandidates);
+    c.take(s.cencoding, size_t(kCandidates) * net.encoding), c.take(s.chidden, size_t(kCandidates) * net.hidden);
+    c.take(s.sx, kSurvivors), c.take(s.sy, kSurvivors), c.take(s.sz, kSurvivors), c.take(s.st, kSurvivors);
+    c.take(s.sweight, kSurvivors), c.take(s.stransmittance, kSurvivors), c.take(s.slength, kSurvivors);
+    c.take(s.sdensity, kSurvivors), c.take(s.sray, kSurvivors), c.take(s.snext, kSurvivors);
+    c.take(s.sencoding, size_t(kSurvivors) * net.encoding), c.take(s.shidden, size_t(kSurvivors) * net.hidden);
+    c.take(s.soutput, size_t(kSurvivors) * net.outputs), c.take(s.scolor_in, size_t(kSurvivors) * 32);
+    for (int i = 0; i < 2; ++i)
+        c.take(s.scolor_hidden[i], net.color_layers > i ? size_t(kSurvivors) * net.color_hidden : 0);
+    c.take(s.scolor, size_t(kSurvivors) * 4);
+    c.take(s.d_output, size_t(kBlock) * net.outputs), c.take(s.d_color, size_t(kBlock) * 16);
+    c.take(s.d_hidden_a, size_t(kBlock) * kMaxWidth), c.take(s.d_hidden_b, size_t(kBlock) * kMaxWidth);
+    c.take(s.basis, size_t(kTileRays) * kShSlots);
+    c.take(s.gx, g_capacity), c.take(s.gy, g_capacity), c.take(s.gz, g_capacity);
+    c.take(s.g_encoding, size_t(g_capacity) * net.encoding);
+    c.take(s.weight_gradient, net.size);
+    return c.used;
+}
+}  // namespace
+
+size_t scratch_floats(const Network& net, int g_capacity) {
+    Scratch s = {};
+    return carve(s, net, g_capacity, nullptr);
+}
+
+void scratch_layout(Scratch& s, const Network& net, int g_capacity, float* block) {
+    std::memset(block, 0, sizeof(float) * scratch_floats(net, g_capacity));
+    carve(s, net, g_capacity, block);
+    s.g_capacity = g_capacity;
+    s.g_count = 0;
+    s.counters = {};
+}
+
+}  // namespace nerfscene

@@ -1,0 +1,100 @@
+// The hash grid's schedule: encode, scatter the gradient, update the touched rows.
+#pragma once
+#include "../include/adam.h"
+#include "../include/hashgrid.h"
+#include "simd.h"
+
+NS_BEGIN
+
+// Rows and weights of kWidth points in one level, spilled where the per-point loops can index them.
+struct Corners {
+    alignas(64) uint32_t row[8][kWidth];
+    alignas(64) float weight[8][kWidth];
+};
+NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corners& out) {
+    const Cell<vf> cell = locate(x, y, z, float(grid.resolution[level]));
+    vu row[8];
+    vf weight[8];
+    if (grid.hashed[level])
+        corners(cell, true, grid.size[level], 0u, row, weight);
+    else
+        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    for (int k = 0; k < 8; ++k) {
+        store(out.row[k], row[k]);
+        store(out.weight[k], weight[k]);
+    }
+}
+
+// out[i][level·F …] for n points given as three arrays that are readable up to a multiple of kWidth.
+template <int F>
+static inline void encode_points(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
+                          const float* z, int n, float* out, long ld) {
+    Corners c;
+    for (int i = 0; i < n; i += kWidth) {
+        const int m = n - i < kWidth ? n - i : kWidth;
+        const vf px = load(x + i), py = load(y + i), pz = load(z + i);
+        for (int level = 0; level < grid.levels; ++level) {
+            find_corners(grid, level, px, py, pz, c);
+            const uint16_t* rows = table + size_t(grid.offset[level]) * F;
+            float* to = out + i * ld + level * F;
+            for (int s = 0; s < m; ++s, to += ld) {
+                typename Row<F>::type sum = load_half_row<F>(rows + size_t(c.row[0][s]) * F) * c.weight[0][s];
+#pragma GCC unroll 7
+                for (int k = 1; k < 8; ++k)
+                    sum += load_half_row<F>(rows + size_t(c.row[k][s]) * F) * c.weight[k][s];
+                store_row<F>(to, sum);
+            }
+        }
+    }
+}
+
+// gradient[row] += weight · d_out, for one level and the rows [first, last) of it (so that threads can
+// share a level without sharing a row). Accumulates; a bit in `touched` marks each row that got any.
+template <int F>
+static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t first, uint32_t last, const float* x,
+                             const float* y, const float* z, int n, const float* d_out, long ld,
+                             float* gradient, uint64_t* touched) {
+    Corners c;
+    const bool whole = first == 0 && last == grid.size[level];
+    for (int i = 0; i < n; i += kWidth) {
+        const int m = n - i < kWidth ? n - i : kWidth;
+        find_corners(grid, level, load(x + i), load(y + i), load(z + i), c);
+        const float* from = d_out + i * ld + level * F;
+        for (int s = 0; s < m; ++s, from += ld) {
+            const typename Row<F>::type g = load_row<F>(from);
+#pragma GCC unroll 8
+            for (int k = 0; k < 8; ++k) {
+                const uint32_t row = c.row[k][s];
+                if (!whole && (row < first || row >= last)) continue;
+                float* at = gradient + size_t(row) * F;
+                store_row<F>(at, load_row<F>(at) + g * c.weight[k][s]);
+                touched[row >> 6] |= uint64_t(1) << (row & 63);
+            }
+        }
+    }
+}
+
+// Adam on the touched rows of [first, last), which start and end on multiples of 64 (or the level's end);
+// their gradients and bits are cleared, their halves renewed. `moments` holds a row's m and v together.
+template <int F>
+static inline void update_rows(const AdamStep& step, uint32_t first, uint32_t last, uint64_t* touched, float* gradient,
+                        float* table, float* moments, uint16_t* half_table) {
+    for (uint32_t word = first / 64; word * 64 < last; ++word) {
+        uint64_t bits = touched[word];
+        touched[word] = 0;
+        while (bits) {
+            const size_t row = size_t(word) * 64 + __builtin_ctzll(bits);
+            bits &= bits - 1;
+            auto p = load_row<F>(table + row * F);
+            auto m = load_row<F>(moments + row * 2 * F), v = load_row<F>(moments + row * 2 * F + F);
+            adam(step, load_row<F>(gradient + row * F), p, m, v);
+            store_row<F>(gradient + row * F, typename Row<F>::type{});
+            store_row<F>(table + row * F, p);
+            store_row<F>(moments + row * 2 * F, m);
+            store_row<F>(moments + row * 2 * F + F, v);
+            store_half_row<F>(half_table + row * F, p);
+        }
+    }
+}
+
+NS_END

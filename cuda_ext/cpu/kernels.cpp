@@ -1,0 +1,171 @@
+// Every entry point, compiled once per instruction set: NS_ISA names the namespace, the compiler flags
+// choose the vectors. Nothing here may instantiate a template of the standard library: the linker keeps
+// one copy of such functions, and it might be the one this machine cannot run.
+#include "../include/occupancy.h"
+#include "train.h"
+
+NS_BEGIN
+
+static void scatter(const HashGrid& g, int level, uint32_t first, uint32_t last, const float* x, const float* y,
+                    const float* z, int n, const float* d_out, long ld, float* gradient, uint64_t* touched) {
+    NS_BY_FEATURES(g.features, (scatter_gradient<N>(g, level, first, last, x, y, z, n, d_out, ld, gradient, touched)))
+}
+
+static void rows_update(const AdamStep& step, int features, uint32_t first, uint32_t last, uint64_t* touched,
+                        float* gradient, float* table, float* moments, uint16_t* half_table) {
+    NS_BY_FEATURES(features, (update_rows<N>(step, first, last, touched, gradient, table, moments, half_table)))
+}
+
+// All weights, densely; n is a multiple of 16. `moments` holds all m, then all v.
+static void update_weights(const AdamStep& step, int n, const float* gradient, float* weights, float* moments) {
+    for (int i = 0; i < n; i += kWidth) {
+        vf p = load(weights + i), m = load(moments + i), v = load(moments + n + i);
+        adam(step, load(gradient + i), p, m, v);
+        store(weights + i, p);
+        store(moments + i, m);
+        store(moments + n + i, v);
+    }
+}
+
+// Cells [first, last), multiples of 32: values decay, bits follow from the threshold and from `allowed`
+// (may be null). Adds the values' sum and the number of set bits to the accumulators.
+static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bits, int64_t first, int64_t last,
+                            float decay, float threshold, double* sum, int64_t* occupied_cells) {
+    double total = 0;
+    int64_t count = 0;
+    for (int64_t word = first / 32; word < last / 32; ++word) {
+        float* v = values + word * 32;
+        uint32_t set = 0;
+        vf partial = {};
+        for (int i = 0; i < 32; i += kWidth) {
+            const vf x = occupancy_decay(load(v + i), decay);
+            store(v + i, x);
+            partial += x;
+        }
+        for (int i = 0; i < 32; ++i) set |= uint32_t(v[i] > threshold) << i;
+        if (allowed) set &= allowed[word];
+        bits[word] = set;
+        count += __builtin_popcount(set);
+        total += horizontal_sum(partial);
+    }
+    *sum += total;
+    *occupied_cells += count;
+}
+
+static void render_rows(const RenderJob& job, Scratch& s, int first, int last) {
+    const int width = job.col1 - job.col0;
+    float origins[3 * kTileRays], directions[3 * kTileRays], jitter[kTileRays], backgrounds[3 * kTileRays];
+    for (int base = first; base < last; base += kTileRays) {
+        const int n = last - base < kTileRays ? last - base : kTileRays;
+        for (int i = 0; i < n; ++i) {
+            const int row = job.row0 + (base + i) / width, col = job.col0 + (base + i) % width;
+            Vec3 o, d;
+            pixel_ray(job.camera, float(col) + 0.5f, float(row) + 0.5f, o, d);
+            origins[3 * i] = o.x, origins[3 * i + 1] = o.y, origins[3 * i + 2] = o.z;
+            directions[3 * i] = d.x, directions[3 * i + 1] = d.y, directions[3 * i + 2] = d.z;
+            jitter[i] = 0.5f;
+            for (int c = 0; c < 3; ++c) backgrounds[3 * i + c] = job.background[c];
+        }
+        const Rays rays = {origins, directions, jitter, nullptr, backgrounds, n};
+        Counters ignored = {};
+        trace_rays(job.field, job.march, rays, s, 0, n, job.rgb + 3 * base, job.depth + base,
+                   job.accumulation + base, ignored);
+    }
+}
+
+static void density_entry(const Field& f, Scratch& s, const float* x, const float* y, const float* z, int n,
+                          float* out) {
+    for (int i = 0; i < n; i += kBlock) {
+        const int m = n - i < kBlock ? n - i : kBlock;
+        density_forward(f, x + i, y + i, z + i, m, s.cencoding, s.chidden, out + i);
+    }
+}
+
+// Points with a direction each, in blocks of kTileRays so that each is its own "ray" in the basis table.
+static void field_block(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
+                        const float* directions, int m) {
+    density_forward(f, x, y, z, m, s.sencoding, s.shidden, s.sdensity);
+    for (int k = 0; k < m; ++k) {
+        direction_basis(f.net, directions + 3 * k, s.basis + k * kShSlots);
+        s.sray[k] = k;
+    }
+    color_forward(f, s, m);
+}
+static void field_entry(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
+                        const float* directions, int n, float* density, float* rgb) {
+    for (int i = 0; i < n; i += kTileRays) {
+        const int m = n - i < kTileRays ? n - i : kTileRays;
+        field_block(f, s, x + i, y + i, z + i, directions + 3 * i, m);
+        for (int k = 0; k < m; ++k) {
+            density[i + k] = s.sdensity[k];
+            for (int c = 0; c < 3; ++c) rgb[3 * (i + k) + c] = s.scolor[k * 4 + c];
+        }
+    }
+}
+// Gradients with respect to densities and colours → s.g_encoding (n, encoding) and s.weight_gradient.
+static void field_backward(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
+                           const float* directions, int n, const float* d_density, const float* d_rgb) {
+    for (int i = 0; i < n; i += kTileRays) {
+        const int m = n - i < kTileRays ? n - i : kTileRays;
+        field_block(f, s, x + i, y + i, z + i, directions + 3 * i, m);
+        float raw[kTileRays];
+        for (int k = 0; k < m; ++k) {
+            raw[k] = d_density[i + k] * density_activation_gradient(s.sdensity[k]);
+            for (int j = 0; j < 16; ++j) s.d_color[k * 16 + j] = 0;
+            for (int c = 0; c < 3; ++c)
+                s.d_color[k * 16 + c] = d_rgb[3 * (i + k) + c] * color_gradient(s.scolor[k * 4 + c]);
+        }
+        network_backward(f, s, 0, m, raw, s.g_encoding + size_t(i) * f.net.encoding);
+    }
+}
+
+// The samples of one ray in occupied cells: distances, lengths, unit-cube points (capacity, 3).
+static int march_ray(const Field& f, const March& march, const float* origin, const float* direction, float jitter,
+                     int capacity, float* t, float* length, float* points) {
+    float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], ct[kRoundSamples], cl[kRoundSamples],
+        cs[kRoundSamples];
+    int32_t cell[kRoundSamples];
+    Scratch s = {};
+    s.cx = x, s.cy = y, s.cz = z, s.ct = ct, s.clength = cl, s.cx_scene = cs, s.ccell = cell;
+    const Space space = march_space(f, march);
+    RayState ray;
+    start_ray(space, origin, direction, jitter, ray);
+    int n = 0;
+    while (n < capacity) {
+        const int want = capacity - n < kRoundSamples ? capacity - n : kRoundSamples;
+        const int found = next_samples(f, space, ray, want, 0, s);
+        if (found == 0) break;
+        for (int i = 0; i < found; ++i, ++n) {
+            t[n] = ct[i];
+            length[n] = cl[i];
+            points[3 * n] = x[i], points[3 * n + 1] = y[i], points[3 * n + 2] = z[i];
+        }
+    }
+    return n;
+}
+
+static void to_half(const float* from, uint16_t* to, int64_t n) {
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) store_half_row<8>(to + i, load_row<8>(from + i));
+    for (; i < n; ++i) to[i] = float_to_half(from[i]);
+}
+
+static void pixel_rays(const CameraDesc& c, const float* pixels, int n, float* origins, float* directions) {
+    for (int i = 0; i < n; ++i) {
+        Vec3 o, d;
+        pixel_ray(c, pixels[2 * i], pixels[2 * i + 1], o, d);
+        origins[3 * i] = o.x, origins[3 * i + 1] = o.y, origins[3 * i + 2] = o.z;
+        directions[3 * i] = d.x, directions[3 * i + 1] = d.y, directions[3 * i + 2] = d.z;
+    }
+}
+
+#define NS_STRING2(x) #x
+#define NS_STRING(x) NS_STRING2(x)
+extern const Kernels kernels;
+const Kernels kernels = {
+    NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
+    rows_update,       update_weights, decay_occupancy, render_rows, encode,   density_entry,
+    field_entry,       field_backward, march_ray,       to_half,     pixel_rays,
+};
+
+NS_END

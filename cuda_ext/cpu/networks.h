@@ -1,0 +1,155 @@
+// The networks on blocks of samples, forward and backward.
+#pragma once
+#include "../include/network.h"
+#include "driver.h"
+#include "encode.h"
+#include "gemm.h"
+
+NS_BEGIN
+
+#define NS_BY_FEATURES(F, call)     \
+    switch (F) {                    \
+        case 2: { constexpr int N = 2; call; break; } \
+        case 4: { constexpr int N = 4; call; break; } \
+        default: { constexpr int N = 8; call; break; } \
+    }
+
+static inline void encode(const HashGrid& g, const uint16_t* table, const float* x, const float* y,
+                          const float* z, int n, float* out, long ld) {
+    NS_BY_FEATURES(g.features, (encode_points<N>(g, table, x, y, z, n, out, ld)))
+}
+
+NS_HD float horizontal_sum(vf v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    float s = 0;
+    for (int i = 0; i < kWidth; ++i) s += v[i];
+    return s;
+#endif
+}
+
+// Points → encodings, hidden activations (both kept by the caller) and densities, any n.
+static inline void density_forward(const Field& f, const float* x, const float* y, const float* z, int n,
+                                   float* encoding, float* hidden, float* density) {
+    const Network& net = f.net;
+    const int e = net.encoding, h = net.hidden;
+    const float* first_output = f.weights_t + net.offset[1];
+    for (int i = 0; i < n; i += kBlock) {
+        const int m = n - i < kBlock ? n - i : kBlock;
+        encode(f.grid, f.table, x + i, y + i, z + i, m, encoding + size_t(i) * e, e);
+        gemm<After::kRelu>(m, h, e, encoding + size_t(i) * e, e, 1, f.weights + net.offset[0], h,
+                           hidden + size_t(i) * h, h);
+        for (int s = 0; s < m; ++s) {
+            const float* row = hidden + size_t(i + s) * h;
+            vf sum = load(row) * load(first_output);
+            for (int k = kWidth; k < h; k += kWidth) sum += load(row + k) * load(first_output + k);
+            density[i + s] = horizontal_sum(sum);
+        }
+        int s = 0;
+        for (; s + kWidth <= m; s += kWidth)
+            store(density + i + s, density_activation(load(density + i + s)));
+        for (; s < m; ++s) density[i + s] = density_activation(density[i + s]);
+    }
+}
+
+// The direction's basis for one ray, where the colour model wants it.
+static inline void direction_basis(const Network& net, const float* d, float* basis) {
+    spherical_harmonics(d[0], d[1], d[2], basis, net.color_layers > 0);
+}
+
+// Hidden activations of n survivors → colours (n, 4). `ray` picks each survivor's row of `basis`.
+static inline void color_forward(const Field& f, Scratch& s, int n) {
+    const Network& net = f.net;
+    const int h = net.hidden, o = net.outputs;
+    for (int i = 0; i < n; i += kBlock) {
+        const int m = n - i < kBlock ? n - i : kBlock;
+        float* output = s.soutput + size_t(i) * o;
+        gemm<After::kNothing>(m, o, h, s.shidden + size_t(i) * h, h, 1, f.weights + net.offset[1], o, output, o);
+        float* color = s.scolor + size_t(i) * 4;
+        if (net.color_layers == 0) {
+            for (int k = 0; k < m; ++k) {
+                const float* basis = s.basis + s.sray[i + k] * kShSlots;
+                const float* c = output + k * o + 1;
+                float raw[4] = {0, 0, 0, 0};
+                for (int j = 0; j < 9; ++j)
+                    for (int a = 0; a < 3; ++a) raw[a] += c[j * 3 + a] * basis[j];
+                for (int a = 0; a < 4; ++a) color[k * 4 + a] = raw[a];
+            }
+        } else {
+            float* in = s.scolor_in + size_t(i) * 32;
+            for (int k = 0; k < m; ++k) {
+                const float* basis = s.basis + s.sray[i + k] * kShSlots;
+                for (int j = 0; j < 16; j += kWidth) {
+                    store(in + k * 32 + j, load(output + k * 16 + j));
+                    store(in + k * 32 + 16 + j, load(basis + j));
+                }
+            }
+            const float* from = in;
+            int width = 32;
+            for (int layer = 0; layer < net.color_layers; ++layer) {
+                float* to = s.scolor_hidden[layer] + size_t(i) * net.color_hidden;
+                gemm<After::kRelu>(m, net.color_hidden, width, from, width, 1, f.weights + net.offset[2 + layer],
+                                   net.color_hidden, to, net.color_hidden);
+                from = to;
+                width = net.color_hidden;
+            }
+            float* last = s.d_color;  // one block, free in the forward pass
+            gemm<After::kNothing>(m, 16, width, from, width, 1, f.weights + net.offset[2 + net.color_layers], 16,
+                                  last, 16);
+            for (int k = 0; k < m; ++k)
+                for (int a = 0; a < 4; ++a) color[k * 4 + a] = last[k * 16 + a];
+        }
+        int k = 0;
+        for (; k + kWidth <= m * 4; k += kWidth) store(color + k, ns_sigmoid(load(color + k)));
+        for (; k < m * 4; ++k) color[k] = ns_sigmoid(color[k]);
+    }
+}
+
+// One block of survivors, [i, i + m). In: d_color (m, 16), the gradient of the raw (pre-sigmoid) colours,
+// zero beyond three; d_density[k], that of the raw densities. Out: d_encoding (m, encoding) overwritten;
+// the weights' gradient accumulates in s.weight_gradient.
+static inline void network_backward(const Field& f, Scratch& s, int i, int m, const float* d_density,
+                                    float* d_encoding) {
+    const Network& net = f.net;
+    const int e = net.encoding, h = net.hidden, o = net.outputs;
+    float* wg = s.weight_gradient;
+    float* d_output = s.d_output;
+    if (net.color_layers == 0) {
+        for (int k = 0; k < m; ++k) {
+            const float* basis = s.basis + s.sray[i + k] * kShSlots;
+            float* d = d_output + k * o;
+            const float* c = s.d_color + k * 16;
+            d[0] = d_density[k];
+            for (int j = 0; j < 9; ++j)
+                for (int a = 0; a < 3; ++a) d[1 + j * 3 + a] = c[a] * basis[j];
+            for (int j = 28; j < o; ++j) d[j] = 0;
+        }
+    } else {
+        const int ch = net.color_hidden, last = 1 + net.color_layers;
+        float *d = s.d_hidden_a, *spare = s.d_hidden_b;
+        const float* below = s.scolor_hidden[net.color_layers - 1] + size_t(i) * ch;
+        gemm<After::kAdd>(ch, 16, m, below, 1, ch, s.d_color, 16, wg + net.offset[last + 1], 16);
+        gemm<After::kMask>(m, ch, 16, s.d_color, 16, 1, f.weights_t + net.offset[last + 1], ch, d, ch, below, ch);
+        if (net.color_layers == 2) {
+            below = s.scolor_hidden[0] + size_t(i) * ch;
+            gemm<After::kAdd>(ch, ch, m, below, 1, ch, d, ch, wg + net.offset[3], ch);
+            gemm<After::kMask>(m, ch, ch, d, ch, 1, f.weights_t + net.offset[3], ch, spare, ch, below, ch);
+            float* t = d;
+            d = spare;
+            spare = t;
+        }
+        const float* in = s.scolor_in + size_t(i) * 32;
+        gemm<After::kAdd>(32, ch, m, in, 1, 32, d, ch, wg + net.offset[2], ch);
+        // Only the first 16 inputs lead back to the density network; the rest is the direction.
+        gemm<After::kNothing>(m, 16, ch, d, ch, 1, f.weights_t + net.offset[2], 32, d_output, 16);
+        for (int k = 0; k < m; ++k) d_output[k * 16] += d_density[k];
+    }
+    const float* hidden = s.shidden + size_t(i) * h;
+    gemm<After::kAdd>(h, o, m, hidden, 1, h, d_output, o, wg + net.offset[1], o);
+    gemm<After::kMask>(m, h, o, d_output, o, 1, f.weights_t + net.offset[1], h, s.d_hidden_a, h, hidden, h);
+    gemm<After::kAdd>(e, h, m, s.sencoding + size_t(i) * e, 1, e, s.d_hidden_a, h, wg + net.offset[0], h);
+    gemm<After::kNothing>(m, e, h, s.d_hidden_a, h, 1, f.weights_t + net.offset[0], e, d_encoding, e);
+}
+
+NS_END

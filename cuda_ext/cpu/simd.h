@@ -1,0 +1,164 @@
+// Vectors as wide as the instruction set this file is compiled for (compiler vector extensions, so one
+// text serves AVX-512, AVX2, SSE2 and NEON), and the few operations the extensions lack.
+#pragma once
+#include "../include/platform.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+NS_BEGIN
+
+#if defined(__AVX512F__)
+constexpr int kWidth = 16;
+#elif defined(__AVX2__)
+constexpr int kWidth = 8;
+#else
+constexpr int kWidth = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(4 * kWidth)));
+typedef int32_t vi __attribute__((vector_size(4 * kWidth)));
+typedef uint32_t vu __attribute__((vector_size(4 * kWidth)));
+typedef float vf_any __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+typedef uint32_t vu_any __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+
+template <>
+struct Lanes<vf> {
+    using Int = vi;
+    using Uint = vu;
+    static NS_HD vi to_int(vf x) { return __builtin_convertvector(x, vi); }
+    static NS_HD vf to_float(vi i) { return __builtin_convertvector(i, vf); }
+    static NS_HD vi bits(vf x) { return (vi)x; }
+    static NS_HD vf from_bits(vi i) { return (vf)i; }
+    static NS_HD vf sqrt(vf x) {
+#if defined(__AVX512F__)
+        return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+        return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+        for (int i = 0; i < kWidth; ++i) x[i] = sqrtf(x[i]);
+        return x;
+#endif
+    }
+};
+
+NS_HD vf load(const float* p) { return *(const vf_any*)p; }
+NS_HD void store(float* p, vf v) { *(vf_any*)p = v; }
+NS_HD void store(uint32_t* p, vu v) { *(vu_any*)p = v; }
+NS_HD vf splat(float x) { return x - vf{}; }
+// 0, 1, 2, … plus a start.
+NS_HD vf iota(float start) {
+    vf v;
+    for (int i = 0; i < kWidth; ++i) v[i] = start + float(i);
+    return v;
+}
+// Square roots of vectors that are not this width: table rows.
+typedef float v2 __attribute__((vector_size(8)));
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v8 __attribute__((vector_size(32)));
+template <>
+struct Lanes<v2> {
+    static NS_HD v2 sqrt(v2 x) { return v2{sqrtf(x[0]), sqrtf(x[1])}; }
+};
+#if defined(__AVX__)
+template <>
+struct Lanes<v4> {
+    static NS_HD v4 sqrt(v4 x) { return (v4)_mm_sqrt_ps((__m128)x); }
+};
+#endif
+#if defined(__AVX512F__)
+template <>
+struct Lanes<v8> {
+    static NS_HD v8 sqrt(v8 x) { return (v8)_mm256_sqrt_ps((__m256)x); }
+};
+#elif !defined(__AVX2__)
+template <>
+struct Lanes<v8> {
+    static NS_HD v8 sqrt(v8 x) {
+        for (int i = 0; i < 8; ++i) x[i] = sqrtf(x[i]);
+        return x;
+    }
+};
+#endif
+
+// A table row of F features, in float, whatever the vector width: F is 2, 4 or 8.
+template <int F>
+struct Row {
+    typedef float type __attribute__((vector_size(4 * F)));
+    typedef float any __attribute__((vector_size(4 * F), aligned(4), may_alias));
+};
+template <int F>
+NS_HD typename Row<F>::type load_row(const float* p) {
+    return *(const typename Row<F>::any*)p;
+}
+template <int F>
+NS_HD void store_row(float* p, typename Row<F>::type v) {
+    *(typename Row<F>::any*)p = v;
+}
+
+// --- half precision (IEEE binary16), round to nearest even -------------------------------------------
+NS_HD float half_to_float(uint16_t h) {
+    const uint32_t magnitude = uint32_t(h & 0x7fff) << 13, sign = uint32_t(h & 0x8000) << 16;
+    float f;  // the exponent's bias differs by 112; multiplying also gets subnormals right
+    std::memcpy(&f, &magnitude, 4);
+    f *= 5.192296858534828e33f;
+    uint32_t bits;
+    std::memcpy(&bits, &f, 4);
+    bits |= sign;
+    std::memcpy(&f, &bits, 4);
+    return f;
+}
+NS_HD uint16_t float_to_half(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    const uint32_t sign = (bits >> 16) & 0x8000;
+    bits &= 0x7fffffff;
+    if (bits > 0x477fe000) bits = 0x477fe000;  // saturate at 65504: a table never holds infinities
+    if (bits < 0x38800000) {                   // subnormal: let the adder round
+        float f;
+        std::memcpy(&f, &bits, 4);
+        f += 0.5f;
+        std::memcpy(&bits, &f, 4);
+        return uint16_t(sign | (bits - 0x3f000000));
+    }
+    bits += 0xc8000fff + ((bits >> 13) & 1);
+    return uint16_t(sign | (bits >> 13));
+}
+
+template <int F>
+NS_HD typename Row<F>::type load_half_row(const uint16_t* p) {
+    typename Row<F>::type r;
+#if defined(__F16C__)
+    if constexpr (F == 8) return (typename Row<F>::type)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+    if constexpr (F == 4) return (typename Row<F>::type)_mm_cvtph_ps(_mm_loadl_epi64((const __m128i*)p));
+#elif defined(__aarch64__)
+    if constexpr (F >= 4) {
+        for (int i = 0; i < F; i += 4) {
+            const float32x4_t q = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + i)));
+            for (int j = 0; j < 4; ++j) r[i + j] = q[j];
+        }
+        return r;
+    }
+#endif
+    for (int i = 0; i < F; ++i) r[i] = half_to_float(p[i]);
+    return r;
+}
+template <int F>
+NS_HD void store_half_row(uint16_t* p, typename Row<F>::type r) {
+#if defined(__F16C__)
+    if constexpr (F == 8) {
+        _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)r, _MM_FROUND_TO_NEAREST_INT));
+        return;
+    }
+    if constexpr (F == 4) {
+        _mm_storel_epi64((__m128i*)p, _mm_cvtps_ph((__m128)r, _MM_FROUND_TO_NEAREST_INT));
+        return;
+    }
+#endif
+    for (int i = 0; i < F; ++i) p[i] = float_to_half(r[i]);
+}
+
+NS_END

@@ -1,0 +1,192 @@
+// A tile of rays through the field, in rounds: a few samples a ray, density first; what weighs nothing is
+// dropped, what is opaque ends; only survivors get colour and, in training, a gradient. Once a scene has
+// formed this is two evaluations a ray instead of hundreds.
+#pragma once
+#include "../include/composite.h"
+#include "../include/march.h"
+#include "networks.h"
+
+NS_BEGIN
+
+struct RayState {
+    Vec3 o, d;
+    StepLaw law;
+    float t_end, jitter, transmittance;
+    int step, steps;      // the next step to test, and how many there are
+    int first, count;     // its candidates in this round
+    int head, tail;       // its survivors, a linked list in order of distance
+    bool active, dropped;
+};
+
+static inline Space march_space(const Field& f, const March& march) {
+    Space space = f.space;
+    space.step *= march.coarseness;
+    space.cone *= march.coarseness;
+    return space;
+}
+
+static inline void start_ray(const Space& space, const float* o, const float* d, float jitter, RayState& r) {
+    r.o = {o[0], o[1], o[2]};
+    r.d = {d[0], d[1], d[2]};
+    r.jitter = jitter;
+    r.transmittance = 1.0f;
+    r.step = 0;
+    r.steps = ray_steps(space, r.o, r.d, r.law, r.t_end);
+    r.head = r.tail = -1;
+    r.active = r.steps > 0;
+    r.dropped = false;
+}
+
+// Appends up to `want` samples in occupied cells at arrays' index `at`; advances the ray; returns how many.
+static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
+    alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
+    alignas(64) int32_t cell[kWidth];
+    int found = 0;
+    while (found < want && r.step < r.steps) {
+        const vf k = iota(float(r.step) + r.jitter);
+        const vf tt = step_distance(r.law, k);
+        vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
+        store(m, ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz)));
+        to_unit(space.unbounded, px, py, pz);
+        store((uint32_t*)cell, (vu)occupancy_cell(px, py, pz, space.occupancy_resolution));
+        store(t, tt);
+        uint32_t hits = 0;
+        const int lanes = r.steps - r.step < kWidth ? r.steps - r.step : kWidth;
+        for (int i = 0; i < lanes; ++i)
+            hits |= uint32_t(occupied(f.occupancy, cell[i]) && t[i] < r.t_end) << i;
+        if (hits) {
+            store(x, px);
+            store(y, py);
+            store(z, pz);
+        }
+        int used = lanes;
+        while (hits) {
+            const int i = __builtin_ctz(hits);
+            hits &= hits - 1;
+            const int to = at + found;
+            s.cx[to] = x[i];
+            s.cy[to] = y[i];
+            s.cz[to] = z[i];
+            s.ct[to] = t[i];
+            s.clength[to] = ns_max(space.step, space.cone * t[i]);
+            s.cx_scene[to] = ns_max(f.space.step, f.space.cone * m[i]);
+            s.ccell[to] = cell[i];
+            if (++found == want) {
+                used = i + 1;
+                break;
+            }
+        }
+        r.step += used;
+    }
+    return found;
+}
+
+// Traces `n` rays (at most kTileRays) and leaves their survivors in `s`, in linked lists by ray. Returns
+// the number of survivors. Rays that found the tile's memory full are marked dropped.
+static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
+                        int first_round, Scratch& s, float* occupancy_values, Counters& counters) {
+    const int e = f.net.encoding, h = f.net.hidden;
+    int survivors = 0, want = first_round;
+    for (;;) {
+        int candidates = 0;
+        for (int r = 0; r < n; ++r) {
+            RayState& ray = rays[r];
+            if (!ray.active) continue;
+            ray.first = candidates;
+            ray.count = next_samples(f, space, ray, want, candidates, s);
+            if (ray.count == 0) ray.active = false;
+            candidates += ray.count;
+        }
+        if (candidates == 0) break;
+        counters.candidates += candidates;
+        density_forward(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha);
+        for (int r = 0; r < n; ++r) {
+            RayState& ray = rays[r];
+            if (!ray.active) continue;
+            for (int c = ray.first; c < ray.first + ray.count; ++c) {
+                const float density = s.calpha[c];
+                if (occupancy_values) {
+                    const float thickness = density * s.cx_scene[c];
+                    float* cell = occupancy_values + s.ccell[c];
+                    if (thickness > *cell) *cell = thickness;
+                }
+                const float alpha = step_alpha(density, s.clength[c]);
+                const float weight = ray.transmittance * alpha;
+                if (weight > march.min_weight) {
+                    if (survivors == kSurvivors) {
+                        ray.dropped = true;
+                        ray.active = false;
+                        break;
+                    }
+                    const int to = survivors++;
+                    s.sx[to] = s.cx[c];
+                    s.sy[to] = s.cy[c];
+                    s.sz[to] = s.cz[c];
+                    s.st[to] = s.ct[c];
+                    s.slength[to] = s.clength[c];
+                    s.sdensity[to] = density;
+                    s.sweight[to] = weight;
+                    s.stransmittance[to] = ray.transmittance;
+                    s.sray[to] = r;
+                    s.snext[to] = -1;
+                    (ray.tail < 0 ? ray.head : s.snext[ray.tail]) = to;
+                    ray.tail = to;
+                    for (int k = 0; k < e; k += kWidth)
+                        store(s.sencoding + size_t(to) * e + k, load(s.cencoding + size_t(c) * e + k));
+                    for (int k = 0; k < h; k += kWidth)
+                        store(s.shidden + size_t(to) * h + k, load(s.chidden + size_t(c) * h + k));
+                }
+                ray.transmittance *= 1.0f - alpha;
+                if (ray.transmittance < march.stop_transmittance) {
+                    ray.active = false;
+                    break;
+                }
+            }
+        }
+        want = kRoundSamples;
+    }
+    return survivors;
+}
+
+// Traces rays [first, last) to pictures: rgb (n, 3), depth (n), accumulation (n), indexed from `first`.
+static inline void trace_rays(const Field& f, const March& march, const Rays& rays, Scratch& s, int first,
+                              int last, float* rgb, float* depth, float* accumulation, Counters& counters) {
+    const Space space = march_space(f, march);
+    RayState tile[kTileRays];
+    for (int base = first; base < last;) {
+        int n = last - base < kTileRays ? last - base : kTileRays;
+        int survivors;
+        for (;;) {  // a tile that overflows is traced again with half the rays
+            for (int r = 0; r < n; ++r) {
+                const int i = base + r;
+                start_ray(space, rays.origins + 3 * i, rays.directions + 3 * i, rays.jitter[i], tile[r]);
+                direction_basis(f.net, rays.directions + 3 * i, s.basis + r * kShSlots);
+            }
+            survivors = trace(f, march, space, tile, n, 4, s, nullptr, counters);
+            bool dropped = false;
+            for (int r = 0; r < n; ++r) dropped |= tile[r].dropped;
+            if (!dropped || n == 1) break;
+            n = (n + 1) / 2;
+        }
+        color_forward(f, s, survivors);
+        for (int r = 0; r < n; ++r) {
+            const int i = base + r;
+            float c[3] = {0, 0, 0}, d = 0, a = 0;
+            for (int k = tile[r].head; k >= 0; k = s.snext[k]) {
+                const float w = s.sweight[k];
+                for (int ch = 0; ch < 3; ++ch) c[ch] += w * s.scolor[k * 4 + ch];
+                d += w * s.st[k];
+                a += w;
+            }
+            for (int ch = 0; ch < 3; ++ch)
+                rgb[3 * i + ch] = c[ch] + tile[r].transmittance * rays.backgrounds[3 * i + ch];
+            depth[i] = a > 0.0f ? d / a : 0.0f;
+            accumulation[i] = 1.0f - tile[r].transmittance;
+        }
+        counters.survivors += survivors;
+        counters.rays += n;
+        base += n;
+    }
+}
+
+NS_END

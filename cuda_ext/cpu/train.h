@@ -1,0 +1,140 @@
+// One training step's first phase, for some of its rays: trace, compare with the photos, walk back.
+#pragma once
+#include "../include/camera.h"
+#include "../include/rng.h"
+#include "trace.h"
+
+NS_BEGIN
+
+// Fills rays [first, last) of a step: pixels in a random order that visits each once an epoch.
+static void make_rays(const TrainStep& step, int first, int last) {
+    const Photos& ph = step.photos;
+    const uint64_t total = ph.first_pixel[ph.n];
+    for (int i = first; i < last; ++i) {
+        const uint64_t drawn = step.first_ray + uint64_t(i);
+        const uint32_t epoch = uint32_t(drawn / total), id = uint32_t(drawn);
+        const uint64_t pixel = permute(drawn % total, total, mix32(step.seed + epoch));
+        int lo = 0, hi = ph.n - 1;
+        while (lo < hi) {
+            const int mid = (lo + hi + 1) / 2;
+            if (ph.first_pixel[mid] <= pixel)
+                lo = mid;
+            else
+                hi = mid - 1;
+        }
+        const CameraDesc& camera = ph.cameras[lo];
+        const uint32_t inside = uint32_t(pixel - ph.first_pixel[lo]);
+        const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));
+        const uint8_t* texel = ph.pixels + camera.pixels + int64_t(inside) * ph.channels;
+        __builtin_prefetch(texel);
+        Vec3 o, d;
+        pixel_ray(camera, float(px) + 0.5f, float(py) + 0.5f, o, d);
+        float* to = step.rays.origins + 3 * i;
+        to[0] = o.x, to[1] = o.y, to[2] = o.z;
+        to = step.rays.directions + 3 * i;
+        to[0] = d.x, to[1] = d.y, to[2] = d.z;
+        step.rays.jitter[i] = random_unit(step.seed, id, 1);
+        const float alpha = ph.channels == 4 ? float(texel[3]) * (1.0f / 255.0f) : 1.0f;
+        for (int c = 0; c < 3; ++c) {
+            const float b = ph.random_background ? random_unit(step.seed, id, 2 + c) : ph.background[c];
+            step.rays.backgrounds[3 * i + c] = b;
+            step.rays.targets[3 * i + c] = float(texel[c]) * (1.0f / 255.0f) * alpha + (1.0f - alpha) * b;
+        }
+    }
+}
+
+// The loss of one traced ray and its gradient with respect to each survivor's raw colour (d_color rows of
+// 4 in `scolor`'s place) and raw density (in `sdensity`'s place). Overwrites both.
+static inline void ray_backward(const TrainStep& step, const RayState& ray, int index, Scratch& s) {
+    float c[3] = {0, 0, 0};
+    float w_total = 0, wm_total = 0;
+    int chain[kSurvivors < 2048 ? kSurvivors : 2048];
+    int n = 0;
+    for (int k = ray.head; k >= 0 && n < int(sizeof(chain) / sizeof(chain[0])); k = s.snext[k]) {
+        chain[n++] = k;
+        const float w = s.sweight[k];
+        for (int ch = 0; ch < 3; ++ch) c[ch] += w * s.scolor[k * 4 + ch];
+        if (step.distortion > 0) {
+            w_total += w;
+            wm_total += w * logf(s.st[k] + 0.5f * s.slength[k]);
+        }
+    }
+    float g[3], behind = 0;
+    const float* background = step.rays.backgrounds + 3 * index;
+    for (int ch = 0; ch < 3; ++ch) {
+        const float error = c[ch] + ray.transmittance * background[ch] - step.rays.targets[3 * index + ch];
+        s.counters.squared_error += double(error) * error;
+        g[ch] = huber_gradient(error, step.huber_delta) * step.loss_scale;
+        behind += ray.transmittance * background[ch] * g[ch];
+    }
+    float w_before = w_total, wm_before = wm_total;
+    for (int i = n - 1; i >= 0; --i) {
+        const int k = chain[i];
+        const float w = s.sweight[k];
+        float* rgb = s.scolor + k * 4;
+        float q = rgb[0] * g[0] + rgb[1] * g[1] + rgb[2] * g[2];
+        if (step.distortion > 0) {
+            const float t = s.st[k], length = s.slength[k];
+            const float m = logf(t + 0.5f * length);
+            w_before -= w;
+            wm_before -= w * m;
+            q += step.distortion * step.loss_scale *
+                 distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+        }
+        const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
+        s.sdensity[k] = d * density_activation_gradient(s.sdensity[k]);
+        for (int ch = 0; ch < 3; ++ch) rgb[ch] = w * g[ch] * color_gradient(rgb[ch]);
+    }
+    // A chain cut short leaves colours where gradients are expected: silence what was not walked.
+    for (int k = n ? s.snext[chain[n - 1]] : -1; k >= 0; k = s.snext[k]) {
+        s.sdensity[k] = 0;
+        for (int ch = 0; ch < 4; ++ch) s.scolor[k * 4 + ch] = 0;
+    }
+}
+
+static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
+    const Field& f = step.field;
+    const Space space = march_space(f, step.march);
+    const int e = f.net.encoding;
+    RayState tile[kTileRays];
+    const int n = last - first;
+    for (int r = 0; r < n; ++r) {
+        const int i = first + r;
+        start_ray(space, step.rays.origins + 3 * i, step.rays.directions + 3 * i, step.rays.jitter[i], tile[r]);
+        direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
+    }
+    int survivors = trace(f, step.march, space, tile, n, 4, s, step.occupancy_values, s.counters);
+    s.counters.rays += n;
+    if (s.g_count + survivors > s.g_capacity) {  // no room to hand the samples on: these rays sit out
+        s.counters.dropped += n;
+        return;
+    }
+    color_forward(f, s, survivors);
+    for (int r = 0; r < n; ++r) {
+        if (tile[r].dropped) {
+            s.counters.dropped += 1;
+            for (int k = tile[r].head; k >= 0; k = s.snext[k]) {
+                s.sdensity[k] = 0;
+                for (int ch = 0; ch < 4; ++ch) s.scolor[k * 4 + ch] = 0;
+            }
+        } else {
+            ray_backward(step, tile[r], first + r, s);
+        }
+    }
+    for (int i = 0; i < survivors; i += kBlock) {
+        const int m = survivors - i < kBlock ? survivors - i : kBlock;
+        for (int k = 0; k < m; ++k) {
+            float* d = s.d_color + k * 16;
+            for (int j = 0; j < 16; j += kWidth) store(d + j, vf{});
+            for (int ch = 0; ch < 3; ++ch) d[ch] = s.scolor[(i + k) * 4 + ch];
+        }
+        network_backward(f, s, i, m, s.sdensity + i, s.g_encoding + size_t(s.g_count + i) * e);
+    }
+    std::memcpy(s.gx + s.g_count, s.sx, sizeof(float) * survivors);
+    std::memcpy(s.gy + s.g_count, s.sy, sizeof(float) * survivors);
+    std::memcpy(s.gz + s.g_count, s.sz, sizeof(float) * survivors);
+    s.g_count += survivors;
+    s.counters.survivors += survivors;
+}
+
+NS_END

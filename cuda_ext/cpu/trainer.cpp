@@ -1,0 +1,220 @@
+#include "trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "../include/march.h"
+#include "../include/occupancy.h"
+#include "../include/rng.h"
+
+namespace nerfscene {
+
+namespace {
+constexpr int kSampleCapacity = 1 << 17;  // trained samples a worker can hand from phase to phase
+constexpr int kMaxRays = 1 << 17;
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+// A level's rows are shared out in runs of whole 64-row words, so no two threads touch one word.
+uint32_t part_start(uint32_t size, int part, int parts) {
+    if (part == parts) return size;
+    return uint32_t(uint64_t((size + 63) / 64) * part / parts * 64);
+}
+}  // namespace
+
+Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32_t seed, int threads)
+    : k_(kernels), s_(state), photos_(photos), seed_(seed), pool_(threads) {
+    const size_t floats = scratch_floats(s_.field.net, kSampleCapacity);
+    for (int i = 0; i < pool_.size(); ++i) {
+        blocks_.emplace_back(new float[floats + 16]);
+        float* aligned = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(blocks_.back().get()) + 63) / 64 * 64);
+        scratch_.emplace_back();
+        scratch_layout(scratch_.back(), s_.field.net, kSampleCapacity, aligned);
+    }
+    origins_.resize(3 * kMaxRays), directions_.resize(3 * kMaxRays), jitter_.resize(kMaxRays);
+    targets_.resize(3 * kMaxRays), backgrounds_.resize(3 * kMaxRays);
+    rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(), 0};
+    const HashGrid& g = s_.field.grid;
+    const size_t rows = g.offset[g.levels - 1] + g.size[g.levels - 1];
+    gradient_.assign(rows * g.features, 0.0f);
+    touched_.assign(rows / 64 + g.levels + 1, 0);
+    refresh_weights();
+}
+
+void Trainer::refresh_weights() {
+    const Network& net = s_.field.net;
+    for (int l = 0; l < net.layers; ++l) {
+        const float* w = s_.weights + net.offset[l];
+        float* t = s_.weights_t + net.offset[l];
+        for (int i = 0; i < net.in[l]; ++i)
+            for (int o = 0; o < net.out[l]; ++o) t[o * net.in[l] + i] = w[i * net.out[l] + o];
+    }
+}
+
+TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
+    TrainStep step;
+    step.field = s_.field;
+    step.march = {o.min_weight, o.stop_transmittance, o.coarseness};
+    step.rays = rays_;
+    step.photos = photos_;
+    step.occupancy_values = s_.occupancy_values;
+    step.seed = seed_;
+    step.first_ray = rays_drawn;
+    step.huber_delta = o.huber_delta;
+    step.distortion = o.distortion;
+    step.loss_scale = float(1.0 / rays_in_loss);
+    return step;
+}
+
+int Trainer::tile_rays() const {
+    // Fog makes hundreds of survivors a ray; take few enough rays that a tile's memory holds them.
+    const double expected = survivors_per_ray > 0 ? survivors_per_ray : 512;
+    return int(std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays)));
+}
+
+void Trainer::trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss) {
+    rays_.n = n_rays;
+    const TrainStep step = make_step(options, rays_in_loss);
+    const int tile = tile_rays(), tiles = (n_rays + tile - 1) / tile;
+    for (Scratch& s : scratch_) {
+        s.g_count = 0;
+        s.counters = {};
+        std::memset(s.weight_gradient, 0, sizeof(float) * s_.field.net.size);
+    }
+    pool_.run(tiles, [&](int worker, int i) {
+        const int first = i * tile, last = std::min(first + tile, n_rays);
+        if (draw) k_.make_rays(step, first, last);
+        k_.train_rays(step, scratch_[worker], first, last);
+    });
+}
+
+void Trainer::scatter_level(int level, int part, int parts, const AdamStep* adam) {
+    const HashGrid& g = s_.field.grid;
+    const uint32_t size = g.size[level], first = part_start(size, part, parts), last = part_start(size, part + 1, parts);
+    const size_t row0 = g.offset[level], at = row0 * g.features;
+    uint64_t* touched = touched_.data() + row0 / 64 + level;
+    for (const Scratch& s : scratch_)
+        k_.scatter(g, level, first, last, s.gx, s.gy, s.gz, s.g_count, s.g_encoding, s_.field.net.encoding,
+                   gradient_.data() + at, touched);
+    if (adam)
+        k_.update_rows(*adam, g.features, first, last, touched, gradient_.data() + at, s_.table + at,
+                       s_.table_moments + 2 * at, s_.half_table + at);
+}
+
+void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
+    const Space& space = s_.field.space;
+    const int r = space.occupancy_resolution;
+    const uint64_t cells = uint64_t(r) * r * r;
+    // Cells that were thought empty are probed in turn, or nothing could ever appear in them.
+    const int block = kBlock, blocks = (o.occupancy_cells + block - 1) / block;
+    const uint64_t base = cells_probed_;
+    pool_.run(blocks, [&](int worker, int i) {
+        float x[kBlock + 16], y[kBlock + 16], z[kBlock + 16], density[kBlock + 16];
+        uint64_t cell[kBlock];
+        for (int j = 0; j < block; ++j) {
+            const uint64_t drawn = base + uint64_t(i) * block + j;
+            cell[j] = generic::permute(drawn % cells, cells, seed_ + uint32_t(drawn / cells));
+            const uint32_t id = uint32_t(drawn);
+            x[j] = (float(cell[j] % r) + generic::random_unit(seed_, id, 11)) / float(r);
+            y[j] = (float(cell[j] / r % r) + generic::random_unit(seed_, id, 12)) / float(r);
+            z[j] = (float(cell[j] / r / r) + generic::random_unit(seed_, id, 13)) / float(r);
+        }
+        k_.density(s_.field, scratch_[worker], x, y, z, block, density);
+        for (int j = 0; j < block; ++j) {
+            const generic::Vec3 p = generic::from_unit(space.unbounded, {x[j], y[j], z[j]});
+            float& value = s_.occupancy_values[cell[j]];
+            value = std::max(value, density[j] * generic::reference_step(space, p.x, p.y, p.z));
+        }
+    });
+    cells_probed_ += uint64_t(blocks) * block;
+
+    const int parts = pool_.size() * 4;
+    std::vector<double> sums(parts, 0.0);
+    std::vector<int64_t> counts(parts, 0);
+    double sum = 0;
+    int64_t occupied = 0;
+    const float threshold = generic::occupancy_threshold(o.occupancy_threshold, occupancy_mean);
+    pool_.run(parts, [&](int, int i) {
+        const int64_t words = int64_t(cells / 32), first = words * i / parts * 32, last = words * (i + 1) / parts * 32;
+        k_.decay_occupancy(s_.occupancy_values, s_.allowed, s_.occupancy, first, last, o.occupancy_decay, threshold,
+                           &sums[i], &counts[i]);
+    });
+    for (int i = 0; i < parts; ++i) sum += sums[i], occupied += counts[i];
+    occupancy_mean = float(sum / double(cells));
+    report.occupied_fraction = double(occupied) / double(cells);
+}
+
+TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
+    TrainReport report = {};
+    const double start = now();
+    const AdamStep table_adam = {o.table_rate, o.beta1, o.beta2, o.epsilon};
+    const AdamStep weight_adam = {o.weight_rate, o.beta1, o.beta2, o.epsilon};
+    const HashGrid& g = s_.field.grid;
+    const int parts = (pool_.size() + g.levels - 1) / g.levels;
+    for (int64_t i = 0; i < steps && now() - start < seconds; ++i) {
+        const double t0 = now();
+        const double expected = survivors_per_ray > 0 ? survivors_per_ray : 64;
+        const int n_rays = int(std::clamp(o.target_samples / expected, 64.0, double(kMaxRays)));
+        trace(o, n_rays, true, n_rays);
+        rays_drawn += n_rays;
+        const double t1 = now();
+        pool_.run(g.levels * parts + 1, [&](int, int task) {
+            if (task < g.levels * parts) {
+                scatter_level(g.levels - 1 - task / parts, task % parts, parts, &table_adam);
+                return;
+            }
+            float* total = scratch_[0].weight_gradient;
+            const int n = s_.field.net.size;
+            for (size_t w = 1; w < scratch_.size(); ++w)
+                for (int j = 0; j < n; ++j) total[j] += scratch_[w].weight_gradient[j];
+            k_.update_weights(weight_adam, n, total, s_.weights, s_.weight_moments);
+            refresh_weights();
+        });
+        const double t2 = now();
+        ++step;
+        if (o.occupancy_every > 0 && step % o.occupancy_every == 0) update_occupancy(o, report);
+        const double t3 = now();
+        Counters c = {};
+        for (const Scratch& s : scratch_) {
+            c.squared_error += s.counters.squared_error;
+            c.candidates += s.counters.candidates, c.survivors += s.counters.survivors;
+            c.rays += s.counters.rays, c.dropped += s.counters.dropped;
+        }
+        if (c.rays > 0) {
+            const double ratio = std::max(double(c.survivors) / double(c.rays), 0.05);
+            survivors_per_ray = survivors_per_ray > 0 ? 0.8 * survivors_per_ray + 0.2 * ratio : ratio;
+        }
+        report.steps += 1;
+        report.rays += c.rays, report.candidates += c.candidates, report.survivors += c.survivors;
+        report.dropped += c.dropped, report.squared_error += c.squared_error;
+        report.seconds_trace += t1 - t0, report.seconds_table += t2 - t1, report.seconds_occupancy += t3 - t2;
+    }
+    return report;
+}
+
+TrainReport Trainer::gradients(const TrainOptions& o, Rays rays, float* d_table, float* d_weights) {
+    const Rays saved = rays_;
+    rays_ = rays;
+    trace(o, rays.n, false, rays.n);
+    rays_ = saved;
+    const HashGrid& g = s_.field.grid;
+    for (int level = 0; level < g.levels; ++level) scatter_level(level, 0, 1, nullptr);
+    std::memcpy(d_table, gradient_.data(), sizeof(float) * gradient_.size());
+    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+    std::fill(touched_.begin(), touched_.end(), 0);
+    const int n = s_.field.net.size;
+    std::memset(d_weights, 0, sizeof(float) * n);
+    TrainReport report = {};
+    for (const Scratch& s : scratch_) {
+        for (int j = 0; j < n; ++j) d_weights[j] += s.weight_gradient[j];
+        report.squared_error += s.counters.squared_error;
+        report.rays += s.counters.rays, report.candidates += s.counters.candidates;
+        report.survivors += s.counters.survivors, report.dropped += s.counters.dropped;
+    }
+    return report;
+}
+
+}  // namespace nerfscene

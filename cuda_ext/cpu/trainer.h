@@ -1,0 +1,72 @@
+// The training loop's native part: steps of trace → scatter → update, on all threads.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "driver.h"
+#include "threads.h"
+
+namespace nerfscene {
+
+// Everything a training run owns, as pointers into arrays that Python allocated.
+struct TrainState {
+    Field field;
+    float* table;            // (rows, features), the master copy
+    uint16_t* half_table;    // the copy that is read
+    float* table_moments;    // (rows, 2, features)
+    float *weights, *weights_t;
+    float* weight_moments;   // (2, net.size)
+    float* occupancy_values; // (cells)
+    uint32_t* occupancy;     // bits
+    const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
+};
+
+struct TrainOptions {
+    float table_rate, weight_rate, beta1, beta2, epsilon;
+    float min_weight, stop_transmittance, coarseness;
+    float huber_delta, distortion;
+    int target_samples;      // survivors wanted in a step
+    float occupancy_decay, occupancy_threshold;
+    int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
+};
+
+struct TrainReport {
+    int64_t steps, rays, candidates, survivors, dropped;
+    double squared_error, occupied_fraction;
+    double seconds_trace, seconds_table, seconds_occupancy;
+};
+
+class Trainer {
+  public:
+    Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32_t seed, int threads);
+    // Takes up to `steps` steps, fewer when `seconds` have passed.
+    TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
+    // The first phase on given rays, with nothing updated: loss and gradients, for tests.
+    TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights);
+    void refresh_weights();  // the transposed copies
+    int64_t step = 0;
+    uint64_t rays_drawn = 0;
+    double survivors_per_ray = 0;  // smoothed; 0: not known yet
+    float occupancy_mean = 1e30f;  // of the occupancy values at the last update
+
+  private:
+    void trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss);
+    void scatter_level(int level, int part, int parts, const AdamStep* step);
+    void update_occupancy(const TrainOptions& options, TrainReport& report);
+    TrainStep make_step(const TrainOptions& options, double rays_in_loss) const;
+    int tile_rays() const;
+
+    const Kernels& k_;
+    TrainState s_;
+    Photos photos_;
+    uint32_t seed_;
+    ThreadPool pool_;
+    std::vector<std::unique_ptr<float[]>> blocks_;
+    std::vector<Scratch> scratch_;
+    std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, gradient_;
+    std::vector<uint64_t> touched_;
+    uint64_t cells_probed_ = 0;
+    Rays rays_{};
+};
+
+}  // namespace nerfscene

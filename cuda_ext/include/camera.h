@@ -1,0 +1,67 @@
+// Pixel → ray, with the lenses people have. Cameras look along +z, x right, y down (OpenCV).
+#pragma once
+#include "desc.h"
+#include "platform.h"
+
+NS_BEGIN
+
+// OpenCV's rational-free model: ideal (x, y) → distorted.
+NS_HD void distort(const float* k, float x, float y, float& xd, float& yd) {
+    const float r2 = x * x + y * y;
+    const float radial = 1.0f + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
+    xd = x * radial + 2.0f * k[2] * x * y + k[3] * (r2 + 2.0f * x * x);
+    yd = y * radial + k[2] * (r2 + 2.0f * y * y) + 2.0f * k[3] * x * y;
+}
+
+// Its inverse by fixed-point iteration, which converges for every lens that does not fold the picture.
+NS_HD void undistort(const float* k, float xd, float yd, float& x, float& y) {
+    x = xd;
+    y = yd;
+    if (k[0] == 0.0f && k[1] == 0.0f && k[2] == 0.0f && k[3] == 0.0f && k[4] == 0.0f) return;
+    for (int i = 0; i < 20; ++i) {
+        const float r2 = x * x + y * y;
+        const float radial = 1.0f + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
+        const float dx = 2.0f * k[2] * x * y + k[3] * (r2 + 2.0f * x * x);
+        const float dy = k[2] * (r2 + 2.0f * y * y) + 2.0f * k[3] * x * y;
+        const float nx = (xd - dx) / radial, ny = (yd - dy) / radial;
+        const float change = ns_abs(nx - x) + ns_abs(ny - y);
+        x = nx;
+        y = ny;
+        if (change < 1e-6f) break;
+    }
+}
+
+// Unit direction in the camera's frame of the ray through (px, py), pixel centres at + 0.5.
+NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
+    const float xd = (px - c.cx) / c.fx, yd = (py - c.cy) / c.fy;
+    Vec3 d;
+    if (c.lens == kFisheye) {
+        // OpenCV's fisheye: radius = θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), solved for θ by Newton.
+        const float radius = sqrtf(xd * xd + yd * yd);
+        const float* k = c.distortion;
+        float theta = radius;
+        for (int i = 0; i < 10; ++i) {
+            const float t2 = theta * theta;
+            const float f = theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3])))) - radius;
+            const float df = 1 + t2 * (3 * k[0] + t2 * (5 * k[1] + t2 * (7 * k[2] + t2 * 9 * k[3])));
+            theta -= f / df;
+        }
+        const float s = radius > 1e-9f ? sinf(theta) / radius : 1.0f;
+        d = {xd * s, yd * s, cosf(theta)};
+    } else {
+        float x, y;
+        undistort(c.distortion, xd, yd, x, y);
+        d = {x, y, 1.0f};
+    }
+    return d * (1.0f / sqrtf(dot(d, d)));
+}
+
+NS_HD void pixel_ray(const CameraDesc& c, float px, float py, Vec3& origin, Vec3& direction) {
+    const Vec3 d = pixel_direction(c, px, py);
+    const float* m = c.pose;
+    origin = {m[3], m[7], m[11]};
+    direction = {m[0] * d.x + m[1] * d.y + m[2] * d.z, m[4] * d.x + m[5] * d.y + m[6] * d.z,
+                 m[8] * d.x + m[9] * d.y + m[10] * d.z};
+}
+
+NS_END

@@ -1,0 +1,35 @@
+// Samples along one ray → its colour, and back (Max 1995; NeRF's quadrature).
+#pragma once
+#include "platform.h"
+
+NS_BEGIN
+
+// Alpha of a step: 1 - exp(-density · length).
+NS_HD float step_alpha(float density, float length) { return 1.0f - ns_exp(-density * length); }
+
+// Gradient of the loss with respect to one sample's density, walking a ray from its last sample to its
+// first. `behind` is Σ_{j>i} w_j q_j + T_final q_background (the caller starts it at the latter), where
+// q_j = ∂L/∂w_j. Formula: ∂L/∂σ_i = δ_i ((T_i - w_i) q_i - behind).
+NS_HD float density_gradient(float length, float transmittance, float weight, float q, float& behind) {
+    const float g = length * ((transmittance - weight) * q - behind);
+    behind += weight * q;
+    return g;
+}
+
+// Huber's loss on one channel and its derivative, quadratic below `delta`.
+NS_HD float huber(float error, float delta) {
+    const float a = ns_abs(error);
+    return a <= delta ? 0.5f * a * a : delta * (a - 0.5f * delta);
+}
+NS_HD float huber_gradient(float error, float delta) { return ns_max(-delta, ns_min(delta, error)); }
+
+// The distortion loss against fog (mip-NeRF 360, eq. 15): Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ w_i² Δ_i over
+// mid-points m and widths Δ, here of log distance. Its gradient for a sample, from running sums:
+// `w_before`, `wm_before` over the samples in front, and the ray's totals.
+NS_HD float distortion_gradient(float w, float m, float width, float w_before, float wm_before,
+                                float w_total, float wm_total) {
+    const float w_after = w_total - w_before - w, wm_after = wm_total - wm_before - w * m;
+    return 2.0f * (m * (w_before - w_after) + wm_after - wm_before) + (2.0f / 3.0f) * w * width;
+}
+
+NS_END

@@ -1,0 +1,69 @@
+// The plain structures that Python, the drivers and the kernels hand one another. No functions: these are
+// outside the instruction sets' namespaces, and the same bytes on a CPU and on a GPU.
+#pragma once
+#include <cstdint>
+
+namespace nerfscene {
+
+constexpr int kMaxLevels = 16;
+constexpr int kMaxLayers = 5;
+
+// A multi-resolution hash grid; see hashgrid.h for what the numbers mean.
+struct HashGrid {
+    int levels, features;
+    int resolution[kMaxLevels];
+    uint32_t offset[kMaxLevels];  // rows before this level
+    uint32_t size[kMaxLevels];    // rows in this level
+    uint32_t hashed[kMaxLevels];  // 1: hashed, 0: dense
+};
+
+// The networks: encoding → hidden (ReLU) → outputs, the first of which is density. With color_layers = 0
+// the other 27 outputs are spherical-harmonics coefficients of colour; otherwise all 16 outputs and the
+// direction's 16 harmonics go through color_layers hidden layers (ReLU) to three colours (sigmoid).
+// Layer i is stored row-major (in × out) at offset[i] in `weights`, and (out × in) in `weights_t`; every
+// dimension is a multiple of 16, padding is zero.
+struct Network {
+    int encoding, hidden, outputs, color_hidden, color_layers;
+    int layers, in[kMaxLayers], out[kMaxLayers], offset[kMaxLayers], size;
+};
+
+struct Space {
+    int unbounded;
+    float near_plane;  // scene units: no sample closer to the camera
+    float far_plane;
+    float step;  // shortest step, scene units
+    float cone;  // step as a fraction of the distance, where that is longer; 0: constant steps
+    int occupancy_resolution;  // cells a side
+};
+
+struct Field {
+    HashGrid grid;
+    Network net;
+    Space space;
+    const uint16_t* table;  // binary16, (rows, features)
+    const float *weights, *weights_t;
+    const uint32_t* occupancy;  // one bit a cell
+};
+
+enum LensKind : int { kPerspective = 0, kFisheye = 1 };
+
+struct CameraDesc {
+    float fx, fy, cx, cy;
+    float distortion[5];  // perspective: k1 k2 p1 p2 k3;  fisheye: k1 k2 k3 k4
+    int lens, width, height;
+    float pose[12];  // scene_from_cam, 3×4 row-major: a rotation, and the centre in scene units
+    int64_t pixels;  // training: this photo's first byte in the photos' buffer
+};
+
+struct AdamStep {
+    float rate, beta1, beta2, epsilon;
+};
+
+// How rays are marched and what is thrown away.
+struct March {
+    float min_weight;         // samples that weigh less take no part in colour or gradient
+    float stop_transmittance; // a ray ends here
+    float coarseness;         // multiplies the steps' length; 1 once training has settled
+};
+
+}  // namespace nerfscene

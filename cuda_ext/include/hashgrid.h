@@ -1,0 +1,60 @@
+// The multi-resolution hash grid (Müller et al., "Instant Neural Graphics Primitives", 2022).
+//
+// The contract, mirrored in nerfscene/ops/reference.py:
+//   - a point u in [0, 1]^3 lies at  p = u * resolution + 0.5  in a level's lattice (the half cell keeps
+//     the lattices of different levels from lining up); its cell is floor(p), its weights are trilinear;
+//   - a level whose (resolution + 2)^3 vertices fit in 2^log2_table rows is stored densely, x fastest;
+//     any other is hashed: x ^ y·2654435761 ^ z·805459861, modulo the table's size (the paper's primes);
+//   - a row is `features` consecutive numbers; a level's rows start at `offset`; encodings of the levels
+//     follow one another, coarse to fine.
+#pragma once
+#include "desc.h"
+#include "platform.h"
+
+NS_BEGIN
+
+template <class U>
+NS_HD U hash_row(U x, U y, U z, uint32_t mask) {
+    return (x ^ (y * 2654435761u) ^ (z * 805459861u)) & mask;
+}
+template <class U>
+NS_HD U dense_row(U x, U y, U z, uint32_t side) {
+    return x + (y + z * side) * side;
+}
+
+// Where a point lies in one level: the cell's lower corner and the position inside it.
+template <class T>
+struct Cell {
+    typename Lanes<T>::Int x, y, z;
+    T fx, fy, fz;
+};
+template <class T>
+NS_HD Cell<T> locate(T ux, T uy, T uz, float resolution) {
+    using L = Lanes<T>;
+    const T px = ux * resolution + 0.5f, py = uy * resolution + 0.5f, pz = uz * resolution + 0.5f;
+    Cell<T> c;
+    c.x = L::to_int(px);
+    c.y = L::to_int(py);
+    c.z = L::to_int(pz);
+    c.fx = px - L::to_float(c.x);
+    c.fy = py - L::to_float(c.y);
+    c.fz = pz - L::to_float(c.z);
+    return c;
+}
+
+// The eight rows (relative to the level's first) and their weights; corner bits are x, y, z from the
+// lowest. Both passes use it: the gradient of the encoding with respect to a row is that row's weight.
+template <class T>
+NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
+                   typename Lanes<T>::Uint row[8], T weight[8]) {
+    using U = typename Lanes<T>::Uint;
+    const U x = (U)c.x, y = (U)c.y, z = (U)c.z;
+    for (int k = 0; k < 8; ++k) {
+        const U cx = (k & 1) ? x + 1u : x, cy = (k & 2) ? y + 1u : y, cz = (k & 4) ? z + 1u : z;
+        row[k] = hashed ? hash_row(cx, cy, cz, size - 1) : dense_row(cx, cy, cz, side);
+        weight[k] = ((k & 1) ? c.fx : 1.0f - c.fx) * ((k & 2) ? c.fy : 1.0f - c.fy) *
+                    ((k & 4) ? c.fz : 1.0f - c.fz);
+    }
+}
+
+NS_END

@@ -1,0 +1,120 @@
+// Where a ray is sampled: the steps' law, the contraction of far space, the occupancy grid's cells.
+//
+// Scene units: a bounded scene fills the cube [-1, 1]^3; an unbounded one has its subject there and
+// everything farther away contracted into [-2, 2]^3 (mip-NeRF 360's contraction with the largest
+// coordinate as norm, Barron et al. 2022), so that one grid covers all of space.
+#pragma once
+#include "desc.h"
+#include "platform.h"
+
+NS_BEGIN
+
+// --- the steps -------------------------------------------------------------------------------------
+// Steps start at t_first, are `step` long until `cone * t` is longer, and grow by (1 + cone) from there.
+// In closed form, so that the k-th step costs the same for every k and can be a vector of steps.
+struct StepLaw {
+    float first, step, log_growth;
+    float bend, bend_index;  // where growth begins: distance, and index of the step
+};
+NS_HD StepLaw step_law(float first, float step, float cone) {
+    StepLaw s;
+    s.first = first;
+    s.step = step;
+    s.log_growth = cone > 0 ? log1pf(cone) : 0.0f;
+    const float bend = cone > 0 ? step / cone : 3.0e38f;
+    s.bend = bend > first ? bend : first;
+    s.bend_index = cone > 0 ? (s.bend - first) / step : 3.0e38f;
+    return s;
+}
+// Distance at step k (k may be fractional).
+template <class T>
+NS_HD T step_distance(const StepLaw& s, T k) {
+    const T linear = k * s.step + s.first;
+    if (s.log_growth == 0.0f) return linear;
+    const T beyond = k - s.bend_index;
+    const T grown = ns_exp(ns_max(beyond, beyond - beyond) * s.log_growth) * s.bend;
+    return beyond > (beyond - beyond) ? grown : linear;
+}
+// The inverse: the step at which a distance is reached.
+NS_HD float step_index(const StepLaw& s, float t) {
+    if (t <= s.bend) return (t - s.first) / s.step;
+    return s.bend_index + logf(t / s.bend) / s.log_growth;
+}
+
+// --- space -----------------------------------------------------------------------------------------
+// Scene point → the grid's unit cube.
+template <class T>
+NS_HD void to_unit(int unbounded, T& x, T& y, T& z) {
+    if (unbounded) {
+        const T m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
+        const T far = ns_max(m, (m - m) + 1.0f);
+        const T inverse = 1.0f / far;
+        const T s = (2.0f - inverse) * inverse * 0.25f;  // inside the unit cube far = 1 and s = 1/4
+        x = x * s + 0.5f;
+        y = y * s + 0.5f;
+        z = z * s + 0.5f;
+    } else {
+        x = x * 0.5f + 0.5f;
+        y = y * 0.5f + 0.5f;
+        z = z * 0.5f + 0.5f;
+    }
+}
+// And back: the centre of things in the unit cube → scene point.
+NS_HD Vec3 from_unit(int unbounded, Vec3 u) {
+    if (!unbounded) return {u.x * 2 - 1, u.y * 2 - 1, u.z * 2 - 1};
+    const Vec3 c = {u.x * 4 - 2, u.y * 4 - 2, u.z * 4 - 2};
+    const float m = ns_max(ns_max(ns_abs(c.x), ns_abs(c.y)), ns_abs(c.z));
+    if (m <= 1.0f) return c;
+    return c * (1.0f / (m * ns_max(2.0f - m, 1e-6f)));
+}
+
+// Entry and exit of a ray through [-1, 1]^3 (slabs; a zero component divides to ±inf, which is right).
+NS_HD bool intersect_box(Vec3 o, Vec3 d, float& t0, float& t1) {
+    const float oo[3] = {o.x, o.y, o.z}, dd[3] = {d.x, d.y, d.z};
+    for (int a = 0; a < 3; ++a) {
+        if (dd[a] == 0.0f) {
+            if (oo[a] < -1.0f || oo[a] > 1.0f) return false;
+            continue;
+        }
+        const float inverse = 1.0f / dd[a];
+        const float ta = (-1.0f - oo[a]) * inverse, tb = (1.0f - oo[a]) * inverse;
+        t0 = ns_max(t0, ns_min(ta, tb));
+        t1 = ns_min(t1, ns_max(ta, tb));
+    }
+    return t0 < t1;
+}
+
+// The part of a ray that is sampled: its law of steps, its end, and how many steps; 0 if it misses.
+// A step's sample counts if it lies before the end; its length is max(step, cone · distance).
+NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, StepLaw& law, float& t1) {
+    float t0 = space.near_plane;
+    t1 = space.far_plane;
+    if (!space.unbounded && !intersect_box(o, d, t0, t1)) return 0;
+    law = step_law(t0, space.step, space.cone);
+    const int n = int(ceilf(step_index(law, t1)));
+    return n > 0 ? n : 0;
+}
+
+// --- occupancy -------------------------------------------------------------------------------------
+// Cell of a unit-cube point, x fastest; coordinates a rounding error outside are clamped in.
+template <class T>
+NS_HD typename Lanes<T>::Int occupancy_cell(T ux, T uy, T uz, int resolution) {
+    using L = Lanes<T>;
+    using I = typename L::Int;
+    const T zero = ux - ux, top = zero + (float(resolution) - 0.5f);
+    const float r = float(resolution);
+    const I x = L::to_int(ns_min(ns_max(ux * r, zero), top));
+    const I y = L::to_int(ns_min(ns_max(uy * r, zero), top));
+    const I z = L::to_int(ns_min(ns_max(uz * r, zero), top));
+    return x + (y + z * resolution) * resolution;
+}
+NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5] >> (cell & 31)) & 1u; }
+
+// The length by which a density at this scene point is judged: the step a camera near the origin would
+// take there. density × this is the optical thickness that the occupancy grid keeps.
+NS_HD float reference_step(const Space& space, float x, float y, float z) {
+    const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
+    return ns_max(space.step, space.cone * m);
+}
+
+NS_END

@@ -1,0 +1,12 @@
+// How emptiness is learned: each cell keeps a decaying maximum of the optical thickness seen in it.
+#pragma once
+#include "platform.h"
+
+NS_BEGIN
+
+template <class T>
+NS_HD T occupancy_decay(T value, float decay) { return value * decay; }
+// A cell is kept when it is thick enough, or thicker than most while everything is still fog.
+NS_HD float occupancy_threshold(float threshold, float mean) { return ns_min(threshold, mean); }
+
+NS_END
