@@ -20,6 +20,7 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 NAMES_SHOWN = 5
+ALPHA_SAMPLES = 8
 
 Progress = Callable[[str, float], None]  # stage in words, fraction done in 0…1
 
@@ -125,6 +126,15 @@ def read_all(
     return pixels
 
 
+def carries_alpha(paths: Sequence[Path]) -> bool:
+    """Whether the photos are cut-outs: any of a few, evenly chosen, has a transparent pixel."""
+    for path in paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]:
+        with Image.open(path) as image:
+            if _transparent(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255:
+                return True
+    return False
+
+
 def worker_count() -> int:
     """Threads for decoding: Pillow lets go of the interpreter while it decodes and resizes."""
     return min(os.cpu_count() or 1, 16)
@@ -182,9 +192,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         top = 1.0 if image.mode == "F" else 65535.0
         image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    mode = "RGBA" if transparent else "RGB"
+    mode = "RGBA" if _transparent(image) else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _transparent(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _area_filter(box: tuple[float, ...], size: tuple[int, int]) -> Image.Resampling:
