@@ -18,3 +18,51 @@ class PoseConfig:
     """Which photos are compared: all with all, neighbours by name, or chosen by their number."""
     seed: int = 0
     """Random seed; the same photos, settings and machine give the same cameras."""
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """The radiance field: a multi-resolution hash grid and small networks."""
+
+    levels: int = 4
+    """Levels of the hash grid, coarse to fine (1 to 16)."""
+    features: int = 8
+    """Numbers stored in each row of the grid: 2, 4 or 8. Few wide levels suit a CPU's caches."""
+    log2_table: int | None = None
+    """A level has at most 2 to this many rows; chosen from the photos' size when not given."""
+    base_resolution: int = 32
+    """Cells along a side of the coarsest level."""
+    finest_resolution: int | None = None
+    """Cells along a side of the finest level; chosen from the photos' size when not given."""
+    hidden: int = 32
+    """Width of the density network's hidden layer, a multiple of 16 up to 128."""
+    color: Literal["harmonics", "network"] = "harmonics"
+    """How colour depends on direction: degree-2 spherical harmonics (fast) or a network."""
+    color_hidden: int = 64
+    """Width of the colour network's hidden layers."""
+    color_layers: int = 2
+    """Hidden layers of the colour network, 1 or 2."""
+    occupancy_resolution: int = 128
+    """Cells along a side of the occupancy grid, a multiple of 32."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how finely to train."""
+
+    time: float | None = None
+    """Seconds to train for (posing and reading photos come on top); overrides the quality's."""
+    steps: int | None = None
+    """Steps to train for, instead of seconds."""
+    quality: Literal["1min", "5min", "20min"] = "5min"
+    """Named by what training takes: also bounds the photos' longest side to 640, 1000, 1600 px."""
+    downscale: float | None = None
+    """Train on photos shrunk by this factor, instead of by the quality's longest side."""
+    holdout: int = 8
+    """Every n-th photo is kept from training to measure with; 0 for none."""
+    backend: Literal["auto", "cpu", "torch"] = "auto"
+    """What computes: our compiled kernels, or the plain torch implementation (slow, readable)."""
+    threads: int = 0
+    """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
+    seed: int = 0
+    """Random seed."""

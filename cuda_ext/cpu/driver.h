@@ -42,6 +42,7 @@ struct TrainStep {
     uint32_t seed;
     uint64_t first_ray;                 // how many rays were drawn before this step
     float huber_delta, distortion, loss_scale;
+    float full_gradient_distance;       // nearer samples' gradients are scaled down; 0: none are
 };
 
 struct Counters {

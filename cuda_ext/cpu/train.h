@@ -82,8 +82,9 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
                  distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
         }
         const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
-        s.sdensity[k] = d * density_activation_gradient(s.sdensity[k]);
-        for (int ch = 0; ch < 3; ++ch) rgb[ch] = w * g[ch] * color_gradient(rgb[ch]);
+        const float scale = near_gradient_scale(s.st[k], step.full_gradient_distance);
+        s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);
+        for (int ch = 0; ch < 3; ++ch) rgb[ch] = scale * w * g[ch] * color_gradient(rgb[ch]);
     }
     // A chain cut short leaves colours where gradients are expected: silence what was not walked.
     for (int k = n ? s.snext[chain[n - 1]] : -1; k >= 0; k = s.snext[k]) {

@@ -65,6 +65,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.first_ray = rays_drawn;
     step.huber_delta = o.huber_delta;
     step.distortion = o.distortion;
+    step.full_gradient_distance = o.full_gradient_distance;
     step.loss_scale = float(1.0 / rays_in_loss);
     return step;
 }

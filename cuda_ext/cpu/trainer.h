@@ -24,7 +24,7 @@ struct TrainState {
 struct TrainOptions {
     float table_rate, weight_rate, beta1, beta2, epsilon;
     float min_weight, stop_transmittance, coarseness;
-    float huber_delta, distortion;
+    float huber_delta, distortion, full_gradient_distance;
     int target_samples;      // survivors wanted in a step
     float occupancy_decay, occupancy_threshold;
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each

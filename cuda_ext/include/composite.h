@@ -32,4 +32,13 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
     return 2.0f * (m * (w_before - w_after) + wm_after - wm_before) + (2.0f / 3.0f) * w * width;
 }
 
+// What a sample's gradient is multiplied by when it lies close to its camera: near space is sampled far
+// more densely than the rest, and unscaled it grows floaters (Philip & Deschaintre, "Floaters No More",
+// 2023: (t / t_full)² up to t_full).
+NS_HD float near_gradient_scale(float t, float t_full) {
+    if (t >= t_full) return 1.0f;
+    const float r = t / t_full;
+    return r * r;
+}
+
 NS_END

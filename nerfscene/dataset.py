@@ -1,0 +1,124 @@
+"""Posed photos made ready to train on: pixels at training size, scene coordinates, what can be empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene import occupancy
+from nerfscene.cameras import Placement, place, scaled
+from nerfscene.capture import Progress, read_all, silent
+from nerfscene.errors import NerfsceneError
+from nerfscene.field import Space, make_space
+from nerfscene.metrics import holdout
+from nerfscene.types import PosedCapture, View
+
+WHITE = (1.0, 1.0, 1.0)
+BLACK = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What the trainer reads.
+
+    views: every view, at training size, with its split decided
+    pixels: the training photos' bytes one after another, (…, channels) uint8
+    allowed: occupancy bits of the cells that can hold anything
+    """
+
+    views: tuple[View, ...]
+    pixels: NDArray[np.uint8]
+    channels: int
+    placement: Placement
+    space: Space
+    allowed: NDArray[np.uint32]
+    background: tuple[float, float, float]
+    downscale: float
+
+    @property
+    def train_views(self) -> tuple[View, ...]:
+        return tuple(v for v in self.views if v.split == "train")
+
+    @property
+    def photo_side(self) -> float:
+        """√(pixels) of a typical training photo."""
+        counts = [v.intrinsics.width * v.intrinsics.height for v in self.train_views]
+        return float(np.sqrt(np.median(counts)))
+
+
+def resized(views: Sequence[View], factor: float) -> tuple[View, ...]:
+    """The same cameras on photos shrunk by ``factor`` (at least 1), to whole pixels."""
+    out = []
+    for v in views:
+        k = v.intrinsics
+        width, height = max(round(k.width / factor), 1), max(round(k.height / factor), 1)
+        out.append(replace(v, intrinsics=scaled(k, width, height)))
+    return tuple(out)
+
+
+def split_views(posed: PosedCapture, every: int) -> tuple[View, ...]:
+    """Decides what is held out: the capture's own split, or every n-th view in order of names."""
+    views = posed.views
+    if posed.given_split:
+        return views if every else tuple(replace(v, split="train") for v in views if v.split == "train")
+    test = set(holdout(len(views), every)) if every else set()
+    if len(views) - len(test) < 2:
+        test = set()
+    return tuple(
+        replace(v, split="test" if i in test else "train") for i, v in enumerate(views)
+    )
+
+
+def prepare(
+    posed: PosedCapture,
+    downscale: float,
+    every: int,
+    occupancy_resolution: int,
+    progress: Progress = silent,
+) -> TrainingSet:
+    """Reads the training photos and lays out the scene.
+
+    Raises NerfsceneError when a photo can't be read or the photos don't fit in memory.
+    """
+    views = resized(split_views(posed, every), downscale)
+    train = [v for v in views if v.split == "train"]
+    sizes = [(v.path, v.intrinsics.width, v.intrinsics.height) for v in train]
+    try:
+        photos = read_all(sizes, progress)
+        channels = 4 if posed.has_alpha else 3
+        pixels = np.empty((sum(p.shape[0] * p.shape[1] for p in photos), channels), np.uint8)
+    except MemoryError as error:
+        raise NerfsceneError(
+            f"{len(train)} photos of this size don't fit in memory; shrink them with --downscale 2"
+        ) from error
+    at = 0
+    for photo in photos:
+        n = photo.shape[0] * photo.shape[1]
+        rows = photo.reshape(n, photo.shape[2])
+        pixels[at : at + n, :3] = rows[:, :3]
+        if channels == 4:
+            pixels[at : at + n, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
+        at += n
+    if posed.has_alpha:
+        alphas = [p[..., 3] if p.shape[2] == 4 else np.full(p.shape[:2], 255, np.uint8) for p in photos]
+        shrunk = replace(posed, views=tuple(train))
+        placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
+        space = make_space(False, placement.near, occupancy_resolution)
+        allowed = occupancy.cut_out_cells(train, alphas, placement, space)
+    else:
+        placement = place(replace(posed, views=views))
+        space = make_space(True, placement.near, occupancy_resolution)
+        allowed = occupancy.framed_cells(train, placement, space)
+    return TrainingSet(
+        views=views,
+        pixels=pixels,
+        channels=channels,
+        placement=placement,
+        space=space,
+        allowed=occupancy.pack(allowed),
+        background=WHITE if posed.has_alpha else BLACK,
+        downscale=downscale,
+    )

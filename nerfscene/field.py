@@ -1,0 +1,239 @@
+"""The radiance field: a hash grid, two small networks and the grid that says where it is empty.
+
+Everything is numpy arrays that the kernels read and write in place; which kernels is the backend's
+business (``ops.backend``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.config import FieldConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.ops import backend
+from nerfscene.ops.layout import GridLayout, grid_layout, network_shapes, padded
+
+BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
+UNBOUNDED_CONE = 0.006  # an unbounded scene's steps, as a fraction of the distance
+FAR = 1000.0  # scene units: the contraction leaves nothing to see beyond
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where the field lives and how rays are stepped, in scene units (see ``cuda_ext/march.h``)."""
+
+    unbounded: bool
+    near: float
+    far: float
+    step: float
+    cone: float
+    occupancy_resolution: int
+
+
+@dataclass(frozen=True)
+class RadianceField:
+    """Parameters of a field, ready for the kernels.
+
+    table: (rows, features) uint16, the bits of binary16 numbers
+    weights, weights_t: flat float32, every layer row-major (in × out), and (out × in)
+    occupancy: (cells / 32,) uint32, one bit a cell, x fastest
+    """
+
+    config: FieldConfig
+    space: Space
+    layout: GridLayout
+    table: NDArray[np.uint16]
+    weights: NDArray[np.float32]
+    weights_t: NDArray[np.float32]
+    occupancy: NDArray[np.uint32]
+
+    @property
+    def color_layers(self) -> int:
+        """Hidden layers of the colour network, 0 for spherical harmonics."""
+        return 0 if self.config.color == "harmonics" else self.config.color_layers
+
+
+def make_space(unbounded: bool, near: float, occupancy_resolution: int) -> Space:
+    """The steps for a bounded scene (constant) or an unbounded one (growing with distance)."""
+    if unbounded:
+        step = UNBOUNDED_CONE * near
+        return Space(True, near, FAR, step, UNBOUNDED_CONE, occupancy_resolution)
+    step = 2.0 * float(np.sqrt(3.0)) / BOUNDED_STEPS
+    return Space(False, near, FAR, step, 0.0, occupancy_resolution)
+
+
+def resolve(config: FieldConfig, photo_side: float, unbounded: bool) -> FieldConfig:
+    """Fills in what depends on the photos: ``photo_side`` is √(pixels in a photo).
+
+    A grid finer than the photos resolve only adds noise and cache misses; twice the pixels along a
+    side want one more power of two in the table.
+    """
+    log2_table = config.log2_table
+    if log2_table is None:
+        log2_table = int(np.clip(round(np.log2(photo_side / 400)) + (18 if unbounded else 17), 14, 20))
+    finest = config.finest_resolution
+    if finest is None:
+        finest = int(np.clip(photo_side * (3.0 if unbounded else 0.64), 128, 4096))
+    return replace(config, log2_table=log2_table, finest_resolution=finest)
+
+
+def _layers(config: FieldConfig) -> list[tuple[int, int]]:
+    layers = 0 if config.color == "harmonics" else config.color_layers
+    encoding = padded(config.levels * config.features)
+    return network_shapes(encoding, config.hidden, config.color_hidden, layers)
+
+
+def _check(config: FieldConfig) -> None:
+    ok = (
+        1 <= config.levels <= 16
+        and config.features in (2, 4, 8)
+        and config.hidden % 16 == 0
+        and 16 <= config.hidden <= 128
+        and config.color_hidden % 16 == 0
+        and 16 <= config.color_hidden <= 128
+        and config.color_layers in (1, 2)
+        and config.occupancy_resolution % 32 == 0
+        and config.occupancy_resolution > 0
+        and config.levels * config.features <= 128
+    )
+    if not ok:
+        raise NerfsceneError(
+            "field settings out of range: levels 1 to 16, features 2, 4 or 8 (their product at most "
+            "128), widths multiples of 16 up to 128, colour layers 1 or 2, occupancy resolution a "
+            "multiple of 32"
+        )
+
+
+def new_field(
+    config: FieldConfig, space: Space, seed: int
+) -> tuple[RadianceField, NDArray[np.float32]]:
+    """A field before training, and its master table (rows, features) float32.
+
+    The table starts within ±1e-4 (Müller et al. 2022), the weights by Glorot's rule. ``config`` must
+    be resolved.
+    """
+    _check(config)
+    assert config.log2_table is not None and config.finest_resolution is not None
+    layout = grid_layout(
+        config.levels,
+        config.features,
+        config.log2_table,
+        config.base_resolution,
+        config.finest_resolution,
+    )
+    rng = np.random.default_rng(seed)
+    rows = int(sum(layout.size))
+    master = rng.uniform(-1e-4, 1e-4, (rows, config.features)).astype(np.float32)
+    harmonics = config.color == "harmonics"
+    shapes = _layers(config)
+    pieces = []
+    for i, (n_in, n_out) in enumerate(shapes):
+        w = rng.uniform(-1, 1, (n_in, n_out)).astype(np.float32) * np.sqrt(6.0 / (n_in + n_out))
+        if i == 0:
+            w[config.levels * config.features :] = 0  # padding stays zero: it never gets gradient
+        if i == 1 and harmonics:
+            w[:, 28:] = 0
+        if i == len(shapes) - 1 and not harmonics:
+            w[:, 3:] = 0
+        pieces.append(w.ravel())
+    weights = np.concatenate(pieces).astype(np.float32)
+    cells = config.occupancy_resolution**3
+    field = RadianceField(
+        config=config,
+        space=space,
+        layout=layout,
+        table=np.ascontiguousarray(master.astype(np.float16)).view(np.uint16),
+        weights=weights,
+        weights_t=transposed(weights, shapes),
+        occupancy=np.full(cells // 32, 0xFFFFFFFF, np.uint32),
+    )
+    return field, master
+
+
+def transposed(
+    weights: NDArray[np.float32], shapes: list[tuple[int, int]]
+) -> NDArray[np.float32]:
+    """Every layer of a flat (in × out) weight vector turned to (out × in), at the same offsets."""
+    out = np.empty_like(weights)
+    at = 0
+    for n_in, n_out in shapes:
+        n = n_in * n_out
+        out[at : at + n] = weights[at : at + n].reshape(n_in, n_out).T.ravel()
+        at += n
+    return out
+
+
+def restored(
+    config: FieldConfig,
+    space: Space,
+    table: NDArray[np.uint16],
+    weights: NDArray[np.float32],
+    occupancy: NDArray[np.uint32],
+) -> RadianceField:
+    """A field from its saved arrays. Raises NerfsceneError when their sizes don't fit ``config``."""
+    _check(config)
+    assert config.log2_table is not None and config.finest_resolution is not None
+    layout = grid_layout(
+        config.levels,
+        config.features,
+        config.log2_table,
+        config.base_resolution,
+        config.finest_resolution,
+    )
+    shapes = _layers(config)
+    n_weights = sum(a * b for a, b in shapes)
+    fits = (
+        table.shape == (int(sum(layout.size)), config.features)
+        and weights.shape == (n_weights,)
+        and occupancy.shape == (config.occupancy_resolution**3 // 32,)
+    )
+    if not fits:
+        raise NerfsceneError("the field's arrays don't have the sizes that its settings say")
+    return RadianceField(
+        config, space, layout, table, weights, transposed(weights, shapes), occupancy
+    )
+
+
+def kernel_field(field: RadianceField, module: Any) -> Any:
+    """The backend's view of a field: it borrows the arrays, so changes are seen on both sides."""
+    s = field.space
+    return module.Field(
+        features=field.config.features,
+        resolution=list(field.layout.resolution),
+        size=list(field.layout.size),
+        hashed=[int(h) for h in field.layout.hashed],
+        hidden=field.config.hidden,
+        color_hidden=field.config.color_hidden,
+        color_layers=field.color_layers,
+        unbounded=s.unbounded,
+        near=s.near,
+        far=s.far,
+        step=s.step,
+        cone=s.cone,
+        occupancy_resolution=s.occupancy_resolution,
+        table=field.table,
+        weights=field.weights,
+        weights_t=field.weights_t,
+        occupancy=field.occupancy,
+    )
+
+
+def evaluate(
+    field: RadianceField,
+    points: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    which: str = "auto",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Density (n,) per scene unit and colour (n, 3) in 0…1 at unit-cube points, along directions.
+
+    points (n, 3) in [0, 1] (``ops.reference.to_unit`` takes scene points there), directions (n, 3)
+    unit vectors from the camera outwards.
+    """
+    density = np.empty(len(points), np.float32)
+    rgb = np.empty((len(points), 3), np.float32)
+    kernel_field(field, backend.load(which)).evaluate(points, directions, density, rgb)
+    return density, rgb

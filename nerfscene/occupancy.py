@@ -1,0 +1,131 @@
+"""Where a scene can have anything at all, known from the cameras before training starts.
+
+The training itself learns which cells are empty; this is what no training is needed for. Cells that
+fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters; with cut-out photos, a cell that
+any photo shows as background is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from nerfscene.cameras import Placement, nearest_point_to_axes, pose_in_scene
+from nerfscene.field import Space
+from nerfscene.types import Intrinsics, PosedCapture, View
+
+MIN_VIEWS = 3
+Bits = NDArray[np.uint32]
+
+
+def cell_centres(resolution: int, unbounded: bool) -> NDArray[np.float32]:
+    """Scene coordinates (cells, 3) of the occupancy cells' centres, x fastest."""
+    c = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
+    z, y, x = np.meshgrid(c, c, c, indexing="ij")
+    unit = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    if not unbounded:
+        return unit * 2 - 1
+    p = unit * 4 - 2
+    m = np.abs(p).max(axis=1, keepdims=True)
+    return np.where(m > 1, p / (m * np.maximum(2 - m, 1e-6)), p).astype(np.float32)
+
+
+def pack(cells: NDArray[np.bool_]) -> Bits:
+    """One bit a cell, cell 0 the lowest bit of word 0."""
+    return np.packbits(cells.reshape(-1, 32), axis=1, bitorder="little").view("<u4").astype(np.uint32).ravel()
+
+
+def unpack(bits: Bits) -> NDArray[np.bool_]:
+    """The inverse of ``pack``: (cells,) bool."""
+    return np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little").astype(bool)
+
+
+def project(
+    points: NDArray[np.float32], intrinsics: Intrinsics, scene_from_cam: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Pixel coordinates u, v (n,) and depth z (n,) of scene points, the lens taken as ideal.
+
+    Ideal, because a cell is far wider than the bend of any lens near the picture's middle, and the
+    callers leave a margin at its border.
+    """
+    pose = scene_from_cam.astype(np.float32)
+    cam = (points - pose[:3, 3]) @ pose[:3, :3]
+    z = cam[:, 2]
+    safe = np.where(z > 1e-6, z, 1e-6)
+    u = cam[:, 0] / safe * np.float32(intrinsics.fx) + np.float32(intrinsics.cx)
+    v = cam[:, 1] / safe * np.float32(intrinsics.fy) + np.float32(intrinsics.cy)
+    return u, v, z
+
+
+def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:
+    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture."""
+    points = cell_centres(space.occupancy_resolution, space.unbounded)
+    count = np.zeros(len(points), np.int32)
+    for view in views:
+        k = view.intrinsics
+        pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
+        u, v, z = project(points, k, pose)
+        mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
+        count += (z > 0.5 * space.near) & (u > -mx) & (u < k.width + mx) & (v > -my) & (v < k.height + my)
+    return count >= min(MIN_VIEWS, len(views))
+
+
+def cut_out_cells(
+    views: Sequence[View],
+    alphas: Sequence[NDArray[np.uint8]],
+    placement: Placement,
+    space: Space,
+) -> NDArray[np.bool_]:
+    """Cells (cells,) of a bounded scene that no photo shows as wholly background.
+
+    ``alphas``: each view's alpha channel (height, width). A cell's shadow in a photo is taken as a
+    square of pixels around its centre, large enough to contain it: what is carved away is truly empty.
+    """
+    resolution = space.occupancy_resolution
+    points = cell_centres(resolution, space.unbounded)
+    radius = np.sqrt(3.0) / resolution
+    keep = np.ones(len(points), bool)
+    for view, alpha in zip(views, alphas, strict=True):
+        k = view.intrinsics
+        pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
+        left = np.flatnonzero(keep)
+        u, v, z = project(points[left], k, pose)
+        nearest = max(float(np.linalg.norm(pose[:3, 3])) - np.sqrt(3.0), 0.2)
+        reach = int(np.ceil(radius * max(k.fx, k.fy) / nearest)) + 1
+        shadow = maximum_filter(alpha > 0, size=2 * reach + 1)
+        # Beyond the picture nothing is known, so cells there stay.
+        x, y = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+        inside = (z > 0) & (x >= 0) & (x < k.width) & (y >= 0) & (y < k.height)
+        empty = np.zeros(len(left), bool)
+        empty[inside] = ~shadow[y[inside], x[inside]]
+        keep[left[empty]] = False
+    return keep
+
+
+def subject_radius(posed: PosedCapture, alphas: Sequence[NDArray[np.uint8]]) -> float:
+    """World-unit radius, around the point the cameras look at, that holds all that is not cut out.
+
+    From each photo's alpha: its farthest opaque pixel from the projected centre, at the centre's
+    depth; the largest over the photos, since a photo sees only what faces it, and a tenth more.
+    """
+    views = [v for v in posed.views if v.split == "train"]
+    centres = np.stack([v.world_from_cam[:3, 3] for v in views])
+    axes = np.stack([v.world_from_cam[:3, 2] for v in views])
+    focus = nearest_point_to_axes(centres, axes)
+    radii = []
+    for view, alpha in zip(views, alphas, strict=True):
+        rows, cols = np.nonzero(alpha > 0)
+        if len(rows) == 0:
+            continue
+        k = view.intrinsics
+        u, v, z = project(focus[None].astype(np.float32), k, view.world_from_cam)
+        # per axis: the scene is a cube, and corners of the subject's box reach farther than its sides
+        dx = np.abs(cols + 0.5 - u[0]).max() / k.fx
+        dy = np.abs(rows + 0.5 - v[0]).max() / k.fy
+        radii.append(float(max(dx, dy) * z[0]))
+    if not radii:
+        return float(np.median(np.linalg.norm(centres - focus, axis=1)))
+    return 1.1 * max(radii)

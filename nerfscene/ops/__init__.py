@@ -1,0 +1,1 @@
+"""The field's operations: native kernels, and the plain torch ones they are held against."""

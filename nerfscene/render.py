@@ -1,0 +1,73 @@
+"""Scene + camera → frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerfscene.cameras import pose_in_scene, similarity_scale
+from nerfscene.field import RadianceField, kernel_field
+from nerfscene.ops import backend
+from nerfscene.types import Array, Camera, Frame, Intrinsics
+
+LENSES = {"perspective": 0, "fisheye": 1}
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A field made ready to be looked at: ``Renderer(...)`` is cheap, ``render`` does the work.
+
+    ``scene_from_world`` (4, 4) is the similarity that cameras' poses go through; ``background`` is
+    what shows where rays end nowhere, 0…1.
+    """
+
+    field: RadianceField
+    scene_from_world: Array
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    backend: str = "auto"
+    threads: int = 0
+
+
+# Samples lighter than this are not worth a colour, and a ray this dark is over: together they change a
+# picture by less than one step of 8 bits.
+MIN_WEIGHT = 1e-3
+STOP_TRANSMITTANCE = 3e-3
+
+
+def kernel_camera(
+    intrinsics: Intrinsics, scene_from_cam: Array
+) -> tuple[list[float], int, int, int, list[float]]:
+    """A camera as the kernels take it: intrinsics (9), lens, width, height, pose (12)."""
+    k = intrinsics
+    numbers = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
+    pose = [float(x) for x in scene_from_cam[:3].ravel()]
+    return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
+
+
+def render(renderer: Renderer, camera: Camera) -> Frame:
+    """The picture that ``camera`` (in world coordinates) takes of the scene."""
+    module = backend.load(renderer.backend)
+    native = kernel_field(renderer.field, module)
+    pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
+    k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
+    rgb = np.empty((height, width, 3), np.float32)
+    depth = np.empty((height, width), np.float32)
+    accumulation = np.empty((height, width), np.float32)
+    native.render(
+        k,
+        lens,
+        width,
+        height,
+        flat,
+        list(renderer.background),
+        MIN_WEIGHT,
+        STOP_TRANSMITTANCE,
+        backend.thread_count(renderer.threads),
+        (0, height, 0, width),
+        rgb,
+        depth,
+        accumulation,
+    )
+    depth /= np.float32(similarity_scale(renderer.scene_from_world))
+    return Frame(rgb=rgb, depth=depth, accumulation=accumulation)

@@ -1,0 +1,263 @@
+"""The scene on disk: what training leaves and everything later reads.
+
+    SCENE/
+      scene.json            version, cameras, placement, settings, figures
+      field.safetensors     what rendering needs: table (binary16), weights, occupancy bits
+      training.safetensors  what going on with training needs; may be deleted
+      poses/                how the photos were posed (COLMAP's files and their outcome)
+
+Plain JSON and safetensors: nothing is executed on loading. Each file is written under a temporary name
+and renamed, ``scene.json`` last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from nerfscene.config import FieldConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.field import RadianceField, Space, restored
+from nerfscene.render import Renderer
+from nerfscene.types import Array, Intrinsics, View
+
+VERSION = 1
+SCENE_JSON, FIELD_FILE, TRAINING_FILE = "scene.json", "field.safetensors", "training.safetensors"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a scene's making; None where it was not measured."""
+
+    photos: int = 0
+    photos_posed: int = 0
+    source: str = ""
+    reprojection_error: float | None = None
+    downscale: float = 1.0
+    train_seconds: float = 0.0
+    steps: int = 0
+    rays: int = 0
+    samples: int = 0
+    finished: bool = False
+    psnr: float | None = None
+    ssim: float | None = None
+    views: int = 0
+    per_view: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, float], ...] = ()
+    device: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A trained scene. ``views`` have the intrinsics of the photos as trained on (downscaled)."""
+
+    field: RadianceField
+    views: tuple[View, ...]
+    scene_from_world: Array
+    background: tuple[float, float, float]
+    has_alpha: bool
+    figures: Figures
+    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+
+    def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
+        """What ``render.render`` takes."""
+        return Renderer(self.field, self.scene_from_world, self.background, backend, threads)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to, renamed to it on success, removed on failure.
+
+    Raises NerfsceneError where the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if full:
+            raise NerfsceneError(
+                f"the disk is full while writing {path}; free some space and run the same command "
+                "again"
+            ) from error
+        raise NerfsceneError(
+            f"{path} can't be written ({error}); choose another folder with -o"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(data: dict[str, Any], path: Path) -> None:
+    """JSON through a temporary name; numbers that are not finite are refused."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = None) -> None:
+    """Writes a scene; ``training``: the optimiser's arrays, to go on from.
+
+    Raises NerfsceneError where the folder can't be written or the disk is full.
+    """
+    f = scene.field
+    if training is not None:
+        with writing(folder / TRAINING_FILE) as temporary:
+            save_file(training, temporary, metadata={"steps": str(scene.figures.steps)})
+    with writing(folder / FIELD_FILE) as temporary:
+        arrays = {
+            "table": f.table.view(np.float16),
+            "weights": f.weights,
+            "occupancy": f.occupancy,
+            "points": scene.points,
+        }
+        save_file(arrays, temporary, metadata={"steps": str(scene.figures.steps)})
+    data = {
+        "format": "nerfscene",
+        "version": VERSION,
+        "space": asdict(f.space),
+        "field": asdict(f.config),
+        "scene_from_world": scene.scene_from_world.tolist(),
+        "background": list(scene.background),
+        "has_alpha": scene.has_alpha,
+        "views": [
+            {
+                "photo": str(v.path),
+                "split": v.split,
+                "intrinsics": asdict(v.intrinsics),
+                "world_from_cam": v.world_from_cam.tolist(),
+            }
+            for v in scene.views
+        ],
+        "figures": asdict(scene.figures),
+    }
+    write_json(data, folder / SCENE_JSON)
+
+
+def is_scene(folder: Path) -> bool:
+    """Whether a folder holds a scene."""
+    return (folder / SCENE_JSON).is_file()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """scene.json, checked for what it must have. Raises NerfsceneError saying what is wrong."""
+    if not folder.exists():
+        raise NerfsceneError(
+            f"{folder} doesn't exist; make a scene first: nerfscene train PHOTOS -o {folder}"
+        )
+    if not is_scene(folder):
+        raise NerfsceneError(
+            f"{folder} is not a scene (it has no {SCENE_JSON}); give the folder that "
+            "`nerfscene train` made"
+        )
+    try:
+        data = json.loads((folder / SCENE_JSON).read_text())
+    except (OSError, ValueError) as error:
+        raise NerfsceneError(
+            f"{folder / SCENE_JSON} can't be read ({error}); train the scene again"
+        ) from error
+    if not isinstance(data, dict) or data.get("format") != "nerfscene":
+        raise NerfsceneError(f"{folder / SCENE_JSON} is not a nerfscene scene")
+    if data.get("version") != VERSION:
+        raise NerfsceneError(
+            f"{folder} was written by another version of nerfscene (scene version "
+            f"{data.get('version')}, this one reads {VERSION}); update with pip install -U nerfscene"
+        )
+    return data
+
+
+def _figures(data: dict[str, Any]) -> Figures:
+    known = {f.name for f in fields(Figures)}
+    d = {k: v for k, v in data.items() if k in known}
+    for name in ("per_view", "history"):
+        d[name] = tuple(d.get(name, ()))
+    return Figures(**d)
+
+
+def read_figures(folder: Path) -> Figures:
+    """Only what is known of a scene's making, without its arrays."""
+    return _figures(read_manifest(folder).get("figures", {}))
+
+
+def load(folder: Path | str) -> Scene:
+    """Reads a scene. Raises NerfsceneError where it is missing, damaged or from a newer version."""
+    folder = Path(folder)
+    data = read_manifest(folder)
+    try:
+        arrays = load_file(folder / FIELD_FILE)
+        space = Space(**data["space"])
+        config = FieldConfig(**data["field"])
+        rf = restored(
+            config,
+            space,
+            np.ascontiguousarray(arrays["table"].astype(np.float16, copy=False)).view(np.uint16),
+            np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
+            np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
+        )
+        if not (np.isfinite(arrays["table"]).all() and np.isfinite(rf.weights).all()):
+            raise NerfsceneError("its numbers are not all finite")
+        views = tuple(
+            View(
+                path=Path(v["photo"]),
+                intrinsics=Intrinsics(
+                    **{**v["intrinsics"], "distortion": tuple(v["intrinsics"]["distortion"])}
+                ),
+                world_from_cam=np.array(v["world_from_cam"], np.float64),
+                split=v["split"],
+            )
+            for v in data["views"]
+        )
+        b = data["background"]
+        return Scene(
+            field=rf,
+            views=views,
+            scene_from_world=np.array(data["scene_from_world"], np.float64),
+            background=(float(b[0]), float(b[1]), float(b[2])),
+            has_alpha=bool(data["has_alpha"]),
+            figures=_figures(data["figures"]),
+            points=arrays.get("points", np.zeros((0, 3), np.float32)),
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise NerfsceneError(
+            f"{folder} is damaged or incomplete ({error}); train it again with --overwrite"
+        ) from error
+    except NerfsceneError as error:
+        raise NerfsceneError(f"{folder} is damaged: {error}; train it again with --overwrite") from error
+
+
+def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
+    """The optimiser's arrays. Raises NerfsceneError where they are missing or of another moment."""
+    path = folder / TRAINING_FILE
+    try:
+        from safetensors import safe_open
+
+        with safe_open(path, framework="np") as handle:
+            saved = int((handle.metadata() or {}).get("steps", -1))
+        arrays = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise NerfsceneError(
+            f"{path} is missing or damaged, so training can't go on from it; start again with "
+            "--overwrite"
+        ) from error
+    if saved < steps:
+        raise NerfsceneError(
+            f"{path} is older than the scene beside it; start again with --overwrite"
+        )
+    return arrays
+
+
+def with_figures(scene: Scene, **changes: Any) -> Scene:
+    """The same scene with some figures replaced."""
+    return replace(scene, figures=replace(scene.figures, **changes))

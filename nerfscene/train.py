@@ -1,0 +1,339 @@
+"""Posed capture → scene: one visible loop around the kernels' fused step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene import scene as scenes
+from nerfscene.cameras import pose_in_scene
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.dataset import TrainingSet, prepare
+from nerfscene.errors import NerfsceneError
+from nerfscene.evaluate import measure
+from nerfscene.field import RadianceField, kernel_field, new_field, resolve, transposed
+from nerfscene.ops import backend
+from nerfscene.render import kernel_camera
+from nerfscene.scene import Figures, Scene
+from nerfscene.types import PosedCapture
+
+QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}
+SLICE = 0.25  # seconds the kernels run between looks at the clock, the progress and Ctrl-C
+SAVE_EVERY = 30.0  # seconds of training that a crash can lose
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the work stands; sent a few times a second.
+
+    ``fraction`` of this stage in 0…1; the rest is set while training: loss is the mean squared error
+    of recent rays, ``psnr`` its decibels, ``rate`` trained samples a second, ``remaining`` seconds.
+    """
+
+    stage: str
+    fraction: float
+    step: int = 0
+    loss: float = 0.0
+    psnr: float = 0.0
+    rate: float = 0.0
+    remaining: float = 0.0
+
+
+Listener = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """The Listener that says nothing."""
+
+
+@dataclass
+class Run:
+    """A training run's arrays: the field, and what the optimiser keeps besides."""
+
+    field: RadianceField
+    master: NDArray[np.float32]  # (rows, features)
+    table_moments: NDArray[np.float32]  # (rows, 2, features)
+    weight_moments: NDArray[np.float32]  # (2 · weights,)
+    occupancy_values: NDArray[np.float32]  # (cells,)
+    trainer: Any = None
+    seconds: float = 0.0
+    steps: int = 0
+    rays: int = 0
+    samples: int = 0
+    history: tuple[dict[str, float], ...] = ()
+
+
+def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
+    """By how much photos are shrunk: as asked, or to the quality's longest side."""
+    if config.downscale is not None:
+        return max(config.downscale, 1.0)
+    longest = max(max(v.intrinsics.width, v.intrinsics.height) for v in posed.views)
+    return max(longest / QUALITIES[config.quality][1], 1.0)
+
+
+def budget(config: TrainConfig) -> tuple[float, int | None]:
+    """Seconds and steps that training may take."""
+    if config.steps is not None:
+        return config.time or math.inf, config.steps
+    return config.time or QUALITIES[config.quality][0], None
+
+
+def fraction_done(run: Run, config: TrainConfig) -> float:
+    """How much of the budget is spent, 0…1; schedules are written in it."""
+    seconds, steps = budget(config)
+    spent = run.seconds / seconds if math.isfinite(seconds) else 0.0
+    return min(max(spent, run.steps / steps if steps else 0.0), 1.0)
+
+
+def options_at(done: float, seconds: float, unbounded: bool, module: Any) -> Any:
+    """The step's settings when ``done`` of the budget is spent, ``seconds`` into the run.
+
+    The learning rate falls exponentially to 2 %. Unbounded scenes start with coarse steps: while all
+    of space is fog, fine ones cost much and tell little.
+    """
+    o = module.TrainOptions()
+    o.table_rate = 2e-2 * 0.02**done
+    o.weight_rate = 0.5 * o.table_rate
+    o.beta1, o.beta2, o.epsilon = 0.9, 0.99, 1e-15
+    o.min_weight, o.stop_transmittance = 1e-4, 3e-3
+    o.coarseness = max(1.0, 8.0 ** (1.0 - done / 0.3)) if unbounded else 1.0
+    o.huber_delta = 0.1
+    o.distortion = 0.004 if unbounded else 0.0
+    o.full_gradient_distance = 0.0
+    o.target_samples = 8192 if unbounded else 4096
+    o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
+    o.occupancy_every, o.occupancy_cells = 16, 2048
+    return o
+
+
+OCCUPANCY_THRESHOLD = 0.01
+
+
+def new_run(data: TrainingSet, field_config: FieldConfig, seed: int) -> Run:
+    """Arrays of a run that has not started."""
+    config = resolve(field_config, data.photo_side, data.space.unbounded)
+    field, master = new_field(config, data.space, seed)
+    field.occupancy[:] = data.allowed
+    cells = data.space.occupancy_resolution**3
+    return Run(
+        field=field,
+        master=master,
+        table_moments=np.zeros((len(master), 2, config.features), np.float32),
+        weight_moments=np.zeros(2 * field.weights.size, np.float32),
+        occupancy_values=np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32),
+    )
+
+
+def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
+    """Hands the arrays to the kernels."""
+    module = backend.load(config.backend)
+    cameras = []
+    for view in data.train_views:
+        pose = pose_in_scene(data.placement.scene_from_world, view.world_from_cam)
+        cameras.append(kernel_camera(view.intrinsics, pose))
+    run.trainer = module.Trainer(
+        kernel_field(run.field, module),
+        run.master,
+        run.table_moments,
+        run.weight_moments,
+        run.occupancy_values,
+        data.allowed,
+        cameras,
+        data.pixels.reshape(-1),
+        data.channels,
+        data.space.unbounded,  # random backgrounds make real scenes opaque
+        list(data.background),
+        config.seed,
+        backend.thread_count(config.threads),
+    )
+
+
+def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
+    """One slice of training: up to SLICE seconds of steps. Returns the kernels' report."""
+    module = backend.load(config.backend)
+    seconds, steps = budget(config)
+    options = options_at(fraction_done(run, config), run.seconds, data.space.unbounded, module)
+    left = (steps - run.steps) if steps is not None else 1 << 40
+    limit = min(SLICE, seconds - run.seconds)
+    if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
+        left, limit = min(left, 50), math.inf if not math.isfinite(seconds) else limit
+    began = time.perf_counter()
+    report: dict[str, Any] = run.trainer.run(options, left, limit)
+    run.seconds += time.perf_counter() - began
+    run.steps += report["steps"]
+    run.rays += report["rays"]
+    run.samples += report["survivors"]
+    if not np.isfinite(report["squared_error"]):
+        raise NerfsceneError(
+            "training diverged (the loss is not a finite number); please report this, and try "
+            "another --seed"
+        )
+    return report
+
+
+def finished(run: Run, config: TrainConfig) -> bool:
+    """Whether the budget is spent."""
+    seconds, steps = budget(config)
+    return run.seconds >= seconds - 1e-3 or (steps is not None and run.steps >= steps)
+
+
+def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.float32]) -> Scene:
+    """The run as a scene (sharing its arrays)."""
+    return Scene(
+        field=run.field,
+        views=data.views,
+        scene_from_world=data.placement.scene_from_world,
+        background=data.background,
+        has_alpha=data.channels == 4,
+        figures=replace(
+            figures,
+            train_seconds=run.seconds,
+            steps=run.steps,
+            rays=run.rays,
+            samples=run.samples,
+            history=run.history,
+        ),
+        points=points,
+    )
+
+
+def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
+    """What going on needs besides the field."""
+    t = run.trainer
+    state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
+    return {
+        "master": run.master,
+        "table_moments": run.table_moments,
+        "weight_moments": run.weight_moments,
+        "occupancy_values": run.occupancy_values,
+        "weights": run.field.weights,
+        "state": np.array(state, np.float64),
+    }
+
+
+def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
+    """Fills a new run's arrays from a saved one; returns the trainer's numbers to restore."""
+    arrays = scenes.load_training(folder, figures.steps)
+    try:
+        for name in ("master", "table_moments", "weight_moments", "occupancy_values"):
+            getattr(run, name)[...] = arrays[name].reshape(getattr(run, name).shape)
+        run.field.weights[...] = arrays["weights"]
+        state: NDArray[np.float64] = arrays["state"]
+    except (KeyError, ValueError) as error:
+        raise NerfsceneError(
+            f"{folder} was trained with other settings, so training can't go on with these; give the "
+            "same ones, or start again with --overwrite"
+        ) from error
+    run.field.table[...] = run.master.astype(np.float16).view(np.uint16)
+    run.field.weights_t[...] = transposed(run.field.weights, weight_shapes(run.field))
+    run.seconds, run.steps = figures.train_seconds, figures.steps
+    run.rays, run.samples = figures.rays, figures.samples
+    run.history = figures.history
+    return state
+
+
+def weight_shapes(field: RadianceField) -> list[tuple[int, int]]:
+    """(in, out) of every layer."""
+    from nerfscene.ops.layout import network_shapes, padded
+
+    c = field.config
+    return network_shapes(
+        padded(c.levels * c.features), c.hidden, c.color_hidden, field.color_layers
+    )
+
+
+def train_posed(
+    posed: PosedCapture,
+    folder: Path,
+    config: TrainConfig,
+    field_config: FieldConfig,
+    listener: Listener = silent,
+    resume: bool = False,
+) -> Scene:
+    """Trains a posed capture and leaves the scene in ``folder`` (which exists).
+
+    On KeyboardInterrupt what was trained is saved and the exception goes on. With ``resume``, the
+    time and steps already spent count towards the budget.
+    Raises NerfsceneError for photos that can't be used or a folder that can't be written.
+    """
+    data = prepare(
+        posed,
+        downscale_for(posed, config),
+        config.holdout,
+        field_config.occupancy_resolution,
+        lambda stage, fraction: listener(Progress(stage, fraction)),
+    )
+    run = new_run(data, field_config, config.seed)
+    figures = Figures(
+        photos=posed.photos_given,
+        photos_posed=len(posed.views),
+        source=posed.source,
+        reprojection_error=posed.reprojection_error,
+        downscale=data.downscale,
+        device=backend.describe(config.backend),
+        settings={"train": asdict(config), "field": asdict(run.field.config)},
+    )
+    state = resume_run(run, folder, scenes.read_figures(folder)) if resume else None
+    start(run, data, config)
+    if state is not None:
+        run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
+        run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
+    points = scene_points(posed, data)
+
+    def save(**more: Any) -> Scene:
+        scene = snapshot(run, data, replace(figures, **more), points)
+        scenes.save(scene, folder, training_arrays(run))
+        return scene
+
+    saved_at = run.seconds
+    try:
+        while not finished(run, config):
+            report = advance(run, data, config)
+            listener(training_progress(run, report, config))
+            if run.seconds - saved_at > SAVE_EVERY:
+                save()
+                saved_at = run.seconds
+        scene = save()
+        listener(Progress("measuring held-out photos", 0.0))
+        measured = measure(
+            scene,
+            config.backend,
+            config.threads,
+            lambda fraction: listener(Progress("measuring held-out photos", fraction)),
+        )
+        return save(finished=True, **measured)
+    except KeyboardInterrupt:
+        save()
+        raise
+
+
+def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:
+    """The report as a person reads it; also noted in the run's history, once per cent or so."""
+    seconds, steps = budget(config)
+    done = fraction_done(run, config)
+    rays = max(report["rays"] - report["dropped"], 1)
+    loss = report["squared_error"] / (3 * rays)
+    psnr = -10 * math.log10(max(loss, 1e-10))
+    spent = report["seconds_trace"] + report["seconds_table"] + report["seconds_occupancy"]
+    remaining = seconds - run.seconds
+    if steps is not None:
+        remaining = min(remaining, run.seconds / max(done, 1e-6) * (1 - done))
+    if not run.history or done - run.history[-1]["fraction"] >= 0.01:
+        entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}
+        run.history = (*run.history, entry)
+    return Progress(
+        "training", done, run.steps, loss, psnr, report["survivors"] / max(spent, 1e-9), remaining
+    )
+
+
+def scene_points(posed: PosedCapture, data: TrainingSet) -> NDArray[np.float32]:
+    """The sparse model's points in scene units (n, 3)."""
+    m = data.placement.scene_from_world
+    return (posed.points @ m[:3, :3].T + m[:3, 3]).astype(np.float32)
