@@ -8,32 +8,37 @@ from numpy.typing import NDArray
 from nerfscene.capture import Progress, silent
 from nerfscene.types import Array
 
-ALL_UP_TO = 60  # photos; so many are compared all with all in about ten seconds on two cores
+ALL_UP_TO = 25  # photos; so many are compared all with all in a few seconds on two cores
 COARSE_FEATURES = 256  # largest features of a photo, for a first look
 COARSE_MATCHES = 4  # what a first look must find, so that a second is taken
-BEST_PARTNERS = 30  # photos each photo is compared with, when there are too many to try all
+BEST_PARTNERS = 20  # photos each photo is compared with, when there are too many to try all
+BROADER = 4  # how much further a second try goes: all with all up to 100 photos
 COARSE_BLOCK = 32  # photos a first look takes at once: bounds memory at about 32 MB
 
 Pair = tuple[int, int]
 Features = tuple[NDArray[np.float32], Array]  # descriptors (n, 128), sizes in pixels (n,)
 
 
-def choose_pairs(features: list[Features], matcher: str, progress: Progress = silent) -> list[Pair]:
+def choose_pairs(
+    features: list[Features], matcher: str, broad: bool = False, progress: Progress = silent
+) -> list[Pair]:
     """Pairs (a, b), a < b, of photos to match, sorted.
 
     ``auto`` compares all with all up to ALL_UP_TO photos; beyond that each photo with its
     neighbours by name and with the BEST_PARTNERS that a first look at the largest features finds
     most alike ("preemptive matching", Wu 2013), which needs no trained vocabulary and no order.
+    ``broad`` raises both limits.
     """
     count = len(features)
-    if matcher == "exhaustive" or (matcher == "auto" and count <= ALL_UP_TO):
+    widening = BROADER if broad else 1
+    if matcher == "exhaustive" or (matcher == "auto" and count <= ALL_UP_TO * widening):
         return [(a, b) for a in range(count) for b in range(a + 1, count)]
     if matcher == "sequential":
         return sequential_pairs(count)
     alike = coarse_matches(features, progress)
     pairs = {(a, a + step) for step in (1, 2) for a in range(count - step)}
     for a in range(count):
-        partners = np.argsort(-alike[a], kind="stable")[:BEST_PARTNERS]
+        partners = np.argsort(-alike[a], kind="stable")[: BEST_PARTNERS * widening]
         for b in partners[alike[a, partners] >= COARSE_MATCHES]:
             pairs.add((min(a, int(b)), max(a, int(b))))
     return sorted(pairs)

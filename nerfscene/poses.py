@@ -199,38 +199,39 @@ def _find_features(
     effort: _Effort,
     progress: Progress,
 ) -> None:
+    database = folder / "database.db"
+    pycolmap.Database.open(database).close()  # import_images wants the file to exist
+    cameras: dict[tuple[object, ...], list[int]] = {}
+    for index, photo in enumerate(photos):
+        focal = photo.focal and round(photo.focal, 1)
+        cameras.setdefault((photo.width, photo.height, focal), []).append(index)
+    for members in cameras.values():
+        reader = pycolmap.ImageReaderOptions()
+        reader.camera_model = "OPENCV" if len(members) >= FULL_LENS_FROM else "SIMPLE_RADIAL"
+        reader.camera_params = _camera_prior(photos[members[0]], sizes[members[0]], reader)
+        names = [_copy_name(i) for i in members]
+        # Before any feature is found, so that ids follow the photos' order and not the threads'.
+        pycolmap.import_images(
+            database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader
+        )
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
     options.sift.first_octave = effort.first_octave
     options.sift.max_num_features = effort.max_features
     options.sift.peak_threshold = effort.peak_threshold
-    cameras: dict[tuple[object, ...], list[int]] = {}
-    for index, photo in enumerate(photos):
-        focal = photo.focal and round(photo.focal, 1)
-        cameras.setdefault((photo.width, photo.height, focal), []).append(index)
     chunk = max(-(-len(photos) // FEATURE_CHUNKS), worker_count())
-    found = 0
-    for members in cameras.values():
-        reader = pycolmap.ImageReaderOptions()
-        reader.camera_model = "OPENCV" if len(members) >= FULL_LENS_FROM else "SIMPLE_RADIAL"
-        reader.camera_params = _camera_prior(photos[members[0]], sizes[members[0]], reader)
-        for start in range(0, len(members), chunk):
-            names = [_copy_name(i) for i in members[start : start + chunk]]
-            pycolmap.extract_features(
-                folder / "database.db",
-                folder / "images",
-                image_names=names,
-                camera_mode=pycolmap.CameraMode.SINGLE,
-                reader_options=reader,
-                extraction_options=options,
-                device=pycolmap.Device.cpu,
-            )
-            if start == 0:  # the first chunk made the camera that the others share
-                with pycolmap.Database.open(folder / "database.db") as db:
-                    first = next(i for i in db.read_all_images() if i.name == names[0])
-                    reader.existing_camera_id = first.camera_id
-            found += len(names)
-            progress("finding features" + effort.stage_suffix, found / len(photos))
+    stage = "finding features" + effort.stage_suffix
+    progress(stage, 0.0)
+    for start in range(0, len(photos), chunk):
+        names = [_copy_name(i) for i in range(start, min(start + chunk, len(photos)))]
+        pycolmap.extract_features(
+            database,
+            folder / "images",
+            image_names=names,
+            extraction_options=options,
+            device=pycolmap.Device.cpu,
+        )
+        progress(stage, min(start + chunk, len(photos)) / len(photos))
 
 
 def _camera_prior(photo: Photo, size: tuple[int, int], reader: pycolmap.ImageReaderOptions) -> str:
@@ -246,7 +247,10 @@ def _match(database: Path, config: PoseConfig, effort: _Effort, progress: Progre
     with pycolmap.Database.open(database) as db:
         images = sorted(db.read_all_images(), key=lambda image: image.name)
         pairs = choose_pairs(
-            [_features(db, image.image_id) for image in images], config.matcher, progress
+            [_features(db, image.image_id) for image in images],
+            config.matcher,
+            broad=effort.relaxed,
+            progress=progress,
         )
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
@@ -255,6 +259,8 @@ def _match(database: Path, config: PoseConfig, effort: _Effort, progress: Progre
     if effort.relaxed:
         verification.min_num_inliers = 10
     listing = database.with_name("pairs.txt")
+    stage = "matching photos" + effort.stage_suffix
+    progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         some = pairs[start : start + PAIRS_AT_ONCE]
         listing.write_text("".join(f"{images[a].name} {images[b].name}\n" for a, b in some))
@@ -263,7 +269,7 @@ def _match(database: Path, config: PoseConfig, effort: _Effort, progress: Progre
         pycolmap.match_image_pairs(
             database, matching, pairing, verification, device=pycolmap.Device.cpu
         )
-        progress("matching photos" + effort.stage_suffix, (start + len(some)) / len(pairs))
+        progress(stage, (start + len(some)) / len(pairs))
     listing.unlink(missing_ok=True)
 
 
@@ -290,11 +296,12 @@ def _map(
         options.mapper.abs_pose_min_num_inliers = 15
         options.mapper.abs_pose_min_inlier_ratio = 0.15
     placed = 0
+    stage = "placing cameras" + effort.stage_suffix
+    progress(stage, 0.0)
 
     def one_more() -> None:
         nonlocal placed  # several models may be tried, so the count can pass the photos' number
         placed += 1
-        stage = "placing cameras" + effort.stage_suffix
         progress(stage, min((placed + 2) / photo_count, 0.99))
 
     output = folder / "mapping"
@@ -303,7 +310,7 @@ def _map(
         folder / "database.db", folder / "images", output, options, next_image_callback=one_more
     )
     shutil.rmtree(output)
-    progress("placing cameras" + effort.stage_suffix, 1.0)
+    progress(stage, 1.0)
     ranked = sorted(models.items(), key=lambda item: (-_posed_count(item[1]), item[0]))
     return ranked[0][1] if ranked else None
 
