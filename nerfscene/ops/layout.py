@@ -49,6 +49,25 @@ class GridLayout:
         return padded(self.levels * self.features)
 
 
+@dataclass(frozen=True)
+class Space:
+    """Where a field lives and how rays are stepped through it; see ``cuda_ext/include/march.h``.
+
+    unbounded: space beyond [-1, 1]³ exists
+    near, far: no sample is closer to its camera, or farther, scene units
+    step: the shortest step, scene units
+    cone: a step as a fraction of the distance, where that is longer; 0 for constant steps
+    occupancy_resolution: cells along a side
+    """
+
+    unbounded: bool
+    near: float
+    far: float
+    step: float
+    cone: float
+    occupancy_resolution: int
+
+
 def padded(n: int, multiple: int = WIDTH_MULTIPLE) -> int:
     """The smallest multiple that holds ``n``."""
     return (n + multiple - 1) // multiple * multiple

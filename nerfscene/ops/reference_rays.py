@@ -1,0 +1,304 @@
+"""Space, marching, compositing and the losses in plain torch; see ``reference``.
+
+The contracts are those of ``march.h``, ``composite.h`` and ``occupancy.h`` in ``cuda_ext/include``,
+and of ``cuda_ext/cpu/trace.h`` for what is thrown away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import nerfacc
+import torch
+from torch import Tensor
+
+from nerfscene.ops.layout import Space
+
+# --- space ----------------------------------------------------------------------------------------
+
+
+def to_unit(points: Tensor, unbounded: bool) -> Tensor:
+    """Scene points (n, 3) → the grid's unit cube.
+
+    Bounded: [-1, 1]³. Unbounded: everything; what lies beyond [-1, 1]³ is contracted into the rest
+    of [-2, 2]³ (Barron et al., mip-NeRF 360, 2022, with the largest coordinate as norm).
+    """
+    if not unbounded:
+        return points * 0.5 + 0.5
+    far = points.abs().amax(-1, keepdim=True).clamp(min=1.0)
+    return points * (2 - 1 / far) / far * 0.25 + 0.5
+
+
+def from_unit(unit: Tensor, unbounded: bool) -> Tensor:
+    """The inverse of ``to_unit``; the cube's surface, which is infinity, comes out very far."""
+    if not unbounded:
+        return unit * 2 - 1
+    c = unit * 4 - 2
+    m = c.abs().amax(-1, keepdim=True)
+    return torch.where(m <= 1, c, c / (m * (2 - m).clamp(min=1e-6)).clamp(min=1e-6))
+
+
+def occupancy_cell(unit: Tensor, resolution: int) -> Tensor:
+    """Index (n,) of the cell of unit-cube points (n, 3), x fastest; what is outside is clamped in."""
+    x, y, z = (unit * resolution).clamp(0, resolution - 0.5).long().unbind(-1)
+    return x + (y + z * resolution) * resolution
+
+
+def occupied(bits: Tensor, cell: Tensor) -> Tensor:
+    """Whether cells' bits are set: bits (cells / 32,) int32, bit i of word j is cell 32 j + i."""
+    return (bits[cell >> 5] >> (cell & 31)) & 1 == 1
+
+
+def reference_step(points: Tensor, space: Space) -> Tensor:
+    """The length (n,) by which density at scene points (n, 3) counts for occupancy, scene units."""
+    return (space.cone * points.abs().amax(-1)).clamp(min=space.step)
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepLaw:
+    """Steps along rays: constant from ``first``, growing by ``exp(log_growth)`` from ``bend`` on.
+
+    first, bend: distances (n,); bend_index: the index (n,) of the step that reaches ``bend``.
+    """
+
+    first: Tensor
+    step: float
+    log_growth: float
+    bend: Tensor
+    bend_index: Tensor
+
+
+def step_law(first: Tensor, step: float, cone: float) -> StepLaw:
+    """``step`` long until ``cone · t`` is longer, then growing by 1 + cone; cone = 0: constant."""
+    if cone == 0:
+        infinite = torch.full_like(first, math.inf)
+        return StepLaw(first, step, 0.0, infinite, infinite)
+    bend = first.clamp(min=step / cone)
+    return StepLaw(first, step, math.log1p(cone), bend, (bend - first) / step)
+
+
+def step_distance(law: StepLaw, k: Tensor) -> Tensor:
+    """Distances (n, s) at steps ``k`` (n, s), which may be fractional."""
+    linear = law.first[:, None] + k * law.step
+    if law.log_growth == 0:
+        return linear
+    beyond = k - law.bend_index[:, None]
+    grown = law.bend[:, None] * torch.exp(beyond.clamp(min=0) * law.log_growth)
+    return torch.where(beyond > 0, grown, linear)
+
+
+def step_index(law: StepLaw, t: Tensor) -> Tensor:
+    """The inverse: the step (n,) at which a distance (n,) is reached."""
+    linear = (t - law.first) / law.step
+    if law.log_growth == 0:
+        return linear
+    grown = law.bend_index + torch.log((t / law.bend).clamp(min=1)) / law.log_growth
+    return torch.where(t <= law.bend, linear, grown)
+
+
+def intersect_box(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[Tensor, Tensor]:
+    """Where rays enter and leave [-1, 1]³ (n,), within near and far; a miss has entry ≥ exit."""
+    near = rays_o.new_full(rays_o.shape[:1], space.near)
+    far = rays_o.new_full(rays_o.shape[:1], space.far)
+    parallel = rays_d == 0
+    inverse = 1 / torch.where(parallel, 1.0, rays_d)
+    a, b = (-1 - rays_o) * inverse, (1 - rays_o) * inverse
+    # A ray parallel to a pair of faces is between them everywhere or nowhere.
+    outside = parallel & (rays_o.abs() > 1)
+    low = torch.where(parallel, -math.inf, torch.minimum(a, b)).amax(-1)
+    high = torch.where(parallel, math.inf, torch.maximum(a, b)).amin(-1)
+    high = torch.where(outside.any(-1), -math.inf, high)
+    return torch.maximum(near, low), torch.minimum(far, high)
+
+
+def ray_steps(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[StepLaw, Tensor, Tensor]:
+    """The part of rays (n, 3) that is sampled: law of steps, end (n,), number of steps (n,).
+
+    A ray that misses has 0 steps. A step's sample counts if it lies before the end.
+    """
+    if space.unbounded:
+        first = rays_o.new_full(rays_o.shape[:1], space.near)
+        end = torch.full_like(first, space.far)
+    else:
+        first, end = intersect_box(rays_o, rays_d, space)
+    hit = first < end
+    law = step_law(torch.where(hit, first, 0.0), space.step, space.cone)
+    steps = torch.where(hit, step_index(law, torch.where(hit, end, 0.0)).ceil(), 0.0)
+    return law, end, steps.clamp(min=0).long()
+
+
+# --- samples --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of ``n_rays`` rays, packed: ray r has values[offsets[r] : offsets[r] + counts[r]].
+
+    offsets, counts (n_rays,) int64; ray (n,) int64, each sample's ray; t (n,) distance and length
+    (n,) of its step, scene units; points (n, 3) scene units; unit (n, 3) in the grid's cube.
+    """
+
+    offsets: Tensor
+    counts: Tensor
+    ray: Tensor
+    t: Tensor
+    length: Tensor
+    points: Tensor
+    unit: Tensor
+
+
+def coarser(space: Space, coarseness: float) -> tuple[float, float]:
+    """Shortest step and cone when all steps are ``coarseness`` times as long."""
+    return space.step * coarseness, space.cone * coarseness
+
+
+def march(
+    rays_o: Tensor,
+    rays_d: Tensor,
+    jitter: Tensor,
+    occupancy: Tensor,
+    space: Space,
+    coarseness: float = 1.0,
+) -> Samples:
+    """All samples of rays that lie in occupied cells, before the rays' ends.
+
+    rays_o, rays_d (n_rays, 3), directions unit; jitter (n_rays,) in [0, 1), where inside its steps
+    a ray is sampled; occupancy (cells / 32,) int32 bits. A sample's length is max(step, cone · t).
+    Not differentiable. Memory: n_rays × the longest ray's steps.
+    """
+    step, cone = coarser(space, coarseness)
+    stepped = Space(space.unbounded, space.near, space.far, step, cone, space.occupancy_resolution)
+    law, end, steps = ray_steps(rays_o, rays_d, stepped)
+    most = int(steps.max()) if len(steps) else 0
+    k = torch.arange(most, dtype=rays_o.dtype)[None, :]
+    t = step_distance(law, k + jitter[:, None])
+    ray, index = torch.nonzero((t < end[:, None]) & (k < steps[:, None]), as_tuple=True)
+    t = t[ray, index]
+    points = rays_o[ray] + rays_d[ray] * t[:, None]
+    unit = to_unit(points, space.unbounded)
+    keep = occupied(occupancy, occupancy_cell(unit, space.occupancy_resolution))
+    ray, t, points, unit = ray[keep], t[keep], points[keep], unit[keep]
+    counts = torch.bincount(ray, minlength=len(rays_o))
+    length = (cone * t).clamp(min=step)
+    return Samples(counts.cumsum(0) - counts, counts, ray, t, length, points, unit)
+
+
+def dense(values: Tensor, samples: Samples, fill: float = 0.0) -> Tensor:
+    """Packed values (n,) → (n_rays, the longest ray's samples), padded with ``fill``."""
+    most = int(samples.counts.max()) if len(samples.counts) else 0
+    out = values.new_full((len(samples.counts), most), fill)
+    index = torch.arange(len(values)) - samples.offsets[samples.ray]
+    return out.index_put((samples.ray, index), values)
+
+
+def packed(values: Tensor, samples: Samples) -> Tensor:
+    """The inverse of ``dense``: (n_rays, most) → (n,)."""
+    return values[samples.ray, torch.arange(len(samples.ray)) - samples.offsets[samples.ray]]
+
+
+# --- compositing ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What rays see.
+
+    rgb (n_rays, 3); depth (n_rays,) mean distance of what has weight, 0 where nothing has;
+    accumulation (n_rays,) = 1 - transmittance; transmittance (n_rays,) at the end of the ray;
+    weights (n,) of the samples, zero for those that take no part.
+    """
+
+    rgb: Tensor
+    depth: Tensor
+    accumulation: Tensor
+    transmittance: Tensor
+    weights: Tensor
+
+
+@torch.no_grad()
+def survivors(
+    samples: Samples, density: Tensor, min_weight: float, stop_transmittance: float
+) -> tuple[Tensor, Tensor]:
+    """Which samples are met before their ray ends (alive), and which of those weigh enough (kept).
+
+    Both (n,) bool. A ray ends behind the sample that takes its transmittance below
+    ``stop_transmittance``. Samples of at most ``min_weight`` still attenuate what is behind them,
+    but get no colour and no gradient.
+    """
+    length = dense(samples.length, samples)
+    weights, transmittance, _ = nerfacc.render_weight_from_density(
+        torch.zeros_like(length), length, dense(density, samples)
+    )
+    transmittance[:, :1] = 1.0  # the first sample is always met
+    alive = packed(transmittance, samples) >= stop_transmittance
+    return alive, alive & (packed(weights, samples) > min_weight)
+
+
+def composite(
+    samples: Samples,
+    density: Tensor,
+    rgb: Tensor,
+    backgrounds: Tensor,
+    alive: Tensor,
+    kept: Tensor,
+) -> Pixels:
+    """Densities (n,) and colours (n, 3) of samples → what their rays see (NeRF's quadrature).
+
+    Max, "Optical models for direct volume rendering", 1995. backgrounds (n_rays, 3); alive and kept
+    from ``survivors``. The weights are nerfacc's batched ones on (n_rays, most) tensors, rays padded
+    with empty samples. Differentiable to density and rgb of the kept samples, and backgrounds.
+    """
+    sigma = torch.where(kept, density, density.detach())
+    sigma = dense(torch.where(alive, sigma, torch.zeros_like(sigma)), samples)
+    length = dense(samples.length, samples)
+    all_weights, _, _ = nerfacc.render_weight_from_density(torch.zeros_like(length), length, sigma)
+    weights = torch.where(kept, packed(all_weights, samples), 0.0)
+    transmittance = torch.exp(-(sigma * length).sum(1))
+    n_rays = len(samples.counts)
+    per_ray = rgb.new_zeros(n_rays, 3).index_add(0, samples.ray, weights[:, None] * rgb)
+    total = weights.new_zeros(n_rays).index_add(0, samples.ray, weights)
+    distance = weights.new_zeros(n_rays).index_add(0, samples.ray, weights * samples.t)
+    return Pixels(
+        rgb=per_ray + transmittance[:, None] * backgrounds,
+        depth=torch.where(total > 0, distance / torch.where(total > 0, total, 1.0), 0.0),
+        accumulation=1 - transmittance,
+        transmittance=transmittance,
+        weights=weights,
+    )
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+
+def huber(error: Tensor, delta: float) -> Tensor:
+    """½ error² up to ``delta``, growing linearly beyond (Huber 1964); any shape."""
+    a = error.abs()
+    return torch.where(a <= delta, 0.5 * a * a, delta * (a - 0.5 * delta))
+
+
+def distortion_loss(weights: Tensor, t: Tensor, length: Tensor) -> Tensor:
+    """The loss (n_rays,) against fog: mip-NeRF 360, eq. 15, by definition, over log distance.
+
+    Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ_i w_i² Δ_i with m = log(t + length / 2), Δ = log(1 + length / t).
+    weights, t, length (n_rays, s); padding has weight 0 and any t > 0.
+    """
+    m, width = torch.log(t + 0.5 * length), torch.log(1 + length / t)
+    pairs = weights[:, :, None] * weights[:, None, :] * (m[:, :, None] - m[:, None, :]).abs()
+    return pairs.sum((1, 2)) + (weights * weights * width).sum(1) / 3
+
+
+def near_gradient_scale(t: Tensor, full: float) -> Tensor:
+    """What gradients of samples at distances t (n,) are multiplied by: (t / full)² up to ``full``.
+
+    Philip & Deschaintre, "Floaters No More", 2023. ``full`` = 0 leaves all of them alone.
+    """
+    return torch.ones_like(t) if full == 0 else (t / full).clamp(max=1) ** 2
+
+
+def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
+    """``x`` unchanged, its gradient multiplied by ``scale``."""
+    return x * scale + x.detach() * (1 - scale)
