@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,8 @@ def open_capture(path: str | os.PathLike[str]) -> Capture:
         raise NerfsceneError(_no_photos_message(root))
     with ThreadPoolExecutor(worker_count()) as pool:
         outcomes = list(pool.map(_inspect, found))
-    photos = tuple(o for o in outcomes if isinstance(o, Photo))
-    damaged = [p.name for p, o in zip(found, outcomes, strict=True) if not isinstance(o, Photo)]
+    photos = tuple(o for o in outcomes if o is not None)
+    damaged = [p.name for p, o in zip(found, outcomes, strict=True) if o is None]
     if len(photos) < MIN_PHOTOS:
         usable = f"{len(photos)} readable photo{'' if len(photos) == 1 else 's'}"
         unread = f" (not readable: {name_some(damaged)})" if damaged else ""
@@ -83,11 +84,8 @@ def photo_size(path: Path) -> tuple[int, int]:
 
     Raises NerfsceneError when the file is no readable photo.
     """
-    try:
-        with Image.open(path) as image:
-            return _shown_size(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise NerfsceneError(_unreadable_message(path, error)) from error
+    with _opened(path) as image:
+        return _shown_size(image)
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
@@ -97,21 +95,19 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     transparent pixels does not bleed into the edges. Colours are as stored, not premultiplied.
     Raises NerfsceneError when the photo cannot be decoded.
     """
-    try:
-        with Image.open(path) as image:
-            turned = _orientation(image) >= 5
-            size = (height, width) if turned else (width, height)
-            full = image.size
-            image.draft(None, size)  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below size
-            # A draft rounds its size up; the last fraction of a pixel is not part of the photo.
-            shrunk = max(round(full[0] / image.width), 1)
-            box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
-            pixels = _to_rgb(image)
-            if pixels.size != size:
-                pixels = pixels.resize(size, _area_filter(box, size), box=box)
-            return np.asarray(_upright(pixels, _orientation(image)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise NerfsceneError(_unreadable_message(path, error)) from error
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        turned = orientation >= 5
+        size = (height, width) if turned else (width, height)
+        full = image.size
+        image.draft(None, size)  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below size
+        # A draft rounds its size up; the last fraction of a pixel is not part of the photo.
+        shrunk = max(round(full[0] / image.width), 1)
+        box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
+        pixels = _to_rgb(image)
+        if pixels.size != size:
+            pixels = pixels.resize(size, _area_filter(box, size), box=box)
+        return np.asarray(_upright(pixels, orientation))
 
 
 def read_all(
@@ -129,7 +125,7 @@ def read_all(
 def carries_alpha(paths: Sequence[Path]) -> bool:
     """Whether the photos are cut-outs: any of a few, evenly chosen, has a transparent pixel."""
     for path in paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             if _transparent(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255:
                 return True
     return False
@@ -151,21 +147,37 @@ def _is_photo_name(name: str) -> bool:
     return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 
-def _inspect(path: Path) -> Photo | str:
-    """The photo, or why it cannot be read."""
+def _inspect(path: Path) -> Photo | None:
+    """The photo, or None where it cannot be decoded to its end."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             width, height = _shown_size(image)
             focal = _focal_pixels(image)
             image.draft(None, (image.width // 8, image.height // 8))
             image.load()  # only a decode to the end shows that a file is whole
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error)
+    except NerfsceneError:
+        return None
     return Photo(path, width, height, focal)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The open photo; whatever Pillow makes of a damaged one becomes one NerfsceneError."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise NerfsceneError(_unreadable_message(path, error)) from error
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    # Pillow decodes a whole PNG to look for EXIF behind its pixels, where hardly anyone puts it.
+    late = image.format == "PNG" and "exif" not in image.info
+    return Image.Exif() if late else image.getexif()
+
+
 def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    value = _exif(image).get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
 
@@ -176,7 +188,7 @@ def _shown_size(image: Image.Image) -> tuple[int, int]:
 
 def _focal_pixels(image: Image.Image) -> float | None:
     """Focal length in pixels from EXIF's 35 mm equivalent, None where that is absent."""
-    details = image.getexif().get_ifd(ExifTags.IFD.Exif)
+    details = _exif(image).get_ifd(ExifTags.IFD.Exif)
     try:
         focal = float(details.get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
     except (TypeError, ValueError, ZeroDivisionError):

@@ -14,26 +14,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-from PIL import Image
 
+from nerfscene.cameras import scaled
 from nerfscene.capture import (
     MIN_PHOTOS,
     Progress,
     carries_alpha,
     name_some,
-    read_pixels,
     silent,
     worker_count,
 )
 from nerfscene.config import PoseConfig
+from nerfscene.copies import copy_index, copy_name, working_size, write_copies
 from nerfscene.errors import NerfsceneError
 from nerfscene.pairs import choose_pairs
 from nerfscene.types import Array, Capture, Intrinsics, Lens, Photo, PosedCapture, View
@@ -133,8 +132,8 @@ def read_model(folder: Path) -> SparseModel:
 def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Progress) -> None:
     """Leaves images, database and sparse model in ``folder``; tries a second time, harder."""
     photos = capture.photos
-    sizes = [_working_size(photo, config) for photo in photos]
-    _write_working_copies(folder / "images", photos, sizes, progress)
+    sizes = [working_size(photo, config.max_image_size) for photo in photos]
+    write_copies(folder / "images", photos, sizes, progress)
     small = max(max(size) for size in sizes) < FINE_BELOW
     usual = _Effort(-1 if small else 0, config.max_features, 0.0067, relaxed=False)
     harder = _Effort(-1, 2 * config.max_features, 0.004, True, " (again, more carefully)")
@@ -168,30 +167,6 @@ def _one_try(
     return _map(folder, len(photos), config, effort, progress)
 
 
-def _working_size(photo: Photo, config: PoseConfig) -> tuple[int, int]:
-    scale = min(1.0, config.max_image_size / max(photo.width, photo.height))
-    return max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
-
-
-def _write_working_copies(
-    folder: Path, photos: tuple[Photo, ...], sizes: list[tuple[int, int]], progress: Progress
-) -> None:
-    # COLMAP reads raw pixels, EXIF orientation unheeded, at full size: upright small copies make
-    # its poses those of the photos as shown, and bound its memory.
-    folder.mkdir()
-
-    def write(index: int) -> None:
-        pixels = read_pixels(photos[index].path, *sizes[index])
-        if pixels.shape[2] == 4:  # cut-outs: hidden colours must not give features
-            alpha = pixels[..., 3:].astype(np.uint16)
-            pixels = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / _copy_name(index), quality=95)
-
-    with ThreadPoolExecutor(worker_count()) as pool:
-        for count, _ in enumerate(pool.map(write, range(len(photos))), 1):
-            progress("shrinking photos", count / len(photos))
-
-
 def _find_features(
     folder: Path,
     photos: tuple[Photo, ...],
@@ -209,7 +184,7 @@ def _find_features(
         reader = pycolmap.ImageReaderOptions()
         reader.camera_model = "OPENCV" if len(members) >= FULL_LENS_FROM else "SIMPLE_RADIAL"
         reader.camera_params = _camera_prior(photos[members[0]], sizes[members[0]], reader)
-        names = [_copy_name(i) for i in members]
+        names = [copy_name(i) for i in members]
         # Before any feature is found, so that ids follow the photos' order and not the threads'.
         pycolmap.import_images(
             database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader
@@ -223,7 +198,7 @@ def _find_features(
     stage = "finding features" + effort.stage_suffix
     progress(stage, 0.0)
     for start in range(0, len(photos), chunk):
-        names = [_copy_name(i) for i in range(start, min(start + chunk, len(photos)))]
+        names = [copy_name(i) for i in range(start, min(start + chunk, len(photos)))]
         pycolmap.extract_features(
             database,
             folder / "images",
@@ -322,7 +297,7 @@ def _posed_count(model: pycolmap.Reconstruction | None) -> int:
 def _posed_capture(capture: Capture, model: SparseModel, config: PoseConfig) -> PosedCapture:
     views, scales = [], []
     posed = sorted(
-        (int(Path(name).stem), intrinsics, matrix)
+        (copy_index(name), intrinsics, matrix)
         for name, intrinsics, matrix in zip(
             model.names, model.intrinsics, model.world_from_cam, strict=True
         )
@@ -350,20 +325,6 @@ def _posed_capture(capture: Capture, model: SparseModel, config: PoseConfig) -> 
         has_alpha=carries_alpha([view.path for view in views]),
         reprojection_error=model.reprojection_error * float(np.mean(scales)),
         warnings=warnings,
-    )
-
-
-def scaled(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
-    """The same lens over another number of pixels; distortion has no unit of pixels."""
-    x, y = width / intrinsics.width, height / intrinsics.height
-    return replace(
-        intrinsics,
-        width=width,
-        height=height,
-        fx=intrinsics.fx * x,
-        fy=intrinsics.fy * y,
-        cx=intrinsics.cx * x,
-        cy=intrinsics.cy * y,
     )
 
 
@@ -400,10 +361,6 @@ def _world_from_cam(image: pycolmap.Image) -> Array:
     return matrix
 
 
-def _copy_name(index: int) -> str:
-    return f"{index:05d}.jpg"
-
-
 def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
     photos = []
     for photo in capture.photos:
@@ -425,7 +382,7 @@ def _one_line(error: Exception) -> str:
 
 def _not_connected_message(capture: Capture, model: pycolmap.Reconstruction | None) -> str:
     count = len(capture.photos)
-    placed = set() if model is None else {int(Path(i.name).stem) for i in model.images.values()}
+    placed = set() if model is None else {copy_index(i.name) for i in model.images.values()}
     lost = [p.path.name for i, p in enumerate(capture.photos) if i not in placed]
     found = f"only {len(placed)} of the {count} photos" if placed else f"none of the {count} photos"
     return (
