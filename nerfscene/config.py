@@ -66,3 +66,25 @@ class TrainConfig:
     """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
     seed: int = 0
     """Random seed."""
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """What a film shows and how large it is."""
+
+    path: str = "orbit"
+    """orbit, spiral, walkthrough, or a camera_path.json (nerfstudio's format)."""
+    width: int | None = None
+    """Width in pixels; the photos' aspect gives what is left out, at most 960 on the longer side."""
+    height: int | None = None
+    """Height in pixels."""
+    fps: float | None = None
+    """Frames a second; 30, or what the path's file says."""
+    seconds: float | None = None
+    """Length of the film; 8, or what the path's file says."""
+    depth: bool = False
+    """Film depth in colours instead; frames get 16-bit depth pictures beside them."""
+    backend: Literal["auto", "cpu", "torch"] = "auto"
+    """What computes."""
+    threads: int = 0
+    """Threads to use; 0 for all of them."""

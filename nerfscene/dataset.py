@@ -67,9 +67,7 @@ def split_views(posed: PosedCapture, every: int) -> tuple[View, ...]:
     test = set(holdout(len(views), every)) if every else set()
     if len(views) - len(test) < 2:
         test = set()
-    return tuple(
-        replace(v, split="test" if i in test else "train") for i, v in enumerate(views)
-    )
+    return tuple(replace(v, split="test" if i in test else "train") for i, v in enumerate(views))
 
 
 def prepare(

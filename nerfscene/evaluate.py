@@ -50,9 +50,7 @@ def measure(
     per_view = []
     for view, photo, frame in compare(scene, backend, threads):
         rgb = np.clip(frame.rgb, 0, 1)
-        per_view.append(
-            {"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)}
-        )
+        per_view.append({"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)})
         progress(len(per_view) / total)
     return {
         "psnr": float(np.mean([v["psnr"] for v in per_view])) if per_view else None,

@@ -108,9 +108,7 @@ def _check(config: FieldConfig) -> None:
         )
 
 
-def new_field(
-    config: FieldConfig, space: Space, seed: int
-) -> tuple[RadianceField, NDArray[np.float32]]:
+def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceField, NDArray[np.float32]]:
     """A field before training, and its master table (rows, features) float32.
 
     The table starts within ±1e-4 (Müller et al. 2022), the weights by Glorot's rule. ``config`` must
@@ -154,9 +152,7 @@ def new_field(
     return field, master
 
 
-def transposed(
-    weights: NDArray[np.float32], shapes: list[tuple[int, int]]
-) -> NDArray[np.float32]:
+def transposed(weights: NDArray[np.float32], shapes: list[tuple[int, int]]) -> NDArray[np.float32]:
     """Every layer of a flat (in × out) weight vector turned to (out × in), at the same offsets."""
     out = np.empty_like(weights)
     at = 0
@@ -193,9 +189,7 @@ def restored(
     )
     if not fits:
         raise NerfsceneError("the field's arrays don't have the sizes that its settings say")
-    return RadianceField(
-        config, space, layout, table, weights, transposed(weights, shapes), occupancy
-    )
+    return RadianceField(config, space, layout, table, weights, transposed(weights, shapes), occupancy)
 
 
 def kernel_field(field: RadianceField, module: Any) -> Any:

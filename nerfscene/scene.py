@@ -90,12 +90,9 @@ def writing(path: Path) -> Iterator[Path]:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         if full:
             raise NerfsceneError(
-                f"the disk is full while writing {path}; free some space and run the same command "
-                "again"
+                f"the disk is full while writing {path}; free some space and run the same command again"
             ) from error
-        raise NerfsceneError(
-            f"{path} can't be written ({error}); choose another folder with -o"
-        ) from error
+        raise NerfsceneError(f"{path} can't be written ({error}); choose another folder with -o") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -159,8 +156,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not is_scene(folder):
         raise NerfsceneError(
-            f"{folder} is not a scene (it has no {SCENE_JSON}); give the folder that "
-            "`nerfscene train` made"
+            f"{folder} is not a scene (it has no {SCENE_JSON}); give the folder that `nerfscene train` made"
         )
     try:
         data = json.loads((folder / SCENE_JSON).read_text())
@@ -248,13 +244,10 @@ def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
         arrays = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise NerfsceneError(
-            f"{path} is missing or damaged, so training can't go on from it; start again with "
-            "--overwrite"
+            f"{path} is missing or damaged, so training can't go on from it; start again with --overwrite"
         ) from error
     if saved < steps:
-        raise NerfsceneError(
-            f"{path} is older than the scene beside it; start again with --overwrite"
-        )
+        raise NerfsceneError(f"{path} is older than the scene beside it; start again with --overwrite")
     return arrays
 
 

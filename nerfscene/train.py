@@ -172,8 +172,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     run.samples += report["survivors"]
     if not np.isfinite(report["squared_error"]):
         raise NerfsceneError(
-            "training diverged (the loss is not a finite number); please report this, and try "
-            "another --seed"
+            "training diverged (the loss is not a finite number); please report this, and try another --seed"
         )
     return report
 
@@ -244,9 +243,7 @@ def weight_shapes(field: RadianceField) -> list[tuple[int, int]]:
     from nerfscene.ops.layout import network_shapes, padded
 
     c = field.config
-    return network_shapes(
-        padded(c.levels * c.features), c.hidden, c.color_hidden, field.color_layers
-    )
+    return network_shapes(padded(c.levels * c.features), c.hidden, c.color_hidden, field.color_layers)
 
 
 def train_posed(
@@ -312,6 +309,20 @@ def train_posed(
     except KeyboardInterrupt:
         save()
         raise
+
+
+def finished_already(folder: Path, config: TrainConfig, field_config: FieldConfig) -> bool:
+    """Whether the scene in ``folder`` was trained to the end with just these settings."""
+    done = scenes.read_figures(folder)
+    asked = asdict(config)
+    field_asked = {k: v for k, v in asdict(field_config).items() if v is not None}
+    trained, field_trained = done.settings.get("train", {}), done.settings.get("field", {})
+    ignored = {"threads"}
+    return (
+        done.finished
+        and all(trained.get(k) == v for k, v in asked.items() if k not in ignored)
+        and all(field_trained.get(k) == v for k, v in field_asked.items())
+    )
 
 
 def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:

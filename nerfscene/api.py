@@ -1,0 +1,155 @@
+"""The verbs: each stage as one call, for Python and for the command line alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nerfscene import scene as scenes
+from nerfscene.capture import open_capture
+from nerfscene.config import FieldConfig, PoseConfig, TrainConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.poses import pose
+from nerfscene.readers import find_posed
+from nerfscene.scene import Scene
+from nerfscene.train import Listener, Progress, finished_already, silent, train_posed
+from nerfscene.types import PosedCapture
+
+POSES = "poses"
+
+
+def posed_capture(
+    source: Path | str,
+    workdir: Path,
+    config: PoseConfig = PoseConfig(),  # noqa: B008 - frozen
+    listener: Listener = silent,
+) -> PosedCapture:
+    """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
+
+    ``workdir`` keeps COLMAP's files, so that a second call takes no time.
+    """
+    source = Path(source).expanduser()
+    found = find_posed(source)
+    if found is not None:
+        return found
+    capture = open_capture(source)
+    workdir.mkdir(parents=True, exist_ok=True)
+    return pose(capture, workdir, config, lambda stage, done: listener(Progress(stage, done)))
+
+
+def open_output(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Makes the scene's folder, or says why it can't be used. Never empties a folder that isn't ours."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
+        ours = not folder.exists() or scenes.is_scene(folder) or set(os.listdir(folder)) <= {POSES}
+        if not ours:
+            raise NerfsceneError(
+                f"{folder} exists and is not a scene; choose another folder with -o, or remove it"
+            )
+        if resume and not scenes.is_scene(folder):
+            raise NerfsceneError(
+                f"there is no scene in {folder} to go on with; leave out --resume to make one"
+            )
+        if overwrite and scenes.is_scene(folder):
+            for name in (scenes.SCENE_JSON, scenes.FIELD_FILE, scenes.TRAINING_FILE):
+                (folder / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with scenes.writing(folder / "probe") as temporary:
+            temporary.write_bytes(b"")
+        (folder / "probe").unlink()
+    except OSError as error:
+        raise NerfsceneError(
+            f"{folder} can't be written ({error.strerror}); choose another folder with -o"
+        ) from error
+
+
+def train(
+    source: Path | str,
+    output: Path | str,
+    config: TrainConfig = TrainConfig(),  # noqa: B008 - frozen
+    field: FieldConfig = FieldConfig(),  # noqa: B008
+    poses: PoseConfig = PoseConfig(),  # noqa: B008
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener = silent,
+    warn: Callable[[str], None] = lambda message: None,
+    posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
+) -> Scene:
+    """Photos (or a posed capture) → a trained scene in the folder ``output``.
+
+    Stages already done are not done again: a scene that was trained to the end with the same settings
+    is returned as it is. ``resume`` goes on with one that was interrupted, or further with a larger
+    budget; ``overwrite`` starts its training anew (the photos' poses are kept).
+    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
+    """
+    folder = Path(output).expanduser()
+    open_output(folder, resume, overwrite)
+    if scenes.is_scene(folder) and not resume:
+        if finished_already(folder, config, field):
+            return scenes.load(folder)
+        done = scenes.read_figures(folder)
+        raise NerfsceneError(
+            f"{folder} already holds a scene trained for {done.train_seconds:.0f} s "
+            f"({'with other settings' if done.finished else 'interrupted'}); add --resume to go on "
+            "with it, --overwrite to start again, or choose another folder with -o"
+        )
+    capture = posed_capture(source, folder / POSES, poses, listener)
+    for message in capture.warnings:
+        warn(message)
+    posed_listener(capture)
+    return train_posed(capture, folder, config, field, listener, resume)
+
+
+def info(folder: Path | str) -> dict[str, Any]:
+    """What is in a scene, as one plain dictionary."""
+    folder = Path(folder)
+    scene = scenes.load(folder)
+    f = scene.figures
+    size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
+    k = scene.views[0].intrinsics
+    scale = float(abs(scene.scene_from_world[:3, :3]).max())
+    return {
+        "scene": str(folder),
+        "photos": f.photos,
+        "photos_posed": f.photos_posed,
+        "poses_from": f.source,
+        "reprojection_error": f.reprojection_error,
+        "train_views": sum(v.split == "train" for v in scene.views),
+        "test_views": sum(v.split == "test" for v in scene.views),
+        "width": k.width,
+        "height": k.height,
+        "downscale": f.downscale,
+        "unbounded": scene.field.space.unbounded,
+        "box_side_world": 2.0 / scale,
+        "points": len(scene.points),
+        "psnr": f.psnr,
+        "ssim": f.ssim,
+        "views": f.views,
+        "train_seconds": f.train_seconds,
+        "steps": f.steps,
+        "samples": f.samples,
+        "finished": f.finished,
+        "device": f.device,
+        "parameters": int(scene.field.table.size + scene.field.weights.size),
+        "bytes": size,
+        "field": asdict(scene.field.config),
+    }
+
+
+def free_bytes(folder: Path) -> int:
+    """Room left on the disk that holds ``folder`` or will."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def as_json(data: dict[str, Any]) -> str:
+    """One JSON object on one line."""
+    return json.dumps(data, default=str)

@@ -1,0 +1,297 @@
+"""The command line: thin over the verbs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from nerfscene import train as training
+from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.errors import NerfsceneError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Train:
+    """Photos → a scene: finds where each was taken, trains a radiance field, measures it."""
+
+    photos: tyro.conf.Positional[Path]
+    """Folder of photos; or a posed capture: transforms.json, NeRF-synthetic, a COLMAP model."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder for the scene; by default, the photos' name with -scene behind it, here."""
+    resume: bool = False
+    """Go on with the scene in the output folder, up to the budget given now."""
+    overwrite: bool = False
+    """Train the scene in the output folder anew (its poses are kept)."""
+    json: bool = False
+    """Print the figures as one JSON object at the end, and nothing else."""
+    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    poses: PoseConfig = field(default_factory=PoseConfig)
+    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
+
+
+@dataclass(frozen=True)
+class Render:
+    """A scene → a film along a camera path."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The film: a name that ends in .mp4, .mov or .mkv."""
+    frames: Path | None = None
+    """An empty or new folder for PNG frames."""
+    json: bool = False
+    """Print what was made as one JSON object, and nothing else."""
+    render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
+
+
+@dataclass(frozen=True)
+class Eval:
+    """How close a scene comes to the photos held out of its training."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    sheet: Path | None = None
+    """Also write photos beside renders to this picture (.png or .jpg)."""
+    backend: str = "auto"
+    """What computes: auto, cpu or torch."""
+    json: bool = False
+    """Print one JSON object: psnr, ssim, views, train_seconds, per_view."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is in a scene."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What this machine has and what nerfscene will use."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+
+class Live:
+    """Progress on the terminal; single lines now and then where there is none."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(24), TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self.stage, self.task, self.told = "", None, 0.0
+
+    def __enter__(self) -> Live:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def warn(self, text: str) -> None:
+        self.say(f"warning: {text}")
+
+    def show(self, stage: str, fraction: float, note: str = "") -> None:
+        if stage != self.stage:
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+            self.stage, self.told = stage, 0.0
+            self.task = self.bar.add_task(stage, total=1.0, note=note)
+        assert self.task is not None
+        self.bar.update(self.task, completed=fraction, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self.told > 5 or fraction >= 1.0):
+            self.told = now
+            self.say(f"{stage}: {100 * fraction:.0f} % {note}".rstrip())
+
+    def training(self, p: training.Progress) -> None:
+        note = ""
+        if p.step:
+            note = (
+                f"step {p.step}  loss {p.loss:.5f}  PSNR {p.psnr:.1f} dB  "
+                f"{p.rate / 1e6:.2f} M samples/s  {clock(p.remaining)} left"
+            )
+        self.show(p.stage, p.fraction, note)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    if not seconds < 1e7:
+        return "some time"
+    whole = max(round(seconds), 0)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def figures_line(d: dict[str, Any]) -> str:
+    """PSNR and SSIM as a sentence."""
+    if d.get("psnr") is None:
+        return "no photos were held out, so nothing was measured"
+    return (
+        f"{d['views']} held-out photos: PSNR {d['psnr']:.2f} dB, SSIM {d['ssim']:.3f} "
+        f"after {d['train_seconds']:.0f} s of training"
+    )
+
+
+def run_train(a: Train) -> None:
+    from nerfscene import api
+    from nerfscene.ops import backend
+
+    source = a.photos.expanduser()
+    name = source.name if source.suffix != ".json" else source.parent.name
+    output = a.output or Path(f"{source.resolve().name if not name else name}-scene")
+    with Live(a.json) as live:
+        live.say(f"computing with {backend.describe(a.train.backend)}")
+
+        def posed(capture: Any) -> None:
+            error = capture.reprojection_error
+            how = f" ({error:.2f} px)" if error is not None else ""
+            live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{how}")
+
+        try:
+            scene = api.train(
+                source, output, a.train, a.field, a.poses, resume=a.resume, overwrite=a.overwrite,
+                listener=live.training, warn=live.warn, posed_listener=posed,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if not (output / "scene.json").exists():
+                raise
+            live.bar.stop()
+            live.say(f"interrupted; what was trained is in {output}: --resume goes on from it")
+            sys.exit(INTERRUPTED)
+        live.bar.stop()
+        d = api.info(output)
+        if a.json:
+            print(api.as_json(d))
+            return
+        live.say(figures_line(d))
+        live.say(f"scene: {output}")
+        live.say(f"next:  nerfscene render {output} -o film.mp4")
+        del scene
+
+
+def run_render(a: Render) -> None:
+    from nerfscene import api, scene
+    from nerfscene.film import render_film
+
+    with Live(a.json) as live:
+        loaded = scene.load(a.scene)
+        began = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            left = (time.monotonic() - began) / done * (total - done)
+            live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
+
+        made = render_film(loaded, a.render, a.output, a.frames, progress)
+        live.bar.stop()
+        if a.json:
+            print(api.as_json(made))
+        else:
+            where = " and ".join(str(p) for p in (a.output, a.frames) if p)
+            live.say(
+                f"{where}: {made['frames']} frames of {made['width']}×{made['height']}, "
+                f"{made['seconds']:.1f} s"
+            )
+
+
+def run_eval(a: Eval) -> None:
+    import numpy as np
+
+    from nerfscene import api, contact, evaluate, scene, video
+
+    loaded = scene.load(a.scene)
+    with Live(a.json) as live:
+        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f))
+        if a.sheet is not None:
+            if not d["views"]:
+                raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")
+            pairs = []
+            shown = list(evaluate.compare(loaded, a.backend))
+            for i in np.unique(np.linspace(0, len(shown) - 1, min(8, len(shown))).astype(int)):
+                view, photo, frame = shown[i]
+                label = f"{view.path.name}, {d['per_view'][i]['psnr']:.1f} dB"
+                pairs.append((label, video.to_bytes(photo), video.to_bytes(frame.rgb)))
+            contact.contact_sheet(pairs, a.sheet)
+    d["train_seconds"] = loaded.figures.train_seconds
+    if a.json:
+        print(api.as_json(d))
+        return
+    print(figures_line(d))
+    for v in d["per_view"]:
+        print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}")
+
+
+def run_info(a: Info) -> None:
+    from nerfscene import api
+
+    d = api.info(a.scene)
+    if a.json:
+        print(api.as_json(d))
+        return
+    shape = "unbounded, far space contracted" if d["unbounded"] else "bounded"
+    print(f"{d['scene']}: a scene of {d['photos_posed']} posed photos of {d['photos']} ({d['poses_from']})")
+    print(
+        f"  cameras   {d['train_views']} trained on, {d['test_views']} held out, {d['width']}×{d['height']}"
+    )
+    print(f"  space     {shape}; the subject's box is {d['box_side_world']:.3g} world units wide")
+    print(f"  figures   {figures_line(d)}")
+    state = "finished" if d["finished"] else "interrupted: --resume goes on"
+    print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
+    print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")
+
+
+def run_doctor(a: Doctor) -> None:
+    from nerfscene import api, doctor
+
+    d = doctor.examine()
+    print(api.as_json(d) if a.json else doctor.in_words(d))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
+    commands = {"train": Train, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor}
+    runners: dict[type, Any] = {
+        Train: run_train, Render: run_render, Eval: run_eval, Info: run_info, Doctor: run_doctor,
+    }  # fmt: skip
+    chosen = tyro.extras.subcommand_cli_from_dict(
+        commands,
+        prog="nerfscene",
+        description="Snapshots in, an explorable 3D scene out.",
+        args=args,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+    )
+    try:
+        runners[type(chosen)](chosen)
+    except NerfsceneError as error:
+        print(f"nerfscene: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("nerfscene: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
