@@ -102,7 +102,7 @@ def pose(
         (partial / "done.json").write_text(json.dumps(fingerprint, indent=1))
         shutil.rmtree(done, ignore_errors=True)
         partial.rename(done)
-    return _posed_capture(capture, read_model(done / "sparse"), config)
+    return _posed_capture(capture, read_model(done / "sparse"))
 
 
 def read_model(folder: Path) -> SparseModel:
@@ -294,7 +294,7 @@ def _posed_count(model: pycolmap.Reconstruction | None) -> int:
     return 0 if model is None else model.num_reg_images()
 
 
-def _posed_capture(capture: Capture, model: SparseModel, config: PoseConfig) -> PosedCapture:
+def _posed_capture(capture: Capture, model: SparseModel) -> PosedCapture:
     views, scales = [], []
     posed = sorted(
         (copy_index(name), intrinsics, matrix)
