@@ -1,0 +1,51 @@
+# Two commands on a fresh machine with Python 3.11+, a C++17 compiler and make:
+#   make demo    poses, trains and films the capture in data/demo
+#   make test    builds everything and passes the tests
+# Both use a virtual environment in .venv and set it up themselves.
+
+PYTHON ?= python3
+# A CPU build of torch; on a machine with an NVIDIA GPU you may want another (TORCH=torch make demo).
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out
+SOURCES := setup.py pyproject.toml $(shell find cuda_ext -name '*.h' -o -name '*.cpp')
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nerfscene needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$(TORCH)"
+
+# Editable, so that a change in Python needs no new installation; the kernels are compiled here.
+$(VENV)/.installed: $(BIN)/python $(SOURCES)
+	@echo "installing nerfscene and compiling its kernels (a minute or two the first time)"
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/nerfscene train data/demo/images -o $(OUT)/demo-scene --time 120
+	$(BIN)/nerfscene render $(OUT)/demo-scene -o $(OUT)/demo.mp4 --path orbit
+	$(BIN)/nerfscene eval $(OUT)/demo-scene --sheet $(OUT)/demo-sheet.jpg | tee $(OUT)/demo-figures.txt
+	@echo
+	@echo "film            $(OUT)/demo.mp4"
+	@echo "contact sheet   $(OUT)/demo-sheet.jpg   (photos beside renders that never saw them)"
+	@echo "figures         $(OUT)/demo-figures.txt"
+	@echo "scene           $(OUT)/demo-scene       (try: $(BIN)/nerfscene render $(OUT)/demo-scene -o walk.mp4 --path walkthrough)"
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy nerfscene
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench.run
+
+clean:
+	rm -rf $(VENV) $(OUT) build nerfscene/ops/_cpu*.so *.egg-info
