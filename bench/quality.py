@@ -1,0 +1,91 @@
+"""Quality against time: PSNR of held-out views after a given number of seconds of training.
+
+Every row is a training of its own with that budget (its learning rate falls over that budget), from the
+one default that users get. Reading photos and carving empty space are outside the clock.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench import captures
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.render import render
+from nerfscene.train import train_posed
+from nerfscene.types import Camera, PosedCapture
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: capture, downscale, seconds, and the floor and aim that it is held to."""
+
+    name: str
+    downscale: float
+    seconds: float
+    floor: float
+    aim: float
+
+
+ROWS = (
+    Row("chair", 1, 30, 29.5, 31.0),
+    Row("chair", 1, 120, 31.3, 33.0),
+    Row("chair", 1, 300, 32.0, 34.5),
+    Row("chair", 2, 10, 30.0, 32.0),
+    Row("chair", 2, 60, 33.2, 34.5),
+    Row("fox", 4, 30, 27.0, 28.5),
+    Row("fox", 4, 60, 28.4, 30.0),
+    Row("fox", 4, 300, 30.2, 31.5),
+)
+
+
+def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[str, float | str]:
+    """Trains once and measures PSNR, SSIM, rendering time (median of all test views) and rates."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(time=row.seconds, downscale=row.downscale, backend=backend)  # type: ignore[arg-type]
+        scene = train_posed(posed, Path(folder), config, FieldConfig())
+        renderer = scene.renderer(backend)
+        times = []
+        for view in [v for v in scene.views if v.split == "test"][:20]:
+            began = time.perf_counter()
+            render(renderer, Camera(view.intrinsics, view.world_from_cam))
+            times.append(time.perf_counter() - began)
+    k = scene.views[0].intrinsics
+    f = scene.figures
+    return {
+        "capture": f"{row.name} {k.width}×{k.height}",
+        "seconds": f.train_seconds,
+        "psnr": f.psnr or float("nan"),
+        "ssim": f.ssim or float("nan"),
+        "views": f.views,
+        "floor": row.floor,
+        "aim": row.aim,
+        "render_seconds": float(np.median(times)),
+        "m_samples_per_s": f.samples / f.train_seconds / 1e6,
+        "steps": f.steps,
+    }
+
+
+def table(rows: tuple[Row, ...] = ROWS, every: int = 1) -> list[dict[str, float | str]]:
+    """All rows whose capture is here, printed as they come."""
+    out = []
+    print("| capture | seconds | PSNR | floor / aim | SSIM | test views | render s | M samples/s | steps |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        posed = captures.chair(every) if row.name == "chair" else captures.fox()
+        if posed is None:
+            print(f"| {row.name} | — | capture not here | | | | | | |")
+            continue
+        r = measure_row(row, posed)
+        print(
+            f"| {r['capture']} | {r['seconds']:.0f} | **{r['psnr']:.2f}** | {r['floor']} / {r['aim']} | "
+            f"{r['ssim']:.4f} | {r['views']} | {r['render_seconds']:.3f} | {r['m_samples_per_s']:.2f} | "
+            f"{r['steps']} |",
+            flush=True,
+        )
+        out.append(r)
+    return out

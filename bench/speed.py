@@ -1,0 +1,163 @@
+"""Where the time goes: each stage of a training step by itself, against the machine's own limits.
+
+One thread, so that stages compare with one core's roofline; then whole steps on all threads, with
+networks of instant-ngp's size and with the default field, and the torch backend side by side.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from bench import captures
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.dataset import prepare
+from nerfscene.field import kernel_field, make_space, new_field, resolve
+from nerfscene.ops import backend
+from nerfscene.train import advance, new_run, start
+
+NGP = FieldConfig(levels=8, features=4, hidden=64, color="network", color_hidden=64, color_layers=2)
+POINTS = 1 << 15
+
+
+def best(call: Callable[[], object], repeats: int = 5) -> float:
+    """Seconds of the fastest of a few calls."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def peak_gflops() -> float:
+    """What a large single-threaded float32 product reaches here, GFLOP/s: the practical peak."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a = torch.randn(1024, 1024)
+    seconds = best(lambda: a @ a)
+    torch.set_num_threads(threads)
+    return 2 * 1024**3 / seconds / 1e9
+
+
+def gather_ns(bytes_in_table: int) -> float:
+    """Nanoseconds a random read of one 64-byte line takes from a table of this size, reads overlapping."""
+    rows = np.random.default_rng(0).integers(0, bytes_in_table // 64, 1 << 18)
+    table = np.zeros((bytes_in_table // 64, 16), np.float32)
+    return best(lambda: np.take(table, rows, axis=0)) / len(rows) * 1e9
+
+
+def mac_count(config: FieldConfig) -> tuple[int, int]:
+    """Multiply-adds a sample of the density network, and of all networks, forward."""
+    e = (config.levels * config.features + 15) // 16 * 16
+    if config.color == "harmonics":
+        return e * config.hidden, e * config.hidden + config.hidden * 32
+    c = config.color_hidden
+    rest = config.hidden * 16 + 32 * c + (c * c if config.color_layers == 2 else 0) + c * 16
+    return e * config.hidden, e * config.hidden + rest
+
+
+def stages(config: FieldConfig, title: str) -> None:
+    """Times the field's stages on random points in a bounded cube and prints them as a table."""
+    module = backend.load("cpu")
+    config = resolve(config, 400.0, False)
+    field, _ = new_field(config, make_space(False, 0.05, 128), 0)
+    native = kernel_field(field, module)
+    rng = np.random.default_rng(1)
+    # Neighbouring samples of real rays lie close together; a jittered line per 8 points stands for that.
+    seeds = rng.random((POINTS // 8, 1, 3)) * 0.9
+    points = (seeds + np.linspace(0, 0.05, 8)[None, :, None]).reshape(-1, 3).astype(np.float32)
+    directions = rng.standard_normal((POINTS, 3)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    width = field.layout.encoding
+    encoded = np.empty((POINTS, width), np.float32)
+    density, rgb = np.empty(POINTS, np.float32), np.empty((POINTS, 3), np.float32)
+    d_encoded, d_weights = np.empty_like(encoded), np.empty_like(field.weights)
+    d_table = np.zeros(field.table.shape, np.float32)
+    d_density, d_rgb = np.ones(POINTS, np.float32), np.ones((POINTS, 3), np.float32)
+    ns = 1e9 / POINTS
+    t_encode = best(lambda: native.encode(points, encoded)) * ns
+    t_density = best(lambda: native.density(points, density)) * ns
+    t_field = best(lambda: native.evaluate(points, directions, density, rgb)) * ns
+    t_back = best(
+        lambda: native.evaluate_backward(points, directions, d_density, d_rgb, d_encoded, d_weights)
+    ) * ns
+    t_scatter = best(lambda: native.encode_backward(points, d_encoded, d_table)) * ns
+    density_macs, all_macs = mac_count(config)
+    rows = [
+        ("encoding (gather)", t_encode, 0),
+        ("density network", t_density - t_encode, density_macs),
+        ("colour, forward", t_field - t_density, all_macs - density_macs),
+        ("networks, backward", t_back - t_field, 2 * all_macs),
+        ("table gradient (scatter)", t_scatter, 0),
+    ]
+    peak = peak_gflops()
+    print(f"\n{title}: {config.levels}×{config.features}, 2^{config.log2_table}; one thread; "
+          f"practical peak {peak:.0f} GFLOP/s (a 1024³ product)\n")  # fmt: skip
+    print("| stage | ns a sample | GFLOP/s | of peak |")
+    print("|---|---|---|---|")
+    for name, t, macs in rows:
+        rate = 2 * macs / t if macs else 0
+        print(f"| {name} | {t:.0f} | {f'{rate:.0f}' if macs else '—'} | "
+              f"{f'{100 * rate / peak:.0f} %' if macs else 'memory-bound'} |")  # fmt: skip
+
+
+def training(config: FieldConfig, title: str, which: str = "auto", seconds: float = 10.0) -> float:
+    """Trained samples a second in whole steps on chair at 400×400 (demo where chair is not here)."""
+    posed, downscale = captures.chair(200), 2.0
+    if posed is None:
+        posed, downscale = captures.demo(), 2.0
+    assert posed is not None
+    data = prepare(posed, downscale, 8, config.occupancy_resolution)
+    train_config = TrainConfig(time=seconds * 1.5, backend=which)  # type: ignore[arg-type]
+    run = new_run(data, config, 0)
+    start(run, data, train_config)
+    spent = dict.fromkeys(("seconds_trace", "seconds_table", "seconds_occupancy"), 0.0)
+    samples = candidates = steps = 0
+    warm = 0.5 * seconds
+    began = 0.0
+    while run.seconds < 1.5 * seconds - 0.01:
+        before = run.seconds
+        report = advance(run, data, train_config)
+        if before < warm:
+            began = run.seconds
+            continue
+        samples += report["survivors"]
+        candidates += report["candidates"]
+        steps += report["steps"]
+        for key in spent:
+            spent[key] += report[key]
+    took = run.seconds - began
+    rate = samples / took / 1e6
+    parts = " / ".join(f"{100 * v / took:.0f} %" for v in spent.values())
+    print(f"| {title} | {rate:.3f} | {candidates / took / 1e6:.2f} | {steps / took:.1f} | {parts} |", flush=True)
+    return rate
+
+
+def compare() -> None:
+    """Whole steps: networks of instant-ngp's size, the default field, and torch."""
+    print("\n| field and backend | trained M samples/s | evaluated M/s | steps/s | "
+          "trace and networks / table / occupancy |")  # fmt: skip
+    print("|---|---|---|---|---|")
+    training(NGP, "instant-ngp's networks, 8×4, our kernels")
+    native = training(FieldConfig(), "default, our kernels")
+    slow = training(FieldConfig(), "default, torch backend", "torch", 30.0)
+    print(f"\ntorch backend, same model, same machine: {native / max(slow, 1e-9):.0f}× slower")
+
+
+def main() -> None:
+    """Prints everything."""
+    sets = backend.load("cpu").instruction_sets()
+    print(f"\ninstruction set {sets[0]} (also built: {', '.join(sets[1:])}); random 64-byte reads: "
+          + ", ".join(f"{gather_ns(n << 20):.1f} ns from {n} MiB" for n in (1, 4, 16, 64)))  # fmt: skip
+    stages(FieldConfig(), "default field")
+    stages(NGP, "instant-ngp's networks")
+    compare()
+
+
+if __name__ == "__main__":
+    main()
