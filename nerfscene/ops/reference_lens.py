@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -12,54 +10,55 @@ UNDISTORT_STEPS = 20
 FISHEYE_STEPS = 10
 
 
-def distort(k: Sequence[float], xy: Tensor) -> Tensor:
+def distort(k: Tensor, xy: Tensor) -> Tensor:
     """Ideal image-plane coordinates (n, 2) → distorted ones, OpenCV's k1 k2 p1 p2 k3."""
     x, y = xy.unbind(-1)
+    k1, k2, p1, p2, k3 = k.unbind(-1)
     r2 = x * x + y * y
-    radial = 1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))
-    dx = 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x)
-    dy = k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     return torch.stack([x * radial + dx, y * radial + dy], dim=-1)
 
 
-def undistort(k: Sequence[float], xy: Tensor) -> Tensor:
+def undistort(k: Tensor, xy: Tensor) -> Tensor:
     """The inverse of ``distort`` by fixed-point iteration, for lenses that don't fold the image."""
+    k1, k2, p1, p2, k3 = k.unbind(-1)
     ideal = xy
     for _ in range(UNDISTORT_STEPS):
         x, y = ideal.unbind(-1)
         r2 = x * x + y * y
-        radial = 1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))
-        dx = 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x)
-        dy = k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        dx = 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         ideal = (xy - torch.stack([dx, dy], dim=-1)) / radial[:, None]
     return ideal
 
 
-def fisheye_angle(k: Sequence[float], radius: Tensor) -> Tensor:
+def fisheye_angle(k: Tensor, radius: Tensor) -> Tensor:
     """Angle θ (n,) from the axis, radians, at a distorted radius (n,), by Newton's method.
 
     radius = θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸): OpenCV's fisheye model (Kannala & Brandt 2006).
     """
+    k1, k2, k3, k4, _ = k.unbind(-1)
     theta = radius
     for _ in range(FISHEYE_STEPS):
         t2 = theta * theta
-        f = theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3])))) - radius
-        df = 1 + t2 * (3 * k[0] + t2 * (5 * k[1] + t2 * (7 * k[2] + t2 * 9 * k[3])))
+        f = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) - radius
+        df = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
         theta = theta - f / df
     return theta
 
 
-def pixel_rays(
-    pixels: Tensor, intrinsics: Sequence[float], lens: int, pose: Sequence[float]
-) -> tuple[Tensor, Tensor]:
+def pixel_rays(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor) -> tuple[Tensor, Tensor]:
     """Rays through pixel coordinates: origins (n, 3), in the pose's units, and unit directions.
 
-    pixels (n, 2): x right, y down, a pixel's centre at + 0.5. intrinsics: fx fy cx cy and five
-    distortion coefficients (perspective k1 k2 p1 p2 k3, fisheye k1 k2 k3 k4 and an unused one).
-    pose (12): scene_from_cam, 3×4 row-major. Cameras look along +z (OpenCV).
+    pixels (n, 2): x right, y down, a pixel's centre at + 0.5. intrinsics (9,) or (n, 9): fx fy cx cy
+    and five distortion coefficients (perspective k1 k2 p1 p2 k3, fisheye k1 k2 k3 k4 and an unused
+    one). pose (12,) or (n, 12): scene_from_cam, 3×4 row-major. Cameras look along +z (OpenCV).
     """
-    fx, fy, cx, cy, *k = intrinsics
-    image = (pixels - pixels.new_tensor([cx, cy])) / pixels.new_tensor([fx, fy])
+    focal, centre, k = intrinsics.split([2, 2, 5], dim=-1)
+    image = (pixels - centre) / focal
     if lens == FISHEYE:
         radius = image.norm(dim=-1)
         theta = fisheye_angle(k, radius)
@@ -68,6 +67,6 @@ def pixel_rays(
     else:
         ideal = undistort(k, image)
         d = torch.cat([ideal, torch.ones_like(ideal[:, :1])], dim=1)
-    m = pixels.new_tensor(list(pose)).reshape(3, 4)
     d = d / d.norm(dim=-1, keepdim=True)
-    return m[:, 3].expand_as(d), d @ m[:, :3].T
+    m = pose.reshape(-1, 3, 4)
+    return m[:, :, 3].expand_as(d), (m[:, :, :3] * d[:, None, :]).sum(-1)

@@ -40,7 +40,7 @@ def from_unit(unit: Tensor, unbounded: bool) -> Tensor:
 
 
 def occupancy_cell(unit: Tensor, resolution: int) -> Tensor:
-    """Index (n,) of the cell of unit-cube points (n, 3), x fastest; what is outside is clamped in."""
+    """Index (n,) of the cell of unit-cube points (n, 3), x fastest; outside is clamped in."""
     x, y, z = (unit * resolution).clamp(0, resolution - 0.5).long().unbind(-1)
     return x + (y + z * resolution) * resolution
 
@@ -249,8 +249,8 @@ def composite(
     """Densities (n,) and colours (n, 3) of samples → what their rays see (NeRF's quadrature).
 
     Max, "Optical models for direct volume rendering", 1995. backgrounds (n_rays, 3); alive and kept
-    from ``survivors``. The weights are nerfacc's batched ones on (n_rays, most) tensors, rays padded
-    with empty samples. Differentiable to density and rgb of the kept samples, and backgrounds.
+    from ``survivors``. The weights are nerfacc's batched ones on (n_rays, most) tensors, padded with
+    empty samples. Differentiable to density and rgb of the kept samples, and backgrounds.
     """
     sigma = torch.where(kept, density, density.detach())
     sigma = dense(torch.where(alive, sigma, torch.zeros_like(sigma)), samples)
@@ -289,6 +289,24 @@ def distortion_loss(weights: Tensor, t: Tensor, length: Tensor) -> Tensor:
     m, width = torch.log(t + 0.5 * length), torch.log(1 + length / t)
     pairs = weights[:, :, None] * weights[:, None, :] * (m[:, :, None] - m[:, None, :]).abs()
     return pairs.sum((1, 2)) + (weights * weights * width).sum(1) / 3
+
+
+def distortion_of(samples: Samples, weights: Tensor, index: Tensor) -> Tensor:
+    """The same loss (n_rays,) of the packed samples that ``index`` (k,) picks, in linear time.
+
+    Mid-points grow along a ray, so the pairs' sum is 2 Σ_i w_i (m_i Σ_{j<i} w_j - Σ_{j<i} w_j m_j).
+    weights (n,) of all samples.
+    """
+    ray, t, length = samples.ray[index], samples.t[index], samples.length[index]
+    counts = torch.bincount(ray, minlength=len(samples.counts))
+    some = Samples(
+        counts.cumsum(0) - counts, counts, ray, t, length, samples.points[index], samples.unit[index]
+    )
+    w = dense(weights[index], some)
+    m = dense(torch.log(t + 0.5 * length), some)
+    width = dense(torch.log(1 + length / t), some)
+    before, moment_before = w.cumsum(1) - w, (w * m).cumsum(1) - w * m
+    return (2 * w * (m * before - moment_before) + w * w * width / 3).sum(1)
 
 
 def near_gradient_scale(t: Tensor, full: float) -> Tensor:

@@ -1,0 +1,89 @@
+"""The backend one can read and change: the compiled module's names, in torch.
+
+About a hundred times slower than the kernels, and the same model: what one trains, the other renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from nerfscene.ops import reference as ref
+from nerfscene.ops.torch_field import Field, borrow, require
+from nerfscene.ops.torch_trainer import Trainer, TrainOptions
+
+__all__ = [
+    "Field",
+    "TrainOptions",
+    "Trainer",
+    "adam",
+    "instruction_set",
+    "instruction_sets",
+    "pixel_rays",
+    "to_half",
+    "use_instruction_set",
+]
+
+
+def instruction_sets() -> list[str]:
+    """Only torch's own choice."""
+    return ["torch"]
+
+
+def instruction_set() -> str:
+    """The one there is."""
+    return "torch"
+
+
+def use_instruction_set(name: str) -> None:
+    """Raises ValueError for any other than the one there is."""
+    require(name == "torch", f"no such instruction set here: {name}")
+
+
+def to_half(source: Any, out: Any) -> None:
+    """float32 → the bits (uint16) of binary16, round to nearest even, saturating."""
+    x, to = borrow(source), borrow(out, np.uint16, np.float16)
+    require(x.numel() == to.numel(), "sizes differ")
+    to.copy_(ref.to_half(x).reshape(to.shape))
+
+
+def pixel_rays(
+    intrinsics: Sequence[float],
+    lens: int,
+    width: int,
+    height: int,
+    pose: Sequence[float],
+    pixels: Any,
+    origins: Any,
+    directions: Any,
+) -> None:
+    """Rays (n, 3) of a camera through pixel coordinates (n, 2); see ``reference.pixel_rays``."""
+    xy = borrow(pixels)
+    require(xy.ndim == 2 and xy.shape[1] == 2, "pixels must be (n, 2)")
+    o, d = ref.pixel_rays(xy, torch.tensor(list(intrinsics)), lens, torch.tensor(list(pose)))
+    to_o, to_d = borrow(origins), borrow(directions)
+    require(to_o.numel() == to_d.numel() == o.numel(), "outputs must be (n, 3)")
+    to_o.copy_(o.reshape(to_o.shape))
+    to_d.copy_(d.reshape(to_d.shape))
+
+
+def adam(
+    gradient: Any,
+    parameters: Any,
+    moments: Any,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None:
+    """One step on all parameters, in place; ``moments`` holds all m, then all v."""
+    g, p, both = borrow(gradient).reshape(-1), borrow(parameters), borrow(moments)
+    require(p.numel() == g.numel() and both.numel() == 2 * g.numel(), "moments: twice the gradient")
+    m, v = both.reshape(2, -1)
+    new, new_m, new_v = ref.adam(p.reshape(-1), g, m, v, rate, beta1, beta2, epsilon)
+    p.copy_(new.reshape(p.shape))
+    m.copy_(new_m)
+    v.copy_(new_v)

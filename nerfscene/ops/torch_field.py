@@ -1,0 +1,312 @@
+"""A radiance field for torch: the native module's ``Field``, written with the functions of ``reference``.
+
+Arrays come in as numpy, are checked, borrowed and written in place, as the compiled kernels do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerfscene.ops import reference as ref
+from nerfscene.ops.layout import GridLayout, Space, network_shapes
+
+RAYS_AT_ONCE = 1024
+SAMPLES_AT_ONCE = 1 << 15
+
+
+def require(ok: bool, what: str) -> None:
+    """Raises ValueError saying ``what`` should have been."""
+    if not ok:
+        raise ValueError(what)
+
+
+def borrow(array: Any, dtype: Any = np.float32, view: Any = None) -> Tensor:
+    """A tensor on the memory of a contiguous numpy array of exactly this type.
+
+    Raises TypeError for any other array: a copy would lose what is written to it.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or not array.flags.c_contiguous:
+        raise TypeError(f"a contiguous numpy array of {np.dtype(dtype).name} is needed")
+    if not array.flags.writeable:
+        array = array.copy()  # an input: torch only takes writable memory
+    return torch.from_numpy(array if view is None else array.view(view))
+
+
+def rows_of_three(array: Any, n: int | None = None) -> Tensor:
+    """Finite numbers of shape (n, 3) from an array that holds as many."""
+    x = borrow(array)
+    require(x.numel() % 3 == 0 and (n is None or x.numel() == 3 * n), "rays differ in number")
+    require(bool(torch.isfinite(x).all()), "rays must be finite")
+    return x.reshape(-1, 3)
+
+
+def unit_points(array: Any) -> Tensor:
+    """Points (n, 3) that lie in the unit cube, checked."""
+    points = borrow(array)
+    require(points.ndim == 2 and points.shape[1] == 3, "points must have shape (n, 3)")
+    inside = bool(((points >= 0) & (points <= 1)).all())
+    require(inside, "points must lie in the unit cube")
+    return points
+
+
+@contextmanager
+def using_threads(n: int) -> Iterator[None]:
+    """Runs torch with ``n`` threads, and gives it back the number it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(n, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Field:
+    """Parameters of a radiance field and what can be asked of it.
+
+    table: (rows, features) uint16, the bits of binary16 numbers; weights, weights_t: flat float32;
+    occupancy: (cells / 32,) uint32 bits; the rest as in ``layout.GridLayout`` and ``layout.Space``.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        resolution: Sequence[int],
+        size: Sequence[int],
+        hashed: Sequence[int],
+        hidden: int,
+        color_hidden: int,
+        color_layers: int,
+        unbounded: bool,
+        near: float,
+        far: float,
+        step: float,
+        cone: float,
+        occupancy_resolution: int,
+        table: Any,
+        weights: Any,
+        weights_t: Any,
+        occupancy: Any,
+    ) -> None:
+        require(1 <= len(resolution) <= 16 and features in (2, 4, 8), "1 to 16 levels of 2, 4 or 8")
+        require(len(size) == len(hashed) == len(resolution), "one size and flag a level")
+        require(step > 0 and cone >= 0 and 0 <= near < far, "steps and planes must be positive")
+        require(
+            occupancy_resolution > 0 and occupancy_resolution % 32 == 0,
+            "occupancy resolution: multiple of 32",
+        )
+        grid = GridLayout(features, tuple(resolution), tuple(size), tuple(bool(h) for h in hashed))
+        for r, s, h in zip(grid.resolution, grid.size, grid.hashed, strict=True):
+            require(
+                s & (s - 1) == 0 if h else s >= (r + 2) ** 3,
+                "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows",
+            )
+        self.grid = grid
+        self.space = Space(unbounded, near, far, step, cone, occupancy_resolution)
+        self.shapes = network_shapes(grid.encoding, hidden, color_hidden, color_layers)
+        self.table = borrow(table, np.uint16, np.float16)
+        require(self.table.numel() == grid.rows * features, "table must have (rows, features) entries")
+        self.table = self.table.reshape(grid.rows, features)
+        self.weights, self.weights_t = borrow(weights), borrow(weights_t)
+        self.n_weights = sum(a * b for a, b in self.shapes)
+        both = self.weights.numel() == self.weights_t.numel() == self.n_weights
+        require(both, "wrong number of weights")
+        self.occupancy = borrow(occupancy, np.uint32, np.int32)
+        require(self.occupancy.numel() * 32 == occupancy_resolution**3, "one occupancy bit a cell")
+
+    # --- at points --------------------------------------------------------------------------------
+
+    def layers(self, weights: Tensor | None = None) -> list[Tensor]:
+        """The weights, layer by layer, (in, out) each."""
+        return ref.split_weights(self.weights if weights is None else weights, self.shapes)
+
+    @torch.no_grad()
+    def densities(self, unit: Tensor) -> Tensor:
+        """Density (n,) at unit-cube points (n, 3), without gradients, in pieces that fit in memory."""
+        layers = self.layers()
+        pieces = [
+            ref.density(ref.hash_encode(p, self.table, self.grid), layers)
+            for p in unit.split(SAMPLES_AT_ONCE)
+        ]
+        return torch.cat(pieces) if pieces else unit.new_zeros(0)
+
+    def at(self, unit: Tensor, directions: Tensor, table: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Density (n,) and colour (n, 3) with these parameters, differentiable to them."""
+        layers = self.layers(weights)
+        outputs = ref.network_outputs(ref.hash_encode(unit, table, self.grid), layers)
+        return ref.density_activation(outputs[:, 0]), ref.color(outputs, directions, layers)
+
+    @torch.no_grad()
+    def encode(self, points: Any, out: Any) -> None:
+        """Encodings (n, encoding) of unit-cube points (n, 3)."""
+        x, to = unit_points(points), borrow(out)
+        require(to.shape == (len(x), self.grid.encoding), "out must be (n, encoding)")
+        to.copy_(ref.hash_encode(x, self.table, self.grid))
+
+    def encode_backward(self, points: Any, d_out: Any, d_table: Any) -> None:
+        """Accumulates into d_table."""
+        x, g, to = unit_points(points), borrow(d_out), borrow(d_table)
+        require(g.shape == (len(x), self.grid.encoding), "d_out must be (n, encoding)")
+        require(to.numel() == self.table.numel(), "d_table must be like the table")
+        table = self.table.float().requires_grad_()
+        ref.hash_encode(x, table, self.grid).backward(g)
+        assert table.grad is not None
+        to += table.grad.reshape(to.shape)
+
+    def density(self, points: Any, out: Any) -> None:
+        """Density (n,) at unit-cube points (n, 3)."""
+        x, to = unit_points(points), borrow(out)
+        require(to.numel() == len(x), "out must be (n,)")
+        to.copy_(self.densities(x).reshape(to.shape))
+
+    @torch.no_grad()
+    def evaluate(self, points: Any, directions: Any, density: Any, rgb: Any) -> None:
+        """Density (n,) and colour (n, 3) at unit-cube points along unit directions (n, 3)."""
+        x = unit_points(points)
+        d, to_density, to_rgb = rows_of_three(directions, len(x)), borrow(density), borrow(rgb)
+        fits = to_density.numel() == len(x) and to_rgb.numel() == 3 * len(x)
+        require(fits, "directions and rgb must be (n, 3), density (n,)")
+        sigma, c = self.at(x, d, self.table, self.weights)
+        to_density.copy_(sigma.reshape(to_density.shape))
+        to_rgb.copy_(c.reshape(to_rgb.shape))
+
+    def evaluate_backward(
+        self,
+        points: Any,
+        directions: Any,
+        d_density: Any,
+        d_rgb: Any,
+        d_encoding: Any,
+        d_weights: Any,
+    ) -> None:
+        """Overwrites d_encoding and d_weights."""
+        x = unit_points(points)
+        d = rows_of_three(directions, len(x))
+        encoding = ref.hash_encode(x, self.table, self.grid).requires_grad_()
+        weights = self.weights.clone().requires_grad_()
+        layers = self.layers(weights)
+        outputs = ref.network_outputs(encoding, layers)
+        values = [ref.density_activation(outputs[:, 0]), ref.color(outputs, d, layers)]
+        torch.autograd.backward(values, [borrow(d_density), borrow(d_rgb).reshape(-1, 3)])
+        assert encoding.grad is not None and weights.grad is not None
+        borrow(d_encoding).copy_(encoding.grad)
+        borrow(d_weights).copy_(weights.grad)
+
+    # --- along rays -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def march(
+        self,
+        origins: Any,
+        directions: Any,
+        jitter: Any,
+        coarseness: float,
+        counts: Any,
+        t: Any,
+        length: Any,
+        points: Any,
+    ) -> None:
+        """Samples of each ray in occupied cells, at most ``capacity`` a ray: t, length (n, capacity)."""
+        j, to_t = borrow(jitter), borrow(t)
+        n = j.numel()
+        o, d = rows_of_three(origins, n), rows_of_three(directions, n)
+        capacity = to_t.numel() // n if n else 0
+        samples = ref.march(o, d, j, self.occupancy, self.space, coarseness)
+        index = torch.arange(len(samples.ray)) - samples.offsets[samples.ray]
+        fits = index < capacity
+        at = samples.ray[fits], index[fits]
+        to_t.reshape(n, capacity)[at] = samples.t[fits]
+        borrow(length).reshape(n, capacity)[at] = samples.length[fits]
+        borrow(points).reshape(n, capacity, 3)[at] = samples.unit[fits]
+        borrow(counts, np.int32).copy_(samples.counts.clamp(max=capacity))
+
+    @torch.no_grad()
+    def pixels(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        jitter: Tensor,
+        backgrounds: Tensor,
+        min_weight: float,
+        stop_transmittance: float,
+        coarseness: float,
+    ) -> ref.Pixels:
+        """What rays (n, 3) see: densities first, colours only for the samples that matter."""
+        s = ref.march(origins, directions, jitter, self.occupancy, self.space, coarseness)
+        sigma = self.densities(s.unit)
+        alive, kept = ref.survivors(s, sigma, min_weight, stop_transmittance)
+        rgb = s.unit.new_zeros(len(s.t), 3)
+        unit, d = s.unit[kept], directions[s.ray[kept]]
+        pieces = zip(unit.split(SAMPLES_AT_ONCE), d.split(SAMPLES_AT_ONCE), strict=True)
+        rgb[kept] = torch.cat([self.at(u, v, self.table, self.weights)[1] for u, v in pieces])
+        return ref.composite(s, sigma, rgb, backgrounds, alive, kept)
+
+    def trace(
+        self,
+        origins: Any,
+        directions: Any,
+        jitter: Any,
+        backgrounds: Any,
+        min_weight: float,
+        stop_transmittance: float,
+        coarseness: float,
+        rgb: Any,
+        depth: Any,
+        accumulation: Any,
+    ) -> None:
+        """Rays → rgb (n, 3), depth (n,), accumulation (n,)."""
+        j, to_rgb, to_depth = borrow(jitter), borrow(rgb), borrow(depth)
+        to_accumulation = borrow(accumulation)
+        n = j.numel()
+        o, d, b = (rows_of_three(a, n) for a in (origins, directions, backgrounds))
+        sizes = to_rgb.numel() == 3 * n and to_depth.numel() == to_accumulation.numel() == n
+        require(sizes, "rays and outputs differ in number")
+        for i in range(0, n, RAYS_AT_ONCE):
+            some = slice(i, i + RAYS_AT_ONCE)
+            seen = self.pixels(o[some], d[some], j[some], b[some], min_weight, stop_transmittance, coarseness)
+            to_rgb.reshape(n, 3)[some] = seen.rgb
+            to_depth.reshape(n)[some] = seen.depth
+            to_accumulation.reshape(n)[some] = seen.accumulation
+
+    def render(
+        self,
+        intrinsics: Sequence[float],
+        lens: int,
+        width: int,
+        height: int,
+        pose: Sequence[float],
+        background: Sequence[float],
+        min_weight: float,
+        stop_transmittance: float,
+        threads: int,
+        rect: tuple[int, int, int, int],
+        rgb: Any,
+        depth: Any,
+        accumulation: Any,
+    ) -> None:
+        """A camera's rays in rows rect[0] … rect[1], columns rect[2] … rect[3], as ``trace`` does."""
+        row0, row1, col0, col1 = rect
+        rows, cols = np.mgrid[row0:row1, col0:col1]
+        pixels = torch.from_numpy(np.stack([cols, rows], -1).reshape(-1, 2) + np.float32(0.5))
+        k, m = torch.tensor(list(intrinsics)), torch.tensor(list(pose))
+        o, d = ref.pixel_rays(pixels.float(), k, lens, m)
+        n = len(o)
+        behind = np.tile(np.asarray(background, np.float32), (n, 1))
+        with using_threads(threads):
+            self.trace(
+                np.ascontiguousarray(o),
+                np.ascontiguousarray(d),
+                np.full(n, 0.5, np.float32),
+                behind,
+                min_weight,
+                stop_transmittance,
+                1.0,
+                rgb,
+                depth,
+                accumulation,
+            )

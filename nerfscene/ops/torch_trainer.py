@@ -1,0 +1,357 @@
+"""Training steps in torch: the native module's ``TrainOptions`` and ``Trainer``.
+
+The same model, the same rays for the same seed, the same losses and updates, so that the two can be
+compared step by step; dense where the kernels are clever. It has no limits on memory to drop rays by.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerfscene.ops import draws
+from nerfscene.ops import reference as ref
+from nerfscene.ops.torch_field import (
+    RAYS_AT_ONCE,
+    Field,
+    borrow,
+    require,
+    rows_of_three,
+    using_threads,
+)
+
+MAX_RAYS = 1 << 17
+MIN_RAYS = 64
+EXPECTED_SURVIVORS = 64.0  # a ray's, while none has been traced
+PROBE_BLOCK = 128  # cells are probed in multiples of this
+
+
+@dataclass
+class TrainOptions:
+    """What a step is told; may change from step to step."""
+
+    table_rate: float = 0.0
+    weight_rate: float = 0.0
+    beta1: float = 0.0
+    beta2: float = 0.0
+    epsilon: float = 0.0
+    min_weight: float = 0.0
+    stop_transmittance: float = 0.0
+    coarseness: float = 0.0
+    huber_delta: float = 0.0
+    distortion: float = 0.0
+    full_gradient_distance: float = 0.0
+    target_samples: int = 0
+    occupancy_decay: float = 0.0
+    occupancy_threshold: float = 0.0
+    occupancy_every: int = 0
+    occupancy_cells: int = 0
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Rays with what they should see: all (n, 3) but jitter (n,); colours 0…1."""
+
+    origins: Tensor
+    directions: Tensor
+    jitter: Tensor
+    targets: Tensor
+    backgrounds: Tensor
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Training photos: cameras' numbers, and all pixels one after another.
+
+    intrinsics (cameras, 9), lens (cameras,), pose (cameras, 12); width, first_pixel (cameras + 1,) in
+    pixels; pixels (all, channels) uint8; background (3,), or None for a random one each ray.
+    """
+
+    intrinsics: Tensor
+    lens: Tensor
+    pose: Tensor
+    width: np.ndarray[Any, Any]
+    first_pixel: np.ndarray[Any, Any]
+    pixels: np.ndarray[Any, Any]
+    background: Tensor | None
+
+
+def empty_report() -> dict[str, Any]:
+    """What ``run`` and ``gradients`` return, before anything has happened."""
+    whole = ("steps", "rays", "candidates", "survivors", "dropped")
+    real = ("squared_error", "occupied_fraction", "seconds_trace", "seconds_table")
+    return dict.fromkeys(whole, 0) | dict.fromkeys((*real, "seconds_occupancy"), 0.0)
+
+
+def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
+    """The next ``n`` rays: pixels in a random order that visits each once an epoch."""
+    total = int(photos.first_pixel[-1])
+    drawn = np.uint64(first_ray) + np.arange(n, dtype=np.uint64)
+    epoch, ids = (drawn // np.uint64(total)).astype(np.uint32), drawn.astype(np.uint32)
+    order = draws.mix32(np.uint32(seed) + epoch)
+    pixel = draws.permute(drawn % np.uint64(total), total, order).astype(np.int64)
+    camera = np.searchsorted(photos.first_pixel, pixel, side="right") - 1
+    inside = pixel - photos.first_pixel[camera]
+    width = photos.width[camera]
+    xy = torch.from_numpy(np.stack([inside % width, inside // width], -1)).float() + 0.5
+    o, d = torch.empty(n, 3), torch.empty(n, 3)
+    of = torch.from_numpy(camera)
+    for lens in photos.lens.unique().tolist():
+        rows = torch.nonzero(photos.lens[of] == lens)[:, 0]
+        k, pose = photos.intrinsics[of[rows]], photos.pose[of[rows]]
+        o[rows], d[rows] = ref.pixel_rays(xy[rows], k, lens, pose)
+    if photos.background is None:
+        b = torch.from_numpy(np.stack([draws.random_unit(seed, ids, 2 + c) for c in range(3)], 1))
+    else:
+        b = photos.background.expand(n, 3)
+    texels = torch.from_numpy(photos.pixels[pixel]).float() / 255
+    alpha = texels[:, 3:] if texels.shape[1] == 4 else torch.ones(n, 1)
+    jitter = torch.from_numpy(draws.random_unit(seed, ids, 1))
+    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b)
+
+
+class Trainer:
+    """Trains a field in place, on numpy arrays that it borrows.
+
+    table: (rows, features) float32, the master copy; table_moments (rows, 2, features);
+    weight_moments (2 · weights,); occupancy_values (cells,); allowed: (cells / 32,) uint32 bits or
+    None; cameras: (intrinsics (9), lens, width, height, pose (12)) each; pixels uint8.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        table: Any,
+        table_moments: Any,
+        weight_moments: Any,
+        occupancy_values: Any,
+        allowed: Any,
+        cameras: Sequence[tuple[Any, ...]],
+        pixels: Any,
+        channels: int,
+        random_background: bool,
+        background: Sequence[float],
+        seed: int,
+        threads: int,
+    ) -> None:
+        grid, cells = field.grid, field.space.occupancy_resolution**3
+        shape = (grid.rows, grid.features)
+        self.field = field
+        self.table, self.table_moments = borrow(table), borrow(table_moments)
+        entries = grid.rows * grid.features
+        fits = self.table.numel() == entries and self.table_moments.numel() == 2 * entries
+        require(fits, "table and its moments' sizes")
+        self.table = self.table.reshape(shape)
+        self.table_moments = self.table_moments.reshape(grid.rows, 2, grid.features)
+        self.weight_moments = borrow(weight_moments)
+        require(self.weight_moments.numel() == 2 * field.n_weights, "weight moments' size")
+        self.weight_moments = self.weight_moments.reshape(2, -1)
+        self.occupancy_values = borrow(occupancy_values).reshape(-1)
+        require(self.occupancy_values.numel() == cells, "one occupancy value a cell")
+        self.allowed = None if allowed is None else borrow(allowed, np.uint32, np.int32)
+        require(self.allowed is None or self.allowed.numel() * 32 == cells, "one allowed bit a cell")
+        require(channels in (3, 4), "photos have 3 or 4 channels")
+        require(len(background) == 3, "background is three numbers")
+        counts = [c[2] * c[3] for c in cameras]
+        borrow(pixels, np.uint8)
+        require(bool(cameras) and pixels.size == sum(counts) * channels, "photos' sizes and pixels")
+        self.photos = Photos(
+            torch.tensor([list(c[0]) for c in cameras]),
+            torch.tensor([int(c[1]) for c in cameras]),
+            torch.tensor([list(c[4]) for c in cameras]),
+            np.array([c[2] for c in cameras]),
+            np.cumsum([0, *counts]),
+            pixels.reshape(-1, channels),
+            None if random_background else torch.tensor(list(background)),
+        )
+        self.seed, self.threads = seed, threads
+        self.step = 0
+        self.rays_drawn = 0
+        self.survivors_per_ray = 0.0  # smoothed; 0: not known yet
+        self.occupancy_mean = 1e30
+        self._cells_probed = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Renews the weights' transposed copies."""
+        turned = [w.T.reshape(-1) for w in self.field.layers()]
+        self.field.weights_t.copy_(torch.cat(turned).reshape(self.field.weights_t.shape))
+
+    def run(self, options: TrainOptions, steps: int, seconds: float) -> dict[str, Any]:
+        """Up to ``steps`` steps, fewer when ``seconds`` have passed; returns what happened."""
+        report = empty_report()
+        start = time.perf_counter()
+        with using_threads(self.threads):
+            while report["steps"] < steps and time.perf_counter() - start < seconds:
+                self._take_step(options, report)
+        return report
+
+    def gradients(
+        self,
+        options: TrainOptions,
+        origins: Any,
+        directions: Any,
+        jitter: Any,
+        targets: Any,
+        backgrounds: Any,
+        d_table: Any,
+        d_weights: Any,
+    ) -> dict[str, Any]:
+        """Loss and gradients on given rays, with no parameter updated. Overwrites both outputs."""
+        j = borrow(jitter)
+        o, d, c, b = (rows_of_three(a, j.numel()) for a in (origins, directions, targets, backgrounds))
+        to_table, to_weights = borrow(d_table), borrow(d_weights)
+        fits = to_table.numel() == self.table.numel() and to_weights.numel() == self.field.n_weights
+        require(fits, "gradients are like the table and the weights")
+        report = empty_report()
+        table, weights = self._gradients(options, Rays(o, d, j, c, b), report)
+        to_table.copy_(table.reshape(to_table.shape))
+        to_weights.copy_(weights.reshape(to_weights.shape))
+        return report
+
+    def _gradients(self, options: TrainOptions, rays: Rays, report: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Gradients of the mean loss over rays: to the table (rows, features), to the weights.
+
+        The halves are what is read; their gradient is taken for the master's (straight through).
+        """
+        table = self.field.table.float().requires_grad_()
+        weights = self.field.weights.reshape(-1).clone().requires_grad_()
+        n = len(rays.jitter)
+        for i in range(0, n, RAYS_AT_ONCE):
+            some = slice(i, i + RAYS_AT_ONCE)
+            part = Rays(*(getattr(rays, name)[some] for name in Rays.__dataclass_fields__))
+            loss = self._loss(options, part, table, weights, report)
+            if loss.requires_grad:
+                (loss / n).backward()
+        report["rays"] += n
+        zero = torch.zeros_like
+        return (
+            zero(table) if table.grad is None else table.grad,
+            zero(weights) if weights.grad is None else weights.grad,
+        )
+
+    def _loss(
+        self,
+        options: TrainOptions,
+        rays: Rays,
+        table: Tensor,
+        weights: Tensor,
+        report: dict[str, Any],
+    ) -> Tensor:
+        """The loss summed over rays, in two passes: densities to see what matters, then that alone."""
+        f, o = self.field, options
+        s = ref.march(rays.origins, rays.directions, rays.jitter, f.occupancy, f.space, o.coarseness)
+        sigma = f.densities(s.unit)
+        alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
+        self._note_thickness(s.unit[alive], s.points[alive], sigma[alive])
+        index = torch.nonzero(kept)[:, 0]
+        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], table, weights)
+        scale = ref.near_gradient_scale(s.t[index], o.full_gradient_distance)
+        density = ref.scale_gradient(density, scale)
+        rgb = ref.scale_gradient(rgb, scale[:, None])
+        seen = ref.composite(
+            s,
+            sigma.index_put((index,), density),
+            torch.zeros(len(s.t), 3).index_put((index,), rgb),
+            rays.backgrounds,
+            alive,
+            kept,
+        )
+        error = seen.rgb - rays.targets
+        loss = ref.huber(error, o.huber_delta).sum()
+        if o.distortion > 0:
+            loss = loss + o.distortion * ref.distortion_of(s, seen.weights, index).sum()
+        report["squared_error"] += float((error.detach().double() ** 2).sum())
+        report["candidates"] += len(s.t)
+        report["survivors"] += len(index)
+        return loss
+
+    @torch.no_grad()
+    def _note_thickness(self, unit: Tensor, points: Tensor, density: Tensor) -> None:
+        """Raises cells' values to the optical thickness met in them."""
+        space = self.field.space
+        cell = ref.occupancy_cell(unit, space.occupancy_resolution)
+        thickness = density * ref.reference_step(points, space)
+        self.occupancy_values.scatter_reduce_(0, cell, thickness, "amax")
+
+    def _take_step(self, options: TrainOptions, report: dict[str, Any]) -> None:
+        """Draw, trace, update, and from time to time look at what is empty."""
+        begin = time.perf_counter()
+        expected = self.survivors_per_ray or EXPECTED_SURVIVORS
+        n = int(min(max(options.target_samples / expected, MIN_RAYS), MAX_RAYS))
+        rays = draw_rays(self.photos, self.rays_drawn, n, self.seed)
+        self.rays_drawn += n
+        before = report["survivors"]
+        d_table, d_weights = self._gradients(options, rays, report)
+        traced = time.perf_counter()
+        self._update_table(options, d_table)
+        self._update_weights(options, d_weights)
+        updated = time.perf_counter()
+        self.step += 1
+        report["steps"] += 1
+        if options.occupancy_every > 0 and self.step % options.occupancy_every == 0:
+            report["occupied_fraction"] = self._update_occupancy(options)
+        ratio = max((report["survivors"] - before) / n, 0.05)
+        known = self.survivors_per_ray > 0
+        self.survivors_per_ray = 0.8 * self.survivors_per_ray + 0.2 * ratio if known else ratio
+        report["seconds_trace"] += traced - begin
+        report["seconds_table"] += updated - traced
+        report["seconds_occupancy"] += time.perf_counter() - updated
+
+    @torch.no_grad()
+    def _update_table(self, o: TrainOptions, gradient: Tensor) -> None:
+        """Adam on the rows that have any gradient; others keep even their moments."""
+        rows = torch.nonzero((gradient != 0).any(1))[:, 0]
+        m, v = self.table_moments[rows].unbind(1)
+        new, m, v = ref.adam(
+            self.table[rows], gradient[rows], m, v, o.table_rate, o.beta1, o.beta2, o.epsilon
+        )
+        self.table[rows] = new
+        self.table_moments[rows] = torch.stack([m, v], 1)
+        self.field.table[rows] = ref.to_half(new)
+
+    @torch.no_grad()
+    def _update_weights(self, o: TrainOptions, gradient: Tensor) -> None:
+        """Adam on all weights."""
+        m, v = self.weight_moments
+        flat = self.field.weights.reshape(-1)
+        new, m, v = ref.adam(flat, gradient, m, v, o.weight_rate, o.beta1, o.beta2, o.epsilon)
+        flat.copy_(new)
+        self.weight_moments.copy_(torch.stack([m, v]))
+        self.refresh()
+
+    @torch.no_grad()
+    def _update_occupancy(self, o: TrainOptions) -> float:
+        """Probes some cells at random, lets all values decay and renews the bits; the fraction set.
+
+        Cells that were thought empty are probed in turn, or nothing could ever appear in them.
+        """
+        space, values = self.field.space, self.occupancy_values
+        r, cells = space.occupancy_resolution, len(values)
+        n = -(-o.occupancy_cells // PROBE_BLOCK) * PROBE_BLOCK
+        drawn = np.uint64(self._cells_probed) + np.arange(n, dtype=np.uint64)
+        self._cells_probed += n
+        turn, ids = (drawn // np.uint64(cells)).astype(np.uint32), drawn.astype(np.uint32)
+        cell = draws.permute(drawn % np.uint64(cells), cells, np.uint32(self.seed) + turn)
+        cell = cell.astype(np.int64)
+        corner = np.stack([cell % r, cell // r % r, cell // r // r], 1).astype(np.float32)
+        offset = np.stack([draws.random_unit(self.seed, ids, 11 + a) for a in range(3)], 1)
+        unit = torch.from_numpy((corner + offset) / np.float32(r))
+        points = ref.from_unit(unit, space.unbounded)
+        thickness = self.field.densities(unit) * ref.reference_step(points, space)
+        values.scatter_reduce_(0, torch.from_numpy(cell), thickness, "amax")
+        values *= o.occupancy_decay
+        bits = np.packbits(values.numpy() > min(o.occupancy_threshold, self.occupancy_mean),
+                           bitorder="little").view(np.int32)  # fmt: skip
+        words = torch.from_numpy(bits)
+        if self.allowed is not None:
+            words = words & self.allowed
+        self.field.occupancy.copy_(words)
+        self.occupancy_mean = float(values.double().mean())
+        return float(np.unpackbits(words.numpy().view(np.uint8)).mean())
