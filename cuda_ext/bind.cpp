@@ -27,6 +27,13 @@ void require(bool ok, const char* what) {
     if (!ok) throw nb::value_error(what);
 }
 
+template <class A>
+void require_finite(const A& array, const char* what) {
+    bool finite = true;
+    for (size_t i = 0; i < array.size(); ++i) finite &= array.data()[i] - array.data()[i] == 0.0f;
+    require(finite, what);
+}
+
 const Kernels* g_kernels = nullptr;
 const Kernels& kernels() {
     if (!g_kernels) {
@@ -61,8 +68,9 @@ struct Workspace {
 struct Points {
     std::vector<float> x, y, z;
     int n;
-    explicit Points(const ConstFloats& p) : n(int(p.shape(0))) {
+    explicit Points(const ConstFloats& p) {
         require(p.ndim() == 2 && p.shape(1) == 3, "points must have shape (n, 3)");
+        n = int(p.shape(0));
         x.assign(n + 16, 0.5f), y.assign(n + 16, 0.5f), z.assign(n + 16, 0.5f);
         for (int i = 0; i < n; ++i) {
             x[i] = p.data()[3 * i], y[i] = p.data()[3 * i + 1], z[i] = p.data()[3 * i + 2];
@@ -81,6 +89,8 @@ CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int hei
     for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
     c.lens = lens, c.width = width, c.height = height, c.pixels = pixels;
     for (int i = 0; i < 12; ++i) c.pose[i] = pose[i];
+    require_finite(k, "intrinsics must be finite");
+    require_finite(pose, "pose must be finite");
     return c;
 }
 
@@ -243,6 +253,8 @@ NB_MODULE(_cpu, m) {
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(counts.size()) == n,
                     "origins and directions must be (n, 3), jitter and counts (n,)");
             require(length.size() == t.size() && points.size() == 3 * t.size(), "t, length (n, capacity), points (…, 3)");
+            require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
+            require_finite(jitter, "rays must be finite");
             const March march = {0, 0, coarseness};
             nb::gil_scoped_release release;
             for (int i = 0; i < n; ++i)
@@ -259,6 +271,8 @@ NB_MODULE(_cpu, m) {
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
                         int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "rays and outputs differ in number");
+            require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
+            require_finite(jitter, "rays must be finite"), require_finite(backgrounds, "backgrounds must be finite");
             Workspace w(h.field.net, 16);
             const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), n};
             Counters c = {};
@@ -280,7 +294,9 @@ NB_MODULE(_cpu, m) {
             for (int c = 0; c < 3; ++c) job.background[c] = background[c];
             std::tie(job.row0, job.row1, job.col0, job.col1) = rect;
             const int n = (job.row1 - job.row0) * (job.col1 - job.col0);
-            require(n >= 0 && int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
+            require(0 <= job.row0 && job.row0 <= job.row1 && job.row1 <= height && 0 <= job.col0 && job.col0 <= job.col1 &&
+                        job.col1 <= width, "the rectangle must lie in the picture");
+            require(int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "outputs must have the rectangle's size");
             job.rgb = rgb.data(), job.depth = depth.data(), job.accumulation = accumulation.data();
             nb::gil_scoped_release release;
@@ -372,6 +388,10 @@ NB_MODULE(_cpu, m) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
+            require(h.trainer->has_sizes(d_table.size(), d_weights.size()), "gradients are like the table and the weights");
+            require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
+            require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
+            require_finite(backgrounds, "colours must be finite");
             const Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), n};
             TrainReport r;
             {
@@ -398,8 +418,8 @@ NB_MODULE(_cpu, m) {
 
     m.def("pixel_rays", [](const std::vector<float>& intrinsics, int lens, int width, int height,
                            const std::vector<float>& pose, ConstFloats pixels, Floats origins, Floats directions) {
-        const int n = int(pixels.shape(0));
         require(pixels.ndim() == 2 && pixels.shape(1) == 2, "pixels must be (n, 2)");
+        const int n = int(pixels.shape(0));
         require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n, "outputs must be (n, 3)");
         kernels().pixel_rays(camera_desc(intrinsics, lens, width, height, pose, 0), pixels.data(), n, origins.data(),
                              directions.data());

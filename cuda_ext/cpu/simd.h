@@ -148,13 +148,16 @@ NS_HD typename Row<F>::type load_half_row(const uint16_t* p) {
 }
 template <int F>
 NS_HD void store_half_row(uint16_t* p, typename Row<F>::type r) {
-#if defined(__F16C__)
+#if defined(__F16C__)  // the instruction overflows to infinity where float_to_half saturates
     if constexpr (F == 8) {
-        _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)r, _MM_FROUND_TO_NEAREST_INT));
+        const __m256 top = _mm256_set1_ps(65504.0f), bottom = _mm256_set1_ps(-65504.0f);
+        const __m256 x = _mm256_max_ps(_mm256_min_ps((__m256)r, top), bottom);
+        _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
         return;
     }
     if constexpr (F == 4) {
-        _mm_storel_epi64((__m128i*)p, _mm_cvtps_ph((__m128)r, _MM_FROUND_TO_NEAREST_INT));
+        const __m128 x = _mm_max_ps(_mm_min_ps((__m128)r, _mm_set1_ps(65504.0f)), _mm_set1_ps(-65504.0f));
+        _mm_storel_epi64((__m128i*)p, _mm_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
         return;
     }
 #endif

@@ -44,6 +44,9 @@ class Trainer {
     // The first phase on given rays, with nothing updated: loss and gradients, for tests.
     TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights);
     void refresh_weights();  // the transposed copies
+    bool has_sizes(size_t table, size_t weights) const {
+        return table == gradient_.size() && weights == size_t(s_.field.net.size);
+    }
     int64_t step = 0;
     uint64_t rays_drawn = 0;
     double survivors_per_ray = 0;  // smoothed; 0: not known yet
