@@ -49,7 +49,7 @@ def save_turned(path: Path, shown: NDArray[np.uint8], orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(stored_from_shown[orientation](shown))
-    Image.fromarray(stored).save(path, exif=exif, **({"quality": 95} if "jp" in path.name else {}))
+    Image.fromarray(stored).save(path, exif=exif, quality=95)
 
 
 def message_of(path: Path) -> str:

@@ -130,7 +130,7 @@ def test_a_frames_own_lens_wins(tmp_path: Path) -> None:
 
 
 def test_lens_models(tmp_path: Path) -> None:
-    terms = {"k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.4}
+    terms: dict[str, Any] = {"k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.4}
     fish = ("fisheye", (0.1, 0.2, 0.3, 0.4, 0.0))
     for extra in ({"camera_model": "OPENCV_FISHEYE"}, {"is_fisheye": True}):
         path = write_transforms(tmp_path, transforms(**terms, **extra))
@@ -266,7 +266,7 @@ def test_broken_lens_values(tmp_path: Path) -> None:
 
 
 def test_split_given_by_names(tmp_path: Path) -> None:
-    def splits(**lists: list[str]) -> dict[str, str]:
+    def splits(**lists: Any) -> dict[str, str]:
         posed = found(write_transforms(tmp_path, transforms(**lists)))
         assert posed.given_split == ("test" in {view.split for view in posed.views})
         return {view.path.name: view.split for view in posed.views}
@@ -292,7 +292,7 @@ def test_masks_are_said_to_be_unused(tmp_path: Path) -> None:
 
 def write_synthetic(root: Path, alpha: int) -> None:
     for split in ("train", "val", "test"):
-        values = {"camera_angle_x": 0.69, "frames": []}
+        values: dict[str, Any] = {"camera_angle_x": 0.69, "frames": []}
         for index in range(3):
             name = f"./{split}/r_{index}"
             pose = some_pose(index + len(split)).tolist()
@@ -410,7 +410,7 @@ def test_transforms_json_is_preferred(tmp_path: Path, model: pycolmap.Reconstruc
     assert found(tmp_path).source == "transforms"
 
 
-LENSES = {
+LENSES: dict[str, list[float]] = {
     "SIMPLE_PINHOLE": [60, 32, 24],
     "PINHOLE": [60, 61, 32, 24],
     "SIMPLE_RADIAL": [60, 32, 24, 0.05],
@@ -490,7 +490,7 @@ def full_posed(root: Path) -> PosedCapture:
 
 
 def assert_same(a: PosedCapture, b: PosedCapture) -> None:
-    plain = {"views": (), "points": None, "point_colors": None}
+    plain: dict[str, Any] = {"views": (), "points": None, "point_colors": None}
     assert replace(a, **plain) == replace(b, **plain)
     np.testing.assert_array_equal(a.points, b.points)
     np.testing.assert_array_equal(a.point_colors, b.point_colors)
