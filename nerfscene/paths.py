@@ -9,24 +9,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras import nearest_point_to_axes, up_direction
+from nerfscene.capture import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")
+PARALLEL = 0.995  # mean of unit axes longer than this: they spread over some 6°, and hardly meet
 
 
 @dataclass(frozen=True)
 class CameraPath:
-    """Cameras in order of time, and what a file said about the film (None where it was silent)."""
+    """Cameras in order of time, and what a file said about the film (None where it was silent).
+
+    ``loop``: the frame after the last one is the first. ``width`` and ``height``, in pixels, are the
+    file's; the cameras' own are those to render.
+    """
 
     cameras: tuple[Camera, ...]
     fps: float | None = None
     seconds: float | None = None
     loop: bool = False
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the photos are about: ``focus`` (3,), which their axes (n, 3) come nearest to.
+
+    ``inward``: the cameras at ``centres`` (n, 3) look at the focus, not away from it as in a room that
+    is photographed from its middle. ``up`` (3,) is the cameras' common up, unit.
+    """
+
+    centres: Array
+    axes: Array
+    focus: Array
+    up: Array
+    inward: bool
 
 
 def look_at(position: Array, target: Array, up: Array) -> Array:
@@ -47,162 +71,263 @@ def film_intrinsics(views: Sequence[View], width: int, height: int) -> Intrinsic
     """A lens without distortion that shows, at any aspect, at least the photos' smaller field of view.
 
     The photos' median angle across their shorter side becomes the angle across the film's shorter
-    side, so a landscape film of portrait photos keeps the subject whole.
+    side, so a landscape film of portrait photos keeps the subject whole. At most 137°.
     """
     angles = []
     for v in views:
         k = v.intrinsics
         side, focal = (k.width, k.fx) if k.width <= k.height else (k.height, k.fy)
-        angles.append(2 * np.arctan(0.5 * side / focal))
+        # A fisheye's angle grows with the distance from the centre, not with its arc tangent.
+        angles.append(side / focal if k.lens == "fisheye" else 2 * np.arctan(0.5 * side / focal))
     focal = 0.5 * min(width, height) / np.tan(0.5 * min(float(np.median(angles)), 2.4))
     return Intrinsics(width, height, focal, focal, width / 2, height / 2)
 
 
-def preset(name: str, views: Sequence[View], n_frames: int, width: int, height: int) -> CameraPath:
+def preset(
+    name: str,
+    views: Sequence[View],
+    n_frames: int,
+    width: int,
+    height: int,
+    points: Array | None = None,
+) -> CameraPath:
     """``orbit``, ``spiral`` or ``walkthrough`` through the photos' cameras, ``n_frames`` long.
 
-    Raises NerfsceneError for another name or fewer than two views.
+    ``points`` (n, 3), world units, tell how far the subject is where all photos look the same way.
+    Raises NerfsceneError for another name, fewer than two views or no frames.
     """
-    makers = {"orbit": orbit, "spiral": spiral, "walkthrough": walkthrough}
-    if name not in makers:
+    if name not in PRESETS:
         raise NerfsceneError(
             f"no camera path is called {name!r}; choose {', '.join(PRESETS)}, or give a camera_path.json"
         )
     if len(views) < 2:
         raise NerfsceneError("a camera path needs a scene with at least two posed photos")
+    if n_frames < 1:
+        raise NerfsceneError("a camera path needs at least one frame; give more seconds or frames a second")
+    if name == "walkthrough":
+        poses = walkthrough(views, n_frames)
+    else:
+        poses = (orbit if name == "orbit" else spiral)(subject_of(views, points), n_frames)
     k = film_intrinsics(views, width, height)
-    poses, loop = makers[name](views, n_frames)
-    return CameraPath(tuple(Camera(k, p) for p in poses), loop=loop)
+    return CameraPath(tuple(Camera(k, p) for p in poses), loop=name != "walkthrough")
 
 
-def _geometry(views: Sequence[View]) -> tuple[Array, Array, Array, Array]:
+def subject_of(views: Sequence[View], points: Array | None = None) -> Subject:
+    """Where the photos look, from their cameras; from ``points`` (n, 3) too where axes are parallel."""
     centres = np.stack([v.world_from_cam[:3, 3] for v in views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in views])
-    return centres, axes, nearest_point_to_axes(centres, axes), up_direction(views)
+    focus = nearest_point_to_axes(centres, axes)
+    mean_axis = axes.mean(0)
+    if points is not None and len(points) and np.linalg.norm(mean_axis) > PARALLEL:
+        depths = (points - centres.mean(0)) @ mean_axis
+        if (depths > 0).any():
+            focus = centres.mean(0) + mean_axis * np.median(depths[depths > 0])
+    toward = focus - centres
+    # Cameras that only turn on the spot have their focus in themselves, to within rounding.
+    apart = np.median(np.linalg.norm(toward, axis=1)) > 1e-6 * max(1.0, float(np.abs(centres).max()))
+    inward = bool(apart and np.median((toward * axes).sum(1)) > 0)
+    return Subject(centres, axes, focus, up_direction(views), inward)
 
 
-def orbit(views: Sequence[View], n_frames: int) -> tuple[list[Array], bool]:
-    """Around the point that the photos look at, at their typical distance and height.
+def orbit(subject: Subject, n_frames: int) -> list[Array]:
+    """Poses around the focus, which they look at, at the photos' typical distance and height; closed.
 
     A full turn where the photos go all round; otherwise to and fro within the photographed arc, so
-    that the camera never shows what no photo saw. Returns poses and whether they close a loop (both
-    do: the swing ends where it began).
+    that the camera never shows what no photo saw. Where the photos look outward, the camera turns on
+    the spot in their middle instead, through the directions that they looked in.
     """
-    centres, _, focus, up = _geometry(views)
-    offset = centres - focus
-    height = offset @ up
-    flat = offset - height[:, None] * up
-    e1 = flat[0] / max(np.linalg.norm(flat[0]), 1e-12)
-    e2 = np.cross(up, e1)
-    angle = np.sort(np.arctan2(flat @ e2, flat @ e1))
-    gaps = np.diff(np.concatenate([angle, angle[:1] + 2 * np.pi]))
-    widest = int(np.argmax(gaps))
-    radius, rise = float(np.median(np.linalg.norm(flat, axis=1))), float(np.median(height))
+    s = subject
+    offset = s.centres - s.focus if s.inward else s.axes
+    heights = offset @ s.up
+    flat = offset - heights[:, None] * s.up
+    reach = np.linalg.norm(flat, axis=1)
+    radius, rise = float(np.median(reach)), float(np.median(heights))
+    # A photo from straight above has no side that it was taken from.
+    sided = reach >= 0.2 * radius
+    first = int(sided.argmax())
+    e1 = flat[first] / max(reach[first], 1e-12)
+    e2 = np.cross(s.up, e1)
+    sides = np.arctan2(flat @ e2, flat @ e1)[sided]
+    begin, extent = photographed_arc(sides)
     t = np.arange(n_frames) / n_frames
-    if gaps[widest] < np.radians(60):
-        angles = angle[0] + 2 * np.pi * t
+    if extent >= 2 * np.pi:
+        angles = begin + extent * t
     else:
-        arc = 2 * np.pi - gaps[widest]
-        begin = angle[(widest + 1) % len(angle)]
         # A cosine swing rests at the ends, as a hand does; a tenth is left so it stays inside.
-        angles = begin + arc * (0.5 - 0.45 * np.cos(2 * np.pi * t))
+        angles = begin + extent * (0.5 - 0.45 * np.cos(2 * np.pi * t))
+    away = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
+    middle = s.centres[away.argmin()]  # a place where somebody stood
     poses = []
     for a in angles:
-        position = focus + radius * (np.cos(a) * e1 + np.sin(a) * e2) + rise * up
-        poses.append(look_at(position, focus, up))
-    return poses, True
+        out = radius * (np.cos(a) * e1 + np.sin(a) * e2) + rise * s.up
+        if s.inward:
+            poses.append(look_at(s.focus + out, s.focus, s.up))
+        else:
+            poses.append(look_at(middle, middle + out, s.up))
+    return poses
 
 
-def spiral(views: Sequence[View], n_frames: int) -> tuple[list[Array], bool]:
-    """Two small turns about the average camera while looking at the focus: for captures from a front."""
-    centres, axes, focus, up = _geometry(views)
-    # Start from the camera nearest to the average, which for a capture all round would be inside.
-    mean_axis = axes.mean(0)
-    typical = int(np.argmin(np.linalg.norm(centres - centres.mean(0), axis=1) - axes @ mean_axis))
-    centre = centres[typical]
-    forward = focus - centre
-    distance = float(np.linalg.norm(forward))
-    forward = forward / max(distance, 1e-12)
-    right = np.cross(forward, up)
-    right /= max(np.linalg.norm(right), 1e-12)
-    upward = np.cross(right, forward)
-    spread = float(np.median(np.linalg.norm(centres - centres.mean(0), axis=1)))
+def photographed_arc(angles: Array) -> tuple[float, float]:
+    """(begin, extent), radians, of the arc that holds most of the angles (n,) with no wide gap.
+
+    (0, 2π) where the angles go all round. What counts as a gap follows how far apart the
+    photos usually are: 60° at least, 100° at most.
+    """
+    a = np.sort(np.mod(angles, 2 * np.pi))
+    gaps = np.diff(np.append(a, a[0] + 2 * np.pi))
+    limit = np.clip(2 * np.median(gaps), np.radians(60), np.radians(100))
+    cuts = np.flatnonzero(gaps > limit)
+    if len(cuts) == 0:
+        return 0.0, 2 * np.pi
+    arcs = []
+    for cut, following in zip(cuts, np.append(cuts[1:], cuts[0] + len(a)), strict=True):
+        first, last = a[(cut + 1) % len(a)], a[following % len(a)]
+        arcs.append((following - cut, (last - first) % (2 * np.pi), first))
+    photos, extent, begin = max(arcs)
+    if photos == 1:  # every photo is by itself: go by the one side that none was taken from
+        widest = int(gaps.argmax())
+        begin, extent = a[(widest + 1) % len(a)], 2 * np.pi - gaps[widest]
+    return float(begin), float(extent)
+
+
+def spiral(subject: Subject, n_frames: int) -> list[Array]:
+    """Two small turns about the typical camera, looking at the focus: for captures from a front; closed.
+
+    Where the typical camera doesn't look towards the focus, it looks at what is straight ahead.
+    """
+    s = subject
+    spread = float(np.median(np.linalg.norm(s.centres - s.centres.mean(0), axis=1)))
+    # Not the average camera itself, which for a capture all round would be inside the subject.
+    away = np.linalg.norm(s.centres - s.centres.mean(0), axis=1) / max(spread, 1e-12)
+    typical = int(np.argmin(away - s.axes @ s.axes.mean(0)))
+    centre, axis = s.centres[typical], s.axes[typical]
+    focus = s.focus
+    if not s.inward or (focus - centre) @ axis < 0.2 * np.linalg.norm(focus - centre):
+        focus = centre + axis * max(4 * spread, 1e-6)
+    distance = float(np.linalg.norm(focus - centre))
+    level = look_at(centre, focus, s.up)
+    right, upward, forward = level[:3, 0], -level[:3, 1], level[:3, 2]
     radius = min(0.5 * spread, 0.25 * distance)
     poses = []
-    for t in np.arange(n_frames) / n_frames:
-        a = 4 * np.pi * t
-        offset = radius * (np.cos(a) * right + 0.6 * np.sin(a) * upward)
-        offset += 0.5 * radius * np.sin(a / 2) * forward
-        poses.append(look_at(centre + offset, focus, up))
-    return poses, True
+    for a in 4 * np.pi * np.arange(n_frames) / n_frames:
+        offset = radius * (np.cos(a) * right + 0.6 * np.sin(a) * upward + 0.5 * np.sin(a / 2) * forward)
+        # Its own up, so that looking straight down doesn't spin the picture.
+        poses.append(look_at(centre + offset, focus, upward))
+    return poses
 
 
-def walkthrough(views: Sequence[View], n_frames: int) -> tuple[list[Array], bool]:
+def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
     """A smooth way through the photos' own cameras in the order of their names, at constant speed.
 
     Where consecutive names jump about, the nearest unvisited camera comes next instead. At most a
-    dozen cameras are passed through, so that a shaky hand does not shake the film.
+    dozen cameras are passed through, so that a shaky hand does not shake the film. Not closed.
     """
-    poses = [v.world_from_cam for v in views]
+    ordered = sorted(views, key=lambda v: natural_key(str(v.path)))
+    poses = [v.world_from_cam for v in ordered]
     centres = np.stack([p[:3, 3] for p in poses])
-    order = list(range(len(poses)))
-    by_name = float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
-    tour = [0]
-    while len(tour) < len(poses):
-        rest = [i for i in order if i not in tour]
-        tour.append(min(rest, key=lambda i: float(np.linalg.norm(centres[i] - centres[tour[-1]]))))
-    by_tour = float(np.linalg.norm(np.diff(centres[tour], axis=0), axis=1).sum())
-    if by_name > 2 * by_tour:
+    order = np.arange(len(poses))
+    tour = _tour(centres)
+    if _length(centres) > 2 * _length(centres[tour]):
         order = tour
     picks = np.unique(np.linspace(0, len(order) - 1, min(12, len(order))).round().astype(int))
-    return interpolate([poses[order[i]] for i in picks], n_frames, constant_speed=True), False
+    keyframes = [poses[i] for i in order[picks]]
+    return interpolate(keyframes, np.ones(len(keyframes)), n_frames, constant_speed=True)[0]
+
+
+def _length(points: Array) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def _tour(centres: Array) -> NDArray[np.intp]:
+    """Indices of the points (n, 3), from an outermost one always to the nearest not visited yet."""
+    here = int(np.linalg.norm(centres - centres.mean(0), axis=1).argmax())
+    left = np.ones(len(centres), bool)
+    tour = []
+    for _ in range(len(centres)):
+        tour.append(here)
+        left[here] = False
+        away = np.linalg.norm(centres - centres[here], axis=1)
+        here = int(np.where(left, away, np.inf).argmin())
+    return np.array(tour)
 
 
 def interpolate(
-    keyframes: Sequence[Array], n_frames: int, constant_speed: bool = False, loop: bool = False
-) -> list[Array]:
-    """Poses along a smooth curve through keyframes (4, 4).
+    keyframes: Sequence[Array],
+    focals: Array,
+    n_frames: int,
+    constant_speed: bool = False,
+    loop: bool = False,
+) -> tuple[list[Array], Array]:
+    """Poses (4, 4) and focal lengths (n_frames,) along a smooth curve through n keyframes.
 
-    Positions by a cubic spline, rotations by spherical interpolation of the same parameter, which is
-    the keyframe's number or, with ``constant_speed``, the distance travelled.
+    Cubic splines through positions, quaternions and logarithms of focals (n,). Keyframes are equally
+    far apart in time, or with ``constant_speed`` as far as the camera travels (a turn of 4 rad counting
+    as one step); then the spline is centripetal, so that it neither loops nor overshoots. The last
+    frame is the last keyframe; with ``loop``, the frame after the last is the first keyframe.
     """
-    keys = list(keyframes)
-    if len(keys) == 1:
-        return [keys[0].copy() for _ in range(n_frames)]
-    if loop:
-        keys.append(keys[0])
-    positions = np.stack([k[:3, 3] for k in keys])
-    rotations = Rotation.from_matrix(np.stack([k[:3, :3] for k in keys]))
-    at = np.arange(len(keys), dtype=float)
-    if loop:
-        curve = CubicSpline(at, positions, bc_type="periodic")
-    else:
-        curve = CubicSpline(at, positions, bc_type="natural" if len(keys) > 2 else "not-a-knot")
-    times = np.linspace(0, at[-1], n_frames, endpoint=not loop)
+    n = len(keyframes)
+    if n == 1:
+        return [keyframes[0].copy() for _ in range(n_frames)], np.repeat(focals, n_frames)
+    # A loop goes on a few keyframes past both ends. (A periodic spline would not do: after a full turn
+    # a quaternion comes back with the other sign.)
+    pad = 8 if loop else 0
+    around = np.arange(-pad, n + pad + loop) % n
+    positions = np.stack([k[:3, 3] for k in keyframes])[around]
+    quaternions = Rotation.from_matrix(np.stack([k[:3, :3] for k in keyframes])).as_quat()[around]
+    same_side = np.sign((quaternions[1:] * quaternions[:-1]).sum(1))
+    quaternions[1:] *= np.cumprod(np.where(same_side == 0, 1.0, same_side))[:, None]
+    logs = np.log(np.asarray(focals, float))[around]
+    step = float(np.linalg.norm(np.diff(positions, axis=0), axis=1).mean())
     if constant_speed:
-        fine = np.linspace(0, at[-1], 64 * len(keys))
-        travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve(fine), axis=0), axis=1))])
-        if travelled[-1] > 1e-12:
+        knots = np.append(0.0, np.cumsum(np.sqrt(_travel(positions, quaternions, step)) + 1e-3))
+    else:
+        knots = np.arange(len(around), dtype=float)
+    columns = np.column_stack([positions, quaternions, logs])
+    curve = CubicSpline(knots, columns, bc_type="natural")
+    begin, end = knots[pad], knots[-1 - pad]
+    times = np.linspace(begin, end, n_frames, endpoint=not loop)
+    if constant_speed:
+        fine = np.linspace(begin, end, 64 * n)
+        at = curve(fine)
+        at[:, 3:7] /= np.linalg.norm(at[:, 3:7], axis=1, keepdims=True)
+        travelled = np.append(0.0, np.cumsum(_travel(at[:, :3], at[:, 3:7], step)))
+        if travelled[-1] > 0:
             wanted = np.linspace(0, travelled[-1], n_frames, endpoint=not loop)
             times = np.interp(wanted, travelled, fine)
+    values = curve(times)
     out = np.tile(np.eye(4), (n_frames, 1, 1))
-    out[:, :3, 3] = curve(times)
-    out[:, :3, :3] = Slerp(at, rotations)(times).as_matrix()
-    return list(out)
+    out[:, :3, 3] = values[:, :3]
+    out[:, :3, :3] = Rotation.from_quat(values[:, 3:7]).as_matrix()
+    return list(out), np.exp(values[:, 7])
 
 
-def resample(path: CameraPath, n_frames: int) -> CameraPath:
-    """The same way in another number of frames, fields of view interpolated along."""
-    if n_frames == len(path.cameras):
+def _travel(positions: Array, quaternions: Array, step: float) -> Array:
+    """How far from each pose to the next (n - 1,), in steps; turning on the spot counts a little."""
+    moved = np.linalg.norm(np.diff(positions, axis=0), axis=1) / (step if step > 0 else 1.0)
+    turned = 2 * np.linalg.norm(np.diff(quaternions, axis=0), axis=1)
+    return np.hypot(moved, 0.25 * turned)
+
+
+def resample(path: CameraPath, n_frames: int, constant_speed: bool = False) -> CameraPath:
+    """The same way in another number of frames at the same fps, focal lengths interpolated along.
+
+    With ``constant_speed`` the camera moves evenly, however the path's frames were spaced.
+    Raises NerfsceneError for a path without cameras or fewer than one frame.
+    """
+    if not path.cameras or n_frames < 1:
+        raise NerfsceneError("a camera path needs at least one frame; give more seconds or frames a second")
+    if n_frames == len(path.cameras) and not constant_speed:
         return path
-    n = len(path.cameras)
-    poses = interpolate([c.world_from_cam for c in path.cameras], n_frames, loop=path.loop)
-    focals = np.array([c.intrinsics.fy for c in path.cameras])
-    if path.loop:
-        focals = np.append(focals, focals[0])
-    at = np.linspace(0, len(focals) - 1, n_frames, endpoint=not path.loop) if n > 1 else np.zeros(n_frames)
+    poses, focals = interpolate(
+        [c.world_from_cam for c in path.cameras],
+        np.array([c.intrinsics.fy for c in path.cameras]),
+        n_frames,
+        constant_speed,
+        path.loop,
+    )
     k = path.cameras[0].intrinsics
     cameras = []
-    for pose, f in zip(poses, np.interp(at, np.arange(len(focals)), focals), strict=True):
+    for pose, f in zip(poses, focals, strict=True):
         cameras.append(Camera(replace(k, fx=float(f) * k.fx / k.fy, fy=float(f)), pose))
-    return replace(path, cameras=tuple(cameras))
+    seconds = n_frames / path.fps if path.fps else path.seconds
+    return replace(path, cameras=tuple(cameras), seconds=seconds)
