@@ -47,7 +47,14 @@ const Kernels& kernels() {
 // A field, and the arrays that it points into.
 struct FieldHandle {
     Field field{};
+    std::vector<uint32_t> coarse = std::vector<uint32_t>(kCoarseWords);
     nb::object keep_table, keep_weights, keep_weights_t, keep_occupancy;
+    // The field with its coarse grid renewed: Python may have changed the occupancy bits.
+    const Field& ready() {
+        make_coarse(field.space, field.occupancy, coarse.data());
+        field.coarse = coarse.data();
+        return field;
+    }
 };
 
 size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
@@ -247,7 +254,7 @@ NB_MODULE(_cpu, m) {
             std::memcpy(d_weights.data(), w.scratch.weight_gradient, sizeof(float) * net.size);
         }, "points"_a.noconvert(), "directions"_a.noconvert(), "d_density"_a.noconvert(), "d_rgb"_a.noconvert(),
              "d_encoding"_a.noconvert(), "d_weights"_a.noconvert(), "Overwrites d_encoding and d_weights.")
-        .def("march", [](const FieldHandle& h, ConstFloats origins, ConstFloats directions, ConstFloats jitter,
+        .def("march", [](FieldHandle& h, ConstFloats origins, ConstFloats directions, ConstFloats jitter,
                          float coarseness, Array<int32_t> counts, Floats t, Floats length, Floats points) {
             const int n = int(jitter.size()), capacity = n ? int(t.size()) / n : 0;
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(counts.size()) == n,
@@ -256,16 +263,17 @@ NB_MODULE(_cpu, m) {
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite");
             const March march = {0, 0, coarseness};
+            const Field& field = h.ready();
             nb::gil_scoped_release release;
             for (int i = 0; i < n; ++i)
                 counts.data()[i] = kernels().march_ray(
-                    h.field, march, origins.data() + 3 * i, directions.data() + 3 * i, jitter.data()[i], capacity,
+                    field, march, origins.data() + 3 * i, directions.data() + 3 * i, jitter.data()[i], capacity,
                     t.data() + size_t(i) * capacity, length.data() + size_t(i) * capacity,
                     points.data() + size_t(i) * capacity * 3);
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "coarseness"_a,
              "counts"_a.noconvert(), "t"_a.noconvert(), "length"_a.noconvert(), "points"_a.noconvert(),
              "Samples of each ray in occupied cells, at most `capacity` a ray.")
-        .def("trace", [](const FieldHandle& h, Floats origins, Floats directions, Floats jitter, Floats backgrounds,
+        .def("trace", [](FieldHandle& h, Floats origins, Floats directions, Floats jitter, Floats backgrounds,
                          float min_weight, float stop, float coarseness, Floats rgb, Floats depth, Floats accumulation) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
@@ -276,18 +284,19 @@ NB_MODULE(_cpu, m) {
             Workspace w(h.field.net, 16);
             const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), n};
             Counters c = {};
+            const Field& field = h.ready();
             nb::gil_scoped_release release;
-            kernels().trace_rays(h.field, {min_weight, stop, coarseness}, rays, w.scratch, 0, n, rgb.data(),
+            kernels().trace_rays(field, {min_weight, stop, coarseness}, rays, w.scratch, 0, n, rgb.data(),
                                  depth.data(), accumulation.data(), c);
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
              "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
              "accumulation"_a.noconvert())
-        .def("render", [](const FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
+        .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
                           Floats accumulation) {
             RenderJob job = {};
-            job.field = h.field;
+            job.field = h.ready();
             job.march = {min_weight, stop, 1.0f};
             job.camera = camera_desc(intrinsics, lens, width, height, pose, 0);
             require(background.size() == 3, "background is three numbers");
@@ -334,7 +343,7 @@ NB_MODULE(_cpu, m) {
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                             bool random_background, const std::vector<float>& background, uint32_t seed, int threads) {
             new (self) TrainerHandle();
-            const Field& f = field.field;
+            const Field& f = field.ready();
             const HashGrid& g = f.grid;
             const size_t entries = table_rows(g) * g.features;
             require(table.size() == entries && table_moments.size() == 2 * entries, "table and its moments' sizes");
@@ -350,6 +359,7 @@ NB_MODULE(_cpu, m) {
             s.weights = const_cast<float*>(f.weights), s.weights_t = const_cast<float*>(f.weights_t);
             s.weight_moments = weight_moments.data();
             s.occupancy_values = occupancy_values.data(), s.occupancy = const_cast<uint32_t*>(f.occupancy);
+            s.coarse = field.coarse.data();
             if (!allowed.is_none()) {
                 auto bits = nb::cast<Array<const uint32_t>>(allowed, false);
                 require(bits.size() * 32 == cells, "one allowed bit a cell");

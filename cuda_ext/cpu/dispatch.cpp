@@ -1,7 +1,11 @@
 // Which of the compiled instruction sets this machine runs, and how a worker's memory is laid out.
 #include "dispatch.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
+
+#include "../include/occupancy.h"
 
 namespace nerfscene {
 
@@ -25,6 +29,32 @@ int available_kernels(const Kernels** out) {
 #endif
     out[n++] = &portable::kernels;
     return n;
+}
+
+void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse) {
+    const int r = space.occupancy_resolution, n = kCoarse;
+    std::vector<uint8_t> any(size_t(n) * n * n, 0), spread(any.size());
+    const int64_t words = int64_t(r) * r * r / 32;  // r is a multiple of 32: a word lies within one row
+    for (int64_t w = 0; w < words; ++w) {
+        if (!occupancy[w]) continue;
+        const int64_t cell = w * 32;
+        const int x0 = int(cell % r), y = int(cell / r % r), z = int(cell / r / r);
+        const size_t row = (size_t(generic::coarse_cell(z, r)) * n + generic::coarse_cell(y, r)) * n;
+        for (uint32_t bits = occupancy[w]; bits; bits &= bits - 1)
+            any[row + generic::coarse_cell(x0 + __builtin_ctz(bits), r)] = 1;
+    }
+    for (int step : {1, n, n * n}) {  // one axis after the other
+        for (int i = 0; i < n * n * n; ++i) {
+            const int at = i / step % n;
+            uint8_t set = 0;
+            for (int d = -kCoarseReach; d <= kCoarseReach; ++d)
+                if (at + d >= 0 && at + d < n) set |= any[i + d * step];
+            spread[i] = set;
+        }
+        any.swap(spread);
+    }
+    std::fill(coarse, coarse + kCoarseWords, 0u);
+    for (int i = 0; i < n * n * n; ++i) coarse[i >> 5] |= uint32_t(any[i]) << (i & 31);
 }
 
 namespace {

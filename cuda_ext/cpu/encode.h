@@ -82,6 +82,13 @@ static inline void update_rows(const AdamStep& step, uint32_t first, uint32_t la
     for (uint32_t word = first / 64; word * 64 < last; ++word) {
         uint64_t bits = touched[word];
         touched[word] = 0;
+        // Touched rows are scattered: ask for the next word's while this one's are worked on.
+        if ((word + 1) * 64 < last)
+            for (uint64_t next = touched[word + 1]; next; next &= next - 1) {
+                const size_t row = size_t(word + 1) * 64 + __builtin_ctzll(next);
+                __builtin_prefetch(moments + row * 2 * F, 1);
+                __builtin_prefetch(table + row * F, 1);
+            }
         while (bits) {
             const size_t row = size_t(word) * 64 + __builtin_ctzll(bits);
             bits &= bits - 1;

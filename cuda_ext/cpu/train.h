@@ -6,14 +6,15 @@
 
 NS_BEGIN
 
-// Fills rays [first, last) of a step: pixels in a random order that visits each once an epoch.
+// Fills rays [first, last) of a step (at most kTileRays): pixels in a random order that visits each once an
+// epoch. Pixels are picked first and read last: they lie anywhere in memory, and the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
     const Photos& ph = step.photos;
     const uint64_t total = ph.first_pixel[ph.n];
+    const uint8_t* texels[kTileRays];
     for (int i = first; i < last; ++i) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
-        const uint32_t epoch = uint32_t(drawn / total), id = uint32_t(drawn);
-        const uint64_t pixel = permute(drawn % total, total, mix32(step.seed + epoch));
+        const uint64_t pixel = permute(drawn % total, total, mix32(step.seed + uint32_t(drawn / total)));
         int lo = 0, hi = ph.n - 1;
         while (lo < hi) {
             const int mid = (lo + hi + 1) / 2;
@@ -24,16 +25,20 @@ static void make_rays(const TrainStep& step, int first, int last) {
         }
         const CameraDesc& camera = ph.cameras[lo];
         const uint32_t inside = uint32_t(pixel - ph.first_pixel[lo]);
+        texels[i - first] = ph.pixels + camera.pixels + int64_t(inside) * ph.channels;
+        __builtin_prefetch(texels[i - first]);
         const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));
-        const uint8_t* texel = ph.pixels + camera.pixels + int64_t(inside) * ph.channels;
-        __builtin_prefetch(texel);
         Vec3 o, d;
         pixel_ray(camera, float(px) + 0.5f, float(py) + 0.5f, o, d);
         float* to = step.rays.origins + 3 * i;
         to[0] = o.x, to[1] = o.y, to[2] = o.z;
         to = step.rays.directions + 3 * i;
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
-        step.rays.jitter[i] = random_unit(step.seed, id, 1);
+        step.rays.jitter[i] = random_unit(step.seed, uint32_t(drawn), 1);
+    }
+    for (int i = first; i < last; ++i) {
+        const uint8_t* texel = texels[i - first];
+        const uint32_t id = uint32_t(step.first_ray + uint64_t(i));
         const float alpha = ph.channels == 4 ? float(texel[3]) * (1.0f / 255.0f) : 1.0f;
         for (int c = 0; c < 3; ++c) {
             const float b = ph.random_background ? random_unit(step.seed, id, 2 + c) : ph.background[c];

@@ -8,6 +8,7 @@
 #include "../include/march.h"
 #include "../include/occupancy.h"
 #include "../include/rng.h"
+#include "dispatch.h"
 
 namespace nerfscene {
 
@@ -145,6 +146,7 @@ void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     });
     for (int i = 0; i < parts; ++i) sum += sums[i], occupied += counts[i];
     occupancy_mean = float(sum / double(cells));
+    make_coarse(space, s_.occupancy, s_.coarse);
     report.occupied_fraction = double(occupied) / double(cells);
 }
 

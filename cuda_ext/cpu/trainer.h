@@ -18,6 +18,7 @@ struct TrainState {
     float* weight_moments;   // (2, net.size)
     float* occupancy_values; // (cells)
     uint32_t* occupancy;     // bits
+    uint32_t* coarse;        // the field's coarse grid
     const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
 };
 

@@ -43,7 +43,11 @@ struct Field {
     const uint16_t* table;  // binary16, (rows, features)
     const float *weights, *weights_t;
     const uint32_t* occupancy;  // one bit a cell
+    // Derived from it: kCoarse cells a side, a bit set where anything within kCoarseReach coarse cells is
+    // occupied. Null: not there, every step is tested.
+    const uint32_t* coarse;
 };
+constexpr int kCoarse = 32, kCoarseReach = 2;
 
 enum LensKind : int { kPerspective = 0, kFisheye = 1 };
 

@@ -110,6 +110,12 @@ NS_HD typename Lanes<T>::Int occupancy_cell(T ux, T uy, T uz, int resolution) {
 }
 NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5] >> (cell & 31)) & 1u; }
 
+// How far apart, in the unit cube, points may lie that are `length` apart in the scene, near a point whose
+// largest coordinate is m: the contraction shrinks lengths by at least 2 / m out there.
+NS_HD float unit_length(int unbounded, float length, float m) {
+    return unbounded ? 0.25f * length * ns_min(1.0f, 2.0f / ns_max(m, 1e-6f)) : 0.5f * length;
+}
+
 // The length by which a density at this scene point is judged: the step a camera near the origin would
 // take there. density × this is the optical thickness that the occupancy grid keeps.
 NS_HD float reference_step(const Space& space, float x, float y, float z) {
