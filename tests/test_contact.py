@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.contact import CELL_WIDTH, GAP, LABEL, Pair, contact_sheet
 from nerfscene.errors import NerfsceneError
@@ -43,6 +43,18 @@ def test_photos_stand_left_of_their_renders_in_the_order_given(tmp_path: Path) -
         assert (label > 150).any()  # something legible is written
     empty = sheet[2 * (cell + LABEL + GAP) + GAP :, 2 * CELL_WIDTH + 4 * GAP :]
     assert (empty == BACKGROUND).all()
+
+
+@pytest.mark.parametrize("label", ["IMG_1.jpg, 28.1 dB", "x" * 500])
+def test_labels_hold_no_character_that_the_font_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, **_: written.append(text))
+    contact_sheet([pair(1, label)], tmp_path / "sheet.png")
+    font = ImageFont.load_default(14)
+    missing = bytes(font.getmask("\ue000"))
+    assert written and not [c for c in written[0] if bytes(font.getmask(c)) == missing]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".JPG"])
