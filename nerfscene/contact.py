@@ -36,11 +36,11 @@ def contact_sheet(pairs: Sequence[Pair], file: Path, columns: int = 2) -> None:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for i, (label, photo, render) in enumerate(pairs):
         x, y = GAP + i % columns * pair_width, GAP + i // columns * (height + LABEL + GAP)
-        text = f"photo · render: {label}"  # Pillow's own font has no dashes and no ellipsis
+        text = f"photo · render: {label}"  # Pillow's own font has no dashes
         if draw.textlength(text, font) > pair_width - 2 * GAP:
-            while text and draw.textlength(text + "...", font) > pair_width - 2 * GAP:
+            while text and draw.textlength(text + "…", font) > pair_width - 2 * GAP:
                 text = text[:-1]
-            text += "..."
+            text += "…"
         draw.text((x, y), text, fill=(225, 225, 225), font=font)
         for j, pixels in enumerate((photo, render)):
             cell = Image.fromarray(pixels).resize(
