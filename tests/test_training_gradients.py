@@ -1,0 +1,367 @@
+"""The whole gradient of a training step, and what a step may and may not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kernel_cases import (
+    Case,
+    assert_close,
+    assert_close_but_for_flips,
+    double,
+    make_case,
+    random_bits,
+    random_rays,
+)
+
+from nerfscene.ops import reference as ref
+
+pytest_plugins = ["kernel_cases"]
+
+RAYS = 48
+CASES = {
+    "bounded": make_case(20, gain=2.0),
+    "bounded, one layer": make_case(21, color_layers=1, features=8, levels=3, gain=2.0),
+    "bounded, network": make_case(22, color_layers=2, features=2, levels=8, gain=2.0),
+    "unbounded": make_case(23, unbounded=True, near=0.2, step=0.02),
+    "unbounded, network": make_case(24, unbounded=True, near=0.2, step=0.02, color_layers=2),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a step's options are set to; fog, thresholds and scaling off unless asked for."""
+
+    min_weight: float = 0.0
+    stop_transmittance: float = 0.0
+    coarseness: float = 1.0
+    huber_delta: float = 0.1
+    distortion: float = 0.0
+    full_gradient_distance: float = 0.0
+    occupied: float = 1.0
+
+
+SETTINGS = {
+    "plain": Settings(),
+    "quadratic": Settings(huber_delta=10.0),
+    "against fog": Settings(distortion=0.3),
+    "far": Settings(full_gradient_distance=2.0),
+    "as in training": Settings(1e-4, 3e-3, 2.0, 0.1, 0.1, 1.0, 0.6),
+}
+
+
+def options(module: Any, settings: Settings) -> Any:
+    o = module.TrainOptions()
+    o.table_rate, o.weight_rate, o.beta1, o.beta2, o.epsilon = 1e-2, 5e-3, 0.9, 0.99, 1e-15
+    for name in (
+        "min_weight",
+        "stop_transmittance",
+        "coarseness",
+        "huber_delta",
+        "distortion",
+        "full_gradient_distance",
+    ):
+        setattr(o, name, getattr(settings, name))
+    o.target_samples = 2048
+    o.occupancy_decay, o.occupancy_threshold = 0.9, 0.01
+    o.occupancy_every, o.occupancy_cells = 2, 256
+    return o
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trainer and the arrays that it changes."""
+
+    trainer: Any
+    case: Case
+    table: Any
+    table_moments: Any
+    weight_moments: Any
+    occupancy_values: Any
+
+
+def start(
+    module: Any,
+    case: Case,
+    seed: int = 5,
+    channels: int = 3,
+    random_background: bool = True,
+    allowed: Any = None,
+    threads: int = 1,
+) -> Start:
+    """A trainer on its own copies of a case's arrays, with four small photos of noise."""
+    rng = np.random.default_rng(9)
+    own = replace(case, **{n: getattr(case, n).copy() for n in ("table", "weights", "occupancy")})
+    cameras = []
+    for i in range(4):
+        q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        q *= np.sign(np.linalg.det(q))
+        pose = np.concatenate([q, -2.0 * q[:, 2:]], 1).ravel().tolist()
+        cameras.append(([18.0, 19.0, 8.0, 6.0, 0.05, 0.01, 0.0, 0.0, 0.0], i % 2, 16, 12, pose))
+    pixels = rng.integers(0, 256, 4 * 16 * 12 * channels, np.uint8)
+    table = own.master.copy()
+    arrays = (
+        table,
+        np.zeros((*table.shape[:1], 2, table.shape[1]), np.float32),
+        np.zeros(2 * len(own.weights), np.float32),
+        np.full(32**3, 0.04, np.float32),
+    )
+    trainer = module.Trainer(
+        own.field(module), *arrays, allowed, cameras, pixels, channels, random_background,
+        [0.1, 0.2, 0.3], seed, threads,
+    )  # fmt: skip
+    return Start(trainer, own, *arrays)
+
+
+def given(case: Case, occupied: float, n: int = RAYS) -> tuple[Case, Any, Any, Any]:
+    """A case with some of its cells empty, rays, targets and backgrounds."""
+    rng = np.random.default_rng(31)
+    bits = random_bits(rng, 32, occupied)
+    targets, behind = rng.random((2, n, 3), dtype=np.float32)
+    return replace(case, occupancy=bits), random_rays(n, 30), targets, behind
+
+
+@cache
+def expected(name: str, kind: str) -> tuple[Any, Any, float, int]:
+    """The oracle's gradients in float64: to the table and to the weights; squared error; survivors."""
+    o = SETTINGS[kind]
+    case, rays, targets, behind = given(CASES[name], o.occupied)
+    origins, directions, jitter, target, b = double(*rays, targets, behind)
+    table, weights = case.tensors()
+    layers = ref.split_weights(weights, case.shapes)
+    s = ref.march(origins, directions, jitter, case.bits(), case.space, o.coarseness)
+    outputs = ref.network_outputs(ref.hash_encode(s.unit, table, case.grid), layers)
+    sigma, rgb = ref.density_activation(outputs[:, 0]), ref.color(outputs, directions[s.ray], layers)
+    scale = ref.near_gradient_scale(s.t, o.full_gradient_distance)
+    sigma, rgb = ref.scale_gradient(sigma, scale), ref.scale_gradient(rgb, scale[:, None])
+    alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
+    seen = ref.composite(s, sigma, rgb, b, alive, kept)
+    error = seen.rgb - target
+    loss = ref.huber(error, o.huber_delta).sum()
+    for ray in range(RAYS):
+        own = s.ray == ray
+        fog = ref.distortion_loss(seen.weights[None, own], s.t[None, own], s.length[None, own])
+        loss = loss + o.distortion * fog.sum()
+    (loss / RAYS).backward()
+    assert table.grad is not None and weights.grad is not None
+    squared = float((error.detach() ** 2).sum())
+    return table.grad.numpy(), weights.grad.numpy(), squared, int(kept.sum())
+
+
+def gradients(trained: Start, o: Any, rays: Any, targets: Any, behind: Any) -> tuple[Any, Any, Any]:
+    """``Trainer.gradients`` → to the table, to the weights (both overwritten), and the report."""
+    d_table = np.full(trained.table.shape, np.nan, np.float32)
+    d_weights = np.full(len(trained.case.weights), np.nan, np.float32)
+    report = trained.trainer.gradients(o, *rays, targets, behind, d_table, d_weights)
+    return d_table, d_weights, report
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
+    case, rays, targets, behind = given(CASES[name], SETTINGS[kind].occupied)
+    trained = start(native, case)
+    got_table, got_weights, report = gradients(
+        trained, options(native, SETTINGS[kind]), rays, targets, behind
+    )
+    table, weights, squared_error, survivors = expected(name, kind)
+    skips = kind == "as in training"
+    assert report["rays"] == RAYS and report["dropped"] == 0
+    assert abs(report["survivors"] - survivors) <= (0.002 * survivors if skips else 2)
+    assert_close(report["squared_error"], squared_error, 0, rtol=1e-3 if skips else 1e-4)
+    # A ReLU's bend or a cell's border may be crossed by rounding, for one sample in thousands.
+    for got, want in ((got_table, table), (got_weights, weights)):
+        assert_close_but_for_flips(got, want, 2e-4 * np.abs(want).max(), 0.03 if skips else 0.002)
+        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > (0.999 if skips else 0.99999)
+    # Nothing is updated by being looked at, but for what is known of occupancy.
+    assert np.array_equal(trained.table, case.master)
+    assert np.array_equal(trained.case.weights, case.weights)
+    assert not trained.table_moments.any() and not trained.weight_moments.any()
+
+
+def test_the_settings_differ() -> None:
+    plain = expected("unbounded", "plain")[0]
+    for kind in ("quadratic", "against fog", "far", "as in training"):
+        other = expected("unbounded", kind)[0]
+        assert np.abs(other - plain).max() > 0.01 * np.abs(plain).max(), kind
+
+
+@pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 129))
+def test_any_number_of_rays(native: Any, n: int) -> None:
+    case, rays, targets, behind = given(CASES["bounded"], 1.0, 129)
+    o = options(native, SETTINGS["plain"])
+    o.distortion = 0.1
+    trained = start(native, case)
+    some = tuple(x[:n] for x in rays)
+    together = gradients(trained, o, some, targets[:n], behind[:n])
+    assert np.isfinite(together[0]).all() and together[2]["rays"] == n
+    # The mean over rays of each ray's own gradient.
+    total = np.zeros_like(together[1])
+    for i in range(n):
+        one = tuple(x[i : i + 1] for x in rays)
+        total += gradients(trained, o, one, targets[i : i + 1], behind[i : i + 1])[1] / n
+    assert_close(together[1], total, 1e-5 * max(np.abs(total).max(), 1e-9))
+
+
+def test_rays_that_see_nothing_have_no_gradient(native: Any) -> None:
+    case, (o, d, jitter), targets, behind = given(CASES["bounded"], 0.0)
+    d_table, d_weights, report = gradients(
+        start(native, case), options(native, SETTINGS["plain"]), (o, d, jitter), targets, behind
+    )
+    assert not d_table.any() and not d_weights.any() and report["survivors"] == 0
+    assert_close(report["squared_error"], ((behind - targets).astype(np.float64) ** 2).sum(), 0, rtol=1e-5)
+
+
+def test_threads_share_the_work_and_nothing_else(native: Any) -> None:
+    case, rays, targets, behind = given(CASES["bounded, network"], 0.7)
+    o = options(native, SETTINGS["as in training"])
+    one = gradients(start(native, case), o, rays, targets, behind)
+    three = gradients(start(native, case, threads=3), o, rays, targets, behind)
+    for a, b in zip(one[:2], three[:2], strict=True):
+        assert_close(a, b, 1e-5 * np.abs(a).max())
+    assert one[2]["survivors"] == three[2]["survivors"]
+
+
+@pytest.mark.parametrize("bad", (np.nan, np.inf))
+@pytest.mark.parametrize("which", range(5))
+def test_rays_that_are_not_finite_are_refused(native: Any, bad: float, which: int) -> None:
+    case, rays, targets, behind = given(CASES["bounded"], 1.0)
+    arrays = [*rays, targets, behind]
+    arrays[which] = arrays[which].copy()
+    arrays[which].reshape(-1)[-1] = bad
+    trained = start(native, case)
+    with pytest.raises(ValueError):
+        gradients(trained, options(native, SETTINGS["plain"]), arrays[:3], arrays[3], arrays[4])
+
+
+def test_wrong_arrays_are_refused(native: Any) -> None:
+    case, rays, targets, behind = given(CASES["bounded"], 1.0)
+    trained, o = start(native, case), options(native, SETTINGS["plain"])
+    d_table, d_weights = np.zeros_like(trained.table), np.zeros_like(case.weights)
+    for arrays in (
+        (*rays, targets[:-1], behind, d_table, d_weights),
+        (*rays, targets, behind, d_table[:-1], d_weights),
+        (*rays, targets, behind, d_table, d_weights[:-1]),
+        (*rays, targets.astype(np.float64), behind, d_table, d_weights),
+        (*rays, targets, behind[:, ::-1], d_table, d_weights),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            trained.trainer.gradients(o, *arrays)
+    field, photo = case.field(native), np.zeros(16 * 12 * 3, np.uint8)
+    camera = ([18.0, 19.0, 8.0, 6.0, 0, 0, 0, 0, 0], 0, 16, 12, [1.0, 0, 0, 0] * 3)
+    good: dict[str, Any] = dict(
+        field=field, table=trained.table, table_moments=trained.table_moments,
+        weight_moments=trained.weight_moments, occupancy_values=trained.occupancy_values,
+        allowed=None, cameras=[camera], pixels=photo, channels=3, random_background=True,
+        background=[0.0, 0, 0], seed=0, threads=1,
+    )  # fmt: skip
+    native.Trainer(**good)
+    for change in (
+        {"table": trained.table[:-1]},
+        {"table": trained.table.astype(np.float64)},
+        {"table_moments": trained.table},
+        {"weight_moments": trained.weight_moments[:-1]},
+        {"occupancy_values": trained.occupancy_values[:-1]},
+        {"allowed": np.zeros(3, np.uint32)},
+        {"allowed": np.zeros(1024, np.int64)},
+        {"cameras": []},
+        {"pixels": photo[:-1]},
+        {"pixels": photo.astype(np.float32)},
+        {"channels": 2},
+        {"background": [0.0]},
+    ):
+        with pytest.raises((TypeError, ValueError, RuntimeError)):
+            native.Trainer(**(good | change))
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ("bounded", "unbounded, network"))
+def test_one_thread_and_a_seed_give_the_same_bits(native: Any, name: str) -> None:
+    def trained(seed: int, turns: tuple[int, ...]) -> Start:
+        s = start(native, CASES[name], seed)
+        for steps in turns:
+            s.trainer.run(options(native, SETTINGS["as in training"]), steps, 1e9)
+        return s
+
+    a, b, c = trained(5, (12,)), trained(5, (1, 4, 7)), trained(6, (12,))
+    assert a.trainer.step == b.trainer.step == 12
+    assert a.trainer.rays_drawn == b.trainer.rays_drawn > 0
+    for array in ("table", "table_moments", "weight_moments", "occupancy_values"):
+        assert getattr(a, array).tobytes() == getattr(b, array).tobytes()
+    assert a.case.occupancy.tobytes() == b.case.occupancy.tobytes()
+    assert a.case.table.tobytes() == b.case.table.tobytes()
+    assert a.table.tobytes() != c.table.tobytes()
+
+
+@pytest.mark.parametrize("threads", (1, 3))
+def test_only_touched_rows_change(native: Any, threads: int) -> None:
+    case = make_case(25, levels=3, log2_table=16, base=16, finest=300, gain=3.0)
+    trained = start(native, case, threads=threads)
+    before = trained.table.copy()
+    report = trained.trainer.run(options(native, SETTINGS["as in training"]), 3, 1e9)
+    assert report["steps"] == 3 and report["rays"] >= 3 * 64
+    touched = trained.table_moments.any((1, 2))
+    assert 0.005 < touched.mean() < 0.9
+    assert np.array_equal(trained.table[~touched], before[~touched])
+    changed = (trained.table != before).any(1)
+    assert changed[touched].mean() > 0.99
+    # The halves that are read follow the master; untouched ones keep their bits.
+    halves = np.empty_like(trained.case.table)
+    native.to_half(trained.table, halves)
+    assert np.array_equal(trained.case.table, halves)
+    # And the transposed weights follow the weights.
+    assert np.array_equal(trained.case.weights_t, replace(trained.case).weights_t)
+    assert not np.array_equal(trained.case.weights, case.weights)
+
+
+def test_a_step_is_adam_on_the_gradient(native: Any) -> None:
+    trained = start(native, CASES["bounded"])
+    o = options(native, SETTINGS["plain"])
+    before, weights = trained.table.copy(), trained.case.weights.copy()
+    trained.trainer.run(o, 1, 1e9)
+    m, v = double(trained.table_moments)[0].unbind(1)
+    g = m / (1 - o.beta1)
+    assert torch.allclose(v, (1 - o.beta2) * g * g, rtol=1e-4, atol=1e-20)
+    moved = double(before)[0] - o.table_rate * m / (v.sqrt() + o.epsilon)
+    big = (g != 0).numpy()  # every row but the untouched: the first step is as long as the rate
+    assert_close(trained.table[big], moved[big], 2e-6)
+    m, v = double(trained.weight_moments)[0].reshape(2, -1)
+    moved = double(weights)[0] - o.weight_rate * m / (v.sqrt() + o.epsilon)
+    assert_close(trained.case.weights, moved, 2e-6)
+
+
+def test_training_lowers_the_loss(native: Any) -> None:
+    trained = start(native, CASES["bounded, network"], channels=4, random_background=False)
+    o = options(native, SETTINGS["as in training"])
+    o.target_samples = 8192
+    o.coarseness = 1.0
+    losses = []
+    for _ in range(8):
+        report = trained.trainer.run(o, 25, 1e9)
+        losses.append(report["squared_error"] / report["rays"])
+    assert losses[-1] < 0.6 * losses[0]  # it learns four photos of noise by heart
+
+
+def test_occupancy_is_learned_and_respects_what_is_allowed(native: Any) -> None:
+    allowed = random_bits(np.random.default_rng(3), 32, 0.5)
+    case = replace(CASES["bounded"], occupancy=allowed.copy())
+    trained = start(native, case, allowed=allowed)
+    o = options(native, SETTINGS["plain"])
+    o.occupancy_every, o.occupancy_decay, o.occupancy_threshold = 1, 0.5, 1e-2
+    trained.trainer.run(o, 1, 1e9)
+    values = trained.occupancy_values
+    assert (values >= 0.02 - 1e-7).all() and (values > 0.02).any()  # half of 0.04, or thicker
+    report = trained.trainer.run(o, 5, 1e9)
+    bits = np.unpackbits(trained.case.occupancy.view(np.uint8), bitorder="little")
+    inside = np.unpackbits(allowed.view(np.uint8), bitorder="little")
+    assert not bits[inside == 0].any()
+    assert abs(report["occupied_fraction"] - bits.mean()) < 1e-9
+    assert_close(trained.trainer.occupancy_mean, values.mean(), 1e-5)
+    assert 0.001 < bits.mean() < 0.45
