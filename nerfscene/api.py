@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ from nerfscene import scene as scenes
 from nerfscene.capture import open_capture
 from nerfscene.config import FieldConfig, PoseConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field import check_config as check_field_config
+from nerfscene.ops import backend
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed
 from nerfscene.scene import Scene
-from nerfscene.train import Listener, Progress, finished_already, silent, train_posed
+from nerfscene.train import Listener, Progress, check_config, finished_already, silent, train_posed
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
@@ -42,13 +45,25 @@ def posed_capture(
     return pose(capture, workdir, config, lambda stage, done: listener(Progress(stage, done)))
 
 
-def open_output(folder: Path, resume: bool, overwrite: bool) -> None:
+def _ours(name: str) -> bool:
+    """Whether a killed training may have left a file of this name."""
+    left = (POSES, scenes.FIELD_FILE, scenes.TRAINING_FILE)
+    return name in left or (name.startswith(".") and name.endswith(".tmp"))
+
+
+def remove_trained(folder: Path) -> None:
+    """Takes a scene's training away and keeps its poses; scene.json first, so that it is whole or gone."""
+    for path in [folder / scenes.SCENE_JSON, *folder.iterdir()]:
+        if (path.name != POSES and _ours(path.name)) or path.name == scenes.SCENE_JSON:
+            path.unlink(missing_ok=True)
+
+
+def open_output(folder: Path, resume: bool) -> None:
     """Makes the scene's folder, or says why it can't be used. Never empties a folder that isn't ours."""
     try:
         if folder.exists() and not folder.is_dir():
             raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
-        ours = not folder.exists() or scenes.is_scene(folder) or set(os.listdir(folder)) <= {POSES}
-        if not ours:
+        if folder.exists() and not scenes.is_scene(folder) and not all(map(_ours, os.listdir(folder))):
             raise NerfsceneError(
                 f"{folder} exists and is not a scene; choose another folder with -o, or remove it"
             )
@@ -56,13 +71,10 @@ def open_output(folder: Path, resume: bool, overwrite: bool) -> None:
             raise NerfsceneError(
                 f"there is no scene in {folder} to go on with; leave out --resume to make one"
             )
-        if overwrite and scenes.is_scene(folder):
-            for name in (scenes.SCENE_JSON, scenes.FIELD_FILE, scenes.TRAINING_FILE):
-                (folder / name).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        with scenes.writing(folder / "probe") as temporary:
-            temporary.write_bytes(b"")
-        (folder / "probe").unlink()
+        probe = folder / f".probe.{os.getpid()}.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
     except OSError as error:
         raise NerfsceneError(
             f"{folder} can't be written ({error.strerror}); choose another folder with -o"
@@ -90,8 +102,12 @@ def train(
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
     folder = Path(output).expanduser()
-    open_output(folder, resume, overwrite)
-    if scenes.is_scene(folder) and not resume:
+    check_config(config)
+    check_field_config(field)
+    backend.load(config.backend)
+    new = not folder.exists()
+    open_output(folder, resume)
+    if scenes.is_scene(folder) and not resume and not overwrite:
         if finished_already(folder, config, field):
             return scenes.load(folder)
         done = scenes.read_figures(folder)
@@ -100,11 +116,18 @@ def train(
             f"({'with other settings' if done.finished else 'interrupted'}); add --resume to go on "
             "with it, --overwrite to start again, or choose another folder with -o"
         )
-    capture = posed_capture(source, folder / POSES, poses, listener)
-    for message in capture.warnings:
-        warn(message)
-    posed_listener(capture)
-    return train_posed(capture, folder, config, field, listener, resume)
+    try:
+        capture = posed_capture(source, folder / POSES, poses, listener)
+        for message in capture.warnings:
+            warn(message)
+        posed_listener(capture)
+        if overwrite and not resume:
+            remove_trained(folder)
+        return train_posed(capture, folder, config, field, listener, resume)
+    finally:
+        for empty in (folder / POSES, folder) if new else (folder / POSES,):  # nothing came of it
+            with contextlib.suppress(OSError):
+                empty.rmdir()
 
 
 def info(folder: Path | str) -> dict[str, Any]:

@@ -159,12 +159,12 @@ def run_train(a: Train) -> None:
     from nerfscene.ops import backend
 
     source = a.photos.expanduser()
-    name = source.name if source.suffix != ".json" else source.parent.name
-    output = a.output or Path(f"{source.resolve().name if not name else name}-scene")
+    named = source.resolve() if source.suffix != ".json" else source.resolve().parent
+    output = (a.output or Path(f"{named.name}-scene")).expanduser()
     with Live(a.json) as live:
-        live.say(f"computing with {backend.describe(a.train.backend)}")
 
         def posed(capture: Any) -> None:
+            live.say(f"computing with {backend.describe(a.train.backend)}")
             error = capture.reprojection_error
             how = f" ({error:.2f} px)" if error is not None else ""
             live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{how}")

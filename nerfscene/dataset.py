@@ -18,6 +18,7 @@ from nerfscene.types import PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
 BLACK = (0.0, 0.0, 0.0)
+SMALLEST = 16  # pixels: structural similarity, for one, has a window of 11
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ def prepare(
     Raises NerfsceneError when a photo can't be read or the photos don't fit in memory.
     """
     views = resized(split_views(posed, every), downscale)
+    for v in views:
+        if min(v.intrinsics.width, v.intrinsics.height) < SMALLEST:
+            raise NerfsceneError(
+                f"{v.path} would be trained on at {v.intrinsics.width}×{v.intrinsics.height} pixels, and "
+                f"{SMALLEST} a side are the least; use larger photos or a smaller --downscale"
+            )
     train = [v for v in views if v.split == "train"]
     sizes = [(v.path, v.intrinsics.width, v.intrinsics.height) for v in train]
     try:

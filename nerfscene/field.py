@@ -87,7 +87,9 @@ def _layers(config: FieldConfig) -> list[tuple[int, int]]:
     return network_shapes(encoding, config.hidden, config.color_hidden, layers)
 
 
-def _check(config: FieldConfig) -> None:
+def check_config(config: FieldConfig) -> None:
+    """Raises NerfsceneError for settings that make no field; those still to be resolved may be None."""
+    log2_table, finest = config.log2_table, config.finest_resolution
     ok = (
         1 <= config.levels <= 16
         and config.features in (2, 4, 8)
@@ -97,14 +99,16 @@ def _check(config: FieldConfig) -> None:
         and 16 <= config.color_hidden <= 128
         and config.color_layers in (1, 2)
         and config.occupancy_resolution % 32 == 0
-        and config.occupancy_resolution > 0
+        and 0 < config.occupancy_resolution <= 512
         and config.levels * config.features <= 128
+        and (log2_table is None or 6 <= log2_table <= 24)
+        and 1 <= config.base_resolution <= (128 if finest is None else finest) <= 65536
     )
     if not ok:
         raise NerfsceneError(
             "field settings out of range: levels 1 to 16, features 2, 4 or 8 (their product at most "
             "128), widths multiples of 16 up to 128, colour layers 1 or 2, occupancy resolution a "
-            "multiple of 32"
+            "multiple of 32 up to 512, log2 table 6 to 24, base resolution 1 to 128 and not above the finest"
         )
 
 
@@ -114,7 +118,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     The table starts within ±1e-4 (Müller et al. 2022), the weights by Glorot's rule. ``config`` must
     be resolved.
     """
-    _check(config)
+    check_config(config)
     assert config.log2_table is not None and config.finest_resolution is not None
     layout = grid_layout(
         config.levels,
@@ -171,8 +175,9 @@ def restored(
     occupancy: NDArray[np.uint32],
 ) -> RadianceField:
     """A field from its saved arrays. Raises NerfsceneError when their sizes don't fit ``config``."""
-    _check(config)
-    assert config.log2_table is not None and config.finest_resolution is not None
+    check_config(config)
+    if config.log2_table is None or config.finest_resolution is None:
+        raise NerfsceneError("the field's settings are incomplete")
     layout = grid_layout(
         config.levels,
         config.features,

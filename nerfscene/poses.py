@@ -97,9 +97,13 @@ def pose(
     if _read_json(done / "done.json") != fingerprint:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with _quiet():
-            _pose_into(partial, capture, config, progress)
-        (partial / "done.json").write_text(json.dumps(fingerprint, indent=1))
+        try:
+            with _quiet():
+                _pose_into(partial, capture, config, progress)
+            (partial / "done.json").write_text(json.dumps(fingerprint, indent=1))
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         shutil.rmtree(done, ignore_errors=True)
         partial.rename(done)
     return _posed_capture(capture, read_model(done / "sparse"))

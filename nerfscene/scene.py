@@ -84,6 +84,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()  # with the usual permissions: safetensors would make it for this user alone
         yield temporary
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
@@ -131,7 +132,7 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "has_alpha": scene.has_alpha,
         "views": [
             {
-                "photo": str(v.path),
+                "photo": os.path.abspath(v.path),
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -183,8 +184,12 @@ def _figures(data: dict[str, Any]) -> Figures:
 
 
 def read_figures(folder: Path) -> Figures:
-    """Only what is known of a scene's making, without its arrays."""
-    return _figures(read_manifest(folder).get("figures", {}))
+    """Only what is known of a scene's making, without its arrays. Raises NerfsceneError as load does."""
+    data = read_manifest(folder)
+    try:
+        return _figures(data["figures"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder, error) from error
 
 
 def load(folder: Path | str) -> Scene:
@@ -202,8 +207,6 @@ def load(folder: Path | str) -> Scene:
             np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
             np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
         )
-        if not (np.isfinite(arrays["table"]).all() and np.isfinite(rf.weights).all()):
-            raise NerfsceneError("its numbers are not all finite")
         views = tuple(
             View(
                 path=Path(v["photo"]),
@@ -216,21 +219,36 @@ def load(folder: Path | str) -> Scene:
             for v in data["views"]
         )
         b = data["background"]
+        scene_from_world = np.array(data["scene_from_world"], np.float64)
+        poses = np.stack([scene_from_world, *(v.world_from_cam for v in views)])
+        if poses.shape != (len(views) + 1, 4, 4) or not views:
+            raise ValueError("its cameras are not 4×4 poses")
+        if not all(np.isfinite(a).all() for a in (arrays["table"], rf.weights, poses)):
+            raise ValueError("its numbers are not all finite")
         return Scene(
             field=rf,
             views=views,
-            scene_from_world=np.array(data["scene_from_world"], np.float64),
+            scene_from_world=scene_from_world,
             background=(float(b[0]), float(b[1]), float(b[2])),
             has_alpha=bool(data["has_alpha"]),
             figures=_figures(data["figures"]),
             points=arrays.get("points", np.zeros((0, 3), np.float32)),
         )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise NerfsceneError(
-            f"{folder} is damaged or incomplete ({error}); train it again with --overwrite"
-        ) from error
-    except NerfsceneError as error:
-        raise NerfsceneError(f"{folder} is damaged: {error}; train it again with --overwrite") from error
+    except (
+        OSError,
+        SafetensorError,
+        NerfsceneError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> NerfsceneError:
+    what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+    return NerfsceneError(f"{folder} is damaged or incomplete ({what}); train it again with --overwrite")
 
 
 def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:

@@ -78,6 +78,22 @@ def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
     return max(longest / QUALITIES[config.quality][1], 1.0)
 
 
+def check_config(config: TrainConfig) -> None:
+    """Raises NerfsceneError, naming the option, for a number that makes no sense."""
+    c = config
+    checks = [
+        ("--time", c.time, c.time is None or 0 < c.time < math.inf, "a number of seconds above 0"),
+        ("--steps", c.steps, c.steps is None or c.steps > 0, "a number above 0"),
+        ("--downscale", c.downscale, c.downscale is None or 1 <= c.downscale < math.inf, "1 or more"),
+        ("--holdout", c.holdout, c.holdout == 0 or c.holdout > 1, "2 or more, or 0 for none"),
+        ("--threads", c.threads, 0 <= c.threads <= 1024, "1 to 1024, or 0 for all"),
+        ("--seed", c.seed, 0 <= c.seed < 2**32, "0 to 4294967295"),
+    ]
+    for name, value, ok, wanted in checks:
+        if not ok:
+            raise NerfsceneError(f"{name} must be {wanted}, not {value:g}")
+
+
 def budget(config: TrainConfig) -> tuple[float, int | None]:
     """Seconds and steps that training may take."""
     if config.steps is not None:
@@ -165,9 +181,11 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
         left, limit = min(left, 50), math.inf if not math.isfinite(seconds) else limit
     began = time.perf_counter()
-    report: dict[str, Any] = run.trainer.run(options, left, limit)
-    run.seconds += time.perf_counter() - began
-    run.steps += report["steps"]
+    try:
+        report: dict[str, Any] = run.trainer.run(options, left, limit)
+    finally:  # Ctrl-C arrives just here, and what was trained by then counts
+        run.seconds += time.perf_counter() - began
+        run.steps = run.trainer.step
     run.rays += report["rays"]
     run.samples += report["survivors"]
     if not np.isfinite(report["squared_error"]):

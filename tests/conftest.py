@@ -1,0 +1,63 @@
+"""Captures of the analytic scene, a scene trained on one of them, and the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import analytic
+import pytest
+
+from nerfscene import api
+from nerfscene.config import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unbounded capture: 20 RGB photos of 96×72 and a transforms.json."""
+    return analytic.write_room(tmp_path_factory.mktemp("room"))
+
+
+@pytest.fixture(scope="session")
+def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bounded capture in NeRF-synthetic's layout: 18 RGBA photos of 80×80 and 3 to test with."""
+    return analytic.write_object(tmp_path_factory.mktemp("object"))
+
+
+@pytest.fixture(scope="session")
+def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene trained on ``room`` for 300 steps. Read it, don't write to it."""
+    folder = tmp_path_factory.mktemp("trained") / "scene"
+    api.train(room, folder, TrainConfig(steps=300))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs ``nerfscene`` with some arguments, as a process of its own."""
+    return run_command
+
+
+def run_command(
+    *arguments: object, timeout: float = 120, **options: object
+) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "nerfscene.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options
+    )  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Data sets that don't come with the source; tests that need them are skipped without."""
+    folder = Path(os.environ.get("NERFSCENE_DATA", ROOT.parent / "shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets in {folder} (NERFSCENE_DATA says where else)")
+    return folder
