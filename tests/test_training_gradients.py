@@ -321,6 +321,21 @@ def test_only_touched_rows_change(native: Any, threads: int) -> None:
     assert not np.array_equal(trained.case.weights, case.weights)
 
 
+@pytest.mark.parametrize("levels", (1, 4))
+def test_threads_take_the_same_step(native: Any, levels: int) -> None:
+    case = make_case(26, levels=levels, features=8, log2_table=13, finest=64, gain=2.0)
+    one, four = (start(native, case, threads=threads) for threads in (1, 4))
+    o = options(native, SETTINGS["as in training"])
+    o.occupancy_every = 1
+    for trained in (one, four):  # with one level, threads share its rows
+        trained.trainer.run(o, 1, 1e9)
+    for array in ("table_moments", "weight_moments", "occupancy_values"):
+        want = getattr(one, array)
+        assert want.std() > 0
+        assert_close(getattr(four, array), want, 1e-5 * np.abs(want).max())
+    assert np.array_equal(one.case.occupancy, four.case.occupancy)
+
+
 def test_a_step_is_adam_on_the_gradient(native: Any) -> None:
     trained = start(native, CASES["bounded"])
     o = options(native, SETTINGS["plain"])
