@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from nerfscene import video
 from nerfscene.camera_path_file import read_camera_path
+from nerfscene.cameras import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.paths import PRESETS, CameraPath, preset, resample
-from nerfscene.render import render
+from nerfscene.render import Renderer, render
 from nerfscene.scene import Scene
+from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 
@@ -36,6 +38,12 @@ def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int,
     return width // 2 * 2, height // 2 * 2
 
 
+def world_points(scene: Scene) -> NDArray[np.float64]:
+    """The sparse model's points (n, 3) back in world units."""
+    world_from_scene = np.linalg.inv(scene.scene_from_world)
+    return scene.points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
+
+
 def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     """The cameras of every frame, and frames per second. What the command says beats the file."""
     for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
@@ -45,7 +53,7 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(config.path, scene.views, n, width, height), fps
+        return preset(config.path, scene.views, n, width, height, world_points(scene)), fps
     if not config.path.lower().endswith(".json"):
         raise NerfsceneError(
             f"no camera path is called {config.path!r}; choose {', '.join(PRESETS)}, or give a "
@@ -86,15 +94,28 @@ def render_film(
     else:
         count = sum(1 for _ in made)
     k = path.cameras[0].intrinsics
+    even = 2 if film is not None else 1  # a film loses an odd column or row
     return {
         "film": str(film or ""),
         "frames_folder": str(frames or ""),
         "frames": count,
         "fps": fps,
-        "width": k.width,
-        "height": k.height,
+        "width": k.width // even * even,
+        "height": k.height // even * even,
         "seconds": count / fps,
     }
+
+
+def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
+    """Near and far for the whole film, or its colours would breathe: from a few small frames of it."""
+    depths, hits = [], []
+    for i in np.unique(np.linspace(0, len(path.cameras) - 1, 5).round().astype(int)):
+        k = path.cameras[i].intrinsics
+        small = scaled(k, max(k.width // 6, 1), max(k.height // 6, 1))
+        frame = render(renderer, Camera(small, path.cameras[i].world_from_cam))
+        depths.append(frame.depth)
+        hits.append(frame.accumulation)
+    return video.depth_range(np.concatenate(depths), np.concatenate(hits))
 
 
 def _frames(
@@ -105,14 +126,11 @@ def _frames(
     progress: Callable[[int, int], None],
 ) -> Iterator[NDArray[np.uint8]]:
     renderer = scene.renderer(config.backend, config.threads)
-    limits: tuple[float, float] | None = None
-    unit = 0.0
+    limits = depth_limits(renderer, path)
+    unit = 4 * limits[1] / 65535
     for i, camera in enumerate(path.cameras):
         frame = render(renderer, camera)
         picture = video.to_bytes(frame.rgb)
-        if limits is None:  # one scale for the whole film, or its colours would breathe
-            limits = video.depth_range(frame.depth, frame.accumulation)
-            unit = 4 * limits[1] / 65535
         depth = np.where(frame.accumulation > 0.5, frame.depth, 0).astype(np.float32)
         if folder is not None:
             if i == 0 and config.depth:
