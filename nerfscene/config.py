@@ -30,7 +30,7 @@ class FieldConfig:
     """Numbers stored in each row of the grid: 2, 4 or 8. Few wide levels suit a CPU's caches."""
     log2_table: int | None = None
     """A level has at most 2 to this many rows; chosen from the photos' size when not given."""
-    base_resolution: int = 32
+    base_resolution: int = 16
     """Cells along a side of the coarsest level."""
     finest_resolution: int | None = None
     """Cells along a side of the finest level; chosen from the photos' size when not given."""
