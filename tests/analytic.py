@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nerfscene.config import FieldConfig
 from nerfscene.types import Array, Intrinsics
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -23,6 +24,7 @@ SPHERES = (  # centre, radius, two colours
     ((0.75, 0.2, -0.25), 0.25, (0.2, 0.45, 0.9), (0.85, 0.9, 0.95)),
     ((-0.5, 0.65, -0.2), 0.3, (0.2, 0.7, 0.35), (0.1, 0.2, 0.15)),
 )
+SMALL = FieldConfig(occupancy_resolution=32)  # quick to make, and fine enough for these photos
 FINER = 3  # rays along a pixel's side
 
 
@@ -123,7 +125,7 @@ def write_photos(folder: Path, poses: Sequence[Array], k: Intrinsics, room: bool
     return frames
 
 
-def write_room(root: Path, n: int = 20, size: tuple[int, int] = (96, 72)) -> Path:
+def write_room(root: Path, n: int = 24, size: tuple[int, int] = (64, 48)) -> Path:
     """An unbounded capture: photos and transforms.json."""
     k = intrinsics(*size)
     frames = write_photos(root / "images", ring(n), k, room=True)

@@ -20,7 +20,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An unbounded capture: 20 RGB photos of 96×72 and a transforms.json."""
+    """An unbounded capture: 24 RGB photos of 64×48 and a transforms.json."""
     return analytic.write_room(tmp_path_factory.mktemp("room"))
 
 
@@ -32,9 +32,9 @@ def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scene trained on ``room`` for 300 steps. Read it, don't write to it."""
+    """A scene trained on ``room`` for 200 steps. Read it, don't write to it."""
     folder = tmp_path_factory.mktemp("trained") / "scene"
-    api.train(room, folder, TrainConfig(steps=300))
+    api.train(room, folder, TrainConfig(steps=200), analytic.SMALL)
     return folder
 
 
