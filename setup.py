@@ -9,6 +9,7 @@ from pathlib import Path
 import nanobind
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 ROOT = Path("cuda_ext")
 # No -ffast-math: the vector exponential relies on rounding, and non-finite input must be seen.
@@ -37,6 +38,15 @@ class BuildKernels(build_ext):
                 depends=ext.depends,
             )
         super().build_extension(ext)
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except (CompileError, LinkError, ExecError, PlatformError) as error:
+            raise SystemExit(
+                f"{error}\n\nnerfscene's kernels could not be compiled. They need a C++17 compiler: on "
+                "Debian and Ubuntu `apt install g++`, on a Mac `xcode-select --install`; then try again."
+            ) from error
 
 
 base = Path(nanobind.include_dir()).parent
