@@ -15,8 +15,8 @@ import numpy as np
 
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.render import render
-from nerfscene.train import train_posed
+from nerfscene.rendering import render
+from nerfscene.training import train_posed
 from nerfscene.types import Camera, PosedCapture
 
 

@@ -16,7 +16,7 @@ from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import prepare
 from nerfscene.field import kernel_field, make_space, new_field, resolve
 from nerfscene.ops import backend
-from nerfscene.train import advance, new_run, start
+from nerfscene.training import advance, new_run, start
 
 NGP = FieldConfig(levels=8, features=4, hidden=64, color="network", color_hidden=64, color_layers=2)
 POINTS = 1 << 15
@@ -83,9 +83,10 @@ def stages(config: FieldConfig, title: str) -> None:
     t_encode = best(lambda: native.encode(points, encoded)) * ns
     t_density = best(lambda: native.density(points, density)) * ns
     t_field = best(lambda: native.evaluate(points, directions, density, rgb)) * ns
-    t_back = best(
-        lambda: native.evaluate_backward(points, directions, d_density, d_rgb, d_encoded, d_weights)
-    ) * ns
+    t_back = (
+        best(lambda: native.evaluate_backward(points, directions, d_density, d_rgb, d_encoded, d_weights))
+        * ns
+    )
     t_scatter = best(lambda: native.encode_backward(points, d_encoded, d_table)) * ns
     density_macs, all_macs = mac_count(config)
     rows = [
@@ -134,7 +135,9 @@ def training(config: FieldConfig, title: str, which: str = "auto", seconds: floa
     took = run.seconds - began
     rate = samples / took / 1e6
     parts = " / ".join(f"{100 * v / took:.0f} %" for v in spent.values())
-    print(f"| {title} | {rate:.3f} | {candidates / took / 1e6:.2f} | {steps / took:.1f} | {parts} |", flush=True)
+    print(
+        f"| {title} | {rate:.3f} | {candidates / took / 1e6:.2f} | {steps / took:.1f} | {parts} |", flush=True
+    )
     return rate
 
 

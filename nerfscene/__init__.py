@@ -1,3 +1,80 @@
-"""nerfscene: snapshots in, an explorable 3D scene out."""
+"""nerfscene: snapshots in, an explorable 3D scene out.
+
+    import nerfscene as ns
+
+    scene = ns.train("photos", "my-scene", ns.TrainConfig(time=120))
+    print(scene.figures.psnr, scene.figures.ssim)
+    ns.film(scene, "film.mp4", ns.RenderConfig(path="orbit", seconds=6))
+
+The stages are modules of the same names: capture → poses → field → scene → render → film.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from nerfscene.api import film, info, open_capture, posed_capture, train
+    from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
+    from nerfscene.errors import NerfsceneError
+    from nerfscene.evaluate import measure
+    from nerfscene.rendering import render
+    from nerfscene.scene import load
+    from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
+
+# Where each name lives. Imported on first use: `import nerfscene` must work, and fast, on a machine where
+# a compiled part is missing, so that doctor can say which.
+_HOMES = {
+    "film": "api",
+    "info": "api",
+    "open_capture": "api",
+    "posed_capture": "api",
+    "train": "api",
+    "FieldConfig": "config",
+    "PoseConfig": "config",
+    "RenderConfig": "config",
+    "TrainConfig": "config",
+    "NerfsceneError": "errors",
+    "measure": "evaluate",
+    "render": "rendering",
+    "load": "scene",
+    "Camera": "types",
+    "Capture": "types",
+    "Frame": "types",
+    "Intrinsics": "types",
+    "PosedCapture": "types",
+    "View": "types",
+}
+
+__all__ = [  # noqa: RUF022 - in the order of the pipeline
+    "open_capture",
+    "posed_capture",
+    "train",
+    "load",
+    "render",
+    "film",
+    "measure",
+    "info",
+    "PoseConfig",
+    "FieldConfig",
+    "TrainConfig",
+    "RenderConfig",
+    "NerfsceneError",
+    "Camera",
+    "Capture",
+    "Frame",
+    "Intrinsics",
+    "PosedCapture",
+    "View",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

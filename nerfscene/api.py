@@ -13,14 +13,15 @@ from typing import Any
 
 from nerfscene import scene as scenes
 from nerfscene.capture import open_capture
-from nerfscene.config import FieldConfig, PoseConfig, TrainConfig
+from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field import check_config as check_field_config
+from nerfscene.filming import render_film
 from nerfscene.ops import backend
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed
 from nerfscene.scene import Scene
-from nerfscene.train import Listener, Progress, check_config, finished_already, silent, train_posed
+from nerfscene.training import Listener, Progress, check_config, finished_already, silent, train_posed
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
@@ -176,3 +177,17 @@ def free_bytes(folder: Path) -> int:
 def as_json(data: dict[str, Any]) -> str:
     """One JSON object on one line."""
     return json.dumps(data, default=str)
+
+
+def film(
+    scene: Scene,
+    file: Path | str,
+    config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
+    frames: Path | str | None = None,
+) -> dict[str, float | int | str]:
+    """Films a scene along ``config.path`` to ``file``, and to numbered pictures in ``frames``.
+
+    Returns what was made: frames, fps, width, height, seconds. Raises NerfsceneError for a path, size or
+    output that can't be used.
+    """
+    return render_film(scene, config, Path(file), Path(frames) if frames is not None else None)

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from nerfscene import train as training
+from nerfscene import training
 from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 
@@ -193,7 +193,7 @@ def run_train(a: Train) -> None:
 
 def run_render(a: Render) -> None:
     from nerfscene import api, scene
-    from nerfscene.film import render_film
+    from nerfscene.filming import render_film
 
     with Live(a.json) as live:
         loaded = scene.load(a.scene)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nerfscene.capture import read_pixels
 from nerfscene.metrics import psnr, ssim
-from nerfscene.render import render
+from nerfscene.rendering import render
 from nerfscene.scene import Scene
 from nerfscene.types import Camera, Frame, View
 

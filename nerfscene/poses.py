@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,7 +39,8 @@ from nerfscene.pairs import choose_pairs
 from nerfscene.types import Array, Capture, Intrinsics, Lens, Photo, PosedCapture, View
 
 FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
-FULL_LENS_FROM = 15  # photos with one lens that pin down OPENCV's four coefficients; fewer: one
+FULL_LENS_FROM = 15  # photos with one lens that pin down OPENCV's four coefficients
+LARGEST_COEFFICIENT = 0.5  # of distortion: real lenses stay below, runaway fits don't
 TRY_AGAIN_BELOW = 0.9  # share of photos posed, under which a second, slower try is worth it
 GIVE_UP_BELOW = 0.1  # share of photos posed, under which a scene would mislead
 FEATURE_CHUNKS = 10  # how often progress is told
@@ -152,6 +154,7 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Pro
             (folder / "first.db").replace(folder / "database.db")
     if best is None or _posed_count(best) < max(MIN_PHOTOS, GIVE_UP_BELOW * len(photos)):
         raise NerfsceneError(_not_connected_message(capture, best))
+    best = _with_full_lenses(best)
     (folder / "sparse").mkdir()
     best.write_binary(str(folder / "sparse"))
 
@@ -186,13 +189,13 @@ def _find_features(
         cameras.setdefault((photo.width, photo.height, focal), []).append(index)
     for members in cameras.values():
         reader = pycolmap.ImageReaderOptions()
-        reader.camera_model = "OPENCV" if len(members) >= FULL_LENS_FROM else "SIMPLE_RADIAL"
+        # One distortion term while cameras are being placed: four run away on the first few photos
+        # (94 of 100 lost on a capture that is posed whole with one). _with_full_lenses frees them.
+        reader.camera_model = "SIMPLE_RADIAL"
         reader.camera_params = _camera_prior(photos[members[0]], sizes[members[0]], reader)
         names = [copy_name(i) for i in members]
         # Before any feature is found, so that ids follow the photos' order and not the threads'.
-        pycolmap.import_images(
-            database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader
-        )
+        pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader)
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
     options.sift.first_octave = effort.first_octave
@@ -245,9 +248,7 @@ def _match(database: Path, config: PoseConfig, effort: _Effort, progress: Progre
         listing.write_text("".join(f"{images[a].name} {images[b].name}\n" for a, b in some))
         pairing = pycolmap.ImportedPairingOptions()
         pairing.match_list_path = str(listing)
-        pycolmap.match_image_pairs(
-            database, matching, pairing, verification, device=pycolmap.Device.cpu
-        )
+        pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
         progress(stage, (start + len(some)) / len(pairs))
     listing.unlink(missing_ok=True)
 
@@ -294,6 +295,28 @@ def _map(
     return ranked[0][1] if ranked else None
 
 
+def _with_full_lenses(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """The model with OPENCV lenses where many photos share one, all refined together.
+
+    The model as it was, where that fits no better or the lenses come out absurd.
+    """
+    full = pycolmap.Reconstruction(model)
+    users = Counter(full.images[i].camera_id for i in full.reg_image_ids())
+    changed = [key for key, count in users.items() if count >= FULL_LENS_FROM]
+    for key in changed:
+        camera = full.cameras[key]
+        focal, cx, cy, k1 = camera.params
+        camera.model = pycolmap.CameraModelId.OPENCV
+        camera.params = [focal, focal, cx, cy, k1, 0.0, 0.0, 0.0]
+    if not changed:
+        return model
+    pycolmap.bundle_adjustment(full)
+    full.update_point_3d_errors()
+    coefficients = np.abs([full.cameras[key].params[4:] for key in changed])
+    better = full.compute_mean_reprojection_error() <= model.compute_mean_reprojection_error()
+    return full if better and coefficients.max() < LARGEST_COEFFICIENT else model
+
+
 def _posed_count(model: pycolmap.Reconstruction | None) -> int:
     return 0 if model is None else model.num_reg_images()
 
@@ -302,9 +325,7 @@ def _posed_capture(capture: Capture, model: SparseModel) -> PosedCapture:
     views, scales = [], []
     posed = sorted(
         (copy_index(name), intrinsics, matrix)
-        for name, intrinsics, matrix in zip(
-            model.names, model.intrinsics, model.world_from_cam, strict=True
-        )
+        for name, intrinsics, matrix in zip(model.names, model.intrinsics, model.world_from_cam, strict=True)
     )
     for index, intrinsics, world_from_cam in posed:
         photo = capture.photos[index]

@@ -29,7 +29,7 @@ from safetensors.numpy import load_file, save_file
 from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field import RadianceField, Space, restored
-from nerfscene.render import Renderer
+from nerfscene.rendering import Renderer
 from nerfscene.types import Array, Intrinsics, View
 
 VERSION = 1
@@ -72,7 +72,7 @@ class Scene:
     points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
-        """What ``render.render`` takes."""
+        """What ``rendering.render`` takes."""
         return Renderer(self.field, self.scene_from_world, self.background, backend, threads)
 
 

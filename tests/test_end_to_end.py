@@ -108,7 +108,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:
     output = tmp_path / "scene"
-    before = "import nerfscene.train; sys.modules['nerfscene.train'].SAVE_EVERY = 0.05"
+    before = "import nerfscene.training; nerfscene.training.SAVE_EVERY = 0.05"
     with started("train", cut_out, "-o", output, "--time", 60, *SMALL_FLAGS, before=before) as process:
         wait_for_training(process)
         until = time.monotonic() + 60

@@ -20,7 +20,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import measure
 from nerfscene.field import RadianceField, kernel_field, new_field, resolve, transposed
 from nerfscene.ops import backend
-from nerfscene.render import kernel_camera
+from nerfscene.rendering import kernel_camera
 from nerfscene.scene import Figures, Scene
 from nerfscene.types import PosedCapture
 

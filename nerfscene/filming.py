@@ -14,7 +14,7 @@ from nerfscene.cameras import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.paths import PRESETS, CameraPath, preset, resample
-from nerfscene.render import Renderer, render
+from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
 from nerfscene.types import Camera
 
