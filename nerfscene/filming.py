@@ -89,10 +89,7 @@ def render_film(
     if frames is not None:
         video.open_frames(frames)
     made = _frames(scene, path, config, frames, progress)
-    if film is not None:
-        count = video.write_film(made, film, fps)
-    else:
-        count = sum(1 for _ in made)
+    count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     k = path.cameras[0].intrinsics
     even = 2 if film is not None else 1  # a film loses an odd column or row
     return {

@@ -45,7 +45,7 @@ def kernel_camera(
     return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
 
 
-def rendering.renderer: Renderer, camera: Camera) -> Frame:
+def render(renderer: Renderer, camera: Camera) -> Frame:
     """The picture that ``camera`` (in world coordinates) takes of the scene."""
     module = backend.load(renderer.backend)
     native = kernel_field(renderer.field, module)
