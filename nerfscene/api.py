@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nerfscene import scene as scenes
+from nerfscene.cameras import similarity_scale
 from nerfscene.capture import open_capture
 from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
@@ -138,7 +138,6 @@ def info(folder: Path | str) -> dict[str, Any]:
     f = scene.figures
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
     k = scene.views[0].intrinsics
-    scale = float(abs(scene.scene_from_world[:3, :3]).max())
     return {
         "scene": str(folder),
         "photos": f.photos,
@@ -151,7 +150,7 @@ def info(folder: Path | str) -> dict[str, Any]:
         "height": k.height,
         "downscale": f.downscale,
         "unbounded": scene.field.space.unbounded,
-        "box_side_world": 2.0 / scale,
+        "box_side_world": 2.0 / similarity_scale(scene.scene_from_world),
         "points": len(scene.points),
         "psnr": f.psnr,
         "ssim": f.ssim,
@@ -165,13 +164,6 @@ def info(folder: Path | str) -> dict[str, Any]:
         "bytes": size,
         "field": asdict(scene.field.config),
     }
-
-
-def free_bytes(folder: Path) -> int:
-    """Room left on the disk that holds ``folder`` or will."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def as_json(data: dict[str, Any]) -> str:
