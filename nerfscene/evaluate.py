@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture import read_pixels
+from nerfscene.capture import read_pixels, worker_count
 from nerfscene.metrics import psnr, ssim
 from nerfscene.rendering import render
 from nerfscene.scene import Scene
 from nerfscene.types import Camera, Frame, View
+
+IN_FLIGHT = 8  # views rendered and not yet scored
 
 
 def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np.float32]:
@@ -46,12 +50,24 @@ def measure(
 
     Renders are clipped to 0…1 and not rounded. Raises NerfsceneError where a photo is gone.
     """
-    total = sum(v.split == "test" for v in scene.views)
-    per_view = []
-    for view, photo, frame in compare(scene, backend, threads):
-        rgb = np.clip(frame.rgb, 0, 1)
-        per_view.append({"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)})
-        progress(len(per_view) / total)
+    held_out = [v for v in scene.views if v.split == "test"]
+    renderer = scene.renderer(backend, threads)
+
+    def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
+        photo = photo_over(view, scene.background)
+        return {"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)}
+
+    per_view: list[dict[str, Any]] = []
+    # Rendering uses every thread there is, but not all of the time; scoring fills the gaps. A few views
+    # are on their way at once, not all: they are large.
+    with ThreadPoolExecutor(worker_count()) as pool:
+        waiting: deque[Future[dict[str, Any]]] = deque()
+        for i, view in enumerate(held_out):
+            frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
+            waiting.append(pool.submit(score, view, np.clip(frame.rgb, 0, 1)))
+            while waiting and (len(waiting) > IN_FLIGHT or i == len(held_out) - 1):
+                per_view.append(waiting.popleft().result())
+                progress(len(per_view) / len(held_out))
     return {
         "psnr": float(np.mean([v["psnr"] for v in per_view])) if per_view else None,
         "ssim": float(np.mean([v["ssim"] for v in per_view])) if per_view else None,
