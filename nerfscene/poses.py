@@ -310,7 +310,14 @@ def _with_full_lenses(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction
         camera.params = [focal, focal, cx, cy, k1, 0.0, 0.0, 0.0]
     if not changed:
         return model
-    pycolmap.bundle_adjustment(full)
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    setup = pycolmap.BundleAdjustmentConfig()
+    for key in full.reg_image_ids():
+        setup.add_image(key)
+    setup.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    # Not pycolmap.bundle_adjustment: that turns COLMAP's log on again.
+    pycolmap.create_default_bundle_adjuster(options, setup, full).solve()
     full.update_point_3d_errors()
     coefficients = np.abs([full.cameras[key].params[4:] for key in changed])
     better = full.compute_mean_reprojection_error() <= model.compute_mean_reprojection_error()

@@ -300,6 +300,57 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     assert position < 1e-3 and degrees < 0.05
 
 
+def known_lens(params: list[float], noise: float) -> pycolmap.Reconstruction:
+    """A true model of 20 photos through OPENCV lenses, its camera reduced to one coefficient."""
+    pycolmap.set_random_seed(0)
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 20, 300
+    options.camera_model_id = pycolmap.CameraModelId.OPENCV
+    options.camera_params = params
+    model = pycolmap.synthesize_dataset(options)
+    noisy = pycolmap.SyntheticNoiseOptions()
+    noisy.point2D_stddev = noise
+    pycolmap.synthesize_noise(noisy, model)
+    (camera,) = model.cameras.values()
+    camera.model = pycolmap.CameraModelId.SIMPLE_RADIAL
+    camera.params = [params[0], params[2], params[3], params[4]]
+    model.update_point_3d_errors()
+    return model
+
+
+def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[str]) -> None:
+    true = [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0.002, -0.003]
+    model = known_lens(true, noise=0.1)
+    with poses._quiet():
+        full = poses._with_full_lenses(model)
+    assert capfd.readouterr() == ("", "")
+    (camera,) = full.cameras.values()
+    assert camera.model_name == "OPENCV"
+    # Terms trade off against each other and the focal length; where rays land is what counts.
+    rays = np.array([[x, y, 1.0] for x in (-0.35, 0, 0.35) for y in (-0.25, 0, 0.25)])
+    expected = pycolmap.Camera.create_from_model_name(1, "OPENCV", 1.0, 1024, 768)
+    expected.params = true
+    off = np.array([camera.img_from_cam(r) - expected.img_from_cam(r) for r in rays])
+    assert np.abs(off).max() < 1.5
+    assert full.compute_mean_reprojection_error() < 0.3 < model.compute_mean_reprojection_error()
+
+
+def test_few_photos_keep_their_simple_lens() -> None:
+    model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, 0, 0, 0], noise=0.1)
+    for frame in sorted(model.reg_frame_ids())[10:]:
+        model.deregister_frame(frame)
+    with poses._quiet():
+        (camera,) = poses._with_full_lenses(model).cameras.values()
+    assert camera.model_name == "SIMPLE_RADIAL"
+
+
+def test_absurd_lenses_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0, 0], noise=0.1)
+    monkeypatch.setattr(poses, "LARGEST_COEFFICIENT", 0.04)
+    with poses._quiet():
+        assert poses._with_full_lenses(model) is model
+
+
 def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     noisy = place + rng.normal(scale=0.01, size=place.shape)
     return np.abs(noisy).astype(np.float32)
