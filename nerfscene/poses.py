@@ -23,11 +23,9 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from nerfscene.cameras import scaled
 from nerfscene.capture import (
     MIN_PHOTOS,
     Progress,
-    carries_alpha,
     name_some,
     silent,
     worker_count,
@@ -36,7 +34,8 @@ from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_index, copy_name, working_size, write_copies
 from nerfscene.errors import NerfsceneError
 from nerfscene.pairs import choose_pairs
-from nerfscene.types import Array, Capture, Intrinsics, Lens, Photo, PosedCapture, View
+from nerfscene.sparse import SparseModel, posed_from_photos
+from nerfscene.types import Array, Capture, Intrinsics, Lens, Photo, PosedCapture
 
 FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
 FULL_LENS_FROM = 15  # photos with one lens that pin down OPENCV's four coefficients
@@ -48,18 +47,6 @@ PAIRS_AT_ONCE = 600
 
 PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
 FISHEYE = ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE")
-
-
-@dataclass(frozen=True)
-class SparseModel:
-    """A COLMAP model in this package's terms, images in the order of their ids."""
-
-    names: tuple[str, ...]
-    intrinsics: tuple[Intrinsics, ...]
-    world_from_cam: tuple[Array, ...]  # (4, 4) each
-    points: Array  # (n, 3)
-    point_colors: NDArray[np.uint8]  # (n, 3)
-    reprojection_error: float  # pixels
 
 
 @dataclass(frozen=True)
@@ -108,7 +95,7 @@ def pose(
             raise
         shutil.rmtree(done, ignore_errors=True)
         partial.rename(done)
-    return _posed_capture(capture, read_model(done / "sparse"))
+    return posed_from_photos(capture, read_model(done / "sparse"))
 
 
 def read_model(folder: Path) -> SparseModel:
@@ -326,38 +313,6 @@ def _with_full_lenses(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction
 
 def _posed_count(model: pycolmap.Reconstruction | None) -> int:
     return 0 if model is None else model.num_reg_images()
-
-
-def _posed_capture(capture: Capture, model: SparseModel) -> PosedCapture:
-    views, scales = [], []
-    posed = sorted(
-        (copy_index(name), intrinsics, matrix)
-        for name, intrinsics, matrix in zip(model.names, model.intrinsics, model.world_from_cam, strict=True)
-    )
-    for index, intrinsics, world_from_cam in posed:
-        photo = capture.photos[index]
-        full = scaled(intrinsics, photo.width, photo.height)
-        scales.append(photo.width / intrinsics.width)
-        views.append(View(photo.path, full, world_from_cam))
-    indices = {index for index, _, _ in posed}
-    lost = [p.path.name for i, p in enumerate(capture.photos) if i not in indices]
-    warnings = capture.warnings
-    if lost:
-        warnings += (
-            f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
-            f"were left out ({name_some(lost)}): photos that overlap more would connect them.",
-        )
-    return PosedCapture(
-        root=capture.root,
-        source="photos",
-        views=tuple(views),
-        photos_given=len(capture.photos),
-        points=model.points,
-        point_colors=model.point_colors,
-        has_alpha=carries_alpha([view.path for view in views]),
-        reprojection_error=model.reprojection_error * float(np.mean(scales)),
-        warnings=warnings,
-    )
 
 
 def _intrinsics(camera: pycolmap.Camera, where: Path) -> Intrinsics:

@@ -11,7 +11,8 @@ from pathlib import Path
 from nerfscene.capture import list_photos, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed, finish, locate
-from nerfscene.poses import SparseModel, read_model
+from nerfscene.poses import read_model
+from nerfscene.sparse import SparseModel
 from nerfscene.transforms import read_synthetic, read_transforms
 from nerfscene.types import PosedCapture
 
