@@ -49,6 +49,8 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
         if value is not None and not 0 < value <= 3600:
             raise NerfsceneError(f"{name} must be a positive number, not {value:g}")
+    if not 0 <= config.threads <= 1024:
+        raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
     if config.path in PRESETS:
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
