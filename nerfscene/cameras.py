@@ -86,7 +86,8 @@ def up_direction(views: Sequence[View]) -> Array:
     x = rotations[:, :, 0]
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     level = vectors[:, 0] * np.sign(vectors[:, 0] @ mean_up or 1.0)
-    agree = values[1] > 0.05 and values[0] < 0.25 * values[1] and level @ mean_up > 0.5
+    upright = level @ mean_up > 0.5 * np.linalg.norm(mean_up)  # short where cameras look down all round
+    agree = values[1] > 0.05 and values[0] < 0.25 * values[1] and upright
     up = level if agree else mean_up
     norm = float(np.linalg.norm(up))
     return up / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
