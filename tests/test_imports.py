@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 
 # Low to high; a file may import from its own rank and below. A folder stands for all its files, and
 # files that are not written yet may be named.
-POSING = ("poses", "pairs", "copies")
+POSING = ("poses", "pairs", "copies", "sparse")
 READING = ("readers", "listing", "transforms")
 RANKS = (
     ("errors", "types", "config"),

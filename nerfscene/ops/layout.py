@@ -98,15 +98,12 @@ def grid_layout(
     dense = tuple((r + 2) ** 3 for r in resolution)
     hashed = tuple(n > 2**log2_table for n in dense)
     size = tuple(
-        2**log2_table if h else padded(n, DENSE_ROWS_MULTIPLE)
-        for n, h in zip(dense, hashed, strict=True)
+        2**log2_table if h else padded(n, DENSE_ROWS_MULTIPLE) for n, h in zip(dense, hashed, strict=True)
     )
     return GridLayout(features=features, resolution=resolution, size=size, hashed=hashed)
 
 
-def network_shapes(
-    encoding: int, hidden: int, color_hidden: int, color_layers: int
-) -> list[tuple[int, int]]:
+def network_shapes(encoding: int, hidden: int, color_hidden: int, color_layers: int) -> list[tuple[int, int]]:
     """(inputs, outputs) of every layer, in the order in which their weights follow one another.
 
     ``encoding`` is padded here if it isn't already. The density network's last layer has 32 outputs

@@ -107,11 +107,10 @@ def hash_encode(points: Tensor, table: Tensor, grid: GridLayout) -> Tensor:
     points (n, 3) in [0, 1], table (rows, features) → (n, encoding), the padding zero.
     Differentiable to points and to the table.
     """
-    levels = []
-    for level in range(grid.levels):
-        rows, weights = hash_rows(points, grid, level)
-        levels.append((F.embedding(rows, table) * weights[..., None]).sum(1))
-    out = torch.cat(levels, dim=1)
+    found = [hash_rows(points, grid, level) for level in range(grid.levels)]
+    rows = torch.stack([r for r, _ in found], dim=1)
+    weights = torch.stack([w for _, w in found], dim=1)
+    out = (F.embedding(rows, table) * weights[..., None]).sum(2).flatten(1)
     return F.pad(out, (0, grid.encoding - out.shape[1]))
 
 

@@ -1,6 +1,6 @@
 """The backend one can read and change: the compiled module's names, in torch.
 
-About a hundred times slower than the kernels, and the same model: what one trains, the other renders.
+Some twenty times slower than the kernels, and the same model: what one trains, the other renders.
 """
 
 from __future__ import annotations
