@@ -15,23 +15,11 @@ from numpy.typing import NDArray
 from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.ops import backend
-from nerfscene.ops.layout import GridLayout, grid_layout, network_shapes, padded
+from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes, padded
 
 BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
 UNBOUNDED_CONE = 0.006  # an unbounded scene's steps, as a fraction of the distance
 FAR = 1000.0  # scene units: the contraction leaves nothing to see beyond
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where the field lives and how rays are stepped, in scene units (see ``cuda_ext/march.h``)."""
-
-    unbounded: bool
-    near: float
-    far: float
-    step: float
-    cone: float
-    occupancy_resolution: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +69,12 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool) -> FieldCon
     return replace(config, log2_table=log2_table, finest_resolution=finest)
 
 
+def _layout(config: FieldConfig) -> GridLayout:
+    assert config.log2_table is not None and config.finest_resolution is not None, "not resolved"
+    c = config
+    return grid_layout(c.levels, c.features, c.log2_table, c.base_resolution, c.finest_resolution)
+
+
 def _layers(config: FieldConfig) -> list[tuple[int, int]]:
     layers = 0 if config.color == "harmonics" else config.color_layers
     encoding = padded(config.levels * config.features)
@@ -119,14 +113,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     be resolved.
     """
     check_config(config)
-    assert config.log2_table is not None and config.finest_resolution is not None
-    layout = grid_layout(
-        config.levels,
-        config.features,
-        config.log2_table,
-        config.base_resolution,
-        config.finest_resolution,
-    )
+    layout = _layout(config)
     rng = np.random.default_rng(seed)
     rows = int(sum(layout.size))
     master = rng.uniform(-1e-4, 1e-4, (rows, config.features)).astype(np.float32)

@@ -25,7 +25,8 @@ int available_kernels(const Kernels** out) {
         out[n++] = &avx512::kernels;
 #endif
 #if defined(NS_HAVE_AVX2)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &avx2::kernels;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+        __builtin_cpu_supports("bmi2")) out[n++] = &avx2::kernels;
 #endif
     out[n++] = &portable::kernels;
     return n;
