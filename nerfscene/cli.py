@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from nerfscene import training
 from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
@@ -98,7 +98,8 @@ class Live:
             TextColumn("{task.fields[note]}"), console=self.console, transient=True,
             disable=not self.console.is_terminal,
         )  # fmt: skip
-        self.stage, self.task, self.told = "", None, 0.0
+        self.stage, self.told = "", 0.0
+        self.task: TaskID | None = None
 
     def __enter__(self) -> Live:
         self.bar.start()
@@ -270,7 +271,9 @@ def run_doctor(a: Doctor) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
-    commands = {"train": Train, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor}
+    commands: dict[str, Any] = {
+        "train": Train, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor,
+    }  # fmt: skip
     runners: dict[type, Any] = {
         Train: run_train, Render: run_render, Eval: run_eval, Info: run_info, Doctor: run_doctor,
     }  # fmt: skip

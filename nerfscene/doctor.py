@@ -29,7 +29,7 @@ PACKAGES = (
 def examine() -> dict[str, Any]:
     """Facts about the machine; nothing is changed and nothing but nvidia-smi is run."""
     reason = backend.why_no_cpu()
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)

@@ -26,7 +26,7 @@ def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3:].astype(np.float32) / 255
         rgb = rgb * alpha + (1 - alpha) * np.asarray(background, np.float32)
-    return rgb
+    return np.asarray(rgb, np.float32)
 
 
 def compare(

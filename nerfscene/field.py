@@ -70,8 +70,8 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool) -> FieldCon
 
 
 def _layout(config: FieldConfig) -> GridLayout:
-    assert config.log2_table is not None and config.finest_resolution is not None, "not resolved"
     c = config
+    assert c.log2_table is not None and c.finest_resolution is not None, "not resolved"
     return grid_layout(c.levels, c.features, c.log2_table, c.base_resolution, c.finest_resolution)
 
 

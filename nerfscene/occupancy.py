@@ -57,7 +57,7 @@ def project(
     safe = np.where(z > 1e-6, z, 1e-6)
     u = cam[:, 0] / safe * np.float32(intrinsics.fx) + np.float32(intrinsics.cx)
     v = cam[:, 1] / safe * np.float32(intrinsics.fy) + np.float32(intrinsics.cy)
-    return u, v, z
+    return u.astype(np.float32), v.astype(np.float32), z.astype(np.float32)
 
 
 def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:

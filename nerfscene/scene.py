@@ -13,11 +13,12 @@ and renamed, ``scene.json`` last.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Figures:
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
     device: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Scene:
     background: tuple[float, float, float]
     has_alpha: bool
     figures: Figures
-    points: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    points: NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """What ``rendering.render`` takes."""
@@ -117,7 +118,7 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         with writing(folder / TRAINING_FILE) as temporary:
             save_file(training, temporary, metadata={"steps": str(scene.figures.steps)})
     with writing(folder / FIELD_FILE) as temporary:
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "table": f.table.view(np.float16),
             "weights": f.weights,
             "occupancy": f.occupancy,
