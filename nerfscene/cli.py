@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -159,6 +160,9 @@ def run_train(a: Train) -> None:
     from nerfscene import api
     from nerfscene.ops import backend
 
+    # `kill` ends training as Ctrl-C does. Set here because importing pycolmap sets a handler of its own,
+    # which prints a stack trace.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     source = a.photos.expanduser()
     named = source.resolve() if source.suffix != ".json" else source.resolve().parent
     output = (a.output or Path(f"{named.name}-scene")).expanduser()
