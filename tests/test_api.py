@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,23 +19,23 @@ from nerfscene.video import film_facts
 
 
 def test_the_readme_s_example_runs(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = ROOT / "README.md"
     blocks = re.findall(r"```python\n(.*?)```", readme.read_text() if readme.is_file() else "", re.S)
     if not blocks:
         pytest.skip("README.md has no example in Python")
-    shutil.copytree(room, tmp_path / "photos")
+    analytic.write_room(tmp_path / "photos", 9)
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         # The same calls, on a posed capture of tiny photos and for seconds instead of minutes.
         block = re.sub(r"\btime=\d+", "time=1", block)
-        block = re.sub(r"\bseconds=\d+", "seconds=0.2", block)
+        block = re.sub(r"\bseconds=\d+", "seconds=0.1", block)
         exec(compile(block, str(readme), "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
-    assert re.search(r"\d+\.\d dB on 3 photos it never saw", said) and "(48, 64, 3)" in said
+    assert re.search(r"\d+\.\d dB on 2 photos it never saw", said) and "(48, 64, 3)" in said
     assert ns.load("my-scene").figures.finished
-    assert film_facts(tmp_path / "film.mp4")["frames"] == 6
+    assert film_facts(tmp_path / "film.mp4")["frames"] == 3
 
 
 def test_every_name_that_is_offered_is_there() -> None:
