@@ -45,7 +45,7 @@ def command() -> Command:
 
 
 def run_command(
-    *arguments: object, timeout: float = 120, **options: object
+    *arguments: object, timeout: float = 300, **options: object
 ) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "nerfscene.cli", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
