@@ -28,7 +28,7 @@ $(VENV)/.installed: $(BIN)/python $(SOURCES)
 
 demo: $(VENV)/.installed
 	$(BIN)/nerfscene train data/demo/images -o $(OUT)/demo-scene --time 120
-	$(BIN)/nerfscene render $(OUT)/demo-scene -o $(OUT)/demo.mp4 --path orbit
+	$(BIN)/nerfscene render $(OUT)/demo-scene -o $(OUT)/demo.mp4 --path orbit --seconds 6 --fps 24
 	$(BIN)/nerfscene eval $(OUT)/demo-scene --sheet $(OUT)/demo-sheet.jpg | tee $(OUT)/demo-figures.txt
 	@echo
 	@echo "film            $(OUT)/demo.mp4"

@@ -251,9 +251,7 @@ def _no_photos_message(root: Path) -> str:
                 f"give {folder} instead."
             )
     suffixes = Counter(
-        p.suffix.lower() or "no ending"
-        for p in root.iterdir()
-        if p.is_file() and not p.name.startswith(".")
+        p.suffix.lower() or "no ending" for p in root.iterdir() if p.is_file() and not p.name.startswith(".")
     )
     if not suffixes:
         return f"{root} holds no files: give the folder that holds your photos ({kinds})."

@@ -53,9 +53,7 @@ def load_posed(path: Path) -> PosedCapture:
     except (OSError, ValueError) as error:
         raise NerfsceneError(f"{path} cannot be read ({error}): pose the photos again.") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
-        raise NerfsceneError(
-            f"{path} was not written by this version of nerfscene: pose the photos again."
-        )
+        raise NerfsceneError(f"{path} was not written by this version of nerfscene: pose the photos again.")
     if hashlib.sha256(points).hexdigest() != content.get("points_sha256"):
         raise NerfsceneError(
             f"{path} and {_points_path(path).name} don't belong together (writing was "

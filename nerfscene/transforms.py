@@ -186,6 +186,5 @@ def _lens(values: Values, where: str) -> Lens:
     if model in PERSPECTIVE:
         return "perspective"
     raise NerfsceneError(
-        f"{where} uses the camera_model {model}, which is not supported: use OPENCV or "
-        "OPENCV_FISHEYE."
+        f"{where} uses the camera_model {model}, which is not supported: use OPENCV or OPENCV_FISHEYE."
     )
