@@ -97,7 +97,7 @@ def in_words(d: dict[str, Any]) -> str:
         lines += [
             f"kernels   {d['kernels_missing']}",
             "          mend it: pip install .   (in the checkout; needs a C++17 compiler)",
-            "          until then --backend torch works, about a hundred times slower",
+            "          until then --backend torch works, some twenty times slower",
         ]
     else:
         others = ", ".join(d["kernels"][1:])

@@ -34,7 +34,7 @@ def load(name: str = "auto") -> ModuleType:
     if reason:
         raise NerfsceneError(
             f"{reason}; run `pip install .` in the checkout to build them, or use --backend torch "
-            "(about a hundred times slower)"
+            "(some twenty times slower)"
         )
     return importlib.import_module("nerfscene.ops._cpu")
 
