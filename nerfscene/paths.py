@@ -153,9 +153,9 @@ def orbit(subject: Subject, n_frames: int) -> list[Array]:
     if extent >= 2 * np.pi:
         angles = begin + extent * t
     else:
-        # A cosine swing rests at the ends, as a hand does. An eighth is left out on each side: few photos
+        # A cosine swing rests at the ends, as a hand does. A twelfth is left out on each side: few photos
         # saw what shows there, and the first of them may be held out.
-        angles = begin + extent * (0.5 - 0.38 * np.cos(2 * np.pi * t))
+        angles = begin + extent * (0.5 - 0.42 * np.cos(2 * np.pi * t))
     away = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
     middle = s.centres[away.argmin()]  # a place where somebody stood
     poses = []
