@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import prepare
 from nerfscene.field import kernel_field, make_space, new_field, resolve
+from nerfscene.occupancy import cell_centres, pack
 from nerfscene.ops import backend
 from nerfscene.training import advance, new_run, start
 
@@ -96,6 +99,8 @@ def stages(config: FieldConfig, title: str) -> None:
         ("networks, backward", t_back - t_field, 2 * all_macs),
         ("table gradient (scatter)", t_scatter, 0),
     ]
+    hit, miss = march_ns(native, field.occupancy)
+    row = adam_ns(module, config.features)
     peak = peak_gflops()
     print(f"\n{title}: {config.levels}×{config.features}, 2^{config.log2_table}; one thread; "
           f"practical peak {peak:.0f} GFLOP/s (a 1024³ product)\n")  # fmt: skip
@@ -105,6 +110,35 @@ def stages(config: FieldConfig, title: str) -> None:
         rate = 2 * macs / t if macs else 0
         print(f"| {name} | {t:.0f} | {f'{rate:.0f}' if macs else '—'} | "
               f"{f'{100 * rate / peak:.0f} %' if macs else 'memory-bound'} |")  # fmt: skip
+    print(f"\nmarching: {hit:.0f} ns a ray through a hollow sphere, {miss:.0f} ns through nothing; "
+          f"optimiser: {row:.1f} ns a row of the table, rows in turn")  # fmt: skip
+
+
+def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
+    """Nanoseconds a ray takes to find its samples in a thin hollow sphere, and one that finds none."""
+    distance = np.linalg.norm(cell_centres(128, False), axis=1)
+    rays = 4096
+    origins = np.tile(np.float32([0.1, -2.5, 0.2]), (rays, 1))
+    aims = np.random.default_rng(2).uniform(-0.6, 0.6, (rays, 3)).astype(np.float32)
+    directions = aims - origins
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    jitter, counts = np.full(rays, 0.5, np.float32), np.empty(rays, np.int32)
+    t, length = np.empty((rays, 64), np.float32), np.empty((rays, 64), np.float32)
+    points = np.empty((rays, 64, 3), np.float32)
+    out = []
+    for shell in (np.abs(distance - 0.7) < 0.02, np.zeros(len(distance), bool)):
+        occupancy[:] = pack(shell)
+        seconds = best(lambda: native.march(origins, directions, jitter, 1.0, counts, t, length, points))
+        out.append(seconds / rays * 1e9)
+    return out[0], out[1]
+
+
+def adam_ns(module: Any, features: int) -> float:
+    """Nanoseconds that Adam takes for a row of the table, all rows in turn."""
+    gradient, parameters = np.ones(1 << 20, np.float32), np.zeros(1 << 20, np.float32)
+    moments = np.zeros(1 << 21, np.float32)
+    seconds = best(lambda: module.adam(gradient, parameters, moments, 1e-2, 0.9, 0.99, 1e-15))
+    return seconds / (len(gradient) / features) * 1e9
 
 
 def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
