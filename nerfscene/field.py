@@ -75,7 +75,8 @@ def _layout(config: FieldConfig) -> GridLayout:
     return grid_layout(c.levels, c.features, c.log2_table, c.base_resolution, c.finest_resolution)
 
 
-def _layers(config: FieldConfig) -> list[tuple[int, int]]:
+def layer_shapes(config: FieldConfig) -> list[tuple[int, int]]:
+    """(in, out) of every layer, in the order of the weights."""
     layers = 0 if config.color == "harmonics" else config.color_layers
     encoding = padded(config.levels * config.features)
     return network_shapes(encoding, config.hidden, config.color_hidden, layers)
@@ -118,7 +119,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     rows = int(sum(layout.size))
     master = rng.uniform(-1e-4, 1e-4, (rows, config.features)).astype(np.float32)
     harmonics = config.color == "harmonics"
-    shapes = _layers(config)
+    shapes = layer_shapes(config)
     pieces = []
     for i, (n_in, n_out) in enumerate(shapes):
         w = rng.uniform(-1, 1, (n_in, n_out)).astype(np.float32) * np.sqrt(6.0 / (n_in + n_out))
@@ -172,7 +173,7 @@ def restored(
         config.base_resolution,
         config.finest_resolution,
     )
-    shapes = _layers(config)
+    shapes = layer_shapes(config)
     n_weights = sum(a * b for a, b in shapes)
     fits = (
         table.shape == (int(sum(layout.size)), config.features)

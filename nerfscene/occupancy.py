@@ -38,11 +38,6 @@ def pack(cells: NDArray[np.bool_]) -> Bits:
     return np.packbits(cells.reshape(-1, 32), axis=1, bitorder="little").view("<u4").astype(np.uint32).ravel()
 
 
-def unpack(bits: Bits) -> NDArray[np.bool_]:
-    """The inverse of ``pack``: (cells,) bool."""
-    return np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little").astype(bool)
-
-
 def project(
     points: NDArray[np.float32], intrinsics: Intrinsics, scene_from_cam: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

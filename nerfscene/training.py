@@ -18,7 +18,7 @@ from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import TrainingSet, prepare
 from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import measure
-from nerfscene.field import RadianceField, kernel_field, new_field, resolve, transposed
+from nerfscene.field import RadianceField, kernel_field, layer_shapes, new_field, resolve, transposed
 from nerfscene.ops import backend
 from nerfscene.rendering import kernel_camera
 from nerfscene.scene import Figures, Scene
@@ -108,8 +108,8 @@ def fraction_done(run: Run, config: TrainConfig) -> float:
     return min(max(spent, run.steps / steps if steps else 0.0), 1.0)
 
 
-def options_at(done: float, seconds: float, unbounded: bool, module: Any) -> Any:
-    """The step's settings when ``done`` of the budget is spent, ``seconds`` into the run.
+def options_at(done: float, unbounded: bool, module: Any) -> Any:
+    """The step's settings when ``done`` of the budget is spent.
 
     The learning rate falls exponentially to 2 %. Unbounded scenes start with coarse steps: while all
     of space is fog, fine ones cost much and tell little.
@@ -175,7 +175,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     """One slice of training: up to SLICE seconds of steps. Returns the kernels' report."""
     module = backend.load(config.backend)
     seconds, steps = budget(config)
-    options = options_at(fraction_done(run, config), run.seconds, data.space.unbounded, module)
+    options = options_at(fraction_done(run, config), data.space.unbounded, module)
     left = (steps - run.steps) if steps is not None else 1 << 40
     limit = min(SLICE, seconds - run.seconds)
     if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
@@ -249,19 +249,11 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
             "same ones, or start again with --overwrite"
         ) from error
     run.field.table[...] = run.master.astype(np.float16).view(np.uint16)
-    run.field.weights_t[...] = transposed(run.field.weights, weight_shapes(run.field))
+    run.field.weights_t[...] = transposed(run.field.weights, layer_shapes(run.field.config))
     run.seconds, run.steps = figures.train_seconds, figures.steps
     run.rays, run.samples = figures.rays, figures.samples
     run.history = figures.history
     return state
-
-
-def weight_shapes(field: RadianceField) -> list[tuple[int, int]]:
-    """(in, out) of every layer."""
-    from nerfscene.ops.layout import network_shapes, padded
-
-    c = field.config
-    return network_shapes(padded(c.levels * c.features), c.hidden, c.color_hidden, field.color_layers)
 
 
 def train_posed(
