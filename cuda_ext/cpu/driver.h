@@ -24,15 +24,6 @@ struct Rays {
     int n;
 };
 
-struct Photos {
-    const CameraDesc* cameras;
-    const uint64_t* first_pixel;        // cameras + 1 entries: running count of pixels
-    const uint8_t* pixels;
-    int n, channels;
-    int random_background;              // each ray its own; else `background`
-    float background[3];
-};
-
 struct TrainStep {
     Field field;
     March march;

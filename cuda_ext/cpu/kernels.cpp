@@ -127,7 +127,7 @@ static int march_ray(const Field& f, const March& march, const float* origin, co
     int32_t cell[kRoundSamples];
     Scratch s = {};
     s.cx = x, s.cy = y, s.cz = z, s.ct = ct, s.clength = cl, s.cx_scene = cs, s.ccell = cell;
-    const Space space = march_space(f, march);
+    const Space space = coarser(f.space, march.coarseness);
     RayState ray;
     start_ray(space, origin, direction, jitter, ray);
     int n = 0;

@@ -18,13 +18,6 @@ struct RayState {
     bool active, dropped;
 };
 
-static inline Space march_space(const Field& f, const March& march) {
-    Space space = f.space;
-    space.step *= march.coarseness;
-    space.cone *= march.coarseness;
-    return space;
-}
-
 static inline void start_ray(const Space& space, const float* o, const float* d, float jitter, RayState& r) {
     r.o = {o[0], o[1], o[2]};
     r.d = {d[0], d[1], d[2]};
@@ -37,25 +30,13 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.dropped = false;
 }
 
-// Whether all of the next kWidth steps are certainly empty, by one look at the coarse grid.
-static inline bool skip_chunk(const Field& f, const Space& space, const RayState& r) {
-    const float t = step_distance(r.law, float(r.step) + r.jitter + 0.5f * float(kWidth - 1));
-    float x = r.o.x + t * r.d.x, y = r.o.y + t * r.d.y, z = r.o.z + t * r.d.z;
-    const float half = 0.5f * float(kWidth) * ns_max(space.step, space.cone * t * 1.1f);
-    // The nearest point of the chunk to the origin decides how much the contraction shrinks it.
-    const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
-    if (unit_length(space.unbounded, half, m) > float(kCoarseReach) / float(kCoarse)) return false;
-    to_unit(space.unbounded, x, y, z);
-    return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
-}
-
 // Appends up to `want` samples in occupied cells at arrays' index `at`; advances the ray; returns how many.
 static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
     alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
     alignas(64) int32_t cell[kWidth];
     int found = 0;
     while (found < want && r.step < r.steps) {
-        if (f.coarse && skip_chunk(f, space, r)) {
+        if (f.coarse && steps_are_empty(f, space, r.o, r.d, r.law, r.jitter, r.step, kWidth)) {
             r.step += kWidth;
             continue;
         }
@@ -167,7 +148,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
 // Traces rays [first, last) to pictures: rgb (n, 3), depth (n), accumulation (n), indexed from `first`.
 static inline void trace_rays(const Field& f, const March& march, const Rays& rays, Scratch& s, int first,
                               int last, float* rgb, float* depth, float* accumulation, Counters& counters) {
-    const Space space = march_space(f, march);
+    const Space space = coarser(f.space, march.coarseness);
     RayState tile[kTileRays];
     for (int base = first; base < last;) {
         int n = last - base < kTileRays ? last - base : kTileRays;

@@ -1,7 +1,6 @@
 // One training step's first phase, for some of its rays: trace, compare with the photos, walk back.
 #pragma once
-#include "../include/camera.h"
-#include "../include/rng.h"
+#include "../include/photos.h"
 #include "trace.h"
 
 NS_BEGIN
@@ -9,43 +8,22 @@ NS_BEGIN
 // Fills rays [first, last) of a step (at most kTileRays): pixels in a random order that visits each once an
 // epoch. Pixels are picked first and read last: they lie anywhere in memory, and the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
-    const Photos& ph = step.photos;
-    const uint64_t total = ph.first_pixel[ph.n];
     const uint8_t* texels[kTileRays];
     for (int i = first; i < last; ++i) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
-        const uint64_t pixel = permute(drawn % total, total, mix32(step.seed + uint32_t(drawn / total)));
-        int lo = 0, hi = ph.n - 1;
-        while (lo < hi) {
-            const int mid = (lo + hi + 1) / 2;
-            if (ph.first_pixel[mid] <= pixel)
-                lo = mid;
-            else
-                hi = mid - 1;
-        }
-        const CameraDesc& camera = ph.cameras[lo];
-        const uint32_t inside = uint32_t(pixel - ph.first_pixel[lo]);
-        texels[i - first] = ph.pixels + camera.pixels + int64_t(inside) * ph.channels;
-        __builtin_prefetch(texels[i - first]);
-        const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));
         Vec3 o, d;
-        pixel_ray(camera, float(px) + 0.5f, float(py) + 0.5f, o, d);
+        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, o, d);
+        __builtin_prefetch(texels[i - first]);
         float* to = step.rays.origins + 3 * i;
         to[0] = o.x, to[1] = o.y, to[2] = o.z;
         to = step.rays.directions + 3 * i;
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
-        step.rays.jitter[i] = random_unit(step.seed, uint32_t(drawn), 1);
+        step.rays.jitter[i] = drawn_jitter(step.seed, drawn);
     }
-    for (int i = first; i < last; ++i) {
-        const uint8_t* texel = texels[i - first];
-        const uint32_t id = uint32_t(step.first_ray + uint64_t(i));
-        const float alpha = ph.channels == 4 ? float(texel[3]) * (1.0f / 255.0f) : 1.0f;
-        for (int c = 0; c < 3; ++c) {
-            const float b = ph.random_background ? random_unit(step.seed, id, 2 + c) : ph.background[c];
-            step.rays.backgrounds[3 * i + c] = b;
-            step.rays.targets[3 * i + c] = float(texel[c]) * (1.0f / 255.0f) * alpha + (1.0f - alpha) * b;
-        }
-    }
+    for (int i = first; i < last; ++i)
+        for (int c = 0; c < 3; ++c)
+            drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), texels[i - first], c,
+                        step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
 }
 
 // The loss of one traced ray and its gradient with respect to each survivor's raw colour (d_color rows of
@@ -100,7 +78,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
 
 static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
     const Field& f = step.field;
-    const Space space = march_space(f, step.march);
+    const Space space = coarser(f.space, step.march.coarseness);
     const int e = f.net.encoding;
     RayState tile[kTileRays];
     const int n = last - first;

@@ -59,6 +59,16 @@ struct CameraDesc {
     int64_t pixels;  // training: this photo's first byte in the photos' buffer
 };
 
+// The photos that a field is trained on, 8 bits a channel, one after the other.
+struct Photos {
+    const CameraDesc* cameras;
+    const uint64_t* first_pixel;        // cameras + 1 entries: running count of pixels
+    const uint8_t* pixels;
+    int n, channels;
+    int random_background;              // each ray its own; else `background`
+    float background[3];
+};
+
 struct AdamStep {
     float rate, beta1, beta2, epsilon;
 };

@@ -41,6 +41,13 @@ NS_HD float step_index(const StepLaw& s, float t) {
     return s.bend_index + logf(t / s.bend) / s.log_growth;
 }
 
+// Space with longer steps: early in training, fine ones cost much and tell little.
+NS_HD Space coarser(Space space, float coarseness) {
+    space.step *= coarseness;
+    space.cone *= coarseness;
+    return space;
+}
+
 // --- space -----------------------------------------------------------------------------------------
 // Scene point → the grid's unit cube.
 template <class T>
@@ -114,6 +121,19 @@ NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5
 // largest coordinate is m: the contraction shrinks lengths by at least 2 / m out there.
 NS_HD float unit_length(int unbounded, float length, float m) {
     return unbounded ? 0.25f * length * ns_min(1.0f, 2.0f / ns_max(m, 1e-6f)) : 0.5f * length;
+}
+
+// Whether `count` steps from `step` on are certainly empty, by one look at the coarse grid (which is there).
+NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, const StepLaw& law, float jitter,
+                           int step, int count) {
+    const float t = step_distance(law, float(step) + jitter + 0.5f * float(count - 1));
+    float x = o.x + t * d.x, y = o.y + t * d.y, z = o.z + t * d.z;
+    const float half = 0.5f * float(count) * ns_max(space.step, space.cone * t * 1.1f);
+    // The nearest point of the stretch to the origin decides how much the contraction shrinks it.
+    const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
+    if (unit_length(space.unbounded, half, m) > float(kCoarseReach) / float(kCoarse)) return false;
+    to_unit(space.unbounded, x, y, z);
+    return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
 }
 
 // The length by which a density at this scene point is judged: the step a camera near the origin would

@@ -1,0 +1,46 @@
+// Which pixel a training ray goes through, and what colour it should have.
+#pragma once
+#include "camera.h"
+#include "rng.h"
+
+NS_BEGIN
+
+// The photo that the pixel with this running number lies in.
+NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
+    int lo = 0, hi = photos.n - 1;
+    while (lo < hi) {
+        const int mid = (lo + hi + 1) / 2;
+        if (photos.first_pixel[mid] <= pixel)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+// The ray with number `drawn` since training began: pixels come in a random order that visits each once an
+// epoch. Returns where its pixel's bytes are.
+NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, Vec3& origin, Vec3& direction) {
+    const uint64_t total = photos.first_pixel[photos.n];
+    const uint64_t pixel = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
+    const int photo = find_photo(photos, pixel);
+    const CameraDesc& camera = photos.cameras[photo];
+    const uint32_t inside = uint32_t(pixel - photos.first_pixel[photo]);
+    const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));
+    pixel_ray(camera, float(px) + 0.5f, float(py) + 0.5f, origin, direction);
+    return photos.pixels + camera.pixels + int64_t(inside) * photos.channels;
+}
+
+// Where inside its steps the ray is sampled.
+NS_HD float drawn_jitter(uint32_t seed, uint64_t drawn) { return random_unit(seed, uint32_t(drawn), 1); }
+
+// One channel of the background behind the ray and of the colour it should have over that.
+NS_HD void drawn_color(const Photos& photos, uint32_t seed, uint64_t drawn, const uint8_t* texel, int channel,
+                       float& background, float& target) {
+    const float alpha = photos.channels == 4 ? float(texel[3]) * (1.0f / 255.0f) : 1.0f;
+    background = photos.random_background ? random_unit(seed, uint32_t(drawn), 2 + channel)
+                                          : photos.background[channel];
+    target = float(texel[channel]) * (1.0f / 255.0f) * alpha + (1.0f - alpha) * background;
+}
+
+NS_END
