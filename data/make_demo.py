@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-mi.set_variant("scalar_rgb")
+# MITSUBA_VARIANT=llvm_ad_rgb is twice as fast and wants LLVM 17 or newer (DRJIT_LIBLLVM_PATH: where).
+mi.set_variant(os.environ.get("MITSUBA_VARIANT", "scalar_rgb"))
 Array = NDArray[np.float64]
 FOCUS = np.array([0.0, 0.0, 0.90])  # the middle of the things on the table
 FOV = 58.0  # degrees across
@@ -354,11 +355,11 @@ def build_things(s: Stage) -> None:
             0.0018 * np.random.default_rng(90 + i).standard_normal((96, 97)).cumsum(0) / 6,
         )
         x, y, dz = (
-            (0, 0, 0.03),
-            (0.07, 0.02, 0.05),
-            (-0.06, 0.05, 0.05),
-            (-0.03, -0.07, 0.06),
-            (0.02, 0.03, 0.115),
+            (0, 0, 0.057),
+            (0.062, 0.018, 0.064),
+            (-0.055, 0.045, 0.064),
+            (-0.027, -0.063, 0.066),
+            (0.02, 0.02, 0.128),
         )[i]
         wool = (
             tx.weave(95 + i)[:, :, [0, 1, 2] if i % 2 else [2, 1, 0]]
@@ -471,7 +472,7 @@ def camera_poses(views: int) -> list[Array]:
         n = min(per, views - walk * per)
         f = k / max(n - 1, 1)
         f = f if walk % 2 == 0 else 1 - f  # there and back again
-        angle = math.radians(-215 + 250 * f + rng.normal(0, 2.0))
+        angle = math.radians(-172 + 164 * f + rng.normal(0, 2.0))
         d = distances[walk] * (1 + 0.06 * rng.standard_normal())
         eye = np.array(
             [d * math.cos(angle), d * math.sin(angle), heights[walk] + 0.04 * rng.standard_normal()]
@@ -515,8 +516,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "demo")
-    parser.add_argument("--views", type=int, default=45)
-    parser.add_argument("--spp", type=int, default=36)
+    parser.add_argument("--views", type=int, default=60)
+    parser.add_argument("--spp", type=int, default=48)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480))
     parser.add_argument("--only", type=int, nargs="*", help="numbers of the photos to make, from 1")
     a = parser.parse_args()
