@@ -1,20 +1,12 @@
 // Python ↔ kernels: check, unwrap, call. Arrays come in by the buffer and DLPack protocols (numpy, torch),
 // must already have the right type and layout, and are only borrowed; the GIL is released while computing.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
-
+#include <atomic>
 #include <cstring>
 #include <memory>
 
+#include "bind_common.h"
 #include "cpu/dispatch.h"
 #include "cpu/trainer.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
-using namespace nerfscene;
 
 namespace {
 
@@ -22,10 +14,6 @@ template <class T>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 using Floats = Array<float>;
 using ConstFloats = Array<const float>;
-
-void require(bool ok, const char* what) {
-    if (!ok) throw nb::value_error(what);
-}
 
 template <class A>
 void require_finite(const A& array, const char* what) {
@@ -57,8 +45,6 @@ struct FieldHandle {
     }
 };
 
-size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
-
 // A worker's memory outside training.
 struct Workspace {
     std::unique_ptr<float[]> block;
@@ -87,19 +73,10 @@ struct Points {
     }
 };
 
-CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int height, const std::vector<float>& pose,
-                       int64_t pixels) {
-    require(k.size() == 9, "intrinsics are fx, fy, cx, cy and five distortion coefficients");
-    require(pose.size() == 12, "pose is a 3×4 matrix, row-major");
-    CameraDesc c = {};
-    c.fx = k[0], c.fy = k[1], c.cx = k[2], c.cy = k[3];
-    for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
-    c.lens = lens, c.width = width, c.height = height, c.pixels = pixels;
-    for (int i = 0; i < 12; ++i) c.pose[i] = pose[i];
-    require_finite(k, "intrinsics must be finite");
-    require_finite(pose, "pose must be finite");
-    return c;
-}
+// Lets one thread stop a picture that another is rendering.
+struct Cancel {
+    std::atomic<int> flag{0};
+};
 
 struct TrainerHandle {
     std::vector<CameraDesc> cameras;
@@ -107,15 +84,6 @@ struct TrainerHandle {
     std::vector<nb::object> keep;
     std::unique_ptr<Trainer> trainer;
 };
-
-nb::dict report_dict(const TrainReport& r) {
-    nb::dict d;
-    d["steps"] = r.steps, d["rays"] = r.rays, d["candidates"] = r.candidates, d["survivors"] = r.survivors;
-    d["dropped"] = r.dropped, d["squared_error"] = r.squared_error, d["occupied_fraction"] = r.occupied_fraction;
-    d["seconds_trace"] = r.seconds_trace, d["seconds_table"] = r.seconds_table;
-    d["seconds_occupancy"] = r.seconds_occupancy;
-    return d;
-}
 
 ThreadPool& render_pool(int threads) {
     static std::unique_ptr<ThreadPool> pool;
@@ -147,6 +115,11 @@ NB_MODULE(_cpu, m) {
         throw nb::value_error(("no such instruction set here: " + name).c_str());
     }, "name"_a, "Choose one, for tests and measurements; the best is the default.");
 
+    nb::class_<Cancel>(m, "Cancel", "Stops a picture that another thread renders: pass it to `render`, then `set` it.")
+        .def(nb::init<>())
+        .def("set", [](Cancel& c) { c.flag = 1; })
+        .def("clear", [](Cancel& c) { c.flag = 0; });
+
     nb::class_<FieldHandle>(m, "Field")
         .def("__init__", [](FieldHandle* self, int features, const std::vector<int>& resolution,
                             const std::vector<uint32_t>& size, const std::vector<uint32_t>& hashed, int hidden,
@@ -155,48 +128,9 @@ NB_MODULE(_cpu, m) {
                             Floats weights_t, Array<uint32_t> occupancy) {
             new (self) FieldHandle();
             Field& f = self->field;
-            const int levels = int(resolution.size());
-            require(levels >= 1 && levels <= kMaxLevels, "1 to 16 levels");
-            require(features == 2 || features == 4 || features == 8, "2, 4 or 8 features a level");
-            require(int(size.size()) == levels && int(hashed.size()) == levels, "one size and flag a level");
-            f.grid.levels = levels, f.grid.features = features;
-            uint32_t offset = 0;
-            for (int i = 0; i < levels; ++i) {
-                f.grid.resolution[i] = resolution[i], f.grid.size[i] = size[i], f.grid.hashed[i] = hashed[i];
-                f.grid.offset[i] = offset;
-                offset += size[i];
-                const uint64_t side = uint64_t(resolution[i]) + 2;
-                require(hashed[i] ? (size[i] & (size[i] - 1)) == 0 : size[i] >= side * side * side,
-                        "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows");
-            }
-            require(table.size() == size_t(offset) * features, "table must have (rows, features) entries");
-            auto up = [](int n) { return (n + 15) / 16 * 16; };
-            Network& net = f.net;
-            net.encoding = up(levels * features), net.hidden = hidden;
-            net.color_hidden = color_hidden, net.color_layers = color_layers;
-            net.outputs = color_layers == 0 ? 32 : 16;
-            require(hidden % 16 == 0 && hidden > 0 && hidden <= kMaxWidth && net.encoding <= kMaxWidth,
-                    "hidden width must be a multiple of 16 up to 128");
-            require(color_layers >= 0 && color_layers <= 2, "0 to 2 hidden colour layers");
-            require(color_layers == 0 || (color_hidden % 16 == 0 && color_hidden > 0 && color_hidden <= kMaxWidth),
-                    "colour width must be a multiple of 16 up to 128");
-            auto layer = [&](int in, int out) {
-                net.in[net.layers] = in, net.out[net.layers] = out, net.offset[net.layers] = net.size;
-                net.layers += 1, net.size += in * out;
-            };
-            layer(net.encoding, hidden);
-            layer(hidden, net.outputs);
-            if (color_layers > 0) {
-                layer(32, color_hidden);
-                if (color_layers == 2) layer(color_hidden, color_hidden);
-                layer(color_hidden, 16);
-            }
-            require(int(weights.size()) == net.size && int(weights_t.size()) == net.size, "wrong number of weights");
-            require(occupancy_resolution > 0 && occupancy_resolution % 32 == 0, "occupancy resolution: multiple of 32");
-            require(occupancy.size() * 32 == size_t(occupancy_resolution) * occupancy_resolution * occupancy_resolution,
-                    "occupancy must have one bit a cell");
-            require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane, "steps and planes must be positive");
-            f.space = {unbounded, near_plane, far_plane, step, cone, occupancy_resolution};
+            f = field_desc(features, resolution, size, hashed, hidden, color_hidden, color_layers, unbounded, near_plane,
+                           far_plane, step, cone, occupancy_resolution);
+            require_sizes(f, table.size(), weights.size(), weights_t.size(), occupancy.size());
             f.table = table.data(), f.weights = weights.data(), f.weights_t = weights_t.data();
             f.occupancy = occupancy.data();
             self->keep_table = nb::cast(table), self->keep_weights = nb::cast(weights);
@@ -294,7 +228,7 @@ NB_MODULE(_cpu, m) {
         .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
-                          Floats accumulation) {
+                          Floats accumulation, const Cancel* cancel) {
             RenderJob job = {};
             job.field = h.ready();
             job.march = {min_weight, stop, 1.0f};
@@ -316,26 +250,14 @@ NB_MODULE(_cpu, m) {
             for (int i = 0; i < pool.size(); ++i) work.push_back(std::make_unique<Workspace>(h.field.net, 16));
             const int chunk = 512, chunks = (n + chunk - 1) / chunk;
             pool.run(chunks, [&](int worker, int i) {
+                if (cancel && cancel->flag.load(std::memory_order_relaxed)) return;
                 kernels().render_rows(job, work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
             });
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
              "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-             "accumulation"_a.noconvert());
+             "accumulation"_a.noconvert(), "cancel"_a = nullptr);
 
-    nb::class_<TrainOptions>(m, "TrainOptions")
-        .def(nb::init<>())
-        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("weight_rate", &TrainOptions::weight_rate)
-        .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
-        .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
-        .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)
-        .def_rw("coarseness", &TrainOptions::coarseness).def_rw("huber_delta", &TrainOptions::huber_delta)
-        .def_rw("distortion", &TrainOptions::distortion)
-        .def_rw("full_gradient_distance", &TrainOptions::full_gradient_distance)
-        .def_rw("target_samples", &TrainOptions::target_samples)
-        .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
-        .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
-        .def_rw("occupancy_every", &TrainOptions::occupancy_every)
-        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells);
+    bind_train_options(m);
 
     nb::class_<TrainerHandle>(m, "Trainer")
         .def("__init__", [](TrainerHandle* self, FieldHandle& field, Floats table, Floats table_moments,
@@ -365,15 +287,7 @@ NB_MODULE(_cpu, m) {
                 require(bits.size() * 32 == cells, "one allowed bit a cell");
                 s.allowed = bits.data();
             }
-            uint64_t count = 0;
-            for (const nb::tuple& c : cameras) {
-                self->cameras.push_back(camera_desc(nb::cast<std::vector<float>>(c[0]), nb::cast<int>(c[1]),
-                                                    nb::cast<int>(c[2]), nb::cast<int>(c[3]),
-                                                    nb::cast<std::vector<float>>(c[4]), int64_t(count) * channels));
-                self->first_pixel.push_back(count);
-                count += uint64_t(self->cameras.back().width) * self->cameras.back().height;
-            }
-            self->first_pixel.push_back(count);
+            const uint64_t count = read_cameras(cameras, channels, self->cameras, self->first_pixel);
             require(!cameras.empty() && pixels.size() == count * channels, "photos' sizes and pixels disagree");
             Photos ph = {};
             ph.cameras = self->cameras.data(), ph.first_pixel = self->first_pixel.data(), ph.pixels = pixels.data();

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ LENSES = {"perspective": 0, "fisheye": 1}
 class Renderer:
     """A field made ready to be looked at: ``Renderer(...)`` is cheap, ``render`` does the work.
 
+    Its first picture on a GPU brings the field there; keep the Renderer for the next.
+
     ``scene_from_world`` (4, 4) is the similarity that cameras' poses go through; ``background`` is
     what shows where rays end nowhere, 0…1.
     """
@@ -27,6 +31,11 @@ class Renderer:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     backend: str = "auto"
     threads: int = 0
+
+    @cached_property
+    def native(self) -> Any:
+        """The kernels' view of the field."""
+        return kernel_field(self.field, backend.load(self.backend))
 
 
 # Samples lighter than this are not worth a colour, and a ray this dark is over: together they change a
@@ -47,27 +56,26 @@ def kernel_camera(
 
 def render(renderer: Renderer, camera: Camera) -> Frame:
     """The picture that ``camera`` (in world coordinates) takes of the scene."""
-    module = backend.load(renderer.backend)
-    native = kernel_field(renderer.field, module)
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     rgb = np.empty((height, width, 3), np.float32)
     depth = np.empty((height, width), np.float32)
     accumulation = np.empty((height, width), np.float32)
-    native.render(
-        k,
-        lens,
-        width,
-        height,
-        flat,
-        list(renderer.background),
-        MIN_WEIGHT,
-        STOP_TRANSMITTANCE,
-        backend.thread_count(renderer.threads),
-        (0, height, 0, width),
-        rgb,
-        depth,
-        accumulation,
-    )
+    with backend.device_errors():
+        renderer.native.render(
+            k,
+            lens,
+            width,
+            height,
+            flat,
+            list(renderer.background),
+            MIN_WEIGHT,
+            STOP_TRANSMITTANCE,
+            backend.thread_count(renderer.threads),
+            (0, height, 0, width),
+            rgb,
+            depth,
+            accumulation,
+        )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)

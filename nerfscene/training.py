@@ -126,25 +126,33 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.target_samples = 8192 if unbounded else 4096
     o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
     o.occupancy_every, o.occupancy_cells = 16, 2048
+    if backend.on_gpu(module):  # smaller steps would leave most of the card idle
+        o.target_samples, o.occupancy_cells = 1 << 18, 1 << 16
     return o
 
 
 OCCUPANCY_THRESHOLD = 0.01
 
 
-def new_run(data: TrainingSet, field_config: FieldConfig, seed: int) -> Run:
-    """Arrays of a run that has not started."""
+def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto") -> Run:
+    """Arrays of a run that has not started, where a backend's kernels can reach them."""
+    module = backend.load(which)
     config = resolve(field_config, data.photo_side, data.space.unbounded)
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
     cells = data.space.occupancy_resolution**3
-    return Run(
-        field=field,
-        master=master,
-        table_moments=np.zeros((len(master), 2, config.features), np.float32),
-        weight_moments=np.zeros(2 * field.weights.size, np.float32),
-        occupancy_values=np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32),
-    )
+    with backend.device_errors():
+        names = ("table", "weights", "weights_t", "occupancy")
+        field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
+        moments = np.zeros((len(master), 2, config.features), np.float32)
+        values = np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32)
+        return Run(
+            field=field,
+            master=backend.shared(master, module),
+            table_moments=backend.shared(moments, module),
+            weight_moments=backend.shared(np.zeros(2 * field.weights.size, np.float32), module),
+            occupancy_values=backend.shared(values, module),
+        )
 
 
 def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
@@ -154,21 +162,22 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
     for view in data.train_views:
         pose = pose_in_scene(data.placement.scene_from_world, view.world_from_cam)
         cameras.append(kernel_camera(view.intrinsics, pose))
-    run.trainer = module.Trainer(
-        kernel_field(run.field, module),
-        run.master,
-        run.table_moments,
-        run.weight_moments,
-        run.occupancy_values,
-        data.allowed,
-        cameras,
-        data.pixels.reshape(-1),
-        data.channels,
-        data.space.unbounded,  # random backgrounds make real scenes opaque
-        list(data.background),
-        config.seed,
-        backend.thread_count(config.threads),
-    )
+    with backend.device_errors():
+        run.trainer = module.Trainer(
+            kernel_field(run.field, module),
+            run.master,
+            run.table_moments,
+            run.weight_moments,
+            run.occupancy_values,
+            data.allowed,
+            cameras,
+            data.pixels.reshape(-1),
+            data.channels,
+            data.space.unbounded,  # random backgrounds make real scenes opaque
+            list(data.background),
+            config.seed,
+            backend.thread_count(config.threads),
+        )
 
 
 def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
@@ -182,7 +191,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
         left, limit = min(left, 50), math.inf if not math.isfinite(seconds) else limit
     began = time.perf_counter()
     try:
-        report: dict[str, Any] = run.trainer.run(options, left, limit)
+        with backend.device_errors():
+            report: dict[str, Any] = run.trainer.run(options, left, limit)
     finally:  # Ctrl-C arrives just here, and what was trained by then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
@@ -277,7 +287,7 @@ def train_posed(
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
     )
-    run = new_run(data, field_config, config.seed)
+    run = new_run(data, field_config, config.seed, config.backend)
     figures = Figures(
         photos=posed.photos_given,
         photos_posed=len(posed.views),

@@ -8,17 +8,21 @@ tolerance is the kernels' own rounding and nothing else.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from emulated_gpu import build as emulated
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nerfscene.ops import backend
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
@@ -32,15 +36,53 @@ EPS = 2.0**-24  # half a unit in the last place of a float32 near one
 Floats = NDArray[np.float32]
 
 
-@pytest.fixture(params=SETS)
-def native(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The compiled module, with each of its instruction sets in turn."""
+EMULATED, GPU = "emulated GPU", "GPU"
+DEVICES = [EMULATED, pytest.param(GPU, marks=pytest.mark.gpu)]
+
+
+@contextmanager
+def processor(instructions: str) -> Iterator[Any]:
+    """The processor's module while it uses an instruction set."""
     if _cpu is None:
         pytest.skip(f"the compiled kernels can't be loaded: {WHY}")
     before = _cpu.instruction_set()
-    _cpu.use_instruction_set(request.param)
+    _cpu.use_instruction_set(instructions)
     yield _cpu
     _cpu.use_instruction_set(before)
+
+
+@cache
+def device_module(name: str) -> Any:
+    """The CUDA module on a GPU, or the same sources compiled for the emulated one."""
+    if name == GPU:
+        reason = backend.why_no_cuda()
+        return pytest.skip(reason) if reason else backend.load("cuda")
+    if shutil.which("g++") is None:
+        return pytest.skip("the emulated GPU is built with g++, which is not here")
+    return emulated.load(emulated.cached())
+
+
+@pytest.fixture(params=SETS)
+def native(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The processor's module, with each of its instruction sets in turn."""
+    with processor(request.param) as module:
+        yield module
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Any:
+    """The CUDA module, on a GPU and on the emulated one: networks in halves."""
+    return device_module(request.param)
+
+
+@pytest.fixture(params=[*SETS, *DEVICES])
+def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Every module there is, for what is computed in float32 on all of them."""
+    if request.param in (EMULATED, GPU):
+        yield device_module(request.param)
+        return
+    with processor(request.param) as module:
+        yield module
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Adam: native against the oracle, dense; rows are covered where training is."""
+"""Adam: kernels against the oracle, dense; rows are covered where training is."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ RATE, BETA1, BETA2, EPSILON = 1e-2, 0.9, 0.99, 1e-15
 
 
 @pytest.mark.parametrize("n", (0, 16, 48, 1008))
-def test_adam_matches_oracle(native: Any, n: int) -> None:
+def test_adam_matches_oracle(kernels: Any, n: int) -> None:
     rng = np.random.default_rng(n)
     p, moments = rng.normal(size=n).astype(np.float32), np.zeros(2 * n, np.float32)
     q, m, v = double(p, moments[:n], moments[n:])
     for step in range(5):
         g = (rng.normal(size=n) * 10.0 ** rng.uniform(-6, 2, n)).astype(np.float32)
-        native.adam(g, p, moments, RATE, BETA1, BETA2, EPSILON)
+        kernels.adam(g, p, moments, RATE, BETA1, BETA2, EPSILON)
         q, m, v = ref.adam(q, double(g)[0], m, v, RATE, BETA1, BETA2, EPSILON)
         assert_close(p, q, atol=1e-6 * (step + 1))
         assert_close(moments[:n], m, atol=1e-9, rtol=2e-5)
         assert_close(moments[n:], v, atol=1e-12, rtol=2e-5)
 
 
-def test_first_step_has_the_rates_length(native: Any) -> None:
+def test_first_step_has_the_rates_length(kernels: Any) -> None:
     g = np.tile(np.array([1e-8, -1e-3, 1.0, -1e4], np.float32), 4)
     p, moments = np.zeros(16, np.float32), np.zeros(32, np.float32)
-    native.adam(g, p, moments, RATE, BETA1, BETA2, EPSILON)
+    kernels.adam(g, p, moments, RATE, BETA1, BETA2, EPSILON)
     # without correction (1 - β1) / √(1 - β2) = 1 with these betas: the step's length is the rate
     assert_close(p, -RATE * np.sign(g), 1e-7)
 
 
-def test_no_gradient_no_change(native: Any) -> None:
+def test_no_gradient_no_change(kernels: Any) -> None:
     p, moments = np.ones(16, np.float32), np.zeros(32, np.float32)
-    native.adam(np.zeros(16, np.float32), p, moments, RATE, BETA1, BETA2, EPSILON)
+    kernels.adam(np.zeros(16, np.float32), p, moments, RATE, BETA1, BETA2, EPSILON)
     assert (p == 1).all() and not moments.any()
 
 
@@ -52,7 +52,7 @@ def test_it_finds_a_minimum() -> None:
     assert (p - 1).abs().max() < 0.02
 
 
-def test_wrong_sizes_are_refused(native: Any) -> None:
+def test_wrong_sizes_are_refused(kernels: Any) -> None:
     def floats(n: int) -> Any:
         return np.zeros(n, np.float32)
 
@@ -64,4 +64,4 @@ def test_wrong_sizes_are_refused(native: Any) -> None:
         (floats(32)[::2], floats(16), floats(32)),
     ):
         with pytest.raises((TypeError, ValueError)):
-            native.adam(g, p, m, RATE, BETA1, BETA2, EPSILON)
+            kernels.adam(g, p, m, RATE, BETA1, BETA2, EPSILON)

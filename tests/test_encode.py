@@ -1,4 +1,4 @@
-"""The hash grid: native against the oracle, the oracle against differences, and half precision."""
+"""The hash grid: kernels against the oracle, the oracle against differences, and half precision."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def position_error(case: Case) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("shape", GRIDS)
-def test_encode_matches_oracle(native: Any, shape: tuple[int, ...]) -> None:
+def test_encode_matches_oracle(kernels: Any, shape: tuple[int, ...]) -> None:
     case = make_case(1, *shape)
     points = random_points(1000, 2)
-    out = encode(native, case, points)
+    out = encode(kernels, case, points)
     expected = ref.hash_encode(*double(points, case.master), case.grid).numpy()
     # Rows lie in ±1, so an encoding's slope along each of three axes is at most 2.
     tolerance = 6 * position_error(case) + 24 * EPS
@@ -52,22 +52,22 @@ def test_encode_matches_oracle(native: Any, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_encode_any_number_of_points(native: Any, n: int) -> None:
+def test_encode_any_number_of_points(kernels: Any, n: int) -> None:
     case = make_case(3)
     points = random_points(1000, 4)
-    assert_close(encode(native, case, points[:n]), encode(native, case, points)[:n], 0)
+    assert_close(encode(kernels, case, points[:n]), encode(kernels, case, points)[:n], 0)
 
 
 @pytest.mark.parametrize("shape", GRIDS)
 @pytest.mark.parametrize("n", (0, 17, 1000))
-def test_encode_backward_matches_oracle(native: Any, shape: tuple[int, ...], n: int) -> None:
+def test_encode_backward_matches_oracle(kernels: Any, shape: tuple[int, ...], n: int) -> None:
     case = make_case(5, *shape)
     rng = np.random.default_rng(6)
     points = random_points(n, 7)
     d_out = rng.normal(size=(n, case.grid.encoding)).astype(np.float32)
     start = rng.normal(size=case.master.shape).astype(np.float32)
     d_table = start.copy()
-    case.field(native).encode_backward(points, d_out, d_table)
+    case.field(kernels).encode_backward(points, d_out, d_table)
     table, _ = case.tensors()
     ref.hash_encode(double(points)[0], table, case.grid).backward(double(d_out)[0])
     assert table.grad is not None
@@ -146,13 +146,12 @@ def test_layout() -> None:
 # --- half precision -------------------------------------------------------------------------------
 
 
-def test_every_half_is_read_exactly(native: Any) -> None:
+def test_every_half_is_read_exactly(kernels: Any) -> None:
     halves = np.arange(65536, dtype=np.uint16)
     halves = halves[np.isfinite(halves.view(np.float16))]
     for features in (2, 4, 8):
         values = np.resize(halves, (-(-len(halves) // (16 * features)), 16, features))
         case = make_case(levels=16, features=features, log2_table=6, base=1, finest=1)
-        field = case.field(native)
         point = np.full((1, 3), 0.5, np.float32)  # lattice point (1, 1, 1) itself, in every level
         row = 1 + (1 + 1 * 3) * 3
         out = np.zeros((1, 16 * features), np.float32)
@@ -160,7 +159,7 @@ def test_every_half_is_read_exactly(native: Any) -> None:
         rows[...] = 0
         for some in values:
             rows[:, row] = some
-            field.encode(point, out)
+            case.field(kernels).encode(point, out)  # anew: a GPU's has a copy of the table
             expected = some.view(np.float16).astype(np.float32).ravel()
             assert np.array_equal(out[0], expected)
 
@@ -172,16 +171,16 @@ def to_half(module: Any, x: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", (65536, 7))  # whole vectors, and a remainder
-def test_halves_survive_the_round_trip(native: Any, size: int) -> None:
+def test_halves_survive_the_round_trip(kernels: Any, size: int) -> None:
     halves = np.arange(65536, dtype=np.uint16)
     halves = halves[np.isfinite(halves.view(np.float16))]
     for i in range(0, len(halves), size * (1 if size > 7 else 97)):
         some = halves[i : i + size]
-        assert np.array_equal(to_half(native, some.view(np.float16).astype(np.float32)), some)
+        assert np.array_equal(to_half(kernels, some.view(np.float16).astype(np.float32)), some)
 
 
 @pytest.mark.parametrize("size", (8, 7))
-def test_rounding_to_half_is_numpys(native: Any, size: int) -> None:
+def test_rounding_to_half_is_numpys(kernels: Any, size: int) -> None:
     rng = np.random.default_rng(0)
     n = 4096 * size
     spread = rng.normal(size=n) * 10.0 ** rng.uniform(-9, 5, n)
@@ -190,25 +189,25 @@ def test_rounding_to_half_is_numpys(native: Any, size: int) -> None:
     x = np.resize(x, len(x) // size * size).astype(np.float32)
     expected = np.clip(x, -65504, 65504).astype(np.float16).view(np.uint16)
     if size == 8:
-        assert np.array_equal(to_half(native, x), expected)
+        assert np.array_equal(to_half(kernels, x), expected)
     else:
         for i in range(0, len(x), size * 31):
-            assert np.array_equal(to_half(native, x[i : i + 7]), expected[i : i + 7])
+            assert np.array_equal(to_half(kernels, x[i : i + 7]), expected[i : i + 7])
 
 
 @pytest.mark.parametrize("size", (8, 3))
-def test_halves_saturate(native: Any, size: int) -> None:
+def test_halves_saturate(kernels: Any, size: int) -> None:
     x = np.array([65504, 65520, 7e4, 1e9, np.inf, -65520, -1e30, -np.inf], np.float32)[-size:]
     expected = np.where(x > 0, np.float16(65504), np.float16(-65504)).view(np.uint16)
-    assert np.array_equal(to_half(native, x), expected)
+    assert np.array_equal(to_half(kernels, x), expected)
 
 
 # --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", (np.nan, np.inf, -np.inf, -1e-3, 1.001))
-def test_points_outside_the_cube_are_refused(native: Any, bad: float) -> None:
-    field = make_case().field(native)
+def test_points_outside_the_cube_are_refused(kernels: Any, bad: float) -> None:
+    field = make_case().field(kernels)
     points = random_points(20)
     points[19, 2] = bad
     with pytest.raises(ValueError):
@@ -219,9 +218,9 @@ def test_points_outside_the_cube_are_refused(native: Any, bad: float) -> None:
         field.density(points, np.zeros(20, np.float32))
 
 
-def test_wrong_arrays_are_refused_not_copied(native: Any) -> None:
+def test_wrong_arrays_are_refused_not_copied(kernels: Any) -> None:
     case = make_case()
-    field, good = case.field(native), random_points(20)
+    field, good = case.field(kernels), random_points(20)
     out = np.zeros((20, 16), np.float32)
     refused = (TypeError, ValueError)
     for points in (good.astype(np.float64), good.T.copy().T, good[::2], good.ravel(), good[:, :2]):
@@ -245,5 +244,5 @@ def test_wrong_arrays_are_refused_not_copied(native: Any) -> None:
         {"occupancy": case.occupancy[:-1]},
     ):
         with pytest.raises(refused):
-            native.Field(**(case.arguments() | change))
+            kernels.Field(**(case.arguments() | change))
     assert not out.any()

@@ -1,4 +1,4 @@
-"""Pixel → ray: native against the oracle, the oracle against the lens's own equation."""
+"""Pixel → ray: kernels against the oracle, the oracle against the lens's own equation."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def native_rays(module: Any, k: Any, kind: int, pose: Any, pixels: Any) -> tuple
 
 
 @pytest.mark.parametrize(("k", "kind"), LENSES)
-def test_pixel_rays_match_oracle(native: Any, k: list[float], kind: int) -> None:
+def test_pixel_rays_match_oracle(kernels: Any, k: list[float], kind: int) -> None:
     pose, pixels = random_pose(2), some_pixels()
-    o, d = native_rays(native, k, kind, pose, pixels)
+    o, d = native_rays(kernels, k, kind, pose, pixels)
     k64, pose64 = double(np.array(k, np.float32), np.array(pose, np.float32))
     expected_o, expected_d = ref.pixel_rays(double(pixels)[0], k64, kind, pose64)
     assert_close(o, expected_o, 0)
@@ -83,23 +83,23 @@ def test_rays_project_back_to_their_pixels(k: list[float], kind: int) -> None:
     assert_close((image * k64[:2] + k64[2:4]).numpy(), pixels, 1e-4)
 
 
-def test_the_axes_are_opencvs(native: Any) -> None:
+def test_the_axes_are_opencvs(kernels: Any) -> None:
     identity = [1.0, 0, 0, 0.1, 0, 1, 0, 0.2, 0, 0, 1, 0.3]
     pixels = np.array([[320, 240], [920, 240], [320, 840]], np.float32)
-    o, d = native_rays(native, PERSPECTIVE[0], 0, identity, pixels)
+    o, d = native_rays(kernels, PERSPECTIVE[0], 0, identity, pixels)
     s = 0.5**0.5
     assert_close(d, [[0, 0, 1], [s, 0, s], [0, s, s]], 1e-6)  # right is +x, down is +y
     assert_close(o, [[0.1, 0.2, 0.3]] * 3, 1e-7)
     quarter = np.array([[320 + 300 * np.pi / 2, 240]], np.float32)  # 90° off a fisheye's axis
-    _, d = native_rays(native, FISHEYE[0], 1, identity, quarter)
+    _, d = native_rays(kernels, FISHEYE[0], 1, identity, quarter)
     assert_close(d, [[1, 0, 0]], 1e-6)
 
 
-def test_a_rotated_camera_rotates_its_rays(native: Any) -> None:
+def test_a_rotated_camera_rotates_its_rays(kernels: Any) -> None:
     identity, pose = [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], random_pose(4)
     pixels = some_pixels(50)
-    _, still = native_rays(native, PERSPECTIVE[1], 0, identity, pixels)
-    o, turned = native_rays(native, PERSPECTIVE[1], 0, pose, pixels)
+    _, still = native_rays(kernels, PERSPECTIVE[1], 0, identity, pixels)
+    o, turned = native_rays(kernels, PERSPECTIVE[1], 0, pose, pixels)
     m = np.array(pose).reshape(3, 4)
     assert_close(turned, still @ m[:, :3].T, 1e-6)
     assert_close(o, np.tile(m[:, 3], (50, 1)), 1e-6)
@@ -116,12 +116,12 @@ def test_oracle_gradients_are_differences() -> None:
 
 
 @pytest.mark.parametrize("n", (0, 1, 17))
-def test_any_number_of_pixels(native: Any, n: int) -> None:
-    o, d = native_rays(native, PERSPECTIVE[1], 0, random_pose(6), some_pixels()[:n])
+def test_any_number_of_pixels(kernels: Any, n: int) -> None:
+    o, d = native_rays(kernels, PERSPECTIVE[1], 0, random_pose(6), some_pixels()[:n])
     assert o.shape == d.shape == (n, 3) and np.isfinite(d).all()
 
 
-def test_wrong_cameras_are_refused(native: Any) -> None:
+def test_wrong_cameras_are_refused(kernels: Any) -> None:
     pixels, pose, k = some_pixels(3), random_pose(0), PERSPECTIVE[0]
     for wrong in (
         (k[:4], pose, pixels),
@@ -132,4 +132,4 @@ def test_wrong_cameras_are_refused(native: Any) -> None:
         (k, pose, random_directions(3)),
     ):
         with pytest.raises((TypeError, ValueError)):
-            native_rays(native, wrong[0], 0, wrong[1], wrong[2])
+            native_rays(kernels, wrong[0], 0, wrong[1], wrong[2])

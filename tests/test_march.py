@@ -1,4 +1,4 @@
-"""Where rays are sampled: native against the oracle, step by step, and what must hold anyway."""
+"""Where rays are sampled: kernels against the oracle, step by step, and what must hold anyway."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def one_ray(o: Any, d: Any, jitter: float = 0.5) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("coarseness", (1.0, 2.5))
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("fraction", (0.4, 1.0))
-def test_march_matches_oracle(native: Any, name: str, fraction: float, coarseness: float) -> None:
+def test_march_matches_oracle(kernels: Any, name: str, fraction: float, coarseness: float) -> None:
     case = with_occupancy(SPACES[name], random_bits(np.random.default_rng(1), 32, fraction))
     rays = random_rays(150, 2)
     n = 150
-    counts, t, length, points = marched(native, case, rays, coarseness)
+    counts, t, length, points = marched(kernels, case, rays, coarseness)
     assert counts.max() < 1024
     # Every step of every ray, whatever the occupancy, from the oracle.
     everywhere = torch.full((32**3 // 32,), -1, dtype=torch.int32)
@@ -98,20 +98,20 @@ def test_march_matches_oracle(native: Any, name: str, fraction: float, coarsenes
 
 
 @pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 129))
-def test_any_number_of_rays(native: Any, n: int) -> None:
+def test_any_number_of_rays(kernels: Any, n: int) -> None:
     case = SPACES["bounded"]
     rays = random_rays(129, 3)
-    counts, *_ = marched(native, case, tuple(x[:n] for x in rays))
-    everything, *_ = marched(native, case, rays)
+    counts, *_ = marched(kernels, case, tuple(x[:n] for x in rays))
+    everything, *_ = marched(kernels, case, rays)
     assert (counts == everything[:n]).all()
 
 
 @pytest.mark.parametrize("capacity", (1, 2, 7, 8, 9, 40))
-def test_capacity_keeps_the_nearest(native: Any, capacity: int) -> None:
+def test_capacity_keeps_the_nearest(kernels: Any, capacity: int) -> None:
     case = with_occupancy(SPACES["bounded"], random_bits(np.random.default_rng(2), 32, 0.5))
     rays = random_rays(40, 4)
-    counts, t, *_ = marched(native, case, rays)
-    some, near_t, *_ = marched(native, case, rays, capacity=capacity)
+    counts, t, *_ = marched(kernels, case, rays)
+    some, near_t, *_ = marched(kernels, case, rays, capacity=capacity)
     assert (some == np.minimum(counts, capacity)).all()
     for ray in range(40):
         assert np.array_equal(near_t[ray, : some[ray]], t[ray, : some[ray]])
@@ -131,17 +131,17 @@ def test_capacity_keeps_the_nearest(native: Any, capacity: int) -> None:
         ([-3, -3, -3], [1, 1, 0]),
     ],
 )
-def test_rays_that_miss_have_no_samples(native: Any, o: Any, d: Any) -> None:
-    assert marched(native, SPACES["bounded"], one_ray(o, d))[0][0] == 0
+def test_rays_that_miss_have_no_samples(kernels: Any, o: Any, d: Any) -> None:
+    assert marched(kernels, SPACES["bounded"], one_ray(o, d))[0][0] == 0
 
 
 @pytest.mark.parametrize("axis", (0, 1, 2))
 @pytest.mark.parametrize("sign", (-1, 1))
 @pytest.mark.parametrize("zero", (0.0, -0.0))
-def test_axis_parallel_rays(native: Any, axis: int, sign: int, zero: float) -> None:
+def test_axis_parallel_rays(kernels: Any, axis: int, sign: int, zero: float) -> None:
     o, d = np.full(3, 0.123), np.full(3, zero)
     o[axis], d[axis] = -3 * sign, sign
-    counts, t, length, points = marched(native, SPACES["bounded"], one_ray(o, d))
+    counts, t, length, points = marched(kernels, SPACES["bounded"], one_ray(o, d))
     assert counts[0] == 67  # 2 / 0.03 = 66.7 steps, sampled at half a step
     assert_close(t[0, :67], 2 + 0.03 * (np.arange(67) + 0.5), 2e-6)
     assert_close(length[0, :67], 0.03, 1e-7)
@@ -149,8 +149,8 @@ def test_axis_parallel_rays(native: Any, axis: int, sign: int, zero: float) -> N
     assert_close(points[0, :67][:, others], (0.123 + 1) / 2, 1e-6)
 
 
-def test_a_ray_from_inside_starts_at_near(native: Any) -> None:
-    counts, t, *_ = marched(native, SPACES["bounded"], one_ray([0.5, 0, 0], [-1, 0, 0], 0.25))
+def test_a_ray_from_inside_starts_at_near(kernels: Any) -> None:
+    counts, t, *_ = marched(kernels, SPACES["bounded"], one_ray([0.5, 0, 0], [-1, 0, 0], 0.25))
     assert_close(t[0, 0], 0.05 + 0.25 * 0.03, 1e-7)
     assert counts[0] == 49  # the largest k with 0.05 + (k + 0.25) 0.03 < 1.5 is 48
 
@@ -158,20 +158,20 @@ def test_a_ray_from_inside_starts_at_near(native: Any) -> None:
 @pytest.mark.parametrize(
     ("o", "d"), [([-2, 1, 0], [1, 0, 0]), ([-2, -1, -1], [1, 0, 0]), ([-2, 0, -2], [1, 0, 1])]
 )
-def test_grazing_a_face_or_an_edge_stays_in_the_cube(native: Any, o: Any, d: Any) -> None:
-    counts, t, _, points = marched(native, SPACES["bounded"], one_ray(o, d))
+def test_grazing_a_face_or_an_edge_stays_in_the_cube(kernels: Any, o: Any, d: Any) -> None:
+    counts, t, _, points = marched(kernels, SPACES["bounded"], one_ray(o, d))
     some = points[0, : counts[0]]
     assert counts[0] >= 66 and np.isfinite(t[0, : counts[0]]).all()
     assert (some >= -1e-6).all() and (some <= 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_nothing_occupied_nothing_sampled(native: Any, name: str) -> None:
+def test_nothing_occupied_nothing_sampled(kernels: Any, name: str) -> None:
     case = with_occupancy(SPACES[name], np.zeros(1024, np.uint32))
-    assert not marched(native, case, random_rays(50, 5))[0].any()
+    assert not marched(kernels, case, random_rays(50, 5))[0].any()
 
 
-def test_one_occupied_cell_is_where_the_samples_are(native: Any) -> None:
+def test_one_occupied_cell_is_where_the_samples_are(kernels: Any) -> None:
     for x, y, z in ((3, 17, 30), (0, 0, 0), (31, 31, 31), (31, 0, 16)):
         cell = x + (y + z * 32) * 32
         bits = np.zeros(1024, np.uint32)
@@ -179,7 +179,7 @@ def test_one_occupied_cell_is_where_the_samples_are(native: Any) -> None:
         case = with_occupancy(SPACES["bounded"], bits)
         centre = (np.array([x, y, z]) + 0.5) / 16 - 1
         o = centre * 2 + np.array([0.4, 2.0, 0.3])
-        counts, _, _, points = marched(native, case, one_ray(o, centre - o))
+        counts, _, _, points = marched(kernels, case, one_ray(o, centre - o))
         some = points[0, : counts[0]]
         assert counts[0] >= 2
         assert (np.floor(some * 32) == [x, y, z]).all()
@@ -187,14 +187,14 @@ def test_one_occupied_cell_is_where_the_samples_are(native: Any) -> None:
 
 @pytest.mark.parametrize("bad", (np.nan, np.inf, -np.inf))
 @pytest.mark.parametrize("which", (0, 1, 2))
-def test_rays_that_are_not_finite_are_refused(native: Any, bad: float, which: int) -> None:
+def test_rays_that_are_not_finite_are_refused(kernels: Any, bad: float, which: int) -> None:
     rays = random_rays(20, 6)
     rays[which].reshape(-1)[-1] = bad
     with pytest.raises(ValueError):
-        marched(native, SPACES["bounded"], rays)
+        marched(kernels, SPACES["bounded"], rays)
 
 
-def test_wrong_arrays_are_refused_not_copied(native: Any) -> None:
+def test_wrong_arrays_are_refused_not_copied(kernels: Any) -> None:
     o, d, jitter = random_rays(20, 6)
     for rays in (
         (o[:19], d, jitter),
@@ -203,11 +203,11 @@ def test_wrong_arrays_are_refused_not_copied(native: Any) -> None:
         (o, d, np.repeat(jitter, 2)[::2]),
     ):
         with pytest.raises((TypeError, ValueError)):
-            marched(native, SPACES["bounded"], rays)
+            marched(kernels, SPACES["bounded"], rays)
     counts = np.zeros(20, np.int64)
     t = np.zeros((20, 4), np.float32)
     with pytest.raises((TypeError, ValueError)):
-        SPACES["bounded"].field(native).march(
+        SPACES["bounded"].field(kernels).march(
             o, d, jitter, 1.0, counts, t, t.copy(), np.zeros((20, 4, 3), np.float32)
         )
 

@@ -19,6 +19,7 @@ from kernel_cases import (
     random_rays,
 )
 
+from nerfscene.ops import backend
 from nerfscene.ops import reference as ref
 
 pytest_plugins = ["kernel_cases"]
@@ -97,6 +98,11 @@ def start(
     """A trainer on its own copies of a case's arrays, with four small photos of noise."""
     rng = np.random.default_rng(9)
     own = replace(case, **{n: getattr(case, n).copy() for n in ("table", "weights", "occupancy")})
+    fields = own.arguments()
+    if backend.on_gpu(module):  # what training changes lies where both sides reach it
+        for n in ("table", "weights", "weights_t", "occupancy"):
+            fields[n] = module.shared(fields[n])
+        own = replace(own, **{n: fields[n] for n in ("table", "weights", "occupancy")})
     cameras = []
     for i in range(4):
         q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -111,8 +117,10 @@ def start(
         np.zeros(2 * len(own.weights), np.float32),
         np.full(32**3, 0.04, np.float32),
     )
+    arrays = tuple(backend.shared(a, module) for a in arrays)
+    table = arrays[0]
     trainer = module.Trainer(
-        own.field(module), *arrays, allowed, cameras, pixels, channels, random_background,
+        module.Field(**fields), *arrays, allowed, cameras, pixels, channels, random_background,
         [0.1, 0.2, 0.3], seed, threads,
     )  # fmt: skip
     return Start(trainer, own, *arrays)

@@ -8,6 +8,5 @@ int available_kernels(const Kernels** out);
 
 // Renews a field's coarse grid (kCoarse³ bits) from its occupancy bits.
 void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse);
-constexpr int kCoarseWords = kCoarse * kCoarse * kCoarse / 32;
 
 }  // namespace nerfscene

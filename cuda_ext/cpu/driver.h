@@ -13,7 +13,6 @@ constexpr int kRoundSamples = 8;        // at most this many samples a ray a rou
 constexpr int kCandidates = kTileRays * kRoundSamples;
 constexpr int kSurvivors = 4096;        // per tile; a tile of fog takes fewer rays
 constexpr int kBlock = 128;             // samples through the networks at a time
-constexpr int kMaxWidth = 128;          // widest layer
 constexpr int kShSlots = 32;            // per-ray direction basis, room for both uses
 
 // Rays to trace; arrays of n (or n × 3) floats. Training fills them from the photos.

@@ -3,39 +3,11 @@
 #include <memory>
 #include <vector>
 
+#include "../include/training.h"
 #include "driver.h"
 #include "threads.h"
 
 namespace nerfscene {
-
-// Everything a training run owns, as pointers into arrays that Python allocated.
-struct TrainState {
-    Field field;
-    float* table;            // (rows, features), the master copy
-    uint16_t* half_table;    // the copy that is read
-    float* table_moments;    // (rows, 2, features)
-    float *weights, *weights_t;
-    float* weight_moments;   // (2, net.size)
-    float* occupancy_values; // (cells)
-    uint32_t* occupancy;     // bits
-    uint32_t* coarse;        // the field's coarse grid
-    const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
-};
-
-struct TrainOptions {
-    float table_rate, weight_rate, beta1, beta2, epsilon;
-    float min_weight, stop_transmittance, coarseness;
-    float huber_delta, distortion, full_gradient_distance;
-    int target_samples;      // survivors wanted in a step
-    float occupancy_decay, occupancy_threshold;
-    int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
-};
-
-struct TrainReport {
-    int64_t steps, rays, candidates, survivors, dropped;
-    double squared_error, occupied_fraction;
-    double seconds_trace, seconds_table, seconds_occupancy;
-};
 
 class Trainer {
   public:

@@ -7,6 +7,7 @@ namespace nerfscene {
 
 constexpr int kMaxLevels = 16;
 constexpr int kMaxLayers = 5;
+constexpr int kMaxWidth = 128;  // widest layer
 
 // A multi-resolution hash grid; see hashgrid.h for what the numbers mean.
 struct HashGrid {
@@ -48,6 +49,7 @@ struct Field {
     const uint32_t* coarse;
 };
 constexpr int kCoarse = 32, kCoarseReach = 2;
+constexpr int kCoarseWords = kCoarse * kCoarse * kCoarse / 32;
 
 enum LensKind : int { kPerspective = 0, kFisheye = 1 };
 

@@ -15,7 +15,11 @@
 #define NS_HD inline __attribute__((always_inline))
 #endif
 #ifndef NS_ISA
+#if defined(__CUDACC__) || defined(NS_EMULATE)
+#define NS_ISA cuda
+#else
 #define NS_ISA generic
+#endif
 #endif
 #define NS_BEGIN   \
     namespace nerfscene { \

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+from typing import Any, TypeVar
 
 from nerfscene.errors import NerfsceneError
 
-BACKENDS = ("auto", "cpu", "torch")
+Shared = TypeVar("Shared")
+BACKENDS = ("auto", "cpu", "cuda", "torch")
 
 
 def why_no_cpu() -> str | None:
@@ -20,16 +24,38 @@ def why_no_cpu() -> str | None:
     return None
 
 
+def why_no_cuda() -> str | None:
+    """None when the CUDA kernels can be used on a GPU that is here, else the reason in one sentence."""
+    try:
+        module = importlib.import_module("nerfscene.ops._cuda")
+    except ImportError as error:
+        return f"the CUDA kernels are not built ({error})"
+    try:
+        found = module.devices()
+    except RuntimeError as error:
+        return str(error)
+    return None if found else "there is no NVIDIA GPU here"
+
+
 def load(name: str = "auto") -> ModuleType:
     """The module for a backend's name.
 
-    ``auto`` takes the compiled kernels and never falls back to something slower by itself: where they
-    are missing, it raises NerfsceneError saying what to do.
+    ``auto`` takes the CUDA kernels where they and a GPU are there, else those for the processor, and never
+    falls back to something slower than its own kernels: where they are missing, it raises NerfsceneError
+    saying what to do. So does a backend that was asked for by name and can't be used.
     """
     if name not in BACKENDS:
         raise NerfsceneError(f"no backend is called {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == "torch":
         return importlib.import_module("nerfscene.ops.torch_backend")
+    if name in ("auto", "cuda"):
+        reason = why_no_cuda()
+        if reason is None:
+            return importlib.import_module("nerfscene.ops._cuda")
+        if name == "cuda":
+            raise NerfsceneError(
+                f"{reason}; `nerfscene doctor` tells what mends it, and --backend cpu works without"
+            )
     reason = why_no_cpu()
     if reason:
         raise NerfsceneError(
@@ -39,11 +65,35 @@ def load(name: str = "auto") -> ModuleType:
     return importlib.import_module("nerfscene.ops._cpu")
 
 
+def on_gpu(module: Any) -> bool:
+    """Whether a backend's module computes on a GPU."""
+    return hasattr(module, "devices")
+
+
+def shared(array: Shared, module: Any) -> Shared:
+    """The array itself, or a copy of it that the GPU and numpy both read and write in place."""
+    copy: Shared = module.shared(array) if on_gpu(module) else array
+    return copy
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Turns what a GPU's driver raises into NerfsceneError with the same sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error).__name__ != "DeviceError":
+            raise
+        raise NerfsceneError(str(error)) from error
+
+
 def describe(name: str = "auto") -> str:
     """What a backend is, for a person: "our kernels on the CPU (avx512)"."""
     module = load(name)
     if name == "torch":
         return "plain torch"
+    if on_gpu(module):
+        return f"our kernels on {module.device_name()} ({module.instruction_set()})"
     return f"our kernels on the CPU ({module.instruction_set()})"
 
 

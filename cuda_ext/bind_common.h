@@ -1,0 +1,135 @@
+// What the bindings of every device's module share: checks, descriptors from Python's numbers, options, reports.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <vector>
+
+#include "include/training.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace nerfscene;
+
+namespace {
+
+void require(bool ok, const char* what) {
+    if (!ok) throw nb::value_error(what);
+}
+
+size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
+
+CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int height, const std::vector<float>& pose,
+                       int64_t pixels) {
+    require(k.size() == 9, "intrinsics are fx, fy, cx, cy and five distortion coefficients");
+    require(pose.size() == 12, "pose is a 3×4 matrix, row-major");
+    CameraDesc c = {};
+    c.fx = k[0], c.fy = k[1], c.cx = k[2], c.cy = k[3];
+    for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
+    c.lens = lens, c.width = width, c.height = height, c.pixels = pixels;
+    for (int i = 0; i < 12; ++i) c.pose[i] = pose[i];
+    bool finite = true;
+    for (float x : k) finite &= x - x == 0.0f;
+    for (float x : pose) finite &= x - x == 0.0f;
+    require(finite, "intrinsics and pose must be finite");
+    return c;
+}
+
+Field field_desc(int features, const std::vector<int>& resolution, const std::vector<uint32_t>& size,
+                 const std::vector<uint32_t>& hashed, int hidden, int color_hidden, int color_layers, bool unbounded,
+                 float near_plane, float far_plane, float step, float cone, int occupancy_resolution) {
+    Field f = {};
+    const int levels = int(resolution.size());
+    require(levels >= 1 && levels <= kMaxLevels, "1 to 16 levels");
+    require(features == 2 || features == 4 || features == 8, "2, 4 or 8 features a level");
+    require(int(size.size()) == levels && int(hashed.size()) == levels, "one size and flag a level");
+    f.grid.levels = levels, f.grid.features = features;
+    uint32_t offset = 0;
+    for (int i = 0; i < levels; ++i) {
+        f.grid.resolution[i] = resolution[i], f.grid.size[i] = size[i], f.grid.hashed[i] = hashed[i];
+        f.grid.offset[i] = offset;
+        offset += size[i];
+        const uint64_t side = uint64_t(resolution[i]) + 2;
+        require(hashed[i] ? (size[i] & (size[i] - 1)) == 0 : size[i] >= side * side * side,
+                "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows");
+    }
+    auto up = [](int n) { return (n + 15) / 16 * 16; };
+    Network& net = f.net;
+    net.encoding = up(levels * features), net.hidden = hidden;
+    net.color_hidden = color_hidden, net.color_layers = color_layers;
+    net.outputs = color_layers == 0 ? 32 : 16;
+    require(hidden % 16 == 0 && hidden > 0 && hidden <= kMaxWidth && net.encoding <= kMaxWidth,
+            "hidden width must be a multiple of 16 up to 128");
+    require(color_layers >= 0 && color_layers <= 2, "0 to 2 hidden colour layers");
+    require(color_layers == 0 || (color_hidden % 16 == 0 && color_hidden > 0 && color_hidden <= kMaxWidth),
+            "colour width must be a multiple of 16 up to 128");
+    auto layer = [&](int in, int out) {
+        net.in[net.layers] = in, net.out[net.layers] = out, net.offset[net.layers] = net.size;
+        net.layers += 1, net.size += in * out;
+    };
+    layer(net.encoding, hidden);
+    layer(hidden, net.outputs);
+    if (color_layers > 0) {
+        layer(32, color_hidden);
+        if (color_layers == 2) layer(color_hidden, color_hidden);
+        layer(color_hidden, 16);
+    }
+    require(occupancy_resolution > 0 && occupancy_resolution % 32 == 0, "occupancy resolution: multiple of 32");
+    require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane, "steps and planes must be positive");
+    f.space = {unbounded, near_plane, far_plane, step, cone, occupancy_resolution};
+    return f;
+}
+
+size_t occupancy_cells(const Space& s) { return size_t(s.occupancy_resolution) * s.occupancy_resolution * s.occupancy_resolution; }
+
+// Whether arrays have the sizes that a field's descriptor says.
+void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_t, size_t occupancy) {
+    require(table == table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
+    require(weights == size_t(f.net.size) && weights_t == size_t(f.net.size), "wrong number of weights");
+    require(occupancy * 32 == occupancy_cells(f.space), "occupancy must have one bit a cell");
+}
+
+// The photos' cameras, and the running count of pixels, one entry more than cameras. Returns the number of pixels.
+uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras,
+                      std::vector<uint64_t>& first_pixel) {
+    uint64_t count = 0;
+    for (const nb::tuple& c : from) {
+        cameras.push_back(camera_desc(nb::cast<std::vector<float>>(c[0]), nb::cast<int>(c[1]), nb::cast<int>(c[2]),
+                                      nb::cast<int>(c[3]), nb::cast<std::vector<float>>(c[4]), int64_t(count) * channels));
+        first_pixel.push_back(count);
+        count += uint64_t(cameras.back().width) * cameras.back().height;
+    }
+    first_pixel.push_back(count);
+    return count;
+}
+
+nb::dict report_dict(const TrainReport& r) {
+    nb::dict d;
+    d["steps"] = r.steps, d["rays"] = r.rays, d["candidates"] = r.candidates, d["survivors"] = r.survivors;
+    d["dropped"] = r.dropped, d["squared_error"] = r.squared_error, d["occupied_fraction"] = r.occupied_fraction;
+    d["seconds_trace"] = r.seconds_trace, d["seconds_table"] = r.seconds_table;
+    d["seconds_occupancy"] = r.seconds_occupancy;
+    return d;
+}
+
+void bind_train_options(nb::module_& m) {
+    nb::class_<TrainOptions>(m, "TrainOptions")
+        .def(nb::init<>())
+        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("weight_rate", &TrainOptions::weight_rate)
+        .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
+        .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
+        .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)
+        .def_rw("coarseness", &TrainOptions::coarseness).def_rw("huber_delta", &TrainOptions::huber_delta)
+        .def_rw("distortion", &TrainOptions::distortion)
+        .def_rw("full_gradient_distance", &TrainOptions::full_gradient_distance)
+        .def_rw("target_samples", &TrainOptions::target_samples)
+        .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
+        .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
+        .def_rw("occupancy_every", &TrainOptions::occupancy_every)
+        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells);
+}
+
+}  // namespace

@@ -1,0 +1,105 @@
+// What device code needs beyond plain C++, for CUDA and for the emulation that stands in for a GPU in tests
+// (tests/emulated_gpu: the same sources compiled by the host's compiler, every thread a fiber).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "../include/platform.h"
+
+#if defined(NS_EMULATE)
+#include "emulate.h"
+#define NS_D inline
+#else
+#include <cuda_fp16.h>
+#define NS_D __device__ __forceinline__
+#define NS_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+
+NS_BEGIN
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// --- binary16, carried as its bits -------------------------------------------------------------------
+// Saturating: a gradient too large for a half becomes the largest half, never an infinity.
+NS_D uint16_t to_half_bits(float x) {
+    x = fminf(fmaxf(x, -65504.0f), 65504.0f);
+#if defined(NS_EMULATE)
+    return emulate::float_to_half(x);
+#else
+    return __half_as_ushort(__float2half_rn(x));
+#endif
+}
+NS_D float from_half_bits(uint16_t h) {
+#if defined(NS_EMULATE)
+    return emulate::half_to_float(h);
+#else
+    return __half2float(__ushort_as_half(h));
+#endif
+}
+NS_D uint32_t pack_halves(float low, float high) {
+    return uint32_t(to_half_bits(low)) | uint32_t(to_half_bits(high)) << 16;
+}
+
+// --- tensor cores ------------------------------------------------------------------------------------
+// c (16×8, float) += a (16×16, half) · b (16×8, half), by one warp. With g = lane / 4 and p = 2 (lane % 4):
+//   a[0] = A[g][p, p+1]      a[1] = A[g+8][p, p+1]    a[2] = A[g][p+8, p+9]   a[3] = A[g+8][p+8, p+9]
+//   b[0] = B[p, p+1][g]      b[1] = B[p+8, p+9][g]
+//   c[0], c[1] = C[g][p, p+1]                         c[2], c[3] = C[g+8][p, p+1]
+// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth.
+NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
+#if defined(NS_EMULATE)
+    emulate::mma(c, a, b);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#elif defined(__CUDA_ARCH__)
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[2]), "r"(a[3]), "r"(b[1]));
+#endif
+}
+
+// --- atomics -----------------------------------------------------------------------------------------
+// to[0 … F) += g[0 … F); `to` is aligned to F floats. One instruction for four floats from Hopper on.
+template <int F>
+NS_D void add_row(float* to, const float* g) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (F % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < F; i += 4)
+            atomicAdd(reinterpret_cast<float4*>(to + i), make_float4(g[i], g[i + 1], g[i + 2], g[i + 3]));
+    } else {
+        atomicAdd(reinterpret_cast<float2*>(to), make_float2(g[0], g[1]));
+    }
+#else
+#pragma unroll
+    for (int i = 0; i < F; ++i) atomicAdd(to + i, g[i]);
+#endif
+}
+// *to = max(*to, value) for numbers that are not negative: their bits order like integers.
+NS_D void max_positive(float* to, float value) {
+    if (value > *to) atomicMax(reinterpret_cast<int*>(to), Lanes<float>::bits(value));
+}
+
+// --- warps -------------------------------------------------------------------------------------------
+NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
+NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
+NS_D float warp_sum(float x) {
+    for (int d = kWarp / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
+    return x;
+}
+// Each lane for which `want` holds gets its own index from a counter, by one atomic a warp.
+NS_D uint32_t take_indices(uint32_t* counter, bool want) {
+    const unsigned takers = __ballot_sync(kAllLanes, want);
+    uint32_t base = 0;
+    if (lane_index() == 0 && takers) base = atomicAdd(counter, uint32_t(__popc(takers)));
+    base = __shfl_sync(kAllLanes, base, 0);
+    return base + uint32_t(__popc(takers & ((1u << lane_index()) - 1u)));
+}
+
+NS_END

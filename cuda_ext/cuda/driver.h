@@ -1,0 +1,70 @@
+// What the CUDA module offers its bindings: plain functions on device pointers, every one on a stream. No CUDA
+// headers needed.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "../include/training.h"
+#include "runtime.h"
+
+namespace nerfscene {
+
+// Rays to trace; arrays of n (or n × 3) floats on the device.
+struct DeviceRays {
+    float *origins, *directions, *jitter, *targets, *backgrounds;
+    int n;
+};
+// Pictures to render; arrays for rows [row0, row1) × columns [col0, col1) on the device.
+struct DevicePicture {
+    CameraDesc camera;
+    float background[3];
+    int row0, row1, col0, col1;
+    float *rgb, *depth, *accumulation;
+    const int* cancel;  // set to another number than 0: the kernel stops soon; may be null
+};
+
+// One launch each; outputs are overwritten unless said otherwise.
+namespace gpu {
+// `any`: kCoarse³ bytes to work in.
+void make_coarse(const Field& f, uint8_t* any, uint32_t* coarse, Stream stream);
+void encode(const Field& f, const float* points, int n, float* out, Stream stream);
+void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream);
+void evaluate(const Field& f, const float* points, const float* directions, int n, float* density, float* rgb,
+              Stream stream);  // rgb and directions may be null
+void evaluate_backward(const Field& f, const float* points, const float* directions, const float* d_density,
+                       const float* d_rgb, int n, float* d_encoding, float* d_weights, Stream stream);
+void march(const Field& f, float coarseness, const DeviceRays& rays, int capacity, int* counts, float* t,
+           float* length, float* points, Stream stream);
+void trace(const Field& f, const March& march, const DeviceRays& rays, float* rgb, float* depth, float* accumulation,
+           Stream stream);
+void render(const Field& f, const March& march, const DevicePicture& picture, Stream stream);
+void multiply(float* values, float factor, int64_t n, Stream stream);
+void to_half(const float* from, uint16_t* to, int64_t n, Stream stream);
+void pixel_rays(const CameraDesc& camera, const float* pixels, int n, float* origins, float* directions,
+                Stream stream);
+void adam(const AdamStep& step, int n, const float* gradient, float* parameters, float* moments, Stream stream);
+}  // namespace gpu
+
+// As on the CPU (cpu/trainer.h); every pointer is the device's, but photos.cameras and photos.first_pixel, which are
+// copied there.
+class Trainer {
+  public:
+    Trainer(TrainState state, Photos photos, uint32_t seed);
+    ~Trainer();
+    // Takes up to `steps` steps, fewer when `seconds` have passed; nothing is waited for inside the loop but
+    // the device falling more than a few steps behind.
+    TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
+    // Rays given, nothing updated: loss and gradients, for tests. d_table and d_weights are on the device.
+    TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights);
+    size_t table_entries() const;
+    int64_t step = 0;
+    uint64_t rays_drawn = 0;
+    double survivors_per_ray = 0;
+    float occupancy_mean = 1e30f;
+
+  private:
+    struct Work;
+    std::unique_ptr<Work> work_;
+};
+
+}  // namespace nerfscene

@@ -1,0 +1,89 @@
+// The few things the host asks of a GPU. cuda/runtime.cu implements them with the CUDA runtime; the emulation
+// in tests/emulated_gpu with the host's own memory. Nothing here needs CUDA's headers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nerfscene {
+namespace gpu {
+
+// Everything that goes wrong: a sentence that says what and, where known, what to do.
+struct Error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+using Stream = void*;  // a cudaStream_t; null: the default stream
+
+struct Device {
+    std::string name;
+    int major, minor, multiprocessors;
+    size_t memory, shared_per_block;  // bytes; shared memory that a block may ask for
+    int driver, runtime;              // CUDA versions, as 1000 · major + 10 · minor
+};
+std::vector<Device> devices();    // throws Error where there is no usable driver
+const Device& current_device();   // the first, its facts kept
+
+void* allocate(size_t bytes);
+void* allocate_managed(size_t bytes);       // readable and writable on both sides
+void release(void* pointer) noexcept;
+bool is_device_accessible(const void* pointer);
+void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
+void zero(void* to, size_t bytes, Stream stream);
+void synchronize(Stream stream);
+Stream new_stream();
+void delete_stream(Stream stream) noexcept;
+// Writes an int on the device without waiting for what runs there: how a kernel under way is told to stop.
+void set_flag(int* flag, int value);
+
+// Work recorded once and launched many times.
+class Graph {
+  public:
+    Graph() = default;
+    ~Graph();
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+    void record(Stream stream, const std::function<void()>& work);
+    void launch(Stream stream);
+    void reset();
+    bool empty() const { return !executable_ && !work_; }
+
+  private:
+    void* executable_ = nullptr;
+    std::function<void()> work_;  // of the emulation
+};
+
+// Device memory that frees itself.
+template <class T>
+class Buffer {
+  public:
+    Buffer() = default;
+    explicit Buffer(size_t n) { resize(n); }
+    Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), n_(std::exchange(other.n_, 0)) {}
+    Buffer& operator=(Buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(n_, other.n_);
+        return *this;
+    }
+    ~Buffer() { release(data_); }
+    // Contents are lost.
+    void resize(size_t n) {
+        release(std::exchange(data_, nullptr));
+        n_ = 0;
+        data_ = static_cast<T*>(allocate(n * sizeof(T)));
+        n_ = n;
+    }
+    T* data() const { return data_; }
+    size_t size() const { return n_; }
+
+  private:
+    T* data_ = nullptr;
+    size_t n_ = 0;
+};
+
+}  // namespace gpu
+}  // namespace nerfscene

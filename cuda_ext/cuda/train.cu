@@ -1,0 +1,538 @@
+// The training step on the device: trace → colour → loss and gradient per ray → networks and table → Adam, and
+// every so often the occupancy grid. Recorded as a graph; no number comes back to the host inside the loop.
+#include "../include/adam.h"
+#include "../include/occupancy.h"
+#include "../include/photos.h"
+#include "launch.h"
+#include "samples.h"
+#include "trace.h"
+
+#include <chrono>
+
+NS_BEGIN
+
+namespace {
+
+// Rays of random pixels (or given ones); what the walk back needs to know of them is kept.
+struct TrainSource {
+    const TrainInput& in;
+    const Space& space;
+    int n;
+    uint64_t drawn_before;
+
+    NS_D TrainSource(const TrainInput& input, const Space& s)
+        : in(input), space(s), n(input.given.n > 0 ? input.given.n : input.numbers->n_rays),
+          drawn_before(input.numbers->rays_drawn) {}
+    NS_D bool next(bool want, LaneRay& ray) {
+        const uint32_t i = take_indices(&in.numbers->next_ray, want);
+        if (!want || i >= uint32_t(n)) return false;
+        Vec3 o, d;
+        float jitter, background[3], target[3];
+        if (in.given.n > 0) {
+            const DeviceRays& r = in.given;
+            o = {r.origins[3 * i], r.origins[3 * i + 1], r.origins[3 * i + 2]};
+            d = {r.directions[3 * i], r.directions[3 * i + 1], r.directions[3 * i + 2]};
+            jitter = r.jitter[i];
+            for (int c = 0; c < 3; ++c) background[c] = r.backgrounds[3 * i + c], target[c] = r.targets[3 * i + c];
+        } else {
+            const uint64_t drawn = drawn_before + i;
+            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, o, d);
+            jitter = drawn_jitter(in.seed, drawn);
+            for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
+        }
+        in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
+        for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
+        start(space, int(i), o, d, jitter, ray);
+        return true;
+    }
+};
+
+// Keeps the samples that weigh something, as a list per ray from its last to its first.
+struct SampleSink {
+    const TrainInput& in;
+    const uint16_t* row;  // this lane's encoding
+    int of = -1, last = -1;
+    bool dropped = false;
+    unsigned candidates = 0;
+
+    NS_D SampleSink(const TrainInput& input, const uint16_t* r) : in(input), row(r) {}
+    NS_D void begin(int ray) {
+        if (of == ray) return;
+        of = ray;
+        last = -1;
+        dropped = false;
+    }
+    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float density, float weight) {
+        if (ready) {
+            ++candidates;
+            begin(ray.index);
+            if (in.given.n == 0) max_positive(in.state.occupancy_values + s.cell, density * s.reference_length);
+        }
+        const uint32_t i = take_indices(&in.numbers->samples, survives);
+        if (!survives) return;
+        if (i >= in.samples.capacity) {
+            dropped = true;
+            ray.transmittance = 0.0f;  // which ends it
+            return;
+        }
+        in.samples.place[i] = make_float4(s.x, s.y, s.z, s.t);
+        in.samples.state[i] = make_float4(s.length, density, weight, ray.transmittance);
+        in.samples.previous[i] = last;
+        in.samples.ray[i] = ray.index;
+        const int e = in.state.field.net.encoding;
+        for (int k = 0; k < e; k += 8)
+            *reinterpret_cast<uint4*>(in.samples.encoding + size_t(i) * e + k) = *reinterpret_cast<const uint4*>(row + k);
+        last = int(i);
+    }
+    NS_D void end(const LaneRay& ray) {
+        begin(ray.index);
+        in.rays.last[ray.index] = last;
+        in.rays.transmittance[ray.index] = ray.transmittance;
+        in.rays.dropped[ray.index] = dropped;
+        if (dropped) atomicAdd(&in.numbers->dropped, 1u);
+        of = -1;
+    }
+};
+
+NS_D March march_of(const TrainOptions& o) { return {o.min_weight, o.stop_transmittance, o.coarseness}; }
+
+template <class S>
+__global__ void __launch_bounds__(128) trace_kernel(TrainInput in) {
+    NS_SHARED(shared);
+    const Field& f = in.state.field;
+    Carver carver = {shared, 0};
+    const WarpNetwork w = carve_network(carver, f.net, int(blockDim.x) / kWarp, warp_index(), false);
+    load_weights(f, w, false);
+    __syncthreads();
+    const March march = march_of(in.numbers->options);
+    const Space space = coarser(f.space, march.coarseness);
+    TrainSource source(in, space);
+    SampleSink sink(in, w.first + lane_index() * first_ld(f.net));
+    trace_warp<S>(f, march, space, w, source, sink);
+    const float candidates = warp_sum(float(sink.candidates));
+    if (lane_index() == 0) atomicAdd(&in.numbers->candidates, static_cast<unsigned long long>(candidates));
+}
+
+// The loss of each ray, and in each sample's place the gradients of its raw colour and raw density.
+__global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
+    const TrainOptions& o = in.numbers->options;
+    const int n = in.given.n > 0 ? in.given.n : in.numbers->n_rays;
+    const Samples& s = in.samples;
+    float squared = 0;
+    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < n; i += int(gridDim.x * blockDim.x)) {
+        const int last = in.rays.last[i];
+        if (in.rays.dropped[i]) {
+            for (int k = last; k >= 0; k = s.previous[k]) s.color[k] = make_float4(0, 0, 0, 0);
+            continue;
+        }
+        const float transmittance = in.rays.transmittance[i];
+        float c[3] = {0, 0, 0}, w_total = 0, wm_total = 0;
+        for (int k = last; k >= 0; k = s.previous[k]) {
+            const float4 rgb = s.color[k], state = s.state[k];
+            c[0] += state.z * rgb.x, c[1] += state.z * rgb.y, c[2] += state.z * rgb.z;
+            if (o.distortion > 0) {
+                w_total += state.z;
+                wm_total += state.z * logf(s.place[k].w + 0.5f * state.x);
+            }
+        }
+        float g[3], behind = 0;
+        for (int a = 0; a < 3; ++a) {
+            const float background = in.rays.backgrounds[3 * i + a];
+            const float error = c[a] + transmittance * background - in.rays.targets[3 * i + a];
+            squared += error * error;
+            g[a] = huber_gradient(error, o.huber_delta) * kGradientScale;
+            behind += transmittance * background * g[a];
+        }
+        float w_before = w_total, wm_before = wm_total;
+        for (int k = last; k >= 0; k = s.previous[k]) {
+            const float4 rgb = s.color[k], state = s.state[k];
+            const float length = state.x, density = state.y, w = state.z, t = s.place[k].w;
+            float q = rgb.x * g[0] + rgb.y * g[1] + rgb.z * g[2];
+            if (o.distortion > 0) {
+                const float m = logf(t + 0.5f * length);
+                w_before -= w;
+                wm_before -= w * m;
+                q += o.distortion * kGradientScale *
+                     distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+            }
+            const float d = density_gradient(length, state.w, w, q, behind);
+            const float scale = near_gradient_scale(t, o.full_gradient_distance);
+            s.color[k] = make_float4(scale * w * g[0] * color_gradient(rgb.x), scale * w * g[1] * color_gradient(rgb.y),
+                                     scale * w * g[2] * color_gradient(rgb.z),
+                                     scale * d * density_activation_gradient(density));
+        }
+    }
+    squared = warp_sum(squared);
+    if (lane_index() == 0) atomicAdd(&in.numbers->squared_error, double(squared));
+}
+
+NS_D float gradient_unscale(const StepNumbers& s) { return 1.0f / (kGradientScale * float(s.n_rays)); }
+
+// Adam on the rows that got any gradient; it is cleared, the halves that are read are renewed.
+template <int F>
+__global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
+    const int row = int(blockIdx.x * blockDim.x + threadIdx.x);
+    if (row >= rows) return;
+    float* gradient = in.table_gradient + size_t(row) * F;
+    float g[F];
+    bool any = false;
+#pragma unroll
+    for (int i = 0; i < F; ++i) g[i] = gradient[i], any |= g[i] != 0.0f;
+    if (!any) return;
+    const TrainOptions& o = in.numbers->options;
+    const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon};
+    const float unscale = gradient_unscale(*in.numbers);
+    float *p = in.state.table + size_t(row) * F, *m = in.state.table_moments + size_t(row) * 2 * F, *v = m + F;
+    uint16_t* half = in.state.half_table + size_t(row) * F;
+    float pi[F], mi[F], vi[F];
+#pragma unroll
+    for (int i = 0; i < F; ++i) pi[i] = p[i], mi[i] = m[i], vi[i] = v[i];
+#pragma unroll
+    for (int i = 0; i < F; ++i) adam(step, g[i] * unscale, pi[i], mi[i], vi[i]);
+#pragma unroll
+    for (int i = 0; i < F; ++i) p[i] = pi[i], m[i] = mi[i], v[i] = vi[i], gradient[i] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < F; i += 2) *reinterpret_cast<uint32_t*>(half + i) = pack_halves(pi[i], pi[i + 1]);
+}
+
+__global__ void weight_kernel(TrainInput in) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    const Network& net = in.state.field.net;
+    if (i >= net.size) return;
+    const TrainOptions& o = in.numbers->options;
+    const AdamStep step = {o.weight_rate, o.beta1, o.beta2, o.epsilon};
+    float p = in.state.weights[i], m = in.state.weight_moments[i], v = in.state.weight_moments[net.size + i];
+    adam(step, in.weight_gradient[i] * gradient_unscale(*in.numbers), p, m, v);
+    in.weight_gradient[i] = 0.0f;
+    in.state.weights[i] = p, in.state.weight_moments[i] = m, in.state.weight_moments[net.size + i] = v;
+    int l = 0;
+    while (l + 1 < net.layers && i >= net.offset[l + 1]) ++l;
+    const int within = i - net.offset[l], t = net.offset[l] + within % net.out[l] * net.in[l] + within / net.out[l];
+    in.state.weights_t[t] = p;
+    in.half_weights[i] = in.half_weights_t[t] = to_half_bits(p);
+}
+
+// One thread: the step's sums are added up, the next step's number of rays follows from them.
+__global__ void control_kernel(TrainInput in) {
+    if (blockIdx.x + threadIdx.x > 0) return;
+    StepNumbers& s = *in.numbers;
+    const int n = in.given.n > 0 ? in.given.n : s.n_rays;
+    const uint32_t kept = ns_min(s.samples, in.samples.capacity);
+    s.total_rays += n, s.total_candidates += s.candidates, s.total_samples += kept, s.total_dropped += s.dropped;
+    s.total_squared_error += s.squared_error;
+    if (in.given.n == 0) {
+        s.rays_drawn += uint64_t(n);
+        // Counted with what was dropped: what did not fit is what the next step must make room for.
+        const float ratio = ns_max(float(s.samples) / float(n), 0.05f);
+        s.survivors_per_ray = s.survivors_per_ray > 0 ? 0.8f * s.survivors_per_ray + 0.2f * ratio : ratio;
+        s.n_rays = rays_for(s.options.target_samples, s.survivors_per_ray);
+    }
+    s.next_ray = s.samples = s.dropped = 0;
+    s.candidates = 0;
+    s.squared_error = 0;
+}
+
+// --- occupancy ---------------------------------------------------------------------------------------
+// Cells that were thought empty are probed in turn, or nothing could ever appear in them.
+template <class S>
+__global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
+    NS_SHARED(shared);
+    const Field& f = in.state.field;
+    const Space& space = f.space;
+    Carver carver = {shared, 0};
+    const WarpNetwork w = carve_network(carver, f.net, int(blockDim.x) / kWarp, warp_index(), false);
+    load_weights(f, w, false);
+    __syncthreads();
+    const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
+    const uint32_t n = uint32_t(in.numbers->options.occupancy_cells);
+    for (uint32_t base = blockIdx.x * blockDim.x; base < n; base += gridDim.x * blockDim.x) {
+        const uint64_t drawn = in.numbers->cells_probed + base + threadIdx.x;
+        const uint64_t cell = permute(drawn % cells, cells, in.seed + uint32_t(drawn / cells));
+        const uint32_t id = uint32_t(drawn);
+        const float x = (float(cell % r) + random_unit(in.seed, id, 11)) / float(r);
+        const float y = (float(cell / r % r) + random_unit(in.seed, id, 12)) / float(r);
+        const float z = (float(cell / r / r) + random_unit(in.seed, id, 13)) / float(r);
+        encode_row(f, x, y, z, w.first + lane_index() * first_ld(f.net));
+        const float density = density_activation(warp_density<S>(f.net, w));
+        if (base + threadIdx.x < n) {
+            const Vec3 p = from_unit(space.unbounded, {x, y, z});
+            max_positive(in.state.occupancy_values + cell, density * reference_step(space, p.x, p.y, p.z));
+        }
+    }
+}
+
+// Values decay, bits follow; a lane a cell, a warp a word.
+__global__ void __launch_bounds__(256) decay_kernel(TrainInput in, int cells) {
+    const TrainOptions& o = in.numbers->options;
+    const float threshold = occupancy_threshold(o.occupancy_threshold, in.numbers->occupancy_mean);
+    float sum = 0;
+    unsigned long long occupied = 0;
+    for (int cell = int(blockIdx.x * blockDim.x + threadIdx.x); cell < cells; cell += int(gridDim.x * blockDim.x)) {
+        const float value = occupancy_decay(in.state.occupancy_values[cell], o.occupancy_decay);
+        in.state.occupancy_values[cell] = value;
+        sum += value;
+        unsigned bits = __ballot_sync(kAllLanes, value > threshold);
+        if (in.state.allowed) bits &= in.state.allowed[cell / 32];
+        if (lane_index() == 0) {
+            in.state.occupancy[cell / 32] = bits;
+            occupied += __popc(bits);
+        }
+    }
+    sum = warp_sum(sum);
+    if (lane_index() == 0) {
+        atomicAdd(&in.numbers->occupancy_sum, double(sum));
+        atomicAdd(&in.numbers->occupied_cells, occupied);
+    }
+}
+
+__global__ void occupancy_control_kernel(TrainInput in, int cells, int probed) {
+    if (blockIdx.x + threadIdx.x > 0) return;
+    StepNumbers& s = *in.numbers;
+    s.occupancy_mean = float(s.occupancy_sum / double(cells));
+    s.occupied_fraction = double(s.occupied_cells) / double(cells);
+    s.occupancy_sum = 0;
+    s.occupied_cells = 0;
+    s.cells_probed += uint64_t(probed);
+}
+
+// A thread a coarse cell: whether anything in it is occupied; then whether anything near it is.
+__global__ void coarse_any_kernel(Field f, uint8_t* any) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    const int r = f.space.occupancy_resolution, fine = r / kCoarse;
+    const int x0 = i % kCoarse * fine, y0 = i / kCoarse % kCoarse * fine, z0 = i / (kCoarse * kCoarse) * fine;
+    bool found = false;
+    for (int z = z0; z < z0 + fine && !found; ++z)
+        for (int y = y0; y < y0 + fine && !found; ++y)
+            for (int x = x0; x < x0 + fine; ++x) found |= occupied(f.occupancy, x + (y + z * r) * r);
+    any[i] = found;
+}
+__global__ void coarse_spread_kernel(const uint8_t* any, uint32_t* coarse) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    const int x = i % kCoarse, y = i / kCoarse % kCoarse, z = i / (kCoarse * kCoarse);
+    bool found = false;
+    for (int dz = -kCoarseReach; dz <= kCoarseReach; ++dz)
+        for (int dy = -kCoarseReach; dy <= kCoarseReach; ++dy)
+            for (int dx = -kCoarseReach; dx <= kCoarseReach; ++dx) {
+                const int u = x + dx, v = y + dy, w = z + dz;
+                if (u >= 0 && u < kCoarse && v >= 0 && v < kCoarse && w >= 0 && w < kCoarse)
+                    found |= any[u + (v + w * kCoarse) * kCoarse] != 0;
+            }
+    const unsigned bits = __ballot_sync(kAllLanes, found);
+    if (lane_index() == 0) coarse[i / 32] = bits;
+}
+
+}  // namespace
+
+NS_END
+
+namespace nerfscene {
+
+namespace gpu {
+void make_coarse(const Field& f, uint8_t* any, uint32_t* coarse, Stream stream) {
+    constexpr int cells = kCoarse * kCoarse * kCoarse;
+    launch(cuda::coarse_any_kernel, cells / 128, 128, 0, stream, f, any);
+    launch(cuda::coarse_spread_kernel, cells / 128, 128, 0, stream, static_cast<const uint8_t*>(any), coarse);
+}
+}  // namespace gpu
+
+struct Trainer::Work {
+    gpu::Stream stream = gpu::new_stream();
+    TrainState state;
+    cuda::TrainInput input = {};
+    gpu::Buffer<CameraDesc> cameras;
+    gpu::Buffer<uint64_t> first_pixel;
+    gpu::Buffer<float> table_gradient, weight_gradient, directions, targets, backgrounds, transmittance;
+    gpu::Buffer<uint16_t> half_weights, half_weights_t, encoding;
+    gpu::Buffer<float4> place, sample_state, color;
+    gpu::Buffer<int> previous, ray, last;
+    gpu::Buffer<uint8_t> dropped, any;
+    gpu::Buffer<cuda::StepNumbers> numbers;
+    gpu::Graph step_graph, occupancy_graph;
+    int probed = 0;
+    uint64_t cells_probed = 0;
+
+    ~Work() { gpu::delete_stream(stream); }
+    void make_room(int target_samples);
+    void launch_step(const cuda::TrainInput& in, bool update);
+    void launch_occupancy();
+};
+
+namespace {
+using namespace gpu;
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+size_t rows_of(const HashGrid& g) { return size_t(g.offset[g.levels - 1]) + g.size[g.levels - 1]; }
+
+// Calls f with the type of the sizes that a kernel was specialised for, or AnySizes.
+template <class F>
+void with_sizes(const Network& net, F f) {
+    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
+        f(cuda::Sizes<32, 32, 0, 0>());
+    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
+        f(cuda::Sizes<32, 64, 64, 2>());
+    else
+        f(cuda::AnySizes());
+}
+}  // namespace
+
+Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Work) {
+    Work& w = *work_;
+    w.state = state;
+    const Network& net = state.field.net;
+    w.cameras.resize(photos.n), w.first_pixel.resize(photos.n + 1);
+    copy(w.cameras.data(), photos.cameras, sizeof(CameraDesc) * photos.n, w.stream);
+    copy(w.first_pixel.data(), photos.first_pixel, sizeof(uint64_t) * (photos.n + 1), w.stream);
+    photos.cameras = w.cameras.data(), photos.first_pixel = w.first_pixel.data();
+    const size_t rows = rows_of(state.field.grid);
+    w.table_gradient.resize(rows * state.field.grid.features), w.weight_gradient.resize(net.size);
+    zero(w.table_gradient.data(), sizeof(float) * w.table_gradient.size(), w.stream);
+    zero(w.weight_gradient.data(), sizeof(float) * net.size, w.stream);
+    const size_t n = cuda::kMaxRays;
+    w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
+    w.last.resize(n), w.dropped.resize(n), w.any.resize(size_t(kCoarse) * kCoarse * kCoarse);
+    w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
+    w.numbers.resize(1);
+    zero(w.numbers.data(), sizeof(cuda::StepNumbers), w.stream);
+    cuda::TrainInput& in = w.input;
+    in.state = state, in.photos = photos, in.seed = seed, in.numbers = w.numbers.data();
+    in.state.field.coarse = state.coarse;
+    in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.transmittance.data(), w.last.data(),
+               w.dropped.data()};
+    in.table_gradient = w.table_gradient.data(), in.weight_gradient = w.weight_gradient.data();
+    in.half_weights = w.half_weights.data(), in.half_weights_t = w.half_weights_t.data();
+    synchronize(w.stream);
+}
+
+Trainer::~Trainer() {
+    try {
+        synchronize(work_->stream);
+    } catch (const Error&) {
+    }
+}
+
+size_t Trainer::table_entries() const { return work_->table_gradient.size(); }
+
+void Trainer::Work::make_room(int target_samples) {
+    const size_t capacity = (size_t(target_samples) * 2 + 1023) / 1024 * 1024;
+    if (place.size() == capacity) return;
+    synchronize(stream);
+    step_graph.reset();
+    place.resize(capacity), sample_state.resize(capacity), color.resize(capacity);
+    previous.resize(capacity), ray.resize(capacity), encoding.resize(capacity * state.field.net.encoding);
+    input.samples = {place.data(), sample_state.data(), color.data(), previous.data(), ray.data(), encoding.data(),
+                     uint32_t(capacity), &numbers.data()->samples};
+}
+
+void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
+    const Field& f = in.state.field;
+    const Network& net = f.net;
+    const int64_t expected = int64_t(in.samples.capacity) / 2;
+    with_sizes(net, [&](auto sizes) {
+        const cuda::LaunchShape shape = cuda::network_launch(net, false, cuda::kMaxRays);
+        launch(cuda::trace_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, in);
+    });
+    color_forward(f, in.samples, in.rays.directions, expected, stream);
+    launch(cuda::ray_backward_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
+    network_backward({f, in.samples, in.rays.directions, in.half_weights, in.half_weights_t, in.weight_gradient,
+                      in.table_gradient, nullptr}, expected, stream);
+    if (update) {
+        const int rows = int(rows_of(f.grid));
+        switch (f.grid.features) {
+            case 2: launch(cuda::table_kernel<2>, blocks_for(rows, 256), 256, 0, stream, in, rows); break;
+            case 4: launch(cuda::table_kernel<4>, blocks_for(rows, 256), 256, 0, stream, in, rows); break;
+            default: launch(cuda::table_kernel<8>, blocks_for(rows, 256), 256, 0, stream, in, rows);
+        }
+        launch(cuda::weight_kernel, blocks_for(net.size, 128), 128, 0, stream, in);
+    }
+    launch(cuda::control_kernel, 1, 32, 0, stream, in);
+}
+
+void Trainer::Work::launch_occupancy() {
+    const Field& f = input.state.field;
+    const int r = f.space.occupancy_resolution, cells = r * r * r;
+    with_sizes(f.net, [&](auto sizes) {
+        const cuda::LaunchShape shape = cuda::network_launch(f.net, false, probed);
+        launch(cuda::probe_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, input);
+    });
+    launch(cuda::decay_kernel, int(cuda::ns_min<int64_t>(cells / 256, current_device().multiprocessors * 8)), 256, 0,
+           stream, input, cells);
+    launch(cuda::occupancy_control_kernel, 1, 32, 0, stream, input, cells, probed);
+    make_coarse(f, any.data(), input.state.coarse, stream);
+}
+
+TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
+    constexpr int kAhead = 16;  // steps handed to the device between looks at the clock
+    Work& w = *work_;
+    const double start = now();
+    w.make_room(o.target_samples);
+    if (w.probed != o.occupancy_cells) {
+        w.probed = o.occupancy_cells;
+        w.occupancy_graph.reset();
+    }
+    if (w.step_graph.empty()) w.step_graph.record(w.stream, [&w] { w.launch_step(w.input, true); });
+    if (w.occupancy_graph.empty() && o.occupancy_every > 0 && w.probed > 0)
+        w.occupancy_graph.record(w.stream, [&w] { w.launch_occupancy(); });
+
+    cuda::StepNumbers s = {};
+    s.options = o;
+    s.rays_drawn = rays_drawn, s.cells_probed = w.cells_probed;
+    s.survivors_per_ray = float(survivors_per_ray), s.occupancy_mean = occupancy_mean;
+    s.n_rays = cuda::rays_for(o.target_samples, s.survivors_per_ray);
+    copy(w.numbers.data(), &s, sizeof(s), w.stream);
+    // Python may have changed these since the last run.
+    halve_weights(w.input.state.field, w.half_weights.data(), w.half_weights_t.data(), w.stream);
+    make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
+    synchronize(w.stream);
+
+    TrainReport report = {};
+    while (report.steps < steps && now() - start < seconds) {
+        for (int i = 0; i < kAhead && report.steps < steps; ++i) {
+            w.step_graph.launch(w.stream);
+            ++report.steps;
+            ++step;
+            if (!w.occupancy_graph.empty() && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
+        }
+        synchronize(w.stream);
+    }
+    copy(&s, w.numbers.data(), sizeof(s), w.stream);
+    synchronize(w.stream);
+    rays_drawn = s.rays_drawn, w.cells_probed = s.cells_probed;
+    survivors_per_ray = s.survivors_per_ray, occupancy_mean = s.occupancy_mean;
+    report.rays = int64_t(s.total_rays), report.candidates = int64_t(s.total_candidates);
+    report.survivors = int64_t(s.total_samples), report.dropped = int64_t(s.total_dropped);
+    report.squared_error = s.total_squared_error, report.occupied_fraction = s.occupied_fraction;
+    report.seconds_trace = now() - start;  // the device's phases overlap: all of it is told as one
+    return report;
+}
+
+TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_table, float* d_weights) {
+    Work& w = *work_;
+    if (rays.n > cuda::kMaxRays) throw Error("more rays than a step takes");
+    w.make_room(o.target_samples);
+    cuda::StepNumbers s = {};
+    s.options = o;
+    s.n_rays = rays.n;
+    copy(w.numbers.data(), &s, sizeof(s), w.stream);
+    halve_weights(w.input.state.field, w.half_weights.data(), w.half_weights_t.data(), w.stream);
+    make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
+    cuda::TrainInput in = w.input;
+    in.given = rays;
+    // Straight into the caller's arrays, then divided by what the gradients were multiplied with.
+    in.table_gradient = d_table, in.weight_gradient = d_weights;
+    zero(d_table, sizeof(float) * w.table_gradient.size(), w.stream);
+    zero(d_weights, sizeof(float) * w.weight_gradient.size(), w.stream);
+    w.launch_step(in, false);
+    const float unscale = 1.0f / (cuda::kGradientScale * float(rays.n > 0 ? rays.n : 1));
+    multiply(d_table, unscale, int64_t(w.table_gradient.size()), w.stream);
+    multiply(d_weights, unscale, int64_t(w.weight_gradient.size()), w.stream);
+    copy(&s, w.numbers.data(), sizeof(s), w.stream);
+    synchronize(w.stream);
+    TrainReport report = {};
+    report.rays = int64_t(s.total_rays), report.candidates = int64_t(s.total_candidates);
+    report.survivors = int64_t(s.total_samples), report.dropped = int64_t(s.total_dropped);
+    report.squared_error = s.total_squared_error;
+    return report;
+}
+
+}  // namespace nerfscene
