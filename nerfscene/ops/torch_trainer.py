@@ -347,11 +347,11 @@ class Trainer:
         thickness = self.field.densities(unit) * ref.reference_step(points, space)
         values.scatter_reduce_(0, torch.from_numpy(cell), thickness, "amax")
         values *= o.occupancy_decay
-        bits = np.packbits(values.numpy() > min(o.occupancy_threshold, self.occupancy_mean),
+        bits = np.packbits(values.cpu().numpy() > min(o.occupancy_threshold, self.occupancy_mean),
                            bitorder="little").view(np.int32)  # fmt: skip
         words = torch.from_numpy(bits)
         if self.allowed is not None:
             words = words & self.allowed
         self.field.occupancy.copy_(words)
         self.occupancy_mean = float(values.double().mean())
-        return float(np.unpackbits(words.numpy().view(np.uint8)).mean())
+        return float(np.unpackbits(words.cpu().numpy().view(np.uint8)).mean())
