@@ -172,6 +172,32 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     assert_close(parts.table, whole.table, 1e-3 * scale)
 
 
+@pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
+def test_threads_may_run_in_any_order(device: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device.device_name() != "emulated GPU":
+        pytest.skip("a card's threads run as they like")
+    case, rays, targets, behind = steps.given(steps.CASES[name], 0.6)
+    o = steps.options(device, steps.SETTINGS["as in training"])
+    o.target_samples = 16384
+    points, directions = random_points(70, 1), random_directions(70, 2)
+
+    def everything() -> list[Any]:
+        d_table, d_weights, report = steps.gradients(steps.start(device, case), o, rays, targets, behind)
+        trained = steps.start(device, case)
+        trained.trainer.run(o, 2, 60.0)
+        pixels = traced(device, case, rays, behind, 1e-4, 3e-3)
+        seen = test_networks.evaluate(device, case, points, directions)
+        moved = trained.table - case.master
+        return [d_table, d_weights, moved, trained.case.occupancy, *pixels, *seen, report["survivors"]]
+
+    forward = everything()
+    monkeypatch.setenv("NERFSCENE_EMULATED_BACKWARDS", "1")
+    for a, b in zip(everything(), forward, strict=True):
+        # Sums come in another order, and Adam turns the smallest gradients' signs into whole steps.
+        scale = float(np.abs(np.asarray(b, np.float64)).max())
+        assert_close_but_for_flips(np.asarray(a, np.float64), b, 1e-3 * scale, 0.005)
+
+
 def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if device.device_name() != "emulated GPU":
         pytest.skip("a card's shared memory is what it is")

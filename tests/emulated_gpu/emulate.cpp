@@ -104,6 +104,8 @@ void run(int blocks, int threads, size_t shared, const std::function<void()>& ke
     if (threads % 32 != 0 || threads > 1024 || threads <= 0) throw std::runtime_error("a block of whole warps, at most 1024 threads");
     if (shared > 227 * 1024) throw std::runtime_error("more shared memory than any GPU has");
     if (blocks <= 0) throw std::runtime_error("a grid of no blocks");
+    // The order of threads between barriers must not matter: a test runs kernels both ways.
+    const bool backwards = std::getenv("NERFSCENE_EMULATED_BACKWARDS") != nullptr;
     work = &kernel;
     failure.clear();
     gridDim.x = unsigned(blocks), blockDim.x = unsigned(threads);
@@ -120,7 +122,8 @@ void run(int blocks, int threads, size_t shared, const std::function<void()>& ke
         alive = threads;
         while (alive > 0) {
             bool moved = false;
-            for (int i = 0; i < threads; ++i) {
+            for (int turn = 0; turn < threads; ++turn) {
+                const int i = backwards ? threads - 1 - turn : turn;
                 Fiber& f = fibers[i];
                 if (f.done) continue;
                 current = i;
