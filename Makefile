@@ -9,7 +9,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
-SOURCES := setup.py pyproject.toml $(shell find cuda_ext -name '*.h' -o -name '*.cpp')
+SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
+	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 .PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
@@ -48,4 +49,5 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m bench.run
 
 clean:
-	rm -rf $(VENV) $(OUT) build nerfscene/ops/_cpu*.so *.egg-info
+	rm -rf $(VENV) $(OUT) build nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
+		*.egg-info

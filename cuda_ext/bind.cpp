@@ -1,5 +1,9 @@
 // Python ↔ kernels: check, unwrap, call. Arrays come in by the buffer and DLPack protocols (numpy, torch),
 // must already have the right type and layout, and are only borrowed; the GIL is released while computing.
+// Types of one name live in this module and in others: nanobind must not take them for the same.
+#ifndef NB_DOMAIN
+#define NB_DOMAIN nerfscene_cpu
+#endif
 #include <atomic>
 #include <cstring>
 #include <memory>

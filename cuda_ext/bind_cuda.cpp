@@ -2,6 +2,10 @@
 // that Python code and tests need not know which they hold. Arrays are numpy's or any DLPack array's, on the host
 // or on the device: the device's are used in place, the host's are copied there and back. `stream` is a
 // cudaStream_t as an integer. No torch here, so one build serves every torch.
+// Types of one name live in this module and in others: nanobind must not take them for the same.
+#ifndef NB_DOMAIN
+#define NB_DOMAIN nerfscene_cuda
+#endif
 #include <cstring>
 #include <memory>
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,26 @@ PACKAGES = (
     "safetensors",
     "tyro",
 )
+# The first driver of each CUDA; pip can bring a compiler of CUDA 13, so that is the least it helps with.
+FIRST_DRIVER = {12: 525, 13: 580}
+CUDA_OF_PIP = 13
+INSTALL = "NERFSCENE_CUDA=1 pip install ."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of the GPU.
+
+    state: works, no_gpu, hidden, driver_too_old, driver_fails, no_code, not_built or broken
+    found, module: sentences about the GPU with its driver, and about the CUDA kernels
+    missing, mend: what keeps a GPU from being used, and the command that mends it; None where nothing does
+    """
+
+    state: str
+    found: str
+    module: str
+    missing: str | None = None
+    mend: str | None = None
 
 
 def examine() -> dict[str, Any]:
@@ -35,6 +58,11 @@ def examine() -> dict[str, Any]:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             packages[name] = None
+    gpu = gpu_facts()
+    try:
+        will_use = None if reason else backend.describe("auto")
+    except Exception as error:  # a GPU's driver may fail in ways of its own
+        will_use = f"nothing: {error}"
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -44,11 +72,12 @@ def examine() -> dict[str, Any]:
         "disk_free_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "kernels": None if reason else backend.load("cpu").instruction_sets(),
         "kernels_missing": reason,
-        "gpu": gpu_name(),
-        "nvcc": shutil.which("nvcc"),
+        "gpu": gpu["name"],
+        "nvcc": gpu["nvcc"],
+        "cuda": gpu | vars(judge(gpu)),
         "tinycudann": importlib.util.find_spec("tinycudann") is not None,
         "packages": packages,
-        "will_use": None if reason else backend.describe("auto"),
+        "will_use": will_use,
     }
 
 
@@ -71,19 +100,204 @@ def memory_gib() -> float | None:
         return None
 
 
-def gpu_name() -> str | None:
-    """The first NVIDIA GPU's name, or None."""
+def gpu_facts() -> dict[str, Any]:
+    """What ``judge`` judges by.
+
+    name, driver, compute_capability: of the first GPU, as nvidia-smi says
+    driver_cuda: the newest CUDA that the driver runs, as [13, 0]
+    module: whether the CUDA kernels can be loaded; module_error: why not, where they are there
+    devices, devices_error: what those kernels find
+    build: the record that the installation left; nvcc: a compiler that is here now
+    visible: CUDA_VISIBLE_DEVICES
+    """
+    facts: dict[str, Any] = {
+        **nvidia_smi(),
+        "driver_cuda": driver_cuda(),
+        "module": False,
+        "module_error": None,
+        "devices": [],
+        "devices_error": None,
+        "build": build_record(),
+        "nvcc": find_nvcc(),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+    try:
+        if importlib.util.find_spec("nerfscene.ops._cuda") is not None:
+            module = importlib.import_module("nerfscene.ops._cuda")
+            facts["module"] = True
+            facts["devices"] = module.devices()
+    except Exception as error:  # whatever a driver or a half-made module does
+        facts["devices_error" if facts["module"] else "module_error"] = str(error)
+    return facts
+
+
+def nvidia_smi() -> dict[str, str | None]:
+    """The first NVIDIA GPU's name, driver and compute capability; None each where there is none."""
+    keys = ("name", "driver", "compute_capability")
+    nothing: dict[str, str | None] = dict.fromkeys(keys)
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return None
+        return nothing
     try:
         done = subprocess.run(
-            [tool, "--query-gpu=name", "--format=csv,noheader"],
+            [tool, "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"],
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
+        return nothing
+    values = [value.strip() for value in done.stdout.strip().split("\n")[0].split(",")]
+    return dict(zip(keys, values, strict=True)) if len(values) == len(keys) else nothing
+
+
+def driver_cuda() -> list[int] | None:
+    """The newest CUDA that the NVIDIA driver runs, as [13, 0]; None where there is no driver."""
+    try:
+        version = ctypes.c_int()
+        if ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version)) == 0:
+            return [version.value // 1000, version.value % 1000 // 10]
+    except (OSError, AttributeError):
+        pass
+    return None
+
+
+def find_nvcc() -> str | None:
+    """The CUDA compiler that an installation would find here."""
+    home = os.environ.get("CUDA_HOME")
+    places = [f"{home}/bin" if home else None, None, "/usr/local/cuda/bin"]
+    return next(filter(None, (shutil.which("nvcc", path=place) for place in places)), None)
+
+
+def build_record() -> dict[str, Any] | None:
+    """How the build of the CUDA kernels went, as the installation wrote it down."""
+    try:
+        record = json.loads((Path(backend.__file__).parent / "_cuda_build.json").read_text())
+    except (OSError, ValueError):
         return None
-    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else None
+    return record if isinstance(record, dict) else None
+
+
+def judge(facts: dict[str, Any]) -> Verdict:
+    """What ``gpu_facts`` mean. Of the facts alone: this asks nothing of the machine."""
+    found, module = about_gpu(facts), about_module(facts)
+    devices = facts["devices"]
+    if devices:
+        capability = devices[0]["compute_capability"]
+        if has_code_for(capability, facts["build"]):
+            return Verdict("works", found, module)
+        missing = (
+            f"the kernels were compiled for other cards than this one of compute capability {capability}"
+        )
+        return Verdict("no_code", found, module, missing, f"NERFSCENE_CUDA_ARCHS={capability} {INSTALL}")
+
+    if facts["name"] is None and facts["driver_cuda"] is None:
+        return Verdict("no_gpu", found, module)
+    if facts["module"]:
+        return Verdict(*unusable(facts, found, module))
+    if facts["module_error"]:
+        missing = f"the CUDA kernels can't be loaded ({facts['module_error']})"
+        return Verdict("broken", found, module, missing, INSTALL)
+    if facts["name"] is None:  # a driver, but nothing for it to drive
+        return Verdict("no_gpu", found, module)
+
+    build = facts["build"] or {}
+    if not build.get("nvcc"):
+        if not facts["nvcc"] and driver_major(facts) < CUDA_OF_PIP:
+            return Verdict("driver_too_old", found, module, *newer_driver(CUDA_OF_PIP))
+        return Verdict("not_built", found, module, "the CUDA kernels are not built", INSTALL)
+    missing = "the CUDA kernels could not be compiled when this was installed"
+    from_pip = "PyPI" in build["nvcc"] or driver_major(facts) < CUDA_OF_PIP
+    # Another compiler may do what the machine's own can't; where there is no other, see what it says.
+    mend = "NERFSCENE_CUDA=1 pip install -v ." if from_pip else f"NERFSCENE_NVCC=pypi {INSTALL}"
+    return Verdict("not_built", found, module, missing, mend)
+
+
+def unusable(facts: dict[str, Any], found: str, module: str) -> tuple[str, str, str, str | None, str | None]:
+    """A Verdict's fields where the kernels are built and a driver is here, but no device can be used."""
+    visible = facts["visible"]
+    # Devices count up to the first that is none: "", "-1" and "-1,0" leave nothing.
+    if visible is not None and (not visible.strip() or visible.strip()[0] in "-,"):
+        missing = f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides every GPU"
+        return ("hidden", found, module, missing, "unset CUDA_VISIBLE_DEVICES")
+    needed = major_of((facts["build"] or {}).get("version"))
+    if driver_major(facts) < needed:
+        return ("driver_too_old", found, module, *newer_driver(needed))
+    if facts["name"] is None:
+        return ("no_gpu", found, module, None, None)
+    said = facts["devices_error"] or "it finds no device"
+    hint = f", and CUDA_VISIBLE_DEVICES is {visible!r}" if visible is not None else ""
+    missing = f"the NVIDIA driver can't be used ({said}{hint}); a restart mends what a driver's update left"
+    return ("driver_fails", found, module, missing, "unset CUDA_VISIBLE_DEVICES" if hint else "sudo reboot")
+
+
+def newer_driver(cuda: int) -> tuple[str, str]:
+    """What is missing and what mends it where the driver is too old for a major version of CUDA."""
+    first = FIRST_DRIVER.get(cuda)
+    if first is None:
+        return (f"the NVIDIA driver is too old for CUDA {cuda}", "sudo apt install nvidia-driver")
+    return (
+        f"the NVIDIA driver is too old: CUDA {cuda} needs {first} or newer (and a restart)",
+        f"sudo apt install nvidia-driver-{first}",
+    )
+
+
+def driver_major(facts: dict[str, Any]) -> int:
+    """The newest major version of CUDA that the driver runs; a large one where it isn't known."""
+    if facts["driver_cuda"]:
+        return int(facts["driver_cuda"][0])
+    number = major_of(facts["driver"])
+    if not number:
+        return 99
+    return max([major for major, first in FIRST_DRIVER.items() if number >= first], default=11)
+
+
+def major_of(version: str | None) -> int:
+    """13 of "13.0"; 0 where there is no number."""
+    digits = (version or "").split(".")[0]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def has_code_for(capability: str, build: dict[str, Any] | None) -> bool:
+    """Whether a build runs on a card: machine code of its generation, or PTX that is no newer than it."""
+    compiled = (build or {}).get("architectures")
+    if not compiled:
+        return True  # nobody knows; it may well
+    major, minor = (int(part) for part in capability.split("."))
+    card = 10 * major + minor
+    return max(compiled) <= card or any(a // 10 == major and a <= card for a in compiled)
+
+
+def about_gpu(facts: dict[str, Any]) -> str:
+    """The GPU and its driver, in words."""
+    cuda = facts["driver_cuda"]
+    runs = f" (CUDA {cuda[0]}.{cuda[1]})" if cuda else ""
+    if facts["devices"]:
+        first = facts["devices"][0]
+        more = f", and {len(facts['devices']) - 1} more (the first is used)" if facts["devices"][1:] else ""
+        version = facts["driver"] or f"for CUDA {first['driver']}"
+        return (
+            f"{first['name']}, {first['memory_gib']:.0f} GiB, compute capability "
+            f"{first['compute_capability']}, driver {version}{runs if facts['driver'] else ''}{more}"
+        )
+    if facts["name"]:
+        capability = f"compute capability {facts['compute_capability']}"
+        return f"{facts['name']}, {capability}, driver {facts['driver']}{runs}"
+    if cuda:
+        return f"a driver{runs}, but no NVIDIA GPU found; none is needed"
+    return "no NVIDIA GPU found; none is needed"
+
+
+def about_module(facts: dict[str, Any]) -> str:
+    """The CUDA kernels and what compiled them, in words."""
+    build = facts["build"] or {}
+    here = f"nvcc is {facts['nvcc']}" if facts["nvcc"] else "no nvcc here"
+    if facts["module"]:
+        codes = ", ".join(f"sm_{a}" for a in build.get("architectures") or [])
+        by = f" by nvcc {build['version']}" if build.get("version") else ""
+        return f"kernels built{by}{f' for {codes}' if codes else ''}; {here}"
+    if facts["module_error"]:
+        return f"kernels built, but they can't be loaded; {here}"
+    why = f" ({build['reason']})" if build.get("reason") else ""
+    return f"kernels not built{why}; {here}"
 
 
 def in_words(d: dict[str, Any]) -> str:
@@ -102,10 +316,13 @@ def in_words(d: dict[str, Any]) -> str:
     else:
         others = ", ".join(d["kernels"][1:])
         lines.append(f"kernels   compiled; {d['kernels'][0]} fits this processor best (also: {others})")
-    if d["gpu"]:
-        lines.append(f"GPU       {d['gpu']}: not used yet, training and rendering run on the processor")
-    else:
-        lines.append("GPU       no NVIDIA GPU found; none is needed")
+    gpu = d["cuda"]
+    lines += [f"GPU       {gpu['found']}", f"CUDA      {gpu['module']}"]
+    if gpu["missing"]:
+        lines += [f"          {gpu['missing']}", f"          mend it: {gpu['mend']}"]
+        if "pip install" in gpu["mend"]:
+            lines[-1] += "   (in the checkout)"
+        lines.append("          until then training and rendering run on the processor")
     missing = [name for name, version in d["packages"].items() if version is None]
     if missing:
         lines.append(f"packages  missing: {', '.join(missing)}; mend it: pip install {' '.join(missing)}")

@@ -258,13 +258,16 @@ def interpolate(
     n_frames: int,
     constant_speed: bool = False,
     loop: bool = False,
+    at: Array | None = None,
 ) -> tuple[list[Array], Array]:
     """Poses (4, 4) and focal lengths (n_frames,) along a smooth curve through n keyframes.
 
     Cubic splines through positions, quaternions and logarithms of focals (n,). Keyframes are equally
     far apart in time, or with ``constant_speed`` as far as the camera travels (a turn of 4 rad counting
     as one step); then the spline is centripetal, so that it neither loops nor overshoots. The last
-    frame is the last keyframe; with ``loop``, the frame after the last is the first keyframe.
+    frame is the last keyframe; with ``loop``, the frame after the last is the first keyframe. ``at``
+    (n_frames,) says instead where on the way each frame is: 0 at the first keyframe, 1 at the second…;
+    with ``constant_speed`` the way between two of them counts by its length.
     """
     n = len(keyframes)
     if n == 1:
@@ -287,7 +290,9 @@ def interpolate(
     curve = CubicSpline(knots, columns, bc_type="natural")
     begin, end = knots[pad], knots[-1 - pad]
     times = np.linspace(begin, end, n_frames, endpoint=not loop)
-    if constant_speed:
+    if at is not None:
+        times = np.interp(at, np.arange(n + loop), knots[pad : len(knots) - pad])
+    elif constant_speed:
         fine = np.linspace(begin, end, 64 * n)
         at = curve(fine)
         at[:, 3:7] /= np.linalg.norm(at[:, 3:7], axis=1, keepdims=True)

@@ -54,13 +54,28 @@ def kernel_camera(
     return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
 
 
+Rect = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
+
+
+def new_cancel(renderer: Renderer) -> Any:
+    """What stops a picture under way (``set``, ``clear``); None where the backend has no such thing."""
+    module = backend.load(renderer.backend)
+    return module.Cancel() if hasattr(module, "Cancel") else None
+
+
 def render(renderer: Renderer, camera: Camera) -> Frame:
     """The picture that ``camera`` (in world coordinates) takes of the scene."""
+    k = camera.intrinsics
+    return render_part(renderer, camera, (0, k.height, 0, k.width))
+
+
+def render_part(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = None) -> Frame:
+    """A rectangle of that picture. Where ``cancel`` is set from another thread, the rest stays black."""
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
-    rgb = np.empty((height, width, 3), np.float32)
-    depth = np.empty((height, width), np.float32)
-    accumulation = np.empty((height, width), np.float32)
+    shape = (rect[1] - rect[0], rect[3] - rect[2])
+    new = np.empty if cancel is None else np.zeros
+    rgb, depth, accumulation = (new(s, np.float32) for s in ((*shape, 3), shape, shape))
     with backend.device_errors():
         renderer.native.render(
             k,
@@ -72,10 +87,11 @@ def render(renderer: Renderer, camera: Camera) -> Frame:
             MIN_WEIGHT,
             STOP_TRANSMITTANCE,
             backend.thread_count(renderer.threads),
-            (0, height, 0, width),
+            rect,
             rgb,
             depth,
             accumulation,
+            *(() if cancel is None else (cancel,)),
         )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)

@@ -14,7 +14,7 @@ void check(int error, const char* what) {
     if (code == cudaErrorMemoryAllocation) text += "; use smaller photos (--downscale) or free memory on the GPU";
     if (code == cudaErrorNoKernelImageForDevice)
         text += "; this build has no machine code for this card: install again on this machine (pip install .)";
-    if (code == cudaErrorInsufficientDriver) text += "; update the NVIDIA driver";
+    if (code == cudaErrorInsufficientDriver) text += "; there is no NVIDIA driver here, or an older one than this build needs: install or update it";
     throw Error(text);
 }
 

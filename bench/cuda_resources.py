@@ -1,0 +1,140 @@
+"""Registers, spills and shared memory of every CUDA kernel: python -m bench.cuda_resources.
+
+Needs nvcc and no GPU. Writes bench/cuda-resources.md; tests/test_cuda_build.py holds the same numbers against
+limits.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from build_support import cuda
+
+ARCHITECTURES = (80, 90, 120)
+TABLE = Path(__file__).with_name("cuda-resources.md")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one thread of a kernel, or one block, takes of an architecture.
+
+    stack: bytes of local memory for arrays that are indexed
+    spill: bytes that didn't fit the registers: stored, or loaded, whichever is more
+    shared: static shared memory of a block, bytes; what a launch asks for comes on top
+    """
+
+    kernel: str
+    source: str
+    architecture: int
+    registers: int
+    stack: int
+    spill: int
+    shared: int
+
+
+def parse(report: str, source: str) -> list[Resources]:
+    """Reads what ``-Xptxas -v`` says. Functions that were not inlined count with the kernel before them."""
+    rows = []
+    parts = re.split(r"Compiling entry function '([^']+)' for 'sm_(\d+)\w*'", report)
+    for name, architecture, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        frames = re.findall(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", body
+        )
+        registers = re.search(r"Used (\d+) registers", body)
+        if not frames or not registers:
+            raise ValueError(f"nvcc's report on {name} can't be read: has its wording changed?")
+        shared = re.search(r"(\d+) bytes smem", body)
+        rows.append(
+            Resources(
+                kernel=name,
+                source=source,
+                architecture=int(architecture),
+                registers=int(registers[1]),
+                stack=sum(int(frame[0]) for frame in frames),
+                spill=max(sum(int(f[1]) for f in frames), sum(int(f[2]) for f in frames)),
+                shared=int(shared[1]) if shared else 0,
+            )
+        )
+    return rows
+
+
+def demangled(names: Sequence[str]) -> list[str]:
+    """Kernels' names as the sources have them, without namespaces and parameters, where a tool can tell."""
+    tool = shutil.which("cu++filt") or shutil.which("c++filt")
+    if tool is None or not names:
+        return list(names)
+    said = subprocess.run([tool], input="\n".join(names), capture_output=True, text=True, check=True)
+    return [short(line) for line in said.stdout.splitlines()]
+
+
+def short(name: str) -> str:
+    """kernel<Sizes<32>> of "void a::(anonymous namespace)::kernel<a::Sizes<32>>(a::Input)"."""
+    name = re.sub(r"\(anonymous namespace\)::|\b\w+::|\((?:int|unsigned int|bool)\)|^void ", "", name)
+    name = name.replace("> >", ">>").replace("void ", "")
+    depth = 0
+    for i, letter in enumerate(name):
+        depth += (letter == "<") - (letter == ">")
+        if letter == "(" and depth == 0:
+            return name[:i].strip()
+    return name.strip()
+
+
+def measure(
+    kit: cuda.Toolkit, architectures: Sequence[int] = ARCHITECTURES, sources: Sequence[Path] | None = None
+) -> list[Resources]:
+    """Compiles every source for each architecture, two at a time. Raises CudaBuildError where one fails."""
+    with_kernels = [p for p in (sources or cuda.sources()) if "__global__" in p.read_text()]
+    jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -p.stat().st_size) for a in architectures]
+
+    def compiled(job: tuple[Path, int]) -> list[Resources]:
+        source, architecture = job
+        out = Path(folder, f"{source.stem}-{architecture}.cubin")
+        command = [str(kit.nvcc), *cuda.FLAGS, "-Xptxas", "-v", "-cubin", f"-arch=sm_{architecture}"]
+        report = cuda.run_nvcc([*command, str(source), "-o", str(out)], source.name, quiet=True)
+        return parse(report, source.name)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cuda.AT_ONCE) as pool:
+        rows = [row for found in pool.map(compiled, jobs) for row in found]
+    names = demangled([row.kernel for row in rows])
+    renamed = [Resources(**{**vars(row), "kernel": name}) for row, name in zip(rows, names, strict=True)]
+    return sorted(renamed, key=lambda row: (row.source, row.kernel, row.architecture))
+
+
+def markdown(rows: Sequence[Resources], version: str) -> str:
+    """The table, a kernel and architecture a line."""
+    lines = [
+        "# What the CUDA kernels take",
+        "",
+        f"By nvcc {version}; `python -m bench.cuda_resources` makes it anew. Registers, stack and spill are",
+        "a thread's; spill is what didn't fit the registers: bytes stored or loaded, whichever is more.",
+        "Shared is a block's, without what a launch asks for. All but registers in bytes.",
+        "",
+        "| source | kernel | arch | registers | stack | spill | shared |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for r in rows:
+        what = f"{r.source} | `{r.kernel}` | sm_{r.architecture}"
+        lines.append(f"| {what} | {r.registers} | {r.stack} | {r.spill} | {r.shared} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Writes the table."""
+    nvcc = cuda.find_nvcc()
+    if nvcc is None:
+        raise SystemExit("there is no nvcc here; NERFSCENE_NVCC names one")
+    kit = cuda.toolkit(nvcc)
+    rows = measure(kit)
+    TABLE.write_text(markdown(rows, kit.version))
+    print(f"{TABLE}: {len(rows)} lines, at most {max((row.spill for row in rows), default=0)} bytes spilled")
+
+
+if __name__ == "__main__":
+    main()

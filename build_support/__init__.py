@@ -1,0 +1,1 @@
+"""What builds the package; nothing here is installed."""
