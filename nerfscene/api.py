@@ -21,7 +21,15 @@ from nerfscene.ops import backend
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed
 from nerfscene.scene import Scene
-from nerfscene.training import Listener, Progress, check_config, finished_already, silent, train_posed
+from nerfscene.training import (
+    Control,
+    Listener,
+    Progress,
+    check_config,
+    finished_already,
+    silent,
+    train_posed,
+)
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
@@ -94,12 +102,14 @@ def train(
     listener: Listener = silent,
     warn: Callable[[str], None] = lambda message: None,
     posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
+    control: Control | None = None,
 ) -> Scene:
     """Photos (or a posed capture) → a trained scene in the folder ``output``.
 
     Stages already done are not done again: a scene that was trained to the end with the same settings
     is returned as it is. ``resume`` goes on with one that was interrupted, or further with a larger
-    budget; ``overwrite`` starts its training anew (the photos' poses are kept).
+    budget; ``overwrite`` starts its training anew (the photos' poses are kept). ``control`` pauses, saves
+    and stops it from another thread.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
     folder = Path(output).expanduser()
@@ -124,7 +134,7 @@ def train(
         posed_listener(capture)
         if overwrite and not resume:
             remove_trained(folder)
-        return train_posed(capture, folder, config, field, listener, resume)
+        return train_posed(capture, folder, config, field, listener, resume, control)
     finally:
         for empty in (folder / POSES, folder) if new else (folder / POSES,):  # nothing came of it
             with contextlib.suppress(OSError):

@@ -58,9 +58,8 @@ Rect = tuple[int, int, int, int]  # first row, row after the last, first column,
 
 
 def new_cancel(renderer: Renderer) -> Any:
-    """What stops a picture under way (``set``, ``clear``); None where the backend has no such thing."""
-    module = backend.load(renderer.backend)
-    return module.Cancel() if hasattr(module, "Cancel") else None
+    """What stops a picture under way: ``set`` it from another thread, ``clear`` it before the next."""
+    return backend.load(renderer.backend).Cancel()
 
 
 def render(renderer: Renderer, camera: Camera) -> Frame:

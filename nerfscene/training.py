@@ -34,7 +34,8 @@ class Progress:
     """Where the work stands; sent a few times a second.
 
     ``fraction`` of this stage in 0…1; the rest is set while training: loss is the mean squared error
-    of recent rays, ``psnr`` its decibels, ``rate`` trained samples a second, ``remaining`` seconds.
+    of recent rays, ``psnr`` its decibels, ``rate`` trained samples a second, ``remaining`` seconds,
+    ``seconds`` those spent.
     """
 
     stage: str
@@ -44,9 +45,23 @@ class Progress:
     psnr: float = 0.0
     rate: float = 0.0
     remaining: float = 0.0
+    seconds: float = 0.0
 
 
 Listener = Callable[[Progress], None]
+
+
+@dataclass
+class Control:
+    """What others may ask of a training under way, from any thread; looked at a few times a second.
+
+    ``started`` is called with the scene before the first step; it shares the arrays being trained.
+    """
+
+    started: Callable[[Scene], None] = lambda scene: None
+    pause: bool = False
+    stop: bool = False
+    save: bool = False
 
 
 def silent(progress: Progress) -> None:
@@ -273,11 +288,13 @@ def train_posed(
     field_config: FieldConfig,
     listener: Listener = silent,
     resume: bool = False,
+    control: Control | None = None,
 ) -> Scene:
     """Trains a posed capture and leaves the scene in ``folder`` (which exists).
 
     On KeyboardInterrupt what was trained is saved and the exception goes on. With ``resume``, the
-    time and steps already spent count towards the budget.
+    time and steps already spent count towards the budget. Through ``control`` it is paused, saved and
+    stopped early: then it is measured too, and can be gone on with.
     Raises NerfsceneError for photos that can't be used or a folder that can't be written.
     """
     data = prepare(
@@ -310,8 +327,17 @@ def train_posed(
         return scene
 
     saved_at = run.seconds
+    control = control or Control()
+    control.started(snapshot(run, data, figures, points))
     try:
-        while not finished(run, config):
+        while not finished(run, config) and not control.stop:
+            if control.save:
+                control.save = False
+                save()
+                saved_at = run.seconds
+            if control.pause:
+                time.sleep(0.05)
+                continue
             report = advance(run, data, config)
             listener(training_progress(run, report, config))
             if run.seconds - saved_at > SAVE_EVERY:
@@ -325,7 +351,7 @@ def train_posed(
             config.threads,
             lambda fraction: listener(Progress("measuring held-out photos", fraction)),
         )
-        return save(finished=True, **measured)
+        return save(finished=finished(run, config), **measured)
     except KeyboardInterrupt:
         save()
         raise
@@ -359,9 +385,8 @@ def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> 
     if not run.history or done - run.history[-1]["fraction"] >= 0.01:
         entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}
         run.history = (*run.history, entry)
-    return Progress(
-        "training", done, run.steps, loss, psnr, report["survivors"] / max(spent, 1e-9), remaining
-    )
+    rate = report["survivors"] / max(spent, 1e-9)
+    return Progress("training", done, run.steps, loss, psnr, rate, remaining, run.seconds)
 
 
 def scene_points(posed: PosedCapture, data: TrainingSet) -> NDArray[np.float32]:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from nerfscene.ops import reference as ref
-from nerfscene.ops.torch_field import Field, borrow, require
+from nerfscene.ops.torch_field import Cancel, Field, borrow, require
 from nerfscene.ops.torch_trainer import Trainer, TrainOptions
 
 __all__ = [
+    "Cancel",
     "Field",
     "TrainOptions",
     "Trainer",

@@ -66,6 +66,21 @@ def using_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Cancel:
+    """Stops a picture that another thread renders: pass it to ``render``, then ``set`` it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def set(self) -> None:
+        """The picture under way is not wanted any more."""
+        self.asked = True
+
+    def clear(self) -> None:
+        """For the next one."""
+        self.asked = False
+
+
 class Field:
     """Parameters of a radiance field and what can be asked of it.
 
@@ -258,8 +273,9 @@ class Field:
         rgb: Any,
         depth: Any,
         accumulation: Any,
+        cancel: Cancel | None = None,
     ) -> None:
-        """Rays → rgb (n, 3), depth (n,), accumulation (n,)."""
+        """Rays → rgb (n, 3), depth (n,), accumulation (n,); cancelled, the rest stays as it was."""
         j, to_rgb, to_depth = borrow(jitter), borrow(rgb), borrow(depth)
         to_accumulation = borrow(accumulation)
         n = j.numel()
@@ -267,6 +283,8 @@ class Field:
         sizes = to_rgb.numel() == 3 * n and to_depth.numel() == to_accumulation.numel() == n
         require(sizes, "rays and outputs differ in number")
         for i in range(0, n, RAYS_AT_ONCE):
+            if cancel is not None and cancel.asked:
+                return
             some = slice(i, i + RAYS_AT_ONCE)
             seen = self.pixels(o[some], d[some], j[some], b[some], min_weight, stop_transmittance, coarseness)
             to_rgb.reshape(n, 3)[some] = seen.rgb
@@ -288,6 +306,7 @@ class Field:
         rgb: Any,
         depth: Any,
         accumulation: Any,
+        cancel: Cancel | None = None,
     ) -> None:
         """A camera's rays in rows rect[0] … rect[1], columns rect[2] … rect[3], as ``trace`` does."""
         row0, row1, col0, col1 = rect
@@ -309,4 +328,5 @@ class Field:
                 rgb,
                 depth,
                 accumulation,
+                cancel,
             )
