@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nerfscene.rendering import render
     from nerfscene.scene import load
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
+    from nerfscene.viewer.server import view
 
 # Where each name lives. Imported on first use: `import nerfscene` must work, and fast, on a machine where
 # a compiled part is missing, so that doctor can say which.
@@ -41,6 +42,7 @@ _HOMES = {
     "measure": "evaluate",
     "render": "rendering",
     "load": "scene",
+    "view": "viewer.server",
     "Camera": "types",
     "Capture": "types",
     "Frame": "types",
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "load",
     "render",
     "film",
+    "view",
     "measure",
     "info",
     "PoseConfig",

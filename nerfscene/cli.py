@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -37,6 +38,12 @@ class Train:
     """Train the scene in the output folder anew (its poses are kept)."""
     json: bool = False
     """Print the figures as one JSON object at the end, and nothing else."""
+    view: bool = False
+    """Open a page that shows the scene while it trains, and stays until Ctrl-C."""
+    host: str = "127.0.0.1"
+    """With --view: the address to serve on; on any but this machine's own, the link holds a token."""
+    port: int = 8080
+    """With --view: the port, or the next free one."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
@@ -55,6 +62,22 @@ class Render:
     json: bool = False
     """Print what was made as one JSON object, and nothing else."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
+
+
+@dataclass(frozen=True)
+class View:
+    """Step into a scene in the browser."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    host: str = "127.0.0.1"
+    """The address to serve on; on any but this machine's own, the link holds a token."""
+    port: int = 8080
+    """The port, or the next free one."""
+    backend: str = "auto"
+    """What computes: auto, cpu, cuda or torch."""
+    threads: int = 0
+    """Threads to use; 0 for all of them."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +189,11 @@ def run_train(a: Train) -> None:
     source = a.photos.expanduser()
     named = source.resolve() if source.suffix != ".json" else source.resolve().parent
     output = (a.output or Path(f"{named.name}-scene")).expanduser()
-    with Live(a.json) as live:
+    with Live(a.json) as live, contextlib.ExitStack() as page:
+        control, listener = training.Control(), live.training
+        if a.view:
+            watched = Watched(a, output, live, page)
+            control, listener = watched.control, watched.training
 
         def posed(capture: Any) -> None:
             live.say(f"computing with {backend.describe(a.train.backend)}")
@@ -177,7 +204,7 @@ def run_train(a: Train) -> None:
         try:
             scene = api.train(
                 source, output, a.train, a.field, a.poses, resume=a.resume, overwrite=a.overwrite,
-                listener=live.training, warn=live.warn, posed_listener=posed,
+                listener=listener, warn=live.warn, posed_listener=posed, control=control,
             )  # fmt: skip
         except KeyboardInterrupt:
             if not (output / "scene.json").exists():
@@ -192,8 +219,68 @@ def run_train(a: Train) -> None:
             return
         live.say(figures_line(d))
         live.say(f"scene: {output}")
-        live.say(f"next:  nerfscene render {output} -o film.mp4")
-        del scene
+        live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
+        if a.view:
+            watched.wait(scene)
+
+
+class Watched:
+    """The page that shows a training: opened at its first step, open until Ctrl-C."""
+
+    def __init__(self, a: Train, output: Path, live: Live, page: contextlib.ExitStack) -> None:
+        self.a, self.output, self.live, self.page = a, output, live, page
+        self.control = training.Control(started=self.started)
+        self.viewer: Any = None
+        self.told = 0.0
+        self.history: list[tuple[float, float]] = []
+        self.text = "starting"
+
+    def started(self, scene: Any) -> None:
+        from nerfscene.viewer.server import Viewer
+        from nerfscene.viewer.stage import Training
+
+        def ask(name: str, value: bool = True) -> None:
+            setattr(self.control, name, value)
+
+        asks = Training(
+            figures=lambda: {"text": self.text, "seconds": [h[0] for h in self.history],
+                             "psnr": [h[1] for h in self.history]},
+            pause=lambda on: ask("pause", on), stop=lambda: ask("stop"), save=lambda: ask("save"),
+        )  # fmt: skip
+        a = self.a
+        viewer = Viewer(scene, self.output, a.host, a.port, a.train.backend, a.train.threads, asks)
+        self.viewer = self.page.enter_context(viewer)
+        self.live.say(f"look at it: {self.viewer.url}")
+
+    def training(self, p: training.Progress) -> None:
+        self.live.training(p)
+        if self.viewer is None or not p.step or time.monotonic() - self.told < 2:
+            return
+        self.told = time.monotonic()
+        elapsed = self.history[-1][0] if self.history else 0.0
+        self.history.append((max(elapsed, p.seconds), p.psnr))
+        self.text = (
+            f"step {p.step}, loss {p.loss:.5f}, **{p.psnr:.1f} dB** on the photos it trains on, "
+            f"{p.rate / 1e6:.2f} M samples/s, {clock(p.remaining)} left"
+        )
+        self.viewer.refresh()
+
+    def wait(self, scene: Any) -> None:
+        if self.viewer is None:  # it was trained already
+            self.live.say(f"trained already; nerfscene view {self.output} shows it")
+            return
+        self.text = "finished"
+        self.viewer.trained(scene)
+        self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
+        self.viewer.wait()
+
+
+def run_view(a: View) -> None:
+    from nerfscene.viewer.server import view
+
+    with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
+        print(f"open {viewer.url}   (Ctrl-C ends it)", flush=True)
+        viewer.wait()
 
 
 def run_render(a: Render) -> None:
@@ -276,10 +363,11 @@ def run_doctor(a: Doctor) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
     commands: dict[str, Any] = {
-        "train": Train, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor,
+        "train": Train, "view": View, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
-        Train: run_train, Render: run_render, Eval: run_eval, Info: run_info, Doctor: run_doctor,
+        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Info: run_info,
+        Doctor: run_doctor,
     }  # fmt: skip
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands,

@@ -1,0 +1,1 @@
+"""Scene → browser: the only folder that imports viser."""

@@ -1,0 +1,332 @@
+"""Who may see the page: viser has no authentication, no check of origins, and a tunnel that clients can open.
+
+The gate listens where the user said and passes on, to a viser server on a loopback port of its own, only
+what may pass: with a token on any address but this machine's own, and never a websocket or a host name of
+another site. What it can't help: other users of the same machine could reach viser's own port, if they
+find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from nerfscene.errors import NerfsceneError
+
+HEAD_LIMIT = 64 * 1024  # bytes of a request's head
+HEAD_SECONDS = 10.0
+CHUNK = 64 * 1024
+PORTS = 100  # how many are tried from the one that was asked for
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+
+def needs_token(host: str) -> bool:
+    """Whether others than this machine's users can reach an address."""
+    if host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True  # a name: who knows
+
+
+def new_token() -> str:
+    """One that can't be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+def free_port() -> int:
+    """A port on this machine that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def forbid_sharing(server: Any) -> None:
+    """Unregisters what lets a client open viser's public tunnel, or close one.
+
+    Raises NerfsceneError where this viser is built otherwise, so that nothing can be made sure.
+    """
+    from viser import _messages
+
+    forbidden = [_messages.ShareUrlRequest, _messages.ShareUrlDisconnect]
+    try:
+        handlers = server._websock_server._incoming_handlers
+        for message in forbidden:
+            handlers.pop(message, None)
+        gone = not any(message in server._websock_server._incoming_handlers for message in forbidden)
+    except (AttributeError, TypeError):
+        gone = False
+    if not gone:
+        raise NerfsceneError(
+            "this version of viser could let a visitor open a public tunnel, so the page is not served; "
+            "install another one: pip install 'viser==1.1.1'"
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request's head, taken apart."""
+
+    method: str
+    target: str
+    version: str
+    headers: tuple[tuple[str, str], ...]
+
+    def get(self, name: str) -> str:
+        """A header's value, "" where it is missing."""
+        return next((v for k, v in self.headers if k.lower() == name), "")
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether it wants a websocket."""
+        return "websocket" in self.get("upgrade").lower()
+
+
+def parse_head(head: bytes) -> Request | None:
+    """A request's head; None where it is none."""
+    try:
+        first, *rest = head.decode("latin-1").split("\r\n")
+        method, target, version = first.split(" ")
+        headers = []
+        for line in rest:
+            if line:
+                name, value = line.split(":", 1)
+                headers.append((name, value.strip()))
+    except ValueError:
+        return None
+    if not version.startswith("HTTP/1.") or not target.startswith("/"):
+        return None
+    return Request(method, target, version, tuple(headers))
+
+
+def host_of(value: str) -> str:
+    """The name in a Host header or an origin's authority, without its port."""
+    try:
+        return (urlsplit("//" + value).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What passes: ``token`` where one is needed, ``local`` where only this machine may be meant."""
+
+    token: str | None
+    local: bool
+    cookie: str
+
+    def refuse(self, r: Request) -> tuple[str, str] | None:
+        """Status and a sentence for what must not pass; None for what may."""
+        if self.local and host_of(r.get("host")) not in LOCAL:
+            return "403 Forbidden", "This page is served to this machine only: open it as localhost."
+        origin = r.get("origin")
+        if origin and urlsplit(origin).netloc.lower() != r.get("host").lower():
+            return "403 Forbidden", "Another site's page must not connect here."
+        if self.token is not None and not self.known(r):
+            return "401 Unauthorized", "Open the whole link that nerfscene printed: it ends in a token."
+        return None
+
+    def known(self, r: Request) -> bool:
+        """Whether a request carries the token, in its address or in the cookie."""
+        assert self.token is not None
+        given = [v for k, v in parse_qsl(urlsplit(r.target).query) if k == "token"]
+        for part in r.get("cookie").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self.cookie:
+                given.append(value)
+        # Compared as bytes in constant time: how long it takes must not tell how much was right.
+        return any(hmac.compare_digest(g.encode(), self.token.encode()) for g in given)
+
+    def redirect(self, r: Request) -> str | None:
+        """Where a link with the token leads, without it; None for other requests."""
+        parts = urlsplit(r.target)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        if self.token is None or r.upgrades or not any(k == "token" for k, _ in query):
+            return None
+        rest = urlencode([(k, v) for k, v in query if k != "token"])
+        return parts.path + ("?" + rest if rest else "")
+
+
+def forwarded(r: Request) -> bytes:
+    """The head as viser gets it: one request a connection, so that each is looked at; no token in its log."""
+    keep = [(k, v) for k, v in r.headers if r.upgrades or k.lower() not in ("connection", "keep-alive")]
+    if not r.upgrades:
+        keep.append(("Connection", "close"))
+    parts = urlsplit(r.target)
+    query = urlencode([(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k != "token"])
+    target = parts.path + ("?" + query if query else "")
+    lines = [f"{r.method} {target} {r.version}", *(f"{k}: {v}" for k, v in keep)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def answer(status: str, text: str, *headers: str) -> bytes:
+    """A whole response of plain text."""
+    body = (text + "\n").encode()
+    lines = [f"HTTP/1.1 {status}", "Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}",
+             "Connection: close", "Cache-Control: no-store", *headers]  # fmt: skip
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+class Gate:
+    """Serves a viser server that listens on a loopback port to those who may see it; ``close`` ends it.
+
+    host, port: where to listen; a port that is taken makes way for the next free one. token: of the link,
+    made here where one is needed and none is given. Raises NerfsceneError for a host or port that can't be
+    listened on.
+    """
+
+    def __init__(
+        self, inner_port: int, host: str = "127.0.0.1", port: int = 8080, token: str | None = None
+    ) -> None:
+        if not 0 <= port <= 65535:
+            raise NerfsceneError(f"--port must be 0 to 65535, not {port}")
+        self.token = token or (new_token() if needs_token(host) else None)
+        self._inner = inner_port
+        self._socket = listen(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        self._rules = Rules(self.token, not needs_token(host), f"nerfscene-{self.port}")
+        self.url = link(host, self.port, self.token)
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(ready.set,), name="nerfscene-gate", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+
+    def close(self) -> None:
+        """Ends every connection and frees the port."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, ready: Callable[[], None]) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._accept, sock=self._socket, limit=HEAD_LIMIT)
+        )
+        ready()
+        try:
+            self._loop.run_forever()
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            with contextlib.suppress(Exception):
+                self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            self._loop.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the visitor left, or the gate closes
+        finally:
+            self._tasks.discard(task)
+            with contextlib.suppress(Exception):
+                writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+        except asyncio.LimitOverrunError:
+            await reply(writer, answer("431 Request Header Fields Too Large", "This request is too long."))
+            return
+        except (TimeoutError, asyncio.IncompleteReadError):
+            return
+        request = parse_head(head[:-4])
+        if request is None:
+            await reply(writer, answer("400 Bad Request", "This is not a request that a browser makes."))
+            return
+        refused = self._rules.refuse(request)
+        if refused is not None:
+            await reply(writer, answer(*refused))
+            return
+        to = self._rules.redirect(request)
+        if to is not None:
+            cookie = f"Set-Cookie: {self._rules.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+            await reply(writer, answer("302 Found", "Welcome.", f"Location: {to}", cookie))
+            return
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._inner)
+        except OSError:
+            await reply(writer, answer("502 Bad Gateway", "The viewer has ended."))
+            return
+        try:
+            inner_writer.write(forwarded(request))
+            back = asyncio.ensure_future(pipe(inner_reader, writer))
+            # Beyond its head only a websocket's bytes go in: a second request on the same connection would
+            # pass unlooked at.
+            there = asyncio.ensure_future(pipe(reader, inner_writer) if request.upgrades else back)
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (there, back):
+                task.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+        finally:
+            inner_writer.close()
+
+
+async def reply(writer: asyncio.StreamWriter, response: bytes) -> None:
+    """Sends a whole response."""
+    writer.write(response)
+    await writer.drain()
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes from one side to the other until it ends, no faster than the other takes them."""
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on this port, or on the next free one."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NerfsceneError(f"--host {host} is not an address of this machine ({error})") from error
+    family, _, _, _, address = found[0]
+    reason: OSError | None = None
+    for candidate in range(port, min(port + PORTS, 65536)):
+        s = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((address[0], candidate))
+            s.listen(128)
+            return s
+        except OSError as error:
+            s.close()
+            reason = error
+    raise NerfsceneError(
+        f"nothing can be served on {host} from port {port} on ({reason}); give another --port"
+    )
+
+
+def link(host: str, port: int, token: str | None) -> str:
+    """What to open. An address that stands for all of a machine's is named by the machine's own."""
+    shown = host
+    if host in ("0.0.0.0", "::", ""):
+        shown = socket.gethostname()
+    elif ":" in host:
+        shown = f"[{host}]"
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")

@@ -1,0 +1,230 @@
+"""A camera path as a person edits it: keyframes, how they are joined, and the film that follows them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
+
+from nerfscene.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.errors import NerfsceneError
+from nerfscene.paths import CameraPath, interpolate
+from nerfscene.scene import write_json
+from nerfscene.types import Array, Camera, Intrinsics
+
+EASINGS = ("none", "gentle", "strong")
+VERSION = 1
+OURS = "nerfscene"  # the name under which a camera_path.json holds what other programs don't know
+MOST_UNDO = 100
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """world_from_cam (4, 4), OpenCV axes; fov vertical, degrees; time: seconds from the one before it.
+
+    Times are weighed against one another to fill the film's.
+    """
+
+    world_from_cam: Array
+    fov: float = 50.0
+    time: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Keyframes and the film along them."""
+
+    keyframes: tuple[Keyframe, ...] = ()
+    loop: bool = False
+    constant_speed: bool = False
+    easing: str = EASINGS[0]
+    width: int = 960
+    height: int = 540
+    fps: float = 30.0
+    seconds: float = 8.0
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in the film."""
+        return max(round(self.fps * self.seconds), 1)
+
+
+def added(plan: Plan, keyframe: Keyframe, after: int | None = None) -> Plan:
+    """With a keyframe more, after the one of that number, or at the end."""
+    at = len(plan.keyframes) if after is None else after + 1
+    return replace(plan, keyframes=(*plan.keyframes[:at], keyframe, *plan.keyframes[at:]))
+
+
+def removed(plan: Plan, index: int) -> Plan:
+    """Without a keyframe."""
+    return replace(plan, keyframes=plan.keyframes[:index] + plan.keyframes[index + 1 :])
+
+
+def changed(plan: Plan, index: int, **values: Any) -> Plan:
+    """With some of a keyframe's values changed."""
+    new = replace(plan.keyframes[index], **values)
+    return replace(plan, keyframes=(*plan.keyframes[:index], new, *plan.keyframes[index + 1 :]))
+
+
+def moved(plan: Plan, index: int, to: int) -> Plan:
+    """With a keyframe at another place in the order."""
+    rest = list(plan.keyframes)
+    one = rest.pop(index)
+    rest.insert(to, one)
+    return replace(plan, keyframes=tuple(rest))
+
+
+def rolled(world_from_cam: Array, degrees: float) -> Array:
+    """A pose turned about its own line of sight, clockwise as seen in the picture's content."""
+    out = world_from_cam.copy()
+    out[:3, :3] = out[:3, :3] @ Rotation.from_euler("z", -degrees, degrees=True).as_matrix()
+    return out
+
+
+def progress_at(plan: Plan, share: Array) -> Array:
+    """Where on the way a share (0…1) of the film's time is: 0 at the first keyframe, 1 at the second…
+
+    Keyframes' times make the pace, smoothly and never backwards; easing starts and ends slowly.
+    """
+    x = np.clip(share, 0, 1)
+    if not plan.loop:
+        if plan.easing == "gentle":
+            x = x + (x * x * (3 - 2 * x) - x) * 0.6
+        elif plan.easing == "strong":
+            x = x * x * (3 - 2 * x)
+    n = len(plan.keyframes)
+    steps = [max(k.time, 1e-3) for k in plan.keyframes[1:]]
+    if plan.loop:
+        steps.append(max(plan.keyframes[0].time, 1e-3))
+    if not steps:
+        return np.zeros_like(x)
+    reached = np.append(0.0, np.cumsum(steps)) / sum(steps)
+    if len(set(steps)) == 1:
+        return x * (n - 1 + plan.loop)
+    return np.asarray(PchipInterpolator(reached, np.arange(len(reached)))(x))
+
+
+def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
+    """The film's cameras. Raises NerfsceneError where there are no keyframes."""
+    if not plan.keyframes:
+        raise NerfsceneError("this path has no keyframes; add one where the camera is, or choose a preset")
+    n = plan.n_frames if n_frames is None else n_frames
+    poses = [k.world_from_cam for k in plan.keyframes]
+    focals = np.array([plan.height / 2 / np.tan(np.radians(k.fov) / 2) for k in plan.keyframes])
+    if plan.constant_speed and plan.easing == EASINGS[0]:
+        placed, f = interpolate(poses, focals, n, True, plan.loop)
+    else:
+        share = np.linspace(0, 1, n, endpoint=not plan.loop) if n > 1 else np.zeros(1)
+        if plan.constant_speed:  # evenly along the way, but for the easing
+            fine, fine_f = interpolate(poses, focals, 64 * len(poses) + 1, True, plan.loop)
+            eased = progress_at(
+                replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False), share
+            )
+            placed, f = interpolate(fine, fine_f, n, at=eased * (len(fine) - 1))
+        else:
+            placed, f = interpolate(poses, focals, n, False, plan.loop, at=progress_at(plan, share))
+    w, h = plan.width, plan.height
+    shots = tuple(
+        Camera(Intrinsics(w, h, float(x), float(x), w / 2, h / 2), pose)
+        for pose, x in zip(placed, f, strict=True)
+    )
+    return CameraPath(shots, plan.fps, plan.seconds, plan.loop)
+
+
+class Editor:
+    """The plan being edited, and the ones before it."""
+
+    def __init__(self, plan: Plan = Plan()) -> None:
+        self.plan = plan
+        self._before: list[Plan] = []
+
+    def apply(self, plan: Plan) -> None:
+        """Goes on with another plan; ``undo`` comes back."""
+        self._before = [*self._before[-MOST_UNDO:], self.plan]
+        self.plan = plan
+
+    def undo(self) -> bool:
+        """Back to the plan before; False where there is none."""
+        if not self._before:
+            return False
+        self.plan = self._before.pop()
+        return True
+
+
+def save(plan: Plan, file: Path) -> None:
+    """A camera_path.json: nerfstudio's, frame by frame, and beside that everything that was set here.
+
+    Raises NerfsceneError for a path without keyframes or a file that can't be written.
+    """
+    write_camera_path(cameras(plan), file, plan.fps)
+    data = json.loads(file.read_text(encoding="utf-8"))
+    settings = {k: v for k, v in plan.__dict__.items() if k != "keyframes"}
+    frames = [
+        {"world_from_cam": k.world_from_cam.ravel().tolist(), "fov": k.fov, "time": k.time}
+        for k in plan.keyframes
+    ]
+    data[OURS] = {"version": VERSION, **settings, "keyframes": frames}
+    write_json(data, file)
+
+
+def load(file: Path) -> Plan:
+    """What ``save`` wrote, or the keyframes or frames of another program's file.
+
+    Raises NerfsceneError, naming the file, for anything that can't be used.
+    """
+    path = read_camera_path(file)
+    data = json.loads(file.read_text(encoding="utf-8-sig"))
+    ours = data.get(OURS)
+    if isinstance(ours, dict) and ours.get("version") == VERSION:
+        try:
+            frames = tuple(
+                Keyframe(
+                    np.array(k["world_from_cam"], float).reshape(4, 4), float(k["fov"]), float(k["time"])
+                )
+                for k in ours["keyframes"]
+            )
+            return Plan(
+                frames,
+                bool(ours["loop"]),
+                bool(ours["constant_speed"]),
+                str(ours["easing"]),
+                int(ours["width"]),
+                int(ours["height"]),
+                float(ours["fps"]),
+                float(ours["seconds"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise NerfsceneError(
+                f"{file}: its {OURS} part can't be read ({error}); remove that part"
+            ) from error
+    return from_path(path)
+
+
+def from_path(path: CameraPath, most: int = 12) -> Plan:
+    """A plan with up to ``most`` keyframes along a finished path, and its film's size and time."""
+    n = len(path.cameras)
+    wanted = min(n, most)
+    last = n if path.loop else n - 1  # a loop's last stretch leads back to its first frame
+    chosen = np.unique(np.linspace(0, last, wanted + path.loop)[:wanted].round().astype(int))
+    frames = []
+    for i in chosen:
+        k = path.cameras[i].intrinsics
+        fov = float(np.degrees(2 * np.arctan(k.height / 2 / k.fy)))
+        frames.append(Keyframe(path.cameras[i].world_from_cam, fov))
+    k = path.cameras[0].intrinsics
+    fps = path.fps or 30.0
+    return Plan(
+        tuple(frames),
+        path.loop,
+        False,
+        EASINGS[0],
+        k.width,
+        k.height,
+        fps,
+        path.seconds or max(n / fps, 1 / fps),
+    )

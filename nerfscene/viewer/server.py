@@ -1,0 +1,189 @@
+"""``view(scene)``: a page in which a person walks through a scene."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import viser
+
+from nerfscene.ops import backend as backends
+from nerfscene.scene import Scene
+from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
+from nerfscene.viewer.panels import Panels
+from nerfscene.viewer.proxy import Splats, splats_of
+from nerfscene.viewer.session import Look, Session
+from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
+
+log = logging.getLogger(__name__)
+
+
+class Viewer:
+    """A running page. ``url`` is what to open; ``close`` ends it. Also a context manager."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        folder: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        backend: str = "auto",
+        threads: int = 0,
+        training: Training | None = None,
+    ) -> None:
+        self.scene = scene
+        self.stage = stage_of(scene, folder, backend, training)
+        self.renderer = scene.renderer(backend, threads)
+        self.sessions: dict[int, Session] = {}
+        self.panels: dict[int, Panels] = {}
+        self._splats: Splats | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._finished = False
+        inner = free_port()
+        with _quiet():
+            self.server = viser.ViserServer(host="127.0.0.1", port=inner, label="nerfscene", verbose=False)
+        forbid_sharing(self.server)
+        self._set_up()
+        self.server.on_client_connect(self._connect)
+        self.server.on_client_disconnect(self._disconnect)
+        self.gate = Gate(self.server.get_port(), host, port)
+        self.url = self.gate.url
+        self._aside = threading.Thread(target=self._prepare_splats, name="nerfscene-splats", daemon=True)
+        self._aside.start()
+
+    def _set_up(self) -> None:
+        """viser's world stands as the scene does, and tabs open at its home."""
+        stage = self.stage
+        self.server.scene.set_up_direction(triple(stage.up))
+        camera = self.server.initial_camera
+        camera.position = triple(stage.home[:3, 3])
+        camera.look_at = triple(stage.home[:3, 3] + stage.distance * stage.home[:3, 2])
+        camera.up = triple(stage.up)
+        camera.fov = stage.fov
+        camera.near, camera.far = stage.distance * 1e-3, stage.distance * 1e4
+
+    # --- tabs -------------------------------------------------------------------------------------
+
+    def _connect(self, client: viser.ClientHandle) -> None:
+        session = Session(client, self.renderer, Look(background=self.scene.background))
+        with self._lock:
+            self.sessions[client.client_id] = session
+        self.panels[client.client_id] = Panels(self.stage, client, session)
+        client.camera.on_update(lambda camera: session.move(shot_of(camera)))
+        session.move(shot_of(client.camera))
+        if self._splats is not None:
+            session.show_splats(self._splats)
+
+    def _disconnect(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            session = self.sessions.pop(client.client_id, None)
+        panels = self.panels.pop(client.client_id, None)
+        if panels is not None:
+            panels.close()
+        if session is not None:
+            session.close()
+
+    def _prepare_splats(self) -> None:
+        """What tabs draw while they move; made aside, so that the first picture doesn't wait for it."""
+        if self.stage.training is not None and not self._finished:
+            return  # the field is still changing: moving tabs get rendered pictures
+        try:
+            splats = splats_of(self.renderer, self.scene.views, lambda: not self._closed.is_set())
+        except Exception:
+            log.exception("no splats could be made; moving tabs get rendered pictures")
+            return
+        with self._lock:
+            self._splats = splats
+            waiting = list(self.sessions.values())
+        for session in waiting:
+            session.show_splats(splats)
+
+    # --- from outside -----------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """The field changed: every tab gets a new picture."""
+        with self._lock:
+            sessions = list(self.sessions.values())
+        for session in sessions:
+            session.refresh()
+        for panels in list(self.panels.values()):
+            panels.show_training()
+
+    def trained(self, scene: Scene) -> None:
+        """The training is over: the field stays as it is now, and tabs get splats to move by."""
+        self.scene = scene
+        self._finished = True
+        self.refresh()
+        self._prepare_splats()
+
+    def wait(self) -> None:
+        """Until ``close`` is called, or Ctrl-C."""
+        while not self._closed.wait(0.5):
+            pass
+
+    def close(self) -> None:
+        """Ends the page and every tab's thread."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self.gate.close()
+        for panels in list(self.panels.values()):
+            panels.close()
+        sessions = list(self.sessions.values())
+        for session in sessions:
+            session.close()
+        # Nothing may be in the kernels any more when the process ends.
+        for session in sessions:
+            session.wait(10)
+        self._aside.join(10)
+        self.server.stop()
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """viser prints a banner with an address that isn't ours."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def view(
+    scene: Scene | Path | str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    backend: str = "auto",
+    threads: int = 0,
+) -> Viewer:
+    """Opens a page for a scene (or the folder of one) and returns at once, so that a notebook goes on.
+
+    ``viewer.url`` is the link, ``viewer.close()`` ends it. On another host than this machine's own address
+    the link holds a token, and nobody gets in without. Where the port is taken, the next free one is used.
+    Raises NerfsceneError for a scene, host or port that can't be used.
+    """
+    from nerfscene import scene as scenes
+
+    backends.load(backend)
+    folder = None if isinstance(scene, Scene) else Path(scene).expanduser()
+    loaded = scene if isinstance(scene, Scene) else scenes.load(Path(scene).expanduser())
+    return Viewer(loaded, folder, host, port, backend, threads)
+
+
+def seconds_until(condition: Callable[[], bool], limit: float) -> float | None:
+    """How long it took until a condition held; None where it didn't within the limit."""
+    began = time.monotonic()
+    while time.monotonic() - began < limit:
+        if condition():
+            return time.monotonic() - began
+        time.sleep(0.01)
+    return None

@@ -1,0 +1,270 @@
+"""The viewer in a real browser: Chromium, headless, as a person would use it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import analytic
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene import api, video
+from nerfscene.config import TrainConfig
+from nerfscene.rendering import render
+from nerfscene.types import Camera
+from nerfscene.viewer import proxy
+from nerfscene.viewer import session as sessions
+from nerfscene.viewer.server import Viewer, view
+from nerfscene.viewer.session import Session, lens_of
+from nerfscene.viewer.stage import pose_of, shot_of
+
+FLAGS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+WINDOW = {"width": 800, "height": 600}
+SMALL = (200, 150)  # what pictures are compared at
+# Of that: right of it lies the panel, above it what the page says of software WebGL.
+CLEAR = (slice(45, 145), slice(20, 110))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((p for p in map(shutil.which, names) if p), None)
+    if found is None:
+        pytest.skip("no Chromium here: on Debian and Ubuntu, `apt install chromium`")
+    with playwright.sync_playwright() as p:
+        running = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(autouse=True)
+def close_pages(browser: Any) -> Iterator[None]:
+    """A page that a failed test leaves behind would slow all others down."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def formed(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene trained until there is no fog in it: fog is slow to render, and has no depth."""
+    folder = tmp_path_factory.mktemp("formed") / "scene"
+    api.train(room, folder, TrainConfig(steps=2500), analytic.SMALL)
+    return folder
+
+
+@pytest.fixture
+def viewer(formed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+    monkeypatch.setattr(proxy, "LONGEST", 48)  # software WebGL draws few splats in a second
+    with view(formed, port=18080) as running:
+        yield running
+
+
+def wait(page: Any, condition: Callable[[], Any], seconds: float = 40, what: str = "") -> Any:
+    """Until a condition holds; the page goes on meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        page.wait_for_timeout(50)
+    raise AssertionError(f"waited {seconds} s in vain {what}")
+
+
+def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
+    """A page, and the session behind it, its first picture complete."""
+    before = set(viewer.sessions)
+    page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
+    page.goto(viewer.url)
+    wait(page, lambda: set(viewer.sessions) - before, what="for a session")
+    session = viewer.sessions[(set(viewer.sessions) - before).pop()]
+    session.set_look(longest=256)
+    wait(page, lambda: session.finished > 0 and at_rest(session), what="for a picture")
+    return page, session
+
+
+def at_rest(session: Session) -> bool:
+    return session._done == session._version
+
+
+def small(picture: Any) -> NDArray[np.float32]:
+    return np.asarray(picture.convert("RGB").resize(SMALL, Image.Resampling.BOX), np.float32)[CLEAR] / 255
+
+
+def seen(page: Any) -> NDArray[np.float32]:
+    return small(Image.open(io.BytesIO(page.screenshot())))
+
+
+def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
+    """What the page should show of the scene, rendered here."""
+    shot = shot_of(session.client.camera)  # whose size is the canvas's, which a slow browser makes smaller
+    camera = Camera(lens_of(shot, *SMALL), shot.world_from_cam)
+    return small(Image.fromarray(video.to_bytes(render(viewer.renderer, camera).rgb)))
+
+
+def drag(page: Any, dx: int, dy: int) -> None:
+    page.mouse.move(250, 400)
+    page.mouse.down()
+    for i in range(1, 6):
+        page.mouse.move(250 + dx * i // 5, 400 + dy * i // 5)
+        page.wait_for_timeout(40)
+    page.mouse.up()
+
+
+def settled(page: Any, viewer: Viewer, session: Session, tolerance: float = 0.03) -> None:
+    """The page shows the scene from where its camera is."""
+    wait(page, lambda: at_rest(session), what="for a picture at rest")
+    right = expected(viewer, session)
+    wait(page, lambda: np.abs(seen(page) - right).mean() < tolerance, what="for the page to show it")
+
+
+def test_the_page_shows_the_scene_and_follows_the_camera(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    first, pose = seen(page), pose_of(session.client.camera)
+    assert first.std() > 0.05
+    drag(page, 120, 20)
+    wait(page, lambda: not np.allclose(pose_of(session.client.camera), pose, atol=1e-3), what="for a move")
+    settled(page, viewer, session)
+    assert np.abs(seen(page) - first).mean() > 0.02
+    page.close()
+
+
+def test_modes_by_their_keys(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    colour = seen(page)
+    page.mouse.click(250, 400)
+    for key, mode in (("2", "depth"), ("3", "accumulation"), ("4", "normals"), ("1", "colour")):
+        page.keyboard.press(key)
+        wait(page, lambda m=mode: session.look.mode == m and at_rest(session), what=f"for {mode}")
+        page.wait_for_timeout(500)
+        difference = np.abs(seen(page) - colour).mean()
+        assert difference < 0.03 if mode == "colour" else difference > 0.03, mode
+    page.close()
+
+
+def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    wait(page, lambda: session._splats is not None, what="for splats")
+    settled(page, viewer, session)
+    marched = seen(page)
+    session._splats.visible = True
+    wait(page, lambda: np.abs(seen(page) - marched).mean() > 0.003, what="for splats to be drawn")
+    page.wait_for_timeout(1500)
+    assert seen(page).std() > 0.02 and seen(page).mean() > 0.05
+    session.refresh()
+    settled(page, viewer, session)
+    assert not session._splats.visible
+    page.close()
+
+
+def test_without_splats_a_moving_tab_gets_small_pictures(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    session.set_look(splats=False)
+    before = session.moving_frames
+    drag(page, 100, 0)
+    wait(page, lambda: session.moving_frames > before, what="for a moving picture")
+    settled(page, viewer, session)
+    page.close()
+
+
+def test_standing_at_a_photo_and_comparing_with_it(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    view_ = viewer.scene.views[3]
+    panels.stand_at(3)
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), view_.world_from_cam, atol=1e-3))
+    session.set_look(compare="wipe", share=1.0)
+    wait(page, lambda: at_rest(session))
+    photo = sessions.load_photo(view_)
+    assert photo is not None
+    right = small(Image.fromarray(photo))
+    wait(page, lambda: np.abs(seen(page) - right).mean() < 0.05, what="for the photo")
+    page.close()
+
+
+def test_a_path_made_by_hand_plays_and_is_filmed(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    page.get_by_role("tab", name="Path").click()
+    add = page.get_by_role("button", name="Add a keyframe here")
+    add.click()
+    wait(page, lambda: len(panels.editor.plan.keyframes) == 1)
+    drag(page, 100, 0)
+    wait(page, lambda: at_rest(session))
+    add.click()
+    wait(page, lambda: len(panels.editor.plan.keyframes) == 2)
+    one, two = (k.world_from_cam for k in panels.editor.plan.keyframes)
+    assert not np.allclose(one, two, atol=1e-2)
+    from dataclasses import replace
+
+    panels.editor.apply(replace(panels.editor.plan, width=64, height=48, fps=10.0, seconds=1.0))
+    page.get_by_role("button", name="Play").click()
+    wait(page, lambda: panels._playing.is_set())
+    wait(page, lambda: not panels._playing.is_set())
+    wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - two[:3, 3]) < 0.2)
+    page.get_by_role("tab", name="Film").click()
+    page.get_by_role("button", name="Render the film").click()
+    wait(page, lambda: panels.film is not None, what="for the film")
+    button = page.get_by_role("button", name="Download film.mp4")
+    with page.expect_download() as download:
+        button.click()
+    file = tmp_path / "film.mp4"
+    download.value.save_as(file)
+    facts = video.film_facts(file)
+    assert facts["frames"] == 10 and (facts["width"], facts["height"]) == (64, 48)
+    page.close()
+
+
+def test_tabs_are_their_own(browser: Any, viewer: Viewer) -> None:
+    one, first = open_tab(browser, viewer)
+    two, second = open_tab(browser, viewer)
+    settled(one, viewer, first)
+    before, pose = seen(one), pose_of(first.client.camera)
+    drag(two, -120, 30)
+    settled(two, viewer, second)
+    assert np.allclose(pose_of(first.client.camera), pose)
+    assert np.abs(seen(one) - before).mean() < 0.01
+    client = second.client.client_id
+    two.close()
+    wait(one, lambda: client not in viewer.sessions, what="for the closed tab to go")
+    wait(one, lambda: not second._thread.is_alive(), what="for its thread to end")
+    drag(one, 60, 0)
+    settled(one, viewer, first)
+    one.close()
+
+
+def test_an_error_in_a_picture_is_survived(
+    browser: Any, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, session = open_tab(browser, viewer)
+    right = sessions.render_part
+
+    def wrong(*_: Any) -> Any:
+        raise RuntimeError("a wire came loose")
+
+    monkeypatch.setattr(sessions, "render_part", wrong)
+    session.refresh()
+    page.get_by_text("a wire came loose").wait_for(timeout=20000)
+    monkeypatch.setattr(sessions, "render_part", right)
+    drag(page, 80, 0)
+    settled(page, viewer, session)
+    page.close()
