@@ -352,7 +352,11 @@ class Panels:
             way = keyframes.cameras(plan, 20 * len(plan.keyframes))
             at = np.stack([c.world_from_cam[:3, 3] for c in way.cameras])
             line = self.client.scene.add_line_segments(
-                "/path/way", np.stack([at[:-1], at[1:]], 1).astype(np.float32), (90, 200, 120), thickness=2.0
+                "/path/way",
+                np.stack([at[:-1], at[1:]], 1).astype(np.float32),
+                (90, 200, 120),
+                thickness=3.0,
+                thickness_units="screen",
             )
             self._marks.append(line)
 

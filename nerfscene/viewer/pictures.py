@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from nerfscene import video
 from nerfscene.types import Array, Frame, Intrinsics
@@ -30,14 +31,16 @@ def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array) 
 def normals(frame: Frame, camera: Intrinsics, world_from_cam: Array) -> NDArray[np.float32]:
     """Unit normals (height, width, 3) in world axes, towards the camera, from neighbouring depths.
 
-    For a lens without distortion, as the viewer's is.
+    For a lens without distortion, as the viewer's is. Depth is smoothed a little first: its noise is
+    small beside itself, but not beside its differences from pixel to pixel.
     """
     height, width = frame.depth.shape
+    smooth = gaussian_filter(frame.depth, min(1.0 + height / 400, 3.0), mode="nearest")
     x = (np.arange(width) + 0.5 - camera.cx) / camera.fx
     y = (np.arange(height) + 0.5 - camera.cy) / camera.fy
     rays = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), -1)
     rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-    points = rays * frame.depth[..., None]
+    points = rays * smooth[..., None]
     if min(height, width) < 2:
         return np.zeros((height, width, 3), np.float32)
     down, right = np.gradient(points, axis=(0, 1))
@@ -48,7 +51,7 @@ def normals(frame: Frame, camera: Intrinsics, world_from_cam: Array) -> NDArray[
 
 
 def with_legend(picture: Picture, near: float, far: float) -> Picture:
-    """A bar of the depth colours in the lower left corner, with the distances it runs from and to."""
+    """A bar of the depth colours, lower left beside the axes, with the distances it runs from and to."""
     height, width = picture.shape[:2]
     if width < 200 or height < 80:
         return picture
@@ -56,7 +59,7 @@ def with_legend(picture: Picture, near: float, far: float) -> Picture:
     inverse = np.linspace(1 / near, 1 / far, bar_width) if near > 0 else np.linspace(0, 1, bar_width)
     bar = video.color_depth(np.tile(1 / np.maximum(inverse, 1e-9), (bar_height, 1)), near, far)
     image = Image.fromarray(picture)
-    at = (12, height - 30)
+    at = (64, height - 30)
     image.paste(Image.fromarray(bar), at)
     draw = ImageDraw.Draw(image)
     for text, x in ((f"{near:.3g}", at[0]), (f"{far:.3g} units", at[0] + bar_width - 50)):
