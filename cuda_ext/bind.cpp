@@ -232,9 +232,9 @@ NB_MODULE(_cpu, m) {
         .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
-                          Floats accumulation, const Cancel* cancel) {
+                          Floats accumulation, const Cancel* cancel, const std::vector<float>& crop) {
             RenderJob job = {};
-            job.field = h.ready();
+            job.field = cropped(h.ready(), crop);
             job.march = {min_weight, stop, 1.0f};
             job.camera = camera_desc(intrinsics, lens, width, height, pose, 0);
             require(background.size() == 3, "background is three numbers");
@@ -259,7 +259,7 @@ NB_MODULE(_cpu, m) {
             });
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
              "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-             "accumulation"_a.noconvert(), "cancel"_a = nullptr);
+             "accumulation"_a.noconvert(), "cancel"_a = nullptr, "crop"_a = std::vector<float>());
 
     bind_train_options(m);
 

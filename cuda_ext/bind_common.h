@@ -83,6 +83,17 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
     return f;
 }
 
+// A field that shows what lies in a box alone; all of it where `box` is empty.
+Field cropped(Field f, const std::vector<float>& box) {
+    require(box.empty() || box.size() == 12, "a crop is a 3×4 matrix, row-major");
+    f.space.cropped = !box.empty();
+    for (size_t i = 0; i < box.size(); ++i) {
+        require(box[i] - box[i] == 0.0f, "a crop must be finite");
+        f.space.box_from_scene[i] = box[i];
+    }
+    return f;
+}
+
 size_t occupancy_cells(const Space& s) { return size_t(s.occupancy_resolution) * s.occupancy_resolution * s.occupancy_resolution; }
 
 // Whether arrays have the sizes that a field's descriptor says.

@@ -316,7 +316,7 @@ NB_MODULE(NS_MODULE, m) {
         .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
-                          Floats accumulation, const Cancel* cancel, uint64_t handle) {
+                          Floats accumulation, const Cancel* cancel, const std::vector<float>& crop, uint64_t handle) {
             DevicePicture p = {};
             p.camera = camera_desc(intrinsics, lens, width, height, pose, 0);
             require(background.size() == 3, "background is three numbers");
@@ -328,16 +328,17 @@ NB_MODULE(NS_MODULE, m) {
             require(int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "outputs must have the rectangle's size");
             const gpu::Stream stream = stream_of(handle);
+            cropped(h.field, crop);  // checked while Python can still be told
             nb::gil_scoped_release release;
             // What a cancelled picture never reached stays as it was.
             Out<float> out_rgb(rgb, stream, cancel), out_depth(depth, stream, cancel), out_accumulation(accumulation, stream, cancel);
             p.rgb = out_rgb.data(), p.depth = out_depth.data(), p.accumulation = out_accumulation.data();
             p.cancel = cancel ? cancel->flag.data() : nullptr;
-            gpu::render(h.ready(stream), {min_weight, stop, 1.0f}, p, stream);
+            gpu::render(cropped(h.ready(stream), crop), {min_weight, stop, 1.0f}, p, stream);
             finish(stream, out_rgb, out_depth, out_accumulation);
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
              "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-             "accumulation"_a.noconvert(), "cancel"_a = nullptr, "stream"_a = 0, "`threads` is for the CPU's module.");
+             "accumulation"_a.noconvert(), "cancel"_a = nullptr, "crop"_a = std::vector<float>(), "stream"_a = 0, "`threads` is for the CPU's module.");
 
     bind_train_options(m);
 

@@ -232,7 +232,7 @@ class Watched:
         self.control = training.Control(started=self.started)
         self.viewer: Any = None
         self.told = 0.0
-        self.history: list[tuple[float, float]] = []
+        self.history: list[tuple[float, float, float]] = []  # seconds, PSNR, loss
         self.text = "starting"
 
     def started(self, scene: Any) -> None:
@@ -244,7 +244,7 @@ class Watched:
 
         asks = Training(
             figures=lambda: {"text": self.text, "seconds": [h[0] for h in self.history],
-                             "psnr": [h[1] for h in self.history]},
+                             "psnr": [h[1] for h in self.history], "loss": [h[2] for h in self.history]},
             pause=lambda on: ask("pause", on), stop=lambda: ask("stop"), save=lambda: ask("save"),
         )  # fmt: skip
         a = self.a
@@ -258,7 +258,7 @@ class Watched:
             return
         self.told = time.monotonic()
         elapsed = self.history[-1][0] if self.history else 0.0
-        self.history.append((max(elapsed, p.seconds), p.psnr))
+        self.history.append((max(elapsed, p.seconds), p.psnr, p.loss))
         self.text = (
             f"step {p.step}, loss {p.loss:.5f}, **{p.psnr:.1f} dB** on the photos it trains on, "
             f"{p.rate / 1e6:.2f} M samples/s, {clock(p.remaining)} left"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def compare(
     scene: Scene, backend: str = "auto", threads: int = 0
 ) -> Iterator[tuple[View, NDArray[np.float32], Frame]]:
     """Every held-out view with its photo and what the scene renders there."""
-    renderer = scene.renderer(backend, threads)
+    renderer = replace(scene.renderer(backend, threads), crop=None)
     for view in scene.views:
         if view.split == "test":
             frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
@@ -51,7 +52,7 @@ def measure(
     Renders are clipped to 0…1 and not rounded. Raises NerfsceneError where a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
-    renderer = scene.renderer(backend, threads)
+    renderer = replace(scene.renderer(backend, threads), crop=None)
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)

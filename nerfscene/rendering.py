@@ -23,7 +23,8 @@ class Renderer:
     Its first picture on a GPU brings the field there; keep the Renderer for the next.
 
     ``scene_from_world`` (4, 4) is the similarity that cameras' poses go through; ``background`` is
-    what shows where rays end nowhere, 0…1.
+    what shows where rays end nowhere, 0…1; ``crop``: world_from_box (4, 4), the linear map that takes
+    [-1, 1]³ to the only part of the world that is seen.
     """
 
     field: RadianceField
@@ -31,6 +32,7 @@ class Renderer:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     backend: str = "auto"
     threads: int = 0
+    crop: Array | None = None
 
     @cached_property
     def native(self) -> Any:
@@ -52,6 +54,14 @@ def kernel_camera(
     numbers = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
     pose = [float(x) for x in scene_from_cam[:3].ravel()]
     return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
+
+
+def crop_in_scene(renderer: Renderer) -> list[float]:
+    """box_from_scene as the kernels take it (12 numbers), empty where nothing is cropped."""
+    if renderer.crop is None:
+        return []
+    box_from_scene = np.linalg.inv(renderer.scene_from_world @ renderer.crop)
+    return [float(x) for x in box_from_scene[:3].ravel()]
 
 
 Rect = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
@@ -90,7 +100,8 @@ def render_part(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = No
             rgb,
             depth,
             accumulation,
-            *(() if cancel is None else (cancel,)),
+            cancel=cancel,
+            crop=crop_in_scene(renderer),
         )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)

@@ -62,7 +62,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Scene:
-    """A trained scene. ``views`` have the intrinsics of the photos as trained on (downscaled)."""
+    """A trained scene. ``views`` have the intrinsics of the photos as trained on (downscaled).
+
+    ``crop``: world_from_box (4, 4), which takes [-1, 1]³ to the part of the scene that is shown, in the
+    viewer, in films and in exports; None: all of it. Measuring against photos pays no heed to it.
+    """
 
     field: RadianceField
     views: tuple[View, ...]
@@ -71,10 +75,11 @@ class Scene:
     has_alpha: bool
     figures: Figures
     points: NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    crop: Array | None = None
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """What ``rendering.render`` takes."""
-        return Renderer(self.field, self.scene_from_world, self.background, backend, threads)
+        return Renderer(self.field, self.scene_from_world, self.background, backend, threads, self.crop)
 
 
 @contextlib.contextmanager
@@ -133,6 +138,7 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "scene_from_world": scene.scene_from_world.tolist(),
         "background": list(scene.background),
         "has_alpha": scene.has_alpha,
+        "crop": None if scene.crop is None else scene.crop.tolist(),
         "views": [
             {
                 "photo": os.path.abspath(v.path),
@@ -145,6 +151,22 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "figures": asdict(scene.figures),
     }
     write_json(data, folder / SCENE_JSON)
+
+
+def save_crop(folder: Path, crop: Array | None) -> None:
+    """Writes the crop alone into a scene's folder. Raises NerfsceneError as ``save`` and ``load`` do."""
+    data = read_manifest(folder)
+    data["crop"] = None if crop is None else crop.tolist()
+    write_json(data, folder / SCENE_JSON)
+
+
+def _crop(data: Any) -> Array | None:
+    if data is None:
+        return None
+    crop = np.array(data, np.float64)
+    if crop.shape != (4, 4) or not np.isfinite(crop).all() or abs(np.linalg.det(crop)) < 1e-30:
+        raise ValueError("its crop is not an invertible 4×4 matrix")
+    return crop
 
 
 def is_scene(folder: Path) -> bool:
@@ -236,6 +258,7 @@ def load(folder: Path | str) -> Scene:
             has_alpha=bool(data["has_alpha"]),
             figures=_figures(data["figures"]),
             points=arrays.get("points", np.zeros((0, 3), np.float32)),
+            crop=_crop(data.get("crop")),
         )
     except (
         OSError,

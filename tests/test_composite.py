@@ -344,3 +344,50 @@ def test_directions_matter() -> None:
     a, b = (double(random_directions(4, i))[0] for i in (1, 2))
     layers = [torch.zeros(1), torch.zeros(1)]
     assert (ref.color(outputs, a, layers) - ref.color(outputs, b, layers)).abs().max() > 0.01
+
+
+BOX = np.array([[0.9, -0.5, 0.1, 0.1], [0.4, 1.1, 0.3, -0.2], [-0.2, 0.1, 1.4, 0.3]])  # box_from_scene
+WIDE = np.array([[1e-3, 0, 0, 0], [0, 1e-3, 0, 0], [0, 0, 1e-3, 0]])  # all of a scene but its far end
+
+
+@pytest.mark.parametrize("name", ("bounded", "unbounded, network"))
+def test_a_crop_shows_what_is_in_its_box_alone(kernels: Any, name: str) -> None:
+    case = replace(CASES[name], occupancy=random_bits(np.random.default_rng(3), 32, 0.5))
+    numbers = [30.0, 30.0, 20.0, 15.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    pose = [1.0, 0.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.2, 0.0, 0.0, 1.0, -2.5]
+    pictures = []
+    for crop in ([], BOX.ravel().tolist(), WIDE.ravel().tolist()):
+        out = [np.full((30, 40, *n), np.nan, np.float32) for n in ((3,), (), ())]
+        rect = (0, 30, 0, 40)
+        case.field(kernels).render(
+            numbers, 0, 40, 30, pose, [0.2, 0.4, 0.6], 0.0, 0.0, 1, rect, *out, crop=crop
+        )
+        pictures.append(out)
+    whole, some, everything = pictures
+    for a, b in zip(whole, everything, strict=True):
+        assert_close(a, b, 1e-6 * max(1.0, float(np.abs(b).max())))
+    rows, columns = np.mgrid[:30, :40]
+    pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32) + 0.5
+    o, d = ref.pixel_rays(double(pixels)[0], torch.tensor(numbers).double(), 0, torch.tensor(pose).double())
+    table, weights = (x.detach() for x in case.tensors())
+    layers = ref.split_weights(weights, case.shapes)
+    s = ref.march(o, d, torch.full((1200,), 0.5).double(), case.bits(), case.space, 1.0)
+    s = ref.cropped(s, torch.from_numpy(BOX))
+    outputs = ref.network_outputs(ref.hash_encode(s.unit, table, case.grid), layers)
+    sigma, rgb = ref.density_activation(outputs[:, 0]), ref.color(outputs, d[s.ray], layers)
+    alive, kept = ref.survivors(s, sigma, 0.0, 0.0)
+    behind = torch.tensor([[0.2, 0.4, 0.6]]).double().expand(1200, 3)
+    seen = ref.composite(s, sigma, rgb, behind, alive, kept)
+    tolerance = 0.008 if hasattr(kernels, "devices") else 1e-5
+    assert_close_but_for_flips(some[0].reshape(-1, 3), seen.rgb, tolerance, 0.02)
+    assert_close_but_for_flips(some[2].ravel(), seen.accumulation, tolerance, 0.02)
+    assert np.abs(some[0] - whole[0]).mean() > 0.01 and some[2].max() > 0.1
+
+
+def test_wrong_crops_are_refused(kernels: Any) -> None:
+    out = [np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)]
+    numbers, pose = [2.0, 2.0, 1.0, 1.0, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    field = CASES["bounded"].field(kernels)
+    for crop in ([1.0] * 11, [1.0] * 16, [float("nan")] * 12):
+        with pytest.raises(ValueError):
+            field.render(numbers, 0, 2, 2, pose, [0.0] * 3, 0.0, 0.0, 1, (0, 2, 0, 2), *out, crop=crop)

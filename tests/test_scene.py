@@ -191,3 +191,30 @@ def test_training_is_not_gone_on_with_in_another_field(room: Path, trained: Path
     with pytest.raises(NerfsceneError, match="other settings"):
         api.train(room, folder, TrainConfig(steps=300), resume=True)
     assert contents(folder) == contents(trained)
+
+
+def test_a_crop_is_kept_and_shown_everywhere(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scene"
+    shutil.copytree(trained, folder)
+    whole = scene.load(folder)
+    assert whole.crop is None
+    view = whole.views[0]
+    camera = Camera(view.intrinsics, view.world_from_cam)
+    everything = render(whole.renderer(), camera)
+    box = np.eye(4)
+    box[:3, :3] *= 0.5
+    box[:3, 3] = view.world_from_cam[:3, 3] + 2 * view.world_from_cam[:3, 2]
+    scene.save_crop(folder, box)
+    part = scene.load(folder)
+    assert part.crop is not None and np.allclose(part.crop, box)
+    cropped = render(part.renderer(), camera)
+    assert np.abs(cropped.rgb - everything.rgb).mean() > 0.01
+    depth = cropped.depth[cropped.accumulation > 0.01]
+    assert depth.size and depth.min() > 1.0 and depth.max() < 3.5
+    measured = [evaluate.measure(s)["psnr"] for s in (part, whole)]
+    assert measured[0] == pytest.approx(measured[1])  # a crop is for looking at
+    scene.save_crop(folder, None)
+    assert scene.load(folder).crop is None
+    scene.save_crop(folder, np.zeros((4, 4)))
+    with pytest.raises(NerfsceneError, match="crop"):
+        scene.load(folder)

@@ -6,6 +6,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene import api, video
+from nerfscene import scene as scenes
 from nerfscene.config import TrainConfig
 from nerfscene.rendering import render
 from nerfscene.types import Camera
@@ -214,8 +216,6 @@ def test_a_path_made_by_hand_plays_and_is_filmed(browser: Any, viewer: Viewer, t
     wait(page, lambda: len(panels.editor.plan.keyframes) == 2)
     one, two = (k.world_from_cam for k in panels.editor.plan.keyframes)
     assert not np.allclose(one, two, atol=1e-2)
-    from dataclasses import replace
-
     panels.editor.apply(replace(panels.editor.plan, width=64, height=48, fps=10.0, seconds=1.0))
     page.get_by_role("button", name="Play").click()
     wait(page, lambda: panels._playing.is_set())
@@ -231,6 +231,27 @@ def test_a_path_made_by_hand_plays_and_is_filmed(browser: Any, viewer: Viewer, t
     download.value.save_as(file)
     facts = video.film_facts(file)
     assert facts["frames"] == 10 and (facts["width"], facts["height"]) == (64, 48)
+    page.close()
+
+
+def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    whole = seen(page)
+    panels = viewer.panels[session.client.client_id]
+    page.get_by_text("Crop", exact=True).click()
+    page.get_by_label("Show only a box").click()
+    wait(page, lambda: viewer.stage.crop.world_from_box is not None, what="for the box")
+    viewer.renderer = replace(viewer.renderer, crop=viewer.stage.crop.world_from_box)  # as expected() sees it
+    wait(page, lambda: at_rest(session))
+    right = expected(viewer, session)
+    # The box's handle is drawn over the middle of the picture.
+    wait(page, lambda: np.median(np.abs(seen(page) - right)) < 0.03, what="for the cropped picture")
+    assert np.abs(right - whole).mean() > 0.02
+    panels._save_crop()
+    assert viewer.stage.folder is not None
+    assert scenes.load(viewer.stage.folder).crop is not None
+    scenes.save_crop(viewer.stage.folder, None)
     page.close()
 
 

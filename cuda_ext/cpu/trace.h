@@ -23,10 +23,9 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.d = {d[0], d[1], d[2]};
     r.jitter = jitter;
     r.transmittance = 1.0f;
-    r.step = 0;
-    r.steps = ray_steps(space, r.o, r.d, r.law, r.t_end);
+    r.steps = ray_steps(space, r.o, r.d, jitter, r.law, r.t_end, r.step);
     r.head = r.tail = -1;
-    r.active = r.steps > 0;
+    r.active = r.steps > r.step;
     r.dropped = false;
 }
 

@@ -29,9 +29,8 @@ NS_HD void start(const Space& space, int index, Vec3 o, Vec3 d, float jitter, La
     r.d = d;
     r.jitter = jitter;
     r.transmittance = 1.0f;
-    r.step = 0;
     r.index = index;
-    r.steps = ray_steps(space, o, d, r.law, r.t_end);
+    r.steps = ray_steps(space, o, d, jitter, r.law, r.t_end, r.step);
 }
 
 // Moves to the ray's next sample in an occupied cell; false when there is none.

@@ -35,6 +35,10 @@ struct Space {
     float step;  // shortest step, scene units
     float cone;  // step as a fraction of the distance, where that is longer; 0: constant steps
     int occupancy_resolution;  // cells a side
+    // Rendering: nothing outside a box is seen, where `cropped`. box_from_scene, 3×4 row-major, takes the box
+    // to [-1, 1]^3.
+    int cropped;
+    float box_from_scene[12];
 };
 
 struct Field {

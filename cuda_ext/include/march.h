@@ -91,13 +91,24 @@ NS_HD bool intersect_box(Vec3 o, Vec3 d, float& t0, float& t1) {
     return t0 < t1;
 }
 
-// The part of a ray that is sampled: its law of steps, its end, and how many steps; 0 if it misses.
-// A step's sample counts if it lies before the end; its length is max(step, cone · distance).
-NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, StepLaw& law, float& t1) {
+// The part of a ray that is sampled: its law of steps, its end, its first step, and how many steps; 0 if it
+// misses. A step's sample counts if it lies before the end; its length is max(step, cone · distance).
+NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, float jitter, StepLaw& law, float& t1, int& first) {
     float t0 = space.near_plane;
     t1 = space.far_plane;
+    first = 0;
     if (!space.unbounded && !intersect_box(o, d, t0, t1)) return 0;
     law = step_law(t0, space.step, space.cone);
+    if (space.cropped) {
+        // A linear map keeps distances along the ray what they are. Steps lie where they do without the box.
+        const float* m = space.box_from_scene;
+        const Vec3 bo = {m[0] * o.x + m[1] * o.y + m[2] * o.z + m[3], m[4] * o.x + m[5] * o.y + m[6] * o.z + m[7],
+                         m[8] * o.x + m[9] * o.y + m[10] * o.z + m[11]};
+        const Vec3 bd = {m[0] * d.x + m[1] * d.y + m[2] * d.z, m[4] * d.x + m[5] * d.y + m[6] * d.z,
+                         m[8] * d.x + m[9] * d.y + m[10] * d.z};
+        if (!intersect_box(bo, bd, t0, t1)) return 0;
+        first = int(ns_max(ceilf(step_index(law, t0) - jitter), 0.0f));
+    }
     const int n = int(ceilf(step_index(law, t1)));
     return n > 0 ? n : 0;
 }

@@ -187,6 +187,23 @@ def march(
     return Samples(counts.cumsum(0) - counts, counts, ray, t, length, points, unit)
 
 
+def cropped(samples: Samples, box_from_scene: Tensor) -> Samples:
+    """Only the samples that ``box_from_scene`` (3, 4) takes into [-1, 1]³."""
+    s = samples
+    at = s.points @ box_from_scene[:, :3].T.to(s.points) + box_from_scene[:, 3].to(s.points)
+    keep = (at.abs() <= 1).all(-1)
+    counts = torch.bincount(s.ray[keep], minlength=len(s.counts))
+    return Samples(
+        counts.cumsum(0) - counts,
+        counts,
+        s.ray[keep],
+        s.t[keep],
+        s.length[keep],
+        s.points[keep],
+        s.unit[keep],
+    )
+
+
 def dense(values: Tensor, samples: Samples, fill: float = 0.0) -> Tensor:
     """Packed values (n,) → (n_rays, the longest ray's samples), padded with ``fill``."""
     most = int(samples.counts.max()) if len(samples.counts) else 0

@@ -250,9 +250,12 @@ class Field:
         min_weight: float,
         stop_transmittance: float,
         coarseness: float,
+        crop: Sequence[float] = (),
     ) -> ref.Pixels:
         """What rays (n, 3) see: densities first, colours only for the samples that matter."""
         s = ref.march(origins, directions, jitter, self.occupancy, self.space, coarseness)
+        if len(crop):
+            s = ref.cropped(s, torch.tensor(list(crop)).reshape(3, 4))
         sigma = self.densities(s.unit)
         alive, kept = ref.survivors(s, sigma, min_weight, stop_transmittance)
         rgb = s.unit.new_zeros(len(s.t), 3)
@@ -274,6 +277,7 @@ class Field:
         depth: Any,
         accumulation: Any,
         cancel: Cancel | None = None,
+        crop: Sequence[float] = (),
     ) -> None:
         """Rays → rgb (n, 3), depth (n,), accumulation (n,); cancelled, the rest stays as it was."""
         j, to_rgb, to_depth = borrow(jitter), borrow(rgb), borrow(depth)
@@ -286,7 +290,9 @@ class Field:
             if cancel is not None and cancel.asked:
                 return
             some = slice(i, i + RAYS_AT_ONCE)
-            seen = self.pixels(o[some], d[some], j[some], b[some], min_weight, stop_transmittance, coarseness)
+            seen = self.pixels(
+                o[some], d[some], j[some], b[some], min_weight, stop_transmittance, coarseness, crop
+            )
             to_rgb.reshape(n, 3)[some] = seen.rgb
             to_depth.reshape(n)[some] = seen.depth
             to_accumulation.reshape(n)[some] = seen.accumulation
@@ -307,8 +313,13 @@ class Field:
         depth: Any,
         accumulation: Any,
         cancel: Cancel | None = None,
+        crop: Sequence[float] = (),
     ) -> None:
-        """A camera's rays in rows rect[0] … rect[1], columns rect[2] … rect[3], as ``trace`` does."""
+        """A camera's rays in rows rect[0] … rect[1], columns rect[2] … rect[3], as ``trace`` does.
+
+        crop: box_from_scene, 3×4 row-major; only what it takes into [-1, 1]³ is seen. Empty: all is.
+        """
+        require(len(crop) in (0, 12), "a crop is a 3×4 matrix, row-major")
         row0, row1, col0, col1 = rect
         rows, cols = np.mgrid[row0:row1, col0:col1]
         pixels = torch.from_numpy(np.stack([cols, rows], -1).reshape(-1, 2) + np.float32(0.5))
@@ -329,4 +340,5 @@ class Field:
                 depth,
                 accumulation,
                 cancel,
+                crop,
             )

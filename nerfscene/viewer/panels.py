@@ -13,6 +13,8 @@ import numpy as np
 from nerfscene import paths
 from nerfscene.errors import NerfsceneError
 from nerfscene.filming import film_size, world_points
+from nerfscene.paths import look_at
+from nerfscene.scene import save_crop
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.films import FilmJob
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
@@ -108,7 +110,78 @@ class Panels:
             self.compare.on_update(lambda _: self.session.set_look(compare=self.compare.value))
             self.share = gui.add_slider("Photo ◂ ▸ render", 0.0, 1.0, 0.01, look.share)
             self.share.on_update(lambda _: self.session.set_look(share=self.share.value))
+        self._crop()
         gui.add_markdown(HELP)
+
+    def _crop(self) -> None:
+        gui, size = self.client.gui, self.stage.distance
+        self._box: Any = None  # the handle in the scene
+        with gui.add_folder("Crop", expand_by_default=False):
+            self.crop = gui.add_checkbox("Show only a box", self.stage.crop.world_from_box is not None)
+            self.crop.on_update(lambda _: self._toggle_crop())
+            self.crop_size = [
+                gui.add_slider(f"Its {name}", 0.01 * size, 3.0 * size, 0.01 * size, 1.0 * size)
+                for name in ("width", "depth", "height")
+            ]
+            for slider in self.crop_size:
+                slider.on_update(lambda _: self._read_crop())
+            gui.add_button("Save it with the scene").on_click(self.guarded(lambda _: self._save_crop()))
+        if self.stage.crop.world_from_box is not None:
+            self._show_box(self.stage.crop.world_from_box)
+
+    def _toggle_crop(self) -> None:
+        if self._filling:
+            return
+        if self._box is not None:
+            self._box.remove()
+            self._box = None
+        if not self.crop.value:
+            self.stage.crop.world_from_box = None
+            self.stage.crop.changed()
+            return
+        box = self.stage.crop.world_from_box
+        if box is None:  # upright, about what the photos look at
+            frame = look_at(self.stage.focus, self.stage.focus + self.stage.home[:3, 2], self.stage.up)
+            upright = np.stack([frame[:3, 0], np.cross(self.stage.up, frame[:3, 0]), self.stage.up], 1)
+            box = np.eye(4)
+            box[:3, :3] = upright * [s.value / 2 for s in self.crop_size]
+            box[:3, 3] = self.stage.focus
+        self._show_box(box)
+        self._read_crop()
+
+    def _show_box(self, box: Any) -> None:
+        """A handle to drag and turn it by, and sliders that say its size."""
+        sizes = np.linalg.norm(box[:3, :3], axis=0)
+        pose = box.copy()
+        pose[:3, :3] /= sizes
+        self._filling = True
+        try:
+            for slider, size in zip(self.crop_size, sizes, strict=True):
+                slider.value = float(min(max(2 * size, slider.min), slider.max))
+        finally:
+            self._filling = False
+        self._box = self.client.scene.add_transform_controls(
+            "/crop",
+            0.3 * self.stage.distance,
+            wxyz=quaternion(pose),
+            position=triple(pose[:3, 3]),
+            depth_test=False,
+        )
+        self._box.on_update(lambda _: self._read_crop())
+
+    def _read_crop(self) -> None:
+        if self._filling or self._box is None:
+            return
+        box = pose_of(self._box)
+        box[:3, :3] = box[:3, :3] * [s.value / 2 for s in self.crop_size]
+        self.stage.crop.world_from_box = box
+        self.stage.crop.changed()
+
+    def _save_crop(self) -> None:
+        if self.stage.folder is None:
+            raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
+        save_crop(self.stage.folder, self.stage.crop.world_from_box)
+        self.say("Saved", "films and exports show this part alone")
 
     def _set_fov(self) -> None:
         self.client.camera.fov = float(np.radians(self.fov.value))
@@ -442,7 +515,8 @@ class Panels:
                 else:
                     self.say("The film is ready", f"{len(film) / 1e6:.1f} MB")
 
-        self.job = FilmJob(self.stage.scene, self.editor.plan, self.stage.backend, progress, done)
+        scene = replace(self.stage.scene, crop=self.stage.crop.world_from_box)
+        self.job = FilmJob(scene, self.editor.plan, self.stage.backend, progress, done)
 
     def _download(self) -> None:
         if self.film is not None:
@@ -459,12 +533,15 @@ class Panels:
         self.pause.on_update(lambda _: training.pause(self.pause.value))
         gui.add_button("Save now").on_click(lambda _: training.save())
         gui.add_button("Stop and finish").on_click(lambda _: training.stop())
-        self.curve = gui.add_uplot(
-            data=(np.zeros(1), np.zeros(1)),
-            series=({"label": "seconds"}, {"label": "PSNR, dB", "stroke": "#3b82f6", "width": 2}),
-            scales={"x": {"time": False}},
-            aspect=1.6,
-        )
+        self.curves = {
+            name: gui.add_uplot(
+                data=(np.zeros(1), np.zeros(1)),
+                series=({"label": "seconds"}, {"label": label, "stroke": color, "width": 2}),
+                scales={"x": {"time": False}},
+                aspect=2.0,
+            )
+            for name, label, color in (("psnr", "PSNR, dB", "#3b82f6"), ("loss", "loss", "#f97316"))
+        }
         self.show_training()
 
     def show_training(self) -> None:
@@ -475,4 +552,5 @@ class Panels:
         d = training.figures()
         self.figures.content = d["text"]
         if len(d["seconds"]):
-            self.curve.data = (np.asarray(d["seconds"], float), np.asarray(d["psnr"], float))
+            for name, curve in self.curves.items():
+                curve.data = (np.asarray(d["seconds"], float), np.asarray(d[name], float))

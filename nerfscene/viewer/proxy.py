@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras import scaled
 from nerfscene.rendering import Renderer, render
-from nerfscene.types import Camera, View
+from nerfscene.types import Array, Camera, View
 
 VIEWS, LONGEST = 16, 88  # photos whose rays are followed, and the size they are followed at
 
@@ -23,6 +23,16 @@ class Splats:
     covariances: NDArray[np.float32]
     rgbs: NDArray[np.float32]
     opacities: NDArray[np.float32]
+
+
+def inside(splats: Splats, world_from_box: Array | None) -> Splats:
+    """Those in a crop's box; all of them where there is none."""
+    if world_from_box is None:
+        return splats
+    box_from_world = np.linalg.inv(world_from_box)
+    at = splats.centers @ box_from_world[:3, :3].T + box_from_world[:3, 3]
+    keep = (np.abs(at) <= 1).all(1)
+    return Splats(splats.centers[keep], splats.covariances[keep], splats.rgbs[keep], splats.opacities[keep])
 
 
 def splats_of(

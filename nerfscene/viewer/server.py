@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import viser
@@ -16,7 +17,7 @@ from nerfscene.ops import backend as backends
 from nerfscene.scene import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
-from nerfscene.viewer.proxy import Splats, splats_of
+from nerfscene.viewer.proxy import Splats, inside, splats_of
 from nerfscene.viewer.session import Look, Session
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 
@@ -38,6 +39,7 @@ class Viewer:
     ) -> None:
         self.scene = scene
         self.stage = stage_of(scene, folder, backend, training)
+        self.stage.crop.changed = self._cropped
         self.renderer = scene.renderer(backend, threads)
         self.sessions: dict[int, Session] = {}
         self.panels: dict[int, Panels] = {}
@@ -72,13 +74,14 @@ class Viewer:
 
     def _connect(self, client: viser.ClientHandle) -> None:
         session = Session(client, self.renderer, Look(background=self.scene.background))
+        session.set_crop(self.stage.crop.world_from_box)
         with self._lock:
             self.sessions[client.client_id] = session
         self.panels[client.client_id] = Panels(self.stage, client, session)
         client.camera.on_update(lambda camera: session.move(shot_of(camera)))
         session.move(shot_of(client.camera))
         if self._splats is not None:
-            session.show_splats(self._splats)
+            session.show_splats(inside(self._splats, self.stage.crop.world_from_box))
 
     def _disconnect(self, client: viser.ClientHandle) -> None:
         with self._lock:
@@ -89,12 +92,23 @@ class Viewer:
         if session is not None:
             session.close()
 
+    def _cropped(self) -> None:
+        """The box changed: every tab shows what is in it, and moves by splats from in it."""
+        with self._lock:
+            sessions = list(self.sessions.values())
+        for session in sessions:
+            session.set_crop(self.stage.crop.world_from_box)
+            if self._splats is not None:
+                session.show_splats(inside(self._splats, self.stage.crop.world_from_box))
+
     def _prepare_splats(self) -> None:
         """What tabs draw while they move; made aside, so that the first picture doesn't wait for it."""
         if self.stage.training is not None and not self._finished:
             return  # the field is still changing: moving tabs get rendered pictures
         try:
-            splats = splats_of(self.renderer, self.scene.views, lambda: not self._closed.is_set())
+            splats = splats_of(
+                replace(self.renderer, crop=None), self.scene.views, lambda: not self._closed.is_set()
+            )
         except Exception:
             log.exception("no splats could be made; moving tabs get rendered pictures")
             return
@@ -102,7 +116,7 @@ class Viewer:
             self._splats = splats
             waiting = list(self.sessions.values())
         for session in waiting:
-            session.show_splats(splats)
+            session.show_splats(inside(splats, self.stage.crop.world_from_box))
 
     # --- from outside -----------------------------------------------------------------------------
 

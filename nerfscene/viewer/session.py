@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nerfscene.rendering import Renderer, new_cancel, render_part
-from nerfscene.types import Camera, Frame, Intrinsics, View
+from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped
 from nerfscene.viewer.proxy import Splats
@@ -64,6 +64,7 @@ class Session:
         self.moving_frames = 0
         self.pictures = 0  # sent, of any kind
         self._renderer = renderer
+        self._crop = renderer.crop
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
         self._version, self._done = 1, 0
@@ -101,6 +102,12 @@ class Session:
             self.look = replace(self.look, **changes)
             self._change()
 
+    def set_crop(self, crop: Array | None) -> None:
+        """Shows what is in a box alone (world_from_box), or everything."""
+        with self._wake:
+            self._crop = crop
+            self._change()
+
     def refresh(self) -> None:
         """The scene itself changed."""
         with self._wake:
@@ -113,12 +120,14 @@ class Session:
             self._change()
 
     def show_splats(self, splats: Splats) -> None:
-        """Gives the tab what it draws by itself while the camera moves."""
-        if not len(splats.centers):
-            return
-        self._splats = self.client.scene.add_gaussian_splats(
-            "/splats", splats.centers, splats.covariances, splats.rgbs, splats.opacities, visible=False
-        )
+        """Gives the tab what it draws by itself while the camera moves, in place of what it had."""
+        before, self._splats = self._splats, None
+        if before is not None:
+            before.remove()
+        if len(splats.centers):
+            self._splats = self.client.scene.add_gaussian_splats(
+                "/splats", splats.centers, splats.covariances, splats.rgbs, splats.opacities, visible=False
+            )
 
     def close(self) -> None:
         """Stops the thread; the tab is gone."""
@@ -278,9 +287,10 @@ class Session:
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
     def _with(self, look: Look) -> Renderer:
-        if self._renderer.background != look.background:
+        crop = self._crop
+        if self._renderer.background != look.background or self._renderer.crop is not crop:
             # The kernels' view of the field is kept: on a GPU it is the field itself.
-            changed = replace(self._renderer, background=look.background)
+            changed = replace(self._renderer, background=look.background, crop=crop)
             changed.__dict__["native"] = self._renderer.native
             self._renderer = changed
         return self._renderer

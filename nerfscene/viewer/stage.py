@@ -36,6 +36,14 @@ class Training:
     save: Callable[[], None]
 
 
+@dataclass
+class Crop:
+    """The box that is shown, the same in every tab; ``changed`` tells them."""
+
+    world_from_box: Array | None
+    changed: Callable[[], None] = lambda: None
+
+
 @dataclass(frozen=True)
 class Stage:
     """A scene and its place: home is the camera (4, 4) that a page opens with, distance in world units."""
@@ -48,6 +56,8 @@ class Stage:
     home: Array
     distance: float
     fov: float
+    focus: Array
+    crop: Crop
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:
@@ -58,7 +68,18 @@ def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training
     distance = float(np.linalg.norm(home[:3, 3] - subject.focus)) if subject.inward else 1.0
     k = views[0].intrinsics
     fov = float(min(max(2 * np.arctan(k.height / 2 / k.fy), 0.3), 1.6))
-    return Stage(scene, folder, backend, training, subject.up, home, max(distance, 1e-6), fov)
+    return Stage(
+        scene,
+        folder,
+        backend,
+        training,
+        subject.up,
+        home,
+        max(distance, 1e-6),
+        fov,
+        subject.focus,
+        Crop(scene.crop),
+    )
 
 
 def triple(v: Any) -> tuple[float, float, float]:
