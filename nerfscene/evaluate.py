@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def compare(
     scene: Scene, backend: str = "auto", threads: int = 0
 ) -> Iterator[tuple[View, NDArray[np.float32], Frame]]:
     """Every held-out view with its photo and what the scene renders there."""
-    renderer = replace(scene.renderer(backend, threads), crop=None)
+    renderer = scene.photo_renderer(backend, threads)
     for view in scene.views:
         if view.split == "test":
             frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
@@ -52,7 +51,7 @@ def measure(
     Renders are clipped to 0…1 and not rounded. Raises NerfsceneError where a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
-    renderer = replace(scene.renderer(backend, threads), crop=None)
+    renderer = scene.photo_renderer(backend, threads)
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)

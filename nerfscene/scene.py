@@ -78,8 +78,22 @@ class Scene:
     crop: Array | None = None
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
-        """What ``rendering.render`` takes."""
-        return Renderer(self.field, self.scene_from_world, self.background, backend, threads, self.crop)
+        """What ``rendering.render`` takes, to look at the scene from anywhere.
+
+        In open space the near plane comes nearer than in training: it was set by what the photos' own
+        cameras see, and a camera between them may be closer to the subject.
+        """
+        field, space = self.field, self.field.space
+        if space.unbounded:
+            field = replace(field, space=replace(space, near=NEAR_TO_LOOK * space.near))
+        return Renderer(field, self.scene_from_world, self.background, backend, threads, self.crop)
+
+    def photo_renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
+        """The same for the photos' own cameras: everything, as it was trained. Figures are measured so."""
+        return Renderer(self.field, self.scene_from_world, self.background, backend, threads)
+
+
+NEAR_TO_LOOK = 0.7  # of training's near plane: fox's nose needs it, and held-out photos lose 0.06 dB at most
 
 
 @contextlib.contextmanager
