@@ -257,8 +257,7 @@ class Watched:
         if self.viewer is None or not p.step or time.monotonic() - self.told < 2:
             return
         self.told = time.monotonic()
-        elapsed = self.history[-1][0] if self.history else 0.0
-        self.history.append((max(elapsed, p.seconds), p.psnr, p.loss))
+        self.history.append((p.seconds, p.psnr, p.loss))
         self.text = (
             f"step {p.step}, loss {p.loss:.5f}, **{p.psnr:.1f} dB** on the photos it trains on, "
             f"{p.rate / 1e6:.2f} M samples/s, {clock(p.remaining)} left"

@@ -30,10 +30,10 @@ class FilmJob:
         progress: Callable[[float], None],
         done: Callable[[bytes | None, str], None],
     ) -> None:
+        self._scene, self._plan, self._backend = scene, plan, backend
+        self._progress, self._done = progress, done
         self._cancelled = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(scene, plan, backend, progress, done), name="nerfscene-film", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="nerfscene-film", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
@@ -44,27 +44,20 @@ class FilmJob:
         """Until it has ended."""
         self._thread.join(seconds)
 
-    def _run(
-        self,
-        scene: Scene,
-        plan: Plan,
-        backend: str,
-        progress: Callable[[float], None],
-        done: Callable[[bytes | None, str], None],
-    ) -> None:
+    def _run(self) -> None:
         def frame(made: int, total: int) -> None:
             if self._cancelled.is_set():
                 raise _Cancelled
-            progress(made / total)
+            self._progress(made / total)
 
         try:
             with tempfile.TemporaryDirectory(prefix="nerfscene-film-") as folder:
                 path, film = Path(folder) / "path.json", Path(folder) / "film.mp4"
-                keyframes.save(plan, path)
-                config = RenderConfig(path=str(path), backend=backend)  # type: ignore[arg-type]
-                render_film(scene, config, film, progress=frame)
-                done(film.read_bytes(), "")
+                keyframes.save(self._plan, path)
+                config = RenderConfig(path=str(path), backend=self._backend)  # type: ignore[arg-type]
+                render_film(self._scene, config, film, progress=frame)
+                self._done(film.read_bytes(), "")
         except _Cancelled:
-            done(None, "cancelled")
+            self._done(None, "cancelled")
         except (NerfsceneError, OSError) as error:
-            done(None, str(error))
+            self._done(None, str(error))

@@ -6,8 +6,7 @@ import contextlib
 import io
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,13 +190,3 @@ def view(
     folder = None if isinstance(scene, Scene) else Path(scene).expanduser()
     loaded = scene if isinstance(scene, Scene) else scenes.load(Path(scene).expanduser())
     return Viewer(loaded, folder, host, port, backend, threads)
-
-
-def seconds_until(condition: Callable[[], bool], limit: float) -> float | None:
-    """How long it took until a condition held; None where it didn't within the limit."""
-    began = time.monotonic()
-    while time.monotonic() - began < limit:
-        if condition():
-            return time.monotonic() - began
-        time.sleep(0.01)
-    return None
