@@ -263,7 +263,8 @@ NB_MODULE(_cpu, m) {
 
     bind_train_options(m);
 
-    nb::class_<TrainerHandle>(m, "Trainer")
+    nb::class_<TrainerHandle> trainer(m, "Trainer");
+    trainer
         .def("__init__", [](TrainerHandle* self, FieldHandle& field, Floats table, Floats table_moments,
                             Floats weight_moments, Floats occupancy_values, nb::object allowed,
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
@@ -303,14 +304,6 @@ NB_MODULE(_cpu, m) {
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
              "random_background"_a, "background"_a, "seed"_a, "threads"_a)
-        .def("run", [](TrainerHandle& h, const TrainOptions& o, int64_t steps, double seconds) {
-            TrainReport r;
-            {
-                nb::gil_scoped_release release;
-                r = h.trainer->run(o, steps, seconds);
-            }
-            return report_dict(r);
-        }, "options"_a, "steps"_a, "seconds"_a)
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, Floats origins, Floats directions, Floats jitter,
                              Floats targets, Floats backgrounds, Floats d_table, Floats d_weights) {
             const int n = int(jitter.size());
@@ -329,15 +322,8 @@ NB_MODULE(_cpu, m) {
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
              "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert())
-        .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); })
-        .def_prop_rw("step", [](TrainerHandle& h) { return h.trainer->step; },
-                     [](TrainerHandle& h, int64_t v) { h.trainer->step = v; })
-        .def_prop_rw("rays_drawn", [](TrainerHandle& h) { return h.trainer->rays_drawn; },
-                     [](TrainerHandle& h, uint64_t v) { h.trainer->rays_drawn = v; })
-        .def_prop_rw("survivors_per_ray", [](TrainerHandle& h) { return h.trainer->survivors_per_ray; },
-                     [](TrainerHandle& h, double v) { h.trainer->survivors_per_ray = v; })
-        .def_prop_rw("occupancy_mean", [](TrainerHandle& h) { return h.trainer->occupancy_mean; },
-                     [](TrainerHandle& h, float v) { h.trainer->occupancy_mean = v; });
+        .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); });
+    bind_running(trainer);
 
     m.def("to_half", [](ConstFloats from, Array<uint16_t> to) {
         require(from.size() == to.size(), "sizes differ");

@@ -143,4 +143,26 @@ void bind_train_options(nb::module_& m) {
         .def_rw("occupancy_cells", &TrainOptions::occupancy_cells);
 }
 
+// What every device's trainer does and remembers between runs; `h.trainer` is its Trainer.
+template <class Handle>
+void bind_running(nb::class_<Handle>& trainer) {
+    trainer
+        .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
+            TrainReport r;
+            {
+                nb::gil_scoped_release release;
+                r = h.trainer->run(o, steps, seconds);
+            }
+            return report_dict(r);
+        }, "options"_a, "steps"_a, "seconds"_a)
+        .def_prop_rw("step", [](Handle& h) { return h.trainer->step; },
+                     [](Handle& h, int64_t v) { h.trainer->step = v; })
+        .def_prop_rw("rays_drawn", [](Handle& h) { return h.trainer->rays_drawn; },
+                     [](Handle& h, uint64_t v) { h.trainer->rays_drawn = v; })
+        .def_prop_rw("survivors_per_ray", [](Handle& h) { return h.trainer->survivors_per_ray; },
+                     [](Handle& h, double v) { h.trainer->survivors_per_ray = v; })
+        .def_prop_rw("occupancy_mean", [](Handle& h) { return h.trainer->occupancy_mean; },
+                     [](Handle& h, float v) { h.trainer->occupancy_mean = v; });
+}
+
 }  // namespace

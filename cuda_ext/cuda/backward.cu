@@ -285,12 +285,9 @@ void color_forward(const Field& f, const cuda::Samples& samples, const float* di
                    Stream stream) {
     const Network& net = f.net;
     const cuda::LaunchShape shape = cuda::network_launch(net, true, expected);
-    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
-        launch(cuda::color_kernel<cuda::Sizes<32, 32, 0, 0>>, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
-    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
-        launch(cuda::color_kernel<cuda::Sizes<32, 64, 64, 2>>, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
-    else
-        launch(cuda::color_kernel<cuda::AnySizes>, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
+    cuda::with_sizes(net, [&](auto sizes) {
+        launch(cuda::color_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
+    });
 }
 
 void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream stream) {
@@ -306,15 +303,11 @@ void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream st
         shared = c.used;
         if (shared <= device.shared_per_block) break;
     }
-    const int64_t together = int64_t(device.multiprocessors) * cuda::ns_max(1, cuda::ns_min(8, int(200 * 1024 / shared)));
-    const int blocks = int(cuda::ns_max<int64_t>(1, cuda::ns_min((expected + tile - 1) / tile, together)));
+    const int blocks = cuda::resident_blocks(expected, tile, shared);
     const int threads = cuda::kBackwardWarps * cuda::kWarp;
-    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
-        launch(cuda::backward_kernel<cuda::Sizes<32, 32, 0, 0>>, blocks, threads, shared, stream, in, tile);
-    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
-        launch(cuda::backward_kernel<cuda::Sizes<32, 64, 64, 2>>, blocks, threads, shared, stream, in, tile);
-    else
-        launch(cuda::backward_kernel<cuda::AnySizes>, blocks, threads, shared, stream, in, tile);
+    cuda::with_sizes(net, [&](auto sizes) {
+        launch(cuda::backward_kernel<decltype(sizes)>, blocks, threads, shared, stream, in, tile);
+    });
 }
 
 void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream) {

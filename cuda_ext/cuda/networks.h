@@ -118,6 +118,17 @@ struct Sizes {
 };
 using AnySizes = Sizes<0, 0, 0, 0>;
 
+// Calls f with the type of the sizes that kernels are specialised for, or AnySizes.
+template <class F>
+void with_sizes(const Network& net, F f) {
+    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
+        f(Sizes<32, 32, 0, 0>());
+    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
+        f(Sizes<32, 64, 64, 2>());
+    else
+        f(AnySizes());
+}
+
 NS_HD int larger(int a, int b) { return a > b ? a : b; }
 // Halves in a row of each of a warp's two buffers, and floats in a row of its outputs.
 NS_HD int first_ld(const Network& net) {
@@ -159,6 +170,12 @@ struct LaunchShape {
     int blocks, threads;
     size_t shared;
 };
+// No more blocks than stay on the card together, each with so much shared memory, nor than there is work for.
+inline int resident_blocks(int64_t items, int a_block, size_t shared) {
+    const int64_t each = ns_max(1, ns_min(8, int(200 * 1024 / shared)));
+    const int64_t together = int64_t(gpu::current_device().multiprocessors) * each;
+    return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
+}
 inline LaunchShape network_launch(const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();
     int warps = 4;
@@ -166,9 +183,7 @@ inline LaunchShape network_launch(const Network& net, bool color, int64_t lanes)
     const size_t shared = network_bytes(net, warps, color);
     if (shared > device.shared_per_block)
         throw gpu::Error("these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)");
-    const int64_t together = int64_t(device.multiprocessors) * ns_max(1, ns_min(8, int(200 * 1024 / shared)));
-    const int64_t wanted = (lanes + warps * kWarp - 1) / (warps * kWarp);
-    return {int(ns_max<int64_t>(1, ns_min(wanted, together))), warps * kWarp, shared};
+    return {resident_blocks(lanes, warps * kWarp, shared), warps * kWarp, shared};
 }
 
 // The block's threads bring the weights to shared memory; a barrier must follow.

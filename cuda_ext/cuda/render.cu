@@ -134,12 +134,9 @@ namespace {
 void render_with(const cuda::RenderInput& in, int rays, Stream stream) {
     const Network& net = in.field.net;
     const cuda::LaunchShape shape = cuda::network_launch(net, true, rays);
-    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
-        launch(cuda::render_kernel<cuda::Sizes<32, 32, 0, 0>>, shape.blocks, shape.threads, shape.shared, stream, in);
-    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
-        launch(cuda::render_kernel<cuda::Sizes<32, 64, 64, 2>>, shape.blocks, shape.threads, shape.shared, stream, in);
-    else
-        launch(cuda::render_kernel<cuda::AnySizes>, shape.blocks, shape.threads, shape.shared, stream, in);
+    cuda::with_sizes(net, [&](auto sizes) {
+        launch(cuda::render_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, in);
+    });
 }
 
 }  // namespace

@@ -363,17 +363,6 @@ double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 size_t rows_of(const HashGrid& g) { return size_t(g.offset[g.levels - 1]) + g.size[g.levels - 1]; }
-
-// Calls f with the type of the sizes that a kernel was specialised for, or AnySizes.
-template <class F>
-void with_sizes(const Network& net, F f) {
-    if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
-        f(cuda::Sizes<32, 32, 0, 0>());
-    else if (net.encoding == 32 && net.hidden == 64 && net.color_hidden == 64 && net.color_layers == 2)
-        f(cuda::Sizes<32, 64, 64, 2>());
-    else
-        f(cuda::AnySizes());
-}
 }  // namespace
 
 Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Work) {
@@ -428,7 +417,7 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
     const Field& f = in.state.field;
     const Network& net = f.net;
     const int64_t expected = int64_t(in.samples.capacity) / 2;
-    with_sizes(net, [&](auto sizes) {
+    cuda::with_sizes(net, [&](auto sizes) {
         const cuda::LaunchShape shape = cuda::network_launch(net, false, cuda::kMaxRays);
         launch(cuda::trace_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, in);
     });
@@ -451,7 +440,7 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
 void Trainer::Work::launch_occupancy() {
     const Field& f = input.state.field;
     const int r = f.space.occupancy_resolution, cells = r * r * r;
-    with_sizes(f.net, [&](auto sizes) {
+    cuda::with_sizes(f.net, [&](auto sizes) {
         const cuda::LaunchShape shape = cuda::network_launch(f.net, false, probed);
         launch(cuda::probe_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, input);
     });
