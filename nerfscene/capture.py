@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.types import Capture, Photo
+from nerfscene.types import Capture, LeftOut, Photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
@@ -62,7 +62,8 @@ def open_capture(path: str | os.PathLike[str]) -> Capture:
             f"left out {len(damaged)} of {len(found)} photos that cannot be read "
             f"({name_some(damaged)}): copy them again from where they came from.",
         )
-    return Capture(root, photos, warnings)
+    left_out = tuple(LeftOut(name, "can't be read") for name in damaged)
+    return Capture(root, photos, warnings, left_out)
 
 
 def list_photos(folder: Path) -> list[Path]:

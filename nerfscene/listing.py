@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras import scaled
 from nerfscene.capture import carries_alpha, name_some, photo_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.types import Array, Intrinsics, PosedCapture, Split, View
+from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Split, View
 
 RIGID_TOLERANCE = 1e-3  # how far R·Rᵀ may be from 1: files round to 4 digits or more
 GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
@@ -151,4 +151,5 @@ def finish(
         given_split=any(view.split == "test" for view in views),
         reprojection_error=reprojection_error,
         warnings=warnings,
+        left_out=tuple(LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing),
     )

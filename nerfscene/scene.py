@@ -56,6 +56,7 @@ class Figures:
     views: int = 0
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
+    left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
     device: str = ""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -217,7 +218,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _figures(data: dict[str, Any]) -> Figures:
     known = {f.name for f in fields(Figures)}
     d = {k: v for k, v in data.items() if k in known}
-    for name in ("per_view", "history"):
+    for name in ("per_view", "history", "left_out"):
         d[name] = tuple(d.get(name, ()))
     return Figures(**d)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras import scaled
 from nerfscene.capture import carries_alpha, name_some
 from nerfscene.copies import copy_index
-from nerfscene.types import Array, Capture, Intrinsics, PosedCapture, View
+from nerfscene.types import Array, Capture, Intrinsics, LeftOut, PosedCapture, View
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
         views.append(View(photo.path, full, world_from_cam))
     indices = {index for index, _, _ in posed}
     lost = [p.path.name for i, p in enumerate(capture.photos) if i not in indices]
-    warnings = capture.warnings
+    warnings, left_out = capture.warnings, capture.left_out
     if lost:
+        left_out += tuple(LeftOut(name, "could not be connected to the other photos") for name in lost)
         warnings += (
             f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
             f"were left out ({name_some(lost)}): photos that overlap more would connect them.",
@@ -58,4 +59,5 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
         has_alpha=carries_alpha([view.path for view in views]),
         reprojection_error=model.reprojection_error * float(np.mean(scales)),
         warnings=warnings,
+        left_out=left_out,
     )

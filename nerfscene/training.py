@@ -311,6 +311,7 @@ def train_posed(
         source=posed.source,
         reprojection_error=posed.reprojection_error,
         downscale=data.downscale,
+        left_out=tuple(asdict(photo) for photo in posed.left_out),
         device=backend.describe(config.backend),
         settings={"train": asdict(config), "field": asdict(run.field.config)},
     )

@@ -48,12 +48,21 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A photo that is not used, and why, as a sentence's end: "is blurred", "can't be read"."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Capture:
     """Photos not posed yet, in the order of their names."""
 
     root: Path
     photos: tuple[Photo, ...]
     warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class PosedCapture:
     given_split: bool = False
     reprojection_error: float | None = None  # pixels, mean over observations
     warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
