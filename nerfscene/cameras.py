@@ -45,6 +45,11 @@ def scaled(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     )
 
 
+def vertical_fov(intrinsics: Intrinsics) -> float:
+    """The angle, radians, that an undistorted picture spans from top to bottom."""
+    return float(2 * np.arctan(intrinsics.height / 2 / intrinsics.fy))
+
+
 def similarity_scale(m: Array) -> float:
     """Scale factor of a similarity (4, 4)."""
     return float(np.cbrt(np.linalg.det(m[:3, :3])))

@@ -202,7 +202,7 @@ def run_train(a: Train) -> None:
             live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{how}")
 
         try:
-            scene = api.train(
+            api.train(
                 source, output, a.train, a.field, a.poses, resume=a.resume, overwrite=a.overwrite,
                 listener=listener, warn=live.warn, posed_listener=posed, control=control,
             )  # fmt: skip
@@ -221,7 +221,7 @@ def run_train(a: Train) -> None:
         live.say(f"scene: {output}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
-            watched.wait(scene)
+            watched.wait()
 
 
 class Watched:
@@ -264,12 +264,12 @@ class Watched:
         )
         self.viewer.refresh()
 
-    def wait(self, scene: Any) -> None:
+    def wait(self) -> None:
         if self.viewer is None:  # it was trained already
             self.live.say(f"trained already; nerfscene view {self.output} shows it")
             return
         self.text = "finished"
-        self.viewer.trained(scene)
+        self.viewer.trained()
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
         self.viewer.wait()
 

@@ -55,7 +55,7 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(config.path, scene.views, n, width, height, world_points(scene)), fps
+        return preset(config.path, scene.views, n, width, height, world_points(scene), scene.up), fps
     if not config.path.lower().endswith(".json"):
         raise NerfsceneError(
             f"no camera path is called {config.path!r}; choose {', '.join(PRESETS)}, or give a "

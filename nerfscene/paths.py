@@ -90,10 +90,12 @@ def preset(
     width: int,
     height: int,
     points: Array | None = None,
+    up: Array | None = None,
 ) -> CameraPath:
     """``orbit``, ``spiral`` or ``walkthrough`` through the photos' cameras, ``n_frames`` long.
 
-    ``points`` (n, 3), world units, tell how far the subject is where all photos look the same way.
+    ``points`` (n, 3), world units, tell how far the subject is where all photos look the same way;
+    ``up`` (3,) is guessed from the cameras where it is not known.
     Raises NerfsceneError for another name, fewer than two views or no frames.
     """
     if name not in PRESETS:
@@ -107,13 +109,16 @@ def preset(
     if name == "walkthrough":
         poses = walkthrough(views, n_frames)
     else:
-        poses = (orbit if name == "orbit" else spiral)(subject_of(views, points), n_frames)
+        poses = (orbit if name == "orbit" else spiral)(subject_of(views, points, up), n_frames)
     k = film_intrinsics(views, width, height)
     return CameraPath(tuple(Camera(k, p) for p in poses), loop=name != "walkthrough")
 
 
-def subject_of(views: Sequence[View], points: Array | None = None) -> Subject:
-    """Where the photos look, from their cameras; from ``points`` (n, 3) too where axes are parallel."""
+def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:
+    """Where the photos look, from their cameras; from ``points`` (n, 3) too where axes are parallel.
+
+    ``up`` (3,) where it is known; otherwise it is the cameras' own.
+    """
     centres = np.stack([v.world_from_cam[:3, 3] for v in views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in views])
     focus = nearest_point_to_axes(centres, axes)
@@ -126,7 +131,8 @@ def subject_of(views: Sequence[View], points: Array | None = None) -> Subject:
     # Cameras that only turn on the spot have their focus in themselves, to within rounding.
     apart = np.median(np.linalg.norm(toward, axis=1)) > 1e-6 * max(1.0, float(np.abs(centres).max()))
     inward = bool(apart and np.median((toward * axes).sum(1)) > 0)
-    return Subject(centres, axes, focus, up_direction(views), inward)
+    upward = up_direction(views) if up is None else up / np.linalg.norm(up)
+    return Subject(centres, axes, focus, upward, inward)
 
 
 def orbit(subject: Subject, n_frames: int) -> list[Array]:

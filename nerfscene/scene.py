@@ -67,6 +67,9 @@ class Scene:
 
     ``crop``: world_from_box (4, 4), which takes [-1, 1]³ to the part of the scene that is shown, in the
     viewer, in films and in exports; None: all of it. Measuring against photos pays no heed to it.
+    ``world_from_capture``: the similarity (4, 4) that led from the cameras' coordinates as they were found
+    to the scene's world, None where nobody set one; ``up`` (3,): that world's, None where it is to be
+    guessed from the cameras.
     """
 
     field: RadianceField
@@ -77,6 +80,8 @@ class Scene:
     figures: Figures
     points: NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
     crop: Array | None = None
+    world_from_capture: Array | None = None
+    up: Array | None = None
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """What ``rendering.render`` takes, to look at the scene from anywhere.
@@ -150,10 +155,20 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "version": VERSION,
         "space": asdict(f.space),
         "field": asdict(f.config),
-        "scene_from_world": scene.scene_from_world.tolist(),
         "background": list(scene.background),
         "has_alpha": scene.has_alpha,
-        "crop": None if scene.crop is None else scene.crop.tolist(),
+        **described(scene),
+        "figures": asdict(scene.figures),
+    }
+    write_json(data, folder / SCENE_JSON)
+
+
+def described(scene: Scene) -> dict[str, Any]:
+    """The part of scene.json that is told in the world's coordinates."""
+    chosen = {name: getattr(scene, name) for name in ("crop", "world_from_capture", "up")}
+    return {
+        "scene_from_world": scene.scene_from_world.tolist(),
+        **{name: None if array is None else array.tolist() for name, array in chosen.items()},
         "views": [
             {
                 "photo": os.path.abspath(v.path),
@@ -163,9 +178,7 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
             }
             for v in scene.views
         ],
-        "figures": asdict(scene.figures),
     }
-    write_json(data, folder / SCENE_JSON)
 
 
 def save_crop(folder: Path, crop: Array | None) -> None:
@@ -175,13 +188,16 @@ def save_crop(folder: Path, crop: Array | None) -> None:
     write_json(data, folder / SCENE_JSON)
 
 
-def _crop(data: Any) -> Array | None:
-    if data is None:
+def optional_array(data: dict[str, Any], name: str) -> Array | None:
+    """scene.json's "crop", "world_from_capture" (4, 4) or "up" (3,). ValueError: no such."""
+    if data.get(name) is None:
         return None
-    crop = np.array(data, np.float64)
-    if crop.shape != (4, 4) or not np.isfinite(crop).all() or abs(np.linalg.det(crop)) < 1e-30:
-        raise ValueError("its crop is not an invertible 4×4 matrix")
-    return crop
+    array = np.array(data[name], np.float64)
+    usable = array.shape == ((3,) if name == "up" else (4, 4)) and bool(np.isfinite(array).all())
+    if not usable or not (np.linalg.norm(array) if name == "up" else abs(np.linalg.det(array))) > 1e-30:
+        wanted = "a direction" if name == "up" else "an invertible 4×4 matrix"
+        raise ValueError(f"its {name} is not {wanted}")
+    return array
 
 
 def is_scene(folder: Path) -> bool:
@@ -273,7 +289,9 @@ def load(folder: Path | str) -> Scene:
             has_alpha=bool(data["has_alpha"]),
             figures=_figures(data["figures"]),
             points=arrays.get("points", np.zeros((0, 3), np.float32)),
-            crop=_crop(data.get("crop")),
+            crop=optional_array(data, "crop"),
+            world_from_capture=optional_array(data, "world_from_capture"),
+            up=optional_array(data, "up"),
         )
     except (
         OSError,

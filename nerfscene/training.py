@@ -23,6 +23,7 @@ from nerfscene.ops import backend
 from nerfscene.rendering import kernel_camera
 from nerfscene.scene import Figures, Scene
 from nerfscene.types import PosedCapture
+from nerfscene.world import keeping, kept
 
 QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}
 SLICE = 0.25  # seconds the kernels run between looks at the clock, the progress and Ctrl-C
@@ -323,13 +324,14 @@ def train_posed(
     points = scene_points(posed, data)
 
     def save(**more: Any) -> Scene:
-        scene = snapshot(run, data, replace(figures, **more), points)
+        # Read each time: a person may set them in the viewer while this goes on.
+        scene = keeping(snapshot(run, data, replace(figures, **more), points), kept(folder))
         scenes.save(scene, folder, training_arrays(run))
         return scene
 
     saved_at = run.seconds
     control = control or Control()
-    control.started(snapshot(run, data, figures, points))
+    control.started(keeping(snapshot(run, data, figures, points), kept(folder)))
     try:
         while not finished(run, config) and not control.stop:
             if control.save:

@@ -22,6 +22,7 @@ RANKS = (
     ("occupancy",),
     ("dataset", "rendering"),
     ("scene",),
+    ("world",),
     ("evaluate",),
     ("training",),
     ("paths", "camera_path_file", "video", "filming", "contact", "export", "viewer"),

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import analytic
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,14 +17,17 @@ from PIL import Image
 
 from nerfscene import api, video
 from nerfscene import scene as scenes
+from nerfscene.cameras import pose_in_scene, vertical_fov
 from nerfscene.config import TrainConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.rendering import render
 from nerfscene.types import Camera
-from nerfscene.viewer import proxy
+from nerfscene.viewer import keyframes, proxy
 from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session, lens_of
 from nerfscene.viewer.stage import pose_of, shot_of
+from nerfscene.world import in_world
 
 FLAGS = [
     "--no-sandbox",
@@ -37,6 +39,9 @@ FLAGS = [
     "--no-first-run",
     "--disable-quic",
 ]
+DEMO = Path(__file__).parents[1] / "data/demo"  # its transforms.json has the true cameras, z up, in metres
+# Places on the table, clear of things, that the page shows beside its panel when it opens.
+TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
 WINDOW = {"width": 800, "height": 600}
 SMALL = (200, 150)  # what pictures are compared at
 # Of that: right of it lies the panel, above it what the page says of software WebGL.
@@ -65,10 +70,10 @@ def close_pages(browser: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def formed(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scene trained until there is no fog in it: fog is slow to render, and has no depth."""
+def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo scene, trained until there is no fog in it: fog is slow to render, and has no depth."""
     folder = tmp_path_factory.mktemp("formed") / "scene"
-    api.train(room, folder, TrainConfig(steps=2500), analytic.SMALL)
+    api.train(DEMO, folder, TrainConfig(steps=2500, downscale=4))
     return folder
 
 
@@ -250,8 +255,8 @@ def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> No
     panels = viewer.panels[session.client.client_id]
     page.get_by_text("Crop", exact=True).click()
     page.get_by_label("Show only a box").click()
-    wait(page, lambda: viewer.stage.crop.world_from_box is not None, what="for the box")
-    viewer.renderer = replace(viewer.renderer, crop=viewer.stage.crop.world_from_box)  # as expected() sees it
+    wait(page, lambda: viewer.stage.crop.page_from_box is not None, what="for the box")
+    viewer.renderer = replace(viewer.renderer, crop=viewer.stage.crop.page_from_box)  # as expected() sees it
     wait(page, lambda: at_rest(session))
     # The box's handle is drawn over the middle of the picture.
     wait(
@@ -296,8 +301,139 @@ def test_an_error_in_a_picture_is_survived(
 
     monkeypatch.setattr(sessions, "render_part", wrong)
     session.refresh()
-    page.get_by_text("a wire came loose").wait_for(timeout=20000)
+    page.get_by_text("a wire came loose").wait_for(timeout=60000)
     monkeypatch.setattr(sessions, "render_part", right)
     drag(page, 80, 0)
     settled(page, viewer, session)
     page.close()
+
+
+def click_at(page: Any, viewer: Viewer, session: Session, point: NDArray[np.float64]) -> None:
+    """Clicks where a point of the world (3,) shows."""
+    shot = shot_of(session.client.camera)
+    page_from_world = np.linalg.inv(viewer.stage.world.world_from_page)
+    cam_from_page = np.linalg.inv(shot.world_from_cam)
+    x, y, z, _ = cam_from_page @ page_from_world @ [*point, 1]
+    f = WINDOW["height"] / 2 / np.tan(shot.fov / 2)
+    page.mouse.click(WINDOW["width"] / 2 + f * x / z, WINDOW["height"] / 2 + f * y / z)
+
+
+def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    panel = viewer.panels[session.client.client_id].world
+    stage, folder = viewer.stage, viewer.stage.folder
+    assert folder is not None
+    before = scenes.load(folder)
+    true_world = stage.world.world_from_page
+    home = pose_of(session.client.camera)
+    # Three clicks on the table's top, as the page shows it.
+    page.get_by_text("World", exact=True).click()
+    page.get_by_role("button", name="Three points on the floor").click()
+    wait(page, lambda: panel.picking is not None, what="for clicks to be taken")
+    clicked = []
+    for at in TABLE:
+        page_from_world = np.linalg.inv(true_world)
+        origin = pose_of(session.client.camera)[:3, 3]
+        towards = (page_from_world @ [*at, 1])[:3] - origin
+        met = session.pick(origin, towards)
+        assert met is not None
+        clicked.append((true_world @ [*met, 1])[:3])
+        count = len(panel._picked)
+        # The page takes clicks from a moment after it was told to.
+        while panel.picking is not None and len(panel._picked) == count:
+            click_at(page, viewer, session, np.array(at))
+            page.wait_for_timeout(1000)
+    wait(page, lambda: panel.picking is None and len(panel._before) == 1, what="for the world to be set")
+    world = stage.world.world_from_page
+    new_from_old = world @ np.linalg.inv(true_world)
+    assert np.allclose(new_from_old @ [*clicked[0], 1], [0, 0, 0, 1], atol=0.02)
+    tilt = np.degrees(np.arccos(new_from_old[2, 2] / np.linalg.norm(new_from_old[2, :3])))
+    assert tilt < 8  # z was up already, and the table is level; a scene trained this briefly is not
+    settled(page, viewer, session)
+    # A scale: the same two points, said to be 5 apart.
+    panel.apart.value = 5.0
+    panel.ask("Two points, that far apart")
+    for at in clicked[:2]:
+        here = (np.linalg.inv(true_world) @ [*at, 1])[:3]
+        origin = pose_of(session.client.camera)[:3, 3]
+        panel.picked(origin, here - origin)
+    wait(page, lambda: len(panel._before) == 2)
+    at = np.stack([(stage.world.world_from_page @ np.linalg.inv(true_world) @ [*p, 1])[:3] for p in clicked])
+    assert np.linalg.norm(at[1] - at[0]) == pytest.approx(5.0, rel=0.05)
+    saved = scenes.load(folder)
+    assert saved.up is not None and np.allclose(saved.up, [0, 0, 1], atol=1e-6)
+    moved = pose_in_scene(
+        stage.world.world_from_page @ np.linalg.inv(true_world), before.views[5].world_from_cam
+    )
+    assert np.allclose(saved.views[5].world_from_cam, moved, atol=1e-5)
+    panel.undo()
+    panel.undo()
+    back = scenes.load(folder)
+    assert np.allclose(back.views[5].world_from_cam, before.views[5].world_from_cam, atol=1e-6)
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), home, atol=0.05))
+    page.close()
+
+
+def test_a_click_into_nothing_is_told(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panel = viewer.panels[session.client.client_id].world
+    panel.ask("The origin")
+    with pytest.raises(NerfsceneError, match="nothing solid"):
+        session.set_crop(np.diag([1e-6, 1e-6, 1e-6, 1.0]))
+        session._with(session.look)
+        panel.picked(pose_of(session.client.camera)[:3, 3], pose_of(session.client.camera)[:3, 2])
+    panel.ask("The origin")
+    assert panel.picking is None
+    page.close()
+
+
+def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    frame = page.locator(".nerfscene-film-frame")
+    assert frame.count() == 0 or not frame.is_visible()
+    for width, height in ((240, 60), (60, 120)):
+        panels.path.editor.apply(replace(panels.path.editor.plan, width=width, height=height, keyframes=()))
+        panels.path._show_plan()
+        panels.path.add_keyframe()
+        wait(page, lambda: frame.count() == 1 and frame.is_visible(), what="for the frame")
+        wait(
+            page,
+            lambda w=width, h=height: abs(box_of(frame)["width"] / box_of(frame)["height"] - w / h) < 0.05,
+        )
+        box = box_of(frame)
+        assert box["x"] + box["width"] / 2 == pytest.approx(WINDOW["width"] / 2, abs=2)
+        assert box["y"] + box["height"] / 2 == pytest.approx(WINDOW["height"] / 2, abs=2)
+        camera = keyframes.cameras(panels.path.editor.plan, 1).cameras[0]
+        f = WINDOW["height"] / 2 / np.tan(session.client.camera.fov / 2)
+        assert vertical_fov(camera.intrinsics) == pytest.approx(
+            2 * np.arctan(box["height"] / 2 / f), rel=0.02
+        )
+        before = session.client.camera.fov
+        panels.path._act("Go to")
+        assert session.client.camera.fov == pytest.approx(before, rel=1e-3)
+    page.close()
+
+
+def box_of(locator: Any) -> dict[str, float]:
+    box: dict[str, float] = locator.bounding_box()
+    return box
+
+
+def test_keys_walk_at_the_pace_of_any_scene(
+    browser: Any, formed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene a thousand times as large stands in the page like any other."""
+    monkeypatch.setattr(proxy, "LONGEST", 8)
+    large = np.diag([1000.0, 1000.0, 1000.0, 1.0])
+    with view(in_world(scenes.load(formed), large), port=18080) as running:
+        page, session = open_tab(browser, running)
+        settled(page, running, session)
+        before = pose_of(session.client.camera)[:3, 3]
+        assert np.linalg.norm(before) == pytest.approx(3.0, rel=0.01)
+        page.mouse.click(250, 400)
+        page.keyboard.down("w")
+        wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - before) > 0.05)
+        page.keyboard.up("w")
+        page.close()

@@ -12,6 +12,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from nerfscene.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.cameras import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.paths import CameraPath, interpolate
 from nerfscene.scene import write_json
@@ -77,6 +78,14 @@ def moved(plan: Plan, index: int, to: int) -> Plan:
     one = rest.pop(index)
     rest.insert(to, one)
     return replace(plan, keyframes=tuple(rest))
+
+
+def transformed(plan: Plan, new_from_world: Array) -> Plan:
+    """The same path told in another world, to which a similarity (4, 4) leads."""
+    frames = (
+        replace(k, world_from_cam=pose_in_scene(new_from_world, k.world_from_cam)) for k in plan.keyframes
+    )
+    return replace(plan, keyframes=tuple(frames))
 
 
 def rolled(world_from_cam: Array, degrees: float) -> Array:
@@ -213,8 +222,7 @@ def from_path(path: CameraPath, most: int = 12) -> Plan:
     chosen = np.unique(np.linspace(0, last, wanted + path.loop)[:wanted].round().astype(int))
     frames = []
     for i in chosen:
-        k = path.cameras[i].intrinsics
-        fov = float(np.degrees(2 * np.arctan(k.height / 2 / k.fy)))
+        fov = float(np.degrees(vertical_fov(path.cameras[i].intrinsics)))
         frames.append(Keyframe(path.cameras[i].world_from_cam, fov))
     k = path.cameras[0].intrinsics
     fps = path.fps or 30.0

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from nerfscene.cameras import vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.paths import look_at
 from nerfscene.scene import save_crop
-from nerfscene.viewer.path_panel import PathPanel, guarded
+from nerfscene.viewer.path_panel import PathPanel
 from nerfscene.viewer.pictures import MODES
 from nerfscene.viewer.session import COMPARE, Session
-from nerfscene.viewer.stage import Stage, pose_of, put_camera, quaternion, shot_at, triple
+from nerfscene.viewer.stage import Stage, guarded, pose_of, put_camera, quaternion, shot_at, triple
+from nerfscene.viewer.world_panel import WorldPanel
 
 HELP = """
 **Drag** turns, **right-drag** shifts, **wheel** comes nearer. **W A S D** walk, **Q E** sink and rise,
@@ -28,6 +30,7 @@ class Panels:
     def __init__(self, stage: Stage, client: Any, session: Session) -> None:
         self.stage, self.client, self.session = stage, client, session
         self.path = PathPanel(stage, client, self.say)
+        self.world = WorldPanel(stage, client, session, self.say)
         self._frustums: list[Any] = []  # made when first asked for
         self._filling = False  # while values are set from here, not by a person
         gui = client.gui
@@ -83,13 +86,15 @@ class Panels:
             self.share = gui.add_slider("Photo ◂ ▸ render", 0.0, 1.0, 0.01, look.share)
             self.share.on_update(lambda _: self.session.set_look(share=self.share.value))
         self._crop()
+        with gui.add_folder("World", expand_by_default=False):
+            self.world.add()
         gui.add_markdown(HELP)
 
     def _crop(self) -> None:
         gui, size = self.client.gui, self.stage.distance
         self._box: Any = None  # the handle in the scene
         with gui.add_folder("Crop", expand_by_default=False):
-            self.crop = gui.add_checkbox("Show only a box", self.stage.crop.world_from_box is not None)
+            self.crop = gui.add_checkbox("Show only a box", self.stage.crop.page_from_box is not None)
             self.crop.on_update(lambda _: self._toggle_crop())
             self.crop_size = [
                 gui.add_slider(f"Its {name}", 0.01 * size, 3.0 * size, 0.01 * size, 1.0 * size)
@@ -98,8 +103,8 @@ class Panels:
             for slider in self.crop_size:
                 slider.on_update(lambda _: self._read_crop())
             gui.add_button("Save it with the scene").on_click(guarded(self.say, lambda _: self._save_crop()))
-        if self.stage.crop.world_from_box is not None:
-            self._show_box(self.stage.crop.world_from_box)
+        if self.stage.crop.page_from_box is not None:
+            self._show_box(self.stage.crop.page_from_box)
 
     def _toggle_crop(self) -> None:
         if self._filling:
@@ -108,13 +113,14 @@ class Panels:
             self._box.remove()
             self._box = None
         if not self.crop.value:
-            self.stage.crop.world_from_box = None
+            self.stage.crop.page_from_box = None
             self.stage.crop.changed()
             return
-        box = self.stage.crop.world_from_box
+        box = self.stage.crop.page_from_box
         if box is None:  # upright, about what the photos look at
-            frame = look_at(self.stage.focus, self.stage.focus + self.stage.home[:3, 2], self.stage.up)
-            upright = np.stack([frame[:3, 0], np.cross(self.stage.up, frame[:3, 0]), self.stage.up], 1)
+            home, up = self.stage.world.home, self.stage.world.up
+            across = look_at(self.stage.focus, self.stage.focus + home[:3, 2], up)[:3, 0]
+            upright = np.stack([across, np.cross(up, across), up], 1)
             box = np.eye(4)
             box[:3, :3] = upright * [s.value / 2 for s in self.crop_size]
             box[:3, 3] = self.stage.focus
@@ -146,13 +152,14 @@ class Panels:
             return
         box = pose_of(self._box)
         box[:3, :3] = box[:3, :3] * [s.value / 2 for s in self.crop_size]
-        self.stage.crop.world_from_box = box
+        self.stage.crop.page_from_box = box
         self.stage.crop.changed()
 
     def _save_crop(self) -> None:
         if self.stage.folder is None:
             raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
-        save_crop(self.stage.folder, self.stage.crop.world_from_box)
+        box = self.stage.crop.page_from_box
+        save_crop(self.stage.folder, None if box is None else self.stage.world.world_from_page @ box)
         self.say("Saved", "films and exports show this part alone")
 
     def _set_fov(self) -> None:
@@ -160,7 +167,7 @@ class Panels:
 
     def go_home(self) -> None:
         """The camera where the page opened."""
-        put_camera(self.client, self.stage, self.stage.home, float(np.radians(self.fov.value)))
+        put_camera(self.client, self.stage, self.stage.world.home, float(np.radians(self.fov.value)))
 
     def stand_at(self, index: int) -> None:
         """The camera where a photo was taken."""
@@ -175,7 +182,7 @@ class Panels:
             for i, view in enumerate(self.stage.scene.views):
                 k = view.intrinsics
                 frustum = self.client.scene.add_camera_frustum(
-                    f"/photos/{i}", fov=float(2 * np.arctan(k.height / 2 / k.fy)), aspect=k.width / k.height,
+                    f"/photos/{i}", fov=vertical_fov(k), aspect=k.width / k.height,
                     scale=size, color=(230, 160, 40) if view.split == "test" else (70, 130, 220),
                     wxyz=quaternion(view.world_from_cam), position=triple(view.world_from_cam[:3, 3]),
                 )  # fmt: skip

@@ -5,34 +5,33 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nerfscene import paths
+from nerfscene.cameras import vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.filming import film_size, world_points
+from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.films import FilmJob
+from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
-from nerfscene.viewer.stage import Stage, pose_of, put_camera, quaternion, shot_of, triple
+from nerfscene.viewer.stage import (
+    PATH_FILE,
+    Say,
+    Stage,
+    guarded,
+    pose_of,
+    put_camera,
+    quaternion,
+    shot_of,
+    triple,
+)
 
 PRESETS = ("orbit", "spiral", "dolly", "through the photos")
-Say = Callable[..., None]
-
-
-def guarded(say: Say, work: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A callback whose NerfsceneError is told instead of lost in a log."""
-
-    def run(event: Any) -> None:
-        try:
-            work(event)
-        except NerfsceneError as error:
-            say("That didn't work", str(error), "red")
-
-    return run
 
 
 class PathPanel:
@@ -48,6 +47,7 @@ class PathPanel:
         self._last_drag = 0.0
         self._marks: list[Any] = []
         self._filling = False  # while values are set from here, not by a person
+        self._frame = client.gui.add_html(frame_html(self.aspect), visible=False)
 
     def close(self) -> None:
         """The tab is gone, or the viewer is."""
@@ -82,6 +82,8 @@ class PathPanel:
         self.easing = gui.add_dropdown("Ease in and out", EASINGS, initial_value=plan.easing)
         self.seconds = gui.add_number("Seconds", plan.seconds, min=0.1, max=600.0, step=0.1)
         self.fps = gui.add_number("Frames a second", plan.fps, min=1.0, max=120.0, step=1.0)
+        self.framed = gui.add_checkbox("Show the film's frame", False)
+        self.framed.on_update(lambda _: self._show_frame())
         self.width = gui.add_number("Width", plan.width, min=16, max=8192, step=2)
         self.height = gui.add_number("Height", plan.height, min=16, max=8192, step=2)
         for handle in (self.loop, self.even, self.easing, self.seconds, self.fps, self.width, self.height):
@@ -92,15 +94,33 @@ class PathPanel:
         self.play.on_click(guarded(self.say, lambda _: self._play()))
 
     def keyframe_here(self) -> Keyframe:
-        """The tab's camera as a keyframe."""
+        """What the film's frame shows of the page as a keyframe."""
         shot = shot_of(self.client.camera)
-        return Keyframe(shot.world_from_cam, float(np.degrees(shot.fov)))
+        return Keyframe(
+            shot.world_from_cam, float(np.degrees(film_fov(shot.fov, page_aspect(shot), self.aspect)))
+        )
+
+    @property
+    def aspect(self) -> float:
+        """The film's width by its height."""
+        return self.editor.plan.width / self.editor.plan.height
+
+    def _go_to(self, world_from_cam: Array, fov: float) -> None:
+        """The tab's camera there, with a film's vertical field of view (radians) just filling the frame."""
+        across = page_aspect(shot_of(self.client.camera))
+        put_camera(self.client, self.stage, world_from_cam, page_fov(fov, across, self.aspect))
+
+    def _show_frame(self) -> None:
+        self._frame.content, self._frame.visible = frame_html(self.aspect), self.framed.value
 
     def add_keyframe(self) -> None:
         """After the selected one, or at the end."""
         index = self._index()
         self.editor.apply(keyframes.added(self.editor.plan, self.keyframe_here(), index))
         self._show_plan(len(self.editor.plan.keyframes) - 1 if index is None else index + 1)
+        if len(self.editor.plan.keyframes) == 1:  # from now on it matters what the film will show
+            self.framed.value = True
+            self._show_frame()
 
     def _index(self) -> int | None:
         name = self.selected.value
@@ -112,7 +132,7 @@ class PathPanel:
             raise NerfsceneError("there is no keyframe yet; add one first")
         if what == "Go to":
             k = plan.keyframes[index]
-            put_camera(self.client, self.stage, k.world_from_cam, float(np.radians(k.fov)))
+            self._go_to(k.world_from_cam, float(np.radians(k.fov)))
             return
         if what == "Set here":
             here = self.keyframe_here()
@@ -152,12 +172,13 @@ class PathPanel:
         else:
             if self.stage.folder is None:
                 raise NerfsceneError("this scene has no folder to keep paths in; save the scene first")
-            file = self.stage.folder / "camera_path.json"
+            file, world_from_page = self.stage.folder / PATH_FILE, self.stage.world.world_from_page
             if what == "Save":
-                keyframes.save(self.editor.plan, file)
+                keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
                 self.say("Saved", f"{file}: nerfscene render and nerfstudio read it")
                 return
-            self.editor.apply(keyframes.load(file))
+            page_from_world = np.asarray(np.linalg.inv(world_from_page), np.float64)
+            self.editor.apply(keyframes.transformed(keyframes.load(file), page_from_world))
         self._show_plan(0)
 
     def _start_from(self) -> None:
@@ -166,14 +187,21 @@ class PathPanel:
             return
         plan, scene = self.editor.plan, self.stage.scene
         if name == "dolly":
-            near = self.stage.home.copy()
+            home = self.stage.world.home
+            near = home.copy()
             near[:3, 3] += 0.4 * self.stage.distance * near[:3, 2]
             fov = float(np.degrees(self.stage.fov))
-            new = replace(plan, keyframes=(Keyframe(self.stage.home, fov), Keyframe(near, fov)), loop=False)
+            new = replace(plan, keyframes=(Keyframe(home, fov), Keyframe(near, fov)), loop=False)
         else:
             kind = "walkthrough" if name == "through the photos" else name
             path = paths.preset(
-                kind, scene.views, plan.n_frames, plan.width, plan.height, world_points(scene)
+                kind,
+                scene.views,
+                plan.n_frames,
+                plan.width,
+                plan.height,
+                world_points(scene),
+                self.stage.world.up,
             )
             made = keyframes.from_path(path)
             new = replace(plan, keyframes=made.keyframes, loop=made.loop)
@@ -195,6 +223,7 @@ class PathPanel:
                 height=int(self.height.value) // 2 * 2,
             )
         )
+        self._show_frame()
         self._draw()
 
     def _show_plan(self, index: int | None = None) -> None:
@@ -217,6 +246,7 @@ class PathPanel:
                     handle.value = value
         finally:
             self._filling = False
+        self._show_frame()
         self._selected()
         self._draw()
 
@@ -283,8 +313,7 @@ class PathPanel:
     def _camera_at(self, share: float) -> None:
         way = keyframes.cameras(self.editor.plan)
         shot = way.cameras[min(int(share * len(way.cameras)), len(way.cameras) - 1)]
-        fov = 2 * np.arctan(shot.intrinsics.height / 2 / shot.intrinsics.fy)
-        put_camera(self.client, self.stage, shot.world_from_cam, float(fov))
+        self._go_to(shot.world_from_cam, vertical_fov(shot.intrinsics))
 
     def _scrub(self) -> None:
         if not self._filling and not self._playing.is_set():
@@ -307,8 +336,7 @@ class PathPanel:
                     break
                 i = int(share % 1.0 * len(way.cameras))
                 shot = way.cameras[i]
-                fov = 2 * np.arctan(shot.intrinsics.height / 2 / shot.intrinsics.fy)
-                put_camera(self.client, self.stage, shot.world_from_cam, float(fov))
+                self._go_to(shot.world_from_cam, vertical_fov(shot.intrinsics))
                 time.sleep(1 / 24)
             self._playing.clear()
             self.play.label = "Play"
@@ -349,7 +377,7 @@ class PathPanel:
                 else:
                     self.say("The film is ready", f"{len(film) / 1e6:.1f} MB")
 
-        scene = replace(self.stage.scene, crop=self.stage.crop.world_from_box)
+        scene = replace(self.stage.scene, crop=self.stage.crop.page_from_box)
         self.job = FilmJob(scene, self.editor.plan, self.stage.backend, progress, done)
 
     def _download(self) -> None:

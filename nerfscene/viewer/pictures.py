@@ -14,12 +14,16 @@ MODES = ("colour", "depth", "accumulation", "normals")
 Picture = NDArray[np.uint8]
 
 
-def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array) -> Picture:
-    """A frame in one of MODES, uint8 (height, width, 3)."""
+def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array, unit: float = 1.0) -> Picture:
+    """A frame in one of MODES, uint8 (height, width, 3).
+
+    Normals are coloured in the axes, and the depth's legend is written in the units, of the world:
+    ``unit`` is how many of them are one of the frame's.
+    """
     if mode == "depth":
         near, far = video.depth_range(frame.depth, frame.accumulation)
         depth = np.where(frame.accumulation > 0.5, frame.depth, 0)
-        return with_legend(video.color_depth(depth, near, far), near, far)
+        return with_legend(video.color_depth(unit * depth, unit * near, unit * far), unit * near, unit * far)
     if mode == "accumulation":
         return video.to_bytes(np.repeat(frame.accumulation[..., None], 3, axis=2))
     if mode == "normals":

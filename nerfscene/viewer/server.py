@@ -36,10 +36,11 @@ class Viewer:
         threads: int = 0,
         training: Training | None = None,
     ) -> None:
-        self.scene = scene
         self.stage = stage_of(scene, folder, backend, training)
         self.stage.crop.changed = self._cropped
-        self.renderer = scene.renderer(backend, threads)
+        self.stage.world.changed = self._turned
+        self.scene = self.stage.scene
+        self.renderer = self.scene.renderer(backend, threads)
         self.sessions: dict[int, Session] = {}
         self.panels: dict[int, Panels] = {}
         self._splats: Splats | None = None
@@ -50,6 +51,7 @@ class Viewer:
         with _quiet():
             self.server = viser.ViserServer(host="127.0.0.1", port=inner, label="nerfscene", verbose=False)
         forbid_sharing(self.server)
+        self.server.gui.configure_theme(show_share_button=False)
         self._set_up()
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)
@@ -60,12 +62,12 @@ class Viewer:
 
     def _set_up(self) -> None:
         """viser's world stands as the scene does, and tabs open at its home."""
-        stage = self.stage
-        self.server.scene.set_up_direction(triple(stage.up))
+        stage, home = self.stage, self.stage.world.home
+        self.server.scene.set_up_direction(triple(stage.world.up))
         camera = self.server.initial_camera
-        camera.position = triple(stage.home[:3, 3])
-        camera.look_at = triple(stage.home[:3, 3] + stage.distance * stage.home[:3, 2])
-        camera.up = triple(stage.up)
+        camera.position = triple(home[:3, 3])
+        camera.look_at = triple(home[:3, 3] + stage.distance * home[:3, 2])
+        camera.up = triple(stage.world.up)
         camera.fov = stage.fov
         camera.near, camera.far = stage.distance * 1e-3, stage.distance * 1e4
 
@@ -73,14 +75,15 @@ class Viewer:
 
     def _connect(self, client: viser.ClientHandle) -> None:
         session = Session(client, self.renderer, Look(background=self.scene.background))
-        session.set_crop(self.stage.crop.world_from_box)
+        session.set_crop(self.stage.crop.page_from_box)
+        session.set_world(self.stage.world.world_from_page)
         with self._lock:
             self.sessions[client.client_id] = session
         self.panels[client.client_id] = Panels(self.stage, client, session)
         client.camera.on_update(lambda camera: session.move(shot_of(camera)))
         session.move(shot_of(client.camera))
         if self._splats is not None:
-            session.show_splats(inside(self._splats, self.stage.crop.world_from_box))
+            session.show_splats(inside(self._splats, self.stage.crop.page_from_box))
 
     def _disconnect(self, client: viser.ClientHandle) -> None:
         with self._lock:
@@ -96,9 +99,19 @@ class Viewer:
         with self._lock:
             sessions = list(self.sessions.values())
         for session in sessions:
-            session.set_crop(self.stage.crop.world_from_box)
+            session.set_crop(self.stage.crop.page_from_box)
             if self._splats is not None:
-                session.show_splats(inside(self._splats, self.stage.crop.world_from_box))
+                session.show_splats(inside(self._splats, self.stage.crop.page_from_box))
+
+    def _turned(self) -> None:
+        """The world was set anew: every tab stands upright in it, and tells depths in its units."""
+        self._set_up()
+        with self._lock:
+            sessions = list(self.sessions.values())
+        for session in sessions:
+            session.set_world(self.stage.world.world_from_page)
+        for panels in list(self.panels.values()):
+            panels.go_home()
 
     def _prepare_splats(self) -> None:
         """What tabs draw while they move; made aside, so that the first picture doesn't wait for it."""
@@ -115,7 +128,7 @@ class Viewer:
             self._splats = splats
             waiting = list(self.sessions.values())
         for session in waiting:
-            session.show_splats(inside(splats, self.stage.crop.world_from_box))
+            session.show_splats(inside(splats, self.stage.crop.page_from_box))
 
     # --- from outside -----------------------------------------------------------------------------
 
@@ -128,9 +141,8 @@ class Viewer:
         for panels in list(self.panels.values()):
             panels.show_training()
 
-    def trained(self, scene: Scene) -> None:
+    def trained(self) -> None:
         """The training is over: the field stays as it is now, and tabs get splats to move by."""
-        self.scene = scene
         self._finished = True
         self.refresh()
         self._prepare_splats()

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from nerfscene.cameras import pose_in_scene, similarity_scale
+from nerfscene.paths import look_at
 from nerfscene.rendering import Renderer, new_cancel, render_part
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 REST = 0.2  # seconds without a move: the camera is at rest
 MOVING_FPS = 15.0  # aimed at while it moves
 SHOW_EVERY = 0.35  # seconds between pictures sent while one at rest is refined
+PICKED = 5  # pixels a side of the patch whose depth a click asks for
 COMPARE = ("no", "wipe", "error")
 
 
@@ -65,6 +68,7 @@ class Session:
         self.pictures = 0  # sent, of any kind
         self._renderer = renderer
         self._crop = renderer.crop
+        self._world_from_page = np.eye(4)
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
         self._version, self._done = 1, 0
@@ -107,6 +111,24 @@ class Session:
         with self._wake:
             self._crop = crop
             self._change()
+
+    def set_world(self, world_from_page: Array) -> None:
+        """In whose axes and units normals and depths are shown."""
+        with self._wake:
+            self._world_from_page = world_from_page
+            self._change()
+
+    def pick(self, origin: Array, direction: Array) -> Array | None:
+        """Where a ray (3,), (3,) meets something that is mostly opaque; None where it doesn't."""
+        shot = self._shot
+        if shot is None:
+            return None
+        pose = look_at(origin, origin + direction, np.array([0.0, 0.0, 1.0]))
+        f = shot.height / 2 / math.tan(shot.fov / 2)
+        lens = Intrinsics(PICKED, PICKED, f, f, PICKED / 2, PICKED / 2)
+        frame = render_part(self._with(self.look), Camera(lens, pose), (0, PICKED, 0, PICKED))
+        met = (frame.accumulation > 0.5) & (frame.depth > 0)
+        return origin + float(np.median(frame.depth[met])) * pose[:3, 2] if met.any() else None
 
     def refresh(self) -> None:
         """The scene itself changed."""
@@ -196,7 +218,7 @@ class Session:
         # Not cancelled by the next move: at this size it is done sooner than its successor would be.
         frame = render_part(self._with(look), camera, (0, height, 0, width))
         self.pace.note(width * height, time.perf_counter() - began)
-        picture = develop(frame, look.mode, camera.intrinsics, shot.world_from_cam)
+        picture = self._develop(frame, look.mode, camera)
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=70)
         self.moving_frames += 1
         self.pictures += 1
@@ -233,7 +255,7 @@ class Session:
             if self._stale(version):
                 return
             if self.pictures == 0:  # a page that has nothing yet gets something to look at
-                self._publish(develop(whole, look.mode, lens, shot.world_from_cam), 70)
+                self._publish(self._develop(whole, look.mode, camera), 70)
         for i, rect in enumerate(tiles := tiles_from_centre(width, height)):
             start = time.perf_counter()
             part = render_part(renderer, camera, rect, self._cancel)
@@ -246,7 +268,7 @@ class Session:
             whole.accumulation[rows, columns] = part.accumulation
             last = i == len(tiles) - 1
             if last or time.perf_counter() - shown > SHOW_EVERY:
-                picture = develop(whole, look.mode, lens, shot.world_from_cam)
+                picture = self._develop(whole, look.mode, camera)
                 if photo is not None and look.compare == "wipe":
                     picture = wiped(picture, photo, where, look.share)
                 elif photo is not None:
@@ -269,6 +291,11 @@ class Session:
         whole.rgb[:] = frame.rgb[rows, columns]
         whole.depth[:] = frame.depth[rows, columns]
         whole.accumulation[:] = frame.accumulation[rows, columns]
+
+    def _develop(self, frame: Frame, mode: str, camera: Camera) -> Picture:
+        world_from_page = self._world_from_page
+        pose = pose_in_scene(world_from_page, camera.world_from_cam)
+        return develop(frame, mode, camera.intrinsics, pose, similarity_scale(world_from_page))
 
     def _publish(self, picture: Picture, quality: int) -> None:
         self.pictures += 1

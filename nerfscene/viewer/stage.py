@@ -11,9 +11,17 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfscene import paths
+from nerfscene.cameras import pose_in_scene, similarity_scale, vertical_fov
+from nerfscene.errors import NerfsceneError
 from nerfscene.filming import world_points
 from nerfscene.scene import Scene
 from nerfscene.types import Array, View
+from nerfscene.viewer import keyframes
+from nerfscene.world import in_world, save_world
+
+DISTANCE = 3.0  # units of the page from its first camera to the subject: keys walk two in a second
+PATH_FILE = "camera_path.json"
+Say = Callable[..., None]  # (title, body, colour): tells the tab
 
 
 @dataclass(frozen=True)
@@ -40,46 +48,97 @@ class Training:
 class Crop:
     """The box that is shown, the same in every tab; ``changed`` tells them."""
 
-    world_from_box: Array | None
+    page_from_box: Array | None
     changed: Callable[[], None] = lambda: None
+
+
+@dataclass
+class World:
+    """The world that the page shows, in whose terms paths, boxes and depths are told and saved.
+
+    ``up`` is a direction (3,) of the page, ``home`` the camera (4, 4) that it opens with; ``changed``
+    tells every tab.
+    """
+
+    world_from_page: Array
+    up: Array
+    home: Array
+    changed: Callable[[], None] = lambda: None
+
+    @property
+    def unit(self) -> float:
+        """How many of the world's units one of the page's is long."""
+        return similarity_scale(self.world_from_page)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A scene and its place: home is the camera (4, 4) that a page opens with, distance in world units."""
+    """A scene as the page has it: its subject in the middle, seen from a distance that is always the same.
+
+    So whatever the capture's own scale, keys walk at a sensible speed and nothing is lost to rounding in
+    the browser. ``scene`` and all else here is in the page's coordinates; ``world`` leads out of them.
+    """
 
     scene: Scene
     folder: Path | None
     backend: str
     training: Training | None
-    up: Array
-    home: Array
     distance: float
     fov: float
     focus: Array
     crop: Crop
+    world: World
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:
     """The scene seen from where the photos were taken, at their distance, upright."""
-    views = scene.views
-    subject = paths.subject_of(views, world_points(scene))
-    home = paths.orbit(subject, 8)[2] if len(views) > 1 else views[0].world_from_cam
-    distance = float(np.linalg.norm(home[:3, 3] - subject.focus)) if subject.inward else 1.0
-    k = views[0].intrinsics
-    fov = float(min(max(2 * np.arctan(k.height / 2 / k.fy), 0.3), 1.6))
-    return Stage(
-        scene,
-        folder,
-        backend,
-        training,
-        subject.up,
-        home,
-        max(distance, 1e-6),
-        fov,
-        subject.focus,
-        Crop(scene.crop),
-    )
+    subject = paths.subject_of(scene.views, world_points(scene), scene.up)
+    home = home_of(scene, scene.up)
+    apart = float(np.linalg.norm(home[:3, 3] - subject.focus)) if subject.inward else 0.0
+    page_from_world = np.eye(4)
+    page_from_world[:3, :3] *= DISTANCE / apart if apart > 0 else similarity_scale(scene.scene_from_world)
+    page_from_world[:3, 3] = -page_from_world[:3, :3] @ subject.focus
+    fov = min(max(vertical_fov(scene.views[0].intrinsics), 0.3), 1.6)
+    page = in_world(scene, page_from_world)
+    world_from_page = np.asarray(np.linalg.inv(page_from_world), np.float64)
+    world = World(world_from_page, subject.up, pose_in_scene(page_from_world, home))
+    return Stage(page, folder, backend, training, DISTANCE, fov, np.zeros(3), Crop(page.crop), world)
+
+
+def home_of(scene: Scene, up: Array | None) -> Array:
+    """The camera (4, 4) from which a scene is seen at first."""
+    if len(scene.views) < 2:
+        return scene.views[0].world_from_cam
+    return paths.orbit(paths.subject_of(scene.views, world_points(scene), up), 8)[2]
+
+
+def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
+    """Shows another world in the page, and keeps it with the scene.
+
+    ``new_from_page`` is a similarity (4, 4), ``up`` (3,) the new world's, in the page. A camera path that
+    lies beside the scene goes along. Raises NerfsceneError where the scene's folder can't be written.
+    """
+    world = stage.world
+    if stage.folder is not None:
+        new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
+        save_world(stage.folder, new_from_world, new_from_page[:3, :3] @ up / similarity_scale(new_from_page))
+        file = stage.folder / PATH_FILE
+        if file.is_file():
+            keyframes.save(keyframes.transformed(keyframes.load(file), new_from_world), file)
+    world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
+    world.changed()
+
+
+def guarded(say: Say, work: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A callback whose NerfsceneError is told instead of lost in a log."""
+
+    def run(event: Any) -> None:
+        try:
+            work(event)
+        except NerfsceneError as error:
+            say("That didn't work", str(error), "red")
+
+    return run
 
 
 def triple(v: Any) -> tuple[float, float, float]:
