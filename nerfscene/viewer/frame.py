@@ -27,7 +27,8 @@ def page_fov(film_fov: float, page_aspect: float, film_aspect: float) -> float:
 def frame_html(aspect: float) -> str:
     """A line round what a film of this aspect shows of the page. It lets clicks and drags through."""
     return (
-        '<div class="nerfscene-film-frame" style="position:fixed;inset:0;margin:auto;pointer-events:none;'
-        f"width:min(100vw,calc(100vh * {aspect:.6f}));aspect-ratio:{aspect:.6f};box-sizing:border-box;"
-        'border:2px solid rgba(255,255,255,0.85);outline:1px solid #0009;outline-offset:-3px"></div>'
+        '<div class="nerfscene-film-frame" style="position:fixed;z-index:-1;inset:0;margin:auto;'
+        f"pointer-events:none;width:min(100vw,calc(100vh * {aspect:.6f}));aspect-ratio:{aspect:.6f};"
+        "box-sizing:border-box;border:2px solid rgba(255,255,255,0.85);"
+        'outline:1px solid #0009;outline-offset:-3px"></div>'
     )

@@ -47,6 +47,8 @@ class PathPanel:
         self._last_drag = 0.0
         self._marks: list[Any] = []
         self._filling = False  # while values are set from here, not by a person
+        self._near: list[bool] = []  # which keyframes' handles are hidden, for the camera stands in them
+        client.camera.on_update(lambda _: self._hide_near())
         self._frame = client.gui.add_html(frame_html(self.aspect), visible=False)
 
     def close(self) -> None:
@@ -284,6 +286,8 @@ class PathPanel:
                 color=(90, 200, 120),
             )
             self._marks += [frustum, handle]
+        self._near = [False] * len(plan.keyframes)
+        self._hide_near()
         if len(plan.keyframes) > 1:
             way = keyframes.cameras(plan, 20 * len(plan.keyframes))
             at = np.stack([c.world_from_cam[:3, 3] for c in way.cameras])
@@ -295,6 +299,15 @@ class PathPanel:
                 thickness_units="screen",
             )
             self._marks.append(line)
+
+    def _hide_near(self) -> None:
+        """A camera that stands in a keyframe, or follows the path, would look at its handles from inside."""
+        here, limit = np.array(self.client.camera.position), 0.15 * self.stage.distance
+        for i, k in enumerate(self.editor.plan.keyframes[: len(self._near)]):
+            near = self._playing.is_set() or float(np.linalg.norm(k.world_from_cam[:3, 3] - here)) < limit
+            if near != self._near[i]:
+                self._near[i] = near
+                self._marks[2 * i].visible = self._marks[2 * i + 1].visible = not near
 
     def _dragged(self, index: int, handle: Any) -> None:
         plan = self.editor.plan

@@ -72,6 +72,8 @@ class Session:
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
         self._version, self._done = 1, 0
+        self._again = False  # the scene changed while a picture was under way
+        self._whole: tuple[Shot, Frame] | None = None  # the last picture at rest, and where from
         self._told = ""  # the error last told
         self._moved = 0.0
         self._shot: Shot | None = None
@@ -131,9 +133,12 @@ class Session:
         return origin + float(np.median(frame.depth[met])) * pose[:3, 2] if met.any() else None
 
     def refresh(self) -> None:
-        """The scene itself changed."""
+        """The scene itself changed: a new picture is made, once the one under way is whole."""
         with self._wake:
-            self._change()
+            if self._done == self._version:
+                self._change()
+            else:  # a training that changes it faster than it can be rendered would leave it in pieces
+                self._again = True
 
     def stand_at(self, view: View, shot: Shot) -> None:
         """The camera was put where a photo was taken; it may be compared until the camera moves on."""
@@ -243,14 +248,21 @@ class Session:
             photo = load_photo(self._photo[0])
         camera = Camera(lens, shot.world_from_cam)
         renderer = self._with(look)
-        whole = Frame(
-            np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32),
-            np.zeros((height, width), np.float32),
-        )  # fmt: skip
         began = time.perf_counter()
         shown = began
-        # What takes long starts from a coarse picture, so that tiles replace something.
-        if width * height / self.pace.pixels_per_second > SHOW_EVERY:
+        if (
+            self._whole is not None
+            and self._whole[0] is shot
+            and self._whole[1].depth.shape == (height, width)
+        ):
+            whole = self._whole[1]
+        else:
+            whole = Frame(
+                np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32),
+                np.zeros((height, width), np.float32),
+            )  # fmt: skip
+        # What takes long starts from an earlier or a coarse picture, so that tiles replace something.
+        if not whole.accumulation.any() and width * height / self.pace.pixels_per_second > SHOW_EVERY:
             self._coarse(renderer, camera, whole)
             if self._stale(version):
                 return
@@ -276,8 +288,13 @@ class Session:
                 self._publish(picture, 92 if last else 75)
                 shown = time.perf_counter()
         self.seconds_at_rest = time.perf_counter() - began
-        self._done = version
-        self.finished += 1
+        self._whole = shot, whole
+        with self._wake:
+            self._done = version
+            self.finished += 1
+            if self._again:
+                self._again = False
+                self._change()
 
     def _coarse(self, renderer: Renderer, camera: Camera, whole: Frame) -> None:
         """Fills a frame with a picture of an eighth of its size."""
