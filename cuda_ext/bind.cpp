@@ -86,6 +86,7 @@ struct TrainerHandle {
     std::vector<CameraDesc> cameras;
     std::vector<uint64_t> first_pixel;
     std::vector<nb::object> keep;
+    std::vector<float> exposures, exposure_moments;  // where Python gave none
     std::unique_ptr<Trainer> trainer;
 };
 
@@ -220,7 +221,7 @@ NB_MODULE(_cpu, m) {
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(backgrounds, "backgrounds must be finite");
             Workspace w(h.field.net, 16);
-            const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), n};
+            const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), nullptr, nullptr, n};
             Counters c = {};
             const Field& field = h.ready();
             nb::gil_scoped_release release;
@@ -268,7 +269,8 @@ NB_MODULE(_cpu, m) {
         .def("__init__", [](TrainerHandle* self, FieldHandle& field, Floats table, Floats table_moments,
                             Floats weight_moments, Floats occupancy_values, nb::object allowed,
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
-                            bool random_background, const std::vector<float>& background, uint32_t seed, int threads) {
+                            bool random_background, const std::vector<float>& background, uint32_t seed, int threads,
+                            nb::object exposures, nb::object exposure_moments, nb::object chosen) {
             new (self) TrainerHandle();
             const Field& f = field.ready();
             const HashGrid& g = f.grid;
@@ -298,14 +300,28 @@ NB_MODULE(_cpu, m) {
             ph.cameras = self->cameras.data(), ph.first_pixel = self->first_pixel.data(), ph.pixels = pixels.data();
             ph.n = int(self->cameras.size()), ph.channels = channels, ph.random_background = random_background;
             for (int c = 0; c < 3; ++c) ph.background[c] = background[c];
+            if (!chosen.is_none()) {
+                auto list = nb::cast<Array<const uint32_t>>(chosen, false);
+                require_chosen(list.data(), list.size(), count);
+                ph.chosen = list.data(), ph.n_chosen = list.size();
+            }
+            self->exposures.resize(3 * cameras.size()), self->exposure_moments.resize(6 * cameras.size());
+            s.exposures = self->exposures.data(), s.exposure_moments = self->exposure_moments.data();
+            if (!exposures.is_none()) {
+                auto e = nb::cast<Floats>(exposures, false), m = nb::cast<Floats>(exposure_moments, false);
+                require(e.size() == 3 * cameras.size() && m.size() == 6 * cameras.size(), "exposures are (photos, 3)");
+                s.exposures = e.data(), s.exposure_moments = m.data();
+            }
             self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
-                          nb::cast(occupancy_values), allowed, nb::cast(pixels)};
+                          nb::cast(occupancy_values), allowed, nb::cast(pixels), exposures, exposure_moments, chosen};
             self->trainer = std::make_unique<Trainer>(kernels(), s, ph, seed, threads);
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
-             "random_background"_a, "background"_a, "seed"_a, "threads"_a)
+             "random_background"_a, "background"_a, "seed"_a, "threads"_a, "exposures"_a = nb::none(),
+             "exposure_moments"_a = nb::none(), "chosen"_a = nb::none())
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, Floats origins, Floats directions, Floats jitter,
-                             Floats targets, Floats backgrounds, Floats d_table, Floats d_weights) {
+                             Floats targets, Floats backgrounds, Floats d_table, Floats d_weights, nb::object photos,
+                             nb::object d_exposures) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -313,15 +329,25 @@ NB_MODULE(_cpu, m) {
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
             require_finite(backgrounds, "colours must be finite");
-            const Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), n};
+            Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), nullptr,
+                         nullptr, n};
+            float* to_exposures = nullptr;
+            if (!photos.is_none()) {
+                auto of = nb::cast<Array<int32_t>>(photos, false);
+                auto to = nb::cast<Floats>(d_exposures, false);
+                require_photos(of.data(), of.size(), n, h.trainer->n_photos());
+                require(int(to.size()) == 3 * h.trainer->n_photos(), "gradients of exposures are (photos, 3)");
+                rays.photos = of.data(), to_exposures = to.data();
+            }
             TrainReport r;
             {
                 nb::gil_scoped_release release;
-                r = h.trainer->gradients(o, rays, d_table.data(), d_weights.data());
+                r = h.trainer->gradients(o, rays, d_table.data(), d_weights.data(), to_exposures);
             }
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
-             "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert())
+             "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none())
         .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); });
     bind_running(trainer);
 

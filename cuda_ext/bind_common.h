@@ -117,6 +117,18 @@ uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vec
     return count;
 }
 
+// Running numbers of the pixels to train on, checked.
+void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
+    require(n > 0, "no pixel is left to train on");
+    for (size_t i = 0; i < n; ++i) require(chosen[i] < pixels, "chosen pixels must be among the photos'");
+}
+
+// Whose exposure each ray has, checked.
+void require_photos(const int32_t* of, size_t given, int rays, int photos) {
+    require(int(given) == rays, "rays differ in number");
+    for (size_t i = 0; i < given; ++i) require(of[i] < photos, "rays belong to photos that there are");
+}
+
 nb::dict report_dict(const TrainReport& r) {
     nb::dict d;
     d["steps"] = r.steps, d["rays"] = r.rays, d["candidates"] = r.candidates, d["survivors"] = r.survivors;
@@ -140,7 +152,8 @@ void bind_train_options(nb::module_& m) {
         .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
         .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
         .def_rw("occupancy_every", &TrainOptions::occupancy_every)
-        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells);
+        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
+        .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull);
 }
 
 // What every device's trainer does and remembers between runs; `h.trainer` is its Trainer.

@@ -6,6 +6,7 @@
 #ifndef NB_DOMAIN
 #define NB_DOMAIN nerfscene_cuda
 #endif
+#include <optional>
 #include <cstring>
 #include <memory>
 
@@ -135,7 +136,8 @@ struct TrainerHandle {
     std::vector<CameraDesc> cameras;
     std::vector<uint64_t> first_pixel;
     gpu::Buffer<uint8_t> pixels;
-    gpu::Buffer<uint32_t> allowed;
+    gpu::Buffer<uint32_t> allowed, chosen;
+    gpu::Buffer<float> exposures, exposure_moments;  // where Python gave none
     std::vector<nb::object> keep;
     std::unique_ptr<Trainer> trainer;
     size_t weights = 0;
@@ -347,7 +349,8 @@ NB_MODULE(NS_MODULE, m) {
         .def("__init__", [](TrainerHandle* self, FieldHandle& field, Floats table, Floats table_moments,
                             Floats weight_moments, Floats occupancy_values, nb::object allowed,
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
-                            bool random_background, const std::vector<float>& background, uint32_t seed, int) {
+                            bool random_background, const std::vector<float>& background, uint32_t seed, int,
+                            nb::object exposures, nb::object exposure_moments, nb::object chosen) {
             const Field& f = field.field;
             const size_t entries = table_rows(f.grid) * f.grid.features, cells = occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries, "table and its moments' sizes");
@@ -382,15 +385,36 @@ NB_MODULE(NS_MODULE, m) {
             ph.cameras = self->cameras.data(), ph.first_pixel = self->first_pixel.data(), ph.pixels = self->pixels.data();
             ph.n = int(self->cameras.size()), ph.channels = channels, ph.random_background = random_background;
             for (int c = 0; c < 3; ++c) ph.background[c] = background[c];
+            if (!chosen.is_none()) {
+                auto list = nb::cast<Array<const uint32_t>>(chosen, false);
+                require_chosen(list.data(), list.size(), count);
+                self->chosen.resize(list.size());
+                gpu::copy(self->chosen.data(), list.data(), list.size() * sizeof(uint32_t), nullptr);
+                gpu::synchronize(nullptr);
+                ph.chosen = self->chosen.data(), ph.n_chosen = list.size();
+            }
+            if (exposures.is_none()) {
+                self->exposures.resize(3 * cameras.size()), self->exposure_moments.resize(6 * cameras.size());
+                gpu::zero(self->exposures.data(), sizeof(float) * 3 * cameras.size(), nullptr);
+                gpu::zero(self->exposure_moments.data(), sizeof(float) * 6 * cameras.size(), nullptr);
+                gpu::synchronize(nullptr);
+                s.exposures = self->exposures.data(), s.exposure_moments = self->exposure_moments.data();
+            } else {
+                auto e = nb::cast<Floats>(exposures, false), m = nb::cast<Floats>(exposure_moments, false);
+                require(e.size() == 3 * cameras.size() && m.size() == 6 * cameras.size(), "exposures are (photos, 3)");
+                s.exposures = reachable(e, why), s.exposure_moments = reachable(m, why);
+            }
             self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
-                          nb::cast(occupancy_values)};
+                          nb::cast(occupancy_values), exposures, exposure_moments};
             self->weights = size_t(f.net.size);
             self->trainer = std::make_unique<Trainer>(s, ph, seed);
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
-             "random_background"_a, "background"_a, "seed"_a, "threads"_a = 0)
+             "random_background"_a, "background"_a, "seed"_a, "threads"_a = 0,
+             "exposures"_a = nb::none(), "exposure_moments"_a = nb::none(), "chosen"_a = nb::none())
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, ConstFloats origins, ConstFloats directions,
-                             ConstFloats jitter, ConstFloats targets, ConstFloats backgrounds, Floats d_table, Floats d_weights) {
+                             ConstFloats jitter, ConstFloats targets, ConstFloats backgrounds, Floats d_table, Floats d_weights,
+                             nb::object photos, nb::object d_exposures) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -399,22 +423,40 @@ NB_MODULE(NS_MODULE, m) {
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
             require_finite(backgrounds, "colours must be finite");
+            std::optional<Array<int32_t>> of;
+            std::optional<Floats> to;
+            if (!photos.is_none()) {
+                of = nb::cast<Array<int32_t>>(photos, false), to = nb::cast<Floats>(d_exposures, false);
+                require_photos(of->data(), of->size(), n, h.trainer->n_photos());
+                require(int(to->size()) == 3 * h.trainer->n_photos(), "gradients of exposures are (photos, 3)");
+            }
             TrainReport r;
             {
                 nb::gil_scoped_release release;
+                gpu::Buffer<int32_t> ids;
+                gpu::Buffer<float> exposures;
+                if (of) {
+                    ids.resize(of->size()), exposures.resize(to->size());
+                    gpu::copy(ids.data(), of->data(), sizeof(int32_t) * of->size(), nullptr);
+                }
                 const In<float> io(origins, nullptr), id(directions, nullptr), ij(jitter, nullptr), it(targets, nullptr),
                     ib(backgrounds, nullptr);
                 Out<float> table(d_table, nullptr), weights(d_weights, nullptr);
                 gpu::synchronize(nullptr);
                 const DeviceRays rays = {const_cast<float*>(io.data()), const_cast<float*>(id.data()),
                                          const_cast<float*>(ij.data()), const_cast<float*>(it.data()),
-                                         const_cast<float*>(ib.data()), n};
-                r = h.trainer->gradients(o, rays, table.data(), weights.data());
+                                         const_cast<float*>(ib.data()), n, of ? ids.data() : nullptr};
+                r = h.trainer->gradients(o, rays, table.data(), weights.data(), of ? exposures.data() : nullptr);
+                if (of) {
+                    gpu::copy(to->data(), exposures.data(), sizeof(float) * to->size(), nullptr);
+                    gpu::synchronize(nullptr);
+                }
                 finish(nullptr, table, weights);
             }
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
-             "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert())
+             "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none())
         .def("refresh", [](TrainerHandle&) {}, "Nothing to do: `run` reads the weights anew.");
     bind_running(trainer);
 

@@ -164,6 +164,7 @@ def info(folder: Path | str) -> dict[str, Any]:
         "points": len(scene.points),
         "psnr": f.psnr,
         "ssim": f.ssim,
+        "psnr_matched": f.psnr_matched,
         "views": f.views,
         "train_seconds": f.train_seconds,
         "steps": f.steps,

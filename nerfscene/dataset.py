@@ -28,6 +28,7 @@ class TrainingSet:
     views: every view, at training size, with its split decided
     pixels: the training photos' bytes one after another, (…, channels) uint8
     allowed: occupancy bits of the cells that can hold anything
+    chosen: running numbers of the pixels to train on, where masks leave some out; None: all
     """
 
     views: tuple[View, ...]
@@ -38,6 +39,7 @@ class TrainingSet:
     allowed: NDArray[np.uint32]
     background: tuple[float, float, float]
     downscale: float
+    chosen: NDArray[np.uint32] | None = None
 
     @property
     def train_views(self) -> tuple[View, ...]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.capture import read_pixels, worker_count
-from nerfscene.metrics import psnr, ssim
-from nerfscene.rendering import render
+from nerfscene.metrics import exposure_matched, psnr, ssim
+from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
 from nerfscene.types import Camera, Frame, View
 
@@ -29,6 +30,14 @@ def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np
     return np.asarray(rgb, np.float32)
 
 
+def photographed(renderer: Renderer, view: View) -> Frame:
+    """What a view's photo should show: the scene from there, with the photo's exposure."""
+    frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
+    if not any(view.exposure):
+        return frame
+    return replace(frame, rgb=frame.rgb * np.exp(np.asarray(view.exposure, np.float32)))
+
+
 def compare(
     scene: Scene, backend: str = "auto", threads: int = 0
 ) -> Iterator[tuple[View, NDArray[np.float32], Frame]]:
@@ -36,8 +45,7 @@ def compare(
     renderer = scene.photo_renderer(backend, threads)
     for view in scene.views:
         if view.split == "test":
-            frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
-            yield view, photo_over(view, scene.background), frame
+            yield view, photo_over(view, scene.background), photographed(renderer, view)
 
 
 def measure(
@@ -48,14 +56,18 @@ def measure(
 ) -> dict[str, Any]:
     """Mean PSNR and SSIM over the held-out views, and each view's: fields of ``scene.Figures``.
 
-    Renders are clipped to 0…1 and not rounded. Raises NerfsceneError where a photo is gone.
+    Renders are clipped to 0…1 and not rounded. A held-out photo has no say in the exposure it is rendered
+    with (View.exposure); ``psnr_matched`` is after metrics.exposure_matched. Raises NerfsceneError where a
+    photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
     renderer = scene.photo_renderer(backend, threads)
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)
-        return {"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)}
+        matched = psnr(exposure_matched(rgb, photo), photo)
+        figures = {"psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo), "psnr_matched": matched}
+        return {"photo": view.path.name, **figures}
 
     per_view: list[dict[str, Any]] = []
     # Rendering uses every thread there is, but not all of the time; scoring fills the gaps. A few views
@@ -63,14 +75,17 @@ def measure(
     with ThreadPoolExecutor(worker_count()) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
         for i, view in enumerate(held_out):
-            frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
+            frame = photographed(renderer, view)
             waiting.append(pool.submit(score, view, np.clip(frame.rgb, 0, 1)))
             while waiting and (len(waiting) > IN_FLIGHT or i == len(held_out) - 1):
                 per_view.append(waiting.popleft().result())
                 progress(len(per_view) / len(held_out))
+    means = {
+        name: float(np.mean([v[name] for v in per_view])) if per_view else None
+        for name in ("psnr", "ssim", "psnr_matched")
+    }
     return {
-        "psnr": float(np.mean([v["psnr"] for v in per_view])) if per_view else None,
-        "ssim": float(np.mean([v["ssim"] for v in per_view])) if per_view else None,
+        **means,
         "views": len(per_view),
         "per_view": tuple(per_view),
     }

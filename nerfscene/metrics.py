@@ -28,6 +28,23 @@ def psnr(a: Image, b: Image) -> float:
     return float(-10.0 * np.log10(max(float(np.mean((x - y) ** 2)), 1e-10)))
 
 
+def exposure_matched(render: Image, photo: Image) -> Image:
+    """The render (height, width, 3) with the photo's exposure and white balance: a gain for each channel.
+
+    Each half's gains are fitted, by least squares, on the other half, so that no pixel is compared with a
+    gain that it had a say in (the halves are Martin-Brualla et al.'s, "NeRF in the Wild", 2021). Gains
+    stay between ¼ and 4.
+    """
+    x, y = _checked(render, photo)
+    out = x.copy()
+    middle = x.shape[1] // 2
+    halves = (slice(0, middle), slice(middle, None))
+    for mine, other in zip(halves, halves[::-1], strict=True):
+        a, b = x[:, other].reshape(-1, x.shape[2]), y[:, other].reshape(-1, x.shape[2])
+        out[:, mine] *= np.clip((a * b).sum(0) / np.maximum((a * a).sum(0), 1e-9), 0.25, 4.0)
+    return np.clip(out, 0, 1).astype(np.float32)
+
+
 def ssim(a: Image, b: Image) -> float:
     """Structural similarity of pictures (height, width, channels) in 0…1 (Wang et al. 2004).
 

@@ -53,6 +53,7 @@ class Figures:
     finished: bool = False
     psnr: float | None = None
     ssim: float | None = None
+    psnr_matched: float | None = None  # after metrics.exposure_matched: what exposure alone costs is left out
     views: int = 0
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
@@ -175,6 +176,7 @@ def described(scene: Scene) -> dict[str, Any]:
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
+                "exposure": list(v.exposure),
             }
             for v in scene.views
         ],
@@ -271,6 +273,7 @@ def load(folder: Path | str) -> Scene:
                 ),
                 world_from_cam=np.array(v["world_from_cam"], np.float64),
                 split=v["split"],
+                exposure=tuple(v.get("exposure", (0.0, 0.0, 0.0))),
             )
             for v in data["views"]
         )

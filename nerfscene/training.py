@@ -22,7 +22,7 @@ from nerfscene.field import RadianceField, kernel_field, layer_shapes, new_field
 from nerfscene.ops import backend
 from nerfscene.rendering import kernel_camera
 from nerfscene.scene import Figures, Scene
-from nerfscene.types import PosedCapture
+from nerfscene.types import PosedCapture, View
 from nerfscene.world import keeping, kept
 
 QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}
@@ -78,12 +78,15 @@ class Run:
     table_moments: NDArray[np.float32]  # (rows, 2, features)
     weight_moments: NDArray[np.float32]  # (2 · weights,)
     occupancy_values: NDArray[np.float32]  # (cells,)
+    exposures: NDArray[np.float32]  # (training photos, 3): logarithms of gains
+    exposure_moments: NDArray[np.float32]  # (training photos, 2, 3)
     trainer: Any = None
     seconds: float = 0.0
     steps: int = 0
     rays: int = 0
     samples: int = 0
     history: tuple[dict[str, float], ...] = ()
+    tried: bool = False  # whether it was decided if the photos' exposures matter
 
 
 def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
@@ -142,12 +145,43 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.target_samples = 8192 if unbounded else 4096
     o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
     o.occupancy_every, o.occupancy_cells = 16, 2048
+    # Cut-outs come from renderers and studios, whose exposure is one; a learned one would only follow noise.
+    o.exposure_rate = EXPOSURE_RATE * 0.02**done if unbounded else 0.0
+    o.exposure_pull = EXPOSURE_PULL
     if backend.on_gpu(module):  # smaller steps would leave most of the card idle
         o.target_samples, o.occupancy_cells = 1 << 18, 1 << 16
     return o
 
 
 OCCUPANCY_THRESHOLD = 0.01
+EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
+# Exposures are tried for so much of the training, and given up where they differ by less (root mean square of
+# the logarithms): what differs so little the field can tell by itself, and held-out photos fit better so.
+EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
+KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
+
+
+def exposures_matter(run: Run, done: float) -> bool:
+    """Whether the photos' exposures are fitted; gives them up after the trial where they hardly differ."""
+    if done < EXPOSURE_TRIAL:
+        return True
+    if not run.tried and float(np.sqrt(np.mean(run.exposures**2))) < EXPOSURE_LEAST:
+        run.exposures[:] = 0
+        run.exposure_moments[:] = 0
+    run.tried = True
+    return bool(run.exposures.any())
+
+
+def exposed_views(run: Run, data: TrainingSet) -> tuple[View, ...]:
+    """The views with their exposures; a held-out photo's is between those of its neighbours in order."""
+    if not run.exposures.any():
+        return data.views
+    at = [i for i, v in enumerate(data.views) if v.split == "train"]
+    every = np.stack([np.interp(np.arange(len(data.views)), at, run.exposures[:, c]) for c in range(3)], 1)
+    return tuple(
+        replace(v, exposure=(float(r), float(g), float(b)))
+        for v, (r, g, b) in zip(data.views, every, strict=True)
+    )
 
 
 def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto") -> Run:
@@ -161,6 +195,7 @@ def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str 
         names = ("table", "weights", "weights_t", "occupancy")
         field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
         moments = np.zeros((len(master), 2, config.features), np.float32)
+        photos = len(data.train_views)
         values = np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32)
         return Run(
             field=field,
@@ -168,6 +203,8 @@ def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str 
             table_moments=backend.shared(moments, module),
             weight_moments=backend.shared(np.zeros(2 * field.weights.size, np.float32), module),
             occupancy_values=backend.shared(values, module),
+            exposures=backend.shared(np.zeros((photos, 3), np.float32), module),
+            exposure_moments=backend.shared(np.zeros((photos, 2, 3), np.float32), module),
         )
 
 
@@ -193,6 +230,9 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             list(data.background),
             config.seed,
             backend.thread_count(config.threads),
+            run.exposures,
+            run.exposure_moments,
+            data.chosen,
         )
 
 
@@ -200,7 +240,10 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     """One slice of training: up to SLICE seconds of steps. Returns the kernels' report."""
     module = backend.load(config.backend)
     seconds, steps = budget(config)
-    options = options_at(fraction_done(run, config), data.space.unbounded, module)
+    done = fraction_done(run, config)
+    options = options_at(done, data.space.unbounded, module)
+    if not exposures_matter(run, done):
+        options.exposure_rate = 0.0
     left = (steps - run.steps) if steps is not None else 1 << 40
     limit = min(SLICE, seconds - run.seconds)
     if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
@@ -231,7 +274,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
     """The run as a scene (sharing its arrays)."""
     return Scene(
         field=run.field,
-        views=data.views,
+        views=exposed_views(run, data),
         scene_from_world=data.placement.scene_from_world,
         background=data.background,
         has_alpha=data.channels == 4,
@@ -252,10 +295,7 @@ def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
     t = run.trainer
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
-        "master": run.master,
-        "table_moments": run.table_moments,
-        "weight_moments": run.weight_moments,
-        "occupancy_values": run.occupancy_values,
+        **{name: getattr(run, name) for name in KEPT},
         "weights": run.field.weights,
         "state": np.array(state, np.float64),
     }
@@ -265,7 +305,7 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
     """Fills a new run's arrays from a saved one; returns the trainer's numbers to restore."""
     arrays = scenes.load_training(folder, figures.steps)
     try:
-        for name in ("master", "table_moments", "weight_moments", "occupancy_values"):
+        for name in KEPT:
             getattr(run, name)[...] = arrays[name].reshape(getattr(run, name).shape)
         run.field.weights[...] = arrays["weights"]
         state: NDArray[np.float64] = arrays["state"]

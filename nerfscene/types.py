@@ -67,12 +67,17 @@ class Capture:
 
 @dataclass(frozen=True)
 class View:
-    """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes."""
+    """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes.
+
+    ``exposure``: logarithms of what the photo multiplies the scene's colours (r, g, b) by; all 0 where it
+    is not known to differ from the others.
+    """
 
     path: Path
     intrinsics: Intrinsics
     world_from_cam: Array
     split: Split = "train"
+    exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,10 @@ def start(
     random_background: bool = True,
     allowed: Any = None,
     threads: int = 1,
+    pixels: Any = None,
+    **more: Any,
 ) -> Start:
-    """A trainer on its own copies of a case's arrays, with four small photos of noise."""
+    """A trainer on its own copies of a case's arrays, with four small photos, of noise if not given."""
     rng = np.random.default_rng(9)
     own = replace(case, **{n: getattr(case, n).copy() for n in ("table", "weights", "occupancy")})
     fields = own.arguments()
@@ -109,7 +111,8 @@ def start(
         q *= np.sign(np.linalg.det(q))
         pose = np.concatenate([q, -2.0 * q[:, 2:]], 1).ravel().tolist()
         cameras.append(([18.0, 19.0, 8.0, 6.0, 0.05, 0.01, 0.0, 0.0, 0.0], i % 2, 16, 12, pose))
-    pixels = rng.integers(0, 256, 4 * 16 * 12 * channels, np.uint8)
+    noise = rng.integers(0, 256, 4 * 16 * 12 * channels, np.uint8)
+    pixels = noise if pixels is None else pixels
     table = own.master.copy()
     arrays = (
         table,
@@ -121,7 +124,7 @@ def start(
     table = arrays[0]
     trainer = module.Trainer(
         module.Field(**fields), *arrays, allowed, cameras, pixels, channels, random_background,
-        [0.1, 0.2, 0.3], seed, threads,
+        [0.1, 0.2, 0.3], seed, threads, **more,
     )  # fmt: skip
     return Start(trainer, own, *arrays)
 

@@ -20,6 +20,8 @@ struct Rays {
     float *origins, *directions;        // scene units, unit length
     float *jitter;                      // in [0, 1): where inside its steps the ray is sampled
     float *targets, *backgrounds;       // training only; linear combination c = Σ w rgb + T background
+    int32_t* photos;                    // training only: whose exposure a ray has; null or below 0: none
+    float* d_exposures;                 // training only: written, the gradient of that photo's log-gains
     int n;
 };
 
@@ -33,6 +35,8 @@ struct TrainStep {
     uint64_t first_ray;                 // how many rays were drawn before this step
     float huber_delta, distortion, loss_scale;
     float full_gradient_distance;       // nearer samples' gradients are scaled down; 0: none are
+    const float* exposures;             // (photos, 3)
+    float exposure_pull;
 };
 
 struct Counters {

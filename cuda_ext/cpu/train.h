@@ -1,5 +1,6 @@
 // One training step's first phase, for some of its rays: trace, compare with the photos, walk back.
 #pragma once
+#include "../include/exposure.h"
 #include "../include/photos.h"
 #include "trace.h"
 
@@ -12,7 +13,9 @@ static void make_rays(const TrainStep& step, int first, int last) {
     for (int i = first; i < last; ++i) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
         Vec3 o, d;
-        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, o, d);
+        int photo;
+        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, photo, o, d);
+        step.rays.photos[i] = photo;
         __builtin_prefetch(texels[i - first]);
         float* to = step.rays.origins + 3 * i;
         to[0] = o.x, to[1] = o.y, to[2] = o.z;
@@ -42,13 +45,20 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             wm_total += w * logf(s.st[k] + 0.5f * s.slength[k]);
         }
     }
-    float g[3], behind = 0;
+    float g[3], behind = 0;  // g: by Σ w rgb
     const float* background = step.rays.backgrounds + 3 * index;
+    const int photo = step.rays.photos ? step.rays.photos[index] : -1;
     for (int ch = 0; ch < 3; ++ch) {
-        const float error = c[ch] + ray.transmittance * background[ch] - step.rays.targets[3 * index + ch];
+        const float exposure = photo >= 0 ? step.exposures[3 * photo + ch] : 0.0f;
+        const float shown = exposed(c[ch], exposure);
+        const float error = shown + ray.transmittance * background[ch] - step.rays.targets[3 * index + ch];
         s.counters.squared_error += double(error) * error;
-        g[ch] = huber_gradient(error, step.huber_delta) * step.loss_scale;
-        behind += ray.transmittance * background[ch] * g[ch];
+        const float d = huber_gradient(error, step.huber_delta) * step.loss_scale;
+        behind += ray.transmittance * background[ch] * d;
+        g[ch] = exposed(d, exposure);
+        if (photo >= 0)
+            step.rays.d_exposures[3 * index + ch] =
+                exposure_gradient(d, shown, exposure, step.exposure_pull * step.loss_scale);
     }
     float w_before = w_total, wm_before = wm_total;
     for (int i = n - 1; i >= 0; --i) {
@@ -86,6 +96,8 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
         const int i = first + r;
         start_ray(space, step.rays.origins + 3 * i, step.rays.directions + 3 * i, step.rays.jitter[i], tile[r]);
         direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
+        if (step.rays.d_exposures)  // of rays that sit out
+            for (int c = 0; c < 3; ++c) step.rays.d_exposures[3 * i + c] = 0;
     }
     int survivors = trace(f, step.march, space, tile, n, 4, s, step.occupancy_values, s.counters);
     s.counters.rays += n;

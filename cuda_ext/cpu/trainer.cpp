@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "../include/exposure.h"
 #include "../include/march.h"
 #include "../include/occupancy.h"
 #include "../include/rng.h"
@@ -37,7 +38,9 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     }
     origins_.resize(3 * kMaxRays), directions_.resize(3 * kMaxRays), jitter_.resize(kMaxRays);
     targets_.resize(3 * kMaxRays), backgrounds_.resize(3 * kMaxRays);
-    rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(), 0};
+    ray_photos_.resize(kMaxRays), d_exposures_.resize(3 * kMaxRays), exposure_gradient_.resize(3 * photos_.n);
+    rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(),
+             ray_photos_.data(), d_exposures_.data(), 0};
     const HashGrid& g = s_.field.grid;
     const size_t rows = g.offset[g.levels - 1] + g.size[g.levels - 1];
     gradient_.assign(rows * g.features, 0.0f);
@@ -67,6 +70,8 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.huber_delta = o.huber_delta;
     step.distortion = o.distortion;
     step.full_gradient_distance = o.full_gradient_distance;
+    step.exposures = s_.exposures;
+    step.exposure_pull = o.exposure_pull;
     step.loss_scale = float(1.0 / rays_in_loss);
     return step;
 }
@@ -104,6 +109,22 @@ void Trainer::scatter_level(int level, int part, int parts, const AdamStep* adam
     if (adam)
         k_.update_rows(*adam, g.features, first, last, touched, gradient_.data() + at, s_.table + at,
                        s_.table_moments + 2 * at, s_.half_table + at);
+}
+
+void Trainer::update_exposures(const TrainOptions& o, int n_rays) {
+    if (o.exposure_rate <= 0) return;
+    std::fill(exposure_gradient_.begin(), exposure_gradient_.end(), 0.0f);
+    for (int i = 0; i < n_rays; ++i)
+        for (int c = 0; c < 3; ++c) exposure_gradient_[3 * ray_photos_[i] + c] += d_exposures_[3 * i + c];
+    const AdamStep adam = {o.exposure_rate, o.beta1, o.beta2, o.epsilon};
+    double mean[3] = {0, 0, 0};
+    for (int photo = 0; photo < photos_.n; ++photo) {
+        float* exposure = s_.exposures + 3 * photo;
+        generic::update_exposure(adam, exposure_gradient_.data() + 3 * photo, exposure, s_.exposure_moments + 6 * photo);
+        for (int c = 0; c < 3; ++c) mean[c] += exposure[c] / double(photos_.n);
+    }
+    for (int photo = 0; photo < photos_.n; ++photo)
+        for (int c = 0; c < 3; ++c) s_.exposures[3 * photo + c] -= float(mean[c]);
 }
 
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
@@ -163,6 +184,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         const int n_rays = int(std::clamp(o.target_samples / expected, 64.0, double(kMaxRays)));
         trace(o, n_rays, true, n_rays);
         rays_drawn += n_rays;
+        update_exposures(o, n_rays);
         const double t1 = now();
         pool_.run(g.levels * parts + 1, [&](int, int task) {
             if (task < g.levels * parts) {
@@ -198,7 +220,10 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     return report;
 }
 
-TrainReport Trainer::gradients(const TrainOptions& o, Rays rays, float* d_table, float* d_weights) {
+TrainReport Trainer::gradients(const TrainOptions& o, Rays rays, float* d_table, float* d_weights,
+                               float* d_exposures) {
+    std::vector<float> per_ray(3 * size_t(rays.n));
+    if (rays.photos) rays.d_exposures = per_ray.data();
     const Rays saved = rays_;
     rays_ = rays;
     trace(o, rays.n, false, rays.n);
@@ -210,6 +235,11 @@ TrainReport Trainer::gradients(const TrainOptions& o, Rays rays, float* d_table,
     std::fill(touched_.begin(), touched_.end(), 0);
     const int n = s_.field.net.size;
     std::memset(d_weights, 0, sizeof(float) * n);
+    if (d_exposures) {
+        std::fill(d_exposures, d_exposures + 3 * photos_.n, 0.0f);
+        for (int i = 0; i < rays.n; ++i)
+            for (int c = 0; c < 3 && rays.photos[i] >= 0; ++c) d_exposures[3 * rays.photos[i] + c] += per_ray[3 * i + c];
+    }
     TrainReport report = {};
     for (const Scratch& s : scratch_) {
         for (int j = 0; j < n; ++j) d_weights[j] += s.weight_gradient[j];

@@ -13,6 +13,7 @@ namespace nerfscene {
 struct DeviceRays {
     float *origins, *directions, *jitter, *targets, *backgrounds;
     int n;
+    const int* photos;  // training: whose exposure each ray has; null: nobody's
 };
 // Pictures to render; arrays for rows [row0, row1) × columns [col0, col1) on the device.
 struct DevicePicture {
@@ -55,7 +56,9 @@ class Trainer {
     // the device falling more than a few steps behind.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
     // Rays given, nothing updated: loss and gradients, for tests. d_table and d_weights are on the device.
-    TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights);
+    TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights,
+                          float* d_exposures = nullptr);
+    int n_photos() const;
     size_t table_entries() const;
     int64_t step = 0;
     uint64_t rays_drawn = 0;

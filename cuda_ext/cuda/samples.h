@@ -22,6 +22,7 @@ struct Samples {
 
 struct RayResults {
     float *directions, *targets, *backgrounds;  // (n, 3)
+    int* photos;        // whose exposure it has; below 0: none
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
     uint8_t* dropped;   // no room for its samples: it sits out
@@ -61,6 +62,7 @@ struct TrainInput {
     uint32_t seed;
     float* table_gradient;   // (rows, features), scaled; zero between steps
     float* weight_gradient;  // (net.size), scaled; zero between steps
+    float* exposure_gradient;  // (photos, 3), scaled; zero between steps
     uint16_t *half_weights, *half_weights_t;
 };
 

@@ -1,6 +1,6 @@
 // The training step on the device: trace → colour → loss and gradient per ray → networks and table → Adam, and
 // every so often the occupancy grid. Recorded as a graph; no number comes back to the host inside the loop.
-#include "../include/adam.h"
+#include "../include/exposure.h"
 #include "../include/occupancy.h"
 #include "../include/photos.h"
 #include "launch.h"
@@ -28,20 +28,23 @@ struct TrainSource {
         if (!want || i >= uint32_t(n)) return false;
         Vec3 o, d;
         float jitter, background[3], target[3];
+        int photo = -1;
         if (in.given.n > 0) {
             const DeviceRays& r = in.given;
             o = {r.origins[3 * i], r.origins[3 * i + 1], r.origins[3 * i + 2]};
             d = {r.directions[3 * i], r.directions[3 * i + 1], r.directions[3 * i + 2]};
             jitter = r.jitter[i];
             for (int c = 0; c < 3; ++c) background[c] = r.backgrounds[3 * i + c], target[c] = r.targets[3 * i + c];
+            if (r.photos) photo = r.photos[i];
         } else {
             const uint64_t drawn = drawn_before + i;
-            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, o, d);
+            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, o, d);
             jitter = drawn_jitter(in.seed, drawn);
             for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
         }
         in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
         for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
+        in.rays.photos[i] = photo;
         start(space, int(i), o, d, jitter, ray);
         return true;
     }
@@ -135,13 +138,20 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                 wm_total += state.z * logf(s.place[k].w + 0.5f * state.x);
             }
         }
-        float g[3], behind = 0;
+        float g[3], behind = 0;  // g: by Σ w rgb
+        const int photo = in.rays.photos[i];
         for (int a = 0; a < 3; ++a) {
             const float background = in.rays.backgrounds[3 * i + a];
-            const float error = c[a] + transmittance * background - in.rays.targets[3 * i + a];
+            const float exposure = photo >= 0 ? in.state.exposures[3 * photo + a] : 0.0f;
+            const float shown = exposed(c[a], exposure);
+            const float error = shown + transmittance * background - in.rays.targets[3 * i + a];
             squared += error * error;
-            g[a] = huber_gradient(error, o.huber_delta) * kGradientScale;
-            behind += transmittance * background * g[a];
+            const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
+            behind += transmittance * background * d;
+            g[a] = exposed(d, exposure);
+            if (photo >= 0)
+                atomicAdd(in.exposure_gradient + 3 * photo + a,
+                          exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
         }
         float w_before = w_total, wm_before = wm_total;
         for (int k = last; k >= 0; k = s.previous[k]) {
@@ -210,6 +220,25 @@ __global__ void weight_kernel(TrainInput in) {
     const int within = i - net.offset[l], t = net.offset[l] + within % net.out[l] * net.in[l] + within / net.out[l];
     in.state.weights_t[t] = p;
     in.half_weights[i] = in.half_weights_t[t] = to_half_bits(p);
+}
+
+// One warp: each photo's exposure follows its rays' gradients, then their mean over photos is 0 again.
+__global__ void exposure_kernel(TrainInput in) {
+    const TrainOptions& o = in.numbers->options;
+    const int n = in.photos.n;
+    const AdamStep step = {o.exposure_rate, o.beta1, o.beta2, o.epsilon};
+    const float unscale = gradient_unscale(*in.numbers);
+    float sum[3] = {0, 0, 0};
+    for (int photo = lane_index(); photo < n; photo += kWarp) {
+        float* gradient = in.exposure_gradient + 3 * photo;
+        float* exposure = in.state.exposures + 3 * photo;
+        const float g[3] = {gradient[0] * unscale, gradient[1] * unscale, gradient[2] * unscale};
+        if (o.exposure_rate > 0) update_exposure(step, g, exposure, in.state.exposure_moments + 6 * photo);
+        for (int c = 0; c < 3; ++c) sum[c] += exposure[c], gradient[c] = 0;
+    }
+    for (int c = 0; c < 3; ++c) sum[c] = warp_sum(sum[c]) / float(n);
+    for (int photo = lane_index(); photo < n && o.exposure_rate > 0; photo += kWarp)
+        for (int c = 0; c < 3; ++c) in.state.exposures[3 * photo + c] -= sum[c];
 }
 
 // One thread: the step's sums are added up, the next step's number of rays follows from them.
@@ -344,7 +373,8 @@ struct Trainer::Work {
     gpu::Buffer<float> table_gradient, weight_gradient, directions, targets, backgrounds, transmittance;
     gpu::Buffer<uint16_t> half_weights, half_weights_t, encoding;
     gpu::Buffer<float4> place, sample_state, color;
-    gpu::Buffer<int> previous, ray, last;
+    gpu::Buffer<int> previous, ray, last, ray_photos;
+    gpu::Buffer<float> exposure_gradient;
     gpu::Buffer<uint8_t> dropped, any;
     gpu::Buffer<cuda::StepNumbers> numbers;
     gpu::Graph step_graph, occupancy_graph;
@@ -379,6 +409,8 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     zero(w.weight_gradient.data(), sizeof(float) * net.size, w.stream);
     const size_t n = cuda::kMaxRays;
     w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
+    w.ray_photos.resize(n), w.exposure_gradient.resize(3 * photos.n);
+    zero(w.exposure_gradient.data(), sizeof(float) * w.exposure_gradient.size(), w.stream);
     w.last.resize(n), w.dropped.resize(n), w.any.resize(size_t(kCoarse) * kCoarse * kCoarse);
     w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
     w.numbers.resize(1);
@@ -386,8 +418,9 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     cuda::TrainInput& in = w.input;
     in.state = state, in.photos = photos, in.seed = seed, in.numbers = w.numbers.data();
     in.state.field.coarse = state.coarse;
-    in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.transmittance.data(), w.last.data(),
-               w.dropped.data()};
+    in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.ray_photos.data(),
+               w.transmittance.data(), w.last.data(), w.dropped.data()};
+    in.exposure_gradient = w.exposure_gradient.data();
     in.table_gradient = w.table_gradient.data(), in.weight_gradient = w.weight_gradient.data();
     in.half_weights = w.half_weights.data(), in.half_weights_t = w.half_weights_t.data();
     synchronize(w.stream);
@@ -400,6 +433,7 @@ Trainer::~Trainer() {
     }
 }
 
+int Trainer::n_photos() const { return work_->input.photos.n; }
 size_t Trainer::table_entries() const { return work_->table_gradient.size(); }
 
 void Trainer::Work::make_room(int target_samples) {
@@ -433,6 +467,7 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
             default: launch(cuda::table_kernel<8>, blocks_for(rows, 256), 256, 0, stream, in, rows);
         }
         launch(cuda::weight_kernel, blocks_for(net.size, 128), 128, 0, stream, in);
+        launch(cuda::exposure_kernel, 1, 32, 0, stream, in);
     }
     launch(cuda::control_kernel, 1, 32, 0, stream, in);
 }
@@ -495,7 +530,8 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     return report;
 }
 
-TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_table, float* d_weights) {
+TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_table, float* d_weights,
+                               float* d_exposures) {
     Work& w = *work_;
     if (rays.n > cuda::kMaxRays) throw Error("more rays than a step takes");
     w.make_room(o.target_samples);
@@ -509,12 +545,17 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
     in.given = rays;
     // Straight into the caller's arrays, then divided by what the gradients were multiplied with.
     in.table_gradient = d_table, in.weight_gradient = d_weights;
+    if (d_exposures) {
+        in.exposure_gradient = d_exposures;
+        zero(d_exposures, sizeof(float) * 3 * in.photos.n, w.stream);
+    }
     zero(d_table, sizeof(float) * w.table_gradient.size(), w.stream);
     zero(d_weights, sizeof(float) * w.weight_gradient.size(), w.stream);
     w.launch_step(in, false);
     const float unscale = 1.0f / (cuda::kGradientScale * float(rays.n > 0 ? rays.n : 1));
     multiply(d_table, unscale, int64_t(w.table_gradient.size()), w.stream);
     multiply(d_weights, unscale, int64_t(w.weight_gradient.size()), w.stream);
+    if (d_exposures) multiply(d_exposures, unscale, 3 * int64_t(in.photos.n), w.stream);
     copy(&s, w.numbers.data(), sizeof(s), w.stream);
     synchronize(w.stream);
     TrainReport report = {};

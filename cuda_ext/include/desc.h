@@ -70,6 +70,8 @@ struct Photos {
     const CameraDesc* cameras;
     const uint64_t* first_pixel;        // cameras + 1 entries: running count of pixels
     const uint8_t* pixels;
+    const uint32_t* chosen;             // running numbers of the pixels to train on; null: all of them
+    uint64_t n_chosen;
     int n, channels;
     int random_background;              // each ray its own; else `background`
     float background[3];

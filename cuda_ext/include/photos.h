@@ -20,10 +20,12 @@ NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
 
 // The ray with number `drawn` since training began: pixels come in a random order that visits each once an
 // epoch. Returns where its pixel's bytes are.
-NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, Vec3& origin, Vec3& direction) {
-    const uint64_t total = photos.first_pixel[photos.n];
-    const uint64_t pixel = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
-    const int photo = find_photo(photos, pixel);
+NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, Vec3& origin,
+                               Vec3& direction) {
+    const uint64_t total = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
+    const uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
+    const uint64_t pixel = photos.chosen ? photos.chosen[at] : at;
+    photo = find_photo(photos, pixel);
     const CameraDesc& camera = photos.cameras[photo];
     const uint32_t inside = uint32_t(pixel - photos.first_pixel[photo]);
     const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));

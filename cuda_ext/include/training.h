@@ -16,6 +16,8 @@ struct TrainState {
     uint32_t* occupancy;     // bits
     uint32_t* coarse;        // the field's coarse grid
     const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
+    float* exposures;        // (photos, 3): logarithms of what each photo multiplies the scene's colours by
+    float* exposure_moments; // (photos, 2, 3)
 };
 
 struct TrainOptions {
@@ -25,6 +27,7 @@ struct TrainOptions {
     int target_samples;      // survivors wanted in a step
     float occupancy_decay, occupancy_threshold;
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
+    float exposure_rate, exposure_pull;    // 0: exposures stay; the pull is towards 0, per ray
 };
 
 struct TrainReport {

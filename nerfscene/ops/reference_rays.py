@@ -288,6 +288,11 @@ def composite(
     )
 
 
+def exposed(rgb: Tensor, exposure: Tensor) -> Tensor:
+    """Colours (n, 3) of the scene, without their background, as photos with log-gains (n, 3) show them."""
+    return rgb * exposure.exp()
+
+
 # --- losses ---------------------------------------------------------------------------------------
 
 

@@ -52,17 +52,23 @@ class TrainOptions:
     occupancy_threshold: float = 0.0
     occupancy_every: int = 0
     occupancy_cells: int = 0
+    exposure_rate: float = 0.0
+    exposure_pull: float = 0.0
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays with what they should see: all (n, 3) but jitter (n,); colours 0…1."""
+    """Rays with what they should see: all (n, 3) but jitter (n,) and photos (n,); colours 0…1.
+
+    photos: whose exposure each has, below 0 for none.
+    """
 
     origins: Tensor
     directions: Tensor
     jitter: Tensor
     targets: Tensor
     backgrounds: Tensor
+    photos: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class Photos:
     """Training photos: cameras' numbers, and all pixels one after another.
 
     intrinsics (cameras, 9), lens (cameras,), pose (cameras, 12); width, first_pixel (cameras + 1,) in
-    pixels; pixels (all, channels) uint8; background (3,), or None for a random one each ray.
+    pixels; pixels (all, channels) uint8; background (3,), or None for a random one each ray;
+    chosen: running numbers of the pixels to train on, or None for all.
     """
 
     intrinsics: Tensor
@@ -80,6 +87,7 @@ class Photos:
     first_pixel: np.ndarray[Any, Any]
     pixels: np.ndarray[Any, Any]
     background: Tensor | None
+    chosen: np.ndarray[Any, Any] | None = None
 
 
 def empty_report() -> dict[str, Any]:
@@ -91,11 +99,13 @@ def empty_report() -> dict[str, Any]:
 
 def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
     """The next ``n`` rays: pixels in a random order that visits each once an epoch."""
-    total = int(photos.first_pixel[-1])
+    total = int(photos.first_pixel[-1]) if photos.chosen is None else len(photos.chosen)
     drawn = np.uint64(first_ray) + np.arange(n, dtype=np.uint64)
     epoch, ids = (drawn // np.uint64(total)).astype(np.uint32), drawn.astype(np.uint32)
     order = draws.mix32(np.uint32(seed) + epoch)
     pixel = draws.permute(drawn % np.uint64(total), total, order).astype(np.int64)
+    if photos.chosen is not None:
+        pixel = photos.chosen[pixel].astype(np.int64)
     camera = np.searchsorted(photos.first_pixel, pixel, side="right") - 1
     inside = pixel - photos.first_pixel[camera]
     width = photos.width[camera]
@@ -113,7 +123,7 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
     texels = torch.from_numpy(photos.pixels[pixel]).float() / 255
     alpha = texels[:, 3:] if texels.shape[1] == 4 else torch.ones(n, 1)
     jitter = torch.from_numpy(draws.random_unit(seed, ids, 1))
-    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b)
+    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of)
 
 
 class Trainer:
@@ -139,6 +149,9 @@ class Trainer:
         background: Sequence[float],
         seed: int,
         threads: int,
+        exposures: Any = None,
+        exposure_moments: Any = None,
+        chosen: Any = None,
     ) -> None:
         grid, cells = field.grid, field.space.occupancy_resolution**3
         shape = (grid.rows, grid.features)
@@ -169,7 +182,19 @@ class Trainer:
             np.cumsum([0, *counts]),
             pixels.reshape(-1, channels),
             None if random_background else torch.tensor(list(background)),
+            chosen,
         )
+        if chosen is not None:
+            borrow(chosen, np.uint32, np.int32)
+            require(chosen.size > 0, "no pixel is left to train on")
+            require(int(chosen.max()) < sum(counts), "chosen pixels must be among the photos'")
+        self.exposures = torch.zeros(len(cameras), 3)
+        self.exposure_moments = torch.zeros(len(cameras), 2, 3)
+        if exposures is not None:
+            e, m = borrow(exposures), borrow(exposure_moments)
+            fits = e.numel() == 3 * len(cameras) and m.numel() == 6 * len(cameras)
+            require(fits, "exposures are (photos, 3)")
+            self.exposures, self.exposure_moments = e.reshape(-1, 3), m.reshape(-1, 2, 3)
         self.seed, self.threads = seed, threads
         self.step = 0
         self.rays_drawn = 0
@@ -202,50 +227,64 @@ class Trainer:
         backgrounds: Any,
         d_table: Any,
         d_weights: Any,
+        photos: Any = None,
+        d_exposures: Any = None,
     ) -> dict[str, Any]:
-        """Loss and gradients on given rays, with no parameter updated. Overwrites both outputs."""
+        """Loss and gradients on given rays, with no parameter updated. Overwrites all outputs.
+
+        photos: (n,) int32, whose exposure each ray has; d_exposures: (photos, 3), theirs.
+        """
         j = borrow(jitter)
         o, d, c, b = (rows_of_three(a, j.numel()) for a in (origins, directions, targets, backgrounds))
         to_table, to_weights = borrow(d_table), borrow(d_weights)
         fits = to_table.numel() == self.table.numel() and to_weights.numel() == self.field.n_weights
         require(fits, "gradients are like the table and the weights")
         report = empty_report()
-        table, weights = self._gradients(options, Rays(o, d, j, c, b), report)
+        of = torch.full((j.numel(),), -1) if photos is None else borrow(photos, np.int32).long()
+        require(of.numel() == j.numel(), "rays differ in number")
+        require(bool((of < len(self.exposures)).all()), "rays belong to photos that there are")
+        table, weights, exposures = self._gradients(options, Rays(o, d, j, c, b, of), report)
+        if photos is not None:
+            to_exposures = borrow(d_exposures)
+            require(to_exposures.numel() == exposures.numel(), "gradients of exposures are (photos, 3)")
+            to_exposures.copy_(exposures.reshape(to_exposures.shape))
         to_table.copy_(table.reshape(to_table.shape))
         to_weights.copy_(weights.reshape(to_weights.shape))
         return report
 
-    def _gradients(self, options: TrainOptions, rays: Rays, report: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Gradients of the mean loss over rays: to the table (rows, features), to the weights.
+    def _gradients(
+        self, options: TrainOptions, rays: Rays, report: dict[str, Any]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of the mean loss over rays: to the table (rows, features), the weights, the exposures.
 
         The halves are what is read; their gradient is taken for the master's (straight through).
         """
         table = self.field.table.float().requires_grad_()
         weights = self.field.weights.reshape(-1).clone().requires_grad_()
+        exposures = self.exposures.clone().requires_grad_()
         n = len(rays.jitter)
         for i in range(0, n, RAYS_AT_ONCE):
             some = slice(i, i + RAYS_AT_ONCE)
             part = Rays(*(getattr(rays, name)[some] for name in Rays.__dataclass_fields__))
-            loss = self._loss(options, part, table, weights, report)
+            loss = self._loss(options, part, (table, weights, exposures), report)
             if loss.requires_grad:
                 (loss / n).backward()
         report["rays"] += n
-        zero = torch.zeros_like
-        return (
-            zero(table) if table.grad is None else table.grad,
-            zero(weights) if weights.grad is None else weights.grad,
+        of_table, of_weights, of_exposures = (
+            torch.zeros_like(x) if x.grad is None else x.grad for x in (table, weights, exposures)
         )
+        return of_table, of_weights, of_exposures
 
     def _loss(
         self,
         options: TrainOptions,
         rays: Rays,
-        table: Tensor,
-        weights: Tensor,
+        parameters: tuple[Tensor, Tensor, Tensor],
         report: dict[str, Any],
     ) -> Tensor:
         """The loss summed over rays, in two passes: densities to see what matters, then that alone."""
         f, o = self.field, options
+        table, weights, exposures = parameters
         s = ref.march(rays.origins, rays.directions, rays.jitter, f.occupancy, f.space, o.coarseness)
         sigma = f.densities(s.unit)
         alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
@@ -263,8 +302,10 @@ class Trainer:
             alive,
             kept,
         )
-        error = seen.rgb - rays.targets
-        loss = ref.huber(error, o.huber_delta).sum()
+        through = seen.transmittance[:, None] * rays.backgrounds
+        mine = exposures[rays.photos.clamp_min(0)] * (rays.photos >= 0)[:, None]
+        error = ref.exposed(seen.rgb - through, mine) + through - rays.targets
+        loss = ref.huber(error, o.huber_delta).sum() + 0.5 * o.exposure_pull * (mine**2).sum()
         if o.distortion > 0:
             loss = loss + o.distortion * ref.distortion_of(s, seen.weights, index).sum()
         report["squared_error"] += float((error.detach().double() ** 2).sum())
@@ -288,10 +329,11 @@ class Trainer:
         rays = draw_rays(self.photos, self.rays_drawn, n, self.seed)
         self.rays_drawn += n
         before = report["survivors"]
-        d_table, d_weights = self._gradients(options, rays, report)
+        d_table, d_weights, d_exposures = self._gradients(options, rays, report)
         traced = time.perf_counter()
         self._update_table(options, d_table)
         self._update_weights(options, d_weights)
+        self._update_exposures(options, d_exposures)
         updated = time.perf_counter()
         self.step += 1
         report["steps"] += 1
@@ -325,6 +367,20 @@ class Trainer:
         flat.copy_(new)
         self.weight_moments.copy_(torch.stack([m, v]))
         self.refresh()
+
+    @torch.no_grad()
+    def _update_exposures(self, o: TrainOptions, gradient: Tensor) -> None:
+        """Adam on the photos that have any gradient; then the mean over all photos is 0 again."""
+        if o.exposure_rate <= 0:
+            return
+        rows = torch.nonzero((gradient != 0).any(1))[:, 0]
+        m, v = self.exposure_moments[rows].unbind(1)
+        new, m, v = ref.adam(
+            self.exposures[rows], gradient[rows], m, v, o.exposure_rate, o.beta1, o.beta2, o.epsilon
+        )
+        self.exposures[rows] = new
+        self.exposure_moments[rows] = torch.stack([m, v], 1)
+        self.exposures -= self.exposures.mean(0)
 
     @torch.no_grad()
     def _update_occupancy(self, o: TrainOptions) -> float:
