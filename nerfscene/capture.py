@@ -18,6 +18,10 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.types import Capture, LeftOut, Photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".3gp", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv"),
+)
 MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 NAMES_SHOWN = 5
@@ -40,6 +44,8 @@ def open_capture(path: str | os.PathLike[str]) -> Capture:
     root = Path(path).expanduser()
     if not root.exists():
         raise NerfsceneError(f"{root} does not exist: give the folder that holds your photos.")
+    if root.is_file() and root.name.lower().endswith(VIDEO_SUFFIXES):
+        raise NerfsceneError(f"{root} is a video: nerfscene train (or posed_capture) takes frames from it.")
     if not root.is_dir():
         raise NerfsceneError(f"{root} is a file: give the folder that holds your photos instead.")
     found = list_photos(root) or list_photos(root / "images")
@@ -260,6 +266,6 @@ def _no_photos_message(root: Path) -> str:
     hint = "give the folder that holds your photos"
     if suffixes.keys() & {".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw"}:
         hint = "export these as JPEG first"
-    elif suffixes.keys() & {".mp4", ".mov", ".avi", ".mkv", ".webm"}:
-        hint = "take single pictures out of the video first, two or three a second"
+    elif suffixes.keys() & set(VIDEO_SUFFIXES):
+        hint = "nerfscene train (or posed_capture) takes frames from videos"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."
