@@ -11,10 +11,14 @@ from test_bad_input import check_refusal, nothing_in
 
 from nerfscene import api, scene
 from nerfscene.capture import open_capture
-from nerfscene.config import FootageConfig
+from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 
-QUICK = ("--steps", 5, "--quality", "1min", "--field.occupancy-resolution", 32)
+SMALL = 400  # px, longest side that features are looked for on
+QUICK = (
+    *("--steps", 3, "--holdout", 0, "--downscale", 8, "--field.occupancy-resolution", 32),
+    *("--poses.max-image-size", SMALL),
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +36,8 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     assert 10 <= len(made.views) <= 14
     told: list[str] = []
     workdir = tmp_path / "walk-scene" / api.POSES
-    posed = api.posed_capture(
-        walk_video, workdir, listener=lambda p: told.append(p.stage), footage=FootageConfig(14)
-    )
+    configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
+    posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views) and not told, "frames and poses are kept"
     assert posed.root == workdir / "frames"
 
