@@ -323,8 +323,9 @@ def run_eval(a: Eval) -> None:
             pairs = []
             shown = list(evaluate.compare(loaded, a.backend))
             for i in np.unique(np.linspace(0, len(shown) - 1, min(8, len(shown))).astype(int)):
-                view, photo, frame = shown[i]
-                label = f"{view.path.name}, {d['per_view'][i]['psnr']:.1f} dB"
+                _, photo, frame = shown[i]
+                of = d["per_view"][i]
+                label = f"{of['photo']}, {of['psnr']:.1f} dB"
                 pairs.append((label, video.to_bytes(photo), video.to_bytes(frame.rgb)))
             contact.contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture import read_pixels, worker_count
+from nerfscene.capture import read_pixels, short_names, worker_count
 from nerfscene.metrics import psnr, ssim
 from nerfscene.rendering import render
 from nerfscene.scene import Scene
@@ -51,11 +51,13 @@ def measure(
     Renders are clipped to 0…1 and not rounded. Raises NerfsceneError where a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
+    paths = [v.path for v in scene.views]
+    names = dict(zip(paths, short_names(paths), strict=True))
     renderer = scene.photo_renderer(backend, threads)
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)
-        return {"photo": view.path.name, "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)}
+        return {"photo": names[view.path], "psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo)}
 
     per_view: list[dict[str, Any]] = []
     # Rendering uses every thread there is, but not all of the time; scoring fills the gaps. A few views

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nerfscene.capture import VIDEO_SUFFIXES, Progress, list_photos, natural_key, open_capture, silent
+from nerfscene.capture import VIDEO_SUFFIXES, Progress, find_photos, natural_key, open_capture, silent
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.footage import take_frames
 from nerfscene.poses import pose
@@ -39,7 +39,7 @@ def open_posed(
     if videos:
         root = workdir / FRAMES
         told = take_frames(videos, root, footage, progress)
-    capture = open_capture(root)
+    capture = open_capture(root, progress)
     workdir.mkdir(parents=True, exist_ok=True)
     return pose(replace(capture, warnings=told + capture.warnings), workdir, poses, progress)
 
@@ -48,7 +48,7 @@ def find_videos(source: Path) -> list[Path]:
     """The video that ``source`` is, or the videos in a folder without photos; [] otherwise."""
     if source.is_file():
         return [source] if _is_video_name(source.name) else []
-    if not source.is_dir() or list_photos(source) or list_photos(source / "images"):
+    if not source.is_dir() or find_photos(source):
         return []
     videos = (p for p in source.iterdir() if _is_video_name(p.name) and p.is_file())
     return sorted(videos, key=lambda p: natural_key(p.name))

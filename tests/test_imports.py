@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 # files that are not written yet may be named.
 POSING = ("poses", "pairs", "copies", "sparse")
 READING = ("readers", "listing", "transforms")
-TAKING = ("footage", "motion", "intake")
+TAKING = ("photos", "culling", "footage", "motion", "intake")
 RANKS = (
     ("errors", "types", "config"),
     ("cameras", "ops", "metrics", "capture", "posed_io", *POSING, *READING, *TAKING),
@@ -37,7 +37,9 @@ ONLY = {
     "config": set(),
     "cameras": {"types"},
     "ops": {"errors"},
-    "capture": PHOTOS,
+    "photos": PHOTOS,
+    "culling": PHOTOS | {"photos"},
+    "capture": PHOTOS | {"photos", "culling"},
     "posed_io": PHOTOS,
     **dict.fromkeys(POSING, PHOTOS | {"capture", *POSING}),
     **dict.fromkeys(READING, PHOTOS | {"capture", *POSING, *READING}),
