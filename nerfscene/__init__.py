@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, train
-    from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
+    from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
     from nerfscene.evaluate import measure
     from nerfscene.rendering import render
@@ -35,6 +35,7 @@ _HOMES = {
     "posed_capture": "api",
     "train": "api",
     "FieldConfig": "config",
+    "FootageConfig": "config",
     "PoseConfig": "config",
     "RenderConfig": "config",
     "TrainConfig": "config",
@@ -61,6 +62,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "view",
     "measure",
     "info",
+    "FootageConfig",
     "PoseConfig",
     "FieldConfig",
     "TrainConfig",

@@ -12,14 +12,13 @@ from typing import Any
 
 from nerfscene import scene as scenes
 from nerfscene.cameras import similarity_scale
-from nerfscene.capture import open_capture
-from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.capture import open_capture as open_capture
+from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field import check_config as check_field_config
 from nerfscene.filming import render_film
+from nerfscene.intake import open_posed
 from nerfscene.ops import backend
-from nerfscene.poses import pose
-from nerfscene.readers import find_posed
 from nerfscene.scene import Scene
 from nerfscene.training import (
     Control,
@@ -40,18 +39,16 @@ def posed_capture(
     workdir: Path,
     config: PoseConfig = PoseConfig(),  # noqa: B008 - frozen
     listener: Listener = silent,
+    footage: FootageConfig = FootageConfig(),  # noqa: B008
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
-    ``workdir`` keeps COLMAP's files, so that a second call takes no time.
+    ``source``: a folder of photos, a video, or a posed capture. ``workdir`` keeps a video's frames and
+    COLMAP's files, so that a second call takes no time.
+    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
-    source = Path(source).expanduser()
-    found = find_posed(source)
-    if found is not None:
-        return found
-    capture = open_capture(source)
-    workdir.mkdir(parents=True, exist_ok=True)
-    return pose(capture, workdir, config, lambda stage, done: listener(Progress(stage, done)))
+    told = lambda stage, done: listener(Progress(stage, done))  # noqa: E731
+    return open_posed(Path(source), workdir, config, footage, told)
 
 
 def _ours(name: str) -> bool:
@@ -97,6 +94,7 @@ def train(
     field: FieldConfig = FieldConfig(),  # noqa: B008
     poses: PoseConfig = PoseConfig(),  # noqa: B008
     *,
+    footage: FootageConfig = FootageConfig(),  # noqa: B008
     resume: bool = False,
     overwrite: bool = False,
     listener: Listener = silent,
@@ -128,7 +126,7 @@ def train(
             "with it, --overwrite to start again, or choose another folder with -o"
         )
     try:
-        capture = posed_capture(source, folder / POSES, poses, listener)
+        capture = posed_capture(source, folder / POSES, poses, listener, footage)
         for message in capture.warnings:
             warn(message)
         posed_listener(capture)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from nerfscene import training
-from nerfscene.config import FieldConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -29,7 +29,7 @@ class Train:
     """Photos → a scene: finds where each was taken, trains a radiance field, measures it."""
 
     photos: tyro.conf.Positional[Path]
-    """Folder of photos; or a posed capture: transforms.json, NeRF-synthetic, a COLMAP model."""
+    """Folder of photos, or a video; or a posed capture: transforms.json, NeRF-synthetic, a COLMAP model."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the scene; by default, the photos' name with -scene behind it, here."""
     resume: bool = False
@@ -45,6 +45,7 @@ class Train:
     port: int = 8080
     """With --view: the port, or the next free one."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    footage: Annotated[FootageConfig, tyro.conf.arg(name="")] = field(default_factory=FootageConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
 
@@ -193,7 +194,8 @@ def run_train(a: Train) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     source = a.photos.expanduser()
     named = source.resolve() if source.suffix != ".json" else source.resolve().parent
-    output = (a.output or Path(f"{named.name}-scene")).expanduser()
+    name = named.stem if named.is_file() else named.name
+    output = (a.output or Path(f"{name}-scene")).expanduser()
     with Live(a.json) as live, contextlib.ExitStack() as page:
         control, listener = training.Control(), live.training
         if a.view:
@@ -208,7 +210,8 @@ def run_train(a: Train) -> None:
 
         try:
             api.train(
-                source, output, a.train, a.field, a.poses, resume=a.resume, overwrite=a.overwrite,
+                source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
+                overwrite=a.overwrite,
                 listener=listener, warn=live.warn, posed_listener=posed, control=control,
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -325,8 +328,9 @@ def run_eval(a: Eval) -> None:
             pairs = []
             shown = list(evaluate.compare(loaded, a.backend))
             for i in np.unique(np.linspace(0, len(shown) - 1, min(8, len(shown))).astype(int)):
-                view, photo, frame = shown[i]
-                label = f"{view.path.name}, {d['per_view'][i]['psnr']:.1f} dB"
+                _, photo, frame = shown[i]
+                of = d["per_view"][i]
+                label = f"{of['photo']}, {of['psnr']:.1f} dB"
                 pairs.append((label, video.to_bytes(photo), video.to_bytes(frame.rgb)))
             contact.contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds

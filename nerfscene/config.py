@@ -21,6 +21,14 @@ class PoseConfig:
 
 
 @dataclass(frozen=True)
+class FootageConfig:
+    """What is taken from a video."""
+
+    frames: int = 150
+    """Most frames to take from a video, or from several together; a short one gives fewer."""
+
+
+@dataclass(frozen=True)
 class FieldConfig:
     """The radiance field: a multi-resolution hash grid and small networks."""
 

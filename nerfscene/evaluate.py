@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture import read_pixels, worker_count
+from nerfscene.capture import read_pixels, short_names, worker_count
 from nerfscene.metrics import exposure_matched, psnr, ssim
 from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
@@ -61,13 +61,15 @@ def measure(
     photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
+    paths = [v.path for v in scene.views]
+    names = dict(zip(paths, short_names(paths), strict=True))
     renderer = scene.photo_renderer(backend, threads)
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)
         matched = psnr(exposure_matched(rgb, photo), photo)
         figures = {"psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo), "psnr_matched": matched}
-        return {"photo": view.path.name, **figures}
+        return {"photo": names[view.path], **figures}
 
     per_view: list[dict[str, Any]] = []
     # Rendering uses every thread there is, but not all of the time; scoring fills the gaps. A few views

@@ -12,6 +12,7 @@ complete, so that what is found under that name can be trusted:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from nerfscene.capture import (
     MIN_PHOTOS,
     Progress,
     name_some,
+    short_names,
     silent,
     worker_count,
 )
@@ -352,7 +354,8 @@ def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
     photos = []
     for photo in capture.photos:
         stat = photo.path.stat()
-        photos.append([photo.path.name, stat.st_size, stat.st_mtime_ns, photo.width, photo.height])
+        name = os.path.relpath(photo.path, capture.root)  # a moved capture is the same capture
+        photos.append([name, stat.st_size, stat.st_mtime_ns, photo.width, photo.height])
     return {"pycolmap": pycolmap.__version__, "config": asdict(config), "photos": photos}
 
 
@@ -370,7 +373,8 @@ def _one_line(error: Exception) -> str:
 def _not_connected_message(capture: Capture, model: pycolmap.Reconstruction | None) -> str:
     count = len(capture.photos)
     placed = set() if model is None else {copy_index(i.name) for i in model.images.values()}
-    lost = [p.path.name for i, p in enumerate(capture.photos) if i not in placed]
+    names = short_names([p.path for p in capture.photos])
+    lost = [name for i, name in enumerate(names) if i not in placed]
     found = f"only {len(placed)} of the {count} photos" if placed else f"none of the {count} photos"
     return (
         f"{found} in {capture.root} could be connected to the others (not connected: "

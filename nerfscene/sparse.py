@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras import scaled
-from nerfscene.capture import carries_alpha, name_some
+from nerfscene.capture import carries_alpha, name_some, short_names
 from nerfscene.copies import copy_index
 from nerfscene.types import Array, Capture, Intrinsics, LeftOut, PosedCapture, View
 
@@ -41,7 +41,8 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
         scales.append(photo.width / intrinsics.width)
         views.append(View(photo.path, full, world_from_cam))
     indices = {index for index, _, _ in posed}
-    lost = [p.path.name for i, p in enumerate(capture.photos) if i not in indices]
+    names = short_names([p.path for p in capture.photos])
+    lost = [name for i, name in enumerate(names) if i not in indices]
     warnings, left_out = capture.warnings, capture.left_out
     if lost:
         left_out += tuple(LeftOut(name, "could not be connected to the other photos") for name in lost)

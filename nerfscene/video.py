@@ -1,4 +1,4 @@
-"""Frames → film. The only file that imports av."""
+"""Frames → film. Beside footage.py, which reads films, the only file that imports av."""
 
 from __future__ import annotations
 

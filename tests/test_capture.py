@@ -92,12 +92,12 @@ def test_unusable_folders_are_told_apart(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no files" in message_of(empty)
-    (empty / "IMG_1.HEIC").write_bytes(b"x")
-    (empty / "IMG_2.HEIC").write_bytes(b"x")
-    assert "2 x .heic" in message_of(empty) and "export" in message_of(empty)
+    (empty / "IMG_1.DNG").write_bytes(b"x")
+    (empty / "IMG_2.DNG").write_bytes(b"x")
+    assert "2 x .dng" in message_of(empty) and "export" in message_of(empty)
     nested = tmp_path / "nested"
     write_photos(nested / "day1", ["a.jpg", "b.jpg"])
-    assert str(nested / "day1") in message_of(nested)
+    assert "2 readable photos" in message_of(nested)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -151,7 +151,7 @@ def test_focal_length_from_exif_is_in_pixels_of_the_photo_as_shown(tmp_path: Pat
         exif[0x0112] = 6
         if focal is not None:
             exif.get_ifd(0x8769)[0xA405] = focal
-        Image.fromarray(noise(400, 300)).save(tmp_path / f"{index}.jpg", exif=exif)
+        Image.fromarray(noise(400, 300, index)).save(tmp_path / f"{index}.jpg", exif=exif)
     known, zero, silent = open_capture(tmp_path).photos
     assert (known.width, known.height) == (300, 400)
     assert known.focal == pytest.approx(26 / FILM_DIAGONAL * 500)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nerfscene.cameras import vertical_fov
+from nerfscene.capture import short_names
 from nerfscene.errors import NerfsceneError
 from nerfscene.paths import look_at
 from nerfscene.scene import save_crop
@@ -76,8 +77,11 @@ class Panels:
         with gui.add_folder("Photos"):
             self.show_photos = gui.add_checkbox("Show where they were taken", False)
             self.show_photos.on_update(lambda _: self._show_photos())
+            views = self.stage.scene.views
+            plain = short_names([v.path for v in views])
             names = [
-                v.path.name + (" (held out)" if v.split == "test" else "") for v in self.stage.scene.views
+                name + (" (held out)" if v.split == "test" else "")
+                for name, v in zip(plain, views, strict=True)
             ]
             self.photo = gui.add_dropdown("Stand at", names)
             self.photo.on_update(lambda _: self.stand_at(names.index(self.photo.value)))

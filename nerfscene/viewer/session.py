@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nerfscene.cameras import pose_in_scene, similarity_scale
+from nerfscene.capture import photo_size, read_pixels
+from nerfscene.errors import NerfsceneError
 from nerfscene.paths import look_at
 from nerfscene.rendering import Renderer, new_cancel, render_part
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
@@ -349,10 +351,10 @@ def _same_place(a: Shot, b: Shot) -> bool:
 def load_photo(view: View) -> Picture | None:
     """A photo as a person sees it, on the lens's size; None where it can't be read any more."""
     try:
-        with Image.open(view.path) as image:
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode == "RGBA":
-                turned = Image.alpha_composite(Image.new("RGBA", turned.size, (255, 255, 255, 255)), turned)
-            return np.asarray(turned.convert("RGB"))
-    except (OSError, ValueError):
+        pixels = read_pixels(view.path, *photo_size(view.path))
+    except NerfsceneError:
         return None
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.uint16)
+        pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return pixels

@@ -1,0 +1,58 @@
+"""What people give → a folder of photos: a video gives its frames, a folder is one already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nerfscene.capture import VIDEO_SUFFIXES, Progress, find_photos, natural_key, open_capture, silent
+from nerfscene.config import FootageConfig, PoseConfig
+from nerfscene.footage import take_frames
+from nerfscene.poses import pose
+from nerfscene.readers import find_posed
+from nerfscene.types import PosedCapture
+
+FRAMES = "frames"
+
+
+def open_posed(
+    source: Path,
+    workdir: Path,
+    poses: PoseConfig | None = None,
+    footage: FootageConfig | None = None,
+    progress: Progress = silent,
+) -> PosedCapture:
+    """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
+
+    ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, or
+    a folder that holds videos and no photos. ``workdir`` keeps frames and COLMAP's files, so that a
+    second call takes no time; it is made where it is needed.
+    Raises NerfsceneError for anything wrong with what was given.
+    """
+    source = source.expanduser()
+    found = find_posed(source)
+    if found is not None:
+        return found
+    videos = find_videos(source)
+    told: tuple[str, ...] = ()
+    root = source
+    if videos:
+        root = workdir / FRAMES
+        told = take_frames(videos, root, footage, progress)
+    capture = open_capture(root, progress)
+    workdir.mkdir(parents=True, exist_ok=True)
+    return pose(replace(capture, warnings=told + capture.warnings), workdir, poses, progress)
+
+
+def find_videos(source: Path) -> list[Path]:
+    """The video that ``source`` is, or the videos in a folder without photos; [] otherwise."""
+    if source.is_file():
+        return [source] if _is_video_name(source.name) else []
+    if not source.is_dir() or find_photos(source):
+        return []
+    videos = (p for p in source.iterdir() if _is_video_name(p.name) and p.is_file())
+    return sorted(videos, key=lambda p: natural_key(p.name))
+
+
+def _is_video_name(name: str) -> bool:
+    return name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith(".")

@@ -1,0 +1,65 @@
+"""Short videos for the tests: a walk along a picture, or past the pictures of the demo."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+DEMO = Path(__file__).parents[1] / "data/demo/images"
+Picture = NDArray[np.uint8]
+
+
+def write_video(
+    path: Path, pictures: Iterable[Picture], codec: str = "libx264", turned: int = 0, fps: int = 30
+) -> Path:
+    """Pictures (height, width, 3) as a video; ``turned``: degrees counter-clockwise a player turns it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"preset": "ultrafast", "crf": "18", "g": "30"}
+        else:
+            stream.bit_rate = 4_000_000
+        if turned:
+            stream.set_display_rotation(turned)
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width = picture.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def demo_pictures(count: int, width: int = 640) -> list[Picture]:
+    """The first pictures of the demo, shrunk to a width."""
+    pictures = []
+    for file in sorted(DEMO.iterdir())[:count]:
+        with Image.open(file) as image:
+            pictures.append(np.asarray(image.convert("RGB").resize((width, width * 3 // 4))))
+    return pictures
+
+
+@functools.cache
+def _strip() -> Picture:
+    return np.concatenate(demo_pictures(12, 320)[::2], axis=1)
+
+
+def walk(
+    steps: Iterable[float], blurred: Iterable[int] = (), size: tuple[int, int] = (320, 180)
+) -> list[Picture]:
+    """Windows of a wide picture, each ``step`` pixels to the right of the one before."""
+    strip = _strip()
+    pictures, x, soft = [], 0.0, set(blurred)
+    for number, step in enumerate(steps):
+        x += step
+        window = Image.fromarray(strip[: size[1], round(x) : round(x) + size[0]])
+        if number in soft:
+            window = window.filter(ImageFilter.GaussianBlur(2.5))
+        pictures.append(np.asarray(window))
+    return pictures

@@ -1,0 +1,55 @@
+"""What people give, from the command line: a video for now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from footage_cases import demo_pictures, write_video
+from test_bad_input import check_refusal, nothing_in
+
+from nerfscene import api, scene
+from nerfscene.capture import open_capture
+from nerfscene.config import FootageConfig, PoseConfig
+from nerfscene.errors import NerfsceneError
+
+SMALL = 400  # px, longest side that features are looked for on
+QUICK = (
+    *("--steps", 3, "--holdout", 0, "--downscale", 8, "--field.occupancy-resolution", 32),
+    *("--poses.max-image-size", SMALL),
+)
+
+
+@pytest.fixture(scope="module")
+def walk_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's first twelve pictures, each shown for a tenth of a second."""
+    pictures = [picture for picture in demo_pictures(12) for _ in range(3)]
+    return write_video(tmp_path_factory.mktemp("video") / "walk.mp4", pictures)
+
+
+def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: Path) -> None:
+    done = command("train", walk_video, "--frames", 14, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "looking through the video: 100 %" in done.stderr and "photos posed" in done.stderr
+    made = scene.load(tmp_path / "walk-scene")
+    assert 10 <= len(made.views) <= 14
+    told: list[str] = []
+    workdir = tmp_path / "walk-scene" / api.POSES
+    configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
+    posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
+    assert len(posed.views) == len(made.views)
+    assert set(told) <= {"looking at photos"}, "frames and poses are kept"
+    assert posed.root == workdir / "frames"
+
+
+def test_a_video_that_is_none(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(1000))
+    done = command("train", tmp_path / "bad.mp4", "-o", tmp_path / "out", "--json")
+    check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
+    assert "bad.mp4" in done.stderr and nothing_in(tmp_path / "out")
+
+
+def test_a_capture_of_a_video_needs_a_place_for_frames(walk_video: Path) -> None:
+    with pytest.raises(NerfsceneError, match=r"is a video: .*nerfscene train"):
+        open_capture(walk_video)
