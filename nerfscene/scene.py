@@ -157,6 +157,7 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "views": [
             {
                 "photo": os.path.abspath(v.path),
+                "mask": None if v.mask is None else os.path.abspath(v.mask),
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -255,6 +256,7 @@ def load(folder: Path | str) -> Scene:
                 ),
                 world_from_cam=np.array(v["world_from_cam"], np.float64),
                 split=v["split"],
+                mask=Path(v["mask"]) if v.get("mask") else None,
             )
             for v in data["views"]
         )
