@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
 from nerfscene.errors import NerfsceneError
+from nerfscene.masks import check_mask, find_masks
 from nerfscene.photos import (
     FILM_DIAGONAL,
     Progress,
@@ -67,8 +69,8 @@ def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> C
     Where the folder has none itself but its sub-folder ``images`` has, those alone are taken.
     Every photo is decoded once, so that a damaged one is found here and not halfway through
     training. Those that can't be read, are much more blurred than the others or are there twice
-    are left out, with one warning for each reason that names them.
-    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain.
+    are left out, with one warning for each reason that names them. Masks in ``masks`` are taken.
+    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size.
     """
     root = Path(path).expanduser()
     if not root.exists():
@@ -128,7 +130,7 @@ def _chosen(
             f"left out {len(copies)} of {len(names)} photos that are there twice ({name_some(list(pairs))})."
         )
     blurred = find_blurred(single)[: max(len(single) - MIN_PHOTOS, 0)]
-    photos = tuple(t.photo for i, t in enumerate(single) if i not in blurred)
+    photos = _with_masks(root, [t.photo for i, t in enumerate(single) if i not in blurred])
     if blurred:
         soft = [names[single[i].photo.path] for i in blurred]
         left_out += [LeftOut(name, "is blurred") for name in soft]
@@ -141,6 +143,15 @@ def _chosen(
     if len(photos) < MIN_PHOTOS:
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
     return Capture(root, photos, tuple(warnings), tuple(left_out))
+
+
+def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
+    """The photos with the masks that are found for them; raises NerfsceneError for one that doesn't fit."""
+    masks = find_masks(root, [photo.path for photo in photos])
+    for photo in photos:
+        if photo.path in masks:
+            check_mask(masks[photo.path], photo.path, photo.width, photo.height)
+    return tuple(replace(photo, mask=masks.get(photo.path)) for photo in photos)
 
 
 def find_photos(root: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerfscene.capture import Progress, read_pixels, worker_count
+from nerfscene.capture import Progress, read_mask, read_pixels, worker_count
 from nerfscene.types import Photo
 
 
@@ -31,6 +31,21 @@ def copy_name(index: int) -> str:
 def copy_index(name: str) -> int:
     """The inverse of copy_name."""
     return int(Path(name).stem)
+
+
+def write_masks(folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]]) -> bool:
+    """Masks at the photos' sizes (width, height), named as COLMAP wants them; returns whether any has one.
+
+    A photo without gets one that is all white: COLMAP finds nothing in a photo whose mask is missing.
+    """
+    if all(photo.mask is None for photo in photos):
+        return False
+    folder.mkdir()
+    for index, photo in enumerate(photos):
+        width, height = sizes[index]
+        used = np.ones((height, width), bool) if photo.mask is None else read_mask(photo.mask, width, height)
+        Image.fromarray(used.astype(np.uint8) * 255).save(folder / f"{copy_name(index)}.png")
+    return True
 
 
 def write_copies(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nerfscene import occupancy
 from nerfscene.cameras import Placement, place, scaled
-from nerfscene.capture import Progress, read_all, silent
+from nerfscene.capture import Progress, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field import Space, make_space
 from nerfscene.metrics import holdout
@@ -128,4 +128,28 @@ def prepare(
         allowed=occupancy.pack(allowed),
         background=WHITE if posed.has_alpha else BLACK,
         downscale=downscale,
+        chosen=chosen_pixels(train),
     )
+
+
+def chosen_pixels(train: Sequence[View]) -> NDArray[np.uint32] | None:
+    """Running numbers of the pixels that the photos' masks leave, photo after photo; None without masks.
+
+    Raises NerfsceneError for a mask that can't be read, and where nothing is left.
+    """
+    if all(v.mask is None for v in train):
+        return None
+    parts, at = [], 0
+    for v in train:
+        width, height = v.intrinsics.width, v.intrinsics.height
+        used = None if v.mask is None else read_mask(v.mask, width, height)
+        inside = np.arange(width * height) if used is None else np.flatnonzero(used)
+        parts.append((at + inside).astype(np.uint32))
+        at += width * height
+    chosen = np.concatenate(parts)
+    if not len(chosen):
+        raise NerfsceneError(
+            f"the masks of {train[0].path.parent} leave nothing to train on: in a mask, white is what to use "
+            "and black what to ignore"
+        )
+    return chosen

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture import read_pixels, short_names, worker_count
+from nerfscene.capture import read_mask, read_pixels, short_names, worker_count
 from nerfscene.metrics import exposure_matched, psnr, ssim
 from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
@@ -28,6 +28,13 @@ def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np
         alpha = pixels[..., 3:].astype(np.float32) / 255
         rgb = rgb * alpha + (1 - alpha) * np.asarray(background, np.float32)
     return np.asarray(rgb, np.float32)
+
+
+def used_pixels(view: View) -> NDArray[np.bool_] | None:
+    """Which pixels (height, width) of a view's photo count; None: all of them."""
+    if view.mask is None:
+        return None
+    return read_mask(view.mask, view.intrinsics.width, view.intrinsics.height)
 
 
 def photographed(renderer: Renderer, view: View) -> Frame:
@@ -67,8 +74,17 @@ def measure(
 
     def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
         photo = photo_over(view, scene.background)
-        matched = psnr(exposure_matched(rgb, photo), photo)
-        figures = {"psnr": psnr(rgb, photo), "ssim": ssim(rgb, photo), "psnr_matched": matched}
+        used = used_pixels(view)
+        if used is None or not used.any():
+            used = np.ones(photo.shape[:2], bool)
+        # What is masked counts as right, and then is not counted.
+        rgb, matched = (np.where(used[..., None], x, photo) for x in (rgb, exposure_matched(rgb, photo)))
+        more = 10 * float(np.log10(used.mean()))
+        figures = {
+            "psnr": psnr(rgb, photo) + more,
+            "ssim": ssim(rgb, photo),
+            "psnr_matched": psnr(matched, photo) + more,
+        }
         return {"photo": names[view.path], **figures}
 
     per_view: list[dict[str, Any]] = []

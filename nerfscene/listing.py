@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras import scaled
 from nerfscene.capture import carries_alpha, name_some, photo_size
 from nerfscene.errors import NerfsceneError
+from nerfscene.masks import check_mask, find_masks
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Split, View
 
 RIGID_TOLERANCE = 1e-3  # how far R·Rᵀ may be from 1: files round to 4 digits or more
@@ -29,6 +30,7 @@ class Listed:
     intrinsics: Intrinsics
     world_from_cam: Array  # (4, 4), OpenCV axes
     split: Split = "train"
+    mask: Path | None = None
 
 
 def locate(folder: Path, name: str) -> Path | None:
@@ -36,6 +38,12 @@ def locate(folder: Path, name: str) -> Path | None:
     wanted = folder / name.replace("\\", "/")
     guesses = [wanted.with_name(wanted.name + suffix) for suffix in GUESSED_SUFFIXES]
     return next((p for p in [wanted, *guesses] if p.is_file()), None)
+
+
+def with_masks(root: Path, listed: Sequence[Listed]) -> list[Listed]:
+    """The frames, those without a mask with the one that a folder ``masks`` has for them."""
+    found = find_masks(root, [f.path for f in listed if f.path is not None and f.mask is None])
+    return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in listed]
 
 
 def rigid(matrix: object, where: str) -> Array:
@@ -109,10 +117,13 @@ def finish(
     same, or a photo doesn't fit.
     """
     views = [
-        View(f.path, fit_to_photo(f.intrinsics, f.path, source), f.world_from_cam, f.split)
+        View(f.path, fit_to_photo(f.intrinsics, f.path, source), f.world_from_cam, f.split, f.mask)
         for f in listed
         if f.path is not None
     ]
+    for view in views:
+        if view.mask is not None:
+            check_mask(view.mask, view.path, view.intrinsics.width, view.intrinsics.height)
     missing = [f.name for f in listed if f.path is None]
     if not views:
         raise NerfsceneError(

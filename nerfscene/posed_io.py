@@ -76,9 +76,14 @@ def load_posed(path: Path) -> PosedCapture:
 
 
 def _view_to_json(view: View, root: Path) -> dict[str, Any]:
-    path = view.path.resolve()
+
+    def place(path: Path) -> str:
+        path = path.resolve()
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
     return {
-        "path": str(path.relative_to(root) if path.is_relative_to(root) else path),
+        "path": place(view.path),
+        "mask": None if view.mask is None else place(view.mask),
         "split": view.split,
         "intrinsics": asdict(view.intrinsics),
         "world_from_cam": view.world_from_cam.tolist(),
@@ -92,6 +97,7 @@ def _view_from_json(content: dict[str, Any], root: Path) -> View:
         intrinsics=Intrinsics(**(lens | {"distortion": tuple(lens["distortion"])})),
         world_from_cam=np.array(content["world_from_cam"], np.float64),
         split=content["split"],
+        mask=root / content["mask"] if content.get("mask") else None,
     )
 
 

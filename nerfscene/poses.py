@@ -4,6 +4,7 @@ The work is done in ``<workdir>/posing.partial`` and renamed to ``<workdir>/posi
 complete, so that what is found under that name can be trusted:
 
     images/       upright copies of the photos at working size, 00000.jpg … in the capture's order
+    masks/        of those that have one, 00000.jpg.png …, black where no features are wanted
     database.db   features and matches
     sparse/       the model (COLMAP opens it)
     done.json     which photos and settings it is for; anything else there means pose again
@@ -33,7 +34,7 @@ from nerfscene.capture import (
     worker_count,
 )
 from nerfscene.config import PoseConfig
-from nerfscene.copies import copy_index, copy_name, working_size, write_copies
+from nerfscene.copies import copy_index, copy_name, working_size, write_copies, write_masks
 from nerfscene.errors import NerfsceneError
 from nerfscene.pairs import choose_pairs
 from nerfscene.sparse import SparseModel, posed_from_photos
@@ -129,6 +130,7 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Pro
     photos = capture.photos
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
     write_copies(folder / "images", photos, sizes, progress)
+    write_masks(folder / "masks", photos, sizes)
     small = max(max(size) for size in sizes) < FINE_BELOW
     usual = _Effort(-1 if small else 0, config.max_features, 0.0067, relaxed=False)
     harder = _Effort(-1, 2 * config.max_features, 0.004, True, " (again, more carefully)")
@@ -185,6 +187,9 @@ def _find_features(
         names = [copy_name(i) for i in members]
         # Before any feature is found, so that ids follow the photos' order and not the threads'.
         pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader)
+    masked = pycolmap.ImageReaderOptions()
+    if (folder / "masks").exists():
+        masked.mask_path = folder / "masks"
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
     options.sift.first_octave = effort.first_octave
@@ -199,6 +204,7 @@ def _find_features(
             database,
             folder / "images",
             image_names=names,
+            reader_options=masked,
             extraction_options=options,
             device=pycolmap.Device.cpu,
         )
@@ -356,6 +362,9 @@ def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
         stat = photo.path.stat()
         name = os.path.relpath(photo.path, capture.root)  # a moved capture is the same capture
         photos.append([name, stat.st_size, stat.st_mtime_ns, photo.width, photo.height])
+        if photo.mask is not None:
+            stat = photo.mask.stat()
+            photos.append([photo.mask.name, stat.st_size, stat.st_mtime_ns])
     return {"pycolmap": pycolmap.__version__, "config": asdict(config), "photos": photos}
 
 

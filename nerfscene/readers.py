@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nerfscene.capture import list_photos, natural_key
+from nerfscene.capture import find_photos, natural_key
 from nerfscene.errors import NerfsceneError
-from nerfscene.listing import Listed, finish, locate
+from nerfscene.listing import Listed, finish, locate, with_masks
 from nerfscene.poses import read_model
 from nerfscene.sparse import SparseModel
 from nerfscene.transforms import read_synthetic, read_transforms
@@ -84,6 +84,7 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
         )
         for i in order
     ]
+    listed = with_masks(photos, with_masks(root, listed))
     warnings: tuple[str, ...] = ()
     if len(models) > 1:
         warnings = (
@@ -96,7 +97,7 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
         "colmap",
         listed,
         warnings=warnings,
-        photos_given=len(list_photos(photos)),
+        photos_given=len(find_photos(photos)),
         points=model.points,
         point_colors=model.point_colors,
         reprojection_error=model.reprojection_error,

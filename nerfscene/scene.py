@@ -173,6 +173,7 @@ def described(scene: Scene) -> dict[str, Any]:
         "views": [
             {
                 "photo": os.path.abspath(v.path),
+                "mask": None if v.mask is None else os.path.abspath(v.mask),
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -274,6 +275,7 @@ def load(folder: Path | str) -> Scene:
                 world_from_cam=np.array(v["world_from_cam"], np.float64),
                 split=v["split"],
                 exposure=tuple(v.get("exposure", (0.0, 0.0, 0.0))),
+                mask=Path(v["mask"]) if v.get("mask") else None,
             )
             for v in data["views"]
         )

@@ -39,7 +39,7 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
         photo = capture.photos[index]
         full = scaled(intrinsics, photo.width, photo.height)
         scales.append(photo.width / intrinsics.width)
-        views.append(View(photo.path, full, world_from_cam))
+        views.append(View(photo.path, full, world_from_cam, mask=photo.mask))
     indices = {index for index, _, _ in posed}
     names = short_names([p.path for p in capture.photos])
     lost = [name for i, name in enumerate(names) if i not in indices]

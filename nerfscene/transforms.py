@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerfscene.capture import photo_size
+from nerfscene.capture import name_some, photo_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.listing import Listed, finish, locate, rigid
+from nerfscene.listing import Listed, finish, locate, rigid, with_masks
 from nerfscene.types import Intrinsics, Lens, PosedCapture, Split
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -30,14 +31,14 @@ def read_transforms(path: Path) -> PosedCapture:
     """A ``transforms.json``; photos are looked for relative to it, also without their ending.
 
     ``train_filenames``, ``val_filenames`` and ``test_filenames`` (nerfstudio) are taken as the
-    split; where test is absent val stands in for it. ``ply_file_path``, ``mask_path``, depth and
-    ``aabb_scale`` are not used (masks with a warning).
+    split; where test is absent val stands in for it. ``mask_path`` names a frame's mask, else it is
+    looked for in ``masks``. ``ply_file_path``, depth and ``aabb_scale`` are not used.
     Raises NerfsceneError when the file or a frame makes no sense, or its photos don't fit.
     """
     values = _load(path)
     splits = _given_splits(values)
     listed = []
-    masks = 0
+    lost = []
     for index, frame in enumerate(_frames(values, path)):
         name, where = _frame_name(frame, index, path)
         split: Split = "train"
@@ -45,13 +46,21 @@ def read_transforms(path: Path) -> PosedCapture:
             if Path(name).as_posix() not in splits:
                 continue
             split = splits[Path(name).as_posix()]
-        masks += "mask_path" in frame
-        listed.append(_listed(values | frame, name, where, path.parent, split))
+        one = _listed(values | frame, name, where, path.parent, split)
+        if isinstance(frame.get("mask_path"), str):
+            one = replace(one, mask=locate(path.parent, frame["mask_path"]))
+            if one.mask is None:
+                lost.append(frame["mask_path"])
+        listed.append(one)
     if not listed:
         raise NerfsceneError(f"{path} lists no frames for training: check its lists of names.")
     warnings: tuple[str, ...] = ()
-    if masks:
-        warnings = (f"the masks that {path.name} names for {masks} photos are not used.",)
+    if lost:
+        warnings = (
+            f"{len(lost)} of the masks that {path.name} names are not on disk ({name_some(lost)}): their "
+            "photos are used whole.",
+        )
+    listed = with_masks(path.parent, listed)
     return finish(path, path.parent, "transforms", listed, warnings=warnings)
 
 

@@ -39,12 +39,16 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo on disk: size in pixels as a viewer shows it (EXIF orientation applied)."""
+    """One photo on disk: size in pixels as a viewer shows it (EXIF orientation applied).
+
+    ``mask``: a picture of the same size, black where the photo is to be ignored.
+    """
 
     path: Path
     width: int
     height: int
     focal: float | None = None  # pixels, from EXIF; None where EXIF is silent
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Capture:
 class View:
     """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes.
 
+    ``mask``: a picture of the photo's size on disk, black where the photo is to be ignored.
     ``exposure``: logarithms of what the photo multiplies the scene's colours (r, g, b) by; all 0 where it
     is not known to differ from the others.
     """
@@ -77,6 +82,7 @@ class View:
     intrinsics: Intrinsics
     world_from_cam: Array
     split: Split = "train"
+    mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 

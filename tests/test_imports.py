@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 # files that are not written yet may be named.
 POSING = ("poses", "pairs", "copies", "sparse")
 READING = ("readers", "listing", "transforms")
-TAKING = ("photos", "culling", "footage", "motion", "intake")
+TAKING = ("photos", "culling", "masks", "footage", "motion", "intake")
 RANKS = (
     ("errors", "types", "config"),
     ("cameras", "ops", "metrics", "capture", "posed_io", *POSING, *READING, *TAKING),
@@ -40,10 +40,11 @@ ONLY = {
     "ops": {"errors"},
     "photos": PHOTOS,
     "culling": PHOTOS | {"photos"},
-    "capture": PHOTOS | {"photos", "culling"},
+    "masks": PHOTOS | {"photos"},
+    "capture": PHOTOS | {"photos", "culling", "masks"},
     "posed_io": PHOTOS,
     **dict.fromkeys(POSING, PHOTOS | {"capture", *POSING}),
-    **dict.fromkeys(READING, PHOTOS | {"capture", *POSING, *READING}),
+    **dict.fromkeys(READING, PHOTOS | {"capture", "masks", *POSING, *READING}),
     "motion": {"types"},
     "footage": PHOTOS | {"capture", "motion"},
     "intake": PHOTOS | {"capture", "footage", *POSING, *READING},

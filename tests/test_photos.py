@@ -266,3 +266,36 @@ def test_masks_are_white_where_a_photo_counts(tmp_path: Path) -> None:
         got = read_mask(tmp_path / name, 40, 30)
         assert got.dtype == np.bool_ and (got == white).mean() > 0.99, name
         np.testing.assert_array_equal(read_mask(tmp_path / name, 20, 15), white[::2, ::2], err_msg=name)
+
+
+def write_masks(folder: Path, names: list[str], size: tuple[int, int] = (40, 30)) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.new("L", size, 255).save(folder / name)
+
+
+def masks_of(root: Path) -> list[str | None]:
+    found = [photo.mask for photo in open_capture(root).photos]
+    return [None if mask is None else str(mask.relative_to(root)) for mask in found]
+
+
+def test_masks_are_found_by_stem_or_whole_name(tmp_path: Path) -> None:
+    write_photos(tmp_path / "a", ["1.jpg", "2.png", "3.jpg"])
+    write_masks(tmp_path / "a/masks", ["1.jpg.png", "2.png", "4.png"])
+    assert masks_of(tmp_path / "a") == ["masks/1.jpg.png", "masks/2.png", None]
+    write_photos(tmp_path / "b/images/x", ["1.jpg", "2.jpg"])
+    write_photos(tmp_path / "b/images", ["3.png"], (40, 32))
+    write_masks(tmp_path / "b/masks/x", ["1.jpg.png", "2.JPG"])
+    write_masks(tmp_path / "b/images/masks", ["3.png"], (40, 32))
+    assert masks_of(tmp_path / "b") == ["images/masks/3.png", "masks/x/1.jpg.png", "masks/x/2.JPG"]
+    photos = open_capture(tmp_path / "b/images").photos
+    assert [photo.mask is not None for photo in photos] == [True] * 3
+
+
+def test_a_mask_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
+    write_photos(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
+    write_masks(tmp_path / "masks", ["2.png"], (30, 40))
+    said = message_of(tmp_path)
+    assert "masks/2.png is 30×40" in said and "2.jpg is 40×30, turned" in said
+    (tmp_path / "masks/2.png").write_text("no mask")
+    assert "masks/2.png cannot be read" in message_of(tmp_path)

@@ -418,6 +418,28 @@ def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
     assert cameras[2].params[0] == pytest.approx(52 / 43.27 * 200, rel=1e-3)
 
 
+def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "masks").mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg")
+    mask = Image.new("L", (WIDTH, HEIGHT), 255)
+    mask.paste(0, (0, 0, WIDTH // 2, HEIGHT))
+    mask.save(photos / "masks/1.jpg.png")
+    capture = open_capture(photos)
+    sizes = [(WIDTH // 2, HEIGHT // 2)] * 3
+    poses.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    assert poses.write_masks(tmp_path / "masks", capture.photos, sizes)
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [f"0000{i}.jpg.png" for i in range(3)]
+    effort = poses._Effort(-1, 500, 0.0067, relaxed=False)
+    with poses._quiet():
+        poses._find_features(tmp_path, capture.photos, sizes, effort, lambda stage, done: None)
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        images = sorted(database.read_all_images(), key=lambda image: image.name)
+        left = [database.read_keypoints(image.image_id)[:, 0].min() for image in images]
+    assert left[1] > WIDTH / 4 - 1 and max(left[0], left[2]) < WIDTH / 8
+
+
 def test_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:
     source = DATA / "fox/images"
     if not source.is_dir():

@@ -283,11 +283,29 @@ def test_split_given_by_names(tmp_path: Path) -> None:
     assert "no photos for training" in error_of(tmp_path)
 
 
-def test_masks_are_said_to_be_unused(tmp_path: Path) -> None:
+def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path) -> None:
     values = transforms()
-    values["frames"][1]["mask_path"] = "masks/1.png"
-    (warning,) = found(write_transforms(tmp_path, values)).warnings
-    assert "masks" in warning and "1 photo" in warning
+    values["frames"][1]["mask_path"] = "cut/one.png"
+    values["frames"][2]["mask_path"] = "cut/gone.png"
+    path = write_transforms(tmp_path, values)
+    for name in ("cut/one.png", "masks/1.png", "masks/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (40, 30), 255).save(tmp_path / name)
+    posed = found(path)
+    assert [view.mask for view in posed.views] == [
+        None,
+        tmp_path / "cut/one.png",
+        None,
+        tmp_path / "masks/3.png",
+    ]
+    (warning,) = posed.warnings
+    assert "1 of the masks" in warning and "cut/gone.png" in warning
+    save_posed(posed, tmp_path / "posed.json")
+    again = load_posed(tmp_path / "posed.json")
+    assert [view.mask for view in again.views] == [view.mask for view in posed.views]
+    Image.new("L", (41, 30), 255).save(tmp_path / "masks/3.png")
+    with pytest.raises(NerfsceneError, match=r"masks/3\.png is 41×30"):
+        find_posed(path)
 
 
 def write_synthetic(root: Path, alpha: int) -> None:
@@ -367,6 +385,16 @@ def test_colmap_models(tmp_path: Path, model: pycolmap.Reconstruction, place: st
         np.testing.assert_allclose(sorted(posed.points[:, 0]), sorted(expected[:, 0]), atol=1e-9)
         assert posed.point_colors.shape == expected.shape
         assert posed.reprojection_error == pytest.approx(0, abs=1e-6)
+
+
+def test_masks_beside_a_colmap_model_s_photos(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
+    write_colmap(tmp_path, "sparse/0", model, False)
+    first, second = found(tmp_path).views[:2]
+    (tmp_path / "masks").mkdir()
+    mask = tmp_path / "masks" / f"{first.path.name}.png"
+    Image.new("1", (first.intrinsics.width, first.intrinsics.height)).save(mask)
+    views = {view.path: view for view in found(tmp_path).views}
+    assert views[first.path].mask == mask and views[second.path].mask is None
 
 
 def test_colmap_photos_elsewhere(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
