@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nerfscene.api import film, info, open_capture, posed_capture, train
+    from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
     from nerfscene.evaluate import measure
@@ -33,6 +33,7 @@ _HOMES = {
     "info": "api",
     "open_capture": "api",
     "posed_capture": "api",
+    "report": "api",
     "train": "api",
     "FieldConfig": "config",
     "FootageConfig": "config",
@@ -61,6 +62,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "film",
     "view",
     "measure",
+    "report",
     "info",
     "FootageConfig",
     "PoseConfig",

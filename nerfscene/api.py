@@ -15,10 +15,12 @@ from nerfscene.cameras import similarity_scale
 from nerfscene.capture import open_capture as open_capture
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.evaluate import measure
 from nerfscene.field import check_config as check_field_config
 from nerfscene.filming import render_film
 from nerfscene.intake import open_posed
 from nerfscene.ops import backend
+from nerfscene.report import Gallery, write_report
 from nerfscene.scene import Scene
 from nerfscene.training import (
     Control,
@@ -132,11 +134,31 @@ def train(
         posed_listener(capture)
         if overwrite and not resume:
             remove_trained(folder)
-        return train_posed(capture, folder, config, field, listener, resume, control)
+        control = control or Control()
+        gallery = Gallery()
+        control.measured = gallery.add
+        scene = train_posed(capture, folder, config, field, listener, resume, control)
+        try:
+            write_report(scene, folder, gallery.pictures)
+        except Exception as error:  # a scene without its report is still a scene
+            warn(f"the report could not be written ({error}); nerfscene report {folder} tries again")
+        return scene
     finally:
         for empty in (folder / POSES, folder) if new else (folder / POSES,):  # nothing came of it
             with contextlib.suppress(OSError):
                 empty.rmdir()
+
+
+def report(folder: Path | str, backend_name: str = "auto") -> Path:
+    """Measures a scene and writes its report.html anew; returns the file.
+
+    Raises NerfsceneError for a scene that can't be read or a folder that can't be written.
+    """
+    folder = Path(folder).expanduser()
+    scene = scenes.load(folder)
+    gallery = Gallery()
+    measure(scene, backend_name, seen=gallery.add)
+    return write_report(scene, folder, gallery.pictures)
 
 
 def info(folder: Path | str) -> dict[str, Any]:

@@ -96,6 +96,16 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Measures a scene and writes its report.html anew."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    backend: str = "auto"
+    """What computes: auto, cpu, cuda or torch."""
+
+
+@dataclass(frozen=True)
 class Info:
     """What is in a scene."""
 
@@ -227,6 +237,8 @@ def run_train(a: Train) -> None:
             return
         live.say(figures_line(d))
         live.say(f"scene: {output}")
+        if (output / "report.html").is_file():
+            live.say(f"how it came out, and how to shoot better: {output / 'report.html'}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
             watched.wait()
@@ -321,17 +333,20 @@ def run_eval(a: Eval) -> None:
 
     loaded = scene.load(a.scene)
     with Live(a.json) as live:
-        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f))
+        seen: dict[str, Any] = {}
+
+        def keep(figures: dict[str, Any], photo: Any, rgb: Any) -> None:
+            if a.sheet is not None:
+                seen[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
+
+        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), keep)
         if a.sheet is not None:
             if not d["views"]:
                 raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")
             pairs = []
-            shown = list(evaluate.compare(loaded, a.backend))
-            for i in np.unique(np.linspace(0, len(shown) - 1, min(8, len(shown))).astype(int)):
-                _, photo, frame = shown[i]
+            for i in np.unique(np.linspace(0, d["views"] - 1, min(8, d["views"])).astype(int)):
                 of = d["per_view"][i]
-                label = f"{of['photo']}, {of['psnr']:.1f} dB"
-                pairs.append((label, video.to_bytes(photo), video.to_bytes(frame.rgb)))
+                pairs.append((f"{of['photo']}, {of['psnr']:.1f} dB", *seen[of["photo"]]))
             contact.contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds
     if a.json:
@@ -340,6 +355,12 @@ def run_eval(a: Eval) -> None:
     print(figures_line(d))
     for v in d["per_view"]:
         print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}")
+
+
+def run_report(a: Report) -> None:
+    from nerfscene import api
+
+    print(f"report: {api.report(a.scene, a.backend)}")
 
 
 def run_info(a: Info) -> None:
@@ -371,11 +392,12 @@ def run_doctor(a: Doctor) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
     commands: dict[str, Any] = {
-        "train": Train, "view": View, "render": Render, "eval": Eval, "info": Info, "doctor": Doctor,
+        "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
+        "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
-        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Info: run_info,
-        Doctor: run_doctor,
+        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Report: run_report,
+        Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     chosen = tyro.extras.subcommand_cli_from_dict(
         commands,

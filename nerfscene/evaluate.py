@@ -18,6 +18,11 @@ from nerfscene.scene import Scene
 from nerfscene.types import Camera, Frame, View
 
 IN_FLIGHT = 8  # views rendered and not yet scored
+Seen = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32]], None]
+
+
+def unseen(figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
+    """The Seen that keeps nothing."""
 
 
 def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np.float32]:
@@ -60,12 +65,13 @@ def measure(
     backend: str = "auto",
     threads: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
+    seen: Seen = unseen,
 ) -> dict[str, Any]:
     """Mean PSNR and SSIM over the held-out views, and each view's: fields of ``scene.Figures``.
 
     Renders are clipped to 0…1 and not rounded. A held-out photo has no say in the exposure it is rendered
     with (View.exposure); ``psnr_matched`` is after metrics.exposure_matched. Raises NerfsceneError where a
-    photo is gone.
+    photo is gone. ``seen`` is called with every view's figures, photo and render, from several threads.
     """
     held_out = [v for v in scene.views if v.split == "test"]
     paths = [v.path for v in scene.views]
@@ -85,7 +91,9 @@ def measure(
             "ssim": ssim(rgb, photo),
             "psnr_matched": psnr(matched, photo) + more,
         }
-        return {"photo": names[view.path], **figures}
+        told = {"photo": names[view.path], **figures}
+        seen(told, photo, rgb)
+        return told
 
     per_view: list[dict[str, Any]] = []
     # Rendering uses every thread there is, but not all of the time; scoring fills the gaps. A few views

@@ -17,7 +17,7 @@ from nerfscene.cameras import pose_in_scene
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import TrainingSet, prepare
 from nerfscene.errors import NerfsceneError
-from nerfscene.evaluate import measure
+from nerfscene.evaluate import Seen, measure, unseen
 from nerfscene.field import RadianceField, kernel_field, layer_shapes, new_field, resolve, transposed
 from nerfscene.ops import backend
 from nerfscene.rendering import kernel_camera
@@ -57,9 +57,11 @@ class Control:
     """What others may ask of a training under way, from any thread; looked at a few times a second.
 
     ``started`` is called with the scene before the first step; it shares the arrays being trained.
+    ``measured`` gets every held-out view at the end, as evaluate.measure's ``seen``.
     """
 
     started: Callable[[Scene], None] = lambda scene: None
+    measured: Seen = unseen
     pause: bool = False
     stop: bool = False
     save: bool = False
@@ -393,6 +395,7 @@ def train_posed(
             config.backend,
             config.threads,
             lambda fraction: listener(Progress("measuring held-out photos", fraction)),
+            control.measured,
         )
         return save(finished=finished(run, config), **measured)
     except KeyboardInterrupt:

@@ -190,6 +190,15 @@ def color_depth(depth: NDArray[np.floating[Any]], near: float, far: float) -> ND
     return to_bytes((powers @ turbo.T * hit[..., None]).astype(np.float32))
 
 
+def color_error(difference: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Differences (height, width) of values in 0…1 → uint8 (height, width, 3).
+
+    Black is none; through red and yellow, white is a quarter of the range and more.
+    """
+    x = np.clip(difference / 0.25, 0, 1)[..., None] * 3
+    return to_bytes(np.clip(x - np.array([0.0, 1.0, 2.0]), 0, 1).astype(np.float32))
+
+
 def film_facts(file: Path) -> dict[str, float]:
     """Frames, fps, width and height of a film, read back from it."""
     with contextlib.closing(av.open(str(file))) as container:

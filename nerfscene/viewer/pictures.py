@@ -105,7 +105,6 @@ def error_map(render: Picture, photo: Picture, where: tuple[int, int, int, int])
     top, bottom, left, right = where
     sized = np.asarray(Image.fromarray(photo).resize((right - left, bottom - top), Image.Resampling.LANCZOS))
     difference = np.abs(render[top:bottom, left:right].astype(np.float32) - sized).mean(-1) / 255
-    x = np.clip(difference / 0.25, 0, 1)[..., None] * 3
     out = np.zeros_like(render)
-    out[top:bottom, left:right] = (np.clip(x - np.array([0.0, 1.0, 2.0]), 0, 1) * 255 + 0.5).astype(np.uint8)
+    out[top:bottom, left:right] = video.color_error(difference)
     return out

@@ -1,0 +1,171 @@
+"""What a capture's photos lack, in plain words: pure functions from a scene to sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from nerfscene.cameras import pose_in_scene
+from nerfscene.capture import name_some
+from nerfscene.paths import photographed_arc
+from nerfscene.scene import Figures, Scene
+from nerfscene.types import Array
+
+FEW_PHOTOS = 20
+WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
+ROUND = 200.0  # degrees: who walked so far meant to go all round
+SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
+STOPS = 0.7  # of exposure, between the brightest and the darkest photo
+GAMMA = 2.2  # from display values to light
+MISPLACED = 0.0015  # reprojection error as a share of the photos' longer side
+FAR_BELOW = 4.0  # dB below the median view
+LONELY = 2.0  # times the usual distance to the nearest training photo
+
+QUALITY = (
+    (32.0, "very clear: hard to tell from a photo"),
+    (28.0, "clear"),
+    (24.0, "good, soft in places"),
+    (20.0, "soft: shapes are right, details are missing"),
+    (-np.inf, "rough: something is wrong with the photos or their poses"),
+)
+
+
+def quality(psnr: float) -> str:
+    """What a PSNR (dB) on photos that were held out looks like."""
+    return next(words for least, words in QUALITY if psnr >= least)
+
+
+def advice(scene: Scene) -> list[str]:
+    """Sentences for the person who took the photos, the most important first; [] where all is well."""
+    f = scene.figures
+    centres, axes = standing(scene)
+    found = [
+        *about_left_out(f),
+        *about_number(f),
+        *about_sides(centres, axes, [v.path.name for v in scene.views]),
+        *about_heights(centres, axes),
+        *about_exposure(np.array([v.exposure for v in scene.views])),
+        *about_poses(f, max(max(v.intrinsics.width, v.intrinsics.height) for v in scene.views)),
+        *about_bad_views(scene, centres),
+    ]
+    return found
+
+
+def standing(scene: Scene) -> tuple[Array, Array]:
+    """Where the cameras are and where they look, in scene coordinates (subject at 0, +z up): (n, 3) each."""
+    poses = np.stack([pose_in_scene(scene.scene_from_world, v.world_from_cam) for v in scene.views])
+    return poses[:, :3, 3], poses[:, :3, 2]
+
+
+def about_left_out(f: Figures) -> list[str]:
+    """What wasn't used, by reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for photo in f.left_out:
+        by_reason[photo["reason"]].append(photo["name"])
+    sentences = []
+    for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        hint = ""
+        if "blur" in reason:
+            hint = " Hold still while you take each photo, or take more light."
+        elif "connect" in reason:
+            hint = " Take photos in between, each showing most of what the one before shows."
+        count = "1 photo was" if len(names) == 1 else f"{len(names)} photos were"
+        sentences.append(f"{count} left out ({name_some(names)}): {reason}.{hint}")
+    return sentences
+
+
+def about_number(f: Figures) -> list[str]:
+    """Too few photos."""
+    if 0 < f.photos_posed < FEW_PHOTOS:
+        return [
+            f"The scene is made of {f.photos_posed} photos. With 30 to 100 it would be clearer, and hold "
+            "from more sides."
+        ]
+    return []
+
+
+def _inward(centres: Array, axes: Array) -> bool:
+    """Whether the cameras look at the middle, from around it."""
+    return bool(np.median((-centres * axes).sum(1)) > 0)
+
+
+def about_sides(centres: Array, axes: Array, names: Sequence[str]) -> list[str]:
+    """A side that nobody photographed, of a subject that was walked round. centres, axes: (n, 3)."""
+    if len(centres) < 5 or not _inward(centres, axes):
+        return []
+    angles = np.degrees(np.arctan2(centres[:, 1], centres[:, 0])) % 360
+    order = np.argsort(angles, kind="stable")
+    gaps = np.diff(np.append(angles[order], angles[order[0]] + 360))
+    widest = int(gaps.argmax())
+    if 360 - gaps[widest] < ROUND or gaps[widest] < WIDE_GAP:
+        return []
+    one, other = (names[order[i % len(order)]] for i in (widest, widest + 1))
+    return [
+        f"No photo shows the side between {one} and {other}: {gaps[widest]:.0f}° of the way round are "
+        "missing. Take some from there, and the scene closes."
+    ]
+
+
+def about_heights(centres: Array, axes: Array) -> list[str]:
+    """Photos all from one height, round a subject."""
+    if len(centres) < 12 or not _inward(centres, axes):
+        return []
+    flat = np.linalg.norm(centres[:, :2], axis=1)
+    elevation = np.degrees(np.arctan2(centres[:, 2], np.maximum(flat, 1e-9)))
+    _, extent = photographed_arc(np.arctan2(centres[:, 1], centres[:, 0]))
+    if np.degrees(extent) < 90 or elevation.std() > SAME_HEIGHT:
+        return []
+    return [
+        "All photos are from about the same height. A second round, from higher up or lower down, would show "
+        "what is hidden now."
+    ]
+
+
+def about_exposure(exposures: Array) -> list[str]:
+    """How far photos differ in brightness. exposures: (n, 3), logarithms of display values' gains."""
+    mean = exposures.mean(1)
+    stops = GAMMA * float(np.ptp(mean)) / np.log(2)
+    if stops < STOPS:
+        return []
+    return [
+        f"The exposure changes by about {stops:.1f} stops from photo to photo. It was evened out, but a "
+        "locked exposure (on a phone: keep a finger on the picture until the lock shows) keeps more detail."
+    ]
+
+
+def about_poses(f: Figures, trained_side: int) -> list[str]:
+    """Cameras that were placed inexactly. trained_side: the photos' longer side as trained on, pixels."""
+    if f.reprojection_error is None:
+        return []
+    side = trained_side * f.downscale
+    if f.reprojection_error < MISPLACED * side:
+        return []
+    return [
+        f"The cameras could be placed only to {f.reprojection_error:.1f} pixels. Things that move, "
+        "zooming and a rolling shutter do that: hold the zoom, and keep people and animals out."
+    ]
+
+
+def about_bad_views(scene: Scene, centres: Array) -> list[str]:
+    """Held-out photos that came out far worse than the rest, and whether anyone stood near them."""
+    per_view = scene.figures.per_view
+    if len(per_view) < 4:
+        return []
+    median = float(np.median([v["psnr"] for v in per_view]))
+    bad = sorted((v for v in per_view if v["psnr"] < median - FAR_BELOW), key=lambda v: v["psnr"])
+    if not bad:
+        return []
+    train = centres[[v.split == "train" for v in scene.views]]
+    apart = {
+        v.path.name: float(np.linalg.norm(train - c, axis=1).min())
+        for v, c in zip(scene.views, centres, strict=True)
+        if v.split == "test"
+    }
+    usual = float(np.median(list(apart.values())))
+    names = [str(v["photo"]) for v in bad]
+    lonely = [n for n in names if apart.get(n.rsplit("/", 1)[-1], 0.0) > LONELY * usual]
+    why = " Few photos were taken near there: take more." if lonely else ""
+    were = "was" if len(bad) == 1 else "were"
+    return [f"From where {name_some(names)} {were} taken, the scene is poor.{why}"]
