@@ -43,8 +43,8 @@ def posed_capture(
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
-    ``source``: a folder of photos, a video, or a posed capture. ``workdir`` keeps a video's frames and
-    COLMAP's files, so that a second call takes no time.
+    ``source``: a folder of photos, a video, a posed capture, or a .zip of one. ``workdir`` keeps what was
+    unpacked, a video's frames and COLMAP's files, so that a second call takes no time.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
     told = lambda stage, done: listener(Progress(stage, done))  # noqa: E731

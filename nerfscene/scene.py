@@ -156,8 +156,8 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "crop": None if scene.crop is None else scene.crop.tolist(),
         "views": [
             {
-                "photo": os.path.abspath(v.path),
-                "mask": None if v.mask is None else os.path.abspath(v.mask),
+                "photo": _kept_place(v.path, folder),
+                "mask": None if v.mask is None else _kept_place(v.mask, folder),
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -167,6 +167,12 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "figures": asdict(scene.figures),
     }
     write_json(data, folder / SCENE_JSON)
+
+
+def _kept_place(photo: Path, folder: Path) -> str:
+    """Absolute; within the scene's folder (a video's frames, say) relative, so that a scene can be moved."""
+    place, home = os.path.abspath(photo), os.path.abspath(folder)
+    return os.path.relpath(place, home) if place.startswith(home + os.sep) else place
 
 
 def save_crop(folder: Path, crop: Array | None) -> None:
@@ -248,15 +254,16 @@ def load(folder: Path | str) -> Scene:
             np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
             np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
         )
+        home = Path(os.path.abspath(folder))
         views = tuple(
             View(
-                path=Path(v["photo"]),
+                path=home / v["photo"],
                 intrinsics=Intrinsics(
                     **{**v["intrinsics"], "distortion": tuple(v["intrinsics"]["distortion"])}
                 ),
                 world_from_cam=np.array(v["world_from_cam"], np.float64),
                 split=v["split"],
-                mask=Path(v["mask"]) if v.get("mask") else None,
+                mask=home / v["mask"] if v.get("mask") else None,
             )
             for v in data["views"]
         )
