@@ -20,6 +20,7 @@ from nerfscene.field import check_config as check_field_config
 from nerfscene.filming import render_film
 from nerfscene.intake import open_posed
 from nerfscene.ops import backend
+from nerfscene.report import FILE as REPORT_FILE
 from nerfscene.report import Gallery, write_report
 from nerfscene.scene import Scene
 from nerfscene.training import (
@@ -45,8 +46,8 @@ def posed_capture(
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
-    ``source``: a folder of photos, a video, or a posed capture. ``workdir`` keeps a video's frames and
-    COLMAP's files, so that a second call takes no time.
+    ``source``: a folder of photos, a video, a posed capture, or a .zip of one. ``workdir`` keeps what was
+    unpacked, a video's frames and COLMAP's files, so that a second call takes no time.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
     told = lambda stage, done: listener(Progress(stage, done))  # noqa: E731
@@ -55,7 +56,7 @@ def posed_capture(
 
 def _ours(name: str) -> bool:
     """Whether a killed training may have left a file of this name."""
-    left = (POSES, scenes.FIELD_FILE, scenes.TRAINING_FILE)
+    left = (POSES, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
     return name in left or (name.startswith(".") and name.endswith(".tmp"))
 
 

@@ -77,6 +77,8 @@ def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> C
         raise NerfsceneError(f"{root} does not exist: give the folder that holds your photos.")
     if root.is_file() and root.name.lower().endswith(VIDEO_SUFFIXES):
         raise NerfsceneError(f"{root} is a video: nerfscene train (or posed_capture) takes frames from it.")
+    if root.is_file() and root.suffix.lower() == ".zip":
+        raise NerfsceneError(f"{root} is an archive: nerfscene train (or posed_capture) unpacks it.")
     if not root.is_dir():
         raise NerfsceneError(f"{root} is a file: give the folder that holds your photos instead.")
     found = find_photos(root)

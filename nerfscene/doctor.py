@@ -19,6 +19,7 @@ from nerfscene.ops import backend
 PACKAGES = (
     "torch",
     "numpy",
+    "pillow-heif",
     "pycolmap",
     "av",
     "nerfacc",

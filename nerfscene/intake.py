@@ -1,10 +1,11 @@
-"""What people give → a folder of photos: a video gives its frames, a folder is one already."""
+"""What people give → a folder of photos: an archive is unpacked, a video gives its frames."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+from nerfscene.archive import is_archive, unpack
 from nerfscene.capture import VIDEO_SUFFIXES, Progress, find_photos, natural_key, open_capture, silent
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.footage import take_frames
@@ -13,6 +14,7 @@ from nerfscene.readers import find_posed
 from nerfscene.types import PosedCapture
 
 FRAMES = "frames"
+UNPACKED = "unpacked"
 
 
 def open_posed(
@@ -24,12 +26,14 @@ def open_posed(
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
-    ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, or
-    a folder that holds videos and no photos. ``workdir`` keeps frames and COLMAP's files, so that a
-    second call takes no time; it is made where it is needed.
+    ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, a
+    folder that holds videos and no photos, or a .zip of any of these. ``workdir`` keeps what was
+    unpacked, frames and COLMAP's files, so that a second call takes no time; it is made where needed.
     Raises NerfsceneError for anything wrong with what was given.
     """
     source = source.expanduser()
+    if is_archive(source):
+        source = unpack(source, workdir / UNPACKED, progress)
     found = find_posed(source)
     if found is not None:
         return found

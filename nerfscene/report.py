@@ -190,7 +190,12 @@ def _settings(scene: Scene) -> str:
         "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",
-        **{f"{part}.{key}": value for part, of in f.settings.items() for key, value in of.items()},
+        **{
+            f"{part}.{key}": value
+            for part, of in f.settings.items()
+            for key, value in of.items()
+            if value is not None
+        },
     }
     rows = "".join(
         f"<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>"

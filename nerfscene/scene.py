@@ -4,6 +4,7 @@
       scene.json            version, cameras, placement, settings, figures
       field.safetensors     what rendering needs: table (binary16), weights, occupancy bits
       training.safetensors  what going on with training needs; may be deleted
+      report.html           what came out, for a person; may be deleted
       poses/                how the photos were posed (COLMAP's files and their outcome)
 
 Plain JSON and safetensors: nothing is executed on loading. Each file is written under a temporary name
@@ -158,22 +159,22 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
         "field": asdict(f.config),
         "background": list(scene.background),
         "has_alpha": scene.has_alpha,
-        **described(scene),
+        **described(scene, folder),
         "figures": asdict(scene.figures),
     }
     write_json(data, folder / SCENE_JSON)
 
 
-def described(scene: Scene) -> dict[str, Any]:
-    """The part of scene.json that is told in the world's coordinates."""
+def described(scene: Scene, folder: Path) -> dict[str, Any]:
+    """The part of a folder's scene.json that is told in the world's coordinates."""
     chosen = {name: getattr(scene, name) for name in ("crop", "world_from_capture", "up")}
     return {
         "scene_from_world": scene.scene_from_world.tolist(),
         **{name: None if array is None else array.tolist() for name, array in chosen.items()},
         "views": [
             {
-                "photo": os.path.abspath(v.path),
-                "mask": None if v.mask is None else os.path.abspath(v.mask),
+                "photo": _kept_place(v.path, folder),
+                "mask": None if v.mask is None else _kept_place(v.mask, folder),
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -182,6 +183,12 @@ def described(scene: Scene) -> dict[str, Any]:
             for v in scene.views
         ],
     }
+
+
+def _kept_place(photo: Path, folder: Path) -> str:
+    """Absolute; within the scene's folder (a video's frames, say) relative, so that a scene can be moved."""
+    place, home = os.path.abspath(photo), os.path.abspath(folder)
+    return os.path.relpath(place, home) if place.startswith(home + os.sep) else place
 
 
 def save_crop(folder: Path, crop: Array | None) -> None:
@@ -266,16 +273,17 @@ def load(folder: Path | str) -> Scene:
             np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
             np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
         )
+        home = Path(os.path.abspath(folder))
         views = tuple(
             View(
-                path=Path(v["photo"]),
+                path=home / v["photo"],
                 intrinsics=Intrinsics(
                     **{**v["intrinsics"], "distortion": tuple(v["intrinsics"]["distortion"])}
                 ),
                 world_from_cam=np.array(v["world_from_cam"], np.float64),
                 split=v["split"],
                 exposure=tuple(v.get("exposure", (0.0, 0.0, 0.0))),
-                mask=Path(v["mask"]) if v.get("mask") else None,
+                mask=home / v["mask"] if v.get("mask") else None,
             )
             for v in data["views"]
         )

@@ -73,7 +73,7 @@ def save_world(folder: Path, new_from_world: Array, up: Array) -> None:
     """
     changed = replace(in_world(scenes.load(folder), new_from_world), up=up)
     data = scenes.read_manifest(folder)
-    scenes.write_json({**data, **scenes.described(changed)}, folder / scenes.SCENE_JSON)
+    scenes.write_json({**data, **scenes.described(changed, folder)}, folder / scenes.SCENE_JSON)
 
 
 def on_floor(points: Array, above: Array) -> Array:

@@ -106,7 +106,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
     assert f.samples > halfway.samples and f.history[: len(halfway.history)] == halfway.history
     assert f.psnr is not None and f.psnr > 24
     left = {p.name for p in output.iterdir()}
-    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE}
+    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, "report.html"}
 
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 # files that are not written yet may be named.
 POSING = ("poses", "pairs", "copies", "sparse")
 READING = ("readers", "listing", "transforms")
-TAKING = ("photos", "culling", "masks", "footage", "motion", "intake")
+TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
 RANKS = (
     ("errors", "types", "config"),
     ("cameras", "ops", "metrics", "capture", "posed_io", *POSING, *READING, *TAKING),
@@ -57,8 +57,9 @@ ONLY = {
     **dict.fromkeys(POSING, PHOTOS | {"capture", *POSING}),
     **dict.fromkeys(READING, PHOTOS | {"capture", "masks", *POSING, *READING}),
     "motion": {"types"},
+    "archive": PHOTOS | {"capture"},
     "footage": PHOTOS | {"capture", "motion"},
-    "intake": PHOTOS | {"capture", "footage", *POSING, *READING},
+    "intake": PHOTOS | {"capture", "archive", "footage", *POSING, *READING},
 }
 # Third-party packages that one place alone may import.
 KEPT_IN = {"pycolmap": {"poses"}, "av": {"video", "footage"}, "viser": {"viewer"}}

@@ -1,4 +1,4 @@
-"""What people give, from the command line: a video for now."""
+"""What people give, from the command line: HEIC photos, an archive, a video."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Command
 from footage_cases import demo_pictures, write_video
+from PIL import Image
+from test_archive import pack, pack_folder
 from test_bad_input import check_refusal, nothing_in
 
 from nerfscene import api, scene
@@ -39,7 +41,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
-    assert set(told) <= {"looking at photos"}, "frames and poses are kept"
+    assert set(told) == {"looking at photos"}, "frames and poses are kept"
     assert posed.root == workdir / "frames"
 
 
@@ -53,3 +55,39 @@ def test_a_video_that_is_none(command: Command, tmp_path: Path) -> None:
 def test_a_capture_of_a_video_needs_a_place_for_frames(walk_video: Path) -> None:
     with pytest.raises(NerfsceneError, match=r"is a video: .*nerfscene train"):
         open_capture(walk_video)
+
+
+def test_heic_photos_turned_by_their_camera_become_a_scene(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "DCIM/100APPLE").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for index, picture in enumerate(demo_pictures(6, 480)):
+        stored = Image.fromarray(picture).transpose(Image.Transpose.ROTATE_90)
+        stored.save(tmp_path / f"DCIM/100APPLE/IMG_{index}.HEIC", exif=exif.tobytes(), quality=90)
+    done = command("train", tmp_path / "DCIM", "-o", tmp_path / "out", *QUICK)
+    assert done.returncode == 0, done.stderr
+    made = scene.load(tmp_path / "out")
+    assert len(made.views) == 6 and made.views[0].path.name == "IMG_0.HEIC"
+    lens = made.views[0].intrinsics
+    assert lens.width > lens.height, "as they were held"
+
+
+def test_an_archive_becomes_a_scene_that_can_be_moved(command: Command, room: Path, tmp_path: Path) -> None:
+    packed = pack_folder(tmp_path / "room.zip", room, "room/")
+    quick = ("--steps", 3, "--field.occupancy-resolution", 32)
+    done = command("train", packed, "-o", tmp_path / "out", *quick)
+    assert done.returncode == 0, done.stderr
+    assert scene.load(tmp_path / "out").figures.source == "transforms"
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    moved = scene.load(tmp_path / "elsewhere")
+    assert len(moved.views) == 24 and all(view.path.is_file() for view in moved.views)
+
+
+def test_an_archive_that_cannot_be_unpacked(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("no archive")
+    outside = pack(tmp_path / "outside.zip", ("a.jpg", b"x"), ("../b.jpg", b"x"))
+    for packed in (tmp_path / "text.zip", outside):
+        done = command("train", packed, "-o", tmp_path / "out", "--json")
+        check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
+        assert packed.name in done.stderr and nothing_in(tmp_path / "out")
+    assert not (tmp_path / "b.jpg").exists() and not (tmp_path.parent / "b.jpg").exists()

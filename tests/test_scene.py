@@ -58,7 +58,7 @@ def test_nothing_is_unpickled(trained: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
     scene.load(trained)
-    assert {p.suffix for p in trained.rglob("*") if p.is_file()} == {".json", ".safetensors"}
+    assert {p.suffix for p in trained.rglob("*") if p.is_file()} == {".json", ".safetensors", ".html"}
 
 
 def test_others_may_read_a_scene(trained: Path) -> None:
