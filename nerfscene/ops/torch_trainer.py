@@ -220,28 +220,26 @@ class Trainer:
 
         The halves are what is read; their gradient is taken for the master's (straight through).
         """
-        table = self.field.table.float().requires_grad_()
-        weights = self.field.weights.reshape(-1).clone().requires_grad_()
+        field = self.field
+        leaves = field.leaves()
+        sums: list[Tensor] = []
         n = len(rays.jitter)
         for i in range(0, n, RAYS_AT_ONCE):
             some = slice(i, i + RAYS_AT_ONCE)
             part = Rays(*(getattr(rays, name)[some] for name in Rays.__dataclass_fields__))
-            loss = self._loss(options, part, table, weights, report)
+            loss = self._loss(options, part, leaves, report)
             if loss.requires_grad:
-                (loss / n).backward()
+                parts = field.gradients(loss, n, leaves)
+                sums = [a.add_(b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         report["rays"] += n
-        zero = torch.zeros_like
-        return (
-            zero(table) if table.grad is None else table.grad,
-            zero(weights) if weights.grad is None else weights.grad,
-        )
+        table, weights = field.arranged(sums or [torch.zeros_like(p, dtype=torch.float32) for p in leaves])
+        return table.to(self.table.device), weights.to(self.table.device)
 
     def _loss(
         self,
         options: TrainOptions,
         rays: Rays,
-        table: Tensor,
-        weights: Tensor,
+        parameters: list[Tensor],
         report: dict[str, Any],
     ) -> Tensor:
         """The loss summed over rays, in two passes: densities to see what matters, then that alone."""
@@ -251,7 +249,7 @@ class Trainer:
         alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
         self._note_thickness(s.unit[alive], s.points[alive], sigma[alive])
         index = torch.nonzero(kept)[:, 0]
-        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], table, weights)
+        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], parameters)
         scale = ref.near_gradient_scale(s.t[index], o.full_gradient_distance)
         density = ref.scale_gradient(density, scale)
         rgb = ref.scale_gradient(rgb, scale[:, None])
