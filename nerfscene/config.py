@@ -68,8 +68,9 @@ class TrainConfig:
     """Train on photos shrunk by this factor, instead of by the quality's longest side."""
     holdout: int = 8
     """Every n-th photo is kept from training to measure with; 0 for none."""
-    backend: Literal["auto", "cpu", "cuda", "torch"] = "auto"
-    """What computes: our kernels on an NVIDIA GPU or on the processor, or plain torch (slow, readable)."""
+    backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
+    """What computes: our kernels on an NVIDIA GPU or on the processor, plain torch (slow, readable), or
+    tiny-cuda-nn (where it is installed) with torch around it."""
     threads: int = 0
     """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
     seed: int = 0
@@ -92,7 +93,7 @@ class RenderConfig:
     """Length of the film; 8, or what the path's file says."""
     depth: bool = False
     """Film depth in colours instead; frames get 16-bit depth pictures beside them."""
-    backend: Literal["auto", "cpu", "cuda", "torch"] = "auto"
+    backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
     """What computes."""
     threads: int = 0
     """Threads to use; 0 for all of them."""

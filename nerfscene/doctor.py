@@ -77,6 +77,7 @@ def examine() -> dict[str, Any]:
         "nvcc": gpu["nvcc"],
         "cuda": gpu | vars(judge(gpu)),
         "tinycudann": importlib.util.find_spec("tinycudann") is not None,
+        "tinycudann_missing": backend.why_no_tcnn(),
         "packages": packages,
         "will_use": will_use,
     }
@@ -301,6 +302,15 @@ def about_module(facts: dict[str, Any]) -> str:
     return f"kernels not built{why}; {here}"
 
 
+def about_tcnn(d: dict[str, Any]) -> str:
+    """Whether --backend tcnn can be used, in words; why not only where it could be, beside a GPU."""
+    if d["tinycudann_missing"] is None:
+        return "tiny-cuda-nn is here; --backend tcnn uses it"
+    if d["tinycudann"] or d["cuda"]["name"]:
+        return str(d["tinycudann_missing"])
+    return "tiny-cuda-nn is not installed; only --backend tcnn needs it"
+
+
 def in_words(d: dict[str, Any]) -> str:
     """``examine``'s facts as a person reads them."""
     memory = f", {d['memory_gib']} GiB memory" if d["memory_gib"] else ""
@@ -324,6 +334,7 @@ def in_words(d: dict[str, Any]) -> str:
         if "pip install" in gpu["mend"]:
             lines[-1] += "   (in the checkout)"
         lines.append("          until then training and rendering run on the processor")
+    lines.append(f"tcnn      {about_tcnn(d)}")
     missing = [name for name, version in d["packages"].items() if version is None]
     if missing:
         lines.append(f"packages  missing: {', '.join(missing)}; mend it: pip install {' '.join(missing)}")

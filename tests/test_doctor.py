@@ -159,6 +159,8 @@ def doctor_says(facts: dict[str, Any]) -> str:
             "python": "3.12",
             "kernels_missing": None,
             "kernels": ["avx2", "portable"],
+            "tinycudann": False,
+            "tinycudann_missing": "tiny-cuda-nn can't be used",
             "packages": {"torch": "2.9"},
             "will_use": "our kernels on the CPU (avx2)",
             "cuda": facts | vars(doctor.judge(facts)),

@@ -12,7 +12,11 @@ from typing import Any, TypeVar
 from nerfscene.errors import NerfsceneError
 
 Shared = TypeVar("Shared")
-BACKENDS = ("auto", "cpu", "cuda", "torch")
+BACKENDS = ("auto", "cpu", "cuda", "torch", "tcnn")
+INSTALL_TCNN = (
+    "pip install --no-build-isolation "
+    '"git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"'
+)
 
 
 def why_no_cpu() -> str | None:
@@ -37,6 +41,19 @@ def why_no_cuda() -> str | None:
     return None if found else "there is no NVIDIA GPU here"
 
 
+def why_no_tcnn() -> str | None:
+    """None when tiny-cuda-nn can be used, else the reason and what mends it in one sentence."""
+    try:
+        importlib.import_module("tinycudann")
+    except (ImportError, OSError, RuntimeError) as error:  # it looks for a GPU while it is imported
+        why = str(error).strip().rstrip(".")
+        return (
+            f"tiny-cuda-nn can't be used ({why}): it needs an NVIDIA GPU, torch with CUDA and nvcc, and "
+            f"where they are, `{INSTALL_TCNN}` installs it"
+        )
+    return None
+
+
 def load(name: str = "auto") -> ModuleType:
     """The module for a backend's name.
 
@@ -48,6 +65,11 @@ def load(name: str = "auto") -> ModuleType:
         raise NerfsceneError(f"no backend is called {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == "torch":
         return importlib.import_module("nerfscene.ops.torch_backend")
+    if name == "tcnn":
+        reason = why_no_tcnn()
+        if reason:
+            raise NerfsceneError(reason)
+        return importlib.import_module("nerfscene.ops.tcnn_backend")
     if name in ("auto", "cuda"):
         reason = why_no_cuda()
         if reason is None:
@@ -92,6 +114,8 @@ def describe(name: str = "auto") -> str:
     module = load(name)
     if name == "torch":
         return "plain torch"
+    if name == "tcnn":
+        return "tiny-cuda-nn's encoding and networks, and plain torch around them"
     if on_gpu(module):
         return f"our kernels on {module.device_name()} ({module.instruction_set()})"
     return f"our kernels on the CPU ({module.instruction_set()})"

@@ -53,6 +53,7 @@ __all__ = [
     "distortion_of",
     "exposed",
     "from_unit",
+    "harmonic_color",
     "hash_encode",
     "hash_rows",
     "huber",
@@ -188,14 +189,17 @@ def color(outputs: Tensor, directions: Tensor, layers: Sequence[Tensor]) -> Tens
     remaining layers takes the outputs (n, 16) and the direction's 16 harmonics.
     """
     if len(layers) == 2:
-        basis = spherical_harmonics(directions, 2)
-        raw = (outputs[:, 1:28].reshape(-1, 9, 3) * basis[..., None]).sum(1)
-    else:
-        x = torch.cat([outputs, spherical_harmonics(directions, 3)], dim=1)
-        for layer in layers[2:-1]:
-            x = torch.relu(x @ layer)
-        raw = (x @ layers[-1])[:, :3]
-    return torch.sigmoid(raw)
+        return harmonic_color(outputs, directions)
+    x = torch.cat([outputs, spherical_harmonics(directions, 3)], dim=1)
+    for layer in layers[2:-1]:
+        x = torch.relu(x @ layer)
+    return torch.sigmoid((x @ layers[-1])[:, :3])
+
+
+def harmonic_color(outputs: Tensor, directions: Tensor) -> Tensor:
+    """Colour (n, 3) where outputs (n, 32) hold its spherical harmonics; see ``color``."""
+    basis = spherical_harmonics(directions, 2)
+    return torch.sigmoid((outputs[:, 1:28].reshape(-1, 9, 3) * basis[..., None]).sum(1))
 
 
 # --- the optimiser ------------------------------------------------------------------------------

@@ -134,44 +134,74 @@ class Field:
         self.occupancy = borrow(occupancy, np.uint32, np.int32)
         require(self.occupancy.numel() * 32 == occupancy_resolution**3, "one occupancy bit a cell")
 
-    # --- at points --------------------------------------------------------------------------------
+    # --- parameters, and what they make of points: another backend may have its own ----------------
 
     def layers(self, weights: Tensor | None = None) -> list[Tensor]:
         """The weights, layer by layer, (in, out) each."""
         return ref.split_weights(self.weights if weights is None else weights, self.shapes)
 
+    def parameters(self) -> list[Tensor]:
+        """What the field is read from, in the form that ``encodings`` and its like take: table, weights."""
+        return [self.table, self.weights]
+
+    def leaves(self) -> list[Tensor]:
+        """Copies of ``parameters`` to take gradients of."""
+        return [p.float().clone().requires_grad_() for p in self.parameters()]
+
+    def gradients(self, loss: Tensor, n: int, of: list[Tensor]) -> list[Tensor]:
+        """Those of loss / n, float32, zero where nothing depends on it."""
+        return list(torch.autograd.grad(loss / n, of, materialize_grads=True))
+
+    def arranged(self, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Gradients of all ``leaves`` → of the table (rows, features) and of the weights (n,)."""
+        return gradients[0], gradients[1].reshape(-1)
+
+    def encodings(self, unit: Tensor, p: list[Tensor]) -> Tensor:
+        """Encodings (n, encoding) of unit-cube points (n, 3)."""
+        return ref.hash_encode(unit, p[0], self.grid)
+
+    def outputs(self, encoding: Tensor, p: list[Tensor]) -> Tensor:
+        """The density network's raw outputs (n, 16 or 32)."""
+        return ref.network_outputs(encoding, self.layers(p[1]))
+
+    def colors(self, outputs: Tensor, directions: Tensor, p: list[Tensor]) -> Tensor:
+        """Colours (n, 3) in 0…1 from those outputs and directions (n, 3)."""
+        return ref.color(outputs, directions, self.layers(p[1]))
+
+    def densities_at(self, unit: Tensor, p: list[Tensor]) -> Tensor:
+        """Density (n,) alone."""
+        return ref.density(self.encodings(unit, p), self.layers(p[1]))
+
+    # --- at points --------------------------------------------------------------------------------
+
     @torch.no_grad()
     def densities(self, unit: Tensor) -> Tensor:
         """Density (n,) at unit-cube points (n, 3), without gradients, in pieces that fit in memory."""
-        layers = self.layers()
-        pieces = [
-            ref.density(ref.hash_encode(p, self.table, self.grid), layers)
-            for p in unit.split(SAMPLES_AT_ONCE)
-        ]
+        p = self.parameters()
+        pieces = [self.densities_at(some, p) for some in unit.split(SAMPLES_AT_ONCE)]
         return torch.cat(pieces) if pieces else unit.new_zeros(0)
 
-    def at(self, unit: Tensor, directions: Tensor, table: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, unit: Tensor, directions: Tensor, p: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Density (n,) and colour (n, 3) with these parameters, differentiable to them."""
-        layers = self.layers(weights)
-        outputs = ref.network_outputs(ref.hash_encode(unit, table, self.grid), layers)
-        return ref.density_activation(outputs[:, 0]), ref.color(outputs, directions, layers)
+        outputs = self.outputs(self.encodings(unit, p), p)
+        return ref.density_activation(outputs[:, 0]), self.colors(outputs, directions, p)
 
     @torch.no_grad()
     def encode(self, points: Any, out: Any) -> None:
         """Encodings (n, encoding) of unit-cube points (n, 3)."""
         x, to = unit_points(points), borrow(out)
         require(to.shape == (len(x), self.grid.encoding), "out must be (n, encoding)")
-        to.copy_(ref.hash_encode(x, self.table, self.grid))
+        to.copy_(self.encodings(x, self.parameters()))
 
     def encode_backward(self, points: Any, d_out: Any, d_table: Any) -> None:
         """Accumulates into d_table."""
         x, g, to = unit_points(points), borrow(d_out), borrow(d_table)
         require(g.shape == (len(x), self.grid.encoding), "d_out must be (n, encoding)")
         require(to.numel() == self.table.numel(), "d_table must be like the table")
-        table = self.table.float().requires_grad_()
-        ref.hash_encode(x, table, self.grid).backward(g)
-        assert table.grad is not None
-        to += table.grad.reshape(to.shape)
+        p = self.leaves()
+        out = self.encodings(x, p)
+        table, _ = self.arranged(self.gradients((out * g.to(out.device)).sum(), 1, p))
+        to += table.reshape(to.shape).to(to.device)
 
     def density(self, points: Any, out: Any) -> None:
         """Density (n,) at unit-cube points (n, 3)."""
@@ -186,7 +216,7 @@ class Field:
         d, to_density, to_rgb = rows_of_three(directions, len(x)), borrow(density), borrow(rgb)
         fits = to_density.numel() == len(x) and to_rgb.numel() == 3 * len(x)
         require(fits, "directions and rgb must be (n, 3), density (n,)")
-        sigma, c = self.at(x, d, self.table, self.weights)
+        sigma, c = self.at(x, d, self.parameters())
         to_density.copy_(sigma.reshape(to_density.shape))
         to_rgb.copy_(c.reshape(to_rgb.shape))
 
@@ -202,15 +232,15 @@ class Field:
         """Overwrites d_encoding and d_weights."""
         x = unit_points(points)
         d = rows_of_three(directions, len(x))
-        encoding = ref.hash_encode(x, self.table, self.grid).requires_grad_()
-        weights = self.weights.clone().requires_grad_()
-        layers = self.layers(weights)
-        outputs = ref.network_outputs(encoding, layers)
-        values = [ref.density_activation(outputs[:, 0]), ref.color(outputs, d, layers)]
-        torch.autograd.backward(values, [borrow(d_density), borrow(d_rgb).reshape(-1, 3)])
-        assert encoding.grad is not None and weights.grad is not None
-        borrow(d_encoding).copy_(encoding.grad)
-        borrow(d_weights).copy_(weights.grad)
+        p = self.leaves()
+        encoding = self.encodings(x, p).detach().requires_grad_()
+        outputs = self.outputs(encoding, p)
+        g_density, g_rgb = (borrow(g).to(outputs.device) for g in (d_density, d_rgb))
+        loss = (ref.density_activation(outputs[:, 0]) * g_density.reshape(-1)).sum()
+        loss = loss + (self.colors(outputs, d, p) * g_rgb.reshape(-1, 3)).sum()
+        to_encoding, *to_parameters = self.gradients(loss, 1, [encoding, *p])
+        borrow(d_encoding).copy_(to_encoding)
+        borrow(d_weights).copy_(self.arranged(to_parameters)[1])
 
     # --- along rays -------------------------------------------------------------------------------
 
@@ -260,8 +290,9 @@ class Field:
         alive, kept = ref.survivors(s, sigma, min_weight, stop_transmittance)
         rgb = s.unit.new_zeros(len(s.t), 3)
         unit, d = s.unit[kept], directions[s.ray[kept]]
+        p = self.parameters()
         pieces = zip(unit.split(SAMPLES_AT_ONCE), d.split(SAMPLES_AT_ONCE), strict=True)
-        rgb[kept] = torch.cat([self.at(u, v, self.table, self.weights)[1] for u, v in pieces])
+        rgb[kept] = torch.cat([self.at(u, v, p)[1] for u, v in pieces])
         return ref.composite(s, sigma, rgb, backgrounds, alive, kept)
 
     def trace(

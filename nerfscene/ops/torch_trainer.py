@@ -259,38 +259,39 @@ class Trainer:
 
         The halves are what is read; their gradient is taken for the master's (straight through).
         """
-        table = self.field.table.float().requires_grad_()
-        weights = self.field.weights.reshape(-1).clone().requires_grad_()
+        field = self.field
         exposures = self.exposures.clone().requires_grad_()
+        leaves = field.leaves()
+        sums: list[Tensor] = []
         n = len(rays.jitter)
         for i in range(0, n, RAYS_AT_ONCE):
             some = slice(i, i + RAYS_AT_ONCE)
             part = Rays(*(getattr(rays, name)[some] for name in Rays.__dataclass_fields__))
-            loss = self._loss(options, part, (table, weights, exposures), report)
+            loss = self._loss(options, part, leaves, exposures, report)
             if loss.requires_grad:
-                (loss / n).backward()
+                parts = field.gradients(loss, n, [*leaves, exposures])
+                sums = [a.add_(b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         report["rays"] += n
-        of_table, of_weights, of_exposures = (
-            torch.zeros_like(x) if x.grad is None else x.grad for x in (table, weights, exposures)
-        )
-        return of_table, of_weights, of_exposures
+        sums = sums or [torch.zeros_like(p, dtype=torch.float32) for p in (*leaves, exposures)]
+        table, weights = field.arranged(sums[:-1])
+        return table.to(self.table.device), weights.to(self.table.device), sums[-1]
 
     def _loss(
         self,
         options: TrainOptions,
         rays: Rays,
-        parameters: tuple[Tensor, Tensor, Tensor],
+        parameters: list[Tensor],
+        exposures: Tensor,
         report: dict[str, Any],
     ) -> Tensor:
         """The loss summed over rays, in two passes: densities to see what matters, then that alone."""
         f, o = self.field, options
-        table, weights, exposures = parameters
         s = ref.march(rays.origins, rays.directions, rays.jitter, f.occupancy, f.space, o.coarseness)
         sigma = f.densities(s.unit)
         alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
         self._note_thickness(s.unit[alive], s.points[alive], sigma[alive])
         index = torch.nonzero(kept)[:, 0]
-        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], table, weights)
+        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], parameters)
         scale = ref.near_gradient_scale(s.t[index], o.full_gradient_distance)
         density = ref.scale_gradient(density, scale)
         rgb = ref.scale_gradient(rgb, scale[:, None])
