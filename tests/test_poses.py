@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import nerfscene.pairs
-from nerfscene import poses
+from nerfscene import mapping, matching, poses
 from nerfscene.capture import open_capture, read_pixels
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
@@ -286,10 +286,8 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         expected = pycolmap.synthesize_dataset(options, database)
-    effort = poses._Effort(0, 4096, 0.0067, relaxed=False)
-    with poses._quiet():
-        got = poses._map(tmp_path, 12, PoseConfig(), effort, lambda stage, done: None)
-    assert got is not None
+    with mapping.quiet():
+        (got,) = mapping.one_after_another(tmp_path, mapping.USUAL, 0, lambda: None)
     for name, model in (("got", got), ("expected", expected)):
         (tmp_path / name).mkdir()
         model.write_binary(str(tmp_path / name))
@@ -321,8 +319,8 @@ def known_lens(params: list[float], noise: float) -> pycolmap.Reconstruction:
 def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[str]) -> None:
     true = [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0.002, -0.003]
     model = known_lens(true, noise=0.1)
-    with poses._quiet():
-        full = poses._with_full_lenses(model)
+    with mapping.quiet():
+        full = mapping.with_full_lenses(model)
     assert capfd.readouterr() == ("", "")
     (camera,) = full.cameras.values()
     assert camera.model_name == "OPENCV"
@@ -339,16 +337,16 @@ def test_few_photos_keep_their_simple_lens() -> None:
     model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, 0, 0, 0], noise=0.1)
     for frame in sorted(model.reg_frame_ids())[10:]:
         model.deregister_frame(frame)
-    with poses._quiet():
-        (camera,) = poses._with_full_lenses(model).cameras.values()
+    with mapping.quiet():
+        (camera,) = mapping.with_full_lenses(model).cameras.values()
     assert camera.model_name == "SIMPLE_RADIAL"
 
 
 def test_absurd_lenses_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0, 0], noise=0.1)
-    monkeypatch.setattr(poses, "LARGEST_COEFFICIENT", 0.04)
-    with poses._quiet():
-        assert poses._with_full_lenses(model) is model
+    monkeypatch.setattr(mapping, "LARGEST_COEFFICIENT", 0.04)
+    with mapping.quiet():
+        assert mapping.with_full_lenses(model) is model
 
 
 def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -397,22 +395,26 @@ def test_which_pairs_are_compared() -> None:
 
 
 def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
-    # Two zoom settings make two lenses; each begins at its own focal length.
+    # Two zoom settings make two lenses; each begins at its own focal length. Held upright, the
+    # phone has a lens of its own that begins where the others do.
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index, focal in enumerate((26, 26, 52)):
+    for index, (focal, turned) in enumerate(((26, 1), (26, 1), (52, 1), (26, 6))):
         exif = Image.Exif()
         exif.get_ifd(0x8769)[0xA405] = focal
+        exif[0x0112] = turned
         Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg", exif=exif)
     capture = open_capture(photos)
-    sizes = [(160, 120)] * 3
+    sizes = [(160, 120)] * 3 + [(120, 160)]
     poses.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
-    effort = poses._Effort(0, 500, 0.0067, relaxed=False)
-    with poses._quiet():
-        poses._find_features(tmp_path, capture.photos, sizes, effort, lambda stage, done: None)
+    effort = matching.Effort(0, 500, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         cameras = [database.read_camera(i.camera_id) for i in database.read_all_images()]
-    assert [camera.camera_id for camera in cameras] == [1, 1, 2]
+    assert [camera.camera_id for camera in cameras] == [1, 1, 2, 3]
+    assert (cameras[3].width, cameras[3].height) == (120, 160)
+    assert cameras[3].params[0] == pytest.approx(cameras[0].params[0])
     assert all(camera.has_prior_focal_length for camera in cameras)
     assert cameras[0].params[0] == pytest.approx(26 / 43.27 * 200, rel=1e-3)
     assert cameras[2].params[0] == pytest.approx(52 / 43.27 * 200, rel=1e-3)
