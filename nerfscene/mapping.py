@@ -28,6 +28,7 @@ FOCALS = (0.15, 12.0)  # focal length over the longest side: 147° down to 5° o
 CORNER_SHIFT = (-0.33, 0.6)  # of radius by distortion at a corner; below, the picture would fold over
 SMALLEST_SPREAD = 0.003  # of cameras, as a share of the distance to what they see
 LARGEST_SHARE_BEHIND = 0.1  # of observations that lie behind their camera
+FEWEST_SEEN = 12  # points that a photo must see once all is refined, to stay where it was put
 LEAST_TRACK = 2.05  # photos that see a point, mean: below, hardly anything checks the cameras
 SHARED_POINTS = 20  # that two models must agree on to be joined
 AGREEMENT = 0.03  # of the distance of shared points, within which two models agree on them
@@ -83,6 +84,9 @@ def one_after_another(
     """
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    # Several threads race for the first pair, and another one begins another model. What is lost is
+    # little: threads pay only in the largest refinements.
+    options.num_threads = 1
     options.min_model_size = MIN_PHOTOS
     options.max_num_models = MOST_MODELS if start is None else 1
     options.multiple_models = start is None
@@ -154,7 +158,8 @@ def rank(model: Model | None) -> tuple[int, float]:
 
 
 def believable(model: Model) -> Model | None:
-    """The model without photos through absurd lenses; None where it cannot be what was photographed.
+    """The model without photos through absurd lenses or with hardly any points; None where what is
+    left cannot be what was photographed.
 
     That is: cameras all in one place, things behind the cameras that saw them, or points so rarely
     seen that nothing checks the cameras.
@@ -162,7 +167,7 @@ def believable(model: Model) -> Model | None:
     model = Model(model)
     for image_id in sorted(model.reg_image_ids()):
         image = model.image(image_id)
-        if not _sound_lens(model.camera(image.camera_id)):
+        if not _sound_lens(model.camera(image.camera_id)) or image.num_points3D < FEWEST_SEEN:
             model.deregister_frame(image.frame_id)
     if count(model) < MIN_PHOTOS or len(model.points3D) < SHARED_POINTS:
         return None

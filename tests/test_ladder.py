@@ -298,6 +298,22 @@ def bent(change: str) -> Model:
     return model
 
 
+def test_a_photo_that_sees_hardly_anything_is_left_out() -> None:
+    model = bent("nothing")
+    image = model.image(3)
+    for index, point in list(enumerate(image.points2D)):
+        if point.has_point3D() and image.num_points3D > mapping.FEWEST_SEEN - 1:
+            model.delete_observation(3, index)
+    with mapping.quiet():
+        left = mapping.believable(model)
+    assert posed_ids(left) == [1, 2, 4, 5, 6]
+
+
+def posed_ids(model: Model | None) -> list[int]:
+    assert model is not None
+    return sorted(model.reg_image_ids())
+
+
 @pytest.mark.parametrize("change", ["focal", "distortion", "one place", "behind"])
 def test_what_cannot_be_is_not_taken(change: str) -> None:
     with mapping.quiet():

@@ -13,8 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import nerfscene.pairs
-from nerfscene import mapping, matching, poses
+from nerfscene import mapping, matching, pairs, poses
 from nerfscene.capture import open_capture, read_pixels
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
@@ -245,6 +244,13 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     assert posed.photos_given == 10
     (warning,) = posed.warnings
     assert "4 of 10" in warning and "another0.jpg, another1.jpg" in warning
+    assert "form a group of their own, of 4" in warning
+    assert {left.reason for left in posed.left_out} == {
+        "is one of a group of 4 that shares nothing with the other photos"
+    }
+    assert posed.posing is not None and posed.posing.photos_posed == 6
+    assert posed.posing.apart == (tuple(f"another{i}.jpg" for i in range(4)),)
+    assert pose(open_capture(photos), tmp_path / "work").posing == posed.posing  # kept on disk
 
 
 def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
         Image.fromarray(flat).save(photos / f"{index}.jpg")
     with pytest.raises(NerfsceneError, match="none of the 4 photos") as caught:
         pose(open_capture(photos), tmp_path / "work")
-    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg" in str(caught.value)
+    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg share nothing with any other photo" in str(caught.value)
     assert not (tmp_path / "work/posing").exists()
 
 
@@ -366,14 +372,62 @@ def test_a_first_look_finds_the_photos_that_show_the_same(
     np.testing.assert_array_equal(alike, alike.T)
     assert alike[same & ~np.eye(len(order), dtype=bool)].min() > 50
     assert alike[~same].max() < 4
-    monkeypatch.setattr(nerfscene.pairs, "ALL_UP_TO", 10)
-    pairs = choose_pairs(features, "auto")
-    assert pairs == sorted(set(pairs)) and all(a < b for a, b in pairs)
+    monkeypatch.setattr(pairs, "ALL_UP_TO", 10)
+    chosen = choose_pairs(features, "auto")
+    assert chosen == sorted(set(chosen)) and all(a < b for a, b in chosen)
     expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(same, 1)), strict=True)}
-    assert expected < set(pairs)
-    assert {b - a for a, b in set(pairs) - expected} == {1, 2}
-    monkeypatch.setattr(nerfscene.pairs, "BEST_PARTNERS", 4)
-    assert len(choose_pairs(features, "auto")) < len(pairs)
+    assert expected < set(chosen)
+    assert {b - a for a, b in set(chosen) - expected} == {1, 2}
+    monkeypatch.setattr(pairs, "BEST_PARTNERS", 4)
+    assert len(choose_pairs(features, "auto")) < len(chosen)
+
+
+def walk_features(stops: list[float], seen: int = 40, kept: int = 60) -> list[pairs.Features]:
+    """What photos along a path see: features of the place itself and of a few steps either way."""
+    rng = np.random.default_rng(0)
+    # Position p shows the kept features that lie nearest to it.
+    places = np.arange(int(max(stops) + seen) * 4) / 4 - seen / 2
+    look = rng.random((len(places), 128)).astype(np.float32) ** 4
+    features = []
+    for stop in stops:
+        near = np.argsort(np.abs(places - stop), kind="stable")[:kept]
+        features.append((fake_features(look[near], rng), rng.random(kept)))
+    return features
+
+
+def test_a_walk_is_closed_where_it_comes_round() -> None:
+    # 80 photos there and back again: the last sees what the first saw, 79 names away.
+    stops = [*np.arange(40.0), *np.arange(40.0)[::-1]]
+    chosen = choose_pairs(walk_features(stops), "auto")
+    assert max(b - a for a, b in chosen) > 75
+    far = sum(b - a > 20 for a, b in chosen)
+    assert far > 60 and len(chosen) < 80 * 22
+
+
+def test_groups_are_joined_by_the_best_pairs_between_them() -> None:
+    # Three photos that a first look finds hardly like any other.
+    alike = np.full((9, 9), 30)
+    alike[6:, :6] = alike[:6, 6:] = 0
+    alike[7, 2] = alike[2, 7] = 3
+    alike[6, 1] = alike[1, 6] = 1
+    found = pairs._bridges(
+        alike, pairs.groups(9, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8)]), 1
+    )
+    assert found == {(2, 7)}
+
+
+def test_groups_are_connected_components_largest_first() -> None:
+    assert pairs.groups(6, [(4, 5), (1, 4), (2, 3)]) == [[1, 4, 5], [2, 3], [0]]
+    assert pairs.groups(0, []) == []
+
+
+def test_the_number_of_pairs_grows_with_that_of_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = np.full((300, 300), 50) - np.eye(300, dtype=int) * 50
+    monkeypatch.setattr(pairs, "coarse_matches", lambda features, _: alike[: len(features), : len(features)])
+    nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
+    for count, most in ((60, 22), (150, 16), (300, 12)):
+        assert len(choose_pairs([nothing] * count, "auto")) <= most * count
+        assert len(choose_pairs([nothing] * count, "auto", broad=True)) <= 2 * most * count + 600
 
 
 def test_a_first_look_bears_photos_without_features() -> None:
