@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from nerfscene.cameras import scaled
 from nerfscene.capture import carries_alpha, name_some, short_names
 from nerfscene.copies import copy_index
-from nerfscene.types import Array, Capture, Intrinsics, LeftOut, PosedCapture, View
+from nerfscene.types import Array, Capture, Intrinsics, LeftOut, PosedCapture, PoseReport, View
+
+GROUPS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class SparseModel:
     reprojection_error: float  # pixels
 
 
-def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
+def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport | None = None) -> PosedCapture:
     """The capture with the cameras of a model of its working copies, lenses at full photo size.
 
     Photos that the model lacks are left out with one warning that counts and names them.
@@ -45,10 +47,12 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
     lost = [name for i, name in enumerate(names) if i not in indices]
     warnings, left_out = capture.warnings, capture.left_out
     if lost:
-        left_out += tuple(LeftOut(name, "could not be connected to the other photos") for name in lost)
+        left_out += tuple(LeftOut(name, _why(name, report)) for name in lost)
+        apart = _groups_in_words(report.apart if report else ())
         warnings += (
             f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
-            f"were left out ({name_some(lost)}): photos that overlap more would connect them.",
+            f"were left out ({name_some(lost)}){apart and ': '}{apart}: photos that overlap more, "
+            "taken between these and the others, would connect them.",
         )
     return PosedCapture(
         root=capture.root,
@@ -61,4 +65,43 @@ def posed_from_photos(capture: Capture, model: SparseModel) -> PosedCapture:
         reprojection_error=model.reprojection_error * float(np.mean(scales)),
         warnings=warnings,
         left_out=left_out,
+        posing=report,
     )
+
+
+def not_connected_message(capture: Capture, report: PoseReport) -> str:
+    """Why too few photos could be posed, and what to do."""
+    count, posed = len(capture.photos), report.photos_posed
+    found = f"only {posed} of the {count} photos" if posed else f"none of the {count} photos"
+    names = short_names([photo.path for photo in capture.photos])
+    apart = _groups_in_words(report.apart)
+    why = apart or f"{name_some(names)}: they overlap, but too little to tell where they were taken from"
+    return (
+        f"{found} in {capture.root} could be connected to the others ({why}): take sharp photos of a "
+        "textured, still subject, from different places rather than turning on the spot, each "
+        "showing most of what the one before shows."
+    )
+
+
+def _why(name: str, report: PoseReport | None) -> str:
+    """A sentence's end on a photo that is not posed."""
+    group = next((group for group in report.apart if name in group), None) if report else None
+    if group is None:
+        return "could not be connected to the other photos: they share too little"
+    if len(group) == 1:
+        return "shows nothing that another photo shows"
+    return f"is one of a group of {len(group)} that shares nothing with the other photos"
+
+
+def _groups_in_words(apart: tuple[tuple[str, ...], ...]) -> str:
+    """Which photos share nothing with the others, by group; "" where there are none."""
+    several = [group for group in apart if len(group) > 1]
+    alone = [group[0] for group in apart if len(group) == 1]
+    said = [
+        f"{name_some(group)} form a group of their own, of {len(group)}" for group in several[:GROUPS_SHOWN]
+    ]
+    if len(several) > GROUPS_SHOWN:
+        said.append(f"{len(several) - GROUPS_SHOWN} more groups")
+    if alone:
+        said.append(f"{name_some(alone)} share{'s' * (len(alone) == 1)} nothing with any other photo")
+    return "; ".join(said)

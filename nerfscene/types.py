@@ -87,6 +87,27 @@ class View:
 
 
 @dataclass(frozen=True)
+class PoseReport:
+    """How the cameras of photos were found, for a report.
+
+    ``found_by`` and ``tried`` (in order) name the steps in words. ``apart`` holds names of photos
+    that share nothing with those posed, in groups that connect among themselves, largest first.
+    """
+
+    found_by: str
+    tried: tuple[str, ...]
+    photos_posed: int
+    models: int  # separate models that the step which found the cameras came to
+    pairs_compared: int
+    pairs_connected: int
+    points: int
+    observations: int  # of points in photos
+    track_length: float  # photos that see a point, mean
+    reprojection_error: float  # pixels of the working size, mean over points
+    apart: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class PosedCapture:
     """Photos with cameras.
 
@@ -106,6 +127,7 @@ class PosedCapture:
     reprojection_error: float | None = None  # pixels, mean over observations
     warnings: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    posing: PoseReport | None = None  # None where the cameras came with the photos
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import nerfscene.pairs
-from nerfscene import poses
+from nerfscene import copies, mapping, matching, pairs, poses
 from nerfscene.capture import open_capture, read_pixels
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
@@ -245,6 +244,13 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     assert posed.photos_given == 10
     (warning,) = posed.warnings
     assert "4 of 10" in warning and "another0.jpg, another1.jpg" in warning
+    assert "form a group of their own, of 4" in warning
+    assert {left.reason for left in posed.left_out} == {
+        "is one of a group of 4 that shares nothing with the other photos"
+    }
+    assert posed.posing is not None and posed.posing.photos_posed == 6
+    assert posed.posing.apart == (tuple(f"another{i}.jpg" for i in range(4)),)
+    assert pose(open_capture(photos), tmp_path / "work").posing == posed.posing  # kept on disk
 
 
 def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
         Image.fromarray(flat).save(photos / f"{index}.jpg")
     with pytest.raises(NerfsceneError, match="none of the 4 photos") as caught:
         pose(open_capture(photos), tmp_path / "work")
-    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg" in str(caught.value)
+    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg share nothing with any other photo" in str(caught.value)
     assert not (tmp_path / "work/posing").exists()
 
 
@@ -286,10 +292,8 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         expected = pycolmap.synthesize_dataset(options, database)
-    effort = poses._Effort(0, 4096, 0.0067, relaxed=False)
-    with poses._quiet():
-        got = poses._map(tmp_path, 12, PoseConfig(), effort, lambda stage, done: None)
-    assert got is not None
+    with mapping.quiet():
+        (got,) = mapping.one_after_another(tmp_path, mapping.USUAL, 0, lambda: None)
     for name, model in (("got", got), ("expected", expected)):
         (tmp_path / name).mkdir()
         model.write_binary(str(tmp_path / name))
@@ -321,8 +325,8 @@ def known_lens(params: list[float], noise: float) -> pycolmap.Reconstruction:
 def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[str]) -> None:
     true = [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0.002, -0.003]
     model = known_lens(true, noise=0.1)
-    with poses._quiet():
-        full = poses._with_full_lenses(model)
+    with mapping.quiet():
+        full = mapping.with_full_lenses(model)
     assert capfd.readouterr() == ("", "")
     (camera,) = full.cameras.values()
     assert camera.model_name == "OPENCV"
@@ -339,16 +343,16 @@ def test_few_photos_keep_their_simple_lens() -> None:
     model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, 0, 0, 0], noise=0.1)
     for frame in sorted(model.reg_frame_ids())[10:]:
         model.deregister_frame(frame)
-    with poses._quiet():
-        (camera,) = poses._with_full_lenses(model).cameras.values()
+    with mapping.quiet():
+        (camera,) = mapping.with_full_lenses(model).cameras.values()
     assert camera.model_name == "SIMPLE_RADIAL"
 
 
 def test_absurd_lenses_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0, 0], noise=0.1)
-    monkeypatch.setattr(poses, "LARGEST_COEFFICIENT", 0.04)
-    with poses._quiet():
-        assert poses._with_full_lenses(model) is model
+    monkeypatch.setattr(mapping, "LARGEST_COEFFICIENT", 0.04)
+    with mapping.quiet():
+        assert mapping.with_full_lenses(model) is model
 
 
 def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -368,14 +372,62 @@ def test_a_first_look_finds_the_photos_that_show_the_same(
     np.testing.assert_array_equal(alike, alike.T)
     assert alike[same & ~np.eye(len(order), dtype=bool)].min() > 50
     assert alike[~same].max() < 4
-    monkeypatch.setattr(nerfscene.pairs, "ALL_UP_TO", 10)
-    pairs = choose_pairs(features, "auto")
-    assert pairs == sorted(set(pairs)) and all(a < b for a, b in pairs)
+    monkeypatch.setattr(pairs, "ALL_UP_TO", 10)
+    chosen = choose_pairs(features, "auto")
+    assert chosen == sorted(set(chosen)) and all(a < b for a, b in chosen)
     expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(same, 1)), strict=True)}
-    assert expected < set(pairs)
-    assert {b - a for a, b in set(pairs) - expected} == {1, 2}
-    monkeypatch.setattr(nerfscene.pairs, "BEST_PARTNERS", 4)
-    assert len(choose_pairs(features, "auto")) < len(pairs)
+    assert expected < set(chosen)
+    assert {b - a for a, b in set(chosen) - expected} == {1, 2}
+    monkeypatch.setattr(pairs, "BEST_PARTNERS", 4)
+    assert len(choose_pairs(features, "auto")) < len(chosen)
+
+
+def walk_features(stops: list[float], seen: int = 40, kept: int = 60) -> list[pairs.Features]:
+    """What photos along a path see: features of the place itself and of a few steps either way."""
+    rng = np.random.default_rng(0)
+    # Position p shows the kept features that lie nearest to it.
+    places = np.arange(int(max(stops) + seen) * 4) / 4 - seen / 2
+    look = rng.random((len(places), 128)).astype(np.float32) ** 4
+    features = []
+    for stop in stops:
+        near = np.argsort(np.abs(places - stop), kind="stable")[:kept]
+        features.append((fake_features(look[near], rng), rng.random(kept)))
+    return features
+
+
+def test_a_walk_is_closed_where_it_comes_round() -> None:
+    # 80 photos there and back again: the last sees what the first saw, 79 names away.
+    stops = [*np.arange(40.0), *np.arange(40.0)[::-1]]
+    chosen = choose_pairs(walk_features(stops), "auto")
+    assert max(b - a for a, b in chosen) > 75
+    far = sum(b - a > 20 for a, b in chosen)
+    assert far > 60 and len(chosen) < 80 * 22
+
+
+def test_groups_are_joined_by_the_best_pairs_between_them() -> None:
+    # Three photos that a first look finds hardly like any other.
+    alike = np.full((9, 9), 30)
+    alike[6:, :6] = alike[:6, 6:] = 0
+    alike[7, 2] = alike[2, 7] = 3
+    alike[6, 1] = alike[1, 6] = 1
+    found = pairs._bridges(
+        alike, pairs.groups(9, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8)]), 1
+    )
+    assert found == {(2, 7)}
+
+
+def test_groups_are_connected_components_largest_first() -> None:
+    assert pairs.groups(6, [(4, 5), (1, 4), (2, 3)]) == [[1, 4, 5], [2, 3], [0]]
+    assert pairs.groups(0, []) == []
+
+
+def test_the_number_of_pairs_grows_with_that_of_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = np.full((300, 300), 50) - np.eye(300, dtype=int) * 50
+    monkeypatch.setattr(pairs, "coarse_matches", lambda features, _: alike[: len(features), : len(features)])
+    nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
+    for count, most in ((60, 22), (150, 16), (300, 12)):
+        assert len(choose_pairs([nothing] * count, "auto")) <= most * count
+        assert len(choose_pairs([nothing] * count, "auto", broad=True)) <= 2 * most * count + 600
 
 
 def test_a_first_look_bears_photos_without_features() -> None:
@@ -397,22 +449,26 @@ def test_which_pairs_are_compared() -> None:
 
 
 def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
-    # Two zoom settings make two lenses; each begins at its own focal length.
+    # Two zoom settings make two lenses; each begins at its own focal length. Held upright, the
+    # phone has a lens of its own that begins where the others do.
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index, focal in enumerate((26, 26, 52)):
+    for index, (focal, turned) in enumerate(((26, 1), (26, 1), (52, 1), (26, 6))):
         exif = Image.Exif()
         exif.get_ifd(0x8769)[0xA405] = focal
+        exif[0x0112] = turned
         Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg", exif=exif)
     capture = open_capture(photos)
-    sizes = [(160, 120)] * 3
-    poses.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
-    effort = poses._Effort(0, 500, 0.0067, relaxed=False)
-    with poses._quiet():
-        poses._find_features(tmp_path, capture.photos, sizes, effort, lambda stage, done: None)
+    sizes = [(160, 120)] * 3 + [(120, 160)]
+    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    effort = matching.Effort(0, 500, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         cameras = [database.read_camera(i.camera_id) for i in database.read_all_images()]
-    assert [camera.camera_id for camera in cameras] == [1, 1, 2]
+    assert [camera.camera_id for camera in cameras] == [1, 1, 2, 3]
+    assert (cameras[3].width, cameras[3].height) == (120, 160)
+    assert cameras[3].params[0] == pytest.approx(cameras[0].params[0])
     assert all(camera.has_prior_focal_length for camera in cameras)
     assert cameras[0].params[0] == pytest.approx(26 / 43.27 * 200, rel=1e-3)
     assert cameras[2].params[0] == pytest.approx(52 / 43.27 * 200, rel=1e-3)
@@ -428,12 +484,12 @@ def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
     mask.save(photos / "masks/1.jpg.png")
     capture = open_capture(photos)
     sizes = [(WIDTH // 2, HEIGHT // 2)] * 3
-    poses.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
-    assert poses.write_masks(tmp_path / "masks", capture.photos, sizes)
+    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    assert copies.write_masks(tmp_path / "masks", capture.photos, sizes)
     assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [f"0000{i}.jpg.png" for i in range(3)]
-    effort = poses._Effort(-1, 500, 0.0067, relaxed=False)
-    with poses._quiet():
-        poses._find_features(tmp_path, capture.photos, sizes, effort, lambda stage, done: None)
+    effort = matching.Effort(-1, 500, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         images = sorted(database.read_all_images(), key=lambda image: image.name)
         left = [database.read_keypoints(image.image_id)[:, 0].min() for image in images]

@@ -1,0 +1,246 @@
+"""The steps by which photos are posed: from the cheap and usual to the slow and patient.
+
+Each is taken only where those before it left photos out, and builds on what they found: more matches
+join those there are, and photos are added to the best model before one is begun anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nerfscene import mapping, matching
+from nerfscene.capture import Progress, short_names
+from nerfscene.config import PoseConfig
+from nerfscene.copies import copy_index
+from nerfscene.mapping import LITTLE, SOME, USUAL, Evidence, Model
+from nerfscene.matching import Effort
+from nerfscene.pairs import Pair, groups
+from nerfscene.types import Photo, PoseReport
+
+FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
+ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
+MANY_PHOTOS = 100  # from so many on, the slowest step is taken only
+MANY_ENOUGH = 0.6  # below this share
+
+# Steps in words, for reports; with "placing cameras" before them, for progress.
+USUALLY = "one photo after another"
+FURTHER = "adding photos on less evidence"
+NO_FOCALS = "without the focal lengths in EXIF"
+AT_ONCE = "all cameras at once"
+MORE_PAIRS = "comparing more photos"
+CAREFULLY = "again, more carefully"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is posed, in which folder, and who is told."""
+
+    folder: Path  # holds the copies in images/
+    photos: tuple[Photo, ...]
+    sizes: list[tuple[int, int]]  # of the copies: width, height
+    config: PoseConfig
+    progress: Progress
+
+
+@dataclass
+class _Climb:
+    """What was found so far. The one mutable thing here: every step adds to it."""
+
+    job: Job
+    best: Model | None = None
+    found_by: str = "nothing"
+    models: int = 0
+    tried: list[str] = field(default_factory=list)
+    pairs: set[Pair] = field(default_factory=set)
+
+    @property
+    def total(self) -> int:
+        return len(self.job.photos)
+
+    def whole(self) -> bool:
+        return mapping.count(self.best) == self.total
+
+    def enough(self) -> bool:
+        return mapping.count(self.best) >= ENOUGH * self.total
+
+    def consider(self, models: list[Model], step: str) -> bool:
+        """Keeps the best of ``models`` if it beats what there is; whether it does."""
+        self.tried.append(step)
+        before = mapping.rank(self.best)
+        sound = [model for model in map(mapping.believable, models) if model is not None]
+        for model in mapping.joined(sound)[:1]:
+            # A photo more is an improvement at any error, an error alone is not worth a change.
+            if mapping.count(model) > before[0]:
+                self.best, self.found_by, self.models = model, step, len(models)
+                return True
+        return False
+
+
+def climb(job: Job) -> tuple[Model | None, PoseReport]:
+    """The best model that the steps come to, None where none found any; and how.
+
+    Leaves the database that the model was made from in ``job.folder``/database.db.
+    """
+    state = _Climb(job)
+    small = max(max(size) for size in job.sizes) < FINE_BELOW
+    most = job.config.max_features
+    _find(job, Effort(-1 if small else 0, most, 0.0067), "")
+    _compare(state, broad=False, stage="matching photos")
+    _map(state, USUAL, USUALLY, "placing cameras")
+    _go_on(state, SOME)
+    if not state.enough():
+        _without_focals(state)
+    if not state.enough():
+        _at_once(state)
+    if not state.enough():
+        _more_pairs(state)
+    if not state.enough() and (
+        state.total < MANY_PHOTOS or mapping.count(state.best) < MANY_ENOUGH * state.total
+    ):
+        _carefully(state, Effort(-1, 2 * most, 0.004))
+    return state.best, _report(state)
+
+
+def _find(job: Job, effort: Effort, suffix: str) -> None:
+    stage = "finding features" + suffix
+    matching.find_features(job.folder, job.photos, job.sizes, effort, stage, job.progress)
+
+
+def _compare(state: _Climb, broad: bool, stage: str) -> bool:
+    """Matches what is worth it and was not matched yet; whether there was any."""
+    job, database = state.job, state.job.folder / "database.db"
+    wanted = matching.pairs_to_match(database, job.config.matcher, broad, job.progress)
+    new = [pair for pair in wanted if pair not in state.pairs]
+    if new:
+        matching.match(database, new, broad, job.config.seed, stage, job.progress)
+    state.pairs.update(new)
+    return bool(new)
+
+
+def _told(job: Job, stage: str, already: int) -> Callable[[], None]:
+    """Counts placed photos into progress; several models may be tried, so it can pass all."""
+    placed = already
+
+    def one_more() -> None:
+        nonlocal placed
+        placed += 1
+        job.progress(stage, min(placed / len(job.photos), 0.99))
+
+    job.progress(stage, 0.0)
+    return one_more
+
+
+def _map(state: _Climb, evidence: Evidence, step: str, stage: str) -> bool:
+    job = state.job
+    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _told(job, stage, 2))
+    job.progress(stage, 1.0)
+    return state.consider(models, step)
+
+
+def _go_on(state: _Climb, evidence: Evidence) -> None:
+    """Adds photos to the best model, on less evidence than it was begun with."""
+    job = state.job
+    if state.best is None or state.whole() or not _connected(state):
+        return
+    stage = "placing the photos left"
+    told = _told(job, stage, mapping.count(state.best))
+    models = mapping.one_after_another(job.folder, evidence, job.config.seed, told, state.best)
+    job.progress(stage, 1.0)
+    found_by = state.found_by
+    if state.consider(models, FURTHER) and found_by != FURTHER:
+        state.found_by = f"{found_by.split(', then ')[0]}, then {FURTHER}"
+
+
+def _connected(state: _Climb) -> bool:
+    """Whether any photo left shares matches with one that is posed."""
+    posed = _posed(state.best)
+    links = matching.connections(state.job.folder / "database.db", matching.FEWEST_RELAXED)
+    return any((a in posed) != (b in posed) for a, b in links)
+
+
+def _without_focals(state: _Climb) -> None:
+    """From COLMAP's guess at focal lengths, where EXIF says some: crops and zooms make it wrong."""
+    job, database = state.job, state.job.folder / "database.db"
+    if not any(photo.focal for photo in job.photos) or not _mappable(state):
+        return
+    lenses = matching.forget_focal_lengths(database)
+    if _map(state, USUAL, NO_FOCALS, f"placing cameras, {NO_FOCALS}"):
+        _go_on(state, SOME)
+    else:
+        matching.set_lenses(database, lenses)
+
+
+def _at_once(state: _Climb) -> None:
+    job = state.job
+    if not _mappable(state):
+        return
+    stage = f"placing {AT_ONCE}"
+    job.progress(stage, 0.0)
+    known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
+    models = mapping.all_at_once(job.folder, not known, job.config.seed)
+    job.progress(stage, 1.0)
+    if state.consider(models, AT_ONCE):
+        _go_on(state, SOME)
+
+
+def _mappable(state: _Climb) -> bool:
+    """Whether the matches can give more photos than are posed."""
+    largest = groups(state.total, matching.connections(state.job.folder / "database.db"))[0]
+    return len(largest) > max(mapping.count(state.best), 2)
+
+
+def _more_pairs(state: _Climb) -> None:
+    if not _compare(state, broad=True, stage="matching more photos"):
+        return
+    _go_on(state, LITTLE)
+    if not state.enough():
+        _map(state, LITTLE, MORE_PAIRS, f"placing cameras, {MORE_PAIRS}")
+
+
+def _carefully(state: _Climb, effort: Effort) -> None:
+    """All anew from finer features; the database before is kept where this finds no more photos."""
+    folder = state.job.folder
+    database, before = folder / "database.db", folder / "before.db"
+    database.rename(before)
+    usual_pairs, state.pairs = state.pairs, set()
+    _find(state.job, effort, f" ({CAREFULLY})")
+    _compare(state, broad=True, stage=f"matching photos ({CAREFULLY})")
+    better = _map(state, LITTLE, CAREFULLY, f"placing cameras ({CAREFULLY})")
+    if not state.enough() and _mappable(state):
+        stage = f"placing {AT_ONCE} ({CAREFULLY})"
+        state.job.progress(stage, 0.0)
+        models = mapping.all_at_once(folder, calibrate=True, seed=state.job.config.seed)
+        better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
+        state.job.progress(stage, 1.0)
+    if better or state.best is None:
+        before.unlink()
+    else:
+        before.replace(database)
+        state.pairs = usual_pairs
+
+
+def _report(state: _Climb) -> PoseReport:
+    links = matching.connections(state.job.folder / "database.db")
+    posed, model = _posed(state.best), state.best
+    names = short_names([photo.path for photo in state.job.photos])
+    apart = [group for group in groups(state.total, links) if not posed & set(group)]
+    return PoseReport(
+        found_by=state.found_by,
+        tried=tuple(dict.fromkeys(state.tried)),
+        photos_posed=len(posed),
+        models=state.models,
+        pairs_compared=len(state.pairs),
+        pairs_connected=len(links),
+        points=0 if model is None else len(model.points3D),
+        observations=0 if model is None else int(model.compute_num_observations()),
+        track_length=0.0 if model is None else float(model.compute_mean_track_length()),
+        reprojection_error=0.0 if model is None else float(model.compute_mean_reprojection_error()),
+        apart=tuple(tuple(names[i] for i in group) for group in apart),
+    )
+
+
+def _posed(model: Model | None) -> set[int]:
+    """Places in the capture of the photos that the model poses."""
+    return set() if model is None else {copy_index(model.image(i).name) for i in model.reg_image_ids()}
