@@ -20,6 +20,12 @@ from nerfscene.scene import Scene, writing
 from nerfscene.types import View
 
 FILE = "report.html"
+FOUND = {  # fields of types.PoseReport, in words
+    "pairs_compared": "pairs of photos compared",
+    "pairs_connected": "pairs that connect",
+    "points": "points found",
+    "track_length": "photos that see a point, on average",
+}
 MOST_SHOWN, SHOWN_SIDE, JPEG_QUALITY = 24, 480, 80
 
 
@@ -184,9 +190,12 @@ def _left_out(scene: Scene) -> str:
 def _settings(scene: Scene) -> str:
     f = scene.figures
     k = scene.views[0].intrinsics
+    found = f.posing or {}
     facts = {
         "computed with": f.device,
         "cameras from": f.source,
+        **({"cameras found": f"{found['found_by']} (tried: {', '.join(found['tried'])})"} if found else {}),
+        **{label: f"{found[key]:.5g}" for key, label in FOUND.items() if key in found},
         "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",

@@ -59,6 +59,7 @@ class Figures:
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
     left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
+    posing: dict[str, Any] | None = None  # types.PoseReport's fields, where COLMAP was run here
     device: str = ""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
