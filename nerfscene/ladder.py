@@ -29,7 +29,7 @@ USUALLY = "one photo after another"
 FURTHER = "adding photos on less evidence"
 NO_FOCALS = "without the focal lengths in EXIF"
 AT_ONCE = "all cameras at once"
-MORE_PAIRS = "comparing more photos"
+MORE_PAIRS = "with more pairs of photos compared"
 CAREFULLY = "again, more carefully"
 
 

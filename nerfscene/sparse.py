@@ -48,11 +48,14 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
     warnings, left_out = capture.warnings, capture.left_out
     if lost:
         left_out += tuple(LeftOut(name, _why(name, report)) for name in lost)
-        apart = _groups_in_words(report.apart if report else ())
+        apart = report.apart if report else ()
+        weak = sorted(set(lost) - {name for group in apart for name in group}, key=lost.index)
+        named = f" ({name_some(weak)})" if weak else ""
+        groups = _groups_in_words(apart)
         warnings += (
             f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
-            f"were left out ({name_some(lost)}){apart and ': '}{apart}: photos that overlap more, "
-            "taken between these and the others, would connect them.",
+            f"were left out{named}{groups and ': '}{groups}: photos that overlap more, taken between "
+            "these and the others, would connect them.",
         )
     return PosedCapture(
         root=capture.root,
