@@ -245,9 +245,11 @@ class Session:
     def _at_rest(self, version: int, shot: Shot, look: Look) -> None:
         width, height = self._full_size(shot, look)
         lens, where, photo = lens_of(shot, width, height), (0, height, 0, width), None
+        gain = np.ones(3, np.float32)  # a photo is compared with what it should show at its own exposure
         if self._photo is not None and look.compare != "no":
             lens, where = fitted(self._photo[0].intrinsics, width, height)
             photo = load_photo(self._photo[0])
+            gain = np.exp(np.asarray(self._photo[0].exposure, np.float32))
         camera = Camera(lens, shot.world_from_cam)
         renderer = self._with(look)
         began = time.perf_counter()
@@ -282,7 +284,7 @@ class Session:
             whole.accumulation[rows, columns] = part.accumulation
             last = i == len(tiles) - 1
             if last or time.perf_counter() - shown > SHOW_EVERY:
-                picture = self._develop(whole, look.mode, camera)
+                picture = self._develop(replace(whole, rgb=gain * whole.rgb), look.mode, camera)
                 if photo is not None and look.compare == "wipe":
                     picture = wiped(picture, photo, where, look.share)
                 elif photo is not None:
