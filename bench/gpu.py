@@ -1,4 +1,4 @@
-"""What a GPU does: whole steps, quality against time, pictures a second; plain torch on the same card.
+"""What a GPU does: steps, quality against time, pictures a second; plain torch and tiny-cuda-nn beside it.
 
 ``python -m bench.gpu`` prints the tables; ``python -m bench.gpu steps 20`` takes just 20 steps, for a
 profiler. ``bench/gpu.sh`` builds, tests and calls this where there are only Python, torch, nvcc and a GPU.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from nerfscene.scene import Scene
 from nerfscene.training import Run, advance, new_run, start, train_posed
 from nerfscene.types import Camera, PosedCapture
 
+Peer = Literal["torch", "tcnn"]
 WIDE = FieldConfig(levels=8, features=4, log2_table=19)
 FIELDS = {
     "default": FieldConfig(),
@@ -112,10 +113,10 @@ def torch_on(device: str) -> Iterator[None]:
         torch.from_numpy = plain
 
 
-def torch_steps(data: TrainingSet, steps: int, target: int, device: str) -> float:
-    """Seconds a step of the torch backend takes on a device, with the same number of samples."""
-    config = TrainConfig(steps=steps, backend="torch")
-    run = new_run(data, FieldConfig(), 0, "torch")
+def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: Peer) -> float:
+    """Seconds a step takes with all of the torch (or tcnn) backend on a device, for as many samples."""
+    config = TrainConfig(steps=steps, backend=name)
+    run = new_run(data, FieldConfig(), 0, name)
     with torch_on(device):
         start(run, data, config)
         trainer = run.trainer
@@ -131,7 +132,7 @@ def torch_steps(data: TrainingSet, steps: int, target: int, device: str) -> floa
             took = time.perf_counter() - began
         finally:
             torch_trainer.RAYS_AT_ONCE = old
-    print(f"torch on {device}: {1000 * took / steps:.1f} ms a step, "
+    print(f"{name} on {device}: {1000 * took / steps:.1f} ms a step, "
           f"{report['survivors'] / took / 1e6:.2f} M samples/s", flush=True)  # fmt: skip
     return took / steps
 
@@ -143,6 +144,19 @@ def options_like_cuda(target: int) -> Any:
     o = options_at(0.0, False, backend.load("torch"))
     o.target_samples = target
     return o
+
+
+def beside(data: TrainingSet, ours: float, name: Peer) -> None:
+    """Prints how a peer's steps compare with ours, seconds each; or why they could not be measured."""
+    reason = backend.why_no_tcnn() if name == "tcnn" else None
+    if reason:
+        print(f"tcnn was skipped: {reason}", flush=True)
+        return
+    try:
+        theirs = torch_steps(data, 20, 1 << 16, "cuda", name)
+        print(f"{name}: {1000 * theirs:.1f} ms a step, {theirs / ours:.1f} times ours", flush=True)
+    except Exception as error:  # one peer that fails must not keep the other from being measured
+        print(f"{name} on the GPU was not measured: {type(error).__name__}: {error}", flush=True)
 
 
 def few_steps(steps: int) -> None:
@@ -192,11 +206,11 @@ def main() -> None:
         began = time.perf_counter()
         early.trainer.run(o, 20, 60.0)
         ours = (time.perf_counter() - began) / 20
-        theirs = torch_steps(data, 20, 1 << 16, "cuda")
-        print(f"\nthe same 20 steps of 2^16 samples: ours {1000 * ours:.2f} ms, "
-              f"torch {1000 * theirs:.1f} ms: {theirs / ours:.0f}× slower")  # fmt: skip
-    except Exception as error:  # a peer that fails must not lose the rest of a lent GPU's minutes
-        print(f"\ntorch on the GPU was not measured: {type(error).__name__}: {error}")
+        print(f"\nthe same 20 steps of 2^16 samples: ours {1000 * ours:.2f} ms a step", flush=True)
+        for name in get_args(Peer):
+            beside(data, ours, name)
+    except Exception as error:  # what fails here must not lose the rest of a lent GPU's minutes
+        print(f"\nthe peers were not measured: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ timeout 150 python3 -m pytest -q -m gpu -p no:cacheprovider tests/test_cuda.py t
     tests/test_encode.py tests/test_lens.py tests/test_adam.py >"$out/tests.log" 2>&1
 tail -25 "$out/tests.log"
 
+step "tests with tiny-cuda-nn, where it is installed"
+if python3 -c 'from nerfscene.ops import backend; import sys; sys.exit(backend.why_no_tcnn())'; then
+    timeout 90 python3 -m pytest -q -m gpu -p no:cacheprovider tests/test_tcnn_backend.py >"$out/tcnn.log" 2>&1
+    tail -25 "$out/tcnn.log"
+fi
+
 step "speed and quality"
 timeout 330 python3 -m bench.gpu 2>&1 | tee "$out/bench.log"
 

@@ -1,8 +1,8 @@
 """A stand-in for the package ``tinycudann`` in plain torch, on any device: its names, layouts and rounding.
 
 Written from what tiny-cuda-nn's documentation and source say it computes, and from nothing of the backend
-that is tested with it: a grid of any number of levels, networks with padded layers, binary16 between them,
-batches that must not be empty, gradients multiplied by ``loss_scale`` on their way.
+that is tested with it: a grid of any number of levels, networks with padded layers, binary16 between
+them all, batches that must not be empty, gradients multiplied by ``loss_scale`` on their way.
 """
 
 from __future__ import annotations
