@@ -191,7 +191,6 @@ class Session:
                     self._at_rest(version, shot, look)
                 else:
                     self._moving(version, shot, look)
-                self._told = ""
             except Exception as error:  # whatever it is, the viewer goes on
                 self._done = version
                 if str(error) != self._told:  # the same again at every move would bury the page
@@ -293,6 +292,7 @@ class Session:
                 shown = time.perf_counter()
         self.seconds_at_rest = time.perf_counter() - began
         self._whole = shot, whole
+        self._told = ""  # a whole picture came through: what fails from here on is news
         with self._wake:
             self._done = version
             self.finished += 1
