@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from nerfscene.cameras import scaled
 from nerfscene.capture import carries_alpha, name_some, photo_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.masks import check_mask, find_masks
-from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Split, View
+from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
 
 RIGID_TOLERANCE = 1e-3  # how far R·Rᵀ may be from 1: files round to 4 digits or more
 GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
@@ -101,7 +100,7 @@ def fit_to_photo(intrinsics: Intrinsics, path: Path, source: Path) -> Intrinsics
 def finish(
     source: Path,
     root: Path,
-    kind: Literal["colmap", "transforms", "synthetic"],
+    kind: Source,
     listed: Sequence[Listed],
     *,
     warnings: tuple[str, ...] = (),
@@ -109,12 +108,13 @@ def finish(
     points: Array | None = None,
     point_colors: NDArray[np.uint8] | None = None,
     reprojection_error: float | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> PosedCapture:
     """Frames → views: those without a photo left out with one warning, lenses fitted to photos.
 
     ``source`` is the file or folder to name in messages. ``photos_given`` defaults to the frames
-    that have a photo. Raises NerfsceneError when fewer than MIN_VIEWS remain, all poses are the
-    same, or a photo doesn't fit.
+    that have a photo; ``left_out`` are photos left out before. Raises NerfsceneError when fewer than
+    MIN_VIEWS remain, all poses are the same, or a photo doesn't fit.
     """
     views = [
         View(f.path, fit_to_photo(f.intrinsics, f.path, source), f.world_from_cam, f.split, f.mask)
@@ -162,5 +162,8 @@ def finish(
         given_split=any(view.split == "test" for view in views),
         reprojection_error=reprojection_error,
         warnings=warnings,
-        left_out=tuple(LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing),
+        left_out=(
+            *left_out,
+            *(LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing),
+        ),
     )

@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
 Lens = Literal["perspective", "fisheye"]
+# Where cameras come from: found here for photos alone, or read from what another program left.
+# fmt: off
+Source = Literal[
+    "photos", "colmap", "transforms", "synthetic",
+    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg",
+]
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ class PosedCapture:
     """
 
     root: Path
-    source: Literal["photos", "colmap", "transforms", "synthetic"]
+    source: Source
     views: tuple[View, ...]
     photos_given: int
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))

@@ -1,0 +1,203 @@
+"""What the readers of other apps' exports share: careful parsing, and which photo a name means."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from nerfscene.capture import find_photos
+from nerfscene.errors import NerfsceneError
+from nerfscene.types import Array, Intrinsics, Lens
+
+FARTHEST = 1e12  # units from the origin: beyond, a number is a mistake
+Values = dict[str, Any]
+
+
+def load_json(path: Path) -> Any:
+    """What a JSON file holds. Raises NerfsceneError when it is missing, or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise NerfsceneError(
+            f"{path} is broken: line {error.lineno}, column {error.colno}: {error.msg}; export it again."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Refuses what can define entities: exports have none, and they can be made to fill the memory."""
+
+    def doctype(self, *declared: object) -> None:
+        raise NerfsceneError("it has a DOCTYPE, which no app's export has")
+
+
+def load_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file. Raises NerfsceneError when it is missing, broken, or has a DOCTYPE."""
+    try:
+        parser = ElementTree.XMLParser(target=_Plain())
+        with path.open("rb") as file:
+            return ElementTree.parse(file, parser).getroot()
+    except (OSError, ElementTree.ParseError, ValueError, LookupError, NerfsceneError) as error:
+        raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
+
+
+def table(value: object, where: str) -> Values:
+    """The value, named values; raises NerfsceneError, beginning with ``where``, for anything else."""
+    if not isinstance(value, dict):
+        raise NerfsceneError(f"{where} holds no named values: export it again.")
+    return value
+
+
+def rows(value: object, where: str) -> list[Any]:
+    """The value, a list; raises NerfsceneError, beginning with ``where``, for anything else."""
+    if not isinstance(value, list):
+        raise NerfsceneError(f"{where} holds no list: export it again.")
+    return value
+
+
+def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Array:
+    """An array of ``shape`` (-1: any length there) of finite numbers within ±FARTHEST.
+
+    Raises NerfsceneError, which names ``where`` and ``what``, for anything else.
+    """
+    try:
+        given = np.array(value, np.float64)
+        fits = given.ndim == len(shape) and all(
+            want in (-1, n) for want, n in zip(shape, given.shape, strict=True)
+        )
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        count = " by ".join(str(n) if n >= 0 else "n" for n in shape) or "one"
+        raise NerfsceneError(f"{where} has no {what} ({count} numbers): export it again.")
+    if not (np.isfinite(given).all() and np.abs(given).max(initial=0.0) < FARTHEST):
+        raise NerfsceneError(f"{where} has a {what} that is not finite: export it again.")
+    return given
+
+
+def number(values: Values, key: str, where: str, default: float | None = None) -> float:
+    """One number of ``values``; where it is absent or null, ``default`` or else NerfsceneError."""
+    value = values.get(key)
+    if value is None and default is not None:
+        return default
+    return float(numbers(value, (), where, key))
+
+
+def lens_of(
+    width: float,
+    height: float,
+    focal: Sequence[float],
+    centre: Sequence[float],
+    where: str,
+    distortion: Sequence[float] = (),
+    lens: Lens = "perspective",
+) -> Intrinsics:
+    """The lens, all in pixels, if it can be one; ``distortion`` in Intrinsics' order, zeros may lack.
+
+    Raises NerfsceneError, beginning with ``where``, where sizes or focal lengths (fx, fy) are not
+    positive, or the principal point lies outside of the picture.
+    """
+    if min(width, height) < 1 or min(focal) <= 0:
+        raise NerfsceneError(
+            f"{where} has a picture of {width:g}×{height:g} pixels and a focal length of {min(focal):g}, "
+            "which no lens has: export it again."
+        )
+    if not (0 <= centre[0] <= width and 0 <= centre[1] <= height):
+        raise NerfsceneError(
+            f"{where} has its principal point ({centre[0]:.0f}, {centre[1]:.0f}) outside of its picture of "
+            f"{width:g}×{height:g} pixels: export it again, with photos as they were taken."
+        )
+    padded = [float(k) for k in distortion] + [0.0] * (5 - len(distortion))
+    return Intrinsics(
+        width=int(width),
+        height=int(height),
+        fx=float(focal[0]),
+        fy=float(focal[1]),
+        cx=float(centre[0]),
+        cy=float(centre[1]),
+        lens=lens,
+        distortion=tuple(padded),  # type: ignore[arg-type]
+    )
+
+
+def turn_of(quaternion: Sequence[float] | Array, where: str) -> Array:
+    """The rotation (3, 3) of a quaternion x y z w of any length but 0; else raises NerfsceneError."""
+    q = np.asarray(quaternion, np.float64)
+    length = math.sqrt(float(q @ q))
+    if length < 1e-6:
+        raise NerfsceneError(f"{where} has a quaternion of zeros for its rotation: export it again.")
+    x, y, z, w = q / length
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def photo_finder(
+    root: Path, images: Path | None, names: Iterable[str], source: Path
+) -> Callable[[str], Path | None]:
+    """A function from a name in an export to the photo it means, or to None.
+
+    Photos are looked for in ``images`` where given, else in ``root/images`` or ``root`` (sub-folders
+    too), wherever more of the ``names`` are. A name may lack its ending and may carry folders, as
+    on the machine that exported it: these only choose among photos that are called the same.
+    The function raises NerfsceneError, which names ``source``, where they don't.
+    """
+    places = [images] if images is not None else [root / "images", root]
+    indices = [_by_name(place) for place in places if place.is_dir()]
+    wanted = list(names)
+
+    def known(index: dict[str, list[Path]]) -> int:
+        return sum(bool(_candidates(index, name)) for name in wanted)
+
+    best = max(indices, key=known, default={})  # the first of equals
+
+    def find(name: str) -> Path | None:
+        found = _candidates(best, name)
+        if len(found) > 1:
+            alike = [_shared_tail(path, name) for path in found]
+            found = [p for p, n in zip(found, alike, strict=True) if n == max(alike)]
+        if len(found) > 1:
+            raise NerfsceneError(
+                f"{source} names a photo {name}, and there are {len(found)} of that name ({found[0]}, "
+                f"{found[1]}): keep one, or rename them before the cameras are exported."
+            )
+        return found[0] if found else None
+
+    return find
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    index: dict[str, list[Path]] = {}
+    for path in find_photos(folder):
+        for key in {path.name.lower(), path.stem.lower()}:
+            index.setdefault(key, []).append(path)
+    return index
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.lower().replace("\\", "/").split("/") if part]
+
+
+def _candidates(index: dict[str, list[Path]], name: str) -> list[Path]:
+    """Photos called so with their ending, else without it, or else with another ending."""
+    last = (_parts(name) or [""])[-1]
+    stem = last.rpartition(".")[0]
+    return index.get(last) or (index.get(stem, []) if stem else [])
+
+
+def _shared_tail(path: Path, name: str) -> int:
+    """How many folders above the two have in common, counted from the photo up."""
+    count = 0
+    for ours, theirs in zip(
+        reversed(_parts(path.as_posix())[:-1]), reversed(_parts(name)[:-1]), strict=False
+    ):
+        if ours != theirs:
+            break
+        count += 1
+    return count
