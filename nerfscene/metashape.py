@@ -202,8 +202,8 @@ def _lens(sensor: Element, path: Path) -> tuple[Intrinsics, float]:
     kind = calibration.get("type") or sensor.get("type") or "frame"
     if kind not in LENSES:
         raise NerfsceneError(
-            f"{where} is of the type {kind}, and only frame and fisheye are supported: have Metashape convert "
-            "the photos to frame cameras first."
+            f"{where} is of the type {kind}, and only frame and fisheye are supported: have Metashape "
+            "convert the photos to frame cameras first."
         )
     resolution = calibration.find("resolution")
     if resolution is None:

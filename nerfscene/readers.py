@@ -1,17 +1,23 @@
-"""Captures that come with cameras → PosedCapture: COLMAP models and NeRF-synthetic folders.
+"""Captures that come with cameras → PosedCapture: which kind a folder or file is, and COLMAP models.
 
-``find_posed`` recognises them; ``transforms.json`` itself is read in transforms.py.
+``find_posed`` recognises them; each other kind is read in a module of its own.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from nerfscene.capture import find_photos, natural_key
+from nerfscene.app_files import load_json
+from nerfscene.capture import find_photos, name_some, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed, finish, locate, with_masks
+from nerfscene.metashape import is_metashape, read_metashape
+from nerfscene.open_sfm import is_openmvg, is_opensfm, read_openmvg, read_opensfm
+from nerfscene.phone_apps import find_polycam, is_record3d, read_polycam, read_record3d
 from nerfscene.poses import read_model
+from nerfscene.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.sparse import SparseModel
 from nerfscene.transforms import read_synthetic, read_transforms
 from nerfscene.types import PosedCapture
@@ -24,25 +30,85 @@ def find_posed(
 ) -> PosedCapture | None:
     """The capture with its cameras if ``path`` is one of a kind we know, else None.
 
-    Known are: a ``transforms.json`` (instant-ngp, nerfstudio) or a folder that holds one; a folder
-    with ``transforms_train.json`` (NeRF-synthetic), or that file; a COLMAP model folder, or a
-    folder that holds one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``. The first of these
-    wins. ``images`` is where a COLMAP model's photos are, if not in ``images`` beside it.
+    Known are, and the first of these wins: a ``transforms.json`` (instant-ngp, nerfstudio) or a folder
+    that holds one; a folder with ``transforms_train.json`` (NeRF-synthetic), or that file; a COLMAP
+    model folder, or a folder that holds one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``; and
+    what other apps export, a folder that holds it or the file itself: raw data of Polycam;
+    ``metadata.json`` beside ``rgb`` (Record3D); an .xml of Metashape; a .csv of RealityCapture;
+    ``reconstruction.json`` (OpenSfM); ``sfm_data.json`` (OpenMVG). Files that merely end so are passed
+    over. ``images`` is where the photos of COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG are,
+    if not in ``images`` beside it.
     Raises NerfsceneError when it is of such a kind but cannot be used.
     """
     root = Path(path).expanduser()
+    photos = None if images is None else Path(images)
     if root.is_file():
-        if root.suffix.lower() != ".json":
-            return None
-        synthetic = root.name in ("transforms_train.json", "transforms_test.json")
-        return read_synthetic(root.parent) if synthetic else read_transforms(root)
+        return _read_file(root, photos)
     if (root / "transforms.json").is_file():
         return read_transforms(root / "transforms.json")
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
     if find_models(root):
-        return read_colmap(root, None if images is None else Path(images))
+        return read_colmap(root, photos)
+    return _read_export(root, photos) if root.is_dir() else None
+
+
+def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
+    """find_posed of one file."""
+    suffix = path.suffix.lower()
+    if suffix == ".xml" and is_metashape(path):
+        return read_metashape(path, images)
+    if suffix == ".csv" and is_realitycapture(path):
+        return read_realitycapture(path, images)
+    if suffix != ".json":
+        return None
+    if path.name in ("transforms_train.json", "transforms_test.json"):
+        return read_synthetic(path.parent)
+    if path.name == "metadata.json" and is_record3d(path):
+        return read_record3d(path)
+    if path.name == "transforms.json":
+        return read_transforms(path)
+    values = load_json(path)
+    if is_opensfm(values):
+        return read_opensfm(path, images)
+    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path)
+
+
+def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
+    """What another app left in a folder, or None. Raises NerfsceneError where it left two of a kind."""
+    if find_polycam(root):
+        return read_polycam(root)
+    if (root / "rgb").is_dir() and is_record3d(root / "metadata.json"):
+        return read_record3d(root / "metadata.json")
+    kinds: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Path | None], PosedCapture]], ...] = (
+        (".xml", is_metashape, read_metashape),
+        (".csv", is_realitycapture, read_realitycapture),
+    )
+    for suffix, known, read in kinds:
+        files = sorted(p for p in root.iterdir() if p.suffix.lower() == suffix and not p.name.startswith("."))
+        found = [p for p in files if p.is_file() and known(p)]
+        if len(found) > 1:
+            names = name_some([p.name for p in found])
+            raise NerfsceneError(
+                f"{root} holds {len(found)} exports of cameras ({names}): give the one to use, or move the "
+                "others away."
+            )
+        if found:
+            return read(found[0], images)
+    if _begins_like(root / "reconstruction.json", "shots", "cameras"):
+        return read_opensfm(root / "reconstruction.json", images)
+    if _begins_like(root / "sfm_data.json", "sfm_data_version", "views"):
+        return read_openmvg(root / "sfm_data.json", images)
     return None
+
+
+def _begins_like(path: Path, *names: str) -> bool:
+    """Whether there is such a file and it has these names; it need not be whole."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return all(f'"{name}"' in text for name in names)
 
 
 def find_models(root: Path) -> list[Path]:

@@ -65,8 +65,8 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
     names = columns(text)
     if names is None:
         raise NerfsceneError(
-            f"{path} has no columns #name, {', '.join(NEEDED)}: export the registration from RealityCapture as "
-            "Internal/External camera parameters."
+            f"{path} has no columns #name, {', '.join(NEEDED)}: export the registration from RealityCapture "
+            "as Internal/External camera parameters."
         )
     try:
         rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
@@ -89,8 +89,8 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
     warnings: tuple[str, ...] = ()
     if worst > NOTICEABLE:
         warnings = (
-            f"lenses in {path.name} have a term k4, which is not known here: the nearest lens without it is off "
-            f"by up to {worst:.1f} pixels; align with the lens model Brown3 for sharper results.",
+            f"lenses in {path.name} have a term k4, which is not known here: the nearest lens without it is "
+            f"off by up to {worst:.1f} pixels; align with the lens model Brown3 for sharper results.",
         )
     listed = with_masks(path.parent, listed)
     folders = {f.path.parent for f in listed if f.path is not None}
@@ -135,8 +135,8 @@ def _lens(values: dict[str, float], width: int, height: int, where: str) -> tupl
     best, off = fitted(lens, _projection(lens, values))
     if not math.isfinite(off):
         raise NerfsceneError(
-            f"{where} has a lens that folds its picture over, so it can't be right: align the photos again, or "
-            "export undistorted ones."
+            f"{where} has a lens that folds its picture over, so it can't be right: align the photos again, "
+            "or export undistorted ones."
         )
     return best, off
 

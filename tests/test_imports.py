@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 # Low to high; a file may import from its own rank and below. A folder stands for all its files, and
 # files that are not written yet may be named.
 POSING = ("poses", "ladder", "mapping", "matching", "pairs", "copies", "sparse")
-READING = ("readers", "listing", "transforms")
+APPS = ("app_files", "lens_fit", "phone_apps", "metashape", "realitycapture", "open_sfm")
+READING = ("readers", "listing", "transforms", *APPS)
 TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
 RANKS = (
     ("errors", "types", "config"),
