@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from nerfscene.capture import find_photos
+from nerfscene.capture import find_photos, photo_turns
 from nerfscene.errors import NerfsceneError
+from nerfscene.listing import Listed
 from nerfscene.types import Array, Intrinsics, Lens
 
 FARTHEST = 1e12  # units from the origin: beyond, a number is a mistake
+# A camera's axes from those of the same camera turned so that its picture turns clockwise.
+QUARTER_TURN = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+LONGEST_NAME = 80  # characters of it that a message shows
 Values = dict[str, Any]
 
 
@@ -48,6 +53,12 @@ def load_xml(path: Path) -> ElementTree.Element:
         raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
 
 
+def said(name: object) -> str:
+    """A name from a file, as a message can have it: on one line, and not too long."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
 def table(value: object, where: str) -> Values:
     """The value, named values; raises NerfsceneError, beginning with ``where``, for anything else."""
     if not isinstance(value, dict):
@@ -68,10 +79,9 @@ def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Arr
     Raises NerfsceneError, which names ``where`` and ``what``, for anything else.
     """
     try:
-        given = np.array(value, np.float64)
-        fits = given.ndim == len(shape) and all(
-            want in (-1, n) for want, n in zip(shape, given.shape, strict=True)
-        )
+        given = np.array(value)
+        fits = given.dtype.kind in "iuf" and given.ndim == len(shape)
+        fits = fits and all(want in (-1, n) for want, n in zip(shape, given.shape, strict=True))
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
@@ -79,7 +89,7 @@ def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Arr
         raise NerfsceneError(f"{where} has no {what} ({count} numbers): export it again.")
     if not (np.isfinite(given).all() and np.abs(given).max(initial=0.0) < FARTHEST):
         raise NerfsceneError(f"{where} has a {what} that is not finite: export it again.")
-    return given
+    return given.astype(np.float64)
 
 
 def number(values: Values, key: str, where: str, default: float | None = None) -> float:
@@ -138,6 +148,30 @@ def turn_of(quaternion: Sequence[float] | Array, where: str) -> Array:
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
+def as_shown(frame: Listed) -> Listed:
+    """The frame for its photo as viewers show it, from one for the pixels as they are stored.
+
+    Some apps pass over the EXIF orientation: their lens and pose are those of the sensor.
+    """
+    for _ in range(0 if frame.path is None else photo_turns(frame.path)):
+        k = frame.intrinsics
+        k1, k2, p1, p2, k3 = k.distortion
+        if k.lens == "perspective":  # a quarter turn clockwise: x becomes y, and y becomes -x
+            p1, p2 = p2, -p1
+        turned = Intrinsics(
+            width=k.height,
+            height=k.width,
+            fx=k.fy,
+            fy=k.fx,
+            cx=k.height - k.cy,
+            cy=k.cx,
+            lens=k.lens,
+            distortion=(k1, k2, p1, p2, k3),
+        )
+        frame = replace(frame, intrinsics=turned, world_from_cam=frame.world_from_cam @ QUARTER_TURN)
+    return frame
+
+
 def photo_finder(
     root: Path, images: Path | None, names: Iterable[str], source: Path
 ) -> Callable[[str], Path | None]:
@@ -164,7 +198,7 @@ def photo_finder(
             found = [p for p, n in zip(found, alike, strict=True) if n == max(alike)]
         if len(found) > 1:
             raise NerfsceneError(
-                f"{source} names a photo {name}, and there are {len(found)} of that name ({found[0]}, "
+                f"{source} names a photo {said(name)}, and there are {len(found)} of that name ({found[0]}, "
                 f"{found[1]}): keep one, or rename them before the cameras are exported."
             )
         return found[0] if found else None

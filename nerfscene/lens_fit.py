@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 from nerfscene.types import Array, Intrinsics
 
 GRID = 25  # places across and down the picture where the two are compared
-INVERSION_STEPS = 40
+INVERSION_STEPS = 30
+STEP = 1e-6  # of base coordinates, for derivatives
 NOTICEABLE = 0.5  # pixels: a fit that is farther off deserves a warning
 
 # Base coordinates (n, 2) of directions → pixels (n, 2). A direction at the angle θ from the axis has
@@ -49,8 +50,14 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
     focal, centre = np.array([start.fx, start.fy]), np.array([start.cx, start.cy])
     base = (pixels - centre) / focal
     with np.errstate(all="ignore"):
-        for _ in range(INVERSION_STEPS):
-            base = base + (pixels - theirs(base)) / focal
+        for _ in range(INVERSION_STEPS):  # Newton's method
+            here = theirs(base)
+            miss = pixels - here
+            a, c = ((theirs(base + [STEP, 0]) - here) / STEP).T
+            b, d = ((theirs(base + [0, STEP]) - here) / STEP).T
+            det = a * d - b * c
+            turn = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
+            base = base + turn / det[:, None]
         seen = np.abs(theirs(base) - pixels).max(axis=1) < 1e-3  # false for NaN too
     if seen.mean() < 0.9:
         return start, float("inf")

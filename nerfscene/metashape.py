@@ -3,7 +3,7 @@
 A camera's ``transform`` takes its own axes (x right, y down, z forward, as ours) to the chunk's; that
 of the chunk, or of the component that the camera is in, takes these to the world: rotated, scaled,
 shifted. Formulas of lenses are those of the user manual's appendix on camera models; a pixel's centre
-is at + 0.5 there too.
+is at + 0.5 there too, and pixels are those of the file, whatever EXIF says of its orientation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from nerfscene.app_files import lens_of, load_xml, number, numbers, photo_finder
+from nerfscene.app_files import as_shown, lens_of, load_xml, number, numbers, photo_finder, said
 from nerfscene.capture import find_photos, name_some, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.lens_fit import NOTICEABLE, Projection, fitted
@@ -86,7 +86,7 @@ def read_metashape(path: Path, images: Path | None = None) -> PosedCapture:
     if len(chunks) > 1:
         warnings.append(
             f"{path.name} holds {len(chunks)} chunks with cameras: took the largest, "
-            f"{chunk.get('label', 'without a name')}, with {len(_posed(chunk))}."
+            f"{said(chunk.get('label', 'without a name'))}, with {len(_posed(chunk))}."
         )
     cameras = [c for group in chunk.iter("cameras") for c in group.iter("camera")]
     groups: dict[str, list[Element]] = {}
@@ -105,17 +105,18 @@ def read_metashape(path: Path, images: Path | None = None) -> PosedCapture:
     listed = []
     for camera in sorted(taken, key=lambda c: natural_key(c.get("label", ""))):
         label = camera.get("label", "")
-        where = f"camera {label} in {path}"
+        where = f"camera {said(label)} in {path}"
         matrix = rigid(_floats(camera.find("transform"), 16, where, "transform").reshape(4, 4), where)
-        listed.append(Listed(label, find(label), read[camera.get("sensor_id", "")], world.pose(matrix)))
+        lens = read[camera.get("sensor_id", "")]
+        listed.append(as_shown(Listed(said(label), find(label), lens, world.pose(matrix))))
     posed = {id(camera) for group in groups.values() for camera in group}
-    lost = [c.get("label", "") for c in cameras if id(c) not in posed]
+    lost = [said(c.get("label", "")) for c in cameras if id(c) not in posed]
     if lost:
         warnings.append(
             f"{len(lost)} of the {len(cameras)} cameras in {path.name} have no pose and were left out "
             f"({name_some(lost)})."
         )
-    apart = [c.get("label", "") for c in cameras if id(c) in posed and c not in taken]
+    apart = [said(c.get("label", "")) for c in cameras if id(c) in posed and c not in taken]
     left_out = [LeftOut(name, f"has no pose in {path.name}") for name in lost]
     left_out += [LeftOut(name, "is in another component than most cameras") for name in apart]
     photos = {f.path.parent for f in listed if f.path is not None}
@@ -178,7 +179,8 @@ def _lenses(
     for key in sorted(wanted):
         if key not in sensors:
             raise NerfsceneError(
-                f"{path} has cameras of a sensor {key or '(none)'} that it doesn't describe."
+                f"{path} has cameras of a sensor {said(key) or '(none)'} that it doesn't "
+                "describe: export it again."
             )
         result[key], off = _lens(sensors[key], path)
         worst = max(worst, off)
@@ -193,7 +195,7 @@ def _lenses(
 
 def _lens(sensor: Element, path: Path) -> tuple[Intrinsics, float]:
     """A sensor's lens, and how far it is off at most, pixels."""
-    where = f"sensor {sensor.get('label') or sensor.get('id')} in {path}"
+    where = f"sensor {said(sensor.get('label') or sensor.get('id'))} in {path}"
     calibrations = sensor.findall("calibration")
     adjusted = [c for c in calibrations if c.get("class") == "adjusted"]
     if not calibrations:
@@ -202,7 +204,7 @@ def _lens(sensor: Element, path: Path) -> tuple[Intrinsics, float]:
     kind = calibration.get("type") or sensor.get("type") or "frame"
     if kind not in LENSES:
         raise NerfsceneError(
-            f"{where} is of the type {kind}, and only frame and fisheye are supported: have Metashape "
+            f"{where} is of the type {said(kind)}, and only frame and fisheye are supported: have Metashape "
             "convert the photos to frame cameras first."
         )
     resolution = calibration.find("resolution")

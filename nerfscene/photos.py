@@ -70,6 +70,15 @@ def photo_size(path: Path) -> tuple[int, int]:
         return _shown_size(image)
 
 
+def photo_turns(path: Path) -> int:
+    """Quarter turns clockwise, 0 to 3, that a viewer gives the picture as stored, by its EXIF orientation.
+
+    Mirrored ones count as 0. Raises NerfsceneError when the file is no readable photo.
+    """
+    with _opened(path) as image:
+        return {6: 1, 3: 2, 8: 3}.get(_orientation(image), 0)
+
+
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """The photo as shown (EXIF orientation applied), (height, width, 3) or with alpha (…, 4).
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.app_files import lens_of, number, photo_finder
+from nerfscene.app_files import lens_of, number, photo_finder, said
 from nerfscene.capture import find_photos, natural_key, photo_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.lens_fit import NOTICEABLE, Projection, fitted
@@ -78,14 +78,14 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
     listed = []
     worst = 0.0
     for row in sorted(rows, key=lambda r: natural_key(r[0])):
-        where = f"camera {row[0]} in {path}"
+        where = f"camera {said(row[0])} in {path}"
         values = _values(dict(zip(names, row, strict=False)), where)
         photo = find(row[0])
         # Its size is not in the file; without a photo any will do.
         width, height = photo_size(photo) if photo is not None else (3, 2)
         lens, off = _lens(values, width, height, where)
         worst = max(worst, off)
-        listed.append(Listed(row[0], photo, lens, _pose(values)))
+        listed.append(Listed(said(row[0]), photo, lens, _pose(values)))
     warnings: tuple[str, ...] = ()
     if worst > NOTICEABLE:
         warnings = (
