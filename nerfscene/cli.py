@@ -29,7 +29,7 @@ class Train:
     """Photos → a scene: finds where each was taken, trains a radiance field, measures it."""
 
     photos: tyro.conf.Positional[Path]
-    """Folder of photos, a .zip of them, or a video; or a posed capture: transforms.json, a COLMAP model."""
+    """Folder of photos, a .zip of them, or a video; or a capture posed by COLMAP, nerfstudio, Polycam, …"""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the scene; by default, the photos' name with -scene behind it, here."""
     resume: bool = False

@@ -13,6 +13,7 @@ from nerfscene.types import Array, Intrinsics
 GRID = 25  # places across and down the picture where the two are compared
 INVERSION_STEPS = 30
 STEP = 1e-6  # of base coordinates, for derivatives
+RIGHT, DOWN = np.array([STEP, 0.0]), np.array([0.0, STEP])
 NOTICEABLE = 0.5  # pixels: a fit that is farther off deserves a warning
 
 # Base coordinates (n, 2) of directions → pixels (n, 2). A direction at the angle θ from the axis has
@@ -53,8 +54,8 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
         for _ in range(INVERSION_STEPS):  # Newton's method
             here = theirs(base)
             miss = pixels - here
-            a, c = ((theirs(base + [STEP, 0]) - here) / STEP).T
-            b, d = ((theirs(base + [0, STEP]) - here) / STEP).T
+            a, c = ((theirs(base + RIGHT) - here) / STEP).T
+            b, d = ((theirs(base + DOWN) - here) / STEP).T
             det = a * d - b * c
             turn = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
             base = base + turn / det[:, None]

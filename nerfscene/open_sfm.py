@@ -1,6 +1,7 @@
 """OpenSfM's ``reconstruction.json`` and OpenMVG's ``sfm_data.json`` → PosedCapture.
 
-Both have cameras that look along +z with y down, as ours, and points with them.
+Both have cameras that look along +z with y down, as ours, and points with them; their pixels are those
+of the file, whatever EXIF says of its orientation.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from nerfscene.app_files import (
     Values,
+    as_shown,
     lens_of,
     load_json,
     number,
     numbers,
     photo_finder,
     rows,
+    said,
     table,
     turn_of,
 )
@@ -82,22 +85,22 @@ def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
     find = photo_finder(path.parent, images, shots[best], path)
     listed = []
     for name in sorted(shots[best], key=natural_key):
-        where = f"shot {name} in {path}"
+        where = f"shot {said(name)} in {path}"
         shot = table(shots[best][name], where)
         key = str(shot.get("camera"))
         if key not in lenses:
             lenses[key] = _opensfm_lens(
-                table(cameras.get(key), f"camera {key} in {path}"), f"{key} in {path}"
+                table(cameras.get(key), f"camera {said(key)} in {path}"), f"{said(key)} in {path}"
             )
         axis = numbers(shot.get("rotation"), (3,), where, "rotation")
         shift = numbers(shot.get("translation"), (3,), where, "translation")
         angle = float(np.linalg.norm(axis))
         sine = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
         turn = turn_of([*(axis * sine), np.cos(angle / 2)], where)
-        listed.append(Listed(name, find(name), lenses[key], _inverse(turn, shift)))
+        listed.append(as_shown(Listed(said(name), find(name), lenses[key], _inverse(turn, shift))))
     points, colors = [], []
     for key, value in table(every[best].get("points") or {}, f"points in {path}").items():
-        point = table(value, f"point {key} in {path}")
+        point = table(value, f"point {said(key)} in {path}")
         points.append(point.get("coordinates"))
         colors.append(point.get("color") or (128.0, 128.0, 128.0))
     return _finish(path, "opensfm", listed, points, colors, warnings)
@@ -112,20 +115,21 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
     """
     values = table(load_json(path), str(path))
     poses = {
-        str(key): table(value, f"pose {key} in {path}") for key, value in _keyed(values, "extrinsics", path)
+        str(key): table(value, f"pose {said(key)} in {path}")
+        for key, value in _keyed(values, "extrinsics", path)
     }
     types: dict[int, str] = {}
     lenses = {}
     for key, value in _keyed(values, "intrinsics", path):
         lenses[str(key)] = _openmvg_lens(
-            table(value, f"lens {key} in {path}"), types, f"lens {key} in {path}"
+            table(value, f"lens {said(key)} in {path}"), types, f"lens {said(key)} in {path}"
         )
     views = []
     for key, value in _keyed(values, "views", path):
-        view = _data(table(value, f"view {key} in {path}"), f"view {key} in {path}")
+        view = _data(table(value, f"view {said(key)} in {path}"), f"view {said(key)} in {path}")
         name = view.get("filename")
         if not isinstance(name, str) or not name:
-            raise NerfsceneError(f"view {key} in {path} has no filename: export it again.")
+            raise NerfsceneError(f"view {said(key)} in {path} has no filename: export it again.")
         if str(view.get("id_pose")) in poses:
             folder = view.get("local_path")
             views.append((f"{folder}/{name}" if isinstance(folder, str) and folder else name, view))
@@ -134,7 +138,7 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
     find = photo_finder(path.parent, images, [name for name, _ in views], path)
     listed = []
     for name, view in sorted(views, key=lambda item: natural_key(item[0])):
-        where = f"view {name} in {path}"
+        where = f"view {said(name)} in {path}"
         lens = lenses.get(str(view.get("id_intrinsic")))
         if lens is None:
             raise NerfsceneError(f"{where} has a lens that is not in the file: export it again.")
@@ -142,9 +146,10 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
         turn = numbers(pose.get("rotation"), (3, 3), where, "rotation")
         centre = numbers(pose.get("center"), (3,), where, "center")
         matrix = rigid(np.column_stack([turn.T, centre]), where)
-        listed.append(Listed(name, find(name), lens, matrix))
+        listed.append(as_shown(Listed(said(name), find(name), lens, matrix)))
     found = [
-        table(value, f"point {key} in {path}").get("X") for key, value in _keyed(values, "structure", path)
+        table(value, f"point {said(key)} in {path}").get("X")
+        for key, value in _keyed(values, "structure", path)
     ]
     return _finish(path, "openmvg", listed, found, [(128.0, 128.0, 128.0)] * len(found), ())
 
@@ -189,7 +194,7 @@ def _opensfm_lens(values: Values, where: str) -> Intrinsics:
     terms = OPENSFM_PERSPECTIVE.get(kind) or OPENSFM_FISHEYE.get(kind)
     if terms is None:
         raise NerfsceneError(
-            f"camera {where} has the projection {kind}, which is not supported: reconstruct with "
+            f"camera {where} has the projection {said(kind)}, which is not supported: reconstruct with "
             f"{', '.join([*OPENSFM_PERSPECTIVE, *OPENSFM_FISHEYE])}."
         )
     width, height = number(values, "width", where), number(values, "height", where)
@@ -236,7 +241,7 @@ def _openmvg_lens(values: Values, types: dict[int, str], where: str) -> Intrinsi
     kind = types.get(number_of_type, "")
     if kind not in OPENMVG_DISTORTION:
         raise NerfsceneError(
-            f"{where} is of the type {kind or '(none)'}, which is not supported: reconstruct with "
+            f"{where} is of the type {said(kind) or '(none)'}, which is not supported: reconstruct with "
             f"{', '.join(OPENMVG_DISTORTION)}."
         )
     data = _data(values, where)

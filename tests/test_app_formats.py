@@ -247,7 +247,7 @@ def metashape_xml(
 ) -> str:
     turn, shift = " ".join(map(str, CHUNK_TURN.ravel())), " ".join(map(str, CHUNK_SHIFT))
     transform = (
-        f'<transform><rotation locked="true">{turn}</rotation><translation locked="true">{shift}</translation>'
+        f'<transform><rotation locked="true">{turn}</rotation><translation>{shift}</translation>'
         f'<scale locked="true">{CHUNK_SCALE}</scale></transform>'
     )
     cameras = ""
@@ -816,6 +816,49 @@ def test_photos_shrunk_after_the_export_take_their_lens_along(tmp_path: Path) ->
     assert found(tmp_path / "phone").views[0].intrinsics.fx == pytest.approx(FOCAL / 2)
     write_polycam(tmp_path / "turned", size=(HEIGHT, WIDTH))
     assert "turned on its side" in error_of(tmp_path / "turned")
+
+
+def stored(kind: str, root: Path) -> Project:
+    """A capture whose pixels are as stored in kind's files; returns that app's formulas."""
+    if kind == "metashape":
+        write_metashape(root, metashape_xml(LENS, ending=".jpg"), "images", ".jpg")
+        return lambda cam: metashape_frame(cam, LENS)
+    if kind == "opensfm":
+        write_json(root, "reconstruction.json", [opensfm(OPENSFM_LENSES[3])])
+        return lambda cam: opensfm_project(cam, OPENSFM_LENSES[3])
+    terms = [-0.1, 0.03, 0.01, 0.002, -0.003]
+    write_json(root, "sfm_data.json", openmvg("pinhole_brown_t2", "disto_t2", terms, True))
+    return lambda cam: openmvg_project(cam, "pinhole_brown_t2", terms)
+
+
+@pytest.mark.parametrize("kind", ["metashape", "opensfm", "openmvg"])
+@pytest.mark.parametrize(("orientation", "size"), [(6, (300, 400)), (3, (400, 300)), (8, (300, 400))])
+def test_cameras_of_stored_pixels_follow_the_photo(
+    tmp_path: Path, kind: str, orientation: int, size: tuple[int, int]
+) -> None:
+    """Apps that pass over EXIF's orientation: points stay on what they show when viewers turn the photo."""
+    project = stored(kind, tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for photo in sorted((tmp_path / "images").iterdir()):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(photo, exif=exif)
+    world = to_world if kind == "metashape" else np.array
+    for view, (rotation, centre) in zip(found(tmp_path).views, CAMERAS, strict=True):
+        u, v = project((POINTS - centre) @ rotation.T).T
+        shown = {6: (HEIGHT - v, u), 3: (WIDTH - u, HEIGHT - v), 8: (v, WIDTH - u)}[orientation]
+        np.testing.assert_allclose(projected(view, world(POINTS)), np.stack(shown, axis=1), atol=0.01)
+        assert (view.intrinsics.width, view.intrinsics.height) == size
+
+
+def test_names_in_messages_stay_on_one_line(tmp_path: Path) -> None:
+    values = opensfm(OPENSFM_LENSES[0])
+    values["shots"]["a\nb" * 500] = values["shots"]["IMG_0.jpg"] | {"rotation": None}
+    write_json(tmp_path, "reconstruction.json", [values])
+    assert "rotation" in error_of(tmp_path)
+    values["shots"]["a\nb" * 500] = values["shots"]["IMG_0.jpg"]
+    write_json(tmp_path, "reconstruction.json", [values])
+    (warning,) = found(tmp_path).warnings
+    assert "\n" not in warning and len(warning) < 300
 
 
 def test_masks_are_found(tmp_path: Path) -> None:
