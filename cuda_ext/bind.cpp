@@ -11,6 +11,7 @@
 #include "bind_common.h"
 #include "cpu/dispatch.h"
 #include "cpu/trainer.h"
+#include "include/refine.h"
 
 namespace {
 
@@ -87,6 +88,7 @@ struct TrainerHandle {
     std::vector<uint64_t> first_pixel;
     std::vector<nb::object> keep;
     std::vector<float> exposures, exposure_moments;  // where Python gave none
+    int channels = 0;
     std::unique_ptr<Trainer> trainer;
 };
 
@@ -270,8 +272,10 @@ NB_MODULE(_cpu, m) {
                             Floats weight_moments, Floats occupancy_values, nb::object allowed,
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                             bool random_background, const std::vector<float>& background, uint32_t seed, int threads,
-                            nb::object exposures, nb::object exposure_moments, nb::object chosen) {
+                            nb::object exposures, nb::object exposure_moments, nb::object chosen,
+                            nb::object camera_gradients) {
             new (self) TrainerHandle();
+            self->channels = channels;
             const Field& f = field.ready();
             const HashGrid& g = f.grid;
             const size_t entries = table_rows(g) * g.features;
@@ -312,16 +316,26 @@ NB_MODULE(_cpu, m) {
                 require(e.size() == 3 * cameras.size() && m.size() == 6 * cameras.size(), "exposures are (photos, 3)");
                 s.exposures = e.data(), s.exposure_moments = m.data();
             }
+            if (!camera_gradients.is_none()) {
+                auto g = nb::cast<Floats>(camera_gradients, false);
+                require(g.size() == kCameraGradient * cameras.size(), "cameras' gradients are (photos, 15)");
+                s.camera_gradients = g.data();
+            }
             self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
-                          nb::cast(occupancy_values), allowed, nb::cast(pixels), exposures, exposure_moments, chosen};
+                          nb::cast(occupancy_values), allowed, nb::cast(pixels), exposures, exposure_moments, chosen,
+                          camera_gradients};
             self->trainer = std::make_unique<Trainer>(kernels(), s, ph, seed, threads);
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
              "random_background"_a, "background"_a, "seed"_a, "threads"_a, "exposures"_a = nb::none(),
-             "exposure_moments"_a = nb::none(), "chosen"_a = nb::none())
+             "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(), "camera_gradients"_a = nb::none())
+        .def("set_cameras", [](TrainerHandle& h, const std::vector<nb::tuple>& cameras) {
+            replace_cameras(cameras, h.channels, h.cameras);
+            h.trainer->use_cameras(h.cameras.data());
+        }, "cameras"_a, "The same photos' cameras, refined.")
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, Floats origins, Floats directions, Floats jitter,
                              Floats targets, Floats backgrounds, Floats d_table, Floats d_weights, nb::object photos,
-                             nb::object d_exposures) {
+                             nb::object d_exposures, nb::object d_rays) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -330,7 +344,12 @@ NB_MODULE(_cpu, m) {
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
             require_finite(backgrounds, "colours must be finite");
             Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), nullptr,
-                         nullptr, n};
+                         nullptr, n, nullptr, nullptr};
+            if (!d_rays.is_none()) {
+                auto to = nb::cast<Floats>(d_rays, false);
+                require(int(to.size()) == 6 * n, "gradients of rays are (n, 6)");
+                rays.d_rays = to.data();
+            }
             float* to_exposures = nullptr;
             if (!photos.is_none()) {
                 auto of = nb::cast<Array<int32_t>>(photos, false);
@@ -347,7 +366,7 @@ NB_MODULE(_cpu, m) {
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
              "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
-             "photos"_a = nb::none(), "d_exposures"_a = nb::none())
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none())
         .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); });
     bind_running(trainer);
 
@@ -365,6 +384,18 @@ NB_MODULE(_cpu, m) {
                              directions.data());
     }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "pixels"_a.noconvert(), "origins"_a.noconvert(),
        "directions"_a.noconvert());
+
+    m.def("camera_gradient", [](const std::vector<float>& intrinsics, int lens, int width, int height,
+                                const std::vector<float>& pose, ConstFloats pixels, ConstFloats d_rays, Floats out) {
+        require(pixels.ndim() == 2 && pixels.shape(1) == 2, "pixels must be (n, 2)");
+        const int n = int(pixels.shape(0));
+        require(int(d_rays.size()) == 6 * n && int(out.size()) == kCameraGradient * n, "d_rays is (n, 6), out (n, 15)");
+        const CameraDesc camera = camera_desc(intrinsics, lens, width, height, pose, 0);
+        for (int i = 0; i < n; ++i)
+            generic::camera_gradient(camera, pixels.data()[2 * i], pixels.data()[2 * i + 1], d_rays.data() + 6 * i,
+                                     out.data() + kCameraGradient * i);
+    }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "pixels"_a.noconvert(), "d_rays"_a.noconvert(),
+       "out"_a.noconvert(), "Rays' gradients (n, 6) → their camera's, each ray's by itself (n, 15).");
 
     m.def("adam", [](ConstFloats gradient, Floats parameters, Floats moments, float rate, float beta1, float beta2,
                      float epsilon) {

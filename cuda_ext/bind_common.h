@@ -117,6 +117,17 @@ uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vec
     return count;
 }
 
+// The same photos' cameras, changed: lenses and poses.
+void replace_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras) {
+    std::vector<CameraDesc> next;
+    std::vector<uint64_t> ignored;
+    read_cameras(from, channels, next, ignored);
+    require(next.size() == cameras.size(), "one camera a photo");
+    for (size_t i = 0; i < next.size(); ++i)
+        require(next[i].width == cameras[i].width && next[i].height == cameras[i].height, "photos keep their sizes");
+    cameras = next;
+}
+
 // Running numbers of the pixels to train on, checked.
 void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
     require(n > 0, "no pixel is left to train on");
@@ -153,7 +164,8 @@ void bind_train_options(nb::module_& m) {
         .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
         .def_rw("occupancy_every", &TrainOptions::occupancy_every)
         .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
-        .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull);
+        .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull)
+        .def_rw("camera_every", &TrainOptions::camera_every);
 }
 
 // What every device's trainer does and remembers between runs; `h.trainer` is its Trainer.

@@ -141,6 +141,7 @@ struct TrainerHandle {
     std::vector<nb::object> keep;
     std::unique_ptr<Trainer> trainer;
     size_t weights = 0;
+    int channels = 0;
 };
 
 template <class T>
@@ -350,7 +351,8 @@ NB_MODULE(NS_MODULE, m) {
                             Floats weight_moments, Floats occupancy_values, nb::object allowed,
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                             bool random_background, const std::vector<float>& background, uint32_t seed, int,
-                            nb::object exposures, nb::object exposure_moments, nb::object chosen) {
+                            nb::object exposures, nb::object exposure_moments, nb::object chosen,
+                            nb::object camera_gradients) {
             const Field& f = field.field;
             const size_t entries = table_rows(f.grid) * f.grid.features, cells = occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries, "table and its moments' sizes");
@@ -361,6 +363,7 @@ NB_MODULE(NS_MODULE, m) {
             const char* why = "what training changes must be reachable by the device: make such arrays with `shared`";
             require(field.borrowed, why);
             new (self) TrainerHandle();
+            self->channels = channels;
             TrainState s = {};
             s.field = f;
             s.table = reachable(table, why), s.table_moments = reachable(table_moments, why);
@@ -405,16 +408,27 @@ NB_MODULE(NS_MODULE, m) {
                 s.exposures = reachable(e, why), s.exposure_moments = reachable(m, why);
             }
             self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
-                          nb::cast(occupancy_values), exposures, exposure_moments};
+                          nb::cast(occupancy_values), exposures, exposure_moments, camera_gradients};
+            if (!camera_gradients.is_none()) {
+                auto g = nb::cast<Floats>(camera_gradients, false);
+                require(g.size() == kCameraGradient * cameras.size(), "cameras' gradients are (photos, 15)");
+                s.camera_gradients = reachable(g, why);
+            }
             self->weights = size_t(f.net.size);
             self->trainer = std::make_unique<Trainer>(s, ph, seed);
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
              "random_background"_a, "background"_a, "seed"_a, "threads"_a = 0,
-             "exposures"_a = nb::none(), "exposure_moments"_a = nb::none(), "chosen"_a = nb::none())
+             "exposures"_a = nb::none(), "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(),
+             "camera_gradients"_a = nb::none())
+        .def("set_cameras", [](TrainerHandle& h, const std::vector<nb::tuple>& cameras) {
+            replace_cameras(cameras, h.channels, h.cameras);
+            nb::gil_scoped_release release;
+            h.trainer->use_cameras(h.cameras.data());
+        }, "cameras"_a, "The same photos' cameras, refined.")
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, ConstFloats origins, ConstFloats directions,
                              ConstFloats jitter, ConstFloats targets, ConstFloats backgrounds, Floats d_table, Floats d_weights,
-                             nb::object photos, nb::object d_exposures) {
+                             nb::object photos, nb::object d_exposures, nb::object d_rays) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -424,7 +438,11 @@ NB_MODULE(NS_MODULE, m) {
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
             require_finite(backgrounds, "colours must be finite");
             std::optional<Array<int32_t>> of;
-            std::optional<Floats> to;
+            std::optional<Floats> to, to_rays;
+            if (!d_rays.is_none()) {
+                to_rays = nb::cast<Floats>(d_rays, false);
+                require(int(to_rays->size()) == 6 * n, "gradients of rays are (n, 6)");
+            }
             if (!photos.is_none()) {
                 of = nb::cast<Array<int32_t>>(photos, false), to = nb::cast<Floats>(d_exposures, false);
                 require_photos(of->data(), of->size(), n, h.trainer->n_photos());
@@ -434,7 +452,8 @@ NB_MODULE(NS_MODULE, m) {
             {
                 nb::gil_scoped_release release;
                 gpu::Buffer<int32_t> ids;
-                gpu::Buffer<float> exposures;
+                gpu::Buffer<float> exposures, by_rays;
+                if (to_rays) by_rays.resize(to_rays->size());
                 if (of) {
                     ids.resize(of->size()), exposures.resize(to->size());
                     gpu::copy(ids.data(), of->data(), sizeof(int32_t) * of->size(), nullptr);
@@ -445,10 +464,14 @@ NB_MODULE(NS_MODULE, m) {
                 gpu::synchronize(nullptr);
                 const DeviceRays rays = {const_cast<float*>(io.data()), const_cast<float*>(id.data()),
                                          const_cast<float*>(ij.data()), const_cast<float*>(it.data()),
-                                         const_cast<float*>(ib.data()), n, of ? ids.data() : nullptr};
+                                         const_cast<float*>(ib.data()), n, of ? ids.data() : nullptr, to_rays ? by_rays.data() : nullptr};
                 r = h.trainer->gradients(o, rays, table.data(), weights.data(), of ? exposures.data() : nullptr);
                 if (of) {
                     gpu::copy(to->data(), exposures.data(), sizeof(float) * to->size(), nullptr);
+                    gpu::synchronize(nullptr);
+                }
+                if (to_rays) {
+                    gpu::copy(to_rays->data(), by_rays.data(), sizeof(float) * to_rays->size(), nullptr);
                     gpu::synchronize(nullptr);
                 }
                 finish(nullptr, table, weights);
@@ -456,7 +479,7 @@ NB_MODULE(NS_MODULE, m) {
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
              "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
-             "photos"_a = nb::none(), "d_exposures"_a = nb::none())
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none())
         .def("refresh", [](TrainerHandle&) {}, "Nothing to do: `run` reads the weights anew.");
     bind_running(trainer);
 

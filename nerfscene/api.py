@@ -186,6 +186,7 @@ def info(folder: Path | str) -> dict[str, Any]:
         "psnr": f.psnr,
         "ssim": f.ssim,
         "psnr_matched": f.psnr_matched,
+        "cameras_moved": f.cameras_moved,
         "views": f.views,
         "train_seconds": f.train_seconds,
         "steps": f.steps,

@@ -188,7 +188,11 @@ def figures_line(d: dict[str, Any]) -> str:
     if d.get("psnr") is None:
         return "no photos were held out, so nothing was measured"
     matched = d.get("psnr_matched") or d["psnr"]
-    exposed = f" ({matched:.2f} dB but for exposure)" if matched > d["psnr"] + WORTH_SAYING else ""
+    exposed = (
+        f" ({matched:.2f} dB but for these photos' exposure and camera)"
+        if matched > d["psnr"] + WORTH_SAYING
+        else ""
+    )
     return (
         f"{d['views']} held-out photos: PSNR {d['psnr']:.2f} dB{exposed}, SSIM {d['ssim']:.3f} "
         f"after {d['train_seconds']:.0f} s of training"

@@ -73,6 +73,8 @@ class TrainConfig:
     tiny-cuda-nn (where it is installed) with torch around it."""
     threads: int = 0
     """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
+    refine_cameras: bool = True
+    """Let training correct the photos' cameras a little, where they are of a real capture."""
     seed: int = 0
     """Random seed."""
 

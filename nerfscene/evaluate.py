@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.alignment import aligned
 from nerfscene.capture import read_mask, read_pixels, short_names, worker_count
 from nerfscene.metrics import exposure_matched, psnr, ssim
 from nerfscene.rendering import Renderer, render
@@ -69,22 +70,27 @@ def measure(
 ) -> dict[str, Any]:
     """Mean PSNR and SSIM over the held-out views, and each view's: fields of ``scene.Figures``.
 
-    Renders are clipped to 0…1 and not rounded. A held-out photo has no say in the exposure it is rendered
-    with (View.exposure); ``psnr_matched`` is after metrics.exposure_matched. Raises NerfsceneError where a
-    photo is gone. ``seen`` is called with every view's figures, photo and render, from several threads.
+    Renders are clipped to 0…1 and not rounded. A held-out photo has no say in the exposure or the camera
+    that it is rendered with; ``psnr_matched`` is after metrics.exposure_matched and, where training moved
+    its photos' cameras, after ``alignment.aligned``. Raises NerfsceneError where a photo is gone. ``seen``
+    is called with every view's figures, photo and render, from several threads.
     """
     held_out = [v for v in scene.views if v.split == "test"]
     paths = [v.path for v in scene.views]
     names = dict(zip(paths, short_names(paths), strict=True))
     renderer = scene.photo_renderer(backend, threads)
 
-    def score(view: View, rgb: NDArray[np.float32]) -> dict[str, Any]:
-        photo = photo_over(view, scene.background)
-        used = used_pixels(view)
+    def score(
+        view: View,
+        photo: NDArray[np.float32],
+        used: NDArray[np.bool_] | None,
+        rgb: NDArray[np.float32],
+        best: NDArray[np.float32],
+    ) -> dict[str, Any]:
         if used is None or not used.any():
             used = np.ones(photo.shape[:2], bool)
         # What is masked counts as right, and then is not counted.
-        rgb, matched = (np.where(used[..., None], x, photo) for x in (rgb, exposure_matched(rgb, photo)))
+        rgb, matched = (np.where(used[..., None], x, photo) for x in (rgb, exposure_matched(best, photo)))
         more = 10 * float(np.log10(used.mean()))
         figures = {
             "psnr": psnr(rgb, photo) + more,
@@ -101,8 +107,12 @@ def measure(
     with ThreadPoolExecutor(worker_count()) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
         for i, view in enumerate(held_out):
-            frame = photographed(renderer, view)
-            waiting.append(pool.submit(score, view, np.clip(frame.rgb, 0, 1)))
+            photo, used = photo_over(view, scene.background), used_pixels(view)
+            rgb = best = np.clip(photographed(renderer, view).rgb, 0, 1)
+            if scene.figures.cameras_moved:
+                fitted = aligned(renderer, view, photo, used)
+                best = np.clip(photographed(renderer, fitted).rgb, 0, 1)
+            waiting.append(pool.submit(score, view, photo, used, rgb, best))
             while waiting and (len(waiting) > IN_FLIGHT or i == len(held_out) - 1):
                 per_view.append(waiting.popleft().result())
                 progress(len(per_view) / len(held_out))

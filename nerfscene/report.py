@@ -106,7 +106,7 @@ def _headline(scene: Scene) -> str:
             f"On {f.views} photos that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
         )
         if f.psnr_matched is not None and f.psnr_matched > f.psnr + 0.3:
-            says += f" But for their exposure it would be {f.psnr_matched:.1f} dB."
+            says += f" But for their exposure and their cameras' places it would be {f.psnr_matched:.1f} dB."
     if f.reprojection_error is not None:
         tiles.append((f"{f.reprojection_error:.2f} px", "reprojection error"))
     if not f.finished:

@@ -54,12 +54,13 @@ class Figures:
     finished: bool = False
     psnr: float | None = None
     ssim: float | None = None
-    psnr_matched: float | None = None  # after metrics.exposure_matched: what exposure alone costs is left out
+    psnr_matched: float | None = None  # what a held-out photo's exposure and camera alone cost is left out
     views: int = 0
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
     left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
     posing: dict[str, Any] | None = None  # types.PoseReport's fields, where COLMAP was run here
+    cameras_moved: float | None = None  # pixels, by training; None where cameras were left alone
     device: str = ""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -13,14 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene import scene as scenes
-from nerfscene.cameras import pose_in_scene
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import TrainingSet, prepare
 from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import Seen, measure, unseen
 from nerfscene.field import RadianceField, kernel_field, layer_shapes, new_field, resolve, transposed
 from nerfscene.ops import backend
-from nerfscene.rendering import kernel_camera
+from nerfscene.refinement import (
+    CAMERA_GRADIENT,
+    CameraFit,
+    kernel_cameras,
+    pixels_moved,
+    refined_lens,
+    refined_views,
+    start_fit,
+    update,
+)
 from nerfscene.scene import Figures, Scene
 from nerfscene.types import PosedCapture, View
 from nerfscene.world import keeping, kept
@@ -82,6 +90,7 @@ class Run:
     occupancy_values: NDArray[np.float32]  # (cells,)
     exposures: NDArray[np.float32]  # (training photos, 3): logarithms of gains
     exposure_moments: NDArray[np.float32]  # (training photos, 2, 3)
+    cameras: CameraFit | None = None  # None: they stay where they are
     trainer: Any = None
     seconds: float = 0.0
     steps: int = 0
@@ -160,6 +169,11 @@ EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 # Exposures are tried for so much of the training, and given up where they differ by less (root mean square of
 # the logarithms): what differs so little the field can tell by itself, and held-out photos fit better so.
 EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
+# Cameras move from so much of the training on (before, all is fog, which pulls them anywhere) to so much of
+# it; by at most so many radians at once, at first; after so many steps of training; and of these, every so
+# manyth is asked for the cameras' gradients.
+REFINE_FROM, REFINE_TO = 0.15, 0.9
+REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
 
@@ -174,20 +188,45 @@ def exposures_matter(run: Run, done: float) -> bool:
     return bool(run.exposures.any())
 
 
-def exposed_views(run: Run, data: TrainingSet) -> tuple[View, ...]:
+def exposed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
     """The views with their exposures; a held-out photo's is between those of its neighbours in order."""
     if not run.exposures.any():
-        return data.views
-    at = [i for i, v in enumerate(data.views) if v.split == "train"]
-    every = np.stack([np.interp(np.arange(len(data.views)), at, run.exposures[:, c]) for c in range(3)], 1)
+        return views
+    at = [i for i, v in enumerate(views) if v.split == "train"]
+    every = np.stack([np.interp(np.arange(len(views)), at, run.exposures[:, c]) for c in range(3)], 1)
     return tuple(
-        replace(v, exposure=(float(r), float(g), float(b)))
-        for v, (r, g, b) in zip(data.views, every, strict=True)
+        replace(v, exposure=(float(r), float(g), float(b))) for v, (r, g, b) in zip(views, every, strict=True)
     )
 
 
-def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto") -> Run:
-    """Arrays of a run that has not started, where a backend's kernels can reach them."""
+def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
+    """The views with their cameras as training moved them; held-out ones get their lens's changes alone."""
+    fit = run.cameras
+    if fit is None or not (fit.poses.any() or fit.lenses.any()):
+        return views
+    changes = {v.intrinsics: fit.lenses[lens] for v, lens in zip(fit.views, fit.lens_of, strict=True)}
+    train = iter(refined_views(fit))
+    none = np.zeros_like(fit.lenses[0])
+    return tuple(
+        next(train)
+        if v.split == "train"
+        else replace(v, intrinsics=refined_lens(v.intrinsics, changes.get(v.intrinsics, none)))
+        for v in views
+    )
+
+
+def refines(run: Run, done: float) -> bool:
+    """Whether cameras move at this point of the training."""
+    return run.cameras is not None and REFINE_FROM <= done < REFINE_TO
+
+
+def new_run(
+    data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto", refine: bool = True
+) -> Run:
+    """Arrays of a run that has not started, where a backend's kernels can reach them.
+
+    With ``refine``, cameras are refined too, but for cut-outs', which come from renderers: theirs are exact.
+    """
     module = backend.load(which)
     config = resolve(field_config, data.photo_side, data.space.unbounded)
     field, master = new_field(config, data.space, seed)
@@ -199,6 +238,10 @@ def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str 
         moments = np.zeros((len(master), 2, config.features), np.float32)
         photos = len(data.train_views)
         values = np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32)
+        cameras = None
+        if refine and data.space.unbounded:
+            gradients = backend.shared(np.zeros((photos, CAMERA_GRADIENT), np.float32), module)
+            cameras = start_fit(data.train_views, data.placement.scene_from_world, gradients)
         return Run(
             field=field,
             master=backend.shared(master, module),
@@ -207,16 +250,15 @@ def new_run(data: TrainingSet, field_config: FieldConfig, seed: int, which: str 
             occupancy_values=backend.shared(values, module),
             exposures=backend.shared(np.zeros((photos, 3), np.float32), module),
             exposure_moments=backend.shared(np.zeros((photos, 2, 3), np.float32), module),
+            cameras=cameras,
         )
 
 
 def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
     """Hands the arrays to the kernels."""
     module = backend.load(config.backend)
-    cameras = []
-    for view in data.train_views:
-        pose = pose_in_scene(data.placement.scene_from_world, view.world_from_cam)
-        cameras.append(kernel_camera(view.intrinsics, pose))
+    views = data.train_views if run.cameras is None else refined_views(run.cameras)
+    cameras = kernel_cameras(views, data.placement.scene_from_world)
     with backend.device_errors():
         run.trainer = module.Trainer(
             kernel_field(run.field, module),
@@ -235,6 +277,7 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             run.exposures,
             run.exposure_moments,
             data.chosen,
+            None if run.cameras is None else run.cameras.gradients,
         )
 
 
@@ -246,10 +289,14 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     options = options_at(done, data.space.unbounded, module)
     if not exposures_matter(run, done):
         options.exposure_rate = 0.0
+    refining = refines(run, done)
+    options.camera_every = REFINE_EVERY if refining else 0
     left = (steps - run.steps) if steps is not None else 1 << 40
     limit = min(SLICE, seconds - run.seconds)
     if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
         left, limit = min(left, 50), math.inf if not math.isfinite(seconds) else limit
+    if refining:
+        left = min(left, REFINE_STEPS)
     began = time.perf_counter()
     try:
         with backend.device_errors():
@@ -257,6 +304,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     finally:  # Ctrl-C arrives just here, and what was trained by then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
+    if refining:
+        move_cameras(run, data, done)
     run.rays += report["rays"]
     run.samples += report["survivors"]
     if not np.isfinite(report["squared_error"]):
@@ -264,6 +313,13 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
             "training diverged (the loss is not a finite number); please report this, and try another --seed"
         )
     return report
+
+
+def move_cameras(run: Run, data: TrainingSet, done: float) -> None:
+    """One step of the cameras, along the gradients that the kernels have summed up."""
+    assert run.cameras is not None
+    update(run.cameras, REFINE_RATE * 0.02**done)
+    run.trainer.set_cameras(kernel_cameras(refined_views(run.cameras), data.placement.scene_from_world))
 
 
 def finished(run: Run, config: TrainConfig) -> bool:
@@ -276,7 +332,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
     """The run as a scene (sharing its arrays)."""
     return Scene(
         field=run.field,
-        views=exposed_views(run, data),
+        views=exposed_views(run, placed_views(run, data.views)),
         scene_from_world=data.placement.scene_from_world,
         background=data.background,
         has_alpha=data.channels == 4,
@@ -287,9 +343,19 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
             rays=run.rays,
             samples=run.samples,
             history=run.history,
+            cameras_moved=None if run.cameras is None else pixels_moved(run.cameras),
         ),
         points=points,
     )
+
+
+def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
+    """What the optimiser keeps, by name."""
+    out: dict[str, NDArray[Any]] = {name: getattr(run, name) for name in KEPT}
+    if run.cameras is not None:
+        names = ("poses", "lenses", "pose_moments", "lens_moments")
+        out |= {f"camera_{name}": getattr(run.cameras, name) for name in names}
+    return out
 
 
 def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
@@ -297,7 +363,7 @@ def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
     t = run.trainer
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
-        **{name: getattr(run, name) for name in KEPT},
+        **kept_arrays(run),
         "weights": run.field.weights,
         "state": np.array(state, np.float64),
     }
@@ -307,8 +373,8 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
     """Fills a new run's arrays from a saved one; returns the trainer's numbers to restore."""
     arrays = scenes.load_training(folder, figures.steps)
     try:
-        for name in KEPT:
-            getattr(run, name)[...] = arrays[name].reshape(getattr(run, name).shape)
+        for name, array in kept_arrays(run).items():
+            array[...] = arrays[name].reshape(array.shape)
         run.field.weights[...] = arrays["weights"]
         state: NDArray[np.float64] = arrays["state"]
     except (KeyError, ValueError) as error:
@@ -347,7 +413,7 @@ def train_posed(
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
     )
-    run = new_run(data, field_config, config.seed, config.backend)
+    run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
     figures = Figures(
         photos=posed.photos_given,
         photos_posed=len(posed.views),

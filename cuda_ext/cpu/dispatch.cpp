@@ -88,6 +88,7 @@ size_t carve(Scratch& s, const Network& net, int g_capacity, float* block) {
     c.take(s.basis, size_t(kTileRays) * kShSlots);
     c.take(s.gx, g_capacity), c.take(s.gy, g_capacity), c.take(s.gz, g_capacity);
     c.take(s.g_encoding, size_t(g_capacity) * net.encoding);
+    c.take(s.d_place, 3 * size_t(kBlock));
     c.take(s.weight_gradient, net.size);
     return c.used;
 }

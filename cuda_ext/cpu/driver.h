@@ -23,6 +23,8 @@ struct Rays {
     int32_t* photos;                    // training only: whose exposure a ray has; null or below 0: none
     float* d_exposures;                 // training only: written, the gradient of that photo's log-gains
     int n;
+    float* pixels;                      // training only: written, where in its photo a ray begins, (n, 2)
+    float* d_rays;                      // by origin and direction, (n, 6), written; null: not wanted
 };
 
 struct TrainStep {
@@ -58,6 +60,7 @@ struct Scratch {
     float* basis;                       // (kTileRays, kShSlots)
     // handed to the next phase: where the trained samples were, and ∂L/∂encoding there
     float *gx, *gy, *gz, *g_encoding;
+    float* d_place;                     // one block, (3, kBlock): by unit-cube points
     int g_count, g_capacity;
     float* weight_gradient;             // (net.size)
     Counters counters;

@@ -74,6 +74,47 @@ static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t fi
     }
 }
 
+// The encodings' gradients d_out → those of the unit-cube points, (n) each; points are readable up to a multiple
+// of kWidth.
+template <int F>
+static inline void position_gradients(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
+                                      const float* z, int n, const float* d_out, long ld, float* d_x, float* d_y,
+                                      float* d_z) {
+    using V = typename Row<F>::type;
+    alignas(64) uint32_t row[8][kWidth];
+    alignas(64) float fx[kWidth], fy[kWidth], fz[kWidth];
+    for (int i = 0; i < n; ++i) d_x[i] = d_y[i] = d_z[i] = 0.0f;
+    for (int i = 0; i < n; i += kWidth) {
+        const int m = n - i < kWidth ? n - i : kWidth;
+        const vf px = load(x + i), py = load(y + i), pz = load(z + i);
+        for (int level = 0; level < grid.levels; ++level) {
+            const float resolution = float(grid.resolution[level]);
+            const Cell<vf> cell = locate(px, py, pz, resolution);
+            vu at[8];
+            vf weight[8];
+            if (grid.hashed[level])
+                corners(cell, true, grid.size[level], 0u, at, weight);
+            else
+                corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), at, weight);
+            for (int k = 0; k < 8; ++k) store(row[k], at[k]);
+            store(fx, cell.fx);
+            store(fy, cell.fy);
+            store(fz, cell.fz);
+            const uint16_t* rows = table + size_t(grid.offset[level]) * F;
+            const float* from = d_out + i * ld + level * F;
+            for (int s = 0; s < m; ++s, from += ld) {
+                V v[8], dx, dy, dz;
+#pragma GCC unroll 8
+                for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + size_t(row[k][s]) * F);
+                interpolation_gradient(v, fx[s], fy[s], fz[s], dx, dy, dz);
+                const V g = load_row<F>(from) * resolution;
+                dx *= g, dy *= g, dz *= g;
+                for (int f = 0; f < F; ++f) d_x[i + s] += dx[f], d_y[i + s] += dy[f], d_z[i + s] += dz[f];
+            }
+        }
+    }
+}
+
 // Adam on the touched rows of [first, last), which start and end on multiples of 64 (or the level's end);
 // their gradients and bits are cleared, their halves renewed. `moments` holds a row's m and v together.
 template <int F>

@@ -66,7 +66,7 @@ static void render_rows(const RenderJob& job, Scratch& s, int first, int last) {
             jitter[i] = 0.5f;
             for (int c = 0; c < 3; ++c) backgrounds[3 * i + c] = job.background[c];
         }
-        const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n};
+        const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n, nullptr, nullptr};
         Counters ignored = {};
         trace_rays(job.field, job.march, rays, s, 0, n, job.rgb + 3 * base, job.depth + base,
                    job.accumulation + base, ignored);

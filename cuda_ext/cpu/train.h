@@ -2,6 +2,7 @@
 #pragma once
 #include "../include/exposure.h"
 #include "../include/photos.h"
+#include "../include/refine.h"
 #include "trace.h"
 
 NS_BEGIN
@@ -14,7 +15,8 @@ static void make_rays(const TrainStep& step, int first, int last) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
         Vec3 o, d;
         int photo;
-        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, photo, o, d);
+        float* pixel = step.rays.pixels + 2 * i;
+        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, photo, pixel[0], pixel[1], o, d);
         step.rays.photos[i] = photo;
         __builtin_prefetch(texels[i - first]);
         float* to = step.rays.origins + 3 * i;
@@ -86,6 +88,23 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     }
 }
 
+// The gradients of a block of survivors' encodings, [i, i + m), → their rays' (added to d_rays).
+static inline void ray_gradients(const TrainStep& step, int first, Scratch& s, int i, int m, const float* d_encoding) {
+    const HashGrid& g = step.field.grid;
+    const long e = step.field.net.encoding;
+    float *d_x = s.d_place, *d_y = d_x + kBlock, *d_z = d_y + kBlock;
+    NS_BY_FEATURES(g.features, (position_gradients<N>(g, step.field.table, s.sx + i, s.sy + i, s.sz + i, m, d_encoding, e,
+                                                      d_x, d_y, d_z)))
+    for (int k = 0; k < m; ++k) {
+        const Vec3 d = to_unit_gradient(step.field.space.unbounded, {s.sx[i + k], s.sy[i + k], s.sz[i + k]},
+                                        {d_x[k], d_y[k], d_z[k]});
+        float* to = step.rays.d_rays + 6 * (first + s.sray[i + k]);
+        const float t = s.st[i + k];
+        to[0] += d.x, to[1] += d.y, to[2] += d.z;
+        to[3] += t * d.x, to[4] += t * d.y, to[5] += t * d.z;
+    }
+}
+
 static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
     const Field& f = step.field;
     const Space space = coarser(f.space, step.march.coarseness);
@@ -98,6 +117,8 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
         direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
         if (step.rays.d_exposures)  // of rays that sit out
             for (int c = 0; c < 3; ++c) step.rays.d_exposures[3 * i + c] = 0;
+        if (step.rays.d_rays)
+            for (int c = 0; c < 6; ++c) step.rays.d_rays[6 * i + c] = 0;
     }
     int survivors = trace(f, step.march, space, tile, n, 4, s, step.occupancy_values, s.counters);
     s.counters.rays += n;
@@ -124,7 +145,9 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
             for (int j = 0; j < 16; j += kWidth) store(d + j, vf{});
             for (int ch = 0; ch < 3; ++ch) d[ch] = s.scolor[(i + k) * 4 + ch];
         }
-        network_backward(f, s, i, m, s.sdensity + i, s.g_encoding + size_t(s.g_count + i) * e);
+        float* d_encoding = s.g_encoding + size_t(s.g_count + i) * e;
+        network_backward(f, s, i, m, s.sdensity + i, d_encoding);
+        if (step.rays.d_rays) ray_gradients(step, first, s, i, m, d_encoding);
     }
     std::memcpy(s.gx + s.g_count, s.sx, sizeof(float) * survivors);
     std::memcpy(s.gy + s.g_count, s.sy, sizeof(float) * survivors);

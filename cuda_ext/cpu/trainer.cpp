@@ -8,6 +8,7 @@
 #include "../include/exposure.h"
 #include "../include/march.h"
 #include "../include/occupancy.h"
+#include "../include/refine.h"
 #include "../include/rng.h"
 #include "dispatch.h"
 
@@ -40,7 +41,13 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     targets_.resize(3 * kMaxRays), backgrounds_.resize(3 * kMaxRays);
     ray_photos_.resize(kMaxRays), d_exposures_.resize(3 * kMaxRays), exposure_gradient_.resize(3 * photos_.n);
     rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(),
-             ray_photos_.data(), d_exposures_.data(), 0};
+             ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr};
+    pixels_.resize(2 * kMaxRays);
+    rays_.pixels = pixels_.data();
+    if (s_.camera_gradients) {
+        d_rays_.resize(6 * size_t(kMaxRays));
+        camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);
+    }
     const HashGrid& g = s_.field.grid;
     const size_t rows = g.offset[g.levels - 1] + g.size[g.levels - 1];
     gradient_.assign(rows * g.features, 0.0f);
@@ -127,6 +134,22 @@ void Trainer::update_exposures(const TrainOptions& o, int n_rays) {
         for (int c = 0; c < 3; ++c) s_.exposures[3 * photo + c] -= float(mean[c]);
 }
 
+void Trainer::add_camera_gradients(int n_rays) {
+    constexpr int kRays = 512;
+    const size_t size = size_t(photos_.n) * kCameraGradient;
+    std::fill(camera_gradients_.begin(), camera_gradients_.end(), 0.0f);
+    pool_.run((n_rays + kRays - 1) / kRays, [&](int worker, int task) {
+        float* sums = camera_gradients_.data() + worker * size;
+        for (int i = task * kRays; i < std::min((task + 1) * kRays, n_rays); ++i) {
+            float g[kCameraGradient];
+            generic::camera_gradient(photos_.cameras[ray_photos_[i]], pixels_[2 * i], pixels_[2 * i + 1], &d_rays_[6 * i], g);
+            for (int k = 0; k < kCameraGradient; ++k) sums[ray_photos_[i] * kCameraGradient + k] += g[k];
+        }
+    });
+    for (int worker = 0; worker < pool_.size(); ++worker)
+        for (size_t k = 0; k < size; ++k) s_.camera_gradients[k] += camera_gradients_[worker * size + k];
+}
+
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
     const int r = space.occupancy_resolution;
@@ -182,7 +205,10 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         const double t0 = now();
         const double expected = survivors_per_ray > 0 ? survivors_per_ray : 64;
         const int n_rays = int(std::clamp(o.target_samples / expected, 64.0, double(kMaxRays)));
+        const bool cameras = s_.camera_gradients && o.camera_every > 0 && step % o.camera_every == 0;
+        rays_.d_rays = cameras ? d_rays_.data() : nullptr;
         trace(o, n_rays, true, n_rays);
+        if (cameras) add_camera_gradients(n_rays);
         rays_drawn += n_rays;
         update_exposures(o, n_rays);
         const double t1 = now();

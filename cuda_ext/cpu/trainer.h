@@ -15,8 +15,10 @@ class Trainer {
     // Takes up to `steps` steps, fewer when `seconds` have passed.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
     // The first phase on given rays, with nothing updated: loss and gradients, for tests.
+    // `rays.d_rays` may be null.
     TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
+    void use_cameras(const CameraDesc* cameras) { photos_.cameras = cameras; }
     int n_photos() const { return photos_.n; }
     void refresh_weights();  // the transposed copies
     bool has_sizes(size_t table, size_t weights) const {
@@ -31,6 +33,7 @@ class Trainer {
     void trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss);
     void scatter_level(int level, int part, int parts, const AdamStep* step);
     void update_exposures(const TrainOptions& options, int n_rays);
+    void add_camera_gradients(int n_rays);
     void update_occupancy(const TrainOptions& options, TrainReport& report);
     TrainStep make_step(const TrainOptions& options, double rays_in_loss) const;
     int tile_rays() const;
@@ -43,6 +46,7 @@ class Trainer {
     std::vector<std::unique_ptr<float[]>> blocks_;
     std::vector<Scratch> scratch_;
     std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, d_exposures_, exposure_gradient_, gradient_;
+    std::vector<float> pixels_, d_rays_, camera_gradients_;  // the last: (threads, photos, kCameraGradient)
     std::vector<int32_t> ray_photos_;
     std::vector<uint64_t> touched_;
     uint64_t cells_probed_ = 0;

@@ -247,7 +247,8 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
                     if (s < n)
                         scatter_any_level(in.field.grid, i / 16, in.samples.place[s], d + i % 16 * (e + 1), in.table_gradient);
                 }
-            } else {
+            }
+            if (in.d_encoding) {
                 for (int i = lane_index(); i < 16 * e; i += kWarp)
                     if (first + uint32_t(i / e) < n)
                         in.d_encoding[size_t(first + uint32_t(i / e)) * e + i % e] = d[i / e * (e + 1) + i % e];

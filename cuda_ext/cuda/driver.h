@@ -14,6 +14,7 @@ struct DeviceRays {
     float *origins, *directions, *jitter, *targets, *backgrounds;
     int n;
     const int* photos;  // training: whose exposure each ray has; null: nobody's
+    float* d_rays;      // training: written, gradients by origin and direction, (n, 6); null: not wanted
 };
 // Pictures to render; arrays for rows [row0, row1) × columns [col0, col1) on the device.
 struct DevicePicture {
@@ -58,6 +59,7 @@ class Trainer {
     // Rays given, nothing updated: loss and gradients, for tests. d_table and d_weights are on the device.
     TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
+    void use_cameras(const CameraDesc* cameras);  // the same photos', changed
     int n_photos() const;
     size_t table_entries() const;
     int64_t step = 0;

@@ -23,6 +23,7 @@ struct Samples {
 struct RayResults {
     float *directions, *targets, *backgrounds;  // (n, 3)
     int* photos;        // whose exposure it has; below 0: none
+    float* pixels;      // where in that photo, (n, 2), of drawn rays
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
     uint8_t* dropped;   // no room for its samples: it sits out
@@ -63,6 +64,8 @@ struct TrainInput {
     float* table_gradient;   // (rows, features), scaled; zero between steps
     float* weight_gradient;  // (net.size), scaled; zero between steps
     float* exposure_gradient;  // (photos, 3), scaled; zero between steps
+    float* d_rays;      // by origin and direction, (n, 6), scaled; zero between steps; null: not wanted
+    float* d_encoding;  // (samples' capacity, net.encoding): where d_rays comes from
     uint16_t *half_weights, *half_weights_t;
 };
 
@@ -73,8 +76,8 @@ struct BackwardInput {
     const float* directions;  // of rays, (n, 3)
     const uint16_t *half_weights, *half_weights_t;
     float* weight_gradient;  // accumulates
-    float* table_gradient;   // accumulates; null: d_encoding is written instead
-    float* d_encoding;       // (n, net.encoding)
+    float* table_gradient;   // accumulates; may be null
+    float* d_encoding;       // (n, net.encoding), written; may be null
 };
 
 NS_END

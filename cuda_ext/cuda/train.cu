@@ -3,6 +3,7 @@
 #include "../include/exposure.h"
 #include "../include/occupancy.h"
 #include "../include/photos.h"
+#include "../include/refine.h"
 #include "launch.h"
 #include "samples.h"
 #include "trace.h"
@@ -27,7 +28,7 @@ struct TrainSource {
         const uint32_t i = take_indices(&in.numbers->next_ray, want);
         if (!want || i >= uint32_t(n)) return false;
         Vec3 o, d;
-        float jitter, background[3], target[3];
+        float jitter, background[3], target[3], x = 0, y = 0;
         int photo = -1;
         if (in.given.n > 0) {
             const DeviceRays& r = in.given;
@@ -38,13 +39,14 @@ struct TrainSource {
             if (r.photos) photo = r.photos[i];
         } else {
             const uint64_t drawn = drawn_before + i;
-            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, o, d);
+            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, x, y, o, d);
             jitter = drawn_jitter(in.seed, drawn);
             for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
         }
         in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
         for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
         in.rays.photos[i] = photo;
+        in.rays.pixels[2 * i] = x, in.rays.pixels[2 * i + 1] = y;
         start(space, int(i), o, d, jitter, ray);
         return true;
     }
@@ -176,6 +178,54 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     if (lane_index() == 0) atomicAdd(&in.numbers->squared_error, double(squared));
 }
 
+// --- cameras -----------------------------------------------------------------------------------------
+template <int F>
+NS_D void add_position_gradient(const HashGrid& grid, const uint16_t* table, int level, const float4& at, const float* d,
+                                Vec3& to) {
+    uint32_t row[8];
+    float weight[8];
+    const float resolution = float(grid.resolution[level]);
+    const Cell<float> cell = locate(at.x, at.y, at.z, resolution);
+    if (grid.hashed[level])
+        corners(cell, true, grid.size[level], 0u, row, weight);
+    else
+        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    const uint16_t* rows = table + size_t(grid.offset[level]) * F;
+    float v[8];  // each corner's features, times their gradients
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+        float f[F];
+        load_table_row<F>(rows + size_t(row[k]) * F, f);
+        v[k] = 0;
+#pragma unroll
+        for (int i = 0; i < F; ++i) v[k] += f[i] * d[level * F + i];
+    }
+    float dx, dy, dz;
+    interpolation_gradient(v, cell.fx, cell.fy, cell.fz, dx, dy, dz);
+    to.x += resolution * dx, to.y += resolution * dy, to.z += resolution * dz;
+}
+
+// Samples' gradients → their rays'. A thread a sample.
+__global__ void __launch_bounds__(128) ray_gradient_kernel(TrainInput in) {
+    const Field& f = in.state.field;
+    const Samples& s = in.samples;
+    const uint32_t n = s.n();
+    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+        const float4 at = s.place[i];
+        const float* d = in.d_encoding + size_t(i) * f.net.encoding;
+        Vec3 g = {0, 0, 0};
+        for (int level = 0; level < f.grid.levels; ++level) switch (f.grid.features) {
+            case 2: add_position_gradient<2>(f.grid, f.table, level, at, d, g); break;
+            case 4: add_position_gradient<4>(f.grid, f.table, level, at, d, g); break;
+            default: add_position_gradient<8>(f.grid, f.table, level, at, d, g);
+        }
+        g = to_unit_gradient(f.space.unbounded, {at.x, at.y, at.z}, g);
+        float* to = in.d_rays + 6 * size_t(s.ray[i]);
+        atomicAdd(to, g.x), atomicAdd(to + 1, g.y), atomicAdd(to + 2, g.z);
+        atomicAdd(to + 3, at.w * g.x), atomicAdd(to + 4, at.w * g.y), atomicAdd(to + 5, at.w * g.z);
+    }
+}
+
 NS_D float gradient_unscale(const StepNumbers& s) { return 1.0f / (kGradientScale * float(s.n_rays)); }
 
 // Adam on the rows that got any gradient; it is cleared, the halves that are read are renewed.
@@ -220,6 +270,23 @@ __global__ void weight_kernel(TrainInput in) {
     const int within = i - net.offset[l], t = net.offset[l] + within % net.out[l] * net.in[l] + within / net.out[l];
     in.state.weights_t[t] = p;
     in.half_weights[i] = in.half_weights_t[t] = to_half_bits(p);
+}
+
+// Rays' gradients → added to their photos' cameras, and cleared. A thread a ray.
+__global__ void __launch_bounds__(128) camera_gradient_kernel(TrainInput in) {
+    const int n = in.numbers->n_rays;
+    const float unscale = gradient_unscale(*in.numbers);
+    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < n; i += int(gridDim.x * blockDim.x)) {
+        float* ray = in.d_rays + 6 * size_t(i);
+        float d[6], g[kCameraGradient];
+        bool any = false;
+        for (int k = 0; k < 6; ++k) d[k] = ray[k] * unscale, any |= ray[k] != 0.0f, ray[k] = 0.0f;
+        if (!any) continue;
+        const int photo = in.rays.photos[i];
+        camera_gradient(in.photos.cameras[photo], in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1], d, g);
+        float* to = in.state.camera_gradients + size_t(kCameraGradient) * photo;
+        for (int k = 0; k < kCameraGradient; ++k) atomicAdd(to + k, g[k]);
+    }
 }
 
 // One warp: each photo's exposure follows its rays' gradients, then their mean over photos is 0 again.
@@ -374,15 +441,16 @@ struct Trainer::Work {
     gpu::Buffer<uint16_t> half_weights, half_weights_t, encoding;
     gpu::Buffer<float4> place, sample_state, color;
     gpu::Buffer<int> previous, ray, last, ray_photos;
-    gpu::Buffer<float> exposure_gradient;
+    gpu::Buffer<float> exposure_gradient, ray_pixels, d_rays, d_encoding;
     gpu::Buffer<uint8_t> dropped, any;
     gpu::Buffer<cuda::StepNumbers> numbers;
-    gpu::Graph step_graph, occupancy_graph;
+    gpu::Graph step_graph, camera_step_graph, occupancy_graph;
     int probed = 0;
     uint64_t cells_probed = 0;
 
     ~Work() { gpu::delete_stream(stream); }
     void make_room(int target_samples);
+    void make_room_for_cameras();
     void launch_step(const cuda::TrainInput& in, bool update);
     void launch_occupancy();
 };
@@ -409,7 +477,7 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     zero(w.weight_gradient.data(), sizeof(float) * net.size, w.stream);
     const size_t n = cuda::kMaxRays;
     w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
-    w.ray_photos.resize(n), w.exposure_gradient.resize(3 * photos.n);
+    w.ray_photos.resize(n), w.ray_pixels.resize(2 * n), w.exposure_gradient.resize(3 * photos.n);
     zero(w.exposure_gradient.data(), sizeof(float) * w.exposure_gradient.size(), w.stream);
     w.last.resize(n), w.dropped.resize(n), w.any.resize(size_t(kCoarse) * kCoarse * kCoarse);
     w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
@@ -419,7 +487,7 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     in.state = state, in.photos = photos, in.seed = seed, in.numbers = w.numbers.data();
     in.state.field.coarse = state.coarse;
     in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.ray_photos.data(),
-               w.transmittance.data(), w.last.data(), w.dropped.data()};
+               w.ray_pixels.data(), w.transmittance.data(), w.last.data(), w.dropped.data()};
     in.exposure_gradient = w.exposure_gradient.data();
     in.table_gradient = w.table_gradient.data(), in.weight_gradient = w.weight_gradient.data();
     in.half_weights = w.half_weights.data(), in.half_weights_t = w.half_weights_t.data();
@@ -433,6 +501,11 @@ Trainer::~Trainer() {
     }
 }
 
+void Trainer::use_cameras(const CameraDesc* cameras) {
+    copy(work_->cameras.data(), cameras, sizeof(CameraDesc) * work_->input.photos.n, work_->stream);
+    synchronize(work_->stream);
+}
+
 int Trainer::n_photos() const { return work_->input.photos.n; }
 size_t Trainer::table_entries() const { return work_->table_gradient.size(); }
 
@@ -440,11 +513,21 @@ void Trainer::Work::make_room(int target_samples) {
     const size_t capacity = (size_t(target_samples) * 2 + 1023) / 1024 * 1024;
     if (place.size() == capacity) return;
     synchronize(stream);
-    step_graph.reset();
+    step_graph.reset(), camera_step_graph.reset();
+    if (d_encoding.size() > 0) d_encoding.resize(capacity * state.field.net.encoding);
     place.resize(capacity), sample_state.resize(capacity), color.resize(capacity);
     previous.resize(capacity), ray.resize(capacity), encoding.resize(capacity * state.field.net.encoding);
     input.samples = {place.data(), sample_state.data(), color.data(), previous.data(), ray.data(), encoding.data(),
                      uint32_t(capacity), &numbers.data()->samples};
+}
+
+// What the cameras' gradients need; not there before they are asked for.
+void Trainer::Work::make_room_for_cameras() {
+    const size_t wanted = size_t(input.samples.capacity) * state.field.net.encoding;
+    if (d_encoding.size() != wanted) d_encoding.resize(wanted);
+    if (d_rays.size() > 0) return;
+    d_rays.resize(6 * size_t(cuda::kMaxRays));
+    zero(d_rays.data(), sizeof(float) * d_rays.size(), stream);
 }
 
 void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
@@ -458,7 +541,8 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
     color_forward(f, in.samples, in.rays.directions, expected, stream);
     launch(cuda::ray_backward_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
     network_backward({f, in.samples, in.rays.directions, in.half_weights, in.half_weights_t, in.weight_gradient,
-                      in.table_gradient, nullptr}, expected, stream);
+                      in.table_gradient, in.d_rays ? in.d_encoding : nullptr}, expected, stream);
+    if (in.d_rays) launch(cuda::ray_gradient_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
     if (update) {
         const int rows = int(rows_of(f.grid));
         switch (f.grid.features) {
@@ -468,6 +552,7 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
         }
         launch(cuda::weight_kernel, blocks_for(net.size, 128), 128, 0, stream, in);
         launch(cuda::exposure_kernel, 1, 32, 0, stream, in);
+        if (in.d_rays) launch(cuda::camera_gradient_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
     }
     launch(cuda::control_kernel, 1, 32, 0, stream, in);
 }
@@ -495,6 +580,13 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         w.occupancy_graph.reset();
     }
     if (w.step_graph.empty()) w.step_graph.record(w.stream, [&w] { w.launch_step(w.input, true); });
+    const bool cameras = w.state.camera_gradients && o.camera_every > 0;
+    if (cameras) {
+        w.make_room_for_cameras();
+        cuda::TrainInput in = w.input;
+        in.d_rays = w.d_rays.data(), in.d_encoding = w.d_encoding.data();
+        if (w.camera_step_graph.empty()) w.camera_step_graph.record(w.stream, [&w, in] { w.launch_step(in, true); });
+    }
     if (w.occupancy_graph.empty() && o.occupancy_every > 0 && w.probed > 0)
         w.occupancy_graph.record(w.stream, [&w] { w.launch_occupancy(); });
 
@@ -512,7 +604,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     TrainReport report = {};
     while (report.steps < steps && now() - start < seconds) {
         for (int i = 0; i < kAhead && report.steps < steps; ++i) {
-            w.step_graph.launch(w.stream);
+            (cameras && step % o.camera_every == 0 ? w.camera_step_graph : w.step_graph).launch(w.stream);
             ++report.steps;
             ++step;
             if (!w.occupancy_graph.empty() && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
@@ -543,6 +635,11 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
     make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
     cuda::TrainInput in = w.input;
     in.given = rays;
+    if (rays.d_rays) {
+        w.make_room_for_cameras();
+        in.d_rays = rays.d_rays, in.d_encoding = w.d_encoding.data();
+        zero(rays.d_rays, sizeof(float) * 6 * rays.n, w.stream);
+    }
     // Straight into the caller's arrays, then divided by what the gradients were multiplied with.
     in.table_gradient = d_table, in.weight_gradient = d_weights;
     if (d_exposures) {
@@ -555,6 +652,7 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
     const float unscale = 1.0f / (cuda::kGradientScale * float(rays.n > 0 ? rays.n : 1));
     multiply(d_table, unscale, int64_t(w.table_gradient.size()), w.stream);
     multiply(d_weights, unscale, int64_t(w.weight_gradient.size()), w.stream);
+    if (rays.d_rays) multiply(rays.d_rays, unscale, 6 * int64_t(rays.n), w.stream);
     if (d_exposures) multiply(d_exposures, unscale, 3 * int64_t(in.photos.n), w.stream);
     copy(&s, w.numbers.data(), sizeof(s), w.stream);
     synchronize(w.stream);

@@ -55,6 +55,10 @@ struct Field {
 constexpr int kCoarse = 32, kCoarseReach = 2;
 constexpr int kCoarseWords = kCoarse * kCoarse * kCoarse / 32;
 
+// What a camera's gradient holds: rotation (3, a turn about its centre in the scene's axes, radians), centre (3, scene
+// units), then fx, fy, cx, cy and the five distortion coefficients.
+constexpr int kCameraGradient = 15;
+
 enum LensKind : int { kPerspective = 0, kFisheye = 1 };
 
 struct CameraDesc {

@@ -57,4 +57,17 @@ NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
     }
 }
 
+// The gradient inside a cell of a trilinear interpolation of the corners' values, by the position in it.
+template <class V>
+NS_HD void interpolation_gradient(const V* v, float fx, float fy, float fz, V& dx, V& dy, V& dz) {
+    V across[4], along[4];  // by (y, z)
+    for (int i = 0; i < 4; ++i) {
+        along[i] = v[2 * i + 1] - v[2 * i];
+        across[i] = v[2 * i] + along[i] * fx;
+    }
+    dx = (along[0] * (1.0f - fy) + along[1] * fy) * (1.0f - fz) + (along[2] * (1.0f - fy) + along[3] * fy) * fz;
+    dy = (across[1] - across[0]) * (1.0f - fz) + (across[3] - across[2]) * fz;
+    dz = (across[2] - across[0]) * (1.0f - fy) + (across[3] - across[1]) * fy;
+}
+
 NS_END

@@ -19,17 +19,18 @@ NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
 }
 
 // The ray with number `drawn` since training began: pixels come in a random order that visits each once an
-// epoch. Returns where its pixel's bytes are.
-NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, Vec3& origin,
-                               Vec3& direction) {
+// epoch. `x` and `y` are where in the photo. Returns where its pixel's bytes are.
+NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, float& x, float& y,
+                               Vec3& origin, Vec3& direction) {
     const uint64_t total = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
     const uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
     const uint64_t pixel = photos.chosen ? photos.chosen[at] : at;
     photo = find_photo(photos, pixel);
     const CameraDesc& camera = photos.cameras[photo];
     const uint32_t inside = uint32_t(pixel - photos.first_pixel[photo]);
-    const int px = int(inside % uint32_t(camera.width)), py = int(inside / uint32_t(camera.width));
-    pixel_ray(camera, float(px) + 0.5f, float(py) + 0.5f, origin, direction);
+    x = float(inside % uint32_t(camera.width)) + 0.5f;
+    y = float(inside / uint32_t(camera.width)) + 0.5f;
+    pixel_ray(camera, x, y, origin, direction);
     return photos.pixels + camera.pixels + int64_t(inside) * photos.channels;
 }
 

@@ -18,6 +18,7 @@ struct TrainState {
     const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
     float* exposures;        // (photos, 3): logarithms of what each photo multiplies the scene's colours by
     float* exposure_moments; // (photos, 2, 3)
+    float* camera_gradients; // (photos, kCameraGradient): summed up over steps; null: never computed
 };
 
 struct TrainOptions {
@@ -28,6 +29,7 @@ struct TrainOptions {
     float occupancy_decay, occupancy_threshold;
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
     float exposure_rate, exposure_pull;    // 0: exposures stay; the pull is towards 0, per ray
+    int camera_every;  // steps between those that add to the cameras' gradients; 0: none does
 };
 
 struct TrainReport {

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nerfscene.ops.layout import GridLayout, Space
-from nerfscene.ops.reference_lens import pixel_rays
+from nerfscene.ops.reference_lens import CAMERA_GRADIENT, camera_gradient, pixel_rays
 from nerfscene.ops.reference_rays import (
     Pixels,
     Samples,
@@ -39,11 +39,13 @@ from nerfscene.ops.reference_rays import (
 )
 
 __all__ = [
+    "CAMERA_GRADIENT",
     "GridLayout",
     "Pixels",
     "Samples",
     "Space",
     "adam",
+    "camera_gradient",
     "color",
     "composite",
     "cropped",

@@ -8,6 +8,7 @@ from torch import Tensor
 PERSPECTIVE, FISHEYE = 0, 1
 UNDISTORT_STEPS = 20
 FISHEYE_STEPS = 10
+CAMERA_GRADIENT = 15
 
 
 def distort(k: Tensor, xy: Tensor) -> Tensor:
@@ -70,3 +71,21 @@ def pixel_rays(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor) -> t
     d = d / d.norm(dim=-1, keepdim=True)
     m = pose.reshape(-1, 3, 4)
     return m[:, :, 3].expand_as(d), (m[:, :, :3] * d[:, None, :]).sum(-1)
+
+
+def camera_gradient(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor, d_rays: Tensor) -> Tensor:
+    """Rays' gradients → their camera's, each ray's by itself (n, 15), by autograd.
+
+    Like ``pixel_rays``, intrinsics (n, 9) and pose (n, 12); d_rays (n, 6) by origins and directions. The
+    result: a turn about the camera's centre (3, radians, the pose's axes), the centre (3), intrinsics (9).
+    The contract: ``cuda_ext/include/refine.h``.
+    """
+    n = len(pixels)
+    turn = torch.zeros(n, 3, dtype=pose.dtype, requires_grad=True)
+    shift = torch.zeros(n, 3, dtype=pose.dtype, requires_grad=True)
+    k = intrinsics.detach().expand(n, 9).clone().requires_grad_()
+    with torch.enable_grad():
+        o, d = pixel_rays(pixels, k, lens, pose.detach())
+        o, d = o + shift, d + torch.linalg.cross(turn, d)
+        loss = (o * d_rays[:, :3]).sum() + (d * d_rays[:, 3:]).sum()
+        return torch.cat(torch.autograd.grad(loss, [turn, shift, k]), 1)

@@ -25,7 +25,7 @@ from nerfscene.ops import reference as ref
 from nerfscene.ops import tcnn_layout as layout
 from nerfscene.ops import torch_field, torch_trainer
 from nerfscene.ops.layout import GridLayout
-from nerfscene.ops.torch_backend import adam, pixel_rays, to_half
+from nerfscene.ops.torch_backend import adam, camera_gradient, pixel_rays, to_half
 from nerfscene.ops.torch_field import Cancel, require
 from nerfscene.ops.torch_trainer import TrainOptions
 
@@ -35,6 +35,7 @@ __all__ = [
     "TrainOptions",
     "Trainer",
     "adam",
+    "camera_gradient",
     "instruction_set",
     "instruction_sets",
     "pixel_rays",
@@ -221,7 +222,7 @@ class Trainer(torch_trainer.Trainer):
     field: Field
 
     def _gradients(
-        self, options: TrainOptions, rays: torch_trainer.Rays, report: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, options: TrainOptions, rays: torch_trainer.Rays, report: dict[str, Any], cameras: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with self.field.held():
-            return super()._gradients(options, rays, report)
+            return super()._gradients(options, rays, report, cameras)

@@ -21,6 +21,7 @@ __all__ = [
     "TrainOptions",
     "Trainer",
     "adam",
+    "camera_gradient",
     "instruction_set",
     "instruction_sets",
     "pixel_rays",
@@ -69,6 +70,26 @@ def pixel_rays(
     require(to_o.numel() == to_d.numel() == o.numel(), "outputs must be (n, 3)")
     to_o.copy_(o.reshape(to_o.shape))
     to_d.copy_(d.reshape(to_d.shape))
+
+
+def camera_gradient(
+    intrinsics: Sequence[float],
+    lens: int,
+    width: int,
+    height: int,
+    pose: Sequence[float],
+    pixels: Any,
+    d_rays: Any,
+    out: Any,
+) -> None:
+    """Rays' gradients (n, 6) → their camera's, each by itself (n, 15); see ``reference.camera_gradient``."""
+    xy, to = borrow(pixels), borrow(out)
+    require(xy.ndim == 2 and xy.shape[1] == 2, "pixels must be (n, 2)")
+    n = len(xy)
+    g = borrow(d_rays)
+    require(g.numel() == 6 * n and to.numel() == 15 * n, "d_rays is (n, 6), out (n, 15)")
+    k, m = torch.tensor(list(intrinsics)), torch.tensor(list(pose)).expand(n, 12)
+    to.copy_(ref.camera_gradient(xy, k, lens, m, g.reshape(n, 6)).reshape(to.shape))
 
 
 def adam(

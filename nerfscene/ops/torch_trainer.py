@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,14 @@ class TrainOptions:
     occupancy_cells: int = 0
     exposure_rate: float = 0.0
     exposure_pull: float = 0.0
+    camera_every: int = 0
 
 
 @dataclass(frozen=True)
 class Rays:
     """Rays with what they should see: all (n, 3) but jitter (n,) and photos (n,); colours 0…1.
 
-    photos: whose exposure each has, below 0 for none.
+    photos: whose exposure each has, below 0 for none; pixels (n, 2): where in them, if drawn.
     """
 
     origins: Tensor
@@ -69,6 +70,7 @@ class Rays:
     targets: Tensor
     backgrounds: Tensor
     photos: Tensor
+    pixels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Photos:
     pixels: np.ndarray[Any, Any]
     background: Tensor | None
     chosen: np.ndarray[Any, Any] | None = None
+
+
+RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos")
+
+
+def camera_tensors(cameras: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Cameras as ``Photos`` has them: intrinsics (n, 9), lens (n,), pose (n, 12)."""
+    return (
+        torch.tensor([list(c[0]) for c in cameras]),
+        torch.tensor([int(c[1]) for c in cameras]),
+        torch.tensor([list(c[4]) for c in cameras]),
+    )
 
 
 def empty_report() -> dict[str, Any]:
@@ -123,7 +137,7 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
     texels = torch.from_numpy(photos.pixels[pixel]).float() / 255
     alpha = texels[:, 3:] if texels.shape[1] == 4 else torch.ones(n, 1)
     jitter = torch.from_numpy(draws.random_unit(seed, ids, 1))
-    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of)
+    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, xy)
 
 
 class Trainer:
@@ -152,6 +166,7 @@ class Trainer:
         exposures: Any = None,
         exposure_moments: Any = None,
         chosen: Any = None,
+        camera_gradients: Any = None,
     ) -> None:
         grid, cells = field.grid, field.space.occupancy_resolution**3
         shape = (grid.rows, grid.features)
@@ -175,15 +190,17 @@ class Trainer:
         borrow(pixels, np.uint8)
         require(bool(cameras) and pixels.size == sum(counts) * channels, "photos' sizes and pixels")
         self.photos = Photos(
-            torch.tensor([list(c[0]) for c in cameras]),
-            torch.tensor([int(c[1]) for c in cameras]),
-            torch.tensor([list(c[4]) for c in cameras]),
+            *camera_tensors(cameras),
             np.array([c[2] for c in cameras]),
             np.cumsum([0, *counts]),
             pixels.reshape(-1, channels),
             None if random_background else torch.tensor(list(background)),
             chosen,
         )
+        self.camera_gradients: Tensor | None = None
+        if camera_gradients is not None:
+            self.camera_gradients = borrow(camera_gradients).reshape(-1, ref.CAMERA_GRADIENT)
+            require(len(self.camera_gradients) == len(cameras), "cameras' gradients are (photos, 15)")
         if chosen is not None:
             borrow(chosen, np.uint32, np.int32)
             require(chosen.size > 0, "no pixel is left to train on")
@@ -208,6 +225,12 @@ class Trainer:
         turned = [w.T.reshape(-1) for w in self.field.layers()]
         self.field.weights_t.copy_(torch.cat(turned).reshape(self.field.weights_t.shape))
 
+    def set_cameras(self, cameras: Sequence[tuple[Any, ...]]) -> None:
+        """The same photos' cameras, refined."""
+        require([c[2] for c in cameras] == self.photos.width.tolist(), "photos keep their sizes")
+        intrinsics, lens, pose = camera_tensors(cameras)
+        self.photos = replace(self.photos, intrinsics=intrinsics, lens=lens, pose=pose)
+
     def run(self, options: TrainOptions, steps: int, seconds: float) -> dict[str, Any]:
         """Up to ``steps`` steps, fewer when ``seconds`` have passed; returns what happened."""
         report = empty_report()
@@ -229,10 +252,12 @@ class Trainer:
         d_weights: Any,
         photos: Any = None,
         d_exposures: Any = None,
+        d_rays: Any = None,
     ) -> dict[str, Any]:
         """Loss and gradients on given rays, with no parameter updated. Overwrites all outputs.
 
-        photos: (n,) int32, whose exposure each ray has; d_exposures: (photos, 3), theirs.
+        photos: (n,) int32, whose exposure each ray has; d_exposures: (photos, 3), theirs;
+        d_rays: (n, 6), by rays' origins and directions.
         """
         j = borrow(jitter)
         o, d, c, b = (rows_of_three(a, j.numel()) for a in (origins, directions, targets, backgrounds))
@@ -243,7 +268,12 @@ class Trainer:
         of = torch.full((j.numel(),), -1) if photos is None else borrow(photos, np.int32).long()
         require(of.numel() == j.numel(), "rays differ in number")
         require(bool((of < len(self.exposures)).all()), "rays belong to photos that there are")
-        table, weights, exposures = self._gradients(options, Rays(o, d, j, c, b, of), report)
+        rays = Rays(o, d, j, c, b, of)
+        table, weights, exposures, by_rays = self._gradients(options, rays, report, d_rays is not None)
+        if d_rays is not None:
+            to_rays = borrow(d_rays)
+            require(to_rays.numel() == by_rays.numel(), "gradients of rays are (n, 6)")
+            to_rays.copy_(by_rays.reshape(to_rays.shape))
         if photos is not None:
             to_exposures = borrow(d_exposures)
             require(to_exposures.numel() == exposures.numel(), "gradients of exposures are (photos, 3)")
@@ -253,10 +283,11 @@ class Trainer:
         return report
 
     def _gradients(
-        self, options: TrainOptions, rays: Rays, report: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, options: TrainOptions, rays: Rays, report: dict[str, Any], cameras: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Gradients of the mean loss over rays: to the table (rows, features), the weights, the exposures.
 
+        And with ``cameras``, to rays' origins and directions (n, 6).
         The halves are what is read; their gradient is taken for the master's (straight through).
         """
         field = self.field
@@ -264,34 +295,47 @@ class Trainer:
         leaves = field.leaves()
         sums: list[Tensor] = []
         n = len(rays.jitter)
+        by_rays = torch.zeros(n, 6)
         for i in range(0, n, RAYS_AT_ONCE):
             some = slice(i, i + RAYS_AT_ONCE)
-            part = Rays(*(getattr(rays, name)[some] for name in Rays.__dataclass_fields__))
-            loss = self._loss(options, part, leaves, exposures, report)
+            part = Rays(*(getattr(rays, name)[some] for name in RAY_ARRAYS))
+            ends = torch.cat([part.origins, part.directions], 1).requires_grad_(cameras)
+            loss = self._loss(options, part, ends, leaves, exposures, report)
             if loss.requires_grad:
-                parts = field.gradients(loss, n, [*leaves, exposures])
+                of = [*leaves, exposures, *([ends] if cameras else [])]
+                parts = field.gradients(loss, n, of)
+                if cameras:
+                    by_rays[some] = parts.pop()
                 sums = [a.add_(b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         report["rays"] += n
         sums = sums or [torch.zeros_like(p, dtype=torch.float32) for p in (*leaves, exposures)]
         table, weights = field.arranged(sums[:-1])
-        return table.to(self.table.device), weights.to(self.table.device), sums[-1]
+        return table.to(self.table.device), weights.to(self.table.device), sums[-1], by_rays
 
     def _loss(
         self,
         options: TrainOptions,
         rays: Rays,
+        ends: Tensor,
         parameters: list[Tensor],
         exposures: Tensor,
         report: dict[str, Any],
     ) -> Tensor:
-        """The loss summed over rays, in two passes: densities to see what matters, then that alone."""
+        """The loss summed over rays, in two passes: densities to see what matters, then that alone.
+
+        ``ends``: the rays' origins and directions (n, 6) once more, to take gradients of: through where
+        samples lie, whose distances and whose colours' direction stay what they are.
+        """
         f, o = self.field, options
         s = ref.march(rays.origins, rays.directions, rays.jitter, f.occupancy, f.space, o.coarseness)
         sigma = f.densities(s.unit)
         alive, kept = ref.survivors(s, sigma, o.min_weight, o.stop_transmittance)
         self._note_thickness(s.unit[alive], s.points[alive], sigma[alive])
         index = torch.nonzero(kept)[:, 0]
-        density, rgb = f.at(s.unit[index], rays.directions[s.ray[index]], parameters)
+        of, unit = s.ray[index], s.unit[index]
+        if ends.requires_grad:
+            unit = ref.to_unit(ends[of, :3] + ends[of, 3:] * s.t[index, None], f.space.unbounded)
+        density, rgb = f.at(unit, rays.directions[of], parameters)
         scale = ref.near_gradient_scale(s.t[index], o.full_gradient_distance)
         density = ref.scale_gradient(density, scale)
         rgb = ref.scale_gradient(rgb, scale[:, None])
@@ -330,7 +374,11 @@ class Trainer:
         rays = draw_rays(self.photos, self.rays_drawn, n, self.seed)
         self.rays_drawn += n
         before = report["survivors"]
-        d_table, d_weights, d_exposures = self._gradients(options, rays, report)
+        every = options.camera_every if self.camera_gradients is not None else 0
+        cameras = every > 0 and self.step % every == 0
+        d_table, d_weights, d_exposures, d_rays = self._gradients(options, rays, report, cameras)
+        if cameras:
+            self._add_camera_gradients(rays, d_rays)
         traced = time.perf_counter()
         self._update_table(options, d_table)
         self._update_weights(options, d_weights)
@@ -346,6 +394,18 @@ class Trainer:
         report["seconds_trace"] += traced - begin
         report["seconds_table"] += updated - traced
         report["seconds_occupancy"] += time.perf_counter() - updated
+
+    def _add_camera_gradients(self, rays: Rays, d_rays: Tensor) -> None:
+        """Rays' gradients (n, 6) → added to their cameras'."""
+        assert self.camera_gradients is not None and rays.pixels is not None
+        p = self.photos
+        for lens in p.lens.unique().tolist():
+            rows = torch.nonzero(p.lens[rays.photos] == lens)[:, 0]
+            of = rays.photos[rows]
+            by_camera = ref.camera_gradient(
+                rays.pixels[rows], p.intrinsics[of], lens, p.pose[of], d_rays[rows]
+            )
+            self.camera_gradients.index_add_(0, of, by_camera)
 
     @torch.no_grad()
     def _update_table(self, o: TrainOptions, gradient: Tensor) -> None:
