@@ -8,16 +8,20 @@ any photo shows as background is empty.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from nerfscene.cameras import Placement, nearest_point_to_axes, pose_in_scene
+from nerfscene.capture import worker_count
 from nerfscene.field import Space
-from nerfscene.types import Intrinsics, PosedCapture, View
+from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
+VIEWS_AT_ONCE = 16
+CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
 Bits = NDArray[np.uint32]
 
 
@@ -58,14 +62,49 @@ def project(
 def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:
     """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture."""
     points = cell_centres(space.occupancy_resolution, space.unbounded)
-    count = np.zeros(len(points), np.int32)
-    for view in views:
-        k = view.intrinsics
-        pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
-        u, v, z = project(points, k, pose)
-        mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
-        count += (z > 0.5 * space.near) & (u > -mx) & (u < k.width + mx) & (v > -my) & (v < k.height + my)
-    return count >= min(MIN_VIEWS, len(views))
+    # Every frame is what lies on the right side of five planes: near, left, right, top and bottom.
+    planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
+    needed = min(MIN_VIEWS, len(views))
+    # First those far apart: most cells are settled by a few views, and are looked at no further.
+    stride = max(len(views) // VIEWS_AT_ONCE, 1)
+    ordered = np.concatenate([planes[k::stride] for k in range(stride)])
+
+    def settle(start: int) -> NDArray[np.bool_]:
+        block = points[start : start + CELLS_AT_ONCE]
+        rows = np.concatenate([block.T, np.ones((1, len(block)), np.float32)])  # (4, n)
+        count = np.zeros(len(block), np.int32)
+        left = np.arange(len(block))
+        for k in range(0, len(ordered), VIEWS_AT_ONCE):
+            some = ordered[k : k + VIEWS_AT_ONCE]
+            inside = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, left]).reshape(5, len(some), -1)
+            count[left] += (inside.min(0) > 0).sum(0)
+            left = left[count[left] < needed]
+            if not len(left):
+                break
+        return count >= needed
+
+    with ThreadPoolExecutor(worker_count()) as pool:
+        return np.concatenate(list(pool.map(settle, range(0, len(points), CELLS_AT_ONCE))))
+
+
+def _frame_planes(view: View, placement: Placement, space: Space) -> Array:
+    """(5, 4): a scene point (x, y, z, 1) is in the view's picture where all five products are positive."""
+    k = view.intrinsics
+    pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
+    cam_from_scene = np.linalg.inv(pose)[:3]
+    mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
+    lens = np.array(
+        [
+            [0, 0, 1],
+            [k.fx, 0, k.cx + mx],
+            [-k.fx, 0, k.width + mx - k.cx],
+            [0, k.fy, k.cy + my],
+            [0, -k.fy, k.height + my - k.cy],
+        ]
+    )
+    planes: Array = lens @ cam_from_scene
+    planes[0, 3] -= 0.5 * space.near
+    return planes
 
 
 def cut_out_cells(
