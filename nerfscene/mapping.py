@@ -29,9 +29,7 @@ CORNER_SHIFT = (-0.33, 0.6)  # of radius by distortion at a corner; below, the p
 SMALLEST_SPREAD = 0.003  # of cameras, as a share of the distance to what they see
 LARGEST_SHARE_BEHIND = 0.1  # of observations that lie behind their camera
 FEWEST_SEEN = 12  # points that a photo must see once all is refined, to stay where it was put
-SEEN_OF_MATCHED = (
-    0.5  # share of the points that its matches lead to, which a photo sees (rightly placed: 0.9 and more)
-)
+SEEN_OF_MATCHED = 0.5  # share of the points its matches lead to that a photo sees; in the right place 0.9
 FEWEST_MATCHED = 50  # of such points, from which on the share tells anything
 LEAST_TRACK = 2.05  # photos that see a point, mean: below, hardly anything checks the cameras
 SHARED_POINTS = 20  # that two models must agree on to be joined

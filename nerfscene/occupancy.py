@@ -1,8 +1,8 @@
 """Where a scene can have anything at all, known from the cameras before training starts.
 
 The training itself learns which cells are empty; this is what no training is needed for. Cells that
-fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters; with cut-out photos, a cell that
-any photo shows as background is empty.
+fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters, unless they are far away; with
+cut-out photos, a cell that any photo shows as background is empty.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from nerfscene.cameras import Placement, nearest_point_to_axes, pose_in_scene
+from nerfscene.cameras import CAMERA_DISTANCE, Placement, nearest_point_to_axes, pose_in_scene
 from nerfscene.capture import worker_count
 from nerfscene.field import Space
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
+FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units from a camera: as far behind the subject as it is before it
 VIEWS_AT_ONCE = 16
 CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
 Bits = NDArray[np.uint32]
@@ -60,9 +61,13 @@ def project(
 
 
 def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:
-    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture."""
+    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture, and
+    those far behind the subject that one has.
+
+    These let every ray end where it does no harm: what one photo alone shows would otherwise have to be
+    close to the camera, and hang in the air of all other pictures.
+    """
     points = cell_centres(space.occupancy_resolution, space.unbounded)
-    # Every frame is what lies on the right side of five planes: near, left, right, top and bottom.
     planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
     needed = min(MIN_VIEWS, len(views))
     # First those far apart: most cells are settled by a few views, and are looked at no further.
@@ -76,8 +81,9 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
         left = np.arange(len(block))
         for k in range(0, len(ordered), VIEWS_AT_ONCE):
             some = ordered[k : k + VIEWS_AT_ONCE]
-            inside = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, left]).reshape(5, len(some), -1)
-            count[left] += (inside.min(0) > 0).sum(0)
+            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, left]).reshape(6, len(some), -1)
+            inside = sides[:5].min(0) > 0
+            count[left] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
             left = left[count[left] < needed]
             if not len(left):
                 break
@@ -88,7 +94,8 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
 
 
 def _frame_planes(view: View, placement: Placement, space: Space) -> Array:
-    """(5, 4): a scene point (x, y, z, 1) is in the view's picture where all five products are positive."""
+    """(6, 4), to multiply a scene point (x, y, z, 1) with: it is in the view's picture where the first five
+    products are positive (near, left, right, top, bottom), and far behind the subject where the last is."""
     k = view.intrinsics
     pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
     cam_from_scene = np.linalg.inv(pose)[:3]
@@ -100,10 +107,12 @@ def _frame_planes(view: View, placement: Placement, space: Space) -> Array:
             [-k.fx, 0, k.width + mx - k.cx],
             [0, k.fy, k.cy + my],
             [0, -k.fy, k.height + my - k.cy],
+            [0, 0, 1],
         ]
     )
     planes: Array = lens @ cam_from_scene
     planes[0, 3] -= 0.5 * space.near
+    planes[5, 3] -= FAR_BEHIND
     return planes
 
 
