@@ -23,8 +23,6 @@ FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enou
 ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
 MANY_PHOTOS = 100  # from so many on, the slowest step is taken only
 MANY_ENOUGH = 0.6  # below this share
-FEWER_FEATURES_FROM = 150  # photos, from which on each gives fewer features, so that their sum stays …
-LEAST_FEATURES = 0.5  # … down to this share of what is asked for
 
 # Steps in words, for reports; with "placing cameras" before them, for progress.
 USUALLY = "one photo after another"
@@ -89,9 +87,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     """
     state = _Climb(job)
     small = max(max(size) for size in job.sizes) < FINE_BELOW
-    # Many photos see everything many times: half the features place them as well, in half the time.
-    fewer = min(max(FEWER_FEATURES_FROM / state.total, LEAST_FEATURES), 1.0)
-    most = round(job.config.max_features * fewer)
+    most = job.config.max_features
     _find(job, Effort(-1 if small else 0, most, 0.0067), "")
     _compare(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
@@ -105,7 +101,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     if not state.enough() and (
         state.total < MANY_PHOTOS or mapping.count(state.best) < MANY_ENOUGH * state.total
     ):
-        _carefully(state, Effort(-1, 2 * job.config.max_features, 0.004))
+        _carefully(state, Effort(-1, 2 * most, 0.004))
     return state.best, _report(state)
 
 
