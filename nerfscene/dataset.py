@@ -101,16 +101,18 @@ def prepare(
         raise NerfsceneError(
             f"{len(train)} photos of this size don't fit in memory; shrink them with --downscale 2"
         ) from error
-    at = 0
-    for photo in photos:
+    at, alphas = 0, []
+    photos.reverse()
+    while photos:  # each is let go once it is copied: together they are as large as what they go into
+        photo = photos.pop()
         n = photo.shape[0] * photo.shape[1]
         rows = photo.reshape(n, photo.shape[2])
         pixels[at : at + n, :3] = rows[:, :3]
         if channels == 4:
             pixels[at : at + n, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
+            alphas.append(pixels[at : at + n, 3].reshape(photo.shape[:2]))
         at += n
     if posed.has_alpha:
-        alphas = [p[..., 3] if p.shape[2] == 4 else np.full(p.shape[:2], 255, np.uint8) for p in photos]
         shrunk = replace(posed, views=tuple(train))
         placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
         space = make_space(False, placement.near, occupancy_resolution)

@@ -69,7 +69,9 @@ class _Climb:
         """Keeps the best of ``models`` if it beats what there is; whether it does."""
         self.tried.append(step)
         before = mapping.rank(self.best)
-        sound = [model for model in map(mapping.believable, models) if model is not None]
+        database = self.job.folder / "database.db"
+        placed = [mapping.without_misplaced(model, database) for model in models]
+        sound = [model for model in map(mapping.believable, placed) if model is not None]
         for model in mapping.joined(sound)[:1]:
             # A photo more is an improvement at any error, an error alone is not worth a change.
             if mapping.count(model) > before[0]:

@@ -1,23 +1,28 @@
 """Where a scene can have anything at all, known from the cameras before training starts.
 
 The training itself learns which cells are empty; this is what no training is needed for. Cells that
-fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters; with cut-out photos, a cell that
-any photo shows as background is empty.
+fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters, unless they are far away; with
+cut-out photos, a cell that any photo shows as background is empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from nerfscene.cameras import Placement, nearest_point_to_axes, pose_in_scene
+from nerfscene.cameras import CAMERA_DISTANCE, Placement, nearest_point_to_axes, pose_in_scene
+from nerfscene.capture import worker_count
 from nerfscene.field import Space
-from nerfscene.types import Intrinsics, PosedCapture, View
+from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
+FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units from a camera: as far behind the subject as it is before it
+VIEWS_AT_ONCE = 16
+CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
 Bits = NDArray[np.uint32]
 
 
@@ -56,16 +61,59 @@ def project(
 
 
 def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:
-    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture."""
+    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture, and
+    those far behind the subject that one has.
+
+    These let every ray end where it does no harm: what one photo alone shows would otherwise have to be
+    close to the camera, and hang in the air of all other pictures.
+    """
     points = cell_centres(space.occupancy_resolution, space.unbounded)
-    count = np.zeros(len(points), np.int32)
-    for view in views:
-        k = view.intrinsics
-        pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
-        u, v, z = project(points, k, pose)
-        mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
-        count += (z > 0.5 * space.near) & (u > -mx) & (u < k.width + mx) & (v > -my) & (v < k.height + my)
-    return count >= min(MIN_VIEWS, len(views))
+    planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
+    needed = min(MIN_VIEWS, len(views))
+    # First those far apart: most cells are settled by a few views, and are looked at no further.
+    stride = max(len(views) // VIEWS_AT_ONCE, 1)
+    ordered = np.concatenate([planes[k::stride] for k in range(stride)])
+
+    def settle(start: int) -> NDArray[np.bool_]:
+        block = points[start : start + CELLS_AT_ONCE]
+        rows = np.concatenate([block.T, np.ones((1, len(block)), np.float32)])  # (4, n)
+        count = np.zeros(len(block), np.int32)
+        left = np.arange(len(block))
+        for k in range(0, len(ordered), VIEWS_AT_ONCE):
+            some = ordered[k : k + VIEWS_AT_ONCE]
+            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, left]).reshape(6, len(some), -1)
+            inside = sides[:5].min(0) > 0
+            count[left] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
+            left = left[count[left] < needed]
+            if not len(left):
+                break
+        return count >= needed
+
+    with ThreadPoolExecutor(worker_count()) as pool:
+        return np.concatenate(list(pool.map(settle, range(0, len(points), CELLS_AT_ONCE))))
+
+
+def _frame_planes(view: View, placement: Placement, space: Space) -> Array:
+    """(6, 4), to multiply a scene point (x, y, z, 1) with: it is in the view's picture where the first five
+    products are positive (near, left, right, top, bottom), and far behind the subject where the last is."""
+    k = view.intrinsics
+    pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
+    cam_from_scene = np.linalg.inv(pose)[:3]
+    mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
+    lens = np.array(
+        [
+            [0, 0, 1],
+            [k.fx, 0, k.cx + mx],
+            [-k.fx, 0, k.width + mx - k.cx],
+            [0, k.fy, k.cy + my],
+            [0, -k.fy, k.height + my - k.cy],
+            [0, 0, 1],
+        ]
+    )
+    planes: Array = lens @ cam_from_scene
+    planes[0, 3] -= 0.5 * space.near
+    planes[5, 3] -= FAR_BEHIND
+    return planes
 
 
 def cut_out_cells(

@@ -162,6 +162,39 @@ def test_photos_with_little_evidence_are_added_to_the_model(
     assert told == ["placing cameras", "placing the photos left"]
 
 
+def misplaced(model: Model, key: int) -> Model:
+    """The model with one photo far from its place, seeing only the few points that fit there by chance."""
+    wrong = Model(model)
+    image = wrong.image(key)
+    for index, point in list(enumerate(image.points2D)):
+        if point.has_point3D() and image.num_points3D > mapping.FEWEST_SEEN + 3:
+            wrong.delete_observation(key, index)
+    pose = image.cam_from_world().matrix()
+    pose[:, 3] += 0.5
+    wrong.frame(image.frame_id).rig_from_world = pycolmap.Rigid3d(pose)
+    return wrong
+
+
+def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = world(tmp_path)
+    with mapping.quiet():
+        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        wrong = misplaced(model, 5)
+        assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
+        assert mapping.without_misplaced(model, tmp_path / "database.db") is model
+        left = mapping.without_misplaced(wrong, tmp_path / "database.db")
+        assert posed_ids(left) == [1, 2, 3, 4, *range(6, 13)]
+    original = mapping.one_after_another
+
+    def first_wrong(*given: object) -> list[Model]:
+        return original(*given) if len(given) == 5 else [wrong]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mapping, "one_after_another", first_wrong)
+    whole, report, _ = climb_given(tmp_path, monkeypatch)
+    assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
+    assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
+
+
 def part(folder: Path, model: Model, numbers: range) -> Model:
     """What a mapper that placed these photos alone would have left."""
     some = Model(model)
