@@ -93,6 +93,8 @@ class RenderConfig:
     """Frames a second; 30, or what the path's file says."""
     seconds: float | None = None
     """Length of the film; 8, or what the path's file says."""
+    samples: int = 0
+    """Rays along a pixel's side, up to 8; 0: as many as the photos have pixels there, against shimmering."""
     depth: bool = False
     """Film depth in colours instead; frames get 16-bit depth pictures beside them."""
     backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"

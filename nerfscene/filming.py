@@ -13,6 +13,7 @@ from nerfscene.camera_path_file import read_camera_path
 from nerfscene.cameras import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.footprint import photos_of, pixel_samples
 from nerfscene.paths import PRESETS, CameraPath, preset, resample
 from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
@@ -51,6 +52,8 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
             raise NerfsceneError(f"{name} must be a positive number, not {value:g}")
     if not 0 <= config.threads <= 1024:
         raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
+    if not 0 <= config.samples <= 8:
+        raise NerfsceneError(f"--samples must be 1 to 8, or 0 for as many as needed, not {config.samples}")
     if config.path in PRESETS:
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
@@ -127,8 +130,9 @@ def _frames(
     renderer = scene.renderer(config.backend, config.threads)
     limits = depth_limits(renderer, path)
     unit = 4 * limits[1] / 65535
+    photos = photos_of(scene.views)
     for i, camera in enumerate(path.cameras):
-        frame = render(renderer, camera)
+        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         picture = video.to_bytes(frame.rgb)
         depth = np.where(frame.accumulation > 0.5, frame.depth, 0).astype(np.float32)
         if folder is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras import pose_in_scene, similarity_scale
+from nerfscene.cameras import pose_in_scene, scaled, similarity_scale
 from nerfscene.field import RadianceField, kernel_field
 from nerfscene.ops import backend
 from nerfscene.types import Array, Camera, Frame, Intrinsics
@@ -72,14 +72,25 @@ def new_cancel(renderer: Renderer) -> Any:
     return backend.load(renderer.backend).Cancel()
 
 
-def render(renderer: Renderer, camera: Camera) -> Frame:
-    """The picture that ``camera`` (in world coordinates) takes of the scene."""
+RAYS_AT_ONCE = 1 << 22  # of a picture with several rays a pixel: bounds its memory
+
+
+def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
+    """The picture that ``camera`` (in world coordinates) takes of the scene.
+
+    ``samples``: rays along a pixel's side, evenly spread over it; ``footprint.pixel_samples`` says how many
+    a picture needs that shows less detail than the photos do.
+    """
     k = camera.intrinsics
-    return render_part(renderer, camera, (0, k.height, 0, k.width))
+    return render_part(renderer, camera, (0, k.height, 0, k.width), samples=samples)
 
 
-def render_part(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = None) -> Frame:
+def render_part(
+    renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = None, samples: int = 1
+) -> Frame:
     """A rectangle of that picture. Where ``cancel`` is set from another thread, the rest stays black."""
+    if samples > 1:
+        return _averaged(renderer, camera, rect, cancel, samples)
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
@@ -105,3 +116,22 @@ def render_part(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = No
         )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
+
+
+def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, samples: int) -> Frame:
+    """The mean over several rays a pixel; depth is that of the rays that met something."""
+    k, n = camera.intrinsics, samples
+    fine = Camera(scaled(k, k.width * n, k.height * n), camera.world_from_cam)
+    width = rect[3] - rect[2]
+    rows = max(RAYS_AT_ONCE // max(width * n * n, 1), 1)
+    parts = []
+    for first in range(rect[0], max(rect[1], rect[0] + 1), rows):
+        last = min(first + rows, rect[1])
+        one = render_part(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
+        shape = (last - first, n, width, n)
+        seen = one.accumulation.reshape(shape)
+        weight = seen.sum((1, 3))
+        depth = (one.depth.reshape(shape) * seen).sum((1, 3)) / np.maximum(weight, 1e-9)
+        rgb = one.rgb.reshape(*shape, 3).mean((1, 3))
+        parts.append((rgb, depth, weight / (n * n)))
+    return Frame(*(np.concatenate(arrays).astype(np.float32) for arrays in zip(*parts, strict=True)))

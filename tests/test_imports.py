@@ -23,7 +23,7 @@ RANKS = (
     ("field",),
     ("occupancy",),
     ("dataset", "rendering"),
-    ("refinement",),
+    ("refinement", "footprint"),
     ("scene", "alignment"),
     ("world",),
     ("evaluate",),

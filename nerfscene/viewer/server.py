@@ -12,6 +12,7 @@ from pathlib import Path
 
 import viser
 
+from nerfscene.footprint import photos_of
 from nerfscene.ops import backend as backends
 from nerfscene.scene import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
@@ -41,6 +42,7 @@ class Viewer:
         self.stage.world.changed = self._turned
         self.scene = self.stage.scene
         self.renderer = self.scene.renderer(backend, threads)
+        self._photos = photos_of(self.scene.views)
         self.sessions: dict[int, Session] = {}
         self.panels: dict[int, Panels] = {}
         self._splats: Splats | None = None
@@ -74,7 +76,7 @@ class Viewer:
     # --- tabs -------------------------------------------------------------------------------------
 
     def _connect(self, client: viser.ClientHandle) -> None:
-        session = Session(client, self.renderer, Look(background=self.scene.background))
+        session = Session(client, self.renderer, Look(background=self.scene.background), self._photos)
         session.set_crop(self.stage.crop.page_from_box)
         session.set_world(self.stage.world.world_from_page)
         with self._lock:

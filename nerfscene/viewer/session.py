@@ -19,6 +19,7 @@ from PIL import Image
 from nerfscene.cameras import pose_in_scene, similarity_scale
 from nerfscene.capture import photo_size, read_pixels
 from nerfscene.errors import NerfsceneError
+from nerfscene.footprint import Photos, pixel_samples
 from nerfscene.paths import look_at
 from nerfscene.rendering import Renderer, new_cancel, render_part
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
@@ -60,7 +61,8 @@ def lens_of(shot: Shot, width: int, height: int) -> Intrinsics:
 class Session:
     """Renders for one client until ``close``; every public method may be called from any thread."""
 
-    def __init__(self, client: Any, renderer: Renderer, look: Look) -> None:
+    def __init__(self, client: Any, renderer: Renderer, look: Look, photos: Photos | None = None) -> None:
+        """``photos``: whose detail a picture at rest is averaged down from; None: one ray a pixel."""
         self.client = client
         self.look = look
         self.pace = Pace()
@@ -68,6 +70,7 @@ class Session:
         self.seconds_at_rest = 0.0  # what the last of them took
         self.moving_frames = 0
         self.pictures = 0  # sent, of any kind
+        self._photos = photos
         self._renderer = renderer
         self._crop = renderer.crop
         self._world_from_page = np.eye(4)
@@ -271,28 +274,41 @@ class Session:
                 return
             if self.pictures == 0:  # a page that has nothing yet gets something to look at
                 self._publish(self._develop(whole, look.mode, camera), 70)
-        for i, rect in enumerate(tiles := tiles_from_centre(width, height)):
-            start = time.perf_counter()
-            part = render_part(renderer, camera, rect, self._cancel)
-            if self._stale(version):
-                return
-            self.pace.note((rect[1] - rect[0]) * (rect[3] - rect[2]), time.perf_counter() - start)
-            rows, columns = slice(rect[0], rect[1]), slice(rect[2], rect[3])
-            whole.rgb[rows, columns] = part.rgb
-            whole.depth[rows, columns] = part.depth
-            whole.accumulation[rows, columns] = part.accumulation
-            last = i == len(tiles) - 1
-            if last or time.perf_counter() - shown > SHOW_EVERY:
-                picture = self._develop(replace(whole, rgb=gain * whole.rgb), look.mode, camera)
-                if photo is not None and look.compare == "wipe":
-                    picture = wiped(picture, photo, where, look.share)
-                elif photo is not None:
-                    picture = error_map(picture, photo, where)
-                self._publish(picture, 92 if last else 75)
-                shown = time.perf_counter()
+
+        def fill(samples: int) -> bool:
+            """Renders tile after tile, shown as they come; False when the camera moved on meanwhile."""
+            nonlocal shown
+            for i, rect in enumerate(tiles := tiles_from_centre(width, height)):
+                start = time.perf_counter()
+                part = render_part(renderer, camera, rect, self._cancel, samples)
+                if self._stale(version):
+                    return False
+                rays = (rect[1] - rect[0]) * (rect[3] - rect[2]) * samples**2
+                self.pace.note(rays, time.perf_counter() - start)
+                rows, columns = slice(rect[0], rect[1]), slice(rect[2], rect[3])
+                whole.rgb[rows, columns] = part.rgb
+                whole.depth[rows, columns] = part.depth
+                whole.accumulation[rows, columns] = part.accumulation
+                last = i == len(tiles) - 1
+                if last or time.perf_counter() - shown > SHOW_EVERY:
+                    picture = self._develop(replace(whole, rgb=gain * whole.rgb), look.mode, camera)
+                    if photo is not None and look.compare == "wipe":
+                        picture = wiped(picture, photo, where, look.share)
+                    elif photo is not None:
+                        picture = error_map(picture, photo, where)
+                    self._publish(picture, 92 if last else 75)
+                    shown = time.perf_counter()
+            return True
+
+        if not fill(1):
+            return
         self.seconds_at_rest = time.perf_counter() - began
         self._whole = shot, whole
         self._told = ""  # a whole picture came through: what fails from here on is news
+        # Once there is something to look at, the fine grain that a small window would pick apart.
+        samples = pixel_samples(self._photos, renderer, camera) if self._photos is not None else 1
+        if samples > 1 and not fill(samples):
+            return
         with self._wake:
             self._done = version
             self.finished += 1
