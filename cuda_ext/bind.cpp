@@ -92,10 +92,19 @@ struct TrainerHandle {
     std::unique_ptr<Trainer> trainer;
 };
 
-ThreadPool& render_pool(int threads) {
+// Shares n rays out to threads: part(scratch, first, last), some rays at a time. Without Python's lock.
+template <class Part>
+void share_rays(const Network& net, int threads, int n, Part part) {
+    static std::mutex one_at_a_time;
     static std::unique_ptr<ThreadPool> pool;
+    std::lock_guard<std::mutex> lock(one_at_a_time);
     if (!pool || pool->size() != threads) pool = std::make_unique<ThreadPool>(threads);
-    return *pool;
+    std::vector<std::unique_ptr<Workspace>> work;
+    for (int i = 0; i < pool->size(); ++i) work.push_back(std::make_unique<Workspace>(net, 16));
+    constexpr int kChunk = 512;
+    pool->run((n + kChunk - 1) / kChunk, [&](int worker, int i) {
+        part(work[worker]->scratch, i * kChunk, std::min((i + 1) * kChunk, n));
+    });
 }
 
 }  // namespace
@@ -215,23 +224,29 @@ NB_MODULE(_cpu, m) {
              "counts"_a.noconvert(), "t"_a.noconvert(), "length"_a.noconvert(), "points"_a.noconvert(),
              "Samples of each ray in occupied cells, at most `capacity` a ray.")
         .def("trace", [](FieldHandle& h, Floats origins, Floats directions, Floats jitter, Floats backgrounds,
-                         float min_weight, float stop, float coarseness, Floats rgb, Floats depth, Floats accumulation) {
+                         float min_weight, float stop, float coarseness, Floats rgb, Floats depth, Floats accumulation,
+                         int threads) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
                         int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "rays and outputs differ in number");
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(backgrounds, "backgrounds must be finite");
-            Workspace w(h.field.net, 16);
-            const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), nullptr, nullptr, n};
-            Counters c = {};
+            const Rays rays = {origins.data(), directions.data(), jitter.data(), nullptr, backgrounds.data(), nullptr, nullptr, n,
+                               nullptr, nullptr};
             const Field& field = h.ready();
             nb::gil_scoped_release release;
-            kernels().trace_rays(field, {min_weight, stop, coarseness}, rays, w.scratch, 0, n, rgb.data(),
-                                 depth.data(), accumulation.data(), c);
+            share_rays(field.net, threads, n, [&](Scratch& scratch, int first, int last) {
+                const int m = last - first;
+                const Rays some = {rays.origins + 3 * first, rays.directions + 3 * first, rays.jitter + first, nullptr,
+                                   rays.backgrounds + 3 * first, nullptr, nullptr, m, nullptr, nullptr};
+                Counters ignored = {};
+                kernels().trace_rays(field, {min_weight, stop, coarseness}, some, scratch, 0, m, rgb.data() + 3 * first,
+                                     depth.data() + first, accumulation.data() + first, ignored);
+            });
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
              "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-             "accumulation"_a.noconvert())
+             "accumulation"_a.noconvert(), "threads"_a = 1)
         .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
@@ -250,15 +265,9 @@ NB_MODULE(_cpu, m) {
                     "outputs must have the rectangle's size");
             job.rgb = rgb.data(), job.depth = depth.data(), job.accumulation = accumulation.data();
             nb::gil_scoped_release release;
-            static std::mutex one_at_a_time;
-            std::lock_guard<std::mutex> lock(one_at_a_time);
-            ThreadPool& pool = render_pool(threads);
-            std::vector<std::unique_ptr<Workspace>> work;
-            for (int i = 0; i < pool.size(); ++i) work.push_back(std::make_unique<Workspace>(h.field.net, 16));
-            const int chunk = 512, chunks = (n + chunk - 1) / chunk;
-            pool.run(chunks, [&](int worker, int i) {
+            share_rays(h.field.net, threads, n, [&](Scratch& scratch, int first, int last) {
                 if (cancel && cancel->flag.load(std::memory_order_relaxed)) return;
-                kernels().render_rows(job, work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
+                kernels().render_rows(job, scratch, first, last);
             });
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
              "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),

@@ -297,7 +297,7 @@ NB_MODULE(NS_MODULE, m) {
              "Samples of each ray in occupied cells, at most `capacity` a ray.")
         .def("trace", [](FieldHandle& h, ConstFloats origins, ConstFloats directions, ConstFloats jitter, ConstFloats backgrounds,
                          float min_weight, float stop, float coarseness, Floats rgb, Floats depth, Floats accumulation,
-                         uint64_t handle) {
+                         int, uint64_t handle) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
                         int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
@@ -315,7 +315,7 @@ NB_MODULE(NS_MODULE, m) {
             finish(stream, out_rgb, out_depth, out_accumulation);
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
              "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-             "accumulation"_a.noconvert(), "stream"_a = 0)
+             "accumulation"_a.noconvert(), "threads"_a = 1, "stream"_a = 0, "`threads` is for the CPU's module.")
         .def("render", [](FieldHandle& h, const std::vector<float>& intrinsics, int lens, int width, int height,
                           const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                           float stop, int, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,

@@ -18,8 +18,8 @@ from nerfscene.refinement import moved
 from nerfscene.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera
 from nerfscene.types import Array, View
 
-PIXELS = 2500  # of a photo that are looked at
-ROUNDS = 3
+PIXELS = 1200  # of a photo that are looked at
+ROUNDS = 2
 NUDGE = 0.7  # pixels that a far point moves by, for the differences that stand for slopes
 ROBUST = 0.1  # errors (0…1) beyond this count less
 DAMPING = 1e-3
@@ -80,6 +80,6 @@ def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Arr
         backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
         renderer.native.trace(
             origins, directions, np.full(n, 0.5, np.float32), behind, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
-            rgb, depth, accumulation,
+            rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
         )  # fmt: skip
     return np.clip(rgb, 0, 1).astype(np.float64)

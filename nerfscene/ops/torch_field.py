@@ -307,10 +307,21 @@ class Field:
         rgb: Any,
         depth: Any,
         accumulation: Any,
+        threads: int = 0,
         cancel: Cancel | None = None,
         crop: Sequence[float] = (),
     ) -> None:
-        """Rays → rgb (n, 3), depth (n,), accumulation (n,); cancelled, the rest stays as it was."""
+        """Rays → rgb (n, 3), depth (n,), accumulation (n,); cancelled, the rest stays as it was.
+
+        threads: 0 leaves torch what it has.
+        """
+        if threads > 0:
+            with using_threads(threads):
+                self.trace(
+                    origins, directions, jitter, backgrounds, min_weight, stop_transmittance, coarseness,
+                    rgb, depth, accumulation, 0, cancel, crop,
+                )  # fmt: skip
+            return
         j, to_rgb, to_depth = borrow(jitter), borrow(rgb), borrow(depth)
         to_accumulation = borrow(accumulation)
         n = j.numel()
@@ -370,6 +381,7 @@ class Field:
                 rgb,
                 depth,
                 accumulation,
+                0,
                 cancel,
                 crop,
             )
