@@ -1,4 +1,4 @@
-"""Everything, with one command: python -m bench.run [quality] [speed]."""
+"""Everything, with one command: python -m bench.run [quality] [speed]; ablations only where asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import quality, speed
+from bench import ablations, quality, speed
 from nerfscene.doctor import processor_name
 from nerfscene.ops import backend
 
@@ -36,6 +36,8 @@ def main(which: list[str]) -> None:
         quality.table()
     if not which or "speed" in which:
         speed.main()
+    if "ablations" in which:
+        ablations.table()
 
 
 if __name__ == "__main__":

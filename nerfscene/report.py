@@ -179,12 +179,15 @@ def _pictures(pictures: Sequence[Pictures]) -> str:
 
 def _left_out(scene: Scene) -> str:
     f = scene.figures
+    said = "".join(f"<li>{html.escape(s)}</li>" for s in f.warnings)
+    if said:
+        said = _section("What was noticed about the photos", f"<ul>{said}</ul>")
     if not f.left_out:
-        return ""
+        return said
     rows = "".join(
         f"<tr><td>{html.escape(p['name'])}</td><td>{html.escape(p['reason'])}</td></tr>" for p in f.left_out
     )
-    return _section("Left out", f"<table><tbody>{rows}</tbody></table>")
+    return said + _section("Left out", f"<table><tbody>{rows}</tbody></table>")
 
 
 def _settings(scene: Scene) -> str:
@@ -197,6 +200,7 @@ def _settings(scene: Scene) -> str:
         **({"cameras found": f"{found['found_by']} (tried: {', '.join(found['tried'])})"} if found else {}),
         **{label: f"{found[key]:.5g}" for key, label in FOUND.items() if key in found},
         "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
+        **({"cameras moved by training": f"{f.cameras_moved:.2f} pixels"} if f.cameras_moved else {}),
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",
         **{

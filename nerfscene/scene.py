@@ -59,6 +59,7 @@ class Figures:
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
     left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
+    warnings: tuple[str, ...] = ()  # what was said of the photos when they were taken in
     posing: dict[str, Any] | None = None  # types.PoseReport's fields, where COLMAP was run here
     cameras_moved: float | None = None  # pixels, by training; None where cameras were left alone
     device: str = ""
@@ -246,7 +247,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _figures(data: dict[str, Any]) -> Figures:
     known = {f.name for f in fields(Figures)}
     d = {k: v for k, v in data.items() if k in known}
-    for name in ("per_view", "history", "left_out"):
+    for name in ("per_view", "history", "left_out", "warnings"):
         d[name] = tuple(d.get(name, ()))
     return Figures(**d)
 

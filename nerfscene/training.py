@@ -421,6 +421,7 @@ def train_posed(
         reprojection_error=posed.reprojection_error,
         downscale=data.downscale,
         left_out=tuple(asdict(photo) for photo in posed.left_out),
+        warnings=posed.warnings,
         posing=None if posed.posing is None else asdict(posed.posing),
         device=backend.describe(config.backend),
         settings={"train": asdict(config), "field": asdict(run.field.config)},

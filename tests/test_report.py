@@ -121,12 +121,17 @@ def test_a_report_that_fails_loses_no_scene(
 def test_names_are_escaped_and_the_worst_comes_first(trained: Path) -> None:
     scene = scenes.load(trained)
     evil = '<script>alert("x")</script>'
-    figures = replace(scene.figures, left_out=({"name": evil, "reason": "is <b>blurred</b>"},))
+    figures = replace(
+        scene.figures,
+        left_out=({"name": evil, "reason": "is <b>blurred</b>"},),
+        warnings=("2 masks are <i>missing</i>.",),
+    )
     shown = gallery(4)
     shown.pictures[2] = replace(shown.pictures[2], figures={**shown.pictures[2].figures, "photo": evil})
     document = page(replace(scene, figures=figures), evil, shown.pictures)
     found = checked(document)
     assert evil in found.text and "is <b>blurred</b>" in found.text
+    assert "2 masks are <i>missing</i>." in found.text
     order = [float(m) for m in re.findall(r"<small>([\d.]+) dB", document)]
     assert order == sorted(order) and len(order) == 4
 

@@ -1,0 +1,132 @@
+"""What each part of training is worth: the default, and the default without one of its parts.
+
+The same number of steps for all, so that what else the machine does has no say; seconds are told too.
+Captures: fox, the demo, and the demo with what phones do to photos added: exposures that wander, and cameras
+that are a little off. Parts that speak of real scenes alone are left out where there are none.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from bench import captures
+from nerfscene import training
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.types import PosedCapture
+
+STEPS = 4000
+JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras stay right
+WANDER = 0.22  # of the log-gains' random walk
+
+Options = Callable[[Any], None]
+
+
+def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
+    """The capture with its training cameras turned and shifted at random."""
+    rng = np.random.default_rng(0)
+    centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
+    spread = float(np.linalg.norm(centres - centres.mean(0), axis=1).mean())
+    views = []
+    for i, view in enumerate(posed.views):
+        turn, shift = JITTER * rng.normal(size=3), JITTER * spread * rng.normal(size=3)
+        pose = view.world_from_cam.copy()
+        if i % every:
+            pose[:3, :3] = Rotation.from_rotvec(turn).as_matrix() @ pose[:3, :3]
+            pose[:3, 3] += shift
+        views.append(replace(view, world_from_cam=pose))
+    return replace(posed, views=tuple(views))
+
+
+def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
+    """The capture with exposures that wander from photo to photo; its photos are written to ``folder``."""
+    rng = np.random.default_rng(1)
+    n = len(posed.views)
+    gains = np.cumsum(rng.normal(0, 1, (n, 1)) + 0.3 * rng.normal(0, 1, (n, 3)), 0)
+    gains = WANDER * (gains - gains.mean(0)) / gains.std() - 0.2
+    views = []
+    for view, gain in zip(posed.views, gains, strict=True):
+        with Image.open(view.path) as photo:
+            pixels = np.asarray(photo.convert("RGB"), np.float32) * np.exp(gain)
+        path = folder / view.path.with_suffix(".png").name
+        Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8)).save(path)
+        views.append(replace(view, path=path))
+    return replace(posed, views=tuple(views))
+
+
+@contextmanager
+def changed(name: str) -> Iterator[dict[str, Any]]:
+    """A variant: options changed while it lasts; yields what changes in TrainConfig."""
+    before, start = training.options_at, training.start
+    changes: dict[str, tuple[Options | None, dict[str, Any]]] = {
+        "the default": (None, {}),
+        "cameras stay where they are": (None, {"refine_cameras": False}),
+        "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
+        "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
+        "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
+        "black behind every ray, not random": (None, {}),
+        "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
+    }
+    change, config = changes[name]
+
+    def options_at(*arguments: Any) -> Any:
+        o = before(*arguments)
+        if change is not None:
+            change(o)
+        return o
+
+    def start_black(run: Any, data: Any, config: Any) -> None:
+        start(run, replace(data, space=replace(data.space, unbounded=False)), config)
+
+    training.options_at = options_at
+    if name.startswith("black"):
+        training.start = start_black
+    try:
+        yield config
+    finally:
+        training.options_at, training.start = before, start
+
+
+VARIANTS = (
+    "the default",
+    "cameras stay where they are",
+    "no exposure per photo",
+    "no loss against fog",
+    "gradients near cameras scaled down",
+    "black behind every ray, not random",
+    "fine steps from the start",
+)
+
+
+def table(steps: int = STEPS) -> None:
+    """Every variant on every capture, printed as they come."""
+    print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
+    with tempfile.TemporaryDirectory() as kept:
+        sources: list[tuple[str, PosedCapture | None, float]] = [("fox 270×480", captures.fox(), 4)]
+        demo = captures.demo()
+        sources.append(("demo 640×480", demo, 1))
+        if demo is not None:
+            sources.append(("demo, cameras off", jittered(demo), 1))
+            sources.append(("demo, exposures wander", drifting(demo, Path(kept)), 1))
+        for name, posed, downscale in sources:
+            if posed is None:
+                print(f"\n{name}: not here")
+                continue
+            print(f"\n| {name} | PSNR | matched | SSIM | seconds |\n|---|---|---|---|---|")
+            for variant in VARIANTS:
+                with tempfile.TemporaryDirectory() as folder, changed(variant) as more:
+                    config = TrainConfig(steps=steps, downscale=downscale, **more)
+                    f = training.train_posed(posed, Path(folder), config, FieldConfig()).figures
+                print(
+                    f"| {variant} | {f.psnr:.2f} | {f.psnr_matched:.2f} | {f.ssim:.3f} | "
+                    f"{f.train_seconds:.0f} |",
+                    flush=True,
+                )
