@@ -1,4 +1,7 @@
-"""Everything, with one command: python -m bench.run [quality] [speed]; ablations only where asked for."""
+"""Everything, with one command: python -m bench.run [quality] [speed].
+
+Only where they are named: ablations, scales.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import ablations, quality, speed
+from bench import ablations, quality, scales, speed
 from nerfscene.doctor import processor_name
 from nerfscene.ops import backend
 
@@ -38,6 +41,8 @@ def main(which: list[str]) -> None:
         speed.main()
     if "ablations" in which:
         ablations.table()
+    if "scales" in which:
+        scales.table()
 
 
 if __name__ == "__main__":

@@ -120,6 +120,12 @@ def _adam(values: Floats, gradient: Array, moments: Floats, rate: float, rows: A
     return np.asarray(values[rows] - rate * m / np.sqrt(np.maximum(v, 1e-30)), np.float32)
 
 
+def give_up(fit: CameraFit) -> None:
+    """Puts every camera back where it started."""
+    for array in (fit.poses, fit.lenses, fit.pose_moments, fit.lens_moments, fit.gradients):
+        array[:] = 0
+
+
 def refined_lens(intrinsics: Intrinsics, change: Floats) -> Intrinsics:
     """A lens after a change, (5,) as LENS says."""
     k = intrinsics

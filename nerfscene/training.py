@@ -22,6 +22,7 @@ from nerfscene.ops import backend
 from nerfscene.refinement import (
     CAMERA_GRADIENT,
     CameraFit,
+    give_up,
     kernel_cameras,
     pixels_moved,
     refined_lens,
@@ -98,6 +99,7 @@ class Run:
     samples: int = 0
     history: tuple[dict[str, float], ...] = ()
     tried: bool = False  # whether it was decided if the photos' exposures matter
+    refined: bool = False  # and if their cameras do
 
 
 def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
@@ -174,6 +176,9 @@ EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
 # manyth is asked for the cameras' gradients.
 REFINE_FROM, REFINE_TO = 0.15, 0.9
 REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
+# They are put back if after so much of the training they have moved by less (pixels of the photos as trained
+# on, root mean square): cameras that were right move about half as far, for nothing.
+REFINE_TRIAL, REFINE_LEAST = 0.35, 0.5
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
 
@@ -215,9 +220,18 @@ def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
     )
 
 
-def refines(run: Run, done: float) -> bool:
-    """Whether cameras move at this point of the training."""
-    return run.cameras is not None and REFINE_FROM <= done < REFINE_TO
+def refines(run: Run, data: TrainingSet, done: float) -> bool:
+    """Whether cameras move at this point; puts them back after a trial that came to little."""
+    fit = run.cameras
+    if fit is None or not REFINE_FROM <= done < REFINE_TO:
+        return False
+    if done < REFINE_TRIAL:
+        return True
+    if 0 < pixels_moved(fit) < REFINE_LEAST and not run.refined:
+        give_up(fit)
+        run.trainer.set_cameras(kernel_cameras(refined_views(fit), data.placement.scene_from_world))
+    run.refined = True
+    return bool(fit.poses.any())
 
 
 def new_run(
@@ -289,7 +303,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     options = options_at(done, data.space.unbounded, module)
     if not exposures_matter(run, done):
         options.exposure_rate = 0.0
-    refining = refines(run, done)
+    refining = refines(run, data, done)
     options.camera_every = REFINE_EVERY if refining else 0
     left = (steps - run.steps) if steps is not None else 1 << 40
     limit = min(SLICE, seconds - run.seconds)

@@ -155,6 +155,7 @@ def off_by(scene: Any, room: Path) -> float:
 def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "REFINE_STEPS", 4)  # as many moves as in a longer training
     monkeypatch.setattr(training, "REFINE_EVERY", 1)
+    monkeypatch.setattr(training, "REFINE_LEAST", 0.1)  # the photos are small
     room = analytic.write_room(tmp_path / "room", size=(96, 72))
     capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
     config = TrainConfig(steps=900)
@@ -177,6 +178,15 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     # Going on goes on from there.
     more = api.train(capture, tmp_path / "scene", replace(config, steps=930), analytic.SMALL, resume=True)
     assert off_by(more, room) < 1.05 * off_by(scene, room)
+
+
+def test_cameras_that_were_right_are_put_back(room: Path, tmp_path: Path) -> None:
+    scene = api.train(room, tmp_path / "scene", TrainConfig(steps=400), analytic.SMALL)
+    assert scene.figures.cameras_moved == 0
+    posed = find_posed(room)
+    assert posed is not None
+    for given, view in zip(posed.views, scene.views, strict=True):
+        assert np.allclose(given.world_from_cam, view.world_from_cam, atol=1e-9)
 
 
 def test_cut_outs_keep_their_cameras(cut_out: Path, tmp_path: Path) -> None:
