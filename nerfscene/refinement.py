@@ -169,6 +169,11 @@ def kernel_cameras(views: Sequence[View], scene_from_world: Array) -> list[tuple
     return [kernel_camera(v.intrinsics, pose_in_scene(scene_from_world, v.world_from_cam)) for v in views]
 
 
+def turned(fit: CameraFit) -> float:
+    """By how much cameras have turned, radians: root mean square."""
+    return float(np.sqrt(np.mean(np.sum(fit.poses[:, :3].astype(np.float64) ** 2, axis=1))))
+
+
 def pixels_moved(fit: CameraFit) -> float:
     """How far cameras have moved, as the pixels of the photos that a far point moves by: root mean square."""
     focal = np.array([(v.intrinsics.fx + v.intrinsics.fy) / 2 for v in fit.views])

@@ -28,6 +28,7 @@ from nerfscene.refinement import (
     refined_lens,
     refined_views,
     start_fit,
+    turned,
     update,
 )
 from nerfscene.scene import Figures, Scene
@@ -176,9 +177,9 @@ EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
 # manyth is asked for the cameras' gradients.
 REFINE_FROM, REFINE_TO = 0.15, 0.9
 REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
-# They are put back if after so much of the training they have moved by less (pixels of the photos as trained
-# on, root mean square): cameras that were right move about half as far, for nothing.
-REFINE_TRIAL, REFINE_LEAST = 0.35, 0.5
+# They are put back if after so much of the training they have turned by less (radians, root mean square):
+# cameras that were right turn by about 1e-3, for nothing.
+REFINE_TRIAL, REFINE_LEAST = 0.35, 1.6e-3
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
 
@@ -227,7 +228,7 @@ def refines(run: Run, data: TrainingSet, done: float) -> bool:
         return False
     if done < REFINE_TRIAL:
         return True
-    if 0 < pixels_moved(fit) < REFINE_LEAST and not run.refined:
+    if 0 < turned(fit) < REFINE_LEAST and not run.refined:
         give_up(fit)
         run.trainer.set_cameras(kernel_cameras(refined_views(fit), data.placement.scene_from_world))
     run.refined = True

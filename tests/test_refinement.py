@@ -155,7 +155,6 @@ def off_by(scene: Any, room: Path) -> float:
 def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "REFINE_STEPS", 4)  # as many moves as in a longer training
     monkeypatch.setattr(training, "REFINE_EVERY", 1)
-    monkeypatch.setattr(training, "REFINE_LEAST", 0.1)  # the photos are small
     room = analytic.write_room(tmp_path / "room", size=(96, 72))
     capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
     config = TrainConfig(steps=900)
