@@ -1,0 +1,184 @@
+"""nerfstudio's nerfacto on a CPU, on a folder that bench.shared_capture wrote: PSNR against time.
+
+Runs in an environment of nerfstudio's, not in ours, and imports nothing of ours:
+
+    python3 -m venv /tmp/nerfacto && . /tmp/nerfacto/bin/activate
+    pip install torch==2.13.0
+    pip install --no-deps nerfstudio viser
+    pip install numpy nerfacc==0.5.2 jaxtyping tyro rich Pillow opencv-python-headless==4.10.0.84 \
+        scikit-image matplotlib mediapy imageio splines msgpack msgpack_numpy torchmetrics pytorch-msssim \
+        pathos packaging fpsample tensorly plotly trimesh h5py requests appdirs websockets zstandard msgspec
+    python bench/nerfacto.py FOLDER --rays 512 --at 30 60 300
+
+Its model, data parser (own orientation and scale), ray generator, losses, schedules and camera optimiser are
+taken as its method config names them; what differs: its torch implementation (the only one for a CPU), float32,
+``--rays`` a step instead of 4,096, and pixels drawn from all training photos at once; ``--smaller`` has a quarter of
+the table and about half the samples on a ray, so that a CPU gets through more steps. The clock counts training
+only, ``--clock cpu`` in CPU seconds over the number of threads, for a machine that does other work beside it. PSNR is over pixels drawn at random from each held-out photo (a whole one takes minutes), the mean
+over photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+SMALLER = {
+    "log2_hashmap_size": 17,
+    "num_proposal_samples_per_ray": (96, 48),
+    "num_nerf_samples_per_ray": 24,
+}
+
+
+def model_of(outputs: Any, views: int, smaller: bool) -> Any:
+    """NerfactoModel as method_configs["nerfacto"] makes it, without the LPIPS weights that it downloads."""
+    import torchmetrics.image.lpip as lpip
+
+    class NoLpips(torch.nn.Module):
+        def __init__(self, **_: Any) -> None:
+            super().__init__()
+
+    lpip.LearnedPerceptualImagePatchSimilarity = NoLpips
+    from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+    from nerfstudio.models.nerfacto import NerfactoModelConfig
+
+    config = NerfactoModelConfig(
+        eval_num_rays_per_chunk=4096,
+        average_init_density=0.01,
+        camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"),
+        implementation="torch",
+        **(SMALLER if smaller else {}),
+    )
+    return config.setup(scene_box=outputs.scene_box, num_train_data=views)
+
+
+def optimisers_of(model: Any) -> list[Any]:
+    """(optimiser, scheduler) of each parameter group, with nerfacto's rates."""
+    from nerfstudio.engine.optimizers import AdamOptimizerConfig
+    from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
+
+    rates = {
+        "proposal_networks": (1e-2, 1e-4, 200000),
+        "fields": (1e-2, 1e-4, 200000),
+        "camera_opt": (1e-3, 1e-4, 5000),
+    }
+    out = []
+    for name, parameters in model.get_param_groups().items():
+        rate, final, steps = rates[name]
+        optimiser = AdamOptimizerConfig(lr=rate, eps=1e-15).setup(params=parameters)
+        decay = ExponentialDecaySchedulerConfig(lr_final=final, max_steps=steps).setup()
+        out.append((optimiser, decay.get_scheduler(optimizer=optimiser, lr_init=rate)))
+    return out
+
+
+def photos(outputs: Any) -> list[torch.Tensor]:
+    """Every photo (height, width, 3), 0…1."""
+    return [torch.from_numpy(np.array(Image.open(f).convert("RGB"))) for f in outputs.image_filenames]
+
+
+class Rays:
+    """Pixels drawn from photos, with nerfstudio's rays through them."""
+
+    def __init__(self, outputs: Any) -> None:
+        from nerfstudio.model_components.ray_generators import RayGenerator
+
+        self.photos = photos(outputs)
+        self.rays = RayGenerator(outputs.cameras)
+        self.sizes = torch.tensor([p.shape[:2] for p in self.photos])
+
+    def draw(self, which: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        """A random pixel of each photo named."""
+        at = (torch.rand(len(which), 2) * self.sizes[which]).long()
+        picked = torch.stack([which, at[:, 0], at[:, 1]], 1)
+        colors = torch.stack([self.photos[i][y, x] for i, y, x in picked.tolist()]).float() / 255
+        return self.rays(picked), colors
+
+
+@torch.no_grad()
+def measured(model: Any, held_out: Rays, pixels: int) -> float:
+    """Mean PSNR over the held-out photos, each on the same random pixels every time."""
+    model.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        found = []
+        for i in range(len(held_out.photos)):
+            bundle, colors = held_out.draw(torch.full((pixels,), i))
+            parts = [
+                model(bundle[a : a + 1024])["rgb"].clamp(0, 1) for a in range(0, pixels, 1024)
+            ]
+            found.append(-10 * float(torch.log10(torch.mean((torch.cat(parts) - colors) ** 2))))
+    model.train()
+    return float(np.mean(found))
+
+
+def main() -> None:
+    """Trains until the last of ``--at`` and prints a row at each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rays", type=int, default=512)
+    parser.add_argument("--at", type=float, nargs="+", default=[30, 60, 300], help="seconds of training")
+    parser.add_argument("--smaller", action="store_true", help="a model that suits a CPU better")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--pixels", type=int, default=2048, help="of each held-out photo")
+    parser.add_argument("--json", type=Path, help="append a line for each row here")
+    asked = parser.parse_args()
+    sys.modules.setdefault("open3d", types.ModuleType("open3d"))  # imported by the parser, not used here
+    torch.manual_seed(0)
+    from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
+    from nerfstudio.engine.callbacks import TrainingCallbackLocation
+
+    parser_ = NerfstudioDataParserConfig(data=asked.folder, downscale_factor=1).setup()
+    train = Rays(outputs := parser_.get_dataparser_outputs("train"))
+    held_out = Rays(parser_.get_dataparser_outputs("test"))
+    model = model_of(outputs, len(train.photos), asked.smaller)
+    model.train()
+    optimisers = optimisers_of(model)
+    callbacks = model.get_training_callbacks(None)
+    counts = (train.sizes[:, 0] * train.sizes[:, 1]).double()
+    threads = torch.get_num_threads()
+    size = "smaller, " if asked.smaller else ""
+    print(f"nerfacto, {size}{asked.rays} rays a step, {threads} threads, {asked.folder}")
+    print("| s | CPU s | steps | PSNR |\n|---|---|---|---|", flush=True)
+    spent = cpu = 0.0
+    step = 0
+    for until in sorted(asked.at):
+        while (spent if asked.clock == "wall" else cpu / threads) < until:
+            began, cpu_began = time.perf_counter(), time.process_time()
+            for callback in callbacks:
+                callback.run_callback_at_location(step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)
+            bundle, colors = train.draw(torch.multinomial(counts, asked.rays, replacement=True))
+            outputs = model(bundle)
+            batch = {"image": colors}
+            metrics = model.get_metrics_dict(outputs, batch)
+            loss = sum(model.get_loss_dict(outputs, batch, metrics).values())
+            for optimiser, _ in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            for optimiser, scheduler in optimisers:
+                optimiser.step()
+                scheduler.step()
+            for callback in callbacks:
+                callback.run_callback_at_location(step, TrainingCallbackLocation.AFTER_TRAIN_ITERATION)
+            step += 1
+            spent += time.perf_counter() - began
+            cpu += time.process_time() - cpu_began
+        found = measured(model, held_out, asked.pixels)
+        print(f"| {spent:.0f} | {cpu:.0f} | {step} | {found:.2f} |", flush=True)
+        if asked.json:
+            row = {"seconds": spent, "cpu": cpu, "steps": step, "psnr": found, "rays": asked.rays, "smaller": asked.smaller}
+            with asked.json.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

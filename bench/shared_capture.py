@@ -1,0 +1,72 @@
+"""One folder for all who are compared: photos at the compared size, and a transforms.json.
+
+Written so that nerfstudio and nerfscene alike read it: the same pixels, cameras, lenses and held-out views.
+
+    python -m bench.shared_capture PHOTOS FOLDER --downscale 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nerfscene.config import FootageConfig, PoseConfig
+from nerfscene.dataset import resized, split_views
+from nerfscene.intake import open_posed
+from nerfscene.photos import read_pixels
+from nerfscene.transforms import OPENGL_FROM_OPENCV
+from nerfscene.types import PosedCapture
+
+HOLDOUT = 8
+
+
+def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
+    """Photos (PNG) and transforms.json of a posed capture; every 8th view in order of names is held out."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    frames = []
+    names: dict[str, list[str]] = {"train": [], "test": []}
+    for i, view in enumerate(resized(split_views(posed, HOLDOUT), downscale)):
+        k = view.intrinsics
+        if k.lens != "perspective":
+            raise SystemExit(f"{view.path} has a fisheye lens: not compared")
+        name = f"images/{i:04}.png"
+        Image.fromarray(read_pixels(view.path, k.width, k.height)).save(folder / name)
+        lens = dict(zip(("k1", "k2", "p1", "p2", "k3"), k.distortion, strict=True))
+        frames.append(
+            {
+                "file_path": name,
+                "w": k.width, "h": k.height, "fl_x": k.fx, "fl_y": k.fy, "cx": k.cx, "cy": k.cy,
+                **lens,
+                "transform_matrix": np.asarray(view.world_from_cam @ OPENGL_FROM_OPENCV).tolist(),
+            }
+        )  # fmt: skip
+        names[view.split].append(name)
+    content = {
+        "camera_model": "OPENCV",
+        "train_filenames": names["train"],
+        "val_filenames": names["test"],
+        "test_filenames": names["test"],
+        "frames": frames,
+    }
+    (folder / "transforms.json").write_text(json.dumps(content, indent=1))
+
+
+def main() -> None:
+    """Poses (photos alone) or reads (with cameras) a capture and writes the folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--downscale", type=float, default=1.0)
+    asked = parser.parse_args()
+    told = lambda stage, done: None  # noqa: E731
+    posed = open_posed(asked.source, asked.folder / "poses", PoseConfig(), FootageConfig(), told)
+    write(posed, asked.folder, asked.downscale)
+    print(f"{len(posed.views)} of {posed.photos_given} photos, {posed.source}, in {asked.folder}")
+
+
+if __name__ == "__main__":
+    main()
