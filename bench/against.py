@@ -4,8 +4,8 @@
     python -m bench.against FOLDER --at 300 --backend torch
     python -m bench.against FOLDER --at 60 --stay        # cameras stay where they are
 
-Every time is a training of its own, whose rates fall over that budget; PSNR is over all pixels of the held-out
-photos, "matched" after each held-out photo's gains and camera were fitted to the finished scene.
+Every time is a training of its own, whose rates fall over that budget. PSNR is over all pixels of held-out
+photos; "matched" after each one's gains and camera were fitted to the finished scene.
 """
 
 from __future__ import annotations

@@ -3,17 +3,21 @@
 Written so that nerfstudio and nerfscene alike read it: the same pixels, cameras, lenses and held-out views.
 
     python -m bench.shared_capture PHOTOS FOLDER --downscale 4
+    python -m bench.shared_capture data/demo FOLDER --drifts     # with what phones do to photos
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from bench.ablations import drifting, jittered
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.dataset import resized, split_views
 from nerfscene.intake import open_posed
@@ -22,6 +26,21 @@ from nerfscene.transforms import OPENGL_FROM_OPENCV
 from nerfscene.types import PosedCapture
 
 HOLDOUT = 8
+BLURRED, BLUR = 7, 1.5  # every 7th photo, by so many pixels; held-out ones stay sharp
+
+
+def with_drifts(posed: PosedCapture, folder: Path) -> PosedCapture:
+    """The capture with cameras a little off, exposures that wander, and some photos out of focus."""
+    drifted = drifting(jittered(posed, HOLDOUT), folder)
+    views = []
+    for i, view in enumerate(drifted.views):
+        if i % HOLDOUT and i % BLURRED == 3:
+            path = view.path.with_name(f"soft-{view.path.name}")
+            with Image.open(view.path) as photo:
+                photo.filter(ImageFilter.GaussianBlur(BLUR)).save(path)
+            view = replace(view, path=path)
+        views.append(view)
+    return replace(drifted, views=tuple(views))
 
 
 def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
@@ -61,10 +80,14 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--downscale", type=float, default=1.0)
+    parser.add_argument("--drifts", action="store_true", help="jitter, wandering exposures, soft photos")
     asked = parser.parse_args()
     told = lambda stage, done: None  # noqa: E731
     posed = open_posed(asked.source, asked.folder / "poses", PoseConfig(), FootageConfig(), told)
-    write(posed, asked.folder, asked.downscale)
+    with tempfile.TemporaryDirectory() as temporary:
+        if asked.drifts:
+            posed = with_drifts(posed, Path(temporary))
+        write(posed, asked.folder, asked.downscale)
     print(f"{len(posed.views)} of {posed.photos_given} photos, {posed.source}, in {asked.folder}")
 
 
