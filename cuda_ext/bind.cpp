@@ -407,11 +407,11 @@ NB_MODULE(_cpu, m) {
        "out"_a.noconvert(), "Rays' gradients (n, 6) → their camera's, each ray's by itself (n, 15).");
 
     m.def("adam", [](ConstFloats gradient, Floats parameters, Floats moments, float rate, float beta1, float beta2,
-                     float epsilon) {
+                     float epsilon, float pull) {
         require(gradient.size() % 16 == 0 && parameters.size() == gradient.size() && moments.size() == 2 * gradient.size(),
                 "parameters like gradient, a multiple of 16; moments twice that");
-        kernels().update_weights({rate, beta1, beta2, epsilon}, int(gradient.size()), gradient.data(), parameters.data(),
+        kernels().update_weights({rate, beta1, beta2, epsilon, pull}, int(gradient.size()), gradient.data(), parameters.data(),
                                  moments.data());
     }, "gradient"_a.noconvert(), "parameters"_a.noconvert(), "moments"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a,
-       "epsilon"_a);
+       "epsilon"_a, "pull"_a = 0.0f);
 }

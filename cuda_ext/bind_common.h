@@ -152,7 +152,7 @@ nb::dict report_dict(const TrainReport& r) {
 void bind_train_options(nb::module_& m) {
     nb::class_<TrainOptions>(m, "TrainOptions")
         .def(nb::init<>())
-        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("weight_rate", &TrainOptions::weight_rate)
+        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("table_pull", &TrainOptions::table_pull).def_rw("weight_rate", &TrainOptions::weight_rate)
         .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
         .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
         .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)

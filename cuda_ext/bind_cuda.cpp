@@ -506,14 +506,14 @@ NB_MODULE(NS_MODULE, m) {
        "directions"_a.noconvert(), "stream"_a = 0);
 
     m.def("adam", [](ConstFloats gradient, Floats parameters, Floats moments, float rate, float beta1, float beta2,
-                     float epsilon, uint64_t handle) {
+                     float epsilon, float pull, uint64_t handle) {
         require(gradient.size() % 16 == 0 && parameters.size() == gradient.size() && moments.size() == 2 * gradient.size(),
                 "parameters like gradient, a multiple of 16; moments twice that");
         const gpu::Stream stream = stream_of(handle);
         const In<float> g(gradient, stream);
         Out<float> p(parameters, stream, true), both(moments, stream, true);
-        gpu::adam({rate, beta1, beta2, epsilon}, int(gradient.size()), g.data(), p.data(), both.data(), stream);
+        gpu::adam({rate, beta1, beta2, epsilon, pull}, int(gradient.size()), g.data(), p.data(), both.data(), stream);
         finish(stream, p, both);
     }, "gradient"_a.noconvert(), "parameters"_a.noconvert(), "moments"_a.noconvert(), "rate"_a, "beta1"_a, "beta2"_a,
-       "epsilon"_a, "stream"_a = 0);
+       "epsilon"_a, "pull"_a = 0.0f, "stream"_a = 0);
 }

@@ -151,6 +151,7 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.table_rate = 2e-2 * 0.02**done
     o.weight_rate = 0.5 * o.table_rate
     o.beta1, o.beta2, o.epsilon = 0.9, 0.99, 1e-15
+    o.table_pull = (1e-6 if unbounded else 3e-7) * 0.02**done
     o.min_weight, o.stop_transmittance = 1e-4, 3e-3
     o.coarseness = max(1.0, 8.0 ** (1.0 - done / 0.3)) if unbounded else 1.0
     o.huber_delta = 0.1

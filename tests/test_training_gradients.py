@@ -347,6 +347,22 @@ def test_threads_take_the_same_step(native: Any, levels: int) -> None:
     assert np.array_equal(one.case.occupancy, four.case.occupancy)
 
 
+def test_the_pull_is_towards_zero_where_there_is_a_gradient(native: Any) -> None:
+    free, pulled = (start(native, CASES["bounded"]) for _ in range(2))
+    before = double(free.table)[0].clone()
+    o = options(native, SETTINGS["plain"])
+    free.trainer.run(o, 1, 1e9)
+    o.table_pull = 0.3
+    pulled.trainer.run(o, 1, 1e9)
+    plain, with_pull = (double(t.table_moments)[0].unbind(1)[0] for t in (free, pulled))
+    rows = (plain != 0).any(1)
+    assert rows.any() and not rows.all()
+    want = plain[rows] + (1 - o.beta1) * o.table_pull * before[rows]
+    assert_close(with_pull[rows], want, 1e-6 * float(want.abs().max()))
+    assert not with_pull[~rows].any()
+    assert np.array_equal(pulled.table[~rows.numpy()], before[~rows].float().numpy())
+
+
 def test_a_step_is_adam_on_the_gradient(native: Any) -> None:
     trained = start(native, CASES["bounded"])
     o = options(native, SETTINGS["plain"])

@@ -197,7 +197,7 @@ void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
 TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     TrainReport report = {};
     const double start = now();
-    const AdamStep table_adam = {o.table_rate, o.beta1, o.beta2, o.epsilon};
+    const AdamStep table_adam = {o.table_rate, o.beta1, o.beta2, o.epsilon, o.table_pull};
     const AdamStep weight_adam = {o.weight_rate, o.beta1, o.beta2, o.epsilon};
     const HashGrid& g = s_.field.grid;
     const int parts = (pool_.size() + g.levels - 1) / g.levels;

@@ -240,7 +240,7 @@ __global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
     for (int i = 0; i < F; ++i) g[i] = gradient[i], any |= g[i] != 0.0f;
     if (!any) return;
     const TrainOptions& o = in.numbers->options;
-    const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon};
+    const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon, o.table_pull};
     const float unscale = gradient_unscale(*in.numbers);
     float *p = in.state.table + size_t(row) * F, *m = in.state.table_moments + size_t(row) * 2 * F, *v = m + F;
     uint16_t* half = in.state.half_table + size_t(row) * F;

@@ -10,6 +10,7 @@ NS_BEGIN
 // two corrections cancel at a row's first step ((1-β1) = √(1-β2)), which is where they matter.
 template <class T>
 NS_HD void adam(const AdamStep& a, T g, T& p, T& m, T& v) {
+    g = g + p * a.pull;
     m = m * a.beta1 + g * (1.0f - a.beta1);
     v = v * a.beta2 + g * g * (1.0f - a.beta2);
     p = p - m * a.rate / (Lanes<T>::sqrt(v) + a.epsilon);

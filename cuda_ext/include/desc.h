@@ -83,6 +83,7 @@ struct Photos {
 
 struct AdamStep {
     float rate, beta1, beta2, epsilon;
+    float pull = 0;  // towards zero: times the parameter, added to its gradient
 };
 
 // How rays are marched and what is thrown away.

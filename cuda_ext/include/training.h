@@ -23,6 +23,7 @@ struct TrainState {
 
 struct TrainOptions {
     float table_rate, weight_rate, beta1, beta2, epsilon;
+    float table_pull;        // of the rows that have a gradient, towards zero
     float min_weight, stop_transmittance, coarseness;
     float huber_delta, distortion, full_gradient_distance;
     int target_samples;      // survivors wanted in a step

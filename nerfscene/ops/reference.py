@@ -216,12 +216,16 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
+    pull: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam without bias correction → new parameters, m, v (any shape).
+
+    ``pull`` times the parameters is added to their gradient: towards zero, where nothing else has a say.
 
     Kingma & Ba, 2015; rows of a hash table meet their first gradient at any time, so there is no
     common count of steps to correct by.
     """
+    gradient = gradient + pull * parameters
     m = beta1 * m + (1 - beta1) * gradient
     v = beta2 * v + (1 - beta2) * gradient * gradient
     return parameters - rate * m / (v.sqrt() + epsilon), m, v

@@ -100,12 +100,13 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
+    pull: float = 0.0,
 ) -> None:
     """One step on all parameters, in place; ``moments`` holds all m, then all v."""
     g, p, both = borrow(gradient).reshape(-1), borrow(parameters), borrow(moments)
     require(p.numel() == g.numel() and both.numel() == 2 * g.numel(), "moments: twice the gradient")
     m, v = both.reshape(2, -1)
-    new, new_m, new_v = ref.adam(p.reshape(-1), g, m, v, rate, beta1, beta2, epsilon)
+    new, new_m, new_v = ref.adam(p.reshape(-1), g, m, v, rate, beta1, beta2, epsilon, pull)
     p.copy_(new.reshape(p.shape))
     m.copy_(new_m)
     v.copy_(new_v)

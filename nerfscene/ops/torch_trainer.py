@@ -41,6 +41,7 @@ class TrainOptions:
     beta1: float = 0.0
     beta2: float = 0.0
     epsilon: float = 0.0
+    table_pull: float = 0.0
     min_weight: float = 0.0
     stop_transmittance: float = 0.0
     coarseness: float = 0.0
@@ -413,7 +414,7 @@ class Trainer:
         rows = torch.nonzero((gradient != 0).any(1))[:, 0]
         m, v = self.table_moments[rows].unbind(1)
         new, m, v = ref.adam(
-            self.table[rows], gradient[rows], m, v, o.table_rate, o.beta1, o.beta2, o.epsilon
+            self.table[rows], gradient[rows], m, v, o.table_rate, o.beta1, o.beta2, o.epsilon, o.table_pull
         )
         self.table[rows] = new
         self.table_moments[rows] = torch.stack([m, v], 1)
