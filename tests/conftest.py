@@ -15,7 +15,7 @@ import pytest
 from nerfscene import api
 from nerfscene.config import TrainConfig
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would be every command that is tested here.
+# A shell starts what runs in its background deaf to Ctrl-C, and so would every tested command be.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
