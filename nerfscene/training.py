@@ -144,18 +144,19 @@ def fraction_done(run: Run, config: TrainConfig) -> float:
 def options_at(done: float, unbounded: bool, module: Any) -> Any:
     """The step's settings when ``done`` of the budget is spent.
 
-    The learning rate falls exponentially to 2 %. Unbounded scenes start with coarse steps: while all
-    of space is fog, fine ones cost much and tell little.
+    The learning rate falls exponentially to 2 %, and with it the table's pull towards zero. Unbounded scenes
+    start with coarse steps: while all of space is fog, fine ones cost much and tell little; and with little
+    loss against fog, which would make an early guess of what is where a wall.
     """
     o = module.TrainOptions()
-    o.table_rate = 2e-2 * 0.02**done
+    o.table_rate = 3e-2 * 0.02**done
     o.weight_rate = 0.5 * o.table_rate
     o.beta1, o.beta2, o.epsilon = 0.9, 0.99, 1e-15
-    o.table_pull = (1e-6 if unbounded else 3e-7) * 0.02**done
+    o.table_pull = 6e-7 * 0.02**done
     o.min_weight, o.stop_transmittance = 1e-4, 3e-3
     o.coarseness = max(1.0, 8.0 ** (1.0 - done / 0.3)) if unbounded else 1.0
     o.huber_delta = 0.1
-    o.distortion = 0.004 if unbounded else 0.0
+    o.distortion = 0.012 * min(0.25 + 2 * done, 1.0) if unbounded else 0.0
     o.full_gradient_distance = 0.0
     o.target_samples = 8192 if unbounded else 4096
     o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
