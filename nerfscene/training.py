@@ -179,6 +179,8 @@ EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
 # manyth is asked for the cameras' gradients.
 REFINE_FROM, REFINE_TO = 0.15, 0.9
 REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
+# And after so much of the training at least: in a long one they would walk far at random, step by step.
+REFINE_APART = 0.75 / 160
 # They are put back if after so much of the training they have turned by less (radians, root mean square):
 # cameras that were right turn by about 1e-3, for nothing.
 REFINE_TRIAL, REFINE_LEAST = 0.35, 1.6e-3
@@ -321,7 +323,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     finally:  # Ctrl-C arrives just here, and what was trained by then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
-    if refining:
+    if refining and int(fraction_done(run, config) / REFINE_APART) > int(done / REFINE_APART):
         move_cameras(run, data, done)
     run.rays += report["rays"]
     run.samples += report["survivors"]
