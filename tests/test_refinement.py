@@ -179,6 +179,24 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert off_by(more, room) < 1.05 * off_by(scene, room)
 
 
+@pytest.mark.parametrize(("steps", "least", "most"), ((160, 3, 5), (640, 6, 9)))
+def test_long_trainings_move_cameras_no_more_often(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, least: int, most: int
+) -> None:
+    monkeypatch.setattr(training, "REFINE_APART", 0.1)
+    at: list[float] = []
+    monkeypatch.setattr(training, "move_cameras", lambda run, data, done: at.append(done))
+    # Cameras stay in this test: what counts is when they would have moved.
+    monkeypatch.setattr(
+        training,
+        "refines",
+        lambda run, data, done: training.REFINE_FROM <= done < training.REFINE_TO,
+    )
+    api.train(room, tmp_path / "scene", TrainConfig(steps=steps), analytic.SMALL)
+    assert least <= len(at) <= most
+    assert at[0] < training.REFINE_FROM + 0.25 and at[-1] > training.REFINE_TO - 0.25
+
+
 def test_cameras_that_were_right_are_put_back(room: Path, tmp_path: Path) -> None:
     scene = api.train(room, tmp_path / "scene", TrainConfig(steps=400), analytic.SMALL)
     assert scene.figures.cameras_moved == 0
