@@ -7,7 +7,8 @@ Runs in an environment of nerfstudio's, not in ours, and imports nothing of ours
     pip install --no-deps nerfstudio viser
     pip install numpy nerfacc==0.5.2 jaxtyping tyro rich Pillow opencv-python-headless==4.10.0.84 \
         scikit-image matplotlib mediapy imageio splines msgpack msgpack_numpy torchmetrics pytorch-msssim \
-        pathos packaging fpsample tensorly plotly trimesh h5py requests appdirs websockets zstandard msgspec
+        pathos packaging fpsample tensorly tensorboard plotly trimesh h5py requests appdirs gdown \
+        websockets zstandard msgspec
     python bench/nerfacto.py FOLDER --rays 512 --at 30 60 300
 
 Its model, data parser (own orientation and scale), ray generator, losses, schedules and camera optimiser are
