@@ -27,7 +27,16 @@ STEPS = 4000
 JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras stay right
 WANDER = 0.22  # of the log-gains' random walk
 
-Options = Callable[[Any], None]
+# What is changed in the step's options, and in TrainConfig.
+VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
+    "the default": (None, {}),
+    "cameras stay where they are": (None, {"refine_cameras": False}),
+    "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
+    "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
+    "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
+    "black behind every ray, not random": (None, {}),  # of the data, not an option: see start_black
+    "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
+}
 
 
 def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
@@ -66,16 +75,7 @@ def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
 def changed(name: str) -> Iterator[dict[str, Any]]:
     """A variant: options changed while it lasts; yields what changes in TrainConfig."""
     before, start = training.options_at, training.start
-    changes: dict[str, tuple[Options | None, dict[str, Any]]] = {
-        "the default": (None, {}),
-        "cameras stay where they are": (None, {"refine_cameras": False}),
-        "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
-        "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
-        "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
-        "black behind every ray, not random": (None, {}),
-        "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
-    }
-    change, config = changes[name]
+    change, config = VARIANTS[name]
 
     def options_at(*arguments: Any) -> Any:
         o = before(*arguments)
@@ -93,17 +93,6 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         yield config
     finally:
         training.options_at, training.start = before, start
-
-
-VARIANTS = (
-    "the default",
-    "cameras stay where they are",
-    "no exposure per photo",
-    "no loss against fog",
-    "gradients near cameras scaled down",
-    "black behind every ray, not random",
-    "fine steps from the start",
-)
 
 
 def table(steps: int = STEPS) -> None:

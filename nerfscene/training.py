@@ -180,7 +180,7 @@ EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
 REFINE_FROM, REFINE_TO = 0.15, 0.9
 REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
 # And after so much of the training at least: in a long one they would walk far at random, step by step.
-REFINE_APART = 0.75 / 160
+REFINE_APART = (REFINE_TO - REFINE_FROM) / 160
 # They are put back if after so much of the training they have turned by less (radians, root mean square):
 # cameras that were right turn by about 1e-3, for nothing.
 REFINE_TRIAL, REFINE_LEAST = 0.35, 1.6e-3
