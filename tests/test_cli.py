@@ -82,6 +82,8 @@ def test_eval_in_words(run: Run, trained: Path) -> None:
         r", SSIM 0\.\d{3} after \d+ s of training",
         lines[0],
     )
+    d = one_object(run("eval", trained, "--json")[0])
+    assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + cli.WORTH_SAYING)
     assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}", lines[2])
 
 
