@@ -25,6 +25,7 @@ from nerfscene.types import PosedCapture
 
 STEPS = 4000
 JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras stay right
+NEAREST = 0.02  # in the scene's units; cameras stand at 1.5 from the subject, and nothing this near
 WANDER = 0.22  # of the log-gains' random walk
 
 # What is changed in the step's options, and in TrainConfig.
@@ -33,8 +34,10 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "cameras stay where they are": (None, {"refine_cameras": False}),
     "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
     "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
+    "rows not pulled towards zero": (lambda o: setattr(o, "table_pull", 0.0), {}),
     "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
-    "black behind every ray, not random": (None, {}),  # of the data, not an option: see start_black
+    "black behind every ray, not random": (None, {}),  # of the data, not an option: see start_with
+    "rays from the cameras themselves on": (None, {}),  # likewise
     "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
 }
 
@@ -83,12 +86,16 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
             change(o)
         return o
 
-    def start_black(run: Any, data: Any, config: Any) -> None:
-        start(run, replace(data, space=replace(data.space, unbounded=False)), config)
+    def start_with(run: Any, data: Any, config: Any) -> None:
+        if name.startswith("black"):
+            data = replace(data, space=replace(data.space, unbounded=False))
+        else:
+            run.field = replace(run.field, space=replace(run.field.space, near=NEAREST))
+        start(run, data, config)
 
     training.options_at = options_at
-    if name.startswith("black"):
-        training.start = start_black
+    if name.startswith(("black", "rays")):
+        training.start = start_with
     try:
         yield config
     finally:

@@ -135,6 +135,43 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
     return -10 * float(torch.log10(torch.mean((a - b) ** 2)))
 
 
+class Training:
+    """nerfacto in training, and how long it has been."""
+
+    def __init__(self, train: Rays, outputs: Any, rays: int, smaller: bool) -> None:
+        self.train, self.rays = train, rays
+        self.model = model_of(outputs, len(train.photos), smaller)
+        self.model.train()
+        self.optimisers = optimisers_of(self.model)
+        self.callbacks = self.model.get_training_callbacks(None)
+        self.counts = (train.sizes[:, 0] * train.sizes[:, 1]).double()
+        self.seconds = self.cpu = 0.0
+        self.steps = 0
+
+    def step(self) -> None:
+        """One batch of rays."""
+        from nerfstudio.engine.callbacks import TrainingCallbackLocation as At
+
+        began, cpu_began = time.perf_counter(), time.process_time()
+        for callback in self.callbacks:
+            callback.run_callback_at_location(self.steps, At.BEFORE_TRAIN_ITERATION)
+        bundle, colors = self.train.draw(torch.multinomial(self.counts, self.rays, replacement=True))
+        seen, batch = self.model(bundle), {"image": colors}
+        metrics = self.model.get_metrics_dict(seen, batch)
+        loss = sum(self.model.get_loss_dict(seen, batch, metrics).values())
+        for optimiser, _ in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimiser, scheduler in self.optimisers:
+            optimiser.step()
+            scheduler.step()
+        for callback in self.callbacks:
+            callback.run_callback_at_location(self.steps, At.AFTER_TRAIN_ITERATION)
+        self.steps += 1
+        self.seconds += time.perf_counter() - began
+        self.cpu += time.process_time() - cpu_began
+
+
 def main() -> None:
     """Trains until the last of ``--at`` and prints a row at each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,48 +186,25 @@ def main() -> None:
     sys.modules.setdefault("open3d", types.ModuleType("open3d"))  # imported by the parser, not used here
     torch.manual_seed(0)
     from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-    from nerfstudio.engine.callbacks import TrainingCallbackLocation
 
-    parser_ = NerfstudioDataParserConfig(data=asked.folder, downscale_factor=1).setup()
-    train = Rays(outputs := parser_.get_dataparser_outputs("train"))
-    held_out = Rays(parser_.get_dataparser_outputs("test"))
-    model = model_of(outputs, len(train.photos), asked.smaller)
-    model.train()
-    optimisers = optimisers_of(model)
-    callbacks = model.get_training_callbacks(None)
-    counts = (train.sizes[:, 0] * train.sizes[:, 1]).double()
+    reader = NerfstudioDataParserConfig(data=asked.folder, downscale_factor=1).setup()
+    outputs = reader.get_dataparser_outputs("train")
+    held_out = Rays(reader.get_dataparser_outputs("test"))
+    run = Training(Rays(outputs), outputs, asked.rays, asked.smaller)
     threads = torch.get_num_threads()
     size = "smaller, " if asked.smaller else ""
     print(f"nerfacto, {size}{asked.rays} rays a step, {threads} threads, {asked.folder}")
     print("| s | CPU s | steps | PSNR | matched |\n|---|---|---|---|---|", flush=True)
-    spent = cpu = 0.0
-    step = 0
     for until in sorted(asked.at):
-        while (spent if asked.clock == "wall" else cpu / threads) < until:
-            began, cpu_began = time.perf_counter(), time.process_time()
-            for callback in callbacks:
-                callback.run_callback_at_location(step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)
-            bundle, colors = train.draw(torch.multinomial(counts, asked.rays, replacement=True))
-            outputs = model(bundle)
-            batch = {"image": colors}
-            metrics = model.get_metrics_dict(outputs, batch)
-            loss = sum(model.get_loss_dict(outputs, batch, metrics).values())
-            for optimiser, _ in optimisers:
-                optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            for optimiser, scheduler in optimisers:
-                optimiser.step()
-                scheduler.step()
-            for callback in callbacks:
-                callback.run_callback_at_location(step, TrainingCallbackLocation.AFTER_TRAIN_ITERATION)
-            step += 1
-            spent += time.perf_counter() - began
-            cpu += time.process_time() - cpu_began
-        found, matched = measured(model, held_out, asked.pixels)
-        print(f"| {spent:.0f} | {cpu:.0f} | {step} | {found:.2f} | {matched:.2f} |", flush=True)
+        while (run.seconds if asked.clock == "wall" else run.cpu / threads) < until:
+            run.step()
+        found, matched = measured(run.model, held_out, asked.pixels)
+        print(
+            f"| {run.seconds:.0f} | {run.cpu:.0f} | {run.steps} | {found:.2f} | {matched:.2f} |", flush=True
+        )
         if asked.json:
             row = {
-                "seconds": spent, "cpu": cpu, "steps": step, "psnr": found, "matched": matched,
+                "seconds": run.seconds, "cpu": run.cpu, "steps": run.steps, "psnr": found, "matched": matched,
                 "rays": asked.rays, "smaller": asked.smaller,
             }  # fmt: skip
             with asked.json.open("a") as file:
