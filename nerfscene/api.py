@@ -18,7 +18,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import measure
 from nerfscene.field import check_config as check_field_config
 from nerfscene.filming import render_film
-from nerfscene.intake import open_posed
+from nerfscene.intake import fingerprint, open_posed
 from nerfscene.ops import backend
 from nerfscene.report import FILE as REPORT_FILE
 from nerfscene.report import Gallery, write_report
@@ -35,6 +35,7 @@ from nerfscene.training import (
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
+SOURCE = "source.json"  # what was trained on, so that other photos don't go into the same scene unnoticed
 
 
 def posed_capture(
@@ -56,7 +57,7 @@ def posed_capture(
 
 def _ours(name: str) -> bool:
     """Whether a killed training may have left a file of this name."""
-    left = (POSES, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
+    left = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
     return name in left or (name.startswith(".") and name.endswith(".tmp"))
 
 
@@ -67,15 +68,26 @@ def remove_trained(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def refuse_others(folder: Path, given: list[list[str | int]]) -> None:
+    """Raises NerfsceneError where the scene in ``folder`` came of other photos than ``given``."""
+    try:
+        known = json.loads((folder / SOURCE).read_text())
+    except (OSError, ValueError):  # an older scene, or one whose training was killed
+        return
+    if given and known and known != given:
+        raise NerfsceneError(
+            f"{folder} holds a scene of other photos than these; choose another folder with -o, or add "
+            "--overwrite to make it anew"
+        )
+
+
 def open_output(folder: Path, resume: bool) -> None:
     """Makes the scene's folder, or says why it can't be used. Never empties a folder that isn't ours."""
     try:
         if folder.exists() and not folder.is_dir():
             raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
         if folder.exists() and not scenes.is_scene(folder) and not all(map(_ours, os.listdir(folder))):
-            raise NerfsceneError(
-                f"{folder} exists and is not a scene; choose another folder with -o, or remove it"
-            )
+            raise NerfsceneError(f"{folder} exists and is not a scene; choose another folder with -o")
         if resume and not scenes.is_scene(folder):
             raise NerfsceneError(
                 f"there is no scene in {folder} to go on with; leave out --resume to make one"
@@ -119,15 +131,22 @@ def train(
     backend.load(config.backend)
     new = not folder.exists()
     open_output(folder, resume)
+    given = fingerprint(Path(source))
+    if scenes.is_scene(folder) and not overwrite:
+        refuse_others(folder, given)
     if scenes.is_scene(folder) and not resume and not overwrite:
-        if finished_already(folder, config, field):
+        if given and finished_already(folder, config, field):
+            warn(f"{folder} was trained on these with these settings before: nothing is left to do")
             return scenes.load(folder)
+        if not given:
+            raise NerfsceneError(f"{source} is not there, or can't be read")
         done = scenes.read_figures(folder)
         raise NerfsceneError(
             f"{folder} already holds a scene trained for {done.train_seconds:.0f} s "
             f"({'with other settings' if done.finished else 'interrupted'}); add --resume to go on "
             "with it, --overwrite to start again, or choose another folder with -o"
         )
+    opened = False
     try:
         capture = posed_capture(source, folder / POSES, poses, listener, footage)
         for message in capture.warnings:
@@ -135,6 +154,7 @@ def train(
         posed_listener(capture)
         if overwrite and not resume:
             remove_trained(folder)
+        opened = True
         control = control or Control()
         gallery = Gallery()
         control.measured = gallery.add
@@ -145,6 +165,9 @@ def train(
             warn(f"the report could not be written ({error}); nerfscene report {folder} tries again")
         return scene
     finally:
+        if opened and scenes.is_scene(folder):
+            with contextlib.suppress(OSError), scenes.writing(folder / SOURCE) as temporary:
+                temporary.write_text(json.dumps(given))
         for empty in (folder / POSES, folder) if new else (folder / POSES,):  # nothing came of it
             with contextlib.suppress(OSError):
                 empty.rmdir()

@@ -50,7 +50,10 @@ __all__ = [  # also what other stages know of photos: photos.py and culling.py a
     "worker_count",
 ]
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif")
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".hif", ".avif"),
+)
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".3gp", ".mts", ".m2ts"),
     *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv"),
@@ -161,15 +164,15 @@ def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
 def find_photos(root: Path) -> list[Path]:
     """Photos of a folder and of its sub-folders, in the natural order of their places.
 
-    Where there is none in the folder itself but some in ``images``, only those. Left out are hidden
-    folders, those that hold something else (masks, depth), those of a COLMAP model or of a scene.
+    Where the folder itself has too few (a cover, say) but ``images`` has enough, only those. Left out are
+    hidden folders, those that hold something else (masks, depth), those of a COLMAP model or of a scene.
     """
     own = list_photos(root)
     folders = _subfolders(root)
     images = [folder for folder in folders if folder.name == "images"]
-    if images and not own:
+    if images and len(own) < MIN_PHOTOS:
         inside = find_photos(images[0])
-        if inside:
+        if len(inside) >= MIN_PHOTOS or (inside and not own):
             return inside
     found = own + [p for folder in folders if folder not in images for p in find_photos(folder)]
     return sorted(found, key=lambda p: [natural_key(part) for part in p.relative_to(root).parts])
@@ -225,9 +228,15 @@ def _subfolders(root: Path) -> list[Path]:
         ours = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", "done.json"))
         return not (other or ours) and folder.is_dir() and not folder.is_symlink()
 
+    def ours_to_read(folder: Path) -> bool:
+        try:
+            return may(folder)
+        except OSError:  # such as lost+found
+            return False
+
     try:
-        return [folder for folder in root.iterdir() if may(folder)]
-    except OSError:  # not for us to read
+        return [folder for folder in root.iterdir() if ours_to_read(folder)]
+    except OSError:
         return []
 
 
@@ -252,5 +261,5 @@ def _no_photos_message(root: Path) -> str:
     if suffixes.keys() & set(RAW_SUFFIXES):
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
-        hint = "nerfscene train (or posed_capture) takes frames from videos"
+        hint = "give the video itself, or the folder that it lies in"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

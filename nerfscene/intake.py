@@ -8,6 +8,7 @@ from pathlib import Path
 from nerfscene.archive import is_archive, unpack
 from nerfscene.capture import VIDEO_SUFFIXES, Progress, find_photos, natural_key, open_capture, silent
 from nerfscene.config import FootageConfig, PoseConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.footage import take_frames
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed
@@ -15,6 +16,7 @@ from nerfscene.types import PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
+POSE_SUFFIXES = (".json", ".xml", ".csv")  # of files beside photos that say where these were taken
 
 
 def open_posed(
@@ -34,10 +36,15 @@ def open_posed(
     source = source.expanduser()
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
-    found = find_posed(source)
+    try:
+        found = find_posed(source)
+        videos = find_videos(source)
+    except PermissionError as error:
+        raise NerfsceneError(
+            f"{error.filename} can't be read (permission denied); allow it, or copy the photos elsewhere"
+        ) from error
     if found is not None:
         return found
-    videos = find_videos(source)
     told: tuple[str, ...] = ()
     root = source
     if videos:
@@ -56,6 +63,22 @@ def find_videos(source: Path) -> list[Path]:
         return []
     videos = (p for p in source.iterdir() if _is_video_name(p.name) and p.is_file())
     return sorted(videos, key=lambda p: natural_key(p.name))
+
+
+def fingerprint(source: Path) -> list[list[str | int]]:
+    """Names and sizes of what is taken from ``source``: the same for the same photos, wherever they lie.
+
+    [] where there is nothing at ``source``, or nothing that may be read.
+    """
+    source = source.expanduser()
+    try:
+        if not source.is_dir():
+            return [[source.name, source.stat().st_size]]
+        files = [*find_photos(source), *find_videos(source), *sorted((source / "masks").rglob("*"))]
+        files += sorted(p for p in source.iterdir() if p.suffix.lower() in POSE_SUFFIXES)
+        return [[p.relative_to(source).as_posix(), p.stat().st_size] for p in files if p.is_file()]
+    except OSError:
+        return []
 
 
 def _is_video_name(name: str) -> bool:

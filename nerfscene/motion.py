@@ -55,6 +55,8 @@ def spectra(grey: Grey) -> Spectra:
 def moved(a: Spectra, b: Spectra) -> float | None:
     """Median shift of the blocks in pixels of the copy, 0 where all are blank; None where nothing
     that was in ``a`` is seen in ``b``."""
+    if a.textured.shape != b.textured.shape:  # the video changes its shape here
+        return None
     followed = a.textured & b.textured
     if not followed.any():
         return 0.0

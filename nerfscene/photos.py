@@ -20,6 +20,9 @@ from nerfscene.types import Photo
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF's FocalPlaneResolutionUnit
 ALPHA_SAMPLES = 8
+# Pillow takes pictures of twice this for attacks; phones write 200 megapixels.
+if Image.MAX_IMAGE_PIXELS is not None:
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as phones write them
 ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")  # elsewhere, more pictures are depth maps or thumbnails
 
@@ -76,7 +79,8 @@ def photo_turns(path: Path) -> int:
     Mirrored ones count as 0. Raises NerfsceneError when the file is no readable photo.
     """
     with _opened(path) as image:
-        return {6: 1, 3: 2, 8: 3}.get(_orientation(image), 0)
+        value = 1 if image.format == "HEIF" else _exif(image).get(ExifTags.Base.Orientation, 1)
+        return {6: 1, 3: 2, 8: 3}.get(value, 0)
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
@@ -132,12 +136,16 @@ def read_all(
 
 
 def carries_alpha(paths: Sequence[Path]) -> bool:
-    """Whether the photos are cut-outs: any of a few, evenly chosen, has a transparent pixel."""
-    for path in paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]:
+    """Whether the photos are cut-outs: half of a few, evenly chosen, have a transparent pixel.
+
+    One alone is a photo that was straightened, and left transparent at its corners.
+    """
+    asked = paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]
+    clear = 0
+    for path in asked:
         with _opened(path) as image:
-            if _transparent(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255:
-                return True
-    return False
+            clear += bool(_transparent(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255)
+    return 2 * clear >= len(asked) > 0
 
 
 def worker_count() -> int:
@@ -179,8 +187,10 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _orientation(image: Image.Image) -> int:
-    # A HEIF says itself how it is turned, decoding heeds that, and EXIF repeats it at most.
-    value = 1 if image.format == "HEIF" else _exif(image).get(ExifTags.Base.Orientation, 1)
+    # A HEIF says itself how it is turned, decoding heeds that, and EXIF repeats it at most; a TIFF's pixels
+    # Pillow turns by itself as it reads them.
+    turned = image.format in ("HEIF", "TIFF")
+    value = 1 if turned else _exif(image).get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
 

@@ -64,7 +64,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
     """Writes SCENE/report.html. Raises NerfsceneError where it can't be written."""
     file = folder / FILE
     with writing(file) as temporary:
-        temporary.write_text(page(scene, folder.name, pictures), encoding="utf-8")
+        temporary.write_text(page(scene, folder.name, pictures), encoding="utf-8", errors="replace")
     return file
 
 

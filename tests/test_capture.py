@@ -84,6 +84,28 @@ def test_images_subfolder_is_used_only_without_photos_beside_it(tmp_path: Path) 
     assert len(open_capture(tmp_path).photos) == 4
 
 
+def test_a_cover_beside_images_does_not_hide_them(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", ["a.jpg", "b.jpg", "c.jpg"])
+    write_photos(tmp_path, ["cover.jpg"])
+    assert [photo.path.name for photo in open_capture(tmp_path).photos] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path / "DCIM", ["a.jpg", "b.jpg", "c.jpg"])
+    (tmp_path / "lost+found").mkdir()
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    assert len(open_capture(tmp_path).photos) == 3
+
+
 def test_unusable_folders_are_told_apart(tmp_path: Path) -> None:
     assert "does not exist" in message_of(tmp_path / "nowhere")
     single = tmp_path / "one.jpg"
@@ -225,6 +247,8 @@ def test_only_transparent_pixels_make_a_cut_out(tmp_path: Path) -> None:
     Image.fromarray(noise(8, 8)).save(tmp_path / "plain.jpg")
     assert not carries_alpha([opaque, tmp_path / "plain.jpg"])
     assert carries_alpha([opaque, cut])
+    # One that was straightened is transparent at its corners, and no cut-out.
+    assert not carries_alpha([cut, opaque, opaque, opaque])
 
 
 def test_read_all_keeps_order_and_tells_progress(tmp_path: Path) -> None:

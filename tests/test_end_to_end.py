@@ -106,7 +106,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
     assert f.samples > halfway.samples and f.history[: len(halfway.history)] == halfway.history
     assert f.psnr is not None and f.psnr > 24
     left = {p.name for p in output.iterdir()}
-    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, "report.html"}
+    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, api.SOURCE, "report.html"}
 
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:
@@ -148,6 +148,21 @@ def test_finished_training_is_not_done_again(room: Path, trained: Path) -> None:
     with pytest.raises(NerfsceneError, match="--overwrite"):
         api.train(room, trained, replace(config, steps=201), analytic.SMALL)
     assert before == {p: p.stat().st_mtime_ns for p in trained.iterdir()}
+
+
+def test_other_photos_do_not_go_into_the_same_scene(
+    room: Path, cut_out: Path, trained: Path, tmp_path: Path
+) -> None:
+    for resume in (False, True):
+        with pytest.raises(NerfsceneError, match="other photos"):
+            api.train(cut_out, trained, TrainConfig(steps=220), analytic.SMALL, resume=resume)
+        with pytest.raises(NerfsceneError):
+            api.train(tmp_path / "nowhere", trained, TrainConfig(steps=200), analytic.SMALL, resume=resume)
+    assert scene.load(trained).figures.steps == 200
+    moved = shutil.copytree(room, tmp_path / "elsewhere")
+    told: list[str] = []
+    assert api.train(moved, trained, TrainConfig(steps=200), analytic.SMALL, warn=told.append)
+    assert len(told) == 1 and "nothing is left to do" in told[0]
 
 
 def test_resume_with_a_larger_budget_goes_on(room: Path, trained: Path, tmp_path: Path) -> None:

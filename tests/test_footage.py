@@ -47,6 +47,11 @@ def test_blank_views_do_not_move_and_other_views_are_lost() -> None:
     assert moved(spectra(a), spectra(b)) is None
 
 
+def test_a_video_that_changes_its_shape_is_lost_there() -> None:
+    picture = np.asarray(Image.fromarray(demo_pictures(1)[0]).convert("L"), np.float32)
+    assert moved(spectra(picture), spectra(picture[:, : picture.shape[1] // 2])) is None
+
+
 def test_blur_in_one_direction_is_less_sharp() -> None:
     picture = np.asarray(Image.fromarray(demo_pictures(1)[0]).convert("L"))
     smeared = np.mean([np.roll(picture, i, axis=1) for i in range(9)], axis=0).astype(np.uint8)

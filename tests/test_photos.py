@@ -18,6 +18,7 @@ from nerfscene.capture import (
     find_photos,
     open_capture,
     photo_size,
+    photo_turns,
     read_mask,
     read_pixels,
     short_names,
@@ -60,6 +61,20 @@ def test_heif_is_turned_once(tmp_path: Path, orientation: int) -> None:
     assert np.abs(got.astype(int) - shown).mean() < 5
     half = read_pixels(path, 48, 32)
     assert np.abs(half - shown.reshape(32, 2, 48, 2, 3).mean((1, 3))).mean() < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    shown = noise(96, 64)
+    path = tmp_path / "photo.tif"
+    save_turned(path, shown, orientation)
+    assert photo_size(path) == (96, 64)
+    np.testing.assert_array_equal(read_pixels(path, 96, 64), shown)
+    assert photo_turns(path) == {6: 1, 3: 2, 8: 3}.get(orientation, 0)
+
+
+def test_photos_of_200_megapixels_are_no_attack() -> None:
+    assert Image.MAX_IMAGE_PIXELS is None or Image.MAX_IMAGE_PIXELS > 16320 * 12240
 
 
 def test_a_heif_s_thumbnail_is_not_taken_for_the_photo(tmp_path: Path) -> None:
