@@ -149,6 +149,8 @@ def _chosen(
         warnings.append(f"{len(whose)} of {len(names)} photos ({name_some(whose)}) {what}.")
     if len(photos) < MIN_PHOTOS:
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
+    if all(photo.mask is None for photo in photos):
+        warnings += _unused_masks(root, photos[0])
     return Capture(root, photos, tuple(warnings), tuple(left_out))
 
 
@@ -159,6 +161,18 @@ def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
         if photo.path in masks:
             check_mask(masks[photo.path], photo.path, photo.width, photo.height)
     return tuple(replace(photo, mask=masks.get(photo.path)) for photo in photos)
+
+
+def _unused_masks(root: Path, photo: Photo) -> list[str]:
+    """A warning where there are masks but none is called like a photo, or their folder is misnamed."""
+    for folder in (root / "masks", root / "mask"):
+        count = len(list_photos(folder))
+        if count:
+            return [
+                f"{folder} holds {count} pictures, but no mask was found for any photo: that of "
+                f"{photo.path.name} would be masks/{photo.path.stem}.png or masks/{photo.path.name}.png."
+            ]
+    return []
 
 
 def find_photos(root: Path) -> list[Path]:

@@ -52,7 +52,13 @@ def open_posed(
         told = take_frames(videos, root, footage, progress)
     capture = open_capture(root, progress)
     workdir.mkdir(parents=True, exist_ok=True)
-    return pose(replace(capture, warnings=told + capture.warnings), workdir, poses, progress)
+    try:
+        return pose(replace(capture, warnings=told + capture.warnings), workdir, poses, progress)
+    except OSError as error:
+        raise NerfsceneError(
+            f"posing stopped in {workdir} ({error.strerror or error}); free some space there, or choose "
+            "another folder with -o"
+        ) from error
 
 
 def find_videos(source: Path) -> list[Path]:

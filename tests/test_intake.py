@@ -11,7 +11,7 @@ from PIL import Image
 from test_archive import pack, pack_folder
 from test_bad_input import check_refusal, nothing_in
 
-from nerfscene import api, scene
+from nerfscene import api, intake, scene
 from nerfscene.capture import open_capture
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
@@ -91,3 +91,16 @@ def test_an_archive_that_cannot_be_unpacked(command: Command, tmp_path: Path) ->
         check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
         assert packed.name in done.stderr and nothing_in(tmp_path / "out")
     assert not (tmp_path / "b.jpg").exists() and not (tmp_path.parent / "b.jpg").exists()
+
+
+def test_a_full_disk_while_posing_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i, picture in enumerate(demo_pictures(3)):
+        Image.fromarray(picture).save(tmp_path / f"{i}.jpg")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(intake, "pose", full)
+    with pytest.raises(NerfsceneError, match="No space left on device") as caught:
+        api.posed_capture(tmp_path, tmp_path / "work")
+    assert "-o" in str(caught.value)

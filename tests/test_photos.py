@@ -307,6 +307,19 @@ def test_masks_are_found_by_stem_or_whole_name(tmp_path: Path) -> None:
     assert [photo.mask is not None for photo in photos] == [True] * 3
 
 
+@pytest.mark.parametrize("name", ["masks/{}_mask.png", "mask/{}.png"])
+def test_masks_that_are_called_like_no_photo_are_told(tmp_path: Path, name: str) -> None:
+    write_photos(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    for stem in "abc":
+        mask = tmp_path / name.format(stem)
+        mask.parent.mkdir(exist_ok=True)
+        Image.new("L", (40, 30), 255).save(mask)
+    capture = open_capture(tmp_path)
+    assert [photo.mask for photo in capture.photos] == [None] * 3
+    (warning,) = capture.warnings
+    assert "masks/a.png" in warning and "masks/a.jpg.png" in warning
+
+
 def test_a_mask_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     write_photos(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
     write_masks(tmp_path / "masks", ["2.png"], (30, 40))
