@@ -402,12 +402,7 @@ def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Vi
         panels.path.editor.apply(replace(panels.path.editor.plan, width=width, height=height, keyframes=()))
         panels.path._show_plan()
         panels.path.add_keyframe()
-        wait(page, lambda: frame.count() == 1 and frame.is_visible(), what="for the frame")
-        wait(
-            page,
-            lambda w=width, h=height: abs(box_of(frame)["width"] / box_of(frame)["height"] - w / h) < 0.05,
-        )
-        box = box_of(frame)
+        box = wait(page, lambda w=width, h=height: box_of(frame, w / h), what="for the frame")
         assert box["x"] + box["width"] / 2 == pytest.approx(WINDOW["width"] / 2, abs=2)
         assert box["y"] + box["height"] / 2 == pytest.approx(WINDOW["height"] / 2, abs=2)
         camera = keyframes.cameras(panels.path.editor.plan, 1).cameras[0]
@@ -421,8 +416,11 @@ def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Vi
     page.close()
 
 
-def box_of(locator: Any) -> dict[str, float]:
-    box: dict[str, float] = locator.bounding_box()
+def box_of(frame: Any, aspect: float) -> dict[str, float] | None:
+    """Where the frame is drawn once it has this shape; none before, and while the page puts it up anew."""
+    box: dict[str, float] | None = frame.bounding_box() if frame.count() else None
+    if box is None or not box["height"] or abs(box["width"] / box["height"] - aspect) >= 0.05:
+        return None
     return box
 
 
