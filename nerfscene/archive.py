@@ -23,7 +23,10 @@ SPARE_BYTES = 1 << 30  # of the disk, left free
 CHUNK = 1 << 20
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 DONE = "done.json"
-BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, NotADirectoryError)
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, NotADirectoryError, UnicodeError),
+)
 
 
 def is_archive(path: Path) -> bool:

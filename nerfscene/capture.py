@@ -47,6 +47,7 @@ __all__ = [  # also what other stages know of photos: photos.py and culling.py a
     "read_pixels",
     "short_names",
     "silent",
+    "subfolders",
     "worker_count",
 ]
 
@@ -56,7 +57,8 @@ PHOTO_SUFFIXES = (
 )
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".3gp", ".mts", ".m2ts"),
-    *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv"),
+    *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv", ".3g2", ".ts", ".m2t", ".m2v", ".mxf", ".asf", ".vob", ".f4v"),
+    *(".h264", ".h265", ".hevc", ".insv", ".mjpeg", ".mjpg"),
 )
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
@@ -151,6 +153,7 @@ def _chosen(
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
     if all(photo.mask is None for photo in photos):
         warnings += _unused_masks(root, photos[0])
+    warnings += _passed_over(root, list(names))
     return Capture(root, photos, tuple(warnings), tuple(left_out))
 
 
@@ -175,20 +178,37 @@ def _unused_masks(root: Path, photo: Photo) -> list[str]:
     return []
 
 
-def find_photos(root: Path) -> list[Path]:
+def _passed_over(root: Path, taken: Sequence[Path]) -> list[str]:
+    """A warning where photos beside ``images`` were taken, and those in it were not."""
+    images = root / "images"
+    inside = find_photos(images)
+    if not inside or not set(inside).isdisjoint(taken):
+        return []
+    return [
+        f"{images} holds {len(inside)} photos as well, passed over for the {len(taken)} beside it: "
+        "give that folder itself if those are meant."
+    ]
+
+
+def find_photos(root: Path, follow: bool = True) -> list[Path]:
     """Photos of a folder and of its sub-folders, in the natural order of their places.
 
     Where the folder itself has too few (a cover, say) but ``images`` has enough, only those. Left out are
     hidden folders, those that hold something else (masks, depth), those of a COLMAP model or of a scene.
+    ``follow``: also folders elsewhere that links lead to, but none from there.
     """
     own = list_photos(root)
-    folders = _subfolders(root)
+    folders = subfolders(root, follow)
     images = [folder for folder in folders if folder.name == "images"]
+
+    def within(folder: Path) -> list[Path]:
+        return find_photos(folder, follow and not folder.is_symlink())
+
     if images and len(own) < MIN_PHOTOS:
-        inside = find_photos(images[0])
+        inside = within(images[0])
         if len(inside) >= MIN_PHOTOS or (inside and not own):
             return inside
-    found = own + [p for folder in folders if folder not in images for p in find_photos(folder)]
+    found = own + [p for folder in folders if folder not in images for p in within(folder)]
     return sorted(found, key=lambda p: [natural_key(part) for part in p.relative_to(root).parts])
 
 
@@ -232,15 +252,24 @@ def _is_photo_name(name: str) -> bool:
     return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 
-def _subfolders(root: Path) -> list[Path]:
-    """Folders in ``root`` that may hold photos; links are not followed, so that the search ends."""
+def subfolders(root: Path, follow: bool = False) -> list[Path]:
+    """Folders in ``root`` that may hold photos; with ``follow`` also links to folders elsewhere."""
+    here = root.resolve()
+
+    def elsewhere(folder: Path) -> bool:
+        target = folder.resolve()
+        return not (target.is_relative_to(here) or here.is_relative_to(target))
 
     def may(folder: Path) -> bool:
         name = folder.name.lower()
         # images_4 and the like hold the photos of images again, shrunk.
         other = name.startswith(".") or name in NOT_PHOTOS or re.fullmatch(r"images_\d+", name)
         ours = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", "done.json"))
-        return not (other or ours) and folder.is_dir() and not folder.is_symlink()
+        return (
+            not (other or ours)
+            and folder.is_dir()
+            and (not folder.is_symlink() or (follow and elsewhere(folder)))
+        )
 
     def ours_to_read(folder: Path) -> bool:
         try:
@@ -276,4 +305,6 @@ def _no_photos_message(root: Path) -> str:
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it lies in"
+    elif ".zip" in suffixes:
+        hint = "give the .zip itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

@@ -28,7 +28,10 @@ BAD_INPUT, INTERRUPTED = 2, 130
 class Train:
     """Photos → a scene: finds where each was taken, trains a radiance field, measures it."""
 
-    photos: tyro.conf.Positional[Path]
+    photos: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="PATH", help_behavior_hint="(required)"),
+    ]
     """Folder of photos, a .zip of them, or a video; or a capture posed by COLMAP, nerfstudio, Polycam, …"""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the scene; by default, the photos' name with -scene behind it, here."""
@@ -201,12 +204,13 @@ def figures_line(d: dict[str, Any]) -> str:
 
 def run_train(a: Train) -> None:
     from nerfscene import api
+    from nerfscene.intake import one_source
     from nerfscene.ops import backend
 
     # `kill` ends training as Ctrl-C does. Set here because importing pycolmap sets a handler of its own,
     # which prints a stack trace.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    source = a.photos.expanduser()
+    source = one_source(a.photos).expanduser()
     named = source.resolve() if source.suffix != ".json" else source.resolve().parent
     name = named.stem if named.is_file() else named.name
     output = (a.output or Path(f"{name}-scene")).expanduser()

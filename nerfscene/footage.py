@@ -74,8 +74,8 @@ def take_frames(
     Several videos share ``config.frames`` by how far each moves. A complete result for the same
     unchanged videos and settings is kept; otherwise the folder is replaced once all is written.
     Returns warnings, of what is cut short or damaged for one.
-    Raises NerfsceneError for a file without decodable frames, one whose view doesn't move, and
-    for a full disk.
+    Raises NerfsceneError where no video has frames that can be decoded and a view that moves (one that
+    has not is left out beside others, with a warning), and for a full disk.
     """
     config = config or FootageConfig()
     if config.frames < MIN_PHOTOS:
@@ -102,23 +102,55 @@ def take_frames(
     return warnings
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file, whatever its name, holds pictures that move: two frames can be decoded."""
+    try:
+        with av.open(str(path)) as container:
+            pictures: Any = container.streams.best("video")
+            # FFmpeg draws any text as a film of a terminal, and takes single pictures too.
+            if pictures is None or container.format.name == "tty" or "_pipe" in container.format.name:
+                return False
+            return sum(1 for _, _ in zip(range(2), container.decode(pictures), strict=False)) == 2
+    except (av.FFmpegError, OSError):
+        return False
+
+
 def _take_into(
     folder: Path, videos: Sequence[Path], config: FootageConfig, progress: Progress
 ) -> tuple[str, ...]:
-    looks = []
+    looks: dict[Path, _Look] = {}
+    refused: list[NerfsceneError] = []
     for index, video in enumerate(videos):
-        looks.append(_look(video, _part(progress, "looking through the video", index, len(videos))))
-    whole = sum(float(look.travel[-1]) for look in looks)
-    stems = Counter(video.stem for video in videos)
-    for index, (video, look) in enumerate(zip(videos, looks, strict=True)):
+        try:
+            looks[video] = _look(video, _part(progress, "looking through the video", index, len(videos)))
+        except NerfsceneError as error:
+            refused.append(error)
+    if not looks:
+        raise refused[0]
+    whole = sum(float(look.travel[-1]) for look in looks.values())
+    names = _file_names(list(looks))
+    for index, (video, look) in enumerate(looks.items()):
         share = round(config.frames * float(look.travel[-1]) / whole)
         chosen = choose(look.travel, look.sharp, max(share, MIN_PHOTOS))
         if len(chosen) < MIN_PHOTOS:
-            raise NerfsceneError(_too_few(video, len(chosen)))
-        name = video.stem if stems[video.stem] == 1 else video.name.replace(".", "-")
-        told = _part(progress, "taking frames", index, len(videos))
-        _write(video, look.skip, [look.keys[i] for i in chosen], folder / name, told)
-    return tuple(warning for look in looks for warning in look.warnings)
+            refused.append(NerfsceneError(_too_few(video, len(chosen))))
+            continue
+        told = _part(progress, "taking frames", index, len(looks))
+        _write(video, look.skip, [look.keys[i] for i in chosen], folder / names[video], told)
+    if len(refused) == len(videos):
+        raise refused[0]
+    left = tuple(f"left out a video: {error}." for error in refused)
+    return left + tuple(warning for look in looks.values() for warning in look.warnings)
+
+
+def _file_names(videos: Sequence[Path]) -> dict[Path, str]:
+    """What each video's frames are called by, no two alike."""
+    stems = Counter(video.stem.lower() for video in videos)
+    names = {v: v.stem if stems[v.stem.lower()] == 1 else v.name.replace(".", "-") for v in videos}
+    again = Counter(name.lower() for name in names.values())
+    return {
+        v: name if again[name.lower()] == 1 else f"{i}-{name}" for i, (v, name) in enumerate(names.items(), 1)
+    }
 
 
 def _part(progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:

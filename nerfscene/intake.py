@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.archive import is_archive, unpack
-from nerfscene.capture import VIDEO_SUFFIXES, Progress, find_photos, natural_key, open_capture, silent
+from nerfscene.capture import (
+    MIN_PHOTOS,
+    PHOTO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Progress,
+    find_photos,
+    name_some,
+    natural_key,
+    open_capture,
+    silent,
+    subfolders,
+)
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.footage import take_frames
+from nerfscene.footage import is_video, take_frames
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed
 from nerfscene.types import PosedCapture
@@ -29,7 +41,7 @@ def open_posed(
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
     ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, a
-    folder that holds videos and no photos, or a .zip of any of these. ``workdir`` keeps what was
+    folder that holds videos and hardly a photo, or a .zip of any of these. ``workdir`` keeps what was
     unpacked, frames and COLMAP's files, so that a second call takes no time; it is made where needed.
     Raises NerfsceneError for anything wrong with what was given.
     """
@@ -62,13 +74,41 @@ def open_posed(
 
 
 def find_videos(source: Path) -> list[Path]:
-    """The video that ``source`` is, or the videos in a folder without photos; [] otherwise."""
+    """The video that ``source`` is, or the videos in a folder that has too few photos; [] otherwise."""
     if source.is_file():
-        return [source] if _is_video_name(source.name) else []
-    if not source.is_dir() or find_photos(source):
+        known = source.name.lower().endswith(PHOTO_SUFFIXES)
+        return [source] if _is_video_name(source.name) or (not known and is_video(source)) else []
+    if not source.is_dir() or len(find_photos(source)) >= MIN_PHOTOS:
         return []
-    videos = (p for p in source.iterdir() if _is_video_name(p.name) and p.is_file())
-    return sorted(videos, key=lambda p: natural_key(p.name))
+    return _videos_within(source)
+
+
+def _videos_within(folder: Path) -> list[Path]:
+    """Videos of a folder and its sub-folders, in the natural order of names."""
+    own = [p for p in folder.iterdir() if _is_video_name(p.name) and p.is_file()]
+    inner = sorted(subfolders(folder), key=lambda p: natural_key(p.name))
+    return sorted(own, key=lambda p: natural_key(p.name)) + [p for f in inner for p in _videos_within(f)]
+
+
+def one_source(paths: Sequence[Path]) -> Path:
+    """What several given paths are together: the folder that holds these photos or videos and no others.
+
+    Raises NerfsceneError where they are none or not all that is in one folder.
+    """
+    if not paths:
+        raise NerfsceneError("say what to make a scene of: a folder of photos, a .zip of them, or a video")
+    if len(paths) == 1:
+        return paths[0]
+    given = [path.expanduser() for path in paths]
+    folder = given[0].parent
+    if all(path.is_file() for path in given) and folder.is_dir():
+        for there in (find_photos(folder), find_videos(folder)):
+            if sorted(there) == sorted(set(given)):
+                return folder
+    raise NerfsceneError(
+        f"{len(paths)} paths are given ({name_some([str(path) for path in paths])}), and a scene is made of "
+        "one: put what belongs together into a folder, and give that"
+    )
 
 
 def fingerprint(source: Path) -> list[list[str | int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as phones write them
 ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")  # elsewhere, more pictures are depth maps or thumbnails
+
+# What Pillow's readers of this and that format end in, given a damaged file.
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, Image.DecompressionBombError),
+)
 
 Progress = Callable[[str, float], None]  # stage in words, fraction done in 0…1
 
@@ -160,7 +167,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             _refuse_misread(image)
             yield image
-    except (OSError, ValueError, SyntaxError, RuntimeError, EOFError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise NerfsceneError(_unreadable_message(path, error)) from error
 
 
@@ -183,7 +190,10 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
 def _exif(image: Image.Image) -> Image.Exif:
     # Pillow decodes a whole PNG to look for EXIF behind its pixels, where hardly anyone puts it.
     late = image.format == "PNG" and "exif" not in image.info
-    return Image.Exif() if late else image.getexif()
+    try:
+        return Image.Exif() if late else image.getexif()
+    except DAMAGED:  # of the notes beside a picture, which is whole
+        return Image.Exif()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -204,7 +214,11 @@ def _focal_pixels(image: Image.Image) -> float | None:
 
     From the 35 mm equivalent; else from millimetres and how many pixels a sensor's inch has.
     """
-    tags, base = _exif(image).get_ifd(ExifTags.IFD.Exif), ExifTags.Base
+    base = ExifTags.Base
+    try:
+        tags = _exif(image).get_ifd(ExifTags.IFD.Exif)
+    except DAMAGED:
+        return None
 
     def number(key: int) -> float:
         try:

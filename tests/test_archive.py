@@ -106,3 +106,9 @@ def test_what_is_no_archive_and_what_is_damaged(tmp_path: Path) -> None:
         twice = pack(tmp_path / "twice.zip", ("a.png", b"1"), ("a.png", b"2"))
     assert "same name" in refusal(twice)
     assert "cannot be unpacked" in refusal(pack(tmp_path / "both.zip", ("a", b"1"), ("a/b", b"2")))
+
+
+def test_names_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
+    packed = pack(tmp_path / "named.zip", ("\u00fc\u00fc.jpg", b"photo"))
+    packed.write_bytes(packed.read_bytes().replace("\u00fc\u00fc".encode(), b"\xff\xfe\xff\xfe"))
+    assert "cannot be unpacked" in refusal(packed)

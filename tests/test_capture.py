@@ -81,7 +81,23 @@ def test_images_subfolder_is_used_only_without_photos_beside_it(tmp_path: Path) 
     write_photos(tmp_path / "images", ["a.jpg", "b.jpg", "c.jpg"])
     assert len(open_capture(tmp_path).photos) == 3
     write_photos(tmp_path, ["d.jpg", "e.jpg", "f.jpg", "g.jpg"])
-    assert len(open_capture(tmp_path).photos) == 4
+    capture = open_capture(tmp_path)
+    assert len(capture.photos) == 4
+    (told,) = capture.warnings
+    assert "images holds 3 photos" in told and "passed over for the 4 beside it" in told
+
+
+def test_links_to_photos_elsewhere_are_followed_once(tmp_path: Path) -> None:
+    write_photos(tmp_path / "elsewhere", ["a.jpg", "b.jpg", "c.jpg"])
+    (tmp_path / "elsewhere/more").symlink_to(tmp_path / "capture", target_is_directory=True)
+    (tmp_path / "capture").mkdir()
+    (tmp_path / "capture/images").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "capture/again").symlink_to(tmp_path, target_is_directory=True)
+    assert [photo.path.name for photo in open_capture(tmp_path / "capture").photos] == [
+        "a.jpg",
+        "b.jpg",
+        "c.jpg",
+    ]
 
 
 def test_a_cover_beside_images_does_not_hide_them(tmp_path: Path) -> None:

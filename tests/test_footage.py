@@ -128,6 +128,14 @@ def test_other_containers_and_codecs(tmp_path: Path, name: str, codec: str) -> N
     take_frames([video], tmp_path / "frames")
     assert 10 <= len(taken(tmp_path / "frames")) <= 20
     assert find_videos(tmp_path) == [video] and find_videos(video) == [video]
+    nameless = video.rename(tmp_path / "download")
+    assert find_videos(nameless) == [nameless] and find_videos(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes", "list.csv"])
+def test_text_is_no_video(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("walk round the subject\n" * 500)
+    assert find_videos(tmp_path / name) == []
 
 
 def test_several_videos_share_the_frames_by_how_far_they_move(tmp_path: Path) -> None:
@@ -177,4 +185,33 @@ def test_photos_go_before_videos(tmp_path: Path) -> None:
     write_video(tmp_path / "IMG_1.MOV", walk([3.0] * 5, size=(160, 96)))
     assert find_videos(tmp_path) == [tmp_path / "IMG_1.MOV"]
     Image.new("RGB", (20, 20)).save(tmp_path / "IMG_1.jpg")
+    assert find_videos(tmp_path) == [tmp_path / "IMG_1.MOV"], "a cover doesn't hide it"
+    for number in (2, 3):
+        Image.new("RGB", (20, 20)).save(tmp_path / f"IMG_{number}.jpg")
     assert find_videos(tmp_path) == []
+
+
+def test_videos_in_sub_folders_are_found_and_their_frames_kept_apart(tmp_path: Path) -> None:
+    videos = []
+    for name in ("day 2/a.mp4", "day 10/a.mp4", "day 10/a.ts"):
+        (tmp_path / "given" / name).parent.mkdir(parents=True, exist_ok=True)
+        videos.append(write_video(tmp_path / "given" / name, walk([4.0] * 40, size=(160, 96))))
+    assert find_videos(tmp_path / "given") == videos
+    take_frames(videos, tmp_path / "frames")
+    names = [p.name.rpartition("-")[0] for p in taken(tmp_path / "frames")]
+    assert {name: names.count(name) >= 5 for name in set(names)} == {
+        "1-a-mp4": True,
+        "2-a-mp4": True,
+        "a-ts": True,
+    }
+
+
+def test_a_video_that_gives_nothing_is_left_out_beside_others(tmp_path: Path) -> None:
+    good = write_video(tmp_path / "good.mp4", walk([4.0] * 40, size=(160, 96)))
+    still = write_video(tmp_path / "still.mp4", walk([0.0] * 40, size=(160, 96)))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    told = take_frames([tmp_path / "empty.mp4", good, still], tmp_path / "frames")
+    assert len(told) == 2 and "empty.mp4" in told[0] and "still.mp4" in told[1]
+    assert all(p.name.startswith("good-") for p in taken(tmp_path / "frames"))
+    with pytest.raises(NerfsceneError, match=r"empty\.mp4"):
+        take_frames([tmp_path / "empty.mp4", still], tmp_path / "none")

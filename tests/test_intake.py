@@ -104,3 +104,30 @@ def test_a_full_disk_while_posing_is_one_sentence(tmp_path: Path, monkeypatch: p
     with pytest.raises(NerfsceneError, match="No space left on device") as caught:
         api.posed_capture(tmp_path, tmp_path / "work")
     assert "-o" in str(caught.value)
+
+
+def test_all_the_photos_or_videos_of_a_folder_are_the_folder(tmp_path: Path) -> None:
+    files = [tmp_path / f"photos/{i}.jpg" for i in range(3)]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(b"")
+    assert intake.one_source([tmp_path]) == tmp_path
+    assert intake.one_source(files[::-1]) == tmp_path / "photos"
+    for some in (files[:2], [*files, tmp_path], [tmp_path, tmp_path / "photos"], []):
+        with pytest.raises(NerfsceneError, match="folder"):
+            intake.one_source(some)
+
+
+def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: Path) -> None:
+    several = sorted((room / "images").iterdir())[:3]
+    done = command("train", *several, "-o", tmp_path / "out")
+    check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
+    assert "3 paths are given" in done.stderr and nothing_in(tmp_path / "out")
+    done = command("train", "-o", tmp_path / "out")
+    check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
+    assert "say what to make a scene of" in done.stderr
+    (tmp_path / "packed").mkdir()
+    pack(tmp_path / "packed/photos.zip", ("a.txt", b"text"))
+    done = command("train", tmp_path / "packed", "-o", tmp_path / "out", "--json")
+    check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
+    assert "give the .zip itself" in done.stderr

@@ -23,6 +23,8 @@ from nerfscene.capture import (
     read_pixels,
     short_names,
 )
+from nerfscene.errors import NerfsceneError
+from nerfscene.photos import look_at
 
 DEMO = Path(__file__).parents[1] / "data/demo/images"
 
@@ -71,6 +73,33 @@ def test_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
     assert photo_size(path) == (96, 64)
     np.testing.assert_array_equal(read_pixels(path, 96, 64), shown)
     assert photo_turns(path) == {6: 1, 3: 2, 8: 3}.get(orientation, 0)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".webp", ".jpg", ".png"])
+def test_broken_notes_beside_a_whole_picture_do_no_harm(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    broken = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(range(40))
+    pictures(1)[0].save(path, exif=broken)
+    assert photo_size(path) == (480, 360)
+    assert look_at(path, 100).photo.focal is None
+    assert read_pixels(path, 480, 360).shape == (360, 480, 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of what it passes over
+def test_a_tiff_damaged_anywhere_is_one_sentence_or_read(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tif"
+    pictures(1, 64)[0].save(whole, compression="tiff_lzw")
+    data = whole.read_bytes()
+    start = int.from_bytes(data[4:8], "little")  # of the tags
+    for place in range(start, len(data), 3):
+        hurt = bytearray(data)
+        hurt[place] ^= 0x55
+        path = tmp_path / "hurt.tif"
+        path.write_bytes(hurt)
+        try:
+            look_at(path, 50)
+        except NerfsceneError as error:
+            assert "hurt.tif cannot be read" in str(error)
 
 
 def test_photos_of_200_megapixels_are_no_attack() -> None:
