@@ -6,11 +6,12 @@ join those there are, and photos are added to the best model before one is begun
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nerfscene import mapping, matching
+from nerfscene import mapping, matching, zooms
 from nerfscene.capture import Progress, short_names
 from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_index
@@ -23,10 +24,16 @@ FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enou
 ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
 MANY_PHOTOS = 100  # from so many on, the slowest step is taken only
 MANY_ENOUGH = 0.6  # below this share
+FITS_WELL = 0.5  # px, of error, from which on photos are suspected of different zooms
+NEGLIGIBLE = 0.1  # px
+WORSE = 1.3  # of the error with a lens for each photo, above which one for several doesn't fit
+CLOSER = 0.8  # of the error, below which a model fits clearly better
 
 # Steps in words, for reports; with "placing cameras" before them, for progress.
 USUALLY = "one photo after another"
 FURTHER = "adding photos on less evidence"
+EACH_LENS = "with a lens for each photo"
+BY_ZOOM = "with a lens for each zoom"
 NO_FOCALS = "without the focal lengths in EXIF"
 AT_ONCE = "all cameras at once"
 MORE_PAIRS = "with more pairs of photos compared"
@@ -65,16 +72,20 @@ class _Climb:
     def enough(self) -> bool:
         return mapping.count(self.best) >= ENOUGH * self.total
 
-    def consider(self, models: list[Model], step: str) -> bool:
-        """Keeps the best of ``models`` if it beats what there is; whether it does."""
+    def consider(self, models: list[Model], step: str, closer: float = 0.0) -> bool:
+        """Keeps the best of ``models`` if it beats what there is; whether it does.
+
+        That is by a photo more, or with ``closer`` by an error of less than so much of the one before.
+        """
         self.tried.append(step)
-        before = mapping.rank(self.best)
+        photos, error = mapping.rank(self.best)
         database = self.job.folder / "database.db"
         placed = [mapping.without_misplaced(model, database) for model in models]
         sound = [model for model in map(mapping.believable, placed) if model is not None]
         for model in mapping.joined(sound)[:1]:
-            # A photo more is an improvement at any error, an error alone is not worth a change.
-            if mapping.count(model) > before[0]:
+            # A photo more is an improvement at any error; an error alone is hardly ever worth a change.
+            count, error_now = mapping.rank(model)
+            if count > photos or (count == photos and -error_now < closer * -error):
                 self.best, self.found_by, self.models = model, step, len(models)
                 return True
         return False
@@ -94,6 +105,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     _go_on(state, SOME)
     if not state.enough():
         _without_focals(state)
+    _tell_zooms_apart(state)
     if not state.enough():
         _at_once(state)
     if not state.enough():
@@ -134,11 +146,11 @@ def _told(job: Job, stage: str, already: int) -> Callable[[], None]:
     return one_more
 
 
-def _map(state: _Climb, evidence: Evidence, step: str, stage: str) -> bool:
+def _map(state: _Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
     job = state.job
     models = mapping.one_after_another(job.folder, evidence, job.config.seed, _told(job, stage, 2))
     job.progress(stage, 1.0)
-    return state.consider(models, step)
+    return state.consider(models, step, closer)
 
 
 def _go_on(state: _Climb, evidence: Evidence) -> None:
@@ -172,6 +184,52 @@ def _without_focals(state: _Climb) -> None:
         _go_on(state, SOME)
     else:
         matching.set_lenses(database, lenses)
+
+
+def _tell_zooms_apart(state: _Climb) -> None:
+    """A lens for each photo, to see through which it was taken; then one for those that agree.
+
+    Where photos are left out, or where what was found fits badly and fits well with a lens for each.
+    """
+    database = state.job.folder / "database.db"
+    shared = zooms.lenses(database)
+    known = all(camera.has_prior_focal_length for camera in shared.values())
+    one_photo_each = len({camera.camera_id for camera in shared.values()}) == len(shared)
+    slow = state.enough() and state.total >= MANY_PHOTOS
+    if one_photo_each or slow or (known and state.enough()) or not _may_hide_zooms(state):
+        return
+    before = database.with_name("shared.db")
+    shutil.copyfile(database, before)
+    zooms.set_lenses_of(database, zooms.one_each(shared))
+    stage = f"placing cameras, {EACH_LENS}"
+    if _map(state, USUAL, EACH_LENS, stage, CLOSER):
+        before.unlink()
+        assert state.best is not None
+        found = zooms.by_zoom(state.best, shared)
+        grouped = mapping.refined(zooms.with_lenses(state.best, found))
+        if mapping.believable(grouped) is not None and not _worse(grouped, state.best):
+            state.best, state.found_by = grouped, BY_ZOOM
+            zooms.set_lenses_of(database, found)
+        _go_on(state, SOME)
+    else:
+        before.replace(database)
+
+
+def _may_hide_zooms(state: _Climb) -> bool:
+    """Whether a lens for each photo could be better than those they share."""
+    if state.best is None or not state.whole():
+        return _mappable(state)
+    error = state.best.compute_mean_reprojection_error()
+    if error < FITS_WELL:
+        return False
+    own = mapping.refined(zooms.with_lenses(state.best, zooms.own_lenses(state.best)))
+    return bool(own.compute_mean_reprojection_error() < CLOSER * error)
+
+
+def _worse(model: Model, than: Model) -> bool:
+    """Whether lenses that are shared fit clearly worse than one for each photo."""
+    least = max(than.compute_mean_reprojection_error(), NEGLIGIBLE)
+    return bool(model.compute_mean_reprojection_error() > WORSE * least)
 
 
 def _at_once(state: _Climb) -> None:

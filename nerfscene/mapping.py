@@ -278,10 +278,7 @@ def join(base: Model, other: Model) -> Model | None:
                 both.add_observation(same[0], element)
         elif len(free) > 1:
             both.add_point3D(base_from_other * point.xyz, pycolmap.Track(free), point.color)
-    for _ in range(2):
-        _refine(both)
-        pycolmap.ObservationManager(both).filter_all_points3D(LARGEST_ERROR, 1.0)
-        both.update_point_3d_errors()
+    both = refined(both)
     sound = believable(both)
     limit = JOINED_ERROR * max(base.compute_mean_reprojection_error(), 0.5)
     lost = sound is None or count(sound) <= count(base)
@@ -346,6 +343,16 @@ def with_full_lenses(model: Model) -> Model:
     coefficients = np.abs([full.cameras[key].params[4:] for key in changed])
     better = full.compute_mean_reprojection_error() <= model.compute_mean_reprojection_error()
     return full if better and coefficients.max() < LARGEST_COEFFICIENT else model
+
+
+def refined(model: Model) -> Model:
+    """A copy with everything refined together, and without the points that don't fit."""
+    made = Model(model)
+    for _ in range(2):
+        _refine(made)
+        pycolmap.ObservationManager(made).filter_all_points3D(LARGEST_ERROR, 1.0)
+        made.update_point_3d_errors()
+    return made
 
 
 def _refine(model: Model) -> None:

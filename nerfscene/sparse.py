@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
             f"were left out{named}{groups and ': '}{groups}: photos that overlap more, taken between "
             "these and the others, would connect them.",
         )
+    warnings += _told_apart(capture, views)
     return PosedCapture(
         root=capture.root,
         source="photos",
@@ -69,6 +71,30 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         warnings=warnings,
         left_out=left_out,
         posing=report,
+    )
+
+
+def _told_apart(capture: Capture, views: Sequence[View]) -> tuple[str, ...]:
+    """A warning where photos that don't say so were found to be taken at different zooms."""
+    silent = {photo.path for photo in capture.photos if photo.focal is None}
+    names = dict(
+        zip((p.path for p in capture.photos), short_names([p.path for p in capture.photos]), strict=True)
+    )
+    by_size: dict[tuple[int, int], dict[float, list[str]]] = {}
+    for view in views:
+        if view.path in silent:
+            lens = view.intrinsics
+            found = by_size.setdefault((lens.width, lens.height), {})
+            found.setdefault(round(lens.fx, 2), []).append(names[view.path])
+    others = [
+        group for found in by_size.values() for group in sorted(found.values(), key=len, reverse=True)[1:]
+    ]
+    if not others:
+        return ()
+    among = [name for group in others for name in group]
+    return (
+        f"{len(among)} of {len(capture.photos)} photos ({name_some(among)}) were taken at another zoom than "
+        "the rest, which had to be guessed: photos straight from the camera say it, in their EXIF.",
     )
 
 

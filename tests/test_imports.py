@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 
 # Low to high; a file may import from its own rank and below. A folder stands for all its files, and
 # files that are not written yet may be named.
-POSING = ("poses", "ladder", "mapping", "matching", "pairs", "copies", "sparse")
+POSING = ("poses", "ladder", "mapping", "matching", "zooms", "pairs", "copies", "sparse")
 APPS = ("app_files", "lens_fit", "phone_apps", "metashape", "realitycapture", "open_sfm")
 READING = ("readers", "listing", "transforms", *APPS)
 TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
@@ -64,7 +64,11 @@ ONLY = {
     "intake": PHOTOS | {"capture", "archive", "footage", *POSING, *READING},
 }
 # Third-party packages that these places alone may import.
-KEPT_IN = {"pycolmap": {"poses", "mapping", "matching"}, "av": {"video", "footage"}, "viser": {"viewer"}}
+KEPT_IN = {
+    "pycolmap": {"poses", "mapping", "matching", "zooms"},
+    "av": {"video", "footage"},
+    "viser": {"viewer"},
+}
 
 
 def unit(path: Path) -> str:

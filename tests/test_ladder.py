@@ -9,7 +9,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from nerfscene import ladder, mapping, matching
+from nerfscene import ladder, mapping, matching, zooms
 from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_name
 from nerfscene.ladder import Job, climb
@@ -114,9 +114,10 @@ def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
     truth = world(tmp_path)
     monkeypatch.setattr(mapping, "one_after_another", lambda *_: [])
     model, report, told = climb_given(tmp_path, monkeypatch)
-    assert report.found_by == ladder.AT_ONCE and report.tried == (ladder.USUALLY, ladder.AT_ONCE)
+    assert report.found_by == ladder.AT_ONCE
+    assert report.tried == (ladder.USUALLY, ladder.EACH_LENS, ladder.AT_ONCE)
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 0.01
-    assert told == ["placing cameras", "placing all cameras at once"]
+    assert told[0] == "placing cameras" and told[-1] == "placing all cameras at once"
 
 
 def test_a_failure_inside_the_other_mapper_is_a_step_that_found_nothing(tmp_path: Path) -> None:
@@ -269,6 +270,76 @@ def test_missing_pairs_are_added_to_the_matches_there_are(
     assert report.pairs_compared == 2
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
     assert told == ["placing cameras", "placing the photos left"]
+
+
+def zoom(folder: Path, factors: dict[int, float]) -> None:
+    """The photos of these numbers as if they had been taken at so much more zoom."""
+    with pycolmap.Database.open(folder / "database.db") as database:
+        for number, factor in factors.items():
+            points = database.read_keypoints(number + 1)
+            points[:, :2] = (points[:, :2] - (512, 384)) * factor + (512, 384)
+            database.update_keypoints(number + 1, points)
+
+
+def focals(model: Model) -> list[float]:
+    """Each photo's, in the order of photos."""
+    return [float(model.camera(model.image(i).camera_id).params[0]) for i in sorted(model.reg_image_ids())]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.2, 2.0])
+def test_zooms_that_no_photo_tells_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    truth = world(tmp_path)
+    zoomed = [1, 4, 5, 9]
+    zoom(tmp_path, dict.fromkeys(zoomed, factor))
+    model, report, _ = climb_given(tmp_path, monkeypatch)
+    assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
+    assert report.found_by == ladder.BY_ZOOM and report.reprojection_error < 0.5
+    true = truth.camera(1).params[0] * np.where(np.isin(np.arange(12), zoomed), factor, 1)
+    np.testing.assert_allclose(focals(model), true, rtol=1e-3)
+    known = zooms.lenses(tmp_path / "database.db")
+    assert len({camera.camera_id for camera in known.values()}) == 2
+    assert all(known[i].camera_id == model.image(i).camera_id for i in model.reg_image_ids())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["database.db", "images"]
+
+
+def test_a_zoom_that_runs_through_the_photos_gives_each_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = world(tmp_path)
+    factors = np.linspace(1, 1.5, 12)
+    zoom(tmp_path, {number: float(factor) for number, factor in enumerate(factors)})
+    model, report, _ = climb_given(tmp_path, monkeypatch)
+    assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
+    assert report.found_by == ladder.EACH_LENS
+    np.testing.assert_allclose(focals(model), truth.camera(1).params[0] * factors, rtol=1e-3)
+
+
+def test_lenses_stay_shared_where_one_for_each_photo_did_not_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world(tmp_path)
+    original = mapping.one_after_another
+    seen = []
+
+    def without_one(folder: Path, *rest: object) -> list[Model]:
+        seen.append(len({c.camera_id for c in zooms.lenses(folder / "database.db").values()}))
+        models = original(folder, *rest)  # type: ignore[arg-type]
+        for model in models:
+            model.deregister_frame(model.image(12).frame_id)
+        return models
+
+    monkeypatch.setattr(mapping, "one_after_another", without_one)
+    model, report, _ = climb_given(tmp_path, monkeypatch)
+    assert mapping.count(model) == 11 and 12 in seen and report.found_by == ladder.USUALLY
+    assert len({c.camera_id for c in zooms.lenses(tmp_path / "database.db").values()}) == 1
+
+
+def test_zooms_are_groups_of_like_focal_lengths() -> None:
+    focal = {1: 900.0, 2: 1350.0, 3: 905.0, 4: 1310.0, 5: 902.0, 6: 1800.0}
+    assert zooms.zooms(focal) == [[1, 5, 3], [4, 2], [6]]
+    assert zooms.zooms({}) == []
 
 
 def test_a_wrong_focal_length_in_exif_is_done_without(

@@ -21,6 +21,8 @@ from nerfscene.pairs import choose_pairs, coarse_matches
 from nerfscene.poses import pose, read_model
 from nerfscene.types import Array, PosedCapture
 
+DEMO = Path(__file__).parents[1] / "data/demo/images"
+
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[2] / "shared/data"))
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
 VIEWS = 8
@@ -446,6 +448,24 @@ def test_which_pairs_are_compared() -> None:
     steps = {b - a for a, b in chain}
     assert steps == {*range(1, 11), 16, 32, 64} and chain == sorted(set(chain))
     assert len(chain) == sum(100 - step for step in steps)
+
+
+def test_photos_at_another_zoom_are_posed_and_told(tmp_path: Path) -> None:
+    files = sorted(DEMO.iterdir())[:12]
+    zoomed = [1, 4, 7, 10]
+    for number, file in enumerate(files):
+        with Image.open(file) as image:
+            box = (128, 96, 512, 384) if number in zoomed else None  # 5/3 of the zoom
+            image.convert("RGB").resize((640, 480), Image.Resampling.LANCZOS, box=box).save(
+                tmp_path / f"{number:02}.jpg", quality=95
+            )
+    posed = pose(open_capture(tmp_path), tmp_path / "work")
+    assert len(posed.views) == 12 and posed.reprojection_error is not None and posed.reprojection_error < 0.6
+    f = np.array([view.intrinsics.fx for view in posed.views])
+    assert len(set(f)) == 2
+    assert f[zoomed].mean() / np.delete(f, zoomed).mean() == pytest.approx(5 / 3, rel=0.03)
+    (told,) = posed.warnings
+    assert "4 of 12 photos (01.jpg, 04.jpg, 07.jpg, 10.jpg) were taken at another zoom" in told
 
 
 def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
