@@ -16,6 +16,10 @@ from nerfscene.types import Array, Intrinsics, PosedCapture, View
 # Unbounded scenes: the cameras stand this far from the subject's centre (median), in scene units, so
 # that the subject has the uncontracted part of space and they still see it whole.
 CAMERA_DISTANCE = 1.5
+UNCERTAIN = 0.2  # of its distance: a point where axes meet is known less well than that, or not
+# Where no point is what all photos look at, so many per cent of the sparse points have that part of space.
+POINTS_WITHIN = 60.0
+FEW_POINTS = 100  # too few to say where things are
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,26 @@ def nearest_point_to_axes(centres: Array, axes: Array) -> Array:
     return point
 
 
+def axes_meet(centres: Array, axes: Array, focus: Array) -> bool:
+    """Whether the optical axes say by themselves how far the point nearest to them is.
+
+    They don't where they are parallel but for a shaky hand, as along a front: by how much they miss the point,
+    and how little they differ, it could be anywhere.
+    """
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    miss = np.median(np.linalg.norm((across @ (focus - centres)[:, :, None])[:, :, 0], axis=1))
+    least = max(float(np.linalg.eigvalsh(across.mean(0))[0]), 1e-12)  # sin² of how far the axes spread
+    distance = np.median(np.linalg.norm(focus - centres, axis=1))
+    return bool(miss / np.sqrt(len(centres) * least) < UNCERTAIN * distance)
+
+
+def looked_at(centres: Array, axes: Array, focus: Array) -> bool:
+    """Whether cameras stand around or before the focus and look at it, by the mean cosine."""
+    toward = focus - centres
+    distance = np.maximum(np.linalg.norm(toward, axis=1), 1e-12)
+    return bool(((toward * axes).sum(1) / distance).mean() > 0.5)
+
+
 def up_direction(views: Sequence[View]) -> Array:
     """The cameras' common up (3,), unit: the mean of -y, made orthogonal to a common plane of x."""
     rotations = np.stack([v.world_from_cam[:3, :3] for v in views])
@@ -125,19 +149,26 @@ def point_depths(posed: PosedCapture) -> Array:
 def place(posed: PosedCapture, subject_radius: float | None = None) -> Placement:
     """Scene coordinates from the cameras and the sparse points alone.
 
+    Where the cameras look at one thing from around or before it, that is the centre. Where they don't (a walk
+    along a front, a room from its middle), the sparse points say where things are, and how large all is.
     ``subject_radius``, in world units, is known for cut-out photos: everything lies within it of the
     point that the cameras look at, and the scene is bounded.
     """
     centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in posed.views])
-    focus = nearest_point_to_axes(centres, axes)
-    distance = float(np.median(np.linalg.norm(centres - focus, axis=1)))
     rotation = rotation_to_z(up_direction(posed.views))
+    focus = nearest_point_to_axes(centres, axes)
     if subject_radius is not None:
         scale = 1.0 / subject_radius
         near = 0.05
     else:
+        distance = float(np.median(np.linalg.norm(centres - focus, axis=1)))
         scale = CAMERA_DISTANCE / max(distance, 1e-12)
+        one_subject = axes_meet(centres, axes, focus) and looked_at(centres, axes, focus)
+        if not one_subject and len(posed.points) >= FEW_POINTS:
+            focus = np.median(posed.points, axis=0)
+            reach = np.abs((posed.points - focus) @ rotation.T).max(1)
+            scale = 1.0 / max(float(np.percentile(reach, POINTS_WITHIN)), 1e-12)
         near = NEAR_FRACTION * CAMERA_DISTANCE
         if len(posed.points):
             depths = point_depths(posed)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from nerfscene.cameras import nearest_point_to_axes, up_direction
+from nerfscene.cameras import axes_meet, nearest_point_to_axes, up_direction
 from nerfscene.capture import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")
-PARALLEL = 0.995  # mean of unit axes longer than this: they spread over some 6°, and hardly meet
 
 
 @dataclass(frozen=True)
@@ -115,18 +114,19 @@ def preset(
 
 
 def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:
-    """Where the photos look, from their cameras; from ``points`` (n, 3) too where axes are parallel.
+    """Where the photos look, from their cameras; from ``points`` (n, 3) too where axes hardly meet.
 
     ``up`` (3,) where it is known; otherwise it is the cameras' own.
     """
     centres = np.stack([v.world_from_cam[:3, 3] for v in views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in views])
     focus = nearest_point_to_axes(centres, axes)
-    mean_axis = axes.mean(0)
-    if points is not None and len(points) and np.linalg.norm(mean_axis) > PARALLEL:
-        depths = (points - centres.mean(0)) @ mean_axis
+    ahead, agreement = axes.mean(0), float(np.linalg.norm(axes.mean(0)))
+    if points is not None and len(points) and agreement > 0.5 and not axes_meet(centres, axes, focus):
+        ahead = ahead / agreement
+        depths = (points - centres.mean(0)) @ ahead
         if (depths > 0).any():
-            focus = centres.mean(0) + mean_axis * np.median(depths[depths > 0])
+            focus = centres.mean(0) + ahead * np.median(depths[depths > 0])
     toward = focus - centres
     # Cameras that only turn on the spot have their focus in themselves, to within rounding.
     apart = np.median(np.linalg.norm(toward, axis=1)) > 1e-6 * max(1.0, float(np.abs(centres).max()))

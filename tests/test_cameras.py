@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras import (
     CAMERA_DISTANCE,
+    POINTS_WITHIN,
+    axes_meet,
+    looked_at,
     nearest_point_to_axes,
     place,
     point_depths,
@@ -173,6 +177,63 @@ def test_a_forward_facing_capture_stays_in_front_and_finite(jitter: float) -> No
     assert 0.05 < spread.max() < 2 * CAMERA_DISTANCE, "neither one point nor far apart"
     ahead = -(placed[:, :3, 3] * placed[:, :3, 2]).sum(1)
     assert (ahead > 0.2).all(), "the origin is in front of every camera"
+
+
+def front(rng: np.random.Generator, n: int = 12) -> PosedCapture:
+    """A walk along a front 10 away, the camera held towards it by a shaky hand; some things lie far behind."""
+    poses = []
+    for x in np.linspace(-6, 6, n):
+        eye = np.array([x, rng.normal(0, 0.3), 1.6])
+        poses.append(analytic.look(eye, (x + rng.normal(0, 0.5), 10, 4 + rng.normal(0, 0.3))))
+    wall = np.stack([rng.uniform(-10, 10, 900), np.full(900, 10.0), rng.uniform(0, 9, 900)], 1)
+    behind = np.stack([rng.uniform(-300, 300, 100), np.full(100, 300.0), rng.uniform(0, 60, 100)], 1)
+    return capture(poses, np.concatenate([wall, behind]))
+
+
+def room(rng: np.random.Generator, n: int = 24) -> PosedCapture:
+    """A room of 6 by 6 by 3, photographed by somebody who turns round in its middle."""
+    poses = []
+    for a in np.linspace(0, 2 * np.pi, n, endpoint=False):
+        out = np.array([np.cos(a), np.sin(a), 0.0])
+        poses.append(analytic.look(0.35 * out + (0.4, 0, 1.5), 3 * out + (0.4, 0, rng.normal(1.5, 0.1))))
+    walls = rng.uniform(-3, 3, (2000, 3)) * (1, 1, 0.5) + (0, 0, 1.5)
+    side = rng.integers(0, 2, 2000)
+    walls[np.arange(2000), side] = 3 * rng.choice([-1, 1], 2000)
+    return capture(poses, walls + rng.normal(0, 0.05, walls.shape))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("make", [front, room])
+def test_without_one_subject_the_points_say_where_and_how_large_the_scene_is(
+    make: Callable[[np.random.Generator], PosedCapture], seed: int
+) -> None:
+    posed = make(np.random.default_rng(seed))
+    m = place(posed).scene_from_world
+    points = posed.points @ m[:3, :3].T + m[:3, 3]
+    assert is_similarity(m) and np.allclose(np.median(points, axis=0), 0, atol=0.2)
+    assert np.mean(np.abs(points).max(1) <= 1) == pytest.approx(POINTS_WITHIN / 100, abs=0.01)
+
+
+def test_what_cameras_look_at_together_stays_the_middle_whatever_lies_behind() -> None:
+    rng = np.random.default_rng(1)
+    for poses in (analytic.ring(18, 2.4), analytic.ring(40, 2.4)[:8]):
+        everywhere = rng.normal(size=(500, 3)) * 30
+        a, b = place(capture(poses)), place(capture(poses, everywhere))
+        assert np.allclose(a.scene_from_world, b.scene_from_world)
+
+
+def test_axes_meet_where_they_tell_how_far_their_point_is() -> None:
+    def tells(posed: PosedCapture) -> tuple[bool, bool]:
+        centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
+        axes = np.stack([v.world_from_cam[:3, 2] for v in posed.views])
+        focus = nearest_point_to_axes(centres, axes)
+        return axes_meet(centres, axes, focus), looked_at(centres, axes, focus)
+
+    rng = np.random.default_rng(2)
+    assert tells(capture(analytic.ring(18))) == (True, True)
+    assert tells(room(rng)) == (True, False)
+    assert not tells(front(rng))[0]
+    assert not tells(capture(forward_facing()))[0]
 
 
 @pytest.mark.parametrize(

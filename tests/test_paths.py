@@ -142,6 +142,19 @@ def test_parallel_cameras_take_their_focus_from_the_points() -> None:
     assert_rigid(poses_of(preset("spiral", views, 20, 640, 480, points)))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_shaky_walk_along_a_front_takes_its_focus_from_the_points(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    views = []
+    for i, x in enumerate(np.linspace(-6, 6, 12)):
+        target = np.array([x + rng.normal(0, 0.5), 10, rng.normal(0, 0.3)])
+        views.append(View(Path(f"{i}.png"), LENS, look_at(np.array([x, 0.0, 0]), target, UP)))
+    points = np.column_stack([rng.uniform(-9, 9, 300), np.full(300, 10.0), rng.uniform(-3, 3, 300)])
+    subject = subject_of(views, points)
+    assert subject.inward and subject.focus[1] == pytest.approx(10, abs=0.5)
+    assert abs(subject.focus[0]) < 1.5
+
+
 def test_walkthrough_has_constant_speed_and_keeps_to_the_photos() -> None:
     views = ring(np.linspace(0, 200, 60), shake=0.002)
     path = preset("walkthrough", views, 200, 640, 480)
