@@ -90,8 +90,8 @@ def nearest_point_to_axes(centres: Array, axes: Array) -> Array:
 def axes_meet(centres: Array, axes: Array, focus: Array) -> bool:
     """Whether the optical axes say by themselves how far the point nearest to them is.
 
-    They don't where they are parallel but for a shaky hand, as along a front: by how much they miss the point,
-    and how little they differ, it could be anywhere.
+    They don't where they are parallel but for a shaky hand, as along a front: by how much they miss the
+    point, and how little they differ, it could be anywhere.
     """
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     miss = np.median(np.linalg.norm((across @ (focus - centres)[:, :, None])[:, :, 0], axis=1))

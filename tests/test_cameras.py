@@ -180,7 +180,7 @@ def test_a_forward_facing_capture_stays_in_front_and_finite(jitter: float) -> No
 
 
 def front(rng: np.random.Generator, n: int = 12) -> PosedCapture:
-    """A walk along a front 10 away, the camera held towards it by a shaky hand; some things lie far behind."""
+    """A walk along a front 10 away, a shaky hand holding the camera; some things lie far behind."""
     poses = []
     for x in np.linspace(-6, 6, n):
         eye = np.array([x, rng.normal(0, 0.3), 1.6])
