@@ -22,8 +22,8 @@ from nerfscene.types import Photo, PoseReport
 
 FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
 ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
-MANY_PHOTOS = 100  # from so many on, the slowest step is taken only
-MANY_ENOUGH = 0.6  # below this share
+MANY_PHOTOS = 100  # of so many, the slowest step is taken only
+MANY_ENOUGH = 0.6  # below this share; of fewer, below one between the two
 FITS_WELL = 0.5  # px, of error, from which on photos are suspected of different zooms
 NEGLIGIBLE = 0.1  # px
 WORSE = 1.3  # of the error with a lens for each photo, above which one for several doesn't fit
@@ -110,11 +110,14 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
         _at_once(state)
     if not state.enough():
         _more_pairs(state)
-    if not state.enough() and (
-        state.total < MANY_PHOTOS or mapping.count(state.best) < MANY_ENOUGH * state.total
-    ):
+    if mapping.count(state.best) < _worth_care(state.total) * state.total:
         _carefully(state, Effort(-1, 2 * most, 0.004))
     return state.best, _report(state)
+
+
+def _worth_care(total: int) -> float:
+    """Share of photos posed, under which the slowest step is worth it: with each photo it takes longer."""
+    return ENOUGH - (ENOUGH - MANY_ENOUGH) * min(total / MANY_PHOTOS, 1.0)
 
 
 def _find(job: Job, effort: Effort, suffix: str) -> None:

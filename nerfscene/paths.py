@@ -153,7 +153,12 @@ def orbit(subject: Subject, n_frames: int) -> list[Array]:
     first = int(sided.argmax())
     e1 = flat[first] / max(reach[first], 1e-12)
     e2 = np.cross(s.up, e1)
-    sides = np.arctan2(flat @ e2, flat @ e1)[sided]
+    seen = flat / np.maximum(reach, 1e-12)[:, None]
+    if s.inward and not axes_meet(s.centres, s.axes, s.focus):
+        # A walk along a front: photos look straight at it, and what shows from aside is in none of them.
+        level = s.axes - (s.axes @ s.up)[:, None] * s.up
+        seen = seen - level / np.maximum(np.linalg.norm(level, axis=1), 1e-12)[:, None]
+    sides = np.arctan2(seen @ e2, seen @ e1)[sided]
     begin, extent = photographed_arc(sides)
     t = np.arange(n_frames) / n_frames
     if extent >= 2 * np.pi:

@@ -153,6 +153,11 @@ def test_a_shaky_walk_along_a_front_takes_its_focus_from_the_points(seed: int) -
     subject = subject_of(views, points)
     assert subject.inward and subject.focus[1] == pytest.approx(10, abs=0.5)
     assert abs(subject.focus[0]) < 1.5
+    # Half of the way that was walked: from its ends the camera would look past the front.
+    turns = np.degrees(
+        [np.arctan2(p[0, 2], p[1, 2]) for p in poses_of(preset("orbit", views, 60, 64, 48, points))]
+    )
+    assert 12 < np.ptp(turns) < 36
 
 
 def test_walkthrough_has_constant_speed_and_keeps_to_the_photos() -> None:
