@@ -17,7 +17,6 @@ from nerfscene.metrics import holdout
 from nerfscene.types import PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
-BLACK = (0.0, 0.0, 0.0)
 SMALLEST = 16  # pixels: structural similarity, for one, has a window of 11
 
 
@@ -128,10 +127,17 @@ def prepare(
         placement=placement,
         space=space,
         allowed=occupancy.pack(allowed),
-        background=WHITE if posed.has_alpha else BLACK,
+        background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
         chosen=chosen_pixels(train),
     )
+
+
+def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Of pixels (…, 3), in 0…1: what is seen where no photo looked stands out least in it."""
+    sums = pixels.reshape(-1, 3).sum(0, dtype=np.int64)
+    red, green, blue = (float(c) for c in sums / (255 * max(len(pixels), 1)))
+    return red, green, blue
 
 
 def chosen_pixels(train: Sequence[View]) -> NDArray[np.uint32] | None:
