@@ -46,19 +46,20 @@ NS_D uint32_t pack_halves(float low, float high) {
 //   a[0] = A[g][p, p+1]      a[1] = A[g+8][p, p+1]    a[2] = A[g][p+8, p+9]   a[3] = A[g+8][p+8, p+9]
 //   b[0] = B[p, p+1][g]      b[1] = B[p+8, p+9][g]
 //   c[0], c[1] = C[g][p, p+1]                         c[2], c[3] = C[g+8][p, p+1]
-// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth.
+// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth. Volatile, or the
+// compiler may move it to where only some lanes use what comes out; the whole warp must take part.
 NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
 #if defined(NS_EMULATE)
     emulate::mma(c, a, b);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(__CUDA_ARCH__)
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(b[0]));
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[2]), "r"(a[3]), "r"(b[1]));
 #endif

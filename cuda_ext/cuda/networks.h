@@ -101,10 +101,12 @@ struct Floats {
         to[row * ld + column + 1] = b;
     }
 };
+// The first of eight columns, a row a lane: row r of each eight lies with lane 4 r.
 struct FirstColumn {
-    float* to;
-    NS_D void operator()(int row, int column, float a, float) const {
-        if (column == 0) to[row] = a;
+    float& mine;
+    NS_D void operator()(int row, int, float a, float) const {
+        const float there = __shfl_sync(kAllLanes, a, lane_index() % 8 * 4);
+        if (row / 8 == lane_index() / 8) mine = there;
     }
 };
 
@@ -143,7 +145,7 @@ NS_HD int output_ld(const Network& net) { return net.outputs + 1; }
 struct WarpNetwork {
     const uint16_t* w[kMaxLayers];  // (out × in) halves, rows padded
     uint16_t *first, *second;       // (32, ld)
-    float* output;                  // (32, ld); also the densities
+    float* output;                  // (32, ld), where colours are asked for
 };
 template <class C>
 NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int warp, bool color) {
@@ -153,7 +155,7 @@ NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int wa
     for (int i = 0; i < warps; ++i) {
         uint16_t* first = carver.template take<uint16_t>(size_t(kWarp) * first_ld(net));
         uint16_t* second = carver.template take<uint16_t>(size_t(kWarp) * second_ld(net));
-        float* output = carver.template take<float>(size_t(kWarp) * (color ? output_ld(net) : 1));
+        float* output = carver.template take<float>(size_t(kWarp) * (color ? output_ld(net) : 0));
         if (i == warp) w.first = first, w.second = second, w.output = output;
     }
     return w;
@@ -271,10 +273,9 @@ NS_D void warp_hidden(const Network& net, const WarpNetwork& w) {
 template <class S>
 NS_D float warp_density(const Network& net, const WarpNetwork& w) {
     const int h = net.hidden;
+    float raw = 0;
     warp_hidden<S>(net, w);
-    layer<2, S::kHidden, 8>(w.second, second_ld(net), w.w[1], h + kPadHalves, h, 8, FirstColumn{w.output});
-    __syncwarp();
-    const float raw = w.output[lane_index()];
+    layer<2, S::kHidden, 8>(w.second, second_ld(net), w.w[1], h + kPadHalves, h, 8, FirstColumn{raw});
     __syncwarp();
     return raw;
 }
