@@ -167,9 +167,22 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     for n in (1, 3):
         parts.trainer.run(o, n, 60.0)
     assert parts.trainer.step == whole.trainer.step == 4
-    assert parts.trainer.rays_drawn == whole.trainer.rays_drawn > 0
+    # A card adds up in another order each time, and a sample more or less changes how many rays come next.
+    assert abs(parts.trainer.rays_drawn - whole.trainer.rays_drawn) <= 0.01 * whole.trainer.rays_drawn
+    assert whole.trainer.rays_drawn > 0
     scale = np.abs(whole.table - case.master).max()
-    assert_close(parts.table, whole.table, 1e-3 * scale)
+    assert_close_but_for_flips(parts.table, whole.table, 1e-3 * scale, 0.05)
+
+
+def test_occupancy_may_rest(device: Any) -> None:
+    case, *_ = steps.given(steps.CASES["bounded"], 0.6)
+    trained = steps.start(device, case)
+    o = steps.options(device, steps.SETTINGS["as in training"])
+    trained.trainer.run(o, 2, 60.0)
+    o.occupancy_every = 0
+    before = trained.case.occupancy.copy()
+    assert trained.trainer.run(o, 2, 60.0)["steps"] == 2
+    assert np.array_equal(trained.case.occupancy, before)
 
 
 @pytest.mark.parametrize("name", ("bounded, network", "unbounded"))

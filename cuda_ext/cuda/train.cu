@@ -587,7 +587,8 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         in.d_rays = w.d_rays.data(), in.d_encoding = w.d_encoding.data();
         if (w.camera_step_graph.empty()) w.camera_step_graph.record(w.stream, [&w, in] { w.launch_step(in, true); });
     }
-    if (w.occupancy_graph.empty() && o.occupancy_every > 0 && w.probed > 0)
+    const bool probes = o.occupancy_every > 0 && w.probed > 0;
+    if (probes && w.occupancy_graph.empty())
         w.occupancy_graph.record(w.stream, [&w] { w.launch_occupancy(); });
 
     cuda::StepNumbers s = {};
@@ -607,7 +608,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
             (cameras && step % o.camera_every == 0 ? w.camera_step_graph : w.step_graph).launch(w.stream);
             ++report.steps;
             ++step;
-            if (!w.occupancy_graph.empty() && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
+            if (probes && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
         }
         synchronize(w.stream);
     }
