@@ -5,7 +5,7 @@
 #include "../include/hashgrid.h"
 #include "../include/network.h"
 #include "device.h"
-#include "runtime.h"
+#include "launch.h"
 
 NS_BEGIN
 
@@ -172,20 +172,22 @@ struct LaunchShape {
     int blocks, threads;
     size_t shared;
 };
-// No more blocks than stay on the card together, each with so much shared memory, nor than there is work for.
-inline int resident_blocks(int64_t items, int a_block, size_t shared) {
-    const int64_t each = ns_max(1, ns_min(8, int(200 * 1024 / shared)));
-    const int64_t together = int64_t(gpu::current_device().multiprocessors) * each;
+// No more blocks than stay on the card together, nor than there is work for.
+template <class Kernel>
+int resident_blocks(Kernel kernel, int64_t items, int a_block, int threads, size_t shared) {
+    const int64_t together = int64_t(gpu::current_device().multiprocessors) * gpu::blocks_at_once(kernel, threads, shared);
     return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
 }
-inline LaunchShape network_launch(const Network& net, bool color, int64_t lanes) {
+template <class Kernel>
+LaunchShape network_launch(Kernel kernel, const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();
     int warps = 4;
     while (warps > 1 && network_bytes(net, warps, color) > device.shared_per_block) warps /= 2;
     const size_t shared = network_bytes(net, warps, color);
     if (shared > device.shared_per_block)
         throw gpu::Error("these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)");
-    return {resident_blocks(lanes, warps * kWarp, shared), warps * kWarp, shared};
+    const int threads = warps * kWarp;
+    return {resident_blocks(kernel, lanes, threads, threads, shared), threads, shared};
 }
 
 // The block's threads bring the weights to shared memory; a barrier must follow.
