@@ -1,8 +1,14 @@
-"""The captures that the benchmarks read, in place: NeRF-synthetic chair and instant-ngp's fox."""
+"""The captures that the benchmarks read, in place: NeRF-synthetic chair and instant-ngp's fox.
+
+``python -m bench.captures FOLDER`` copies of chair what bench.gpu takes, to carry it to another machine.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +22,13 @@ DEMO = Path(__file__).parents[1] / "data/demo"
 def chair(every: int = 1) -> PosedCapture | None:
     """The standard split: 100 training views, and every n-th of the 200 test views."""
     return _thinned(DATA / "chair", every)
+
+
+def short_chair() -> PosedCapture | None:
+    """With every eighth test view: all that are here of a copy that has no more (``copy_chair``)."""
+    whole = chair()
+    few = whole is not None and sum(v.split == "test" for v in whole.views) <= 25
+    return whole if few else chair(8)
 
 
 def fox() -> PosedCapture | None:
@@ -38,3 +51,22 @@ def _thinned(folder: Path, every: int) -> PosedCapture | None:
     test = [v for v in posed.views if v.split == "test"][::every]
     kept = tuple(v for v in posed.views if v.split == "train") + tuple(test)
     return replace(posed, views=kept)
+
+
+def copy_chair(to: Path, every: int = 8) -> int:
+    """Copies chair's training views and every n-th of its test views into a folder; returns how many."""
+    copied = 0
+    for split, step in (("train", 1), ("test", every)):
+        listed = json.loads((DATA / "chair" / f"transforms_{split}.json").read_text())
+        listed["frames"] = listed["frames"][::step]
+        (to / split).mkdir(parents=True, exist_ok=True)
+        for frame in listed["frames"]:
+            name = Path(frame["file_path"]).with_suffix(".png")
+            shutil.copyfile(DATA / "chair" / name, to / name)
+            copied += 1
+        (to / f"transforms_{split}.json").write_text(json.dumps(listed))
+    return copied
+
+
+if __name__ == "__main__":
+    print(f"{copy_chair(Path(sys.argv[1]) / 'chair')} photos")

@@ -76,7 +76,9 @@ def demangled(names: Sequence[str]) -> list[str]:
 
 def short(name: str) -> str:
     """kernel<Sizes<32>> of "void a::(anonymous namespace)::kernel<a::Sizes<32>>(a::Input)"."""
-    name = re.sub(r"\(anonymous namespace\)::|\b\w+::|\((?:int|unsigned int|bool)\)|^void ", "", name)
+    name = re.sub(
+        r"\(anonymous namespace\)::|<unnamed>::|\b\w+::|\((?:int|unsigned int|bool)\)|^void ", "", name
+    )
     name = name.replace("> >", ">>").replace("void ", "")
     depth = 0
     for i, letter in enumerate(name):

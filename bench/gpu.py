@@ -1,14 +1,25 @@
 """What a GPU does: steps, quality against time, pictures a second; plain torch and tiny-cuda-nn beside it.
 
-``python -m bench.gpu`` prints the tables; ``python -m bench.gpu steps 20`` takes just 20 steps, for a
-profiler. ``bench/gpu.sh`` builds, tests and calls this where there are only Python, torch, nvcc and a GPU.
+``bench/gpu.sh`` builds, tests and calls this, a part at a time, where there are only Python, torch, nvcc and
+a GPU:
+
+python -m bench.gpu rates          settled steps, of three fields
+python -m bench.gpu scene 60       trains the default field so many seconds: quality, and pictures a second
+python -m bench.gpu kernels        where a step's time goes
+python -m bench.gpu steps 16       so many settled steps, for ncu
+python -m bench.gpu ncu FILE       what ncu wrote of them, as a table
+python -m bench.gpu peers          plain torch and tiny-cuda-nn on the same GPU
+
+Without a word it does all but ncu's.
 """
 
 from __future__ import annotations
 
+import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +29,7 @@ import numpy as np
 import torch
 
 from bench import captures
+from bench.cuda_resources import short
 from bench.speed import NGP
 from nerfscene.cameras import pose_in_scene
 from nerfscene.config import FieldConfig, TrainConfig
@@ -25,7 +37,7 @@ from nerfscene.dataset import TrainingSet, prepare
 from nerfscene.ops import backend, torch_trainer
 from nerfscene.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera, render
 from nerfscene.scene import Scene
-from nerfscene.training import Run, advance, new_run, start, train_posed
+from nerfscene.training import Run, new_run, options_at, start, train_posed
 from nerfscene.types import Camera, PosedCapture
 
 Peer = Literal["torch", "tcnn"]
@@ -38,43 +50,53 @@ FIELDS = {
 
 
 def capture() -> tuple[PosedCapture, str]:
-    """Chair where it is here, else the demo capture."""
-    chair = captures.chair(8)
-    if chair is not None:
-        return chair, "chair 800×800"
-    demo = captures.demo()
-    assert demo is not None
-    return demo, "demo 640×480"
+    """Chair where it is here, else the demo capture; and which photos were taken, in words."""
+    posed = captures.short_chair()
+    name = "chair 800×800" if posed else "demo 640×480"
+    posed = posed or captures.demo()
+    assert posed is not None
+    photos = {split: [v.path.name for v in posed.views if v.split == split] for split in ("train", "test")}
+    test = f"tested on {names(photos['test'])}" if photos["test"] else "tested on every eighth of them"
+    return posed, f"{name}: trained on {names(photos['train'])}; {test}"
 
 
-def begin(data: TrainingSet, field: FieldConfig, config: TrainConfig) -> Run:
-    """A run about to take its first step."""
-    run = new_run(data, field, config.seed, config.backend)
+def names(photos: list[str]) -> str:
+    """How many photos, and which."""
+    shown = photos if len(photos) < 5 else [*photos[:3], "…", photos[-1]]
+    return f"{len(photos)} photos ({', '.join(shown)})"
+
+
+def prepared(posed: PosedCapture) -> TrainingSet:
+    """The capture at its photos' own size."""
+    return prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution)
+
+
+def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run, Any]:
+    """A run whose steps have become alike, and the options they go on with: cameras stay as they are."""
+    config = TrainConfig(time=60, backend="cuda")
+    run = new_run(data, field, config.seed, config.backend, refine=False)
     start(run, data, config)
-    return run
+    module = backend.load("cuda")
+    for done in (0.0, 0.1, 0.25, 0.5):
+        options = options_at(done, data.space.unbounded, module)
+        run.trainer.run(options, 1 << 40, seconds / 4)
+    run.trainer.run(options, 100, 60.0)
+    return run, options
 
 
 def rate(data: TrainingSet, field: FieldConfig, warm: float, seconds: float) -> dict[str, float]:
-    """Whole steps after ``warm`` seconds of training: millions of samples a second, and the rest."""
-    config = TrainConfig(time=4 * (warm + seconds), backend="cuda")
-    run = begin(data, field, config)
-    while run.seconds < warm:
-        advance(run, data, config)
-    samples = candidates = rays = steps = 0
-    began = run.seconds
-    while run.seconds < began + seconds:
-        report = advance(run, data, config)
-        samples += report["survivors"]
-        candidates += report["candidates"]
-        rays += report["rays"]
-        steps += report["steps"]
-    took = run.seconds - began
+    """Whole steps that have settled, for some seconds: millions of samples a second, and the rest."""
+    run, options = settled(data, field, warm)
+    began = time.perf_counter()
+    report = run.trainer.run(options, 1 << 40, seconds)  # it waits for the device before it returns
+    took = time.perf_counter() - began
     return {
-        "samples": samples / took / 1e6,
-        "candidates": candidates / took / 1e6,
-        "rays": rays / took / 1e6,
-        "step_ms": 1000 * took / steps,
-        "samples_a_step": samples / steps,
+        "samples": report["survivors"] / took / 1e6,
+        "candidates": report["candidates"] / took / 1e6,
+        "rays": report["rays"] / took / 1e6,
+        "step_ms": 1000 * took / report["steps"],
+        "samples_a_step": report["survivors"] / report["steps"],
+        "steps": report["steps"],
     }
 
 
@@ -139,8 +161,6 @@ def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: P
 
 def options_like_cuda(target: int) -> Any:
     """The options of a step early in training, on the torch backend, with a GPU's number of samples."""
-    from nerfscene.training import options_at
-
     o = options_at(0.0, False, backend.load("torch"))
     o.target_samples = target
     return o
@@ -160,61 +180,128 @@ def beside(data: TrainingSet, ours: float, name: Peer) -> None:
 
 
 def few_steps(steps: int) -> None:
-    """Steps for a profiler to look at, after a second of training."""
-    posed, _ = capture()
-    data = prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution)
-    config = TrainConfig(time=60, backend="cuda")
-    run = begin(data, FieldConfig(), config)
-    while run.seconds < 1:
-        advance(run, data, config)
-    from nerfscene.training import options_at
-
-    run.trainer.run(options_at(0.1, False, backend.load("cuda")), steps, 60.0)
+    """Settled steps for ncu to look at, told where they begin."""
+    run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
+    torch.cuda.synchronize()
+    torch.cuda.cudart().cudaProfilerStart()
+    run.trainer.run(options, steps, 60.0)
+    torch.cuda.synchronize()
+    torch.cuda.cudart().cudaProfilerStop()
 
 
-def main() -> None:
-    """Prints everything."""
+def kernel_times(steps: int = 64) -> None:
+    """What each kernel takes of a step, as the driver tells torch's profiler."""
+    run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        run.trainer.run(options, steps, 60.0)
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    run.trainer.run(options, steps, 60.0)
+    step = 1e6 * (time.perf_counter() - began) / steps
+    rows = [(short(e.key), e.count, e.self_device_time_total) for e in seen.key_averages()]
+    rows = [row for row in rows if row[2] > 0]
+    print("| kernel | launches a step | µs each | µs a step |")
+    print("|---|--:|--:|--:|")
+    for name, count, total in sorted(rows, key=lambda row: -row[2]):
+        print(f"| `{name}` | {count / steps:.2f} | {total / count:.1f} | {total / steps:.1f} |")
+    print(
+        f"\nTogether {sum(row[2] for row in rows) / steps:.0f} µs of a step's {step:.0f}, unwatched.",
+        flush=True,
+    )
+
+
+def ncu_table(lines: Iterable[str]) -> str:
+    """ncu's CSV as a table: each kernel's launches, and its metrics' means."""
+    rows = list(csv.reader(line for line in lines if line.startswith('"')))
+    if len(rows) < 2:
+        return "ncu wrote no numbers; its log says why."
+    head = rows[0]
+    name, metric, value, unit = (
+        head.index(x) for x in ("Kernel Name", "Metric Name", "Metric Value", "Metric Unit")
+    )
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows[1:]:
+        try:
+            found[short(row[name])][f"{row[metric]} ({row[unit]})"].append(float(row[value].replace(",", "")))
+        except (IndexError, ValueError):  # a metric that this card doesn't have
+            continue
+    metrics = sorted({m for each in found.values() for m in each})
+    table = [f"| kernel | launches | {' | '.join(metrics)} |", "|---" + "|--:" * (1 + len(metrics)) + "|"]
+    for kernel, each in sorted(found.items()):
+        means = [f"{np.mean(each[m]):.4g}" if each[m] else "" for m in metrics]
+        table.append(f"| `{kernel}` | {max(map(len, each.values()))} | {' | '.join(means)} |")
+    return "\n".join(table)
+
+
+def rates() -> None:
+    """Settled steps of each field."""
     posed, name = capture()
-    print(f"{backend.describe('cuda')}; {name}\n", flush=True)
-    data = prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution)
-    print("| field | M samples/s | evaluated M/s | M rays/s | ms a step | samples a step |")
-    print("|---|---|---|---|---|---|")
-    rates = {}
+    print(f"{backend.describe('cuda')}; {name}\n")
+    data = prepared(posed)
+    print("| field | M samples/s | evaluated M/s | M rays/s | ms a step | samples a step | steps |")
+    print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for title, field in FIELDS.items():
-        r = rates[title] = rate(data, field, 3.0, 3.0)
+        r = rate(data, field, 4.0, 3.0)
         print(f"| {title} | {r['samples']:.0f} | {r['candidates']:.0f} | {r['rays']:.1f} | "
-              f"{r['step_ms']:.2f} | {r['samples_a_step']:.0f} |", flush=True)  # fmt: skip
-    print("\n| field | seconds | PSNR | SSIM | frames/s on the card | frames/s to numpy | samples |")
-    print("|---|---|---|---|---|---|---|")
-    for title, field in FIELDS.items():
-        for seconds in (5.0, 60.0):
-            with TemporaryDirectory() as folder:
-                config = TrainConfig(time=seconds, backend="cuda", downscale=1.0)
-                scene = train_posed(posed, Path(folder), config, field)
-                f = scene.figures
-                card, host = pictures(scene)
-                print(f"| {title} | {f.train_seconds:.1f} | {f.psnr:.2f} | {f.ssim:.4f} | {card:.0f} | "
-                      f"{host:.0f} | {f.samples:.3g} |", flush=True)  # fmt: skip
-    try:
-        early = begin(data, FieldConfig(), TrainConfig(steps=100, backend="cuda"))
-        module = backend.load("cuda")
-        from nerfscene.training import options_at
+              f"{r['step_ms']:.3f} | {r['samples_a_step']:.0f} | {r['steps']:.0f} |", flush=True)  # fmt: skip
 
-        o = options_at(0.0, False, module)
-        o.target_samples = 1 << 16
-        early.trainer.run(o, 3, 60.0)
-        began = time.perf_counter()
-        early.trainer.run(o, 20, 60.0)
-        ours = (time.perf_counter() - began) / 20
-        print(f"\nthe same 20 steps of 2^16 samples: ours {1000 * ours:.2f} ms a step", flush=True)
-        for name in get_args(Peer):
-            beside(data, ours, name)
-    except Exception as error:  # what fails here must not lose the rest of a lent GPU's minutes
-        print(f"\nthe peers were not measured: {type(error).__name__}: {error}")
+
+def trained(seconds: float) -> None:
+    """The default field after so many seconds: quality of views held out, and how fast they are rendered."""
+    posed, name = capture()
+    with TemporaryDirectory() as folder:
+        config = TrainConfig(time=seconds, backend="cuda", downscale=1.0)
+        scene = train_posed(posed, Path(folder), config, FieldConfig())
+        f = scene.figures
+        card, host = pictures(scene)
+    print(f"{name}\n")
+    print("| seconds | PSNR | SSIM | steps | samples | frames/s on the card | frames/s to numpy |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    print(f"| {f.train_seconds:.1f} | {f.psnr:.2f} | {f.ssim:.4f} | {f.steps} | {f.samples:.3g} | "
+          f"{card:.0f} | {host:.0f} |", flush=True)  # fmt: skip
+
+
+def peers() -> None:
+    """20 early steps of 2^16 samples: ours, plain torch's and tiny-cuda-nn's."""
+    data = prepared(capture()[0])
+    config = TrainConfig(steps=100, backend="cuda")
+    run = new_run(data, FieldConfig(), config.seed, config.backend, refine=False)
+    start(run, data, config)
+    o = options_at(0.0, False, backend.load("cuda"))
+    o.target_samples = 1 << 16
+    run.trainer.run(o, 3, 60.0)
+    began = time.perf_counter()
+    run.trainer.run(o, 20, 60.0)
+    ours = (time.perf_counter() - began) / 20
+    print(f"20 steps of 2^16 samples: ours {1000 * ours:.2f} ms a step", flush=True)
+    for name in get_args(Peer):
+        beside(data, ours, name)
+
+
+def main(words: list[str]) -> None:
+    """Does what was asked, or everything."""
+    match words:
+        case ["rates"]:
+            rates()
+        case ["scene", seconds]:
+            trained(float(seconds))
+        case ["kernels"]:
+            kernel_times()
+        case ["steps", steps]:
+            few_steps(int(steps))
+        case ["ncu", path]:
+            print(ncu_table(Path(path).read_text().splitlines()))
+        case ["peers"]:
+            peers()
+        case []:
+            for part in (["rates"], ["scene", "5"], ["scene", "60"], ["kernels"], ["peers"]):
+                main(part)
+                print(flush=True)
+        case _:
+            raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["steps"]:
-        few_steps(int(sys.argv[2]))
-    else:
-        main()
+    main(sys.argv[1:])

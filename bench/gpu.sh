@@ -1,60 +1,110 @@
 #!/usr/bin/env bash
 # Builds, tests and times all GPU work in one call, in under ten minutes and without a network:
-#   bench/gpu.sh [OUT]
-# Needs Python 3.11+ with torch, numpy, nanobind, setuptools, pytest, Pillow, scipy, scikit-image, safetensors and
-# rich, an nvcc and a GPU. Other packages are taken from wheels/ where that folder holds them. NERFSCENE_DATA may
-# say where chair is. What it prints belongs into bench/README.md, with the card, the date and the commit.
+#   bench/gpu.sh [OUT] > gpu.md
+# What it prints is Markdown for bench/README.md; logs and ncu's table stay in OUT (out/gpu).
+#
+# Needs a GPU, nvcc, g++, and Python 3.11+ with torch (CUDA), numpy, scipy, Pillow and safetensors. The rest
+# is taken from wheels/, where that folder is here; 4 MB, for Python 3.12 on Linux x86-64:
+#   pip download --no-deps --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
+#       -d wheels nanobind setuptools nerfacc rich markdown-it-py mdurl pygments \
+#       pytest iniconfig pluggy packaging
+# Trains on NERFSCENE_DATA/chair or scratch/data/chair where one is here, else on the demo capture. A chair to
+# carry (39 MB, every eighth test photo) is made by `python -m bench.captures scratch/data`; git ignores
+# wheels/ and scratch/.
+#
+# NERFSCENE_GPU_SECONDS: when to end (570); parts for which too little is left say so and are skipped.
+# NERFSCENE_COMMIT: the commit to name where git can't tell.
 set -uo pipefail
+exec 2>&1
 cd "$(dirname "$0")/.."
 out="${1:-out/gpu}"
+deadline=$(($(date +%s) + ${NERFSCENE_GPU_SECONDS:-570}))
 mkdir -p "$out"
-step() { echo; echo "== $1 ($(date +%T))"; }
+extra=$(mktemp -d)
+trap 'rm -rf "$extra"' EXIT
+export PYTHONPATH="$extra${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
+[ -z "${NERFSCENE_DATA:-}" ] && [ -d scratch/data/chair ] && export NERFSCENE_DATA="$PWD/scratch/data"
 
-step "machine"
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-git rev-parse --short HEAD 2>/dev/null
+left() { echo $((deadline - $(date +%s))); }
+# part TITLE LEAST MOST COMMAND...: runs a command that needs LEAST seconds for at most MOST.
+part() {
+    local title=$1 least=$2 most=$3 began rest status
+    shift 3
+    printf '\n### %s\n\n' "$title"
+    rest=$(left)
+    if [ "$rest" -lt "$least" ]; then
+        echo "Skipped: $rest s were left, and it needs $least."
+        return 0
+    fi
+    began=$(date +%s)
+    timeout -k 5 $((rest < most ? rest : most)) "$@"
+    status=$?
+    printf '\n'
+    case $status in
+        0) echo "Took $(($(date +%s) - began)) s." ;;
+        124 | 137) echo "Stopped after $(($(date +%s) - began)) s: no more time." ;;
+        *) echo "Failed after $(($(date +%s) - began)) s, with status $status." ;;
+    esac
+    return $status
+}
+# logged LOG LINES COMMAND...: keeps all that a command says, and shows the last lines as they are.
+logged() {
+    local log=$1 lines=$2 status
+    shift 2
+    "$@" >"$log" 2>&1
+    status=$?
+    printf '```\n%s\n```\n' "$(tail -n "$lines" "$log")"
+    return $status
+}
+export -f logged
+
+printf '## GPU, %s, commit %s\n\n' "$(date +%F)" \
+    "$(git rev-parse --short HEAD 2>/dev/null || echo "${NERFSCENE_COMMIT:-unknown}")"
+nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader || exit 1
+for wheel in wheels/*.whl; do
+    [ -e "$wheel" ] && python3 -m zipfile -e "$wheel" "$extra"
+done
 python3 --version
-[ -d wheels ] && python3 -m pip install --quiet --no-index --no-deps wheels/*.whl
+python3 -m bench.needs "$extra" || exit 1
 
-step "build"
-major=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
-export NERFSCENE_CUDA_ARCHS="${NERFSCENE_CUDA_ARCHS:-$major}"
-python3 setup.py build_ext --inplace >"$out/build.log" 2>&1 || { tail -30 "$out/build.log"; exit 1; }
-ls nerfscene/ops/*.so
-python3 -c 'from nerfscene.ops import _cuda; print(_cuda.devices())' || { tail -30 "$out/build.log"; exit 1; }
+arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+export NERFSCENE_CUDA=1 NERFSCENE_CUDA_ARCHS="${NERFSCENE_CUDA_ARCHS:-$arch}"
+broken() { tail -n 30 "$out/build.log"; exit 1; }
+part "Build for sm_$NERFSCENE_CUDA_ARCHS" 30 300 \
+    bash -c "logged '$out/build.log' 4 python3 setup.py build_ext --inplace" || broken
+python3 -c 'from nerfscene.ops import _cpu, _cuda; print(_cuda.devices())' || broken
 
-step "tests on the GPU"
-timeout 150 python3 -m pytest -q -m gpu -p no:cacheprovider tests/test_cuda.py tests/test_march.py \
-    tests/test_encode.py tests/test_lens.py tests/test_adam.py >"$out/tests.log" 2>&1
-tail -25 "$out/tests.log"
+# Every test of a kernel that a GPU has; tiny-cuda-nn's come last.
+tests=$(grep -lE '\b(device|kernels): Any' tests/test_*.py | grep -v tcnn | tr '\n' ' ')
+pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
+part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
 
-step "tests with tiny-cuda-nn, where it is installed"
-if python3 -c 'from nerfscene.ops import backend; import sys; sys.exit(backend.why_no_tcnn())'; then
-    timeout 90 python3 -m pytest -q -m gpu -p no:cacheprovider tests/test_tcnn_backend.py >"$out/tcnn.log" 2>&1
-    tail -25 "$out/tcnn.log"
+if command -v compute-sanitizer >/dev/null; then
+    few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
+    for tool in memcheck racecheck; do
+        part "compute-sanitizer, $tool" 20 45 bash -c "logged '$out/$tool.log' 6 compute-sanitizer \
+            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/test_cuda.py -k '$few'"
+    done
+else
+    printf '\ncompute-sanitizer is not here: nothing was checked with it.\n'
 fi
 
-step "speed and quality"
-timeout 330 python3 -m bench.gpu 2>&1 | tee "$out/bench.log"
-
+part "Steps" 30 80 python3 -m bench.gpu rates
+part "Pictures, and quality after 5 s" 30 60 python3 -m bench.gpu scene 5
+part "Quality after 60 s" 90 130 python3 -m bench.gpu scene 60
+part "Where a step's time goes" 20 40 python3 -m bench.gpu kernels
 if command -v ncu >/dev/null; then
-    step "where a step's time goes"
-    timeout 90 ncu --csv --clock-control none --launch-skip 200 --launch-count 70 \
-        --metrics gpu__time_duration.sum,lts__t_sectors.sum,dram__bytes.sum,sm__warps_active.avg.pct_of_peak_sustained_active \
-        --graph-profiling node python3 -m bench.gpu steps 20 >"$out/ncu.csv" 2>"$out/ncu.err"
-    python3 - "$out/ncu.csv" <<'PY'
-import collections, csv, sys
-rows = [r for r in csv.reader(l for l in open(sys.argv[1]) if l.startswith('"'))]
-if len(rows) < 2:
-    sys.exit("the profiler wrote nothing")
-head = rows[0]
-name, metric, value, unit = (head.index(x) for x in ("Kernel Name", "Metric Name", "Metric Value", "Metric Unit"))
-sums = collections.defaultdict(list)
-for r in rows[1:]:
-    if len(r) == len(head):
-        sums[r[name].split("(")[0][:60], f"{r[metric]} [{r[unit]}]"].append(float(r[value].replace(",", "")))
-for (kernel, what), all in sorted(sums.items()):
-    print(f"{kernel:60s} {what:70s} {sum(all) / len(all):14.1f}  ×{len(all)}")
-PY
+    metrics=gpu__time_duration.sum,lts__t_sectors.sum,dram__bytes.sum
+    metrics+=,sm__warps_active.avg.pct_of_peak_sustained_active
+    metrics+=,sm__throughput.avg.pct_of_peak_sustained_elapsed
+    part "The same by ncu, 16 steps" 30 60 bash -c "ncu --csv --profile-from-start off \
+        --graph-profiling node --clock-control none --print-units base --print-kernel-base demangled \
+        --metrics $metrics --log-file '$out/ncu.csv' python3 -m bench.gpu steps 16 >'$out/ncu.log' 2>&1
+        tail -n 1 '$out/ncu.log'; python3 -m bench.gpu ncu '$out/ncu.csv'"
 fi
-step "done"
+part "Beside plain torch and tiny-cuda-nn" 30 80 python3 -m bench.gpu peers
+if python3 -c 'import tinycudann' 2>/dev/null; then
+    part "Tests with tiny-cuda-nn" 20 90 \
+        bash -c "logged '$out/tcnn.log' 25 $pytest tests/test_tcnn_backend.py"
+fi
+printf '\nDone, with %s s left.\n' "$(left)"

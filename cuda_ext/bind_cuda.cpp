@@ -33,6 +33,20 @@ bool on_device(const A& a) {
            gpu::is_device_accessible(a.data());
 }
 
+// For what is looked at here: not memory of the device alone, which numpy's never is.
+template <class A>
+const A& on_host(const A& a, const char* what) {
+    require(a.device_type() != nb::device::cuda::value, what);
+    return a;
+}
+// Kernels read and write four numbers at once. Copies that are made here are aligned.
+template <class A>
+const A& aligned(const A& a) {
+    require(!on_device(a) || reinterpret_cast<uintptr_t>(a.data()) % 16 == 0,
+            "arrays that the device uses in place must begin at a multiple of 16 bytes: hand in a copy of this slice");
+    return a;
+}
+
 template <class A>
 void require_finite(const A& array, const char* what) {
     if (on_device(array)) return;  // looking would mean waiting for the device
@@ -115,7 +129,7 @@ struct FieldHandle {
     template <class T>
     const T* bring(const Array<T>& a, gpu::Buffer<T>& own) {
         if (on_device(a)) {
-            keep.push_back(nb::cast(a));
+            keep.push_back(nb::cast(aligned(a)));
             return a.data();
         }
         borrowed = false;
@@ -147,7 +161,7 @@ struct TrainerHandle {
 template <class T>
 T* reachable(const Array<T>& a, const char* what) {
     require(on_device(a), what);
-    return const_cast<T*>(a.data());
+    return const_cast<T*>(aligned(a).data());
 }
 
 }  // namespace
@@ -163,7 +177,7 @@ NB_MODULE(NS_MODULE, m) {
             nb::dict one;
             one["name"] = d.name, one["compute_capability"] = std::to_string(d.major) + "." + std::to_string(d.minor);
             one["memory_gib"] = double(d.memory) / double(size_t(1) << 30);
-            one["multiprocessors"] = d.multiprocessors;
+            one["multiprocessors"] = d.multiprocessors, one["shares_memory"] = d.shares_memory;
             one["driver"] = std::to_string(d.driver / 1000) + "." + std::to_string(d.driver % 1000 / 10);
             one["runtime"] = std::to_string(d.runtime / 1000) + "." + std::to_string(d.runtime % 1000 / 10);
             found.append(one);
@@ -185,7 +199,7 @@ NB_MODULE(NS_MODULE, m) {
         const size_t bytes = from.size() * from.itemsize();
         void* memory = gpu::allocate_managed(bytes);
         std::memcpy(memory, from.data(), bytes);
-        nb::capsule owner(memory, [](void* p) noexcept { gpu::release(p); });
+        nb::capsule owner(memory, [](void* p) noexcept { gpu::release_managed(p); });
         std::vector<size_t> shape;
         for (size_t i = 0; i < from.ndim(); ++i) shape.push_back(from.shape(i));
         return nb::ndarray<nb::numpy>(memory, from.ndim(), shape.data(), owner, nullptr, from.dtype());
@@ -229,7 +243,7 @@ NB_MODULE(NS_MODULE, m) {
             const int n = points_in(points), e = h.field.net.encoding;
             const HashGrid& g = h.field.grid;
             require(d_out.ndim() == 2 && int(d_out.shape(0)) == n && int(d_out.shape(1)) == e, "d_out must be (n, encoding)");
-            require(d_table.size() == table_rows(g) * g.features, "d_table must be like the table");
+            require(aligned(d_table).size() == table_rows(g) * g.features, "d_table must be like the table");
             const gpu::Stream stream = stream_of(handle);
             nb::gil_scoped_release release;
             const In<float> p(points, stream), d(d_out, stream);
@@ -374,12 +388,14 @@ NB_MODULE(NS_MODULE, m) {
             s.coarse = field.coarse.data();
             if (!allowed.is_none()) {
                 auto bits = nb::cast<Array<const uint32_t>>(allowed, false);
+                on_host(bits, "allowed cells must be an array on the host");
                 require(bits.size() * 32 == cells, "one allowed bit a cell");
                 self->allowed.resize(bits.size());
                 gpu::copy(self->allowed.data(), bits.data(), bits.size() * sizeof(uint32_t), nullptr);
                 s.allowed = self->allowed.data();
             }
             const uint64_t count = read_cameras(cameras, channels, self->cameras, self->first_pixel);
+            on_host(pixels, "photos' pixels must be an array on the host: they are copied to the device");
             require(!cameras.empty() && pixels.size() == count * channels, "photos' sizes and pixels disagree");
             self->pixels.resize(pixels.size());
             gpu::copy(self->pixels.data(), pixels.data(), pixels.size(), nullptr);
@@ -390,6 +406,7 @@ NB_MODULE(NS_MODULE, m) {
             for (int c = 0; c < 3; ++c) ph.background[c] = background[c];
             if (!chosen.is_none()) {
                 auto list = nb::cast<Array<const uint32_t>>(chosen, false);
+                on_host(list, "chosen pixels must be an array on the host");
                 require_chosen(list.data(), list.size(), count);
                 self->chosen.resize(list.size());
                 gpu::copy(self->chosen.data(), list.data(), list.size() * sizeof(uint32_t), nullptr);
@@ -432,7 +449,7 @@ NB_MODULE(NS_MODULE, m) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
-            require(h.trainer->table_entries() == d_table.size() && h.weights == d_weights.size(),
+            require(h.trainer->table_entries() == aligned(d_table).size() && h.weights == d_weights.size(),
                     "gradients are like the table and the weights");
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");
@@ -445,6 +462,7 @@ NB_MODULE(NS_MODULE, m) {
             }
             if (!photos.is_none()) {
                 of = nb::cast<Array<int32_t>>(photos, false), to = nb::cast<Floats>(d_exposures, false);
+                on_host(*of, "rays' photos must be an array on the host");
                 require_photos(of->data(), of->size(), n, h.trainer->n_photos());
                 require(int(to->size()) == 3 * h.trainer->n_photos(), "gradients of exposures are (photos, 3)");
             }

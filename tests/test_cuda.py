@@ -31,6 +31,7 @@ from kernel_cases import (
 
 from nerfscene import api, training
 from nerfscene.config import TrainConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.ops import _cpu as cpu
 from nerfscene.ops import backend
 from nerfscene.rendering import render
@@ -167,9 +168,22 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     for n in (1, 3):
         parts.trainer.run(o, n, 60.0)
     assert parts.trainer.step == whole.trainer.step == 4
-    assert parts.trainer.rays_drawn == whole.trainer.rays_drawn > 0
+    # A card adds up in another order each time, and a sample more or less changes how many rays come next.
+    assert abs(parts.trainer.rays_drawn - whole.trainer.rays_drawn) <= 0.01 * whole.trainer.rays_drawn
+    assert whole.trainer.rays_drawn > 0
     scale = np.abs(whole.table - case.master).max()
-    assert_close(parts.table, whole.table, 1e-3 * scale)
+    assert_close_but_for_flips(parts.table, whole.table, 1e-3 * scale, 0.05)
+
+
+def test_occupancy_may_rest(device: Any) -> None:
+    case, *_ = steps.given(steps.CASES["bounded"], 0.6)
+    trained = steps.start(device, case)
+    o = steps.options(device, steps.SETTINGS["as in training"])
+    trained.trainer.run(o, 2, 60.0)
+    o.occupancy_every = 0
+    before = trained.case.occupancy.copy()
+    assert trained.trainer.run(o, 2, 60.0)["steps"] == 2
+    assert np.array_equal(trained.case.occupancy, before)
 
 
 @pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
@@ -228,6 +242,74 @@ def test_what_is_trained_must_be_shared(device: Any) -> None:
     with pytest.raises(ValueError, match="shared"):
         device.Trainer(case.field(device), *arrays, None, [camera], np.zeros(16 * 12 * 3, np.uint8), 3, True,
                        [0.0, 0.0, 0.0], 0)  # fmt: skip
+
+
+def test_sharing_is_refused_where_it_cannot_be(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device.device_name() != "emulated GPU":
+        pytest.skip("a card shares memory, or it doesn't")
+    assert device.devices()[0]["shares_memory"]
+    monkeypatch.setenv("NERFSCENE_EMULATED_APART", "1")
+    assert not device.devices()[0]["shares_memory"]
+    with pytest.raises(NerfsceneError, match="share memory"):
+        backend.shared(np.zeros(4, np.float32), device)
+
+
+def test_arrays_in_place_must_be_aligned(device: Any) -> None:
+    case = make_case(4)
+    arguments = case.arguments()
+    spacious = device.shared(np.concatenate([case.weights, case.weights[:4]]))
+    arguments["weights"] = spacious[1:-3]
+    with pytest.raises(ValueError, match="multiple of 16 bytes"):
+        device.Field(**arguments)
+    arguments["weights"] = spacious[4:]
+    device.Field(**arguments)
+    points = random_points(3)
+    d_out = np.zeros((3, case.grid.encoding), np.float32)
+    d_table = device.shared(np.zeros(case.master.size + 4, np.float32))
+    with pytest.raises(ValueError, match="multiple of 16 bytes"):
+        case.field(device).encode_backward(points, d_out, d_table[1:-3])
+
+
+def test_what_is_looked_at_must_be_on_the_host(device: Any) -> None:
+    if device.device_name() == "emulated GPU":
+        pytest.skip("the emulated GPU's memory is the host's")
+    case, rays, targets, behind = steps.given(steps.CASES["bounded"], 0.6)
+    trained = steps.start(device, case)
+    out = np.empty(case.master.size, np.float32), np.empty(len(case.weights), np.float32)
+    of = torch.zeros(len(rays[2]), dtype=torch.int32, device="cuda")
+    with pytest.raises(ValueError, match="on the host"):
+        trained.trainer.gradients(
+            steps.options(device, steps.SETTINGS["plain"]),
+            *rays,
+            targets,
+            behind,
+            *out,
+            of,
+            np.zeros(3, np.float32),
+        )
+
+
+@pytest.mark.parametrize("where", ("table", "weights"))
+def test_training_that_diverges_is_told(device: Any, where: str) -> None:
+    case, *_ = steps.given(steps.CASES["bounded"], 1.0)
+    trained = steps.start(device, case)
+    o = steps.options(device, steps.SETTINGS["plain"])
+    assert np.isfinite(trained.trainer.run(o, 2, 60.0)["squared_error"])
+    if where == "table":
+        trained.table[:] = np.nan
+        trained.case.table.view(np.float16)[:] = np.nan
+    else:
+        trained.case.weights[5] = np.inf
+    assert not np.isfinite(trained.trainer.run(o, 2, 60.0)["squared_error"])
+
+
+def test_halves_saturate_and_keep_what_is_no_number(device: Any) -> None:
+    values = np.array([1e9, -1e9, 65504, 65519, 65521, np.inf, -np.inf, np.nan, 1.0], np.float32)
+    out = np.zeros(9, np.uint16)
+    device.to_half(values, out)
+    largest = 65504.0
+    expected = [largest, -largest, largest, largest, largest, largest, -largest, np.nan, 1.0]
+    assert np.array_equal(out.view(np.float16).astype(np.float64), expected, equal_nan=True)
 
 
 def test_shared_arrays_are_borrowed_and_others_copied(device: Any) -> None:

@@ -285,9 +285,10 @@ namespace gpu {
 void color_forward(const Field& f, const cuda::Samples& samples, const float* directions, int64_t expected,
                    Stream stream) {
     const Network& net = f.net;
-    const cuda::LaunchShape shape = cuda::network_launch(net, true, expected);
     cuda::with_sizes(net, [&](auto sizes) {
-        launch(cuda::color_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
+        const auto kernel = cuda::color_kernel<decltype(sizes)>;
+        const cuda::LaunchShape shape = cuda::network_launch(kernel, net, true, expected);
+        launch(kernel, shape.blocks, shape.threads, shape.shared, stream, f, samples, directions);
     });
 }
 
@@ -304,10 +305,11 @@ void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream st
         shared = c.used;
         if (shared <= device.shared_per_block) break;
     }
-    const int blocks = cuda::resident_blocks(expected, tile, shared);
     const int threads = cuda::kBackwardWarps * cuda::kWarp;
     cuda::with_sizes(net, [&](auto sizes) {
-        launch(cuda::backward_kernel<decltype(sizes)>, blocks, threads, shared, stream, in, tile);
+        const auto kernel = cuda::backward_kernel<decltype(sizes)>;
+        const int blocks = cuda::resident_blocks(kernel, expected, tile, threads, shared);
+        launch(kernel, blocks, threads, shared, stream, in, tile);
     });
 }
 

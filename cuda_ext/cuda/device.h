@@ -21,13 +21,14 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // --- binary16, carried as its bits -------------------------------------------------------------------
-// Saturating: a gradient too large for a half becomes the largest half, never an infinity.
+// Saturating: a gradient too large for a half becomes the largest half, never an infinity. What is no number stays
+// none, so that training which diverges is seen to.
+NS_D float clamp_to_half(float x) { return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x; }
 NS_D uint16_t to_half_bits(float x) {
-    x = fminf(fmaxf(x, -65504.0f), 65504.0f);
 #if defined(NS_EMULATE)
-    return emulate::float_to_half(x);
+    return emulate::float_to_half(clamp_to_half(x));
 #else
-    return __half_as_ushort(__float2half_rn(x));
+    return __half_as_ushort(__float2half_rn(clamp_to_half(x)));
 #endif
 }
 NS_D float from_half_bits(uint16_t h) {
@@ -38,7 +39,15 @@ NS_D float from_half_bits(uint16_t h) {
 #endif
 }
 NS_D uint32_t pack_halves(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // both at once
+    const __half2 largest = __float2half2_rn(65504.0f), both = __floats2half2_rn(low, high);
+    const __half2 kept = __hmax2_nan(__hmin2_nan(both, largest), __hneg2(largest));
+    uint32_t bits;
+    memcpy(&bits, &kept, sizeof(bits));
+    return bits;
+#else
     return uint32_t(to_half_bits(low)) | uint32_t(to_half_bits(high)) << 16;
+#endif
 }
 
 // --- tensor cores ------------------------------------------------------------------------------------
@@ -46,19 +55,20 @@ NS_D uint32_t pack_halves(float low, float high) {
 //   a[0] = A[g][p, p+1]      a[1] = A[g+8][p, p+1]    a[2] = A[g][p+8, p+9]   a[3] = A[g+8][p+8, p+9]
 //   b[0] = B[p, p+1][g]      b[1] = B[p+8, p+9][g]
 //   c[0], c[1] = C[g][p, p+1]                         c[2], c[3] = C[g+8][p, p+1]
-// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth.
+// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth. Volatile, or the
+// compiler may move it to where only some lanes use what comes out; the whole warp must take part.
 NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
 #if defined(NS_EMULATE)
     emulate::mma(c, a, b);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(__CUDA_ARCH__)
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(b[0]));
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[2]), "r"(a[3]), "r"(b[1]));
 #endif
@@ -84,6 +94,42 @@ NS_D void add_row(float* to, const float* g) {
 // *to = max(*to, value) for numbers that are not negative: their bits order like integers.
 NS_D void max_positive(float* to, float value) {
     if (value > *to) atomicMax(reinterpret_cast<int*>(to), Lanes<float>::bits(value));
+}
+
+// --- several numbers at once ---------------------------------------------------------------------------
+// N floats, aligned to as many or to four, whichever is less.
+template <int N>
+NS_D void load_floats(const float* from, float* to) {
+    if constexpr (N == 2) {
+        const float2 v = *reinterpret_cast<const float2*>(from);
+        to[0] = v.x, to[1] = v.y;
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; i += 4) {
+            const float4 v = *reinterpret_cast<const float4*>(from + i);
+            to[i] = v.x, to[i + 1] = v.y, to[i + 2] = v.z, to[i + 3] = v.w;
+        }
+    }
+}
+template <int N>
+NS_D void store_floats(float* to, const float* from) {
+    if constexpr (N == 2) {
+        *reinterpret_cast<float2*>(to) = make_float2(from[0], from[1]);
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; i += 4)
+            *reinterpret_cast<float4*>(to + i) = make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]);
+    }
+}
+template <int N>
+NS_D void store_halves(uint16_t* to, const float* from) {
+    if constexpr (N == 2)
+        *reinterpret_cast<uint32_t*>(to) = pack_halves(from[0], from[1]);
+    else if constexpr (N == 4)
+        *reinterpret_cast<uint2*>(to) = make_uint2(pack_halves(from[0], from[1]), pack_halves(from[2], from[3]));
+    else
+        *reinterpret_cast<uint4*>(to) = make_uint4(pack_halves(from[0], from[1]), pack_halves(from[2], from[3]),
+                                                   pack_halves(from[4], from[5]), pack_halves(from[6], from[7]));
 }
 
 // --- warps -------------------------------------------------------------------------------------------

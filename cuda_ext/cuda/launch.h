@@ -11,15 +11,47 @@ template <class... P, class... A>
 void launch(void (*kernel)(P...), int blocks, int threads, size_t shared, Stream, A&&... arguments) {
     emulate::run(blocks, threads, shared, [&] { kernel(arguments...); });
 }
+template <class... P>
+int blocks_at_once(void (*)(P...), int, size_t shared) {
+    return int(200 * 1024 / (shared + 1024)) < 8 ? int(200 * 1024 / (shared + 1024)) : 8;
+}
 #else
 void check(int error, const char* what);
 
-template <class... P, class... A>
-void launch(void (*kernel)(P...), int blocks, int threads, size_t shared, Stream stream, A&&... arguments) {
+// While one of these lives, this thread's launches only load what they would run: a kernel's code comes to the
+// device when it is first asked for, which must not be while a graph is recorded.
+struct LoadingOnly {
+    static thread_local int depth;
+    LoadingOnly() { ++depth; }
+    ~LoadingOnly() { --depth; }
+};
+
+template <class... P>
+void ask_for_shared(void (*kernel)(P...), size_t shared) {
     if (shared > 48 * 1024)  // above this a kernel has to ask
         check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    int(shared)),
               "asking for shared memory");
+}
+
+// How many blocks of a kernel a multiprocessor holds together.
+template <class... P>
+int blocks_at_once(void (*kernel)(P...), int threads, size_t shared) {
+    int n = 0;
+    ask_for_shared(kernel, shared);
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&n, reinterpret_cast<const void*>(kernel), threads, shared),
+          "asking how much of a kernel fits");
+    return n;
+}
+
+template <class... P, class... A>
+void launch(void (*kernel)(P...), int blocks, int threads, size_t shared, Stream stream, A&&... arguments) {
+    ask_for_shared(kernel, shared);
+    if (LoadingOnly::depth > 0) {
+        cudaFuncAttributes loaded;
+        check(cudaFuncGetAttributes(&loaded, reinterpret_cast<const void*>(kernel)), "loading a kernel");
+        return;
+    }
     kernel<<<blocks, threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
     check(cudaGetLastError(), "launching a kernel");
 }

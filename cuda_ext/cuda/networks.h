@@ -5,7 +5,7 @@
 #include "../include/hashgrid.h"
 #include "../include/network.h"
 #include "device.h"
-#include "runtime.h"
+#include "launch.h"
 
 NS_BEGIN
 
@@ -101,10 +101,12 @@ struct Floats {
         to[row * ld + column + 1] = b;
     }
 };
+// The first of eight columns, a row a lane: row r of each eight lies with lane 4 r.
 struct FirstColumn {
-    float* to;
-    NS_D void operator()(int row, int column, float a, float) const {
-        if (column == 0) to[row] = a;
+    float& mine;
+    NS_D void operator()(int row, int, float a, float) const {
+        const float there = __shfl_sync(kAllLanes, a, lane_index() % 8 * 4);
+        if (row / 8 == lane_index() / 8) mine = there;
     }
 };
 
@@ -143,7 +145,7 @@ NS_HD int output_ld(const Network& net) { return net.outputs + 1; }
 struct WarpNetwork {
     const uint16_t* w[kMaxLayers];  // (out × in) halves, rows padded
     uint16_t *first, *second;       // (32, ld)
-    float* output;                  // (32, ld); also the densities
+    float* output;                  // (32, ld), where colours are asked for
 };
 template <class C>
 NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int warp, bool color) {
@@ -153,7 +155,7 @@ NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int wa
     for (int i = 0; i < warps; ++i) {
         uint16_t* first = carver.template take<uint16_t>(size_t(kWarp) * first_ld(net));
         uint16_t* second = carver.template take<uint16_t>(size_t(kWarp) * second_ld(net));
-        float* output = carver.template take<float>(size_t(kWarp) * (color ? output_ld(net) : 1));
+        float* output = carver.template take<float>(size_t(kWarp) * (color ? output_ld(net) : 0));
         if (i == warp) w.first = first, w.second = second, w.output = output;
     }
     return w;
@@ -170,20 +172,22 @@ struct LaunchShape {
     int blocks, threads;
     size_t shared;
 };
-// No more blocks than stay on the card together, each with so much shared memory, nor than there is work for.
-inline int resident_blocks(int64_t items, int a_block, size_t shared) {
-    const int64_t each = ns_max(1, ns_min(8, int(200 * 1024 / shared)));
-    const int64_t together = int64_t(gpu::current_device().multiprocessors) * each;
+// No more blocks than stay on the card together, nor than there is work for.
+template <class Kernel>
+int resident_blocks(Kernel kernel, int64_t items, int a_block, int threads, size_t shared) {
+    const int64_t together = int64_t(gpu::current_device().multiprocessors) * gpu::blocks_at_once(kernel, threads, shared);
     return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
 }
-inline LaunchShape network_launch(const Network& net, bool color, int64_t lanes) {
+template <class Kernel>
+LaunchShape network_launch(Kernel kernel, const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();
     int warps = 4;
     while (warps > 1 && network_bytes(net, warps, color) > device.shared_per_block) warps /= 2;
     const size_t shared = network_bytes(net, warps, color);
     if (shared > device.shared_per_block)
         throw gpu::Error("these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)");
-    return {resident_blocks(lanes, warps * kWarp, shared), warps * kWarp, shared};
+    const int threads = warps * kWarp;
+    return {resident_blocks(kernel, lanes, threads, threads, shared), threads, shared};
 }
 
 // The block's threads bring the weights to shared memory; a barrier must follow.
@@ -271,10 +275,9 @@ NS_D void warp_hidden(const Network& net, const WarpNetwork& w) {
 template <class S>
 NS_D float warp_density(const Network& net, const WarpNetwork& w) {
     const int h = net.hidden;
+    float raw = 0;
     warp_hidden<S>(net, w);
-    layer<2, S::kHidden, 8>(w.second, second_ld(net), w.w[1], h + kPadHalves, h, 8, FirstColumn{w.output});
-    __syncwarp();
-    const float raw = w.output[lane_index()];
+    layer<2, S::kHidden, 8>(w.second, second_ld(net), w.w[1], h + kPadHalves, h, 8, FirstColumn{raw});
     __syncwarp();
     return raw;
 }

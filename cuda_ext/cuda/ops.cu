@@ -90,7 +90,7 @@ void encode(const Field& f, const float* points, int n, float* out, Stream strea
 void evaluate(const Field& f, const float* points, const float* directions, int n, float* density, float* rgb,
               Stream stream) {
     if (n == 0) return;
-    const cuda::LaunchShape shape = cuda::network_launch(f.net, true, n);
+    const cuda::LaunchShape shape = cuda::network_launch(cuda::evaluate_kernel, f.net, true, n);
     launch(cuda::evaluate_kernel, shape.blocks, shape.threads, shape.shared, stream, f, points, directions, n, density, rgb);
 }
 

@@ -133,9 +133,10 @@ namespace {
 
 void render_with(const cuda::RenderInput& in, int rays, Stream stream) {
     const Network& net = in.field.net;
-    const cuda::LaunchShape shape = cuda::network_launch(net, true, rays);
     cuda::with_sizes(net, [&](auto sizes) {
-        launch(cuda::render_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, in);
+        const auto kernel = cuda::render_kernel<decltype(sizes)>;
+        const cuda::LaunchShape shape = cuda::network_launch(kernel, net, true, rays);
+        launch(kernel, shape.blocks, shape.threads, shape.shared, stream, in);
     });
 }
 

@@ -3,8 +3,13 @@
 
 #include "launch.h"
 
+#include <map>
+#include <mutex>
+
 namespace nerfscene {
 namespace gpu {
+
+thread_local int LoadingOnly::depth = 0;
 
 void check(int error, const char* what) {
     if (error == cudaSuccess) return;
@@ -27,33 +32,107 @@ std::vector<Device> devices() {
     for (int i = 0; i < n; ++i) {
         cudaDeviceProp p;
         check(cudaGetDeviceProperties(&p, i), "asking a device for its properties");
+        int shares = 0;
+        check(cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, i), "asking a device for its properties");
         found.push_back({p.name, p.major, p.minor, p.multiProcessorCount, p.totalGlobalMem,
-                         p.sharedMemPerBlockOptin, driver, runtime});
+                         p.sharedMemPerBlockOptin, driver, runtime, shares != 0});
     }
     return found;
 }
 
 const Device& current_device() {
-    static const Device device = [] {
-        std::vector<Device> all = devices();
-        if (all.empty()) throw Error("there is no NVIDIA GPU here");
-        return all[0];
-    }();
-    return device;
+    static const std::vector<Device> all = devices();
+    int which = 0;
+    check(cudaGetDevice(&which), "asking which device is in use");
+    if (size_t(which) >= all.size()) throw Error("there is no NVIDIA GPU here");
+    return all[which];
 }
+
+namespace {
+
+constexpr uint64_t kKept = uint64_t(256) << 20;  // bytes that a pool keeps for the next who asks
+
+// cudaMalloc and cudaFree wait for the whole device, and so would each tile of a picture: memory comes from a pool
+// of our own, in the order of a stream on which nothing else happens. None where the driver has no pools.
+struct Pool {
+    cudaMemPool_t pool = nullptr;
+    cudaStream_t stream = nullptr;
+};
+const Pool& current_pool() {
+    static std::mutex mutex;
+    static auto& pools = *new std::map<int, Pool>;  // for good: memory is released until the very end
+    int which = 0;
+    check(cudaGetDevice(&which), "asking which device is in use");
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = pools.find(which);
+    if (found != pools.end()) return found->second;
+    Pool& made = pools[which];
+    cudaMemPoolProps props = {};
+    props.allocType = cudaMemAllocationTypePinned;
+    props.location.type = cudaMemLocationTypeDevice;
+    props.location.id = which;
+    uint64_t kept = kKept;
+    int able = 0;
+    if (cudaDeviceGetAttribute(&able, cudaDevAttrMemoryPoolsSupported, which) == cudaSuccess && able &&
+        cudaStreamCreateWithFlags(&made.stream, cudaStreamNonBlocking) == cudaSuccess &&
+        (cudaMemPoolCreate(&made.pool, &props) != cudaSuccess ||
+         cudaMemPoolSetAttribute(made.pool, cudaMemPoolAttrReleaseThreshold, &kept) != cudaSuccess))
+        made.pool = nullptr;
+    cudaGetLastError();
+    return made;
+}
+
+}  // namespace
 
 void* allocate(size_t bytes) {
     void* p = nullptr;
-    check(cudaMalloc(&p, bytes ? bytes : 16), "allocating memory");
+    bytes = bytes ? bytes : 16;
+    const Pool& from = current_pool();
+    if (!from.pool) {
+        check(cudaMalloc(&p, bytes), "allocating memory");
+        return p;
+    }
+    check(cudaMallocFromPoolAsync(&p, bytes, from.pool, from.stream), "allocating memory");
+    check(cudaStreamSynchronize(from.stream), "allocating memory");  // now it is there for every stream
     return p;
 }
+void release(void* pointer) noexcept {
+    if (!pointer) return;
+    try {
+        const Pool& to = current_pool();
+        if (to.pool && cudaFreeAsync(pointer, to.stream) == cudaSuccess) return;
+    } catch (...) {  // the device is gone, and its memory with it
+    }
+    cudaGetLastError();
+    cudaFree(pointer);
+}
 void* allocate_managed(size_t bytes) {
+    if (!current_device().shares_memory)
+        throw Error("on this system the GPU and the processor can't share memory (under Windows and WSL2 they never can), "
+                    "and training on the GPU needs that: train with --backend cpu; the GPU can render what comes of it");
     void* p = nullptr;
     check(cudaMallocManaged(&p, bytes ? bytes : 16), "allocating memory");
     return p;
 }
-void release(void* pointer) noexcept {
+void release_managed(void* pointer) noexcept {
     if (pointer) cudaFree(pointer);
+}
+void bring_here(const void* pointer, size_t bytes, Stream stream) {
+    cudaPointerAttributes a;
+    int device = 0;
+    if (bytes > 0 && cudaPointerGetAttributes(&a, pointer) == cudaSuccess && a.type == cudaMemoryTypeManaged &&
+        cudaGetDevice(&device) == cudaSuccess && current_device().shares_memory) {
+        const auto s = static_cast<cudaStream_t>(stream);
+#if CUDART_VERSION >= 13000
+        const cudaMemLocation here = {cudaMemLocationTypeDevice, device};
+        if (cudaMemAdvise(pointer, bytes, cudaMemAdviseSetPreferredLocation, here) == cudaSuccess)
+            cudaMemPrefetchAsync(pointer, bytes, here, 0, s);
+#else
+        if (cudaMemAdvise(pointer, bytes, cudaMemAdviseSetPreferredLocation, device) == cudaSuccess)
+            cudaMemPrefetchAsync(pointer, bytes, device, s);
+#endif
+    }
+    cudaGetLastError();
 }
 bool is_device_accessible(const void* pointer) {
     cudaPointerAttributes a;
@@ -91,7 +170,12 @@ void Graph::reset() {
 void Graph::record(Stream stream, const std::function<void()>& work) {
     reset();
     const auto s = static_cast<cudaStream_t>(stream);
-    check(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal), "recording a graph");
+    {
+        const LoadingOnly first;
+        work();
+    }
+    // Relaxed: nothing that another thread does with the device may break the recording, or be forbidden by it.
+    check(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed), "recording a graph");
     cudaGraph_t graph = nullptr;
     try {
         work();

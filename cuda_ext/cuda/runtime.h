@@ -24,13 +24,18 @@ struct Device {
     int major, minor, multiprocessors;
     size_t memory, shared_per_block;  // bytes; shared memory that a block may ask for
     int driver, runtime;              // CUDA versions, as 1000 · major + 10 · minor
+    bool shares_memory;               // with the host while kernels run: not under Windows
 };
 std::vector<Device> devices();    // throws Error where there is no usable driver
-const Device& current_device();   // the first, its facts kept
+const Device& current_device();   // that of the calling thread, its facts kept
 
+// Neither waits for the device: what is released must not be in use by anything under way.
 void* allocate(size_t bytes);
-void* allocate_managed(size_t bytes);       // readable and writable on both sides
 void release(void* pointer) noexcept;
+void* allocate_managed(size_t bytes);       // readable and writable on both sides; throws where there is no such
+void release_managed(void* pointer) noexcept;
+// Where memory is managed: it is to be on the device, and moves there in the stream's order. Only a hint.
+void bring_here(const void* pointer, size_t bytes, Stream stream);
 bool is_device_accessible(const void* pointer);
 void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
 void zero(void* to, size_t bytes, Stream stream);

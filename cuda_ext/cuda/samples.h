@@ -29,19 +29,23 @@ struct RayResults {
     uint8_t* dropped;   // no room for its samples: it sits out
 };
 
+// Numbers that many blocks count in at once have cache lines of their own.
+constexpr int kLine = 128;
 struct StepNumbers {
     TrainOptions options;
     uint64_t rays_drawn, cells_probed;
     float survivors_per_ray, occupancy_mean;
     int n_rays;
     // of the step under way
-    uint32_t next_ray, samples, dropped;
+    alignas(kLine) uint32_t next_ray;
+    alignas(kLine) uint32_t samples;
+    alignas(kLine) uint32_t dropped;
     unsigned long long candidates;
     double squared_error;
     // since they were last read
-    unsigned long long total_rays, total_candidates, total_samples, total_dropped;
+    alignas(kLine) unsigned long long total_rays, total_candidates, total_samples, total_dropped;
     double total_squared_error;
-    double occupancy_sum;
+    alignas(kLine) double occupancy_sum;
     unsigned long long occupied_cells;
     double occupied_fraction;
 };

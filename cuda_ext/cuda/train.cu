@@ -123,6 +123,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
     const int n = in.given.n > 0 ? in.given.n : in.numbers->n_rays;
     const Samples& s = in.samples;
+    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // who gives rays also wants these gradients
     float squared = 0;
     for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < n; i += int(gridDim.x * blockDim.x)) {
         const int last = in.rays.last[i];
@@ -151,7 +152,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
             const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
             behind += transmittance * background * d;
             g[a] = exposed(d, exposure);
-            if (photo >= 0)
+            if (photo >= 0 && exposes)
                 atomicAdd(in.exposure_gradient + 3 * photo + a,
                           exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
         }
@@ -236,23 +237,25 @@ __global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
     float* gradient = in.table_gradient + size_t(row) * F;
     float g[F];
     bool any = false;
+    load_floats<F>(gradient, g);
 #pragma unroll
-    for (int i = 0; i < F; ++i) g[i] = gradient[i], any |= g[i] != 0.0f;
+    for (int i = 0; i < F; ++i) any |= g[i] != 0.0f;
     if (!any) return;
     const TrainOptions& o = in.numbers->options;
     const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon, o.table_pull};
     const float unscale = gradient_unscale(*in.numbers);
-    float *p = in.state.table + size_t(row) * F, *m = in.state.table_moments + size_t(row) * 2 * F, *v = m + F;
-    uint16_t* half = in.state.half_table + size_t(row) * F;
-    float pi[F], mi[F], vi[F];
+    float *p = in.state.table + size_t(row) * F, *both = in.state.table_moments + size_t(row) * 2 * F;
+    float parameter[F], moments[2 * F];
+    load_floats<F>(p, parameter);
+    load_floats<2 * F>(both, moments);
 #pragma unroll
-    for (int i = 0; i < F; ++i) pi[i] = p[i], mi[i] = m[i], vi[i] = v[i];
+    for (int i = 0; i < F; ++i) adam(step, g[i] * unscale, parameter[i], moments[i], moments[F + i]);
 #pragma unroll
-    for (int i = 0; i < F; ++i) adam(step, g[i] * unscale, pi[i], mi[i], vi[i]);
-#pragma unroll
-    for (int i = 0; i < F; ++i) p[i] = pi[i], m[i] = mi[i], v[i] = vi[i], gradient[i] = 0.0f;
-#pragma unroll
-    for (int i = 0; i < F; i += 2) *reinterpret_cast<uint32_t*>(half + i) = pack_halves(pi[i], pi[i + 1]);
+    for (int i = 0; i < F; ++i) g[i] = 0.0f;
+    store_floats<F>(p, parameter);
+    store_floats<2 * F>(both, moments);
+    store_floats<F>(gradient, g);
+    store_halves<F>(in.state.half_table + size_t(row) * F, parameter);
 }
 
 __global__ void weight_kernel(TrainInput in) {
@@ -292,6 +295,7 @@ __global__ void __launch_bounds__(128) camera_gradient_kernel(TrainInput in) {
 // One warp: each photo's exposure follows its rays' gradients, then their mean over photos is 0 again.
 __global__ void exposure_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
+    if (!(o.exposure_rate > 0)) return;
     const int n = in.photos.n;
     const AdamStep step = {o.exposure_rate, o.beta1, o.beta2, o.epsilon};
     const float unscale = gradient_unscale(*in.numbers);
@@ -300,11 +304,11 @@ __global__ void exposure_kernel(TrainInput in) {
         float* gradient = in.exposure_gradient + 3 * photo;
         float* exposure = in.state.exposures + 3 * photo;
         const float g[3] = {gradient[0] * unscale, gradient[1] * unscale, gradient[2] * unscale};
-        if (o.exposure_rate > 0) update_exposure(step, g, exposure, in.state.exposure_moments + 6 * photo);
+        update_exposure(step, g, exposure, in.state.exposure_moments + 6 * photo);
         for (int c = 0; c < 3; ++c) sum[c] += exposure[c], gradient[c] = 0;
     }
     for (int c = 0; c < 3; ++c) sum[c] = warp_sum(sum[c]) / float(n);
-    for (int photo = lane_index(); photo < n && o.exposure_rate > 0; photo += kWarp)
+    for (int photo = lane_index(); photo < n; photo += kWarp)
         for (int c = 0; c < 3; ++c) in.state.exposures[3 * photo + c] -= sum[c];
 }
 
@@ -326,6 +330,15 @@ __global__ void control_kernel(TrainInput in) {
     s.next_ray = s.samples = s.dropped = 0;
     s.candidates = 0;
     s.squared_error = 0;
+}
+
+// Weights that are no numbers make the error none, which is how those who look at it learn of them: activations
+// and sigmoids let none through.
+__global__ void finite_kernel(TrainInput in) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= in.state.field.net.size) return;
+    const float off = in.state.weights[i] - in.state.weights[i];
+    if (off != 0.0f) in.numbers->total_squared_error = off;
 }
 
 // --- occupancy ---------------------------------------------------------------------------------------
@@ -453,6 +466,7 @@ struct Trainer::Work {
     void make_room_for_cameras();
     void launch_step(const cuda::TrainInput& in, bool update);
     void launch_occupancy();
+    void bring_arrays();
 };
 
 namespace {
@@ -535,8 +549,9 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
     const Network& net = f.net;
     const int64_t expected = int64_t(in.samples.capacity) / 2;
     cuda::with_sizes(net, [&](auto sizes) {
-        const cuda::LaunchShape shape = cuda::network_launch(net, false, cuda::kMaxRays);
-        launch(cuda::trace_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, in);
+        const auto kernel = cuda::trace_kernel<decltype(sizes)>;
+        const cuda::LaunchShape shape = cuda::network_launch(kernel, net, false, cuda::kMaxRays);
+        launch(kernel, shape.blocks, shape.threads, shape.shared, stream, in);
     });
     color_forward(f, in.samples, in.rays.directions, expected, stream);
     launch(cuda::ray_backward_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
@@ -561,13 +576,28 @@ void Trainer::Work::launch_occupancy() {
     const Field& f = input.state.field;
     const int r = f.space.occupancy_resolution, cells = r * r * r;
     cuda::with_sizes(f.net, [&](auto sizes) {
-        const cuda::LaunchShape shape = cuda::network_launch(f.net, false, probed);
-        launch(cuda::probe_kernel<decltype(sizes)>, shape.blocks, shape.threads, shape.shared, stream, input);
+        const auto kernel = cuda::probe_kernel<decltype(sizes)>;
+        const cuda::LaunchShape shape = cuda::network_launch(kernel, f.net, false, probed);
+        launch(kernel, shape.blocks, shape.threads, shape.shared, stream, input);
     });
     launch(cuda::decay_kernel, int(cuda::ns_min<int64_t>(cells / 256, current_device().multiprocessors * 8)), 256, 0,
            stream, input, cells);
     launch(cuda::occupancy_control_kernel, 1, 32, 0, stream, input, cells, probed);
     make_coarse(f, any.data(), input.state.coarse, stream);
+}
+
+// What is trained is the device's while steps run; the host looks at it now and then.
+void Trainer::Work::bring_arrays() {
+    const size_t entries = table_gradient.size(), weights = state.field.net.size;
+    const size_t r = state.field.space.occupancy_resolution, cells = r * r * r;
+    bring_here(state.table, sizeof(float) * entries, stream);
+    bring_here(state.half_table, sizeof(uint16_t) * entries, stream);
+    bring_here(state.table_moments, 2 * sizeof(float) * entries, stream);
+    bring_here(state.weights, sizeof(float) * weights, stream);
+    bring_here(state.weights_t, sizeof(float) * weights, stream);
+    bring_here(state.weight_moments, 2 * sizeof(float) * weights, stream);
+    bring_here(state.occupancy_values, sizeof(float) * cells, stream);
+    bring_here(state.occupancy, cells / 8, stream);
 }
 
 TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
@@ -587,7 +617,8 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         in.d_rays = w.d_rays.data(), in.d_encoding = w.d_encoding.data();
         if (w.camera_step_graph.empty()) w.camera_step_graph.record(w.stream, [&w, in] { w.launch_step(in, true); });
     }
-    if (w.occupancy_graph.empty() && o.occupancy_every > 0 && w.probed > 0)
+    const bool probes = o.occupancy_every > 0 && w.probed > 0;
+    if (probes && w.occupancy_graph.empty())
         w.occupancy_graph.record(w.stream, [&w] { w.launch_occupancy(); });
 
     cuda::StepNumbers s = {};
@@ -596,6 +627,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     s.survivors_per_ray = float(survivors_per_ray), s.occupancy_mean = occupancy_mean;
     s.n_rays = cuda::rays_for(o.target_samples, s.survivors_per_ray);
     copy(w.numbers.data(), &s, sizeof(s), w.stream);
+    w.bring_arrays();
     // Python may have changed these since the last run.
     halve_weights(w.input.state.field, w.half_weights.data(), w.half_weights_t.data(), w.stream);
     make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
@@ -607,10 +639,11 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
             (cameras && step % o.camera_every == 0 ? w.camera_step_graph : w.step_graph).launch(w.stream);
             ++report.steps;
             ++step;
-            if (!w.occupancy_graph.empty() && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
+            if (probes && step % o.occupancy_every == 0) w.occupancy_graph.launch(w.stream);
         }
         synchronize(w.stream);
     }
+    launch(cuda::finite_kernel, blocks_for(w.input.state.field.net.size, 128), 128, 0, w.stream, w.input);
     copy(&s, w.numbers.data(), sizeof(s), w.stream);
     synchronize(w.stream);
     rays_drawn = s.rays_drawn, w.cells_probed = s.cells_probed;

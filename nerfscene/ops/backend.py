@@ -94,7 +94,10 @@ def on_gpu(module: Any) -> bool:
 
 def shared(array: Shared, module: Any) -> Shared:
     """The array itself, or a copy of it that the GPU and numpy both read and write in place."""
-    copy: Shared = module.shared(array) if on_gpu(module) else array
+    if not on_gpu(module):
+        return array
+    with device_errors():
+        copy: Shared = module.shared(array)
     return copy
 
 

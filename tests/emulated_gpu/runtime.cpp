@@ -8,10 +8,12 @@
 namespace nerfscene {
 namespace gpu {
 
+// NERFSCENE_EMULATED_APART: the host sees no memory of the device, as under Windows.
 // NERFSCENE_EMULATED_SHARED: bytes of shared memory a block may ask for, to try what small cards do.
 std::vector<Device> devices() {
     const char* shared = std::getenv("NERFSCENE_EMULATED_SHARED");
-    return {{"emulated GPU", 9, 0, 2, size_t(1) << 32, shared ? size_t(std::atol(shared)) : size_t(227 * 1024), 13000, 13000}};
+    return {{"emulated GPU", 9, 0, 2, size_t(1) << 32, shared ? size_t(std::atol(shared)) : size_t(227 * 1024), 13000, 13000,
+             !std::getenv("NERFSCENE_EMULATED_APART")}};
 }
 const Device& current_device() {
     static Device device;
@@ -33,11 +35,16 @@ void* allocate(size_t bytes) {
     reachable()[static_cast<char*>(p)] = bytes;
     return p;
 }
-void* allocate_managed(size_t bytes) { return allocate(bytes); }
 void release(void* pointer) noexcept {
     reachable().erase(static_cast<char*>(pointer));
     std::free(pointer);
 }
+void* allocate_managed(size_t bytes) {
+    if (!current_device().shares_memory) throw Error("the GPU and the processor can't share memory");
+    return allocate(bytes);
+}
+void release_managed(void* pointer) noexcept { release(pointer); }
+void bring_here(const void*, size_t, Stream) {}
 bool is_device_accessible(const void* pointer) {
     const char* p = static_cast<const char*>(pointer);
     auto after = reachable().upper_bound(p);

@@ -1,0 +1,106 @@
+"""What bench/gpu.sh needs: told before anything is built, with stand-ins for what it can do without.
+
+``python -m bench.needs FOLDER`` puts modules into the folder that stand in for packages which are imported
+but not used there; what uses one after all is told so. Ends with status 1 where something is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from build_support import cuda
+
+NEEDED = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "PIL": "Pillow",
+    "safetensors": "safetensors",
+    "nanobind": "nanobind",
+    "setuptools": "setuptools",
+    "pytest": "pytest",
+    "rich": "rich",
+    "nerfacc": "nerfacc",
+}
+# HEIC photos, poses and videos: nothing of them is built, tested or timed on a GPU.
+REPLACED = ("pillow_heif", "pycolmap", "av")
+STANDIN = '''"""Stands in for {name}, which is not installed: it may be named, not used."""
+
+
+def _missing(*arguments, **options):
+    raise ImportError("{name} is not installed here, and more than its names was asked for: install it")
+
+
+class _Named(type):
+    __call__ = _missing
+    __getattr__ = _missing
+
+
+def register_heif_opener() -> None:
+    """HEIC photos can't be read."""
+
+
+def __getattr__(name: str) -> type:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Named(name, (), {{}})
+'''
+# What the tests and the timing import; the modules that are compiled are not asked for.
+USED = ("bench.gpu", "nerfscene.api", "nerfscene.ops.torch_backend")
+
+
+def why_not(name: str) -> str | None:
+    """None when a module can be imported, else what Python said."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a package that is broken is as good as missing
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def missing(why: Callable[[str], str | None] = why_not) -> list[str]:
+    """A sentence for each package that is needed and can't be imported."""
+    found = [(package, why(name)) for name, package in NEEDED.items()]
+    return [f"{package} can't be imported ({reason})" for package, reason in found if reason]
+
+
+def without_compilers() -> list[str]:
+    """A sentence for each compiler that is not here."""
+    found = [] if shutil.which("g++") else ["there is no g++ here"]
+    if cuda.find_nvcc() is None:
+        found.append("there is no nvcc here: put one on PATH, or name it by NERFSCENE_NVCC")
+    return found
+
+
+def stand_in(folder: Path, names: Sequence[str]) -> None:
+    """Writes modules of these names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.py").write_text(STANDIN.format(name=name))
+
+
+def main(folder: Path) -> None:
+    """Checks everything; raises SystemExit where something is missing."""
+    sentences = missing() + without_compilers()
+    absent = [name for name in REPLACED if why_not(name)]
+    stand_in(folder, absent)
+    sys.path.insert(0, str(folder))
+    for name in absent:
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    if not sentences:
+        found = [(name, why_not(name)) for name in USED]
+        sentences = [f"{name} can't be imported ({reason})" for name, reason in found if reason]
+    if sentences:
+        raise SystemExit(
+            "\n".join([*sentences, "bench/gpu.sh says in its first lines how to carry packages along."])
+        )
+    print(f"All that is needed can be imported; stand-ins for {', '.join(absent) or 'nothing'}.")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
