@@ -165,6 +165,7 @@ void bind_train_options(nb::module_& m) {
         .def_rw("occupancy_every", &TrainOptions::occupancy_every)
         .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
         .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull)
+        .def_rw("sky_pull", &TrainOptions::sky_pull).def_rw("sky_distance", &TrainOptions::sky_distance)
         .def_rw("camera_every", &TrainOptions::camera_every);
 }
 

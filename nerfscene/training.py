@@ -164,12 +164,15 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     # Cut-outs come from renderers and studios, whose exposure is one; a learned one would only follow noise.
     o.exposure_rate = EXPOSURE_RATE * 0.02**done if unbounded else 0.0
     o.exposure_pull = EXPOSURE_PULL
+    o.sky_pull, o.sky_distance = (SKY_PULL if unbounded else 0.0), SKY_DISTANCE
     if backend.on_gpu(module):  # smaller steps would leave most of the card idle
         o.target_samples, o.occupancy_cells = 1 << 18, 1 << 16
     return o
 
 
 OCCUPANCY_THRESHOLD = 0.01
+# A plain sky would hang where it first took form, before the house; farther than this it needs ever longer.
+SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 # Exposures are tried for so much of the training, and given up where they differ by less (root mean square of
 # the logarithms): what differs so little the field can tell by itself, and held-out photos fit better so.

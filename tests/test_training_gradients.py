@@ -44,6 +44,8 @@ class Settings:
     huber_delta: float = 0.1
     distortion: float = 0.0
     full_gradient_distance: float = 0.0
+    sky_pull: float = 0.0
+    sky_distance: float = 0.0
     occupied: float = 1.0
 
 
@@ -52,7 +54,8 @@ SETTINGS = {
     "quadratic": Settings(huber_delta=10.0),
     "against fog": Settings(distortion=0.3),
     "far": Settings(full_gradient_distance=2.0),
-    "as in training": Settings(1e-4, 3e-3, 2.0, 0.1, 0.1, 1.0, 0.6),
+    "sky": Settings(sky_pull=0.3, sky_distance=3.0),
+    "as in training": Settings(1e-4, 3e-3, 2.0, 0.1, 0.1, 1.0, 0.02, 3.0, 0.6),
 }
 
 
@@ -66,6 +69,8 @@ def options(module: Any, settings: Settings) -> Any:
         "huber_delta",
         "distortion",
         "full_gradient_distance",
+        "sky_pull",
+        "sky_distance",
     ):
         setattr(o, name, getattr(settings, name))
     o.target_samples = 2048
@@ -158,6 +163,9 @@ def expected(name: str, kind: str) -> tuple[Any, Any, float, int]:
         own = s.ray == ray
         fog = ref.distortion_loss(seen.weights[None, own], s.t[None, own], s.length[None, own])
         loss = loss + o.distortion * fog.sum()
+    if o.sky_pull:
+        pulled = (directions[s.ray, 2] > 0) * ref.sky_pull(s.t, o.sky_distance)
+        loss = loss + o.sky_pull * (seen.weights * pulled).sum()
     (loss / RAYS).backward()
     assert table.grad is not None and weights.grad is not None
     squared = float((error.detach() ** 2).sum())
@@ -197,7 +205,7 @@ def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
 
 def test_the_settings_differ() -> None:
     plain = expected("unbounded", "plain")[0]
-    for kind in ("quadratic", "against fog", "far", "as in training"):
+    for kind in ("quadratic", "against fog", "far", "sky", "as in training"):
         other = expected("unbounded", kind)[0]
         assert np.abs(other - plain).max() > 0.01 * np.abs(plain).max(), kind
 
@@ -407,3 +415,19 @@ def test_occupancy_is_learned_and_respects_what_is_allowed(native: Any) -> None:
     assert abs(report["occupied_fraction"] - bits.mean()) < 1e-9
     assert_close(trained.trainer.occupancy_mean, values.mean(), 1e-5)
     assert 0.001 < bits.mean() < 0.45
+
+
+@pytest.mark.parametrize("plain", (True, False))
+def test_only_plain_parts_of_photos_are_pulled_like_sky(native: Any, plain: bool) -> None:
+    rng = np.random.default_rng(3)
+    size = 4 * 16 * 12 * 3
+    pixels = np.full(size, 180, np.uint8) if plain else rng.integers(0, 256, size, np.uint8)
+    tables = []
+    for pull in (0.0, 0.3):
+        o = options(native, SETTINGS["plain"])
+        o.sky_pull, o.sky_distance = pull, 3.0
+        trained = start(native, CASES["unbounded"], pixels=pixels)
+        trained.trainer.run(o, 1, 60.0)
+        tables.append(np.array(trained.table))
+    apart = np.abs(tables[1] - tables[0]).max()
+    assert apart > 1e-3 if plain else apart < 1e-3, apart

@@ -39,6 +39,7 @@ struct TrainStep {
     float full_gradient_distance;       // nearer samples' gradients are scaled down; 0: none are
     const float* exposures;             // (photos, 3)
     float exposure_pull;
+    float sky_pull, sky_distance;
 };
 
 struct Counters {

@@ -62,6 +62,8 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             step.rays.d_exposures[3 * index + ch] =
                 exposure_gradient(d, shown, exposure, step.exposure_pull * step.loss_scale);
     }
+    const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
+    const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
     float w_before = w_total, wm_before = wm_total;
     for (int i = n - 1; i >= 0; --i) {
         const int k = chain[i];
@@ -76,6 +78,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             q += step.distortion * step.loss_scale *
                  distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
         }
+        if (sky) q += step.sky_pull * step.loss_scale * sky_gradient(s.st[k], step.sky_distance);
         const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
         const float scale = near_gradient_scale(s.st[k], step.full_gradient_distance);
         s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);

@@ -79,6 +79,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.full_gradient_distance = o.full_gradient_distance;
     step.exposures = s_.exposures;
     step.exposure_pull = o.exposure_pull;
+    step.sky_pull = o.sky_pull, step.sky_distance = o.sky_distance;
     step.loss_scale = float(1.0 / rays_in_loss);
     return step;
 }

@@ -156,6 +156,9 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                 atomicAdd(in.exposure_gradient + 3 * photo + a,
                           exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
         }
+        const bool sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
+                         (in.given.n > 0 ||
+                          is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
         float w_before = w_total, wm_before = wm_total;
         for (int k = last; k >= 0; k = s.previous[k]) {
             const float4 rgb = s.color[k], state = s.state[k];
@@ -168,6 +171,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                 q += o.distortion * kGradientScale *
                      distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
             }
+            if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
             const float d = density_gradient(length, state.w, w, q, behind);
             const float scale = near_gradient_scale(t, o.full_gradient_distance);
             s.color[k] = make_float4(scale * w * g[0] * color_gradient(rgb.x), scale * w * g[1] * color_gradient(rgb.y),

@@ -32,6 +32,10 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
     return 2.0f * (m * (w_before - w_after) + wm_after - wm_before) + (2.0f / 3.0f) * w * width;
 }
 
+// What may be sky is pulled away from the cameras, up to a distance: Σ_i w_i max(log(distance / t_i), 0), here by a
+// weight. Else it ends anywhere in front of what is behind it, for nothing in a plain sky tells where it is.
+NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
+
 // What a sample's gradient is multiplied by when it lies close to its camera: near space is sampled far
 // more densely than the rest, and unscaled it grows floaters (Philip & Deschaintre, "Floaters No More",
 // 2023: (t / t_full)² up to t_full).

@@ -34,6 +34,27 @@ NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t dra
     return photos.pixels + camera.pixels + int64_t(inside) * photos.channels;
 }
 
+// Whether a photo looks alike all round a pixel, so that nothing there tells how far away things are. Of a ray that
+// points upwards, what it sees may then be sky.
+constexpr int kPlainReach = 4, kPlainRange = 6;  // pixels; levels of 255
+NS_HD bool is_plain(const Photos& photos, int photo, float x, float y) {
+    const CameraDesc& camera = photos.cameras[photo];
+    const uint8_t* pixels = photos.pixels + camera.pixels;
+    const int column = int(x), row = int(y);
+    const uint8_t* here = pixels + (int64_t(row) * camera.width + column) * photos.channels;
+    for (int dy = -kPlainReach; dy <= kPlainReach; dy += kPlainReach)
+        for (int dx = -kPlainReach; dx <= kPlainReach; dx += kPlainReach) {
+            const int u = column + dx, v = row + dy;
+            if (u < 0 || v < 0 || u >= camera.width || v >= camera.height) continue;
+            const uint8_t* there = pixels + (int64_t(v) * camera.width + u) * photos.channels;
+            for (int c = 0; c < 3; ++c) {
+                const int apart = int(there[c]) - int(here[c]);
+                if (apart > kPlainRange || apart < -kPlainRange) return false;
+            }
+        }
+    return true;
+}
+
 // Where inside its steps the ray is sampled.
 NS_HD float drawn_jitter(uint32_t seed, uint64_t drawn) { return random_unit(seed, uint32_t(drawn), 1); }
 

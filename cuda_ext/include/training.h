@@ -30,6 +30,7 @@ struct TrainOptions {
     float occupancy_decay, occupancy_threshold;
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
     float exposure_rate, exposure_pull;    // 0: exposures stay; the pull is towards 0, per ray
+    float sky_pull, sky_distance;  // of upward rays through plain parts of photos; 0: none. Scene units
     int camera_every;  // steps between those that add to the cameras' gradients; 0: none does
 };
 

@@ -331,6 +331,11 @@ def distortion_of(samples: Samples, weights: Tensor, index: Tensor) -> Tensor:
     return (2 * w * (m * before - moment_before) + w * w * width / 3).sum(1)
 
 
+def sky_pull(t: Tensor, distance: float) -> Tensor:
+    """What a sample's weight costs on a ray that may see sky: nothing from ``distance`` on."""
+    return torch.log(distance / t).clamp_min(0)
+
+
 def near_gradient_scale(t: Tensor, full: float) -> Tensor:
     """What gradients of samples at distances t (n,) are multiplied by: (t / full)² up to ``full``.
 

@@ -29,7 +29,10 @@ from nerfscene.ops.torch_field import (
 MAX_RAYS = 1 << 17
 MIN_RAYS = 64
 EXPECTED_SURVIVORS = 64.0  # a ray's, while none has been traced
+PLAIN_REACH, PLAIN_RANGE = 4, 6  # pixels; levels of 255: what is as alike as that may be sky
 PROBE_BLOCK = 128  # cells are probed in multiples of this
+
+Ints = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -55,14 +58,17 @@ class TrainOptions:
     occupancy_cells: int = 0
     exposure_rate: float = 0.0
     exposure_pull: float = 0.0
+    sky_pull: float = 0.0
+    sky_distance: float = 0.0
     camera_every: int = 0
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays with what they should see: all (n, 3) but jitter (n,) and photos (n,); colours 0…1.
+    """Rays with what they should see: all (n, 3) but jitter, photos and sky (n,); colours 0…1.
 
-    photos: whose exposure each has, below 0 for none; pixels (n, 2): where in them, if drawn.
+    photos: whose exposure each has, below 0 for none; sky: whether it may see sky; pixels (n, 2): where in
+    their photos, if drawn.
     """
 
     origins: Tensor
@@ -71,6 +77,7 @@ class Rays:
     targets: Tensor
     backgrounds: Tensor
     photos: Tensor
+    sky: Tensor
     pixels: Tensor | None = None
 
 
@@ -93,7 +100,7 @@ class Photos:
     chosen: np.ndarray[Any, Any] | None = None
 
 
-RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos")
+RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos", "sky")
 
 
 def camera_tensors(cameras: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,7 +145,23 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
     texels = torch.from_numpy(photos.pixels[pixel]).float() / 255
     alpha = texels[:, 3:] if texels.shape[1] == 4 else torch.ones(n, 1)
     jitter = torch.from_numpy(draws.random_unit(seed, ids, 1))
-    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, xy)
+    sky = (d[:, 2] > 0) & torch.from_numpy(is_plain(photos, camera, inside % width, inside // width))
+    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, sky, xy)
+
+
+def is_plain(photos: Photos, camera: Ints, column: Ints, row: Ints) -> np.ndarray[Any, Any]:
+    """Whether photos look alike all round these pixels (n,): nothing tells there how far away things are."""
+    width, first = photos.width[camera], photos.first_pixel[camera]
+    height = (photos.first_pixel[camera + 1] - first) // width
+    here = photos.pixels[first + row * width + column, :3].astype(np.int64)
+    plain = np.ones(len(camera), bool)
+    for dy in (-PLAIN_REACH, 0, PLAIN_REACH):
+        for dx in (-PLAIN_REACH, 0, PLAIN_REACH):
+            u, v = column + dx, row + dy
+            inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
+            there = photos.pixels[np.where(inside, first + v * width + u, first), :3].astype(np.int64)
+            plain &= ~inside | (np.abs(there - here).max(1) <= PLAIN_RANGE)
+    return plain
 
 
 class Trainer:
@@ -269,7 +292,7 @@ class Trainer:
         of = torch.full((j.numel(),), -1) if photos is None else borrow(photos, np.int32).long()
         require(of.numel() == j.numel(), "rays differ in number")
         require(bool((of < len(self.exposures)).all()), "rays belong to photos that there are")
-        rays = Rays(o, d, j, c, b, of)
+        rays = Rays(o, d, j, c, b, of, d[:, 2] > 0)
         table, weights, exposures, by_rays = self._gradients(options, rays, report, d_rays is not None)
         if d_rays is not None:
             to_rays = borrow(d_rays)
@@ -354,6 +377,9 @@ class Trainer:
         loss = ref.huber(error, o.huber_delta).sum() + 0.5 * o.exposure_pull * (mine**2).sum()
         if o.distortion > 0:
             loss = loss + o.distortion * ref.distortion_of(s, seen.weights, index).sum()
+        if o.sky_pull > 0:
+            pulled = rays.sky[s.ray[index]] * ref.sky_pull(s.t[index], o.sky_distance)
+            loss = loss + o.sky_pull * (seen.weights[index] * pulled).sum()
         report["squared_error"] += float((error.detach().double() ** 2).sum())
         report["candidates"] += len(s.t)
         report["survivors"] += len(index)
