@@ -90,14 +90,19 @@ def _camera_prior(photo: Photo, size: Size, reader: pycolmap.ImageReaderOptions)
     return camera.params_to_string()
 
 
+def guessed_focal(camera: pycolmap.Camera) -> float:
+    """COLMAP's guess at the focal length, in pixels, of a photo that says none."""
+    guess = pycolmap.ImageReaderOptions().default_focal_length_factor
+    return float(guess * max(camera.width, camera.height))
+
+
 def forget_focal_lengths(database: Path) -> list[pycolmap.Camera]:
     """Sets every lens to COLMAP's guess; the lenses as they were, for set_lenses."""
-    guess = pycolmap.ImageReaderOptions().default_focal_length_factor
     with pycolmap.Database.open(database) as db:
         before = db.read_all_cameras()
         for camera in db.read_all_cameras():
             camera.params = [
-                guess * max(camera.width, camera.height),
+                guessed_focal(camera),
                 camera.width / 2,
                 camera.height / 2,
                 0.0,

@@ -58,7 +58,10 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
             f"were left out{named}{groups and ': '}{groups}: photos that overlap more, taken between "
             "these and the others, would connect them.",
         )
-    warnings += _told_apart(capture, views)
+    silent = [
+        (names[i], v) for (i, _, _), v in zip(posed, views, strict=True) if capture.photos[i].focal is None
+    ]
+    warnings += _told_apart(silent, len(capture.photos))
     return PosedCapture(
         root=capture.root,
         source="photos",
@@ -74,18 +77,13 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
     )
 
 
-def _told_apart(capture: Capture, views: Sequence[View]) -> tuple[str, ...]:
-    """A warning where photos that don't say so were found to be taken at different zooms."""
-    silent = {photo.path for photo in capture.photos if photo.focal is None}
-    names = dict(
-        zip((p.path for p in capture.photos), short_names([p.path for p in capture.photos]), strict=True)
-    )
+def _told_apart(silent: Sequence[tuple[str, View]], total: int) -> tuple[str, ...]:
+    """A warning where photos that don't say so, names and views, were taken at different zooms."""
     by_size: dict[tuple[int, int], dict[float, list[str]]] = {}
-    for view in views:
-        if view.path in silent:
-            lens = view.intrinsics
-            found = by_size.setdefault((lens.width, lens.height), {})
-            found.setdefault(round(lens.fx, 2), []).append(names[view.path])
+    for name, view in silent:
+        lens = view.intrinsics
+        found = by_size.setdefault((lens.width, lens.height), {})
+        found.setdefault(round(lens.fx, 2), []).append(name)
     others = [
         group for found in by_size.values() for group in sorted(found.values(), key=len, reverse=True)[1:]
     ]
@@ -93,7 +91,7 @@ def _told_apart(capture: Capture, views: Sequence[View]) -> tuple[str, ...]:
         return ()
     among = [name for group in others for name in group]
     return (
-        f"{len(among)} of {len(capture.photos)} photos ({name_some(among)}) were taken at another zoom than "
+        f"{len(among)} of {total} photos ({name_some(among)}) were taken at another zoom than "
         "the rest, which had to be guessed: photos straight from the camera say it, in their EXIF.",
     )
 

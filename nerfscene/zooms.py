@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from nerfscene.matching import guessed_focal
+
 Model = pycolmap.Reconstruction
 
 SAME_ZOOM = 1.06  # ratio of neighbouring focal lengths; phones' lenses differ by 1.5 and more
@@ -56,11 +58,10 @@ def set_lenses_of(database: Path, lens_of: Mapping[int, pycolmap.Camera]) -> Non
 
 def one_each(lens_of: Mapping[int, pycolmap.Camera]) -> dict[int, pycolmap.Camera]:
     """A lens for each image, as it is where its focal length is known, else from COLMAP's guess."""
-    guess = pycolmap.ImageReaderOptions().default_focal_length_factor
     own = {}
     for key, camera in lens_of.items():
         known = camera.has_prior_focal_length
-        focal = camera.params[0] if known else guess * max(camera.width, camera.height)
+        focal = camera.params[0] if known else guessed_focal(camera)
         own[key] = _lens(key, camera, focal, known)
     return own
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
+from footage_cases import DEMO
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,8 +21,6 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.pairs import choose_pairs, coarse_matches
 from nerfscene.poses import pose, read_model
 from nerfscene.types import Array, PosedCapture
-
-DEMO = Path(__file__).parents[1] / "data/demo/images"
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[2] / "shared/data"))
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0

@@ -119,8 +119,11 @@ def empty_report() -> dict[str, Any]:
     return dict.fromkeys(whole, 0) | dict.fromkeys((*real, "seconds_occupancy"), 0.0)
 
 
-def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
-    """The next ``n`` rays: pixels in a random order that visits each once an epoch."""
+def draw_rays(photos: Photos, first_ray: int, n: int, seed: int, find_sky: bool) -> Rays:
+    """The next ``n`` rays: pixels in a random order that visits each once an epoch.
+
+    Which of them may see sky is looked for where it is asked for; else none does.
+    """
     total = int(photos.first_pixel[-1]) if photos.chosen is None else len(photos.chosen)
     drawn = np.uint64(first_ray) + np.arange(n, dtype=np.uint64)
     epoch, ids = (drawn // np.uint64(total)).astype(np.uint32), drawn.astype(np.uint32)
@@ -145,7 +148,11 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int) -> Rays:
     texels = torch.from_numpy(photos.pixels[pixel]).float() / 255
     alpha = texels[:, 3:] if texels.shape[1] == 4 else torch.ones(n, 1)
     jitter = torch.from_numpy(draws.random_unit(seed, ids, 1))
-    sky = (d[:, 2] > 0) & torch.from_numpy(is_plain(photos, camera, inside % width, inside // width))
+    sky = torch.zeros(n, dtype=torch.bool)
+    if find_sky:
+        up = np.flatnonzero(d[:, 2].numpy() > 0)
+        column, row = inside[up] % width[up], inside[up] // width[up]
+        sky[torch.from_numpy(up)] = torch.from_numpy(is_plain(photos, camera[up], column, row))
     return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, sky, xy)
 
 
@@ -398,7 +405,7 @@ class Trainer:
         begin = time.perf_counter()
         expected = self.survivors_per_ray or EXPECTED_SURVIVORS
         n = int(min(max(options.target_samples / expected, MIN_RAYS), MAX_RAYS))
-        rays = draw_rays(self.photos, self.rays_drawn, n, self.seed)
+        rays = draw_rays(self.photos, self.rays_drawn, n, self.seed, options.sky_pull > 0)
         self.rays_drawn += n
         before = report["survivors"]
         every = options.camera_every if self.camera_gradients is not None else 0
