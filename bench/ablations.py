@@ -33,6 +33,8 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "the default": (None, {}),
     "cameras stay where they are": (None, {"refine_cameras": False}),
     "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
+    "no depths from sparse points": (lambda o: setattr(o, "depth_pull", 0.0), {}),
+    "no pull of skies": (lambda o: setattr(o, "sky_pull", 0.0), {}),
     "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
     "rows not pulled towards zero": (lambda o: setattr(o, "table_pull", 0.0), {}),
     "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),

@@ -282,7 +282,7 @@ NB_MODULE(_cpu, m) {
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                             bool random_background, const std::vector<float>& background, uint32_t seed, int threads,
                             nb::object exposures, nb::object exposure_moments, nb::object chosen,
-                            nb::object camera_gradients) {
+                            nb::object camera_gradients, nb::object depths) {
             new (self) TrainerHandle();
             self->channels = channels;
             const Field& f = field.ready();
@@ -318,6 +318,11 @@ NB_MODULE(_cpu, m) {
                 require_chosen(list.data(), list.size(), count);
                 ph.chosen = list.data(), ph.n_chosen = list.size();
             }
+            if (!depths.is_none()) {
+                auto known = nb::cast<ConstFloats>(depths, false);
+                require_depths(known.size(), self->cameras);
+                ph.depths = known.data();
+            }
             self->exposures.resize(3 * cameras.size()), self->exposure_moments.resize(6 * cameras.size());
             s.exposures = self->exposures.data(), s.exposure_moments = self->exposure_moments.data();
             if (!exposures.is_none()) {
@@ -332,19 +337,20 @@ NB_MODULE(_cpu, m) {
             }
             self->keep = {nb::find(field), nb::cast(table), nb::cast(table_moments), nb::cast(weight_moments),
                           nb::cast(occupancy_values), allowed, nb::cast(pixels), exposures, exposure_moments, chosen,
-                          camera_gradients};
+                          camera_gradients, depths};
             self->trainer = std::make_unique<Trainer>(kernels(), s, ph, seed, threads);
         }, "field"_a, "table"_a.noconvert(), "table_moments"_a.noconvert(), "weight_moments"_a.noconvert(),
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
              "random_background"_a, "background"_a, "seed"_a, "threads"_a, "exposures"_a = nb::none(),
-             "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(), "camera_gradients"_a = nb::none())
+             "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(), "camera_gradients"_a = nb::none(),
+             "depths"_a = nb::none())
         .def("set_cameras", [](TrainerHandle& h, const std::vector<nb::tuple>& cameras) {
             replace_cameras(cameras, h.channels, h.cameras);
             h.trainer->use_cameras(h.cameras.data());
         }, "cameras"_a, "The same photos' cameras, refined.")
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, Floats origins, Floats directions, Floats jitter,
                              Floats targets, Floats backgrounds, Floats d_table, Floats d_weights, nb::object photos,
-                             nb::object d_exposures, nb::object d_rays) {
+                             nb::object d_exposures, nb::object d_rays, nb::object known) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -354,6 +360,11 @@ NB_MODULE(_cpu, m) {
             require_finite(backgrounds, "colours must be finite");
             Rays rays = {origins.data(), directions.data(), jitter.data(), targets.data(), backgrounds.data(), nullptr,
                          nullptr, n, nullptr, nullptr};
+            if (!known.is_none()) {
+                auto depths = nb::cast<Floats>(known, false);
+                require(int(depths.size()) == n, "rays differ in number");
+                rays.known = depths.data();
+            }
             if (!d_rays.is_none()) {
                 auto to = nb::cast<Floats>(d_rays, false);
                 require(int(to.size()) == 6 * n, "gradients of rays are (n, 6)");
@@ -375,7 +386,8 @@ NB_MODULE(_cpu, m) {
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
              "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
-             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none())
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none(),
+             "known"_a = nb::none())
         .def("refresh", [](TrainerHandle& h) { h.trainer->refresh_weights(); });
     bind_running(trainer);
 

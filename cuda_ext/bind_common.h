@@ -103,13 +103,22 @@ void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_
     require(occupancy * 32 == occupancy_cells(f.space), "occupancy must have one bit a cell");
 }
 
+// How many cells a photo's known depths have.
+int64_t depth_cells(const CameraDesc& c) {
+    auto cells = [](int pixels) { return int64_t(pixels + kDepthCell - 1) / kDepthCell; };
+    return cells(c.width) * cells(c.height);
+}
+
 // The photos' cameras, and the running count of pixels, one entry more than cameras. Returns the number of pixels.
 uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras,
                       std::vector<uint64_t>& first_pixel) {
     uint64_t count = 0;
+    int64_t cells = 0;
     for (const nb::tuple& c : from) {
         cameras.push_back(camera_desc(nb::cast<std::vector<float>>(c[0]), nb::cast<int>(c[1]), nb::cast<int>(c[2]),
                                       nb::cast<int>(c[3]), nb::cast<std::vector<float>>(c[4]), int64_t(count) * channels));
+        cameras.back().depths = cells;
+        cells += depth_cells(cameras.back());
         first_pixel.push_back(count);
         count += uint64_t(cameras.back().width) * cameras.back().height;
     }
@@ -126,6 +135,11 @@ void replace_cameras(const std::vector<nb::tuple>& from, int channels, std::vect
     for (size_t i = 0; i < next.size(); ++i)
         require(next[i].width == cameras[i].width && next[i].height == cameras[i].height, "photos keep their sizes");
     cameras = next;
+}
+
+// Whether there is one known depth for each cell of the photos.
+void require_depths(size_t depths, const std::vector<CameraDesc>& cameras) {
+    require(int64_t(depths) == cameras.back().depths + depth_cells(cameras.back()), "one depth for 4×4 pixels of each photo");
 }
 
 // Running numbers of the pixels to train on, checked.
@@ -166,6 +180,8 @@ void bind_train_options(nb::module_& m) {
         .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
         .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull)
         .def_rw("sky_pull", &TrainOptions::sky_pull).def_rw("sky_distance", &TrainOptions::sky_distance)
+        .def_rw("depth_pull", &TrainOptions::depth_pull).def_rw("depth_slack", &TrainOptions::depth_slack)
+        .def_rw("depth_most", &TrainOptions::depth_most)
         .def_rw("camera_every", &TrainOptions::camera_every);
 }
 

@@ -151,6 +151,7 @@ struct TrainerHandle {
     std::vector<uint64_t> first_pixel;
     gpu::Buffer<uint8_t> pixels;
     gpu::Buffer<uint32_t> allowed, chosen;
+    gpu::Buffer<float> depths;
     gpu::Buffer<float> exposures, exposure_moments;  // where Python gave none
     std::vector<nb::object> keep;
     std::unique_ptr<Trainer> trainer;
@@ -366,7 +367,7 @@ NB_MODULE(NS_MODULE, m) {
                             const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                             bool random_background, const std::vector<float>& background, uint32_t seed, int,
                             nb::object exposures, nb::object exposure_moments, nb::object chosen,
-                            nb::object camera_gradients) {
+                            nb::object camera_gradients, nb::object depths) {
             const Field& f = field.field;
             const size_t entries = table_rows(f.grid) * f.grid.features, cells = occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries, "table and its moments' sizes");
@@ -413,6 +414,15 @@ NB_MODULE(NS_MODULE, m) {
                 gpu::synchronize(nullptr);
                 ph.chosen = self->chosen.data(), ph.n_chosen = list.size();
             }
+            if (!depths.is_none()) {
+                auto known = nb::cast<ConstFloats>(depths, false);
+                on_host(known, "known depths must be an array on the host: they are copied to the device");
+                require_depths(known.size(), self->cameras);
+                self->depths.resize(known.size());
+                gpu::copy(self->depths.data(), known.data(), known.size() * sizeof(float), nullptr);
+                gpu::synchronize(nullptr);
+                ph.depths = self->depths.data();
+            }
             if (exposures.is_none()) {
                 self->exposures.resize(3 * cameras.size()), self->exposure_moments.resize(6 * cameras.size());
                 gpu::zero(self->exposures.data(), sizeof(float) * 3 * cameras.size(), nullptr);
@@ -437,7 +447,7 @@ NB_MODULE(NS_MODULE, m) {
              "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
              "random_background"_a, "background"_a, "seed"_a, "threads"_a = 0,
              "exposures"_a = nb::none(), "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(),
-             "camera_gradients"_a = nb::none())
+             "camera_gradients"_a = nb::none(), "depths"_a = nb::none())
         .def("set_cameras", [](TrainerHandle& h, const std::vector<nb::tuple>& cameras) {
             replace_cameras(cameras, h.channels, h.cameras);
             nb::gil_scoped_release release;
@@ -445,7 +455,7 @@ NB_MODULE(NS_MODULE, m) {
         }, "cameras"_a, "The same photos' cameras, refined.")
         .def("gradients", [](TrainerHandle& h, const TrainOptions& o, ConstFloats origins, ConstFloats directions,
                              ConstFloats jitter, ConstFloats targets, ConstFloats backgrounds, Floats d_table, Floats d_weights,
-                             nb::object photos, nb::object d_exposures, nb::object d_rays) {
+                             nb::object photos, nb::object d_exposures, nb::object d_rays, nb::object known) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
@@ -456,6 +466,12 @@ NB_MODULE(NS_MODULE, m) {
             require_finite(backgrounds, "colours must be finite");
             std::optional<Array<int32_t>> of;
             std::optional<Floats> to, to_rays;
+            std::optional<ConstFloats> depths;
+            if (!known.is_none()) {
+                depths = nb::cast<ConstFloats>(known, false);
+                require(int(depths->size()) == n, "rays differ in number");
+                on_host(*depths, "rays' known depths must be an array on the host");
+            }
             if (!d_rays.is_none()) {
                 to_rays = nb::cast<Floats>(d_rays, false);
                 require(int(to_rays->size()) == 6 * n, "gradients of rays are (n, 6)");
@@ -470,7 +486,11 @@ NB_MODULE(NS_MODULE, m) {
             {
                 nb::gil_scoped_release release;
                 gpu::Buffer<int32_t> ids;
-                gpu::Buffer<float> exposures, by_rays;
+                gpu::Buffer<float> exposures, by_rays, ends;
+                if (depths) {
+                    ends.resize(depths->size());
+                    gpu::copy(ends.data(), depths->data(), sizeof(float) * depths->size(), nullptr);
+                }
                 if (to_rays) by_rays.resize(to_rays->size());
                 if (of) {
                     ids.resize(of->size()), exposures.resize(to->size());
@@ -482,7 +502,8 @@ NB_MODULE(NS_MODULE, m) {
                 gpu::synchronize(nullptr);
                 const DeviceRays rays = {const_cast<float*>(io.data()), const_cast<float*>(id.data()),
                                          const_cast<float*>(ij.data()), const_cast<float*>(it.data()),
-                                         const_cast<float*>(ib.data()), n, of ? ids.data() : nullptr, to_rays ? by_rays.data() : nullptr};
+                                         const_cast<float*>(ib.data()), n, of ? ids.data() : nullptr, to_rays ? by_rays.data() : nullptr,
+                                         depths ? ends.data() : nullptr};
                 r = h.trainer->gradients(o, rays, table.data(), weights.data(), of ? exposures.data() : nullptr);
                 if (of) {
                     gpu::copy(to->data(), exposures.data(), sizeof(float) * to->size(), nullptr);
@@ -497,7 +518,8 @@ NB_MODULE(NS_MODULE, m) {
             return report_dict(r);
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
              "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
-             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none())
+             "photos"_a = nb::none(), "d_exposures"_a = nb::none(), "d_rays"_a = nb::none(),
+             "known"_a = nb::none())
         .def("refresh", [](TrainerHandle&) {}, "Nothing to do: `run` reads the weights anew.");
     bind_running(trainer);
 

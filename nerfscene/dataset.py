@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nerfscene import occupancy
 from nerfscene.cameras import Placement, place, scaled
 from nerfscene.capture import Progress, read_all, read_mask, silent
+from nerfscene.depths import known_depths
 from nerfscene.errors import NerfsceneError
 from nerfscene.field import Space, make_space
 from nerfscene.metrics import holdout
@@ -28,6 +29,7 @@ class TrainingSet:
     pixels: the training photos' bytes one after another, (…, channels) uint8
     allowed: occupancy bits of the cells that can hold anything
     chosen: running numbers of the pixels to train on, where masks leave some out; None: all
+    depths: how far away what the training photos show is (``depths.known_depths``); None: not known
     """
 
     views: tuple[View, ...]
@@ -39,6 +41,7 @@ class TrainingSet:
     background: tuple[float, float, float]
     downscale: float
     chosen: NDArray[np.uint32] | None = None
+    depths: NDArray[np.float32] | None = None
 
     @property
     def train_views(self) -> tuple[View, ...]:
@@ -130,6 +133,7 @@ def prepare(
         background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
         chosen=chosen_pixels(train),
+        depths=None if posed.has_alpha else known_depths(train, posed.points, placement),
     )
 
 

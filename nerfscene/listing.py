@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class Listed:
     world_from_cam: Array  # (4, 4), OpenCV axes
     split: Split = "train"
     mask: Path | None = None
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # as View has it
 
 
 def locate(folder: Path, name: str) -> Path | None:
@@ -117,7 +118,9 @@ def finish(
     MIN_VIEWS remain, all poses are the same, or a photo doesn't fit.
     """
     views = [
-        View(f.path, fit_to_photo(f.intrinsics, f.path, source), f.world_from_cam, f.split, f.mask)
+        View(
+            f.path, fit_to_photo(f.intrinsics, f.path, source), f.world_from_cam, f.split, f.mask, seen=f.seen
+        )
         for f in listed
         if f.path is not None
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ VERSION = 1
 
 def save_posed(posed: PosedCapture, path: Path) -> None:
     """Writes ``path`` (JSON) and ``<stem>.points.safetensors``, each complete or not at all."""
-    points = save({"points": posed.points, "point_colors": posed.point_colors})
+    seen = {f"seen_{i}": view.seen for i, view in enumerate(posed.views)}
+    points = save({"points": posed.points, "point_colors": posed.point_colors} | seen)
     root = posed.root.resolve()
     content = {
         "version": VERSION,
@@ -64,7 +65,10 @@ def load_posed(path: Path) -> PosedCapture:
     return PosedCapture(
         root=root,
         source=content["source"],
-        views=tuple(_view_from_json(view, root) for view in content["views"]),
+        views=tuple(
+            replace(_view_from_json(view, root), seen=arrays.get(f"seen_{i}", np.zeros(0, np.int64)))
+            for i, view in enumerate(content["views"])
+        ),
         photos_given=content["photos_given"],
         points=arrays["points"],
         point_colors=arrays["point_colors"],

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 
 from nerfscene import mapping
 from nerfscene.capture import MIN_PHOTOS, Progress, silent
@@ -92,6 +93,7 @@ def read_model(folder: Path) -> SparseModel:
         ) from error
     images = [rec.images[i] for i in sorted(rec.reg_image_ids())]
     points = list(rec.points3D.values())
+    seen = well_known(rec)
     return SparseModel(
         names=tuple(image.name for image in images),
         intrinsics=tuple(_intrinsics(rec.cameras[i.camera_id], folder) for i in images),
@@ -99,7 +101,36 @@ def read_model(folder: Path) -> SparseModel:
         points=np.array([p.xyz for p in points], np.float64).reshape(-1, 3),
         point_colors=np.array([p.color for p in points], np.uint8).reshape(-1, 3),
         reprojection_error=float(rec.compute_mean_reprojection_error()) if points else 0.0,
+        seen=tuple(seen.get(image.image_id, np.zeros(0, np.int64)) for image in images),
     )
+
+
+# A point's place is well known where so many photos show it, from directions that differ by so many degrees, and where it
+# falls by so many pixels from where they show it.
+KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
+
+
+def well_known(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
+    """Of each image, by its id: the points that it shows and whose places are well known, by running number."""
+    centres = {i: rec.images[i].projection_center() for i in rec.reg_image_ids()}
+    images, owners, rays = [], [], []
+    for number, point in enumerate(rec.points3D.values()):
+        by = {e.image_id for e in point.track.elements} & centres.keys()
+        if len(by) >= KNOWN_BY and point.error <= KNOWN_ERROR:
+            images += by
+            owners += [number] * len(by)
+            rays += [centres[i] - point.xyz for i in by]
+    if not owners:
+        return {}
+    image, owner, ray = np.array(images), np.array(owners), np.array(rays)
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    middle = np.zeros((len(rec.points3D), 3))
+    np.add.at(middle, owner, ray)
+    middle /= np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-12)
+    off = np.zeros(len(middle))  # twice as much lies between the directions at the two ends
+    np.maximum.at(off, owner, np.linalg.norm(ray - middle[owner], axis=1))
+    known = 2 * off[owner] >= np.radians(KNOWN_ANGLE)
+    return {int(i): np.sort(owner[known & (image == i)]) for i in np.unique(image)}
 
 
 def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Progress) -> PoseReport:

@@ -147,6 +147,7 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
             locate(photos, model.names[i]),
             model.intrinsics[i],
             model.world_from_cam[i],
+            seen=model.seen[i],
         )
         for i in order
     ]

@@ -26,6 +26,7 @@ class SparseModel:
     points: Array  # (n, 3)
     point_colors: NDArray[np.uint8]  # (n, 3)
     reprojection_error: float  # pixels
+    seen: tuple[NDArray[np.int64], ...]  # of each image, the points found in it whose places are well known
 
 
 def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport | None = None) -> PosedCapture:
@@ -34,16 +35,14 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
     Photos that the model lacks are left out with one warning that counts and names them.
     """
     views, scales = [], []
-    posed = sorted(
-        (copy_index(name), intrinsics, matrix)
-        for name, intrinsics, matrix in zip(model.names, model.intrinsics, model.world_from_cam, strict=True)
-    )
-    for index, intrinsics, world_from_cam in posed:
+    posed = sorted((copy_index(name), i) for i, name in enumerate(model.names))
+    for index, i in posed:
+        intrinsics = model.intrinsics[i]
         photo = capture.photos[index]
         full = scaled(intrinsics, photo.width, photo.height)
         scales.append(photo.width / intrinsics.width)
-        views.append(View(photo.path, full, world_from_cam, mask=photo.mask))
-    indices = {index for index, _, _ in posed}
+        views.append(View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i]))
+    indices = {index for index, _ in posed}
     names = short_names([p.path for p in capture.photos])
     lost = [name for i, name in enumerate(names) if i not in indices]
     warnings, left_out = capture.warnings, capture.left_out
@@ -59,7 +58,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
             "these and the others, would connect them.",
         )
     silent = [
-        (names[i], v) for (i, _, _), v in zip(posed, views, strict=True) if capture.photos[i].focal is None
+        (names[i], v) for (i, _), v in zip(posed, views, strict=True) if capture.photos[i].focal is None
     ]
     warnings += _told_apart(silent, len(capture.photos))
     return PosedCapture(

@@ -165,6 +165,7 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.exposure_rate = EXPOSURE_RATE * 0.02**done if unbounded else 0.0
     o.exposure_pull = EXPOSURE_PULL
     o.sky_pull, o.sky_distance = (SKY_PULL if unbounded else 0.0), SKY_DISTANCE
+    o.depth_pull, o.depth_slack, o.depth_most = DEPTH_PULL * DEPTH_FALL**done, DEPTH_SLACK, DEPTH_MOST
     if backend.on_gpu(module):  # smaller steps would leave most of the card idle
         o.target_samples, o.occupancy_cells = 1 << 18, 1 << 16
     return o
@@ -173,6 +174,9 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
 OCCUPANCY_THRESHOLD = 0.01
 # A plain sky would hang where it first took form, before the house; farther than this it needs ever longer.
 SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
+# Where sparse points tell how far away what a pixel shows is, it is pulled there: the fewer photos there are, the
+# less the colours tell. Less towards the end, when the field knows better than the points.
+DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 # Exposures are tried for so much of the training, and given up where they differ by less (root mean square of
 # the logarithms): what differs so little the field can tell by itself, and held-out photos fit better so.
@@ -300,6 +304,7 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             run.exposure_moments,
             data.chosen,
             None if run.cameras is None else run.cameras.gradients,
+            data.depths,
         )
 
 

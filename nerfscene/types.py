@@ -81,6 +81,7 @@ class View:
     """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes.
 
     ``mask``: a picture of the photo's size on disk, black where the photo is to be ignored.
+    ``seen``: numbers of the capture's points that were found in this photo and whose places are well known.
     ``exposure``: logarithms of what the photo multiplies the scene's colours (r, g, b) by; all 0 where it
     is not known to differ from the others.
     """
@@ -91,6 +92,7 @@ class View:
     split: Split = "train"
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,9 @@ def test_step_gradients_match_oracle(device: Any, name: str, kind: str) -> None:
     trained = steps.start(device, case)
     o = steps.options(device, steps.SETTINGS[kind])
     o.target_samples = 16384
-    got_table, got_weights, report = steps.gradients(trained, o, rays, targets, behind)
+    got_table, got_weights, report = steps.gradients(
+        trained, o, rays, targets, behind, known=steps.known_depths()
+    )
     table, weights, squared_error, survivors = steps.expected(name, kind)
     assert report["rays"] == steps.RAYS and report["dropped"] == 0
     assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2
@@ -135,7 +137,8 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
     allowed = np.random.default_rng(1).integers(0, 2**32, 32**3 // 32, dtype=np.uint32)
     after = []
     for module in (cpu, device):
-        trained = steps.start(module, case, allowed=backend.shared(allowed, module))
+        depths = np.resize(steps.known_depths(), 48)  # of four photos of 4×3 cells
+        trained = steps.start(module, case, allowed=backend.shared(allowed, module), depths=depths)
         o = steps.options(module, steps.SETTINGS["as in training"])
         trained.trainer.survivors_per_ray = 20.0  # so that the first step has the same rays
         report = trained.trainer.run(o, 4, 60.0)

@@ -21,7 +21,7 @@ RANKS = (
     ("errors", "types", "config"),
     ("cameras", "ops", "metrics", "capture", "posed_io", *POSING, *READING, *TAKING),
     ("field",),
-    ("occupancy",),
+    ("occupancy", "depths"),
     ("dataset", "rendering"),
     ("refinement", "footprint"),
     ("scene", "alignment"),

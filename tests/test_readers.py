@@ -385,6 +385,13 @@ def test_colmap_models(tmp_path: Path, model: pycolmap.Reconstruction, place: st
         np.testing.assert_allclose(sorted(posed.points[:, 0]), sorted(expected[:, 0]), atol=1e-9)
         assert posed.point_colors.shape == expected.shape
         assert posed.reprojection_error == pytest.approx(0, abs=1e-6)
+        for view in posed.views:
+            image = by_name[view.path.relative_to(root / "images").as_posix()]
+            shown = [model.points3D[p.point3D_id].xyz for p in image.points2D if p.has_point3D()]
+            got = posed.points[view.seen]
+            assert len(got) > 10
+            for xyz in got:  # among those that the model says the photo shows
+                assert np.abs(np.array(shown) - xyz).max(1).min() < 1e-9
 
 
 def test_masks_beside_a_colmap_model_s_photos(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
@@ -510,6 +517,7 @@ def full_posed(root: Path) -> PosedCapture:
     rng = np.random.default_rng(0)
     return replace(
         posed,
+        views=tuple(replace(v, seen=np.arange(i % 3)) for i, v in enumerate(posed.views)),
         points=rng.normal(size=(7, 3)) / 3,
         point_colors=rng.integers(0, 256, (7, 3), np.uint8),
         reprojection_error=1 / 3,
@@ -532,6 +540,7 @@ def assert_same(a: PosedCapture, b: PosedCapture) -> None:
             other.split,
         )
         np.testing.assert_array_equal(view.world_from_cam, other.world_from_cam)
+        np.testing.assert_array_equal(view.seen, other.seen)
 
 
 @pytest.mark.parametrize("with_points", [True, False])

@@ -46,6 +46,9 @@ class Settings:
     full_gradient_distance: float = 0.0
     sky_pull: float = 0.0
     sky_distance: float = 0.0
+    depth_pull: float = 0.0
+    depth_slack: float = 0.1
+    depth_most: float = 0.6
     occupied: float = 1.0
 
 
@@ -55,7 +58,8 @@ SETTINGS = {
     "against fog": Settings(distortion=0.3),
     "far": Settings(full_gradient_distance=2.0),
     "sky": Settings(sky_pull=0.3, sky_distance=3.0),
-    "as in training": Settings(1e-4, 3e-3, 2.0, 0.1, 0.1, 1.0, 0.02, 3.0, 0.6),
+    "known depths": Settings(depth_pull=0.3),
+    "as in training": Settings(1e-4, 3e-3, 2.0, 0.1, 0.1, 1.0, 0.02, 3.0, 0.1, 0.05, 0.4, 0.6),
 }
 
 
@@ -71,6 +75,9 @@ def options(module: Any, settings: Settings) -> Any:
         "full_gradient_distance",
         "sky_pull",
         "sky_distance",
+        "depth_pull",
+        "depth_slack",
+        "depth_most",
     ):
         setattr(o, name, getattr(settings, name))
     o.target_samples = 2048
@@ -142,6 +149,13 @@ def given(case: Case, occupied: float, n: int = RAYS) -> tuple[Case, Any, Any, A
     return replace(case, occupancy=bits), random_rays(n, 30), targets, behind
 
 
+def known_depths(n: int = RAYS) -> Any:
+    """How far away what rays see is; of every third it is not known."""
+    known = np.random.default_rng(32).uniform(0.5, 3.0, n).astype(np.float32)
+    known[::3] = 0
+    return known
+
+
 @cache
 def expected(name: str, kind: str) -> tuple[Any, Any, float, int]:
     """The oracle's gradients in float64: to the table and to the weights; squared error; survivors."""
@@ -166,17 +180,26 @@ def expected(name: str, kind: str) -> tuple[Any, Any, float, int]:
     if o.sky_pull:
         pulled = (directions[s.ray, 2] > 0) * ref.sky_pull(s.t, o.sky_distance)
         loss = loss + o.sky_pull * (seen.weights * pulled).sum()
+    if o.depth_pull:
+        for ray, known in enumerate(known_depths().tolist()):
+            if known:
+                own = s.ray == ray
+                off = torch.log((s.t[own] + 0.5 * s.length[own]) / known).abs() - o.depth_slack
+                cost = (seen.weights[own] * off.clamp(0, o.depth_most)).sum()
+                loss = loss + o.depth_pull * (cost + o.depth_most * seen.transmittance[ray])
     (loss / RAYS).backward()
     assert table.grad is not None and weights.grad is not None
     squared = float((error.detach() ** 2).sum())
     return table.grad.numpy(), weights.grad.numpy(), squared, int(kept.sum())
 
 
-def gradients(trained: Start, o: Any, rays: Any, targets: Any, behind: Any) -> tuple[Any, Any, Any]:
+def gradients(
+    trained: Start, o: Any, rays: Any, targets: Any, behind: Any, **more: Any
+) -> tuple[Any, Any, Any]:
     """``Trainer.gradients`` → to the table, to the weights (both overwritten), and the report."""
     d_table = np.full(trained.table.shape, np.nan, np.float32)
     d_weights = np.full(len(trained.case.weights), np.nan, np.float32)
-    report = trained.trainer.gradients(o, *rays, targets, behind, d_table, d_weights)
+    report = trained.trainer.gradients(o, *rays, targets, behind, d_table, d_weights, **more)
     return d_table, d_weights, report
 
 
@@ -186,7 +209,7 @@ def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
     case, rays, targets, behind = given(CASES[name], SETTINGS[kind].occupied)
     trained = start(native, case)
     got_table, got_weights, report = gradients(
-        trained, options(native, SETTINGS[kind]), rays, targets, behind
+        trained, options(native, SETTINGS[kind]), rays, targets, behind, known=known_depths()
     )
     table, weights, squared_error, survivors = expected(name, kind)
     skips = kind == "as in training"
@@ -205,7 +228,7 @@ def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
 
 def test_the_settings_differ() -> None:
     plain = expected("unbounded", "plain")[0]
-    for kind in ("quadratic", "against fog", "far", "sky", "as in training"):
+    for kind in ("quadratic", "against fog", "far", "sky", "known depths", "as in training"):
         other = expected("unbounded", kind)[0]
         assert np.abs(other - plain).max() > 0.01 * np.abs(plain).max(), kind
 
@@ -431,3 +454,27 @@ def test_only_plain_parts_of_photos_are_pulled_like_sky(native: Any, plain: bool
         tables.append(np.array(trained.table))
     apart = np.abs(tables[1] - tables[0]).max()
     assert apart > 1e-3 if plain else apart < 1e-3, apart
+
+
+def test_known_depths_are_those_of_the_drawn_pixels(native: Any) -> None:
+    """A trainer that draws rays itself takes one step as it would with their depths given."""
+    rng = np.random.default_rng(8)
+    depths = rng.uniform(0.5, 3.0, 4 * 4 * 3).astype(np.float32)  # of photos of 16×12 pixels
+    depths[rng.random(len(depths)) < 0.5] = 0
+    tables = []
+    for module in (native, backend.load("torch")):
+        for known in (depths, None, depths[::-1].copy()):
+            o_here = options(module, SETTINGS["known depths"])
+            o_here.occupancy_every = 0
+            trained = start(module, CASES["unbounded"], depths=known)
+            trained.trainer.run(o_here, 1, 60.0)
+            tables.append(np.array(trained.table))
+    ours, plain, other, theirs = *tables[:3], tables[3]
+    assert np.abs(ours - plain).max() > 1e-3 and np.abs(ours - other).max() > 1e-3
+    # Adam's first step goes by the gradient's sign alone, which rounding may turn where it is nearly 0.
+    assert np.mean(np.abs(ours - theirs) > 1e-3) < 0.02 * np.mean(np.abs(ours - plain) > 1e-3) + 0.002
+
+
+def test_depths_of_another_number_of_cells_are_refused(native: Any) -> None:
+    with pytest.raises(ValueError):
+        start(native, CASES["unbounded"], depths=np.zeros(47, np.float32))

@@ -25,6 +25,8 @@ static void make_rays(const TrainStep& step, int first, int last) {
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
         step.rays.jitter[i] = drawn_jitter(step.seed, drawn);
     }
+    for (int i = first; i < last && step.rays.known; ++i)
+        step.rays.known[i] = known_depth(step.photos, step.rays.photos[i], step.rays.pixels[2 * i], step.rays.pixels[2 * i + 1]);
     for (int i = first; i < last; ++i)
         for (int c = 0; c < 3; ++c)
             drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), texels[i - first], c,
@@ -64,6 +66,11 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     }
     const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
+    // Cameras must follow colours alone: what their first places tell would only hold them together while they drift.
+    const bool pulls = step.depth_pull > 0 && step.rays.known && !step.rays.d_rays;
+    const float known = pulls ? step.rays.known[index] : 0.0f;
+    const float depth_scale = step.depth_pull * step.loss_scale;
+    if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
     float w_before = w_total, wm_before = wm_total;
     for (int i = n - 1; i >= 0; --i) {
         const int k = chain[i];
@@ -79,6 +86,8 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
                  distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
         }
         if (sky) q += step.sky_pull * step.loss_scale * sky_gradient(s.st[k], step.sky_distance);
+        if (known > 0)
+            q += depth_scale * depth_gradient(s.st[k] + 0.5f * s.slength[k], known, step.depth_slack, step.depth_most);
         const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
         const float scale = near_gradient_scale(s.st[k], step.full_gradient_distance);
         s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);

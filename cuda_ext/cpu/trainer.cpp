@@ -44,6 +44,7 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
              ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr};
     pixels_.resize(2 * kMaxRays);
     rays_.pixels = pixels_.data();
+    if (photos_.depths) known_.resize(kMaxRays), rays_.known = known_.data();
     if (s_.camera_gradients) {
         d_rays_.resize(6 * size_t(kMaxRays));
         camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);
@@ -80,6 +81,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.exposures = s_.exposures;
     step.exposure_pull = o.exposure_pull;
     step.sky_pull = o.sky_pull, step.sky_distance = o.sky_distance;
+    step.depth_pull = o.depth_pull, step.depth_slack = o.depth_slack, step.depth_most = o.depth_most;
     step.loss_scale = float(1.0 / rays_in_loss);
     return step;
 }

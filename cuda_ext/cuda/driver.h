@@ -15,6 +15,7 @@ struct DeviceRays {
     int n;
     const int* photos;  // training: whose exposure each ray has; null: nobody's
     float* d_rays;      // training: written, gradients by origin and direction, (n, 6); null: not wanted
+    const float* known; // training: how far away what it sees is, 0: not known; null: of none
 };
 // Pictures to render; arrays for rows [row0, row1) × columns [col0, col1) on the device.
 struct DevicePicture {

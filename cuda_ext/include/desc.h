@@ -67,7 +67,9 @@ struct CameraDesc {
     int lens, width, height;
     float pose[12];  // scene_from_cam, 3×4 row-major: a rotation, and the centre in scene units
     int64_t pixels;  // training: this photo's first byte in the photos' buffer
+    int64_t depths;  // training: this photo's first cell among the known depths
 };
+constexpr int kDepthCell = 4;  // pixels a side
 
 // The photos that a field is trained on, 8 bits a channel, one after the other.
 struct Photos {
@@ -76,6 +78,9 @@ struct Photos {
     const uint8_t* pixels;
     const uint32_t* chosen;             // running numbers of the pixels to train on; null: all of them
     uint64_t n_chosen;
+    // How far away what a photo shows is, for each cell of kDepthCell² pixels, row by row, photo after photo: along the
+    // ray, scene units; 0: not known. Null: nowhere.
+    const float* depths;
     int n, channels;
     int random_background;              // each ray its own; else `background`
     float background[3];

@@ -55,6 +55,13 @@ NS_HD bool is_plain(const Photos& photos, int photo, float x, float y) {
     return true;
 }
 
+// How far away what this pixel shows is, where that is known; else 0.
+NS_HD float known_depth(const Photos& photos, int photo, float x, float y) {
+    const CameraDesc& camera = photos.cameras[photo];
+    const int across = (camera.width + kDepthCell - 1) / kDepthCell;
+    return photos.depths[camera.depths + int64_t(int(y) / kDepthCell) * across + int(x) / kDepthCell];
+}
+
 // Where inside its steps the ray is sampled.
 NS_HD float drawn_jitter(uint32_t seed, uint64_t drawn) { return random_unit(seed, uint32_t(drawn), 1); }
 

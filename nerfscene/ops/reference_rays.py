@@ -347,3 +347,13 @@ def near_gradient_scale(t: Tensor, full: float) -> Tensor:
 def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
     """``x`` unchanged, its gradient multiplied by ``scale``."""
     return x * scale + x.detach() * (1 - scale)
+
+
+def depth_cost(t: Tensor, known: Tensor, slack: float, most: float) -> Tensor:
+    """What a sample's weight costs on a ray that should end at ``known``; nothing where that is 0, unknown.
+
+    Logarithms of distance: nothing up to ``slack`` off, and no more than ``most``, which is also what the
+    background's weight costs.
+    """
+    off = torch.log(t / known.clamp_min(1e-30)).abs() - slack
+    return off.clamp(0, most) * (known > 0)

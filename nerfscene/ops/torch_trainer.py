@@ -29,6 +29,7 @@ from nerfscene.ops.torch_field import (
 MAX_RAYS = 1 << 17
 MIN_RAYS = 64
 EXPECTED_SURVIVORS = 64.0  # a ray's, while none has been traced
+DEPTH_CELL = 4  # pixels a side
 PLAIN_REACH, PLAIN_RANGE = 4, 6  # pixels; levels of 255: what is as alike as that may be sky
 PROBE_BLOCK = 128  # cells are probed in multiples of this
 
@@ -60,15 +61,18 @@ class TrainOptions:
     exposure_pull: float = 0.0
     sky_pull: float = 0.0
     sky_distance: float = 0.0
+    depth_pull: float = 0.0
+    depth_slack: float = 0.0
+    depth_most: float = 0.0
     camera_every: int = 0
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays with what they should see: all (n, 3) but jitter, photos and sky (n,); colours 0…1.
+    """Rays with what they should see: all (n, 3) but jitter, photos, sky and known (n,); colours 0…1.
 
-    photos: whose exposure each has, below 0 for none; sky: whether it may see sky; pixels (n, 2): where in
-    their photos, if drawn.
+    photos: whose exposure each has, below 0 for none; sky: whether it may see sky; known: how far away what it
+    sees is, scene units, 0 for not known; pixels (n, 2): where in their photos, if drawn.
     """
 
     origins: Tensor
@@ -78,6 +82,7 @@ class Rays:
     backgrounds: Tensor
     photos: Tensor
     sky: Tensor
+    known: Tensor
     pixels: Tensor | None = None
 
 
@@ -87,7 +92,8 @@ class Photos:
 
     intrinsics (cameras, 9), lens (cameras,), pose (cameras, 12); width, first_pixel (cameras + 1,) in
     pixels; pixels (all, channels) uint8; background (3,), or None for a random one each ray;
-    chosen: running numbers of the pixels to train on, or None for all.
+    chosen: running numbers of the pixels to train on, or None for all; depths: how far away what is seen is,
+    for each cell of DEPTH_CELL² pixels, photo after photo, 0 for not known; None: nowhere.
     """
 
     intrinsics: Tensor
@@ -98,9 +104,10 @@ class Photos:
     pixels: np.ndarray[Any, Any]
     background: Tensor | None
     chosen: np.ndarray[Any, Any] | None = None
+    depths: np.ndarray[Any, Any] | None = None
 
 
-RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos", "sky")
+RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos", "sky", "known")
 
 
 def camera_tensors(cameras: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,13 +160,34 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int, find_sky: bool)
         up = np.flatnonzero(d[:, 2].numpy() > 0)
         column, row = inside[up] % width[up], inside[up] // width[up]
         sky[torch.from_numpy(up)] = torch.from_numpy(is_plain(photos, camera[up], column, row))
-    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, sky, xy)
+    known = torch.zeros(n)
+    if photos.depths is not None:
+        known = torch.from_numpy(known_depths(photos, camera, inside % width, inside // width))
+    return Rays(o, d, jitter, texels[:, :3] * alpha + (1 - alpha) * b, b, of, sky, known, xy)
+
+
+def heights(photos: Photos) -> np.ndarray[Any, Any]:
+    """Of all photos, in pixels."""
+    return np.diff(photos.first_pixel) // photos.width
+
+
+def depth_cells(width: Any, height: Any) -> Any:
+    """How many cells photos' known depths have."""
+    return -(-width // DEPTH_CELL) * -(-height // DEPTH_CELL)
+
+
+def known_depths(photos: Photos, camera: Ints, column: Ints, row: Ints) -> np.ndarray[Any, Any]:
+    """How far away what these pixels (n,) show is; 0 where it is not known."""
+    assert photos.depths is not None
+    first = np.cumsum([0, *depth_cells(photos.width, heights(photos))[:-1]])
+    across = -(-photos.width[camera] // DEPTH_CELL)
+    return photos.depths[first[camera] + row // DEPTH_CELL * across + column // DEPTH_CELL]
 
 
 def is_plain(photos: Photos, camera: Ints, column: Ints, row: Ints) -> np.ndarray[Any, Any]:
     """Whether photos look alike all round these pixels (n,): nothing tells there how far away things are."""
     width, first = photos.width[camera], photos.first_pixel[camera]
-    height = (photos.first_pixel[camera + 1] - first) // width
+    height = heights(photos)[camera]
     here = photos.pixels[first + row * width + column, :3].astype(np.int64)
     plain = np.ones(len(camera), bool)
     for dy in (-PLAIN_REACH, 0, PLAIN_REACH):
@@ -198,6 +226,7 @@ class Trainer:
         exposure_moments: Any = None,
         chosen: Any = None,
         camera_gradients: Any = None,
+        depths: Any = None,
     ) -> None:
         grid, cells = field.grid, field.space.occupancy_resolution**3
         shape = (grid.rows, grid.features)
@@ -227,7 +256,12 @@ class Trainer:
             pixels.reshape(-1, channels),
             None if random_background else torch.tensor(list(background)),
             chosen,
+            depths,
         )
+        if depths is not None:
+            borrow(depths)
+            cells = int(depth_cells(self.photos.width, heights(self.photos)).sum())
+            require(depths.size == cells, "one depth for 4×4 pixels of each photo")
         self.camera_gradients: Tensor | None = None
         if camera_gradients is not None:
             self.camera_gradients = borrow(camera_gradients).reshape(-1, ref.CAMERA_GRADIENT)
@@ -284,11 +318,12 @@ class Trainer:
         photos: Any = None,
         d_exposures: Any = None,
         d_rays: Any = None,
+        known: Any = None,
     ) -> dict[str, Any]:
         """Loss and gradients on given rays, with no parameter updated. Overwrites all outputs.
 
         photos: (n,) int32, whose exposure each ray has; d_exposures: (photos, 3), theirs;
-        d_rays: (n, 6), by rays' origins and directions.
+        d_rays: (n, 6), by rays' origins and directions; known: (n,), how far away what they see is, or 0.
         """
         j = borrow(jitter)
         o, d, c, b = (rows_of_three(a, j.numel()) for a in (origins, directions, targets, backgrounds))
@@ -299,7 +334,9 @@ class Trainer:
         of = torch.full((j.numel(),), -1) if photos is None else borrow(photos, np.int32).long()
         require(of.numel() == j.numel(), "rays differ in number")
         require(bool((of < len(self.exposures)).all()), "rays belong to photos that there are")
-        rays = Rays(o, d, j, c, b, of, d[:, 2] > 0)
+        ends = torch.zeros(j.numel()) if known is None else borrow(known)
+        require(ends.numel() == j.numel(), "rays differ in number")
+        rays = Rays(o, d, j, c, b, of, d[:, 2] > 0, ends)
         table, weights, exposures, by_rays = self._gradients(options, rays, report, d_rays is not None)
         if d_rays is not None:
             to_rays = borrow(d_rays)
@@ -387,6 +424,11 @@ class Trainer:
         if o.sky_pull > 0:
             pulled = rays.sky[s.ray[index]] * ref.sky_pull(s.t[index], o.sky_distance)
             loss = loss + o.sky_pull * (seen.weights[index] * pulled).sum()
+        if o.depth_pull > 0 and not ends.requires_grad:  # cameras follow colours alone
+            middle = s.t[index] + 0.5 * s.length[index]
+            off = ref.depth_cost(middle, rays.known[s.ray[index]], o.depth_slack, o.depth_most)
+            missed = (seen.transmittance * (rays.known > 0)).sum()
+            loss = loss + o.depth_pull * ((seen.weights[index] * off).sum() + o.depth_most * missed)
         report["squared_error"] += float((error.detach().double() ** 2).sum())
         report["candidates"] += len(s.t)
         report["survivors"] += len(index)
