@@ -105,13 +105,13 @@ def read_model(folder: Path) -> SparseModel:
     )
 
 
-# A point's place is well known where so many photos show it, from directions that differ by so many degrees, and where it
-# falls by so many pixels from where they show it.
+# A point's place is well known where so many photos show it, from directions that differ by so many degrees,
+# and no farther than so many pixels from where it projects to.
 KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
 
 
 def well_known(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
-    """Of each image, by its id: the points that it shows and whose places are well known, by running number."""
+    """Of each image, by its id: the running numbers of the points it shows whose places are well known."""
     centres = {i: rec.images[i].projection_center() for i in rec.reg_image_ids()}
     images, owners, rays = [], [], []
     for number, point in enumerate(rec.points3D.values()):

@@ -174,8 +174,8 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
 OCCUPANCY_THRESHOLD = 0.01
 # A plain sky would hang where it first took form, before the house; farther than this it needs ever longer.
 SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
-# Where sparse points tell how far away what a pixel shows is, it is pulled there: the fewer photos there are, the
-# less the colours tell. Less towards the end, when the field knows better than the points.
+# Where sparse points tell how far away what a pixel shows is, it is pulled there: the fewer photos there are,
+# the less the colours tell. Less towards the end, when the field knows better than the points.
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 # Exposures are tried for so much of the training, and given up where they differ by less (root mean square of

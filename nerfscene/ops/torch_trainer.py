@@ -71,8 +71,8 @@ class TrainOptions:
 class Rays:
     """Rays with what they should see: all (n, 3) but jitter, photos, sky and known (n,); colours 0…1.
 
-    photos: whose exposure each has, below 0 for none; sky: whether it may see sky; known: how far away what it
-    sees is, scene units, 0 for not known; pixels (n, 2): where in their photos, if drawn.
+    photos: whose exposure each has, below 0 for none; sky: whether it may see sky; known: how far away what
+    it sees is, scene units, 0 for not known; pixels (n, 2): where in their photos, if drawn.
     """
 
     origins: Tensor
