@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from nerfscene.errors import NerfsceneError
@@ -24,8 +25,8 @@ VERSION = 1
 
 def save_posed(posed: PosedCapture, path: Path) -> None:
     """Writes ``path`` (JSON) and ``<stem>.points.safetensors``, each complete or not at all."""
-    seen = {f"seen_{i}": view.seen for i, view in enumerate(posed.views)}
-    points = save({"points": posed.points, "point_colors": posed.point_colors} | seen)
+    arrays: dict[str, NDArray[Any]] = {"points": posed.points, "point_colors": posed.point_colors}
+    points = save(arrays | {f"seen_{i}": view.seen for i, view in enumerate(posed.views)})
     root = posed.root.resolve()
     content = {
         "version": VERSION,

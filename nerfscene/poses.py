@@ -113,7 +113,9 @@ KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
 def well_known(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
     """Of each image, by its id: the running numbers of the points it shows whose places are well known."""
     centres = {i: rec.images[i].projection_center() for i in rec.reg_image_ids()}
-    images, owners, rays = [], [], []
+    images: list[int] = []
+    owners: list[int] = []
+    rays: list[NDArray[np.float64]] = []
     for number, point in enumerate(rec.points3D.values()):
         by = {e.image_id for e in point.track.elements} & centres.keys()
         if len(by) >= KNOWN_BY and point.error <= KNOWN_ERROR:
