@@ -107,6 +107,18 @@ def looked_at(centres: Array, axes: Array, focus: Array) -> bool:
     return bool(((toward * axes).sum(1) / distance).mean() > 0.5)
 
 
+def walks_ahead(centres: Array, axes: Array) -> bool:
+    """Whether cameras were carried where they look, as along a street: what they look at is passed by."""
+    ahead = axes.mean(0)
+    agreement = float(np.linalg.norm(ahead))
+    if agreement < 0.8:
+        return False
+    moved = centres - centres.mean(0)
+    along = moved @ (ahead / agreement)
+    across = moved - along[:, None] * (ahead / agreement)
+    return bool(np.linalg.norm(along) > 2 * np.linalg.norm(across))
+
+
 def up_direction(views: Sequence[View]) -> Array:
     """The cameras' common up (3,), unit: the mean of -y, made orthogonal to a common plane of x."""
     rotations = np.stack([v.world_from_cam[:3, :3] for v in views])

@@ -67,7 +67,8 @@ class TrainConfig:
     downscale: float | None = None
     """Train on photos shrunk by this factor, instead of by the quality's longest side."""
     holdout: int = 8
-    """Every n-th photo is kept from training to measure with; 0 for none."""
+    """Every n-th photo is kept from training to measure with (of fewer than twice n, the middle one); 0 for
+    none."""
     backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
     """What computes: our kernels on an NVIDIA GPU or on the processor, plain torch (slow, readable), or
     tiny-cuda-nn (where it is installed) with torch around it."""
@@ -83,8 +84,9 @@ class TrainConfig:
 class RenderConfig:
     """What a film shows and how large it is."""
 
-    path: str = "orbit"
-    """orbit, spiral, walkthrough, or a camera_path.json (nerfstudio's format)."""
+    path: str = "auto"
+    """orbit, spiral, walkthrough, or a camera_path.json (nerfstudio's format); auto: orbit, but walkthrough
+    where the photos were taken walking ahead."""
     width: int | None = None
     """Width in pixels; the photos' aspect gives what is left out, at most 960 on the longer side."""
     height: int | None = None

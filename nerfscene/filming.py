@@ -14,7 +14,7 @@ from nerfscene.cameras import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.footprint import photos_of, pixel_samples
-from nerfscene.paths import PRESETS, CameraPath, preset, resample
+from nerfscene.paths import PRESETS, CameraPath, preset, resample, suited
 from nerfscene.rendering import Renderer, render
 from nerfscene.scene import Scene
 from nerfscene.types import Camera
@@ -54,15 +54,16 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
     if not 0 <= config.samples <= 8:
         raise NerfsceneError(f"--samples must be 1 to 8, or 0 for as many as needed, not {config.samples}")
-    if config.path in PRESETS:
+    if config.path in ("auto", *PRESETS):
+        name = suited(scene.views) if config.path == "auto" else config.path
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(config.path, scene.views, n, width, height, world_points(scene), scene.up), fps
+        return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
     if not config.path.lower().endswith(".json"):
         raise NerfsceneError(
-            f"no camera path is called {config.path!r}; choose {', '.join(PRESETS)}, or give a "
-            "camera_path.json"
+            f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "
+            "a camera_path.json"
         )
     path = read_camera_path(config.path, config.width, config.height)
     fps = config.fps or path.fps or FRAMES_PER_SECOND

@@ -71,8 +71,12 @@ def ssim(a: Image, b: Image) -> float:
 def holdout(n_views: int, every: int = 8) -> list[int]:
     """Indices of the views kept for measuring: 0, every, 2·every, …; none where ``every`` is 0.
 
+    Of fewer than 2·every views, the middle one alone: so few can't spare their ends, which none of the
+    others shows.
     Raises ValueError for a negative ``every``.
     """
     if every < 0:
         raise ValueError(f"every n-th view can be held out, n at least 0, not {every}")
+    if every and 0 < n_views < 2 * every:
+        return [n_views // 2]
     return list(range(0, n_views, every)) if every else []

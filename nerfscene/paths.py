@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from nerfscene.cameras import axes_meet, nearest_point_to_axes, up_direction
+from nerfscene.cameras import axes_meet, nearest_point_to_axes, up_direction, walks_ahead
 from nerfscene.capture import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
@@ -111,6 +111,12 @@ def preset(
         poses = (orbit if name == "orbit" else spiral)(subject_of(views, points, up), n_frames)
     k = film_intrinsics(views, width, height)
     return CameraPath(tuple(Camera(k, p) for p in poses), loop=name != "walkthrough")
+
+
+def suited(views: Sequence[View]) -> str:
+    """The preset that keeps to what the photos show: who walks ahead along a street has nothing to orbit."""
+    poses = np.stack([v.world_from_cam for v in views])
+    return "walkthrough" if walks_ahead(poses[:, :3, 3], poses[:, :3, 2]) else "orbit"
 
 
 def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:

@@ -92,8 +92,14 @@ def test_holdout_takes_every_eighth_from_the_first() -> None:
     assert holdout(16) == [0, 8]
     assert holdout(17) == [0, 8, 16]
     assert holdout(5, 2) == [0, 2, 4]
-    assert holdout(5, 100) == [0]
     assert holdout(3, 1) == [0, 1, 2]
     assert holdout(20, 0) == holdout(0) == []
     with pytest.raises(ValueError, match="-1"):
         holdout(20, -1)
+
+
+def test_of_few_views_only_the_middle_one_is_held_out() -> None:
+    assert holdout(15) == [7]
+    assert holdout(11) == [5]
+    assert holdout(5, 100) == [2]
+    assert holdout(1) == [0]

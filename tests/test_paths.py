@@ -22,6 +22,7 @@ from nerfscene.paths import (
     preset,
     resample,
     subject_of,
+    suited,
 )
 from nerfscene.types import Array, Camera, Intrinsics, View
 
@@ -158,6 +159,18 @@ def test_a_shaky_walk_along_a_front_takes_its_focus_from_the_points(seed: int) -
         [np.arctan2(p[0, 2], p[1, 2]) for p in poses_of(preset("orbit", views, 60, 64, 48, points))]
     )
     assert 12 < np.ptp(turns) < 36
+
+
+def test_what_suits_a_capture_follows_from_how_its_cameras_moved() -> None:
+    rng = np.random.default_rng(2)
+    ahead = [look_at(p, p + np.array([0, 9, 0]), UP) for p in [0.1, 3.0, 0.05] * rng.normal(size=(20, 3))]
+    aside = [look_at(p, p + np.array([9, 0, 0]), UP) for p in [0.1, 3.0, 0.05] * rng.normal(size=(20, 3))]
+    turning = [look_at(np.zeros(3), np.array([np.cos(a), np.sin(a), 0]), UP) for a in np.arange(0, 6, 0.4)]
+    for poses, expected in ((ahead, "walkthrough"), (aside, "orbit"), (turning, "orbit")):
+        views = [View(Path(f"{i}.jpg"), LENS, pose) for i, pose in enumerate(poses)]
+        assert suited(views) == suited(moved(views, a_motion())) == expected
+    for degrees in (np.arange(0, 360, 20), np.arange(-40, 40, 8)):
+        assert suited(ring(degrees)) == "orbit"
 
 
 def test_walkthrough_has_constant_speed_and_keeps_to_the_photos() -> None:
