@@ -2,8 +2,8 @@
 
 The kernels sum up the loss's gradient for every photo's camera over some steps (``refine.h`` in
 ``cuda_ext/include``); here they become changes of pose, one for each photo, and of lens, one for all photos
-that share it. What would only move, turn or scale the whole capture is taken out, so that views that are not
-trained on keep their places.
+that share it. What would only move, turn or scale the whole capture is taken out, and views that are not
+trained on follow the trained ones next to them: cameras drift together, neighbours most of all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ CAMERA_GRADIENT = 15  # numbers that the kernels give for each camera, see refin
 LENS = 5  # log of the focal length, cx and cy as parts of it, and the first two radial coefficients
 BETA1, BETA2 = 0.9, 0.99
 SHARED_BY = 5  # photos: a lens that fewer have in common stays as it is
+
+NEIGHBOURS = 4  # whose changes an untrained camera follows
+TURN_AS_FAR = 1.5  # scene units: a radian of turning sets cameras apart as much as that
 
 Floats = NDArray[np.float32]
 
@@ -162,6 +165,30 @@ def refined_views(fit: CameraFit) -> tuple[View, ...]:
         )
         for v, pose, lens in zip(fit.views, fit.poses, fit.lens_of, strict=True)
     )
+
+
+def neighbours_change(fit: CameraFit, view: View) -> Array:
+    """How the trained cameras next to a view's have moved, (6,): what it takes to keep its place among them.
+
+    Nearest are those that stand and look alike; nearer ones count for more. Only as far as they agree: what
+    each had to move by itself, for its own mistake, averages to something that is not this camera's.
+    """
+    mine = pose_in_scene(fit.scene_from_world, view.world_from_cam)
+    theirs = np.stack([pose_in_scene(fit.scene_from_world, v.world_from_cam) for v in fit.views])
+    angles = np.arccos(np.clip(theirs[:, :3, 2] @ mine[:3, 2], -1, 1))
+    apart = np.linalg.norm(theirs[:, :3, 3] - mine[:3, 3], axis=1) + TURN_AS_FAR * angles
+    nearest = np.argsort(apart, kind="stable")[:NEIGHBOURS]
+    weights = 1 / (apart[nearest] + 1e-3)
+    weights = weights / weights.sum()
+    out = np.zeros(6)
+    for part in (slice(0, 3), slice(3, 6)):
+        changes = fit.poses[nearest, part].astype(np.float64)
+        mean = weights @ changes
+        # The mean's own variance, of as many cameras as the weights amount to (James and Stein's shrinking).
+        count = 1 / np.sum(weights**2)
+        variance = weights @ np.sum((changes - mean) ** 2, axis=1) / max(count - 1, 1e-6)
+        out[part] = mean * max(0.0, 1 - variance / max(float(mean @ mean), 1e-30))
+    return out
 
 
 def kernel_cameras(views: Sequence[View], scene_from_world: Array) -> list[tuple[Any, ...]]:

@@ -24,6 +24,8 @@ from nerfscene.refinement import (
     CameraFit,
     give_up,
     kernel_cameras,
+    moved,
+    neighbours_change,
     pixels_moved,
     refined_lens,
     refined_views,
@@ -189,8 +191,8 @@ REFINE_RATE, REFINE_STEPS, REFINE_EVERY = 6e-4, 32, 2
 # And after so much of the training at least: in a long one they would walk far at random, step by step.
 REFINE_APART = (REFINE_TO - REFINE_FROM) / 160
 # They are put back if after so much of the training they have turned by less (radians, root mean square):
-# cameras that were right turn by about 1e-3, for nothing.
-REFINE_TRIAL, REFINE_LEAST = 0.35, 1.6e-3
+# cameras that were right turn by 1e-3 to 1.6e-3, for nothing.
+REFINE_TRIAL, REFINE_LEAST = 0.35, 2e-3
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
 
@@ -217,7 +219,7 @@ def exposed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
 
 
 def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
-    """The views with their cameras as training moved them; held-out ones get their lens's changes alone."""
+    """The views with their cameras as training moved them; held-out ones have no say, and follow others."""
     fit = run.cameras
     if fit is None or not (fit.poses.any() or fit.lenses.any()):
         return views
@@ -227,7 +229,11 @@ def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
     return tuple(
         next(train)
         if v.split == "train"
-        else replace(v, intrinsics=refined_lens(v.intrinsics, changes.get(v.intrinsics, none)))
+        else replace(
+            v,
+            intrinsics=refined_lens(v.intrinsics, changes.get(v.intrinsics, none)),
+            world_from_cam=moved(v.world_from_cam, neighbours_change(fit, v), fit.scene_from_world),
+        )
         for v in views
     )
 
