@@ -407,14 +407,14 @@ def main(args: Sequence[str] | None = None) -> None:
         Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Report: run_report,
         Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
-    chosen = tyro.extras.subcommand_cli_from_dict(
-        commands,
-        prog="nerfscene",
-        description="Snapshots in, an explorable 3D scene out.",
-        args=args,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
-    )
     try:
+        chosen = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="nerfscene",
+            description="Snapshots in, an explorable 3D scene out.",
+            args=args,
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+        )
         runners[type(chosen)](chosen)
     except NerfsceneError as error:
         print(f"nerfscene: {error}", file=sys.stderr)

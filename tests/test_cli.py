@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -173,6 +174,17 @@ def test_help_loads_nothing_slow() -> None:
     )
     assert all(verb in done.stdout for verb in VERBS)
     assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("arguments", [("train", "--help"), ("doctor",)])
+def test_whoever_reads_may_stop_reading(arguments: tuple[str, ...]) -> None:
+    """As ``head`` does: no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "nerfscene", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=300)
+    os.close(writing)
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr
 
 
 @pytest.mark.parametrize(
