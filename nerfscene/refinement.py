@@ -26,7 +26,7 @@ BETA1, BETA2 = 0.9, 0.99
 SHARED_BY = 5  # photos: a lens that fewer have in common stays as it is
 
 NEIGHBOURS = 4  # whose changes an untrained camera follows
-TURN_AS_FAR = 1.5  # scene units: a radian of turning sets cameras apart as much as that
+TURN_AS_FAR = 1.5  # scene units: turning by a radian sets cameras apart by about as much as that
 
 Floats = NDArray[np.float32]
 
@@ -167,19 +167,28 @@ def refined_views(fit: CameraFit) -> tuple[View, ...]:
     )
 
 
+def standing(views: Sequence[View], scene_from_world: Array) -> Array:
+    """Where views stand and look, (n, 6): centres and directions, so that both set views apart as much."""
+    poses = np.stack([pose_in_scene(scene_from_world, v.world_from_cam) for v in views])
+    return np.concatenate([poses[:, :3, 3], TURN_AS_FAR * poses[:, :3, 2]], axis=1)
+
+
+def neighbours(place: Array, places: Array, count: int) -> tuple[NDArray[np.intp], Array]:
+    """Which ``count`` of the places (n, 6) are nearest to a place (6,), and their weights, of sum 1."""
+    apart = np.linalg.norm(places - place, axis=1)
+    nearest = np.argsort(apart, kind="stable")[:count]
+    weights = 1 / (apart[nearest] + 1e-3)
+    return nearest, weights / weights.sum()
+
+
 def neighbours_change(fit: CameraFit, view: View) -> Array:
     """How the trained cameras next to a view's have moved, (6,): what it takes to keep its place among them.
 
-    Nearest are those that stand and look alike; nearer ones count for more. Only as far as they agree: what
-    each had to move by itself, for its own mistake, averages to something that is not this camera's.
+    Only as far as they agree: what each had to move by itself, for its own mistake, averages to something
+    that is not this camera's.
     """
-    mine = pose_in_scene(fit.scene_from_world, view.world_from_cam)
-    theirs = np.stack([pose_in_scene(fit.scene_from_world, v.world_from_cam) for v in fit.views])
-    angles = np.arccos(np.clip(theirs[:, :3, 2] @ mine[:3, 2], -1, 1))
-    apart = np.linalg.norm(theirs[:, :3, 3] - mine[:3, 3], axis=1) + TURN_AS_FAR * angles
-    nearest = np.argsort(apart, kind="stable")[:NEIGHBOURS]
-    weights = 1 / (apart[nearest] + 1e-3)
-    weights = weights / weights.sum()
+    places = standing((view, *fit.views), fit.scene_from_world)
+    nearest, weights = neighbours(places[0], places[1:], NEIGHBOURS)
     out = np.zeros(6)
     for part in (slice(0, 3), slice(3, 6)):
         changes = fit.poses[nearest, part].astype(np.float64)

@@ -25,16 +25,18 @@ from nerfscene.refinement import (
     give_up,
     kernel_cameras,
     moved,
+    neighbours,
     neighbours_change,
     pixels_moved,
     refined_lens,
     refined_views,
+    standing,
     start_fit,
     turned,
     update,
 )
 from nerfscene.scene import Figures, Scene
-from nerfscene.types import PosedCapture, View
+from nerfscene.types import Array, PosedCapture, View
 from nerfscene.world import keeping, kept
 
 QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}
@@ -182,7 +184,7 @@ DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 # Exposures are tried for so much of the training, and given up where they differ by less (root mean square of
 # the logarithms): what differs so little the field can tell by itself, and held-out photos fit better so.
-EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.08
+EXPOSURE_TRIAL, EXPOSURE_LEAST = 0.15, 0.03
 # Cameras move from so much of the training on (before, all is fog, which pulls them anywhere) to so much of
 # it; by at most so many radians at once, at first; after so many steps of training; and of these, every so
 # manyth is asked for the cameras' gradients.
@@ -207,15 +209,38 @@ def exposures_matter(run: Run, done: float) -> bool:
     return bool(run.exposures.any())
 
 
-def exposed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
-    """The views with their exposures; a held-out photo's is between those of its neighbours in order."""
+def exposed_views(run: Run, views: tuple[View, ...], scene_from_world: Array) -> tuple[View, ...]:
+    """The views with their exposures; a held-out photo's is between those of its two neighbours.
+
+    In order where exposures drift with time, in place where they follow what is in view: whichever tells
+    the trained photos' own exposures better from the others'.
+    """
     if not run.exposures.any():
         return views
-    at = [i for i, v in enumerate(views) if v.split == "train"]
-    every = np.stack([np.interp(np.arange(len(views)), at, run.exposures[:, c]) for c in range(3)], 1)
-    return tuple(
-        replace(v, exposure=(float(r), float(g), float(b))) for v, (r, g, b) in zip(views, every, strict=True)
-    )
+    train = np.array([i for i, v in enumerate(views) if v.split == "train"])
+
+    def in_order(view: int, others: NDArray[np.intp]) -> Array:
+        return np.array([np.interp(view, train[others], run.exposures[others, c]) for c in range(3)])
+
+    places = standing(views, scene_from_world)
+
+    def in_place(view: int, others: NDArray[np.intp]) -> Array:
+        near, weights = neighbours(places[view], places[train[others]], 2)
+        return np.asarray(weights @ run.exposures[others[near]], np.float64)
+
+    everyone = np.arange(len(train))
+
+    def missed(told: Callable[[int, NDArray[np.intp]], Array]) -> float:
+        off = [told(train[i], np.delete(everyone, i)) - run.exposures[i] for i in everyone]
+        return float(np.sum(np.square(off)))
+
+    told = min((in_order, in_place), key=missed) if len(train) > 2 else in_order
+    own = dict(zip(train.tolist(), run.exposures, strict=True))
+    out = []
+    for i, view in enumerate(views):
+        r, g, b = map(float, own[i] if i in own else told(i, everyone))
+        out.append(replace(view, exposure=(r, g, b)))
+    return tuple(out)
 
 
 def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
@@ -365,7 +390,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
     """The run as a scene (sharing its arrays)."""
     return Scene(
         field=run.field,
-        views=exposed_views(run, placed_views(run, data.views)),
+        views=exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world),
         scene_from_world=data.placement.scene_from_world,
         background=data.background,
         has_alpha=data.channels == 4,
