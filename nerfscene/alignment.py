@@ -1,7 +1,7 @@
 """Where a held-out photo was really taken, as the finished scene sees it.
 
-Training may move the cameras of its photos (``refinement``); those of held-out photos stay where posing
-put them, so that a scene that became sharper can score worse. Measured the accepted way (Lin et al.,
+Training may move the cameras of its photos (``refinement``); those of held-out photos only follow their
+neighbours, so that a scene that became sharper can score worse. Measured the accepted way (Lin et al.,
 "BARF", 2021), the held-out camera is first fitted to the finished scene, which stays as it is.
 """
 

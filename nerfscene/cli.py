@@ -196,8 +196,9 @@ def figures_line(d: dict[str, Any]) -> str:
         if matched > d["psnr"] + WORTH_SAYING
         else ""
     )
+    photos = "photo" if d["views"] == 1 else "photos"
     return (
-        f"{d['views']} held-out photos: PSNR {d['psnr']:.2f} dB{exposed}, SSIM {d['ssim']:.3f} "
+        f"{d['views']} held-out {photos}: PSNR {d['psnr']:.2f} dB{exposed}, SSIM {d['ssim']:.3f} "
         f"after {d['train_seconds']:.0f} s of training"
     )
 
