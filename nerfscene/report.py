@@ -102,9 +102,8 @@ def _headline(scene: Scene) -> str:
     says = "No photo was held out, so nothing was measured."
     if f.psnr is not None and f.ssim is not None:
         tiles = [(f"{f.psnr:.1f} dB", "PSNR"), (f"{f.ssim:.3f}", "SSIM"), *tiles]
-        says = (
-            f"On {f.views} photo{'s' * (f.views != 1)} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
-        )
+        photos = "a photo" if f.views == 1 else f"{f.views} photos"
+        says = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
         if f.psnr_matched is not None and f.psnr_matched > f.psnr + 0.3:
             says += f" But for their exposure and their cameras' places it would be {f.psnr_matched:.1f} dB."
     if f.reprojection_error is not None:
