@@ -24,7 +24,6 @@ struct RayResults {
     float *directions, *targets, *backgrounds;  // (n, 3)
     int* photos;        // whose exposure it has; below 0: none
     float* pixels;      // where in that photo, (n, 2), of drawn rays
-    float* known;       // how far away what it sees is; 0: not known
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
     uint8_t* dropped;   // no room for its samples: it sits out

@@ -28,7 +28,7 @@ struct TrainSource {
         const uint32_t i = take_indices(&in.numbers->next_ray, want);
         if (!want || i >= uint32_t(n)) return false;
         Vec3 o, d;
-        float jitter, background[3], target[3], x = 0, y = 0, known = 0;
+        float jitter, background[3], target[3], x = 0, y = 0;
         int photo = -1;
         if (in.given.n > 0) {
             const DeviceRays& r = in.given;
@@ -37,19 +37,16 @@ struct TrainSource {
             jitter = r.jitter[i];
             for (int c = 0; c < 3; ++c) background[c] = r.backgrounds[3 * i + c], target[c] = r.targets[3 * i + c];
             if (r.photos) photo = r.photos[i];
-            if (r.known) known = r.known[i];
         } else {
             const uint64_t drawn = drawn_before + i;
             const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, x, y, o, d);
             jitter = drawn_jitter(in.seed, drawn);
             for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
-            if (in.photos.depths) known = known_depth(in.photos, photo, x, y);
         }
         in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
         for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
         in.rays.photos[i] = photo;
         in.rays.pixels[2 * i] = x, in.rays.pixels[2 * i + 1] = y;
-        in.rays.known[i] = known;
         start(space, int(i), o, d, jitter, ray);
         return true;
     }
@@ -121,6 +118,12 @@ __global__ void __launch_bounds__(128) trace_kernel(TrainInput in) {
     if (lane_index() == 0) atomicAdd(&in.numbers->candidates, static_cast<unsigned long long>(candidates));
 }
 
+// How far away what a ray sees is, where that is known; else 0.
+NS_D float known_end(const TrainInput& in, int ray, int photo) {
+    if (in.given.n > 0) return in.given.known ? in.given.known[ray] : 0.0f;
+    return in.photos.depths ? known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
+}
+
 // The loss of each ray, and in each sample's place the gradients of its raw colour and raw density.
 __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
@@ -163,8 +166,8 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                          (in.given.n > 0 ||
                           is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
         // Not where cameras' gradients are asked for: they follow colours alone.
-        const float known = o.depth_pull > 0 && !in.d_rays ? in.rays.known[i] : 0.0f, depth_scale = o.depth_pull * kGradientScale;
-        if (known > 0) behind += transmittance * depth_scale * o.depth_most;
+        const float known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
+        if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
         float w_before = w_total, wm_before = wm_total;
         for (int k = last; k >= 0; k = s.previous[k]) {
             const float4 rgb = s.color[k], state = s.state[k];
@@ -178,7 +181,8 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                      distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
             }
             if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
-            if (known > 0) q += depth_scale * depth_gradient(t + 0.5f * length, known, o.depth_slack, o.depth_most);
+            if (known > 0)
+                q += o.depth_pull * kGradientScale * depth_gradient(t + 0.5f * length, known, o.depth_slack, o.depth_most);
             const float d = density_gradient(length, state.w, w, q, behind);
             const float scale = near_gradient_scale(t, o.full_gradient_distance);
             s.color[k] = make_float4(scale * w * g[0] * color_gradient(rgb.x), scale * w * g[1] * color_gradient(rgb.y),
@@ -465,7 +469,7 @@ struct Trainer::Work {
     gpu::Buffer<uint16_t> half_weights, half_weights_t, encoding;
     gpu::Buffer<float4> place, sample_state, color;
     gpu::Buffer<int> previous, ray, last, ray_photos;
-    gpu::Buffer<float> exposure_gradient, ray_pixels, known, d_rays, d_encoding;
+    gpu::Buffer<float> exposure_gradient, ray_pixels, d_rays, d_encoding;
     gpu::Buffer<uint8_t> dropped, any;
     gpu::Buffer<cuda::StepNumbers> numbers;
     gpu::Graph step_graph, camera_step_graph, occupancy_graph;
@@ -502,7 +506,7 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     zero(w.weight_gradient.data(), sizeof(float) * net.size, w.stream);
     const size_t n = cuda::kMaxRays;
     w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
-    w.ray_photos.resize(n), w.ray_pixels.resize(2 * n), w.known.resize(n), w.exposure_gradient.resize(3 * photos.n);
+    w.ray_photos.resize(n), w.ray_pixels.resize(2 * n), w.exposure_gradient.resize(3 * photos.n);
     zero(w.exposure_gradient.data(), sizeof(float) * w.exposure_gradient.size(), w.stream);
     w.last.resize(n), w.dropped.resize(n), w.any.resize(size_t(kCoarse) * kCoarse * kCoarse);
     w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
@@ -512,7 +516,7 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     in.state = state, in.photos = photos, in.seed = seed, in.numbers = w.numbers.data();
     in.state.field.coarse = state.coarse;
     in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.ray_photos.data(),
-               w.ray_pixels.data(), w.known.data(), w.transmittance.data(), w.last.data(), w.dropped.data()};
+               w.ray_pixels.data(), w.transmittance.data(), w.last.data(), w.dropped.data()};
     in.exposure_gradient = w.exposure_gradient.data();
     in.table_gradient = w.table_gradient.data(), in.weight_gradient = w.weight_gradient.data();
     in.half_weights = w.half_weights.data(), in.half_weights_t = w.half_weights_t.data();
