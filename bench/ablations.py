@@ -2,11 +2,13 @@
 
 The same number of steps for all, so that what else the machine does has no say; seconds are told too.
 Captures: fox, the demo, and both with what phones do to photos added: exposures that wander, and cameras that
-are a little off. Parts that speak of real scenes alone are left out where there are none.
+are a little off. Parts that speak of real scenes alone are left out where there are none. What sparse points
+do is seen where photos alone were posed here; ``python -m bench.ablations PHOTOS …`` asks it of other folders.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,12 +30,13 @@ JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out camer
 NEAREST = 0.02  # in the scene's units; cameras stand at 1.5 from the subject, and nothing this near
 WANDER = 0.22  # of the log-gains' random walk
 
+WITHOUT_DEPTHS = "no depths from sparse points"
 # What is changed in the step's options, and in TrainConfig.
 VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "the default": (None, {}),
     "cameras stay where they are": (None, {"refine_cameras": False}),
     "no exposure per photo": (lambda o: setattr(o, "exposure_rate", 0.0), {}),
-    "no depths from sparse points": (lambda o: setattr(o, "depth_pull", 0.0), {}),
+    WITHOUT_DEPTHS: (lambda o: setattr(o, "depth_pull", 0.0), {}),
     "no pull of skies": (lambda o: setattr(o, "sky_pull", 0.0), {}),
     "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
     "rows not pulled towards zero": (lambda o: setattr(o, "table_pull", 0.0), {}),
@@ -43,6 +46,8 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
 }
 
+AS_PUBLISHED = tuple(name for name in VARIANTS if name != WITHOUT_DEPTHS)
+PHOTOS_ALONE = ("the default", WITHOUT_DEPTHS, "cameras stay where they are", "no exposure per photo")
 AGAINST_DRIFTS = ("the default", "cameras stay where they are", "no exposure per photo")
 
 
@@ -106,18 +111,25 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         training.options_at, training.start = before, start
 
 
-def table(steps: int = STEPS) -> None:
-    """Every variant on every capture, printed as they come."""
+def table(steps: int = STEPS, folders: Iterable[Path] = ()) -> None:
+    """Every variant on every capture, printed as they come; photos alone where folders of them are given."""
     print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
     with tempfile.TemporaryDirectory() as kept:
         fox, demo = captures.fox(), captures.demo()
-        sources: list[tuple[str, PosedCapture | None, float, Iterable[str]]] = [
-            ("fox 270×480", fox, 4, VARIANTS),
-            ("demo 640×480", demo, 1, VARIANTS),
-        ]
+        sources: list[tuple[str, PosedCapture | None, float | None, Iterable[str]]] = []
+        alone = list(folders) or [captures.DATA / "fox/images", captures.DEMO / "images"]
+        for i, photos in enumerate(alone):
+            posed = captures.photos_alone(photos, Path(kept) / f"poses-{i}")
+            name = f"{photos.parent.name if photos.name == 'images' else photos.name}, photos alone"
+            sources.append((name, posed, None, PHOTOS_ALONE))
+        if folders:
+            fox = demo = None
+        else:
+            sources.append(("fox 270×480", fox, 4, AS_PUBLISHED))
+            sources.append(("demo 640×480", demo, 1, AS_PUBLISHED))
         if demo is not None:
-            sources.append(("demo, cameras off", jittered(demo), 1, VARIANTS))
-            sources.append(("demo, exposures wander", drifting(demo, Path(kept)), 1, VARIANTS))
+            sources.append(("demo, cameras off", jittered(demo), 1, AS_PUBLISHED))
+            sources.append(("demo, exposures wander", drifting(demo, Path(kept)), 1, AS_PUBLISHED))
         if fox is not None:  # its photos are of one exposure, and its cameras right
             sources.append(("fox, cameras off", jittered(fox), 4, AGAINST_DRIFTS))
             sources.append(("fox, exposures wander", drifting(fox, Path(kept)), 4, AGAINST_DRIFTS))
@@ -128,10 +140,14 @@ def table(steps: int = STEPS) -> None:
             print(f"\n| {name} | PSNR | matched | SSIM | seconds |\n|---|---|---|---|---|")
             for variant in variants:
                 with tempfile.TemporaryDirectory() as folder, changed(variant) as more:
-                    config = TrainConfig(steps=steps, downscale=downscale, **more)
+                    config = TrainConfig(steps=steps, downscale=downscale, quality="1min", **more)
                     f = training.train_posed(posed, Path(folder), config, FieldConfig()).figures
                 print(
                     f"| {variant} | {f.psnr:.2f} | {f.psnr_matched:.2f} | {f.ssim:.3f} | "
                     f"{f.train_seconds:.0f} |",
                     flush=True,
                 )
+
+
+if __name__ == "__main__":
+    table(folders=[Path(folder) for folder in sys.argv[1:]])

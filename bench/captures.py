@@ -12,6 +12,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from nerfscene.capture import open_capture
+from nerfscene.poses import pose
 from nerfscene.readers import find_posed
 from nerfscene.types import PosedCapture
 
@@ -39,6 +41,11 @@ def fox() -> PosedCapture | None:
 def demo() -> PosedCapture | None:
     """The capture in data/demo with its true cameras."""
     return _thinned(DEMO, 1)
+
+
+def photos_alone(photos: Path, workdir: Path) -> PosedCapture | None:
+    """A folder of photos, posed here: with sparse points, which published poses lack."""
+    return pose(open_capture(photos), workdir) if photos.exists() else None
 
 
 def _thinned(folder: Path, every: int) -> PosedCapture | None:
