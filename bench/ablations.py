@@ -3,7 +3,7 @@
 The same number of steps for all, so that what else the machine does has no say; seconds are told too.
 Captures: fox, the demo, and both with what phones do to photos added: exposures that wander, and cameras that
 are a little off. Parts that speak of real scenes alone are left out where there are none. What sparse points
-do is seen where photos alone were posed here; ``python -m bench.ablations PHOTOS …`` asks it of other folders.
+do is seen where photos alone were posed here; ``python -m bench.ablations PHOTOS …`` asks it of others.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nerfscene.cameras import pose_in_scene
+from nerfscene.cameras import looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
 from nerfscene.capture import name_some
 from nerfscene.paths import photographed_arc
 from nerfscene.scene import Figures, Scene
@@ -21,6 +22,7 @@ STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light
 MISPLACED = 0.0015  # reprojection error as a share of the photos' longer side
 FAR_BELOW = 4.0  # dB below the median view
+ON_THE_SPOT = 0.6  # of the distance of what is seen: how far places spread of who walked about a room
 LONELY = 2.0  # times the usual distance to the nearest training photo
 
 QUALITY = (
@@ -46,6 +48,7 @@ def advice(scene: Scene) -> list[str]:
         *about_number(f),
         *about_sides(centres, axes, [v.path.name for v in scene.views]),
         *about_heights(centres, axes),
+        *about_walking(centres, axes, scene.points),
         *about_exposure(np.array([v.exposure for v in scene.views])),
         *about_poses(f, max(max(v.intrinsics.width, v.intrinsics.height) for v in scene.views)),
         *about_bad_views(scene, centres),
@@ -120,6 +123,25 @@ def about_heights(centres: Array, axes: Array) -> list[str]:
     return [
         "All photos are from about the same height. A second round, from higher up or lower down, would show "
         "what is hidden now."
+    ]
+
+
+def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> list[str]:
+    """Who turned on the spot, or walked straight ahead. centres, axes, points: (n, 3), scene coordinates."""
+    if walks_ahead(centres, axes):
+        return [
+            "The photos look where you walked, so that few show what is beside the way. Walk it again, "
+            "looking to one side and to the other."
+        ]
+    if len(points) == 0 or looked_at(centres, axes, nearest_point_to_axes(centres, axes)):
+        return []
+    spread = np.sqrt(((centres - centres.mean(0)) ** 2).sum(1).mean())
+    distance = np.median(np.linalg.norm(points - np.median(centres, axis=0), axis=1))
+    if spread > ON_THE_SPOT * distance:
+        return []
+    return [
+        "The photos look outwards from about one place. Turning on the spot hardly tells how far away things "
+        "are: walk along the walls and look across the room, stepping aside between photos."
     ]
 
 

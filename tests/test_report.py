@@ -24,6 +24,7 @@ from nerfscene.advice import (
     about_number,
     about_poses,
     about_sides,
+    about_walking,
     advice,
     quality,
 )
@@ -187,6 +188,23 @@ def test_one_height_is_noticed() -> None:
     assert about_heights(*(np.concatenate([a, b]) for a, b in zip(low, high, strict=True))) == []
     assert about_heights(*ring(30, 0, 45)) == []
     assert about_heights(*ring(6, 0, 300)) == []
+
+
+def test_who_turned_on_the_spot_or_walked_ahead_is_told() -> None:
+    rng = np.random.default_rng(5)
+    sides = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    outward = np.stack([np.cos(sides), np.sin(sides), 0 * sides], 1)
+    walls = 3 * outward + 0.1 * rng.normal(size=outward.shape)
+    turned = about_walking(0.2 * rng.normal(size=(24, 3)), outward, walls)
+    assert len(turned) == 1 and "about one place" in turned[0]
+    assert about_walking(2.2 * outward, -outward, walls) == []  # along the walls, looking across
+    assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # all about the room
+    assert about_walking(*ring(30, 0, 348), walls) == []
+    assert about_walking(0.2 * rng.normal(size=(24, 3)), outward, np.zeros((0, 3))) == []
+    ahead = np.tile([0.0, 1.0, 0.0], (20, 1)) + 0.02 * rng.normal(size=(20, 3))
+    way = np.stack([0.05 * rng.normal(size=20), np.arange(20.0), 0 * np.arange(20)], 1)
+    said = about_walking(way, ahead / np.linalg.norm(ahead, axis=1, keepdims=True), walls)
+    assert len(said) == 1 and "beside the way" in said[0]
 
 
 def test_exposure_is_told_in_stops() -> None:
