@@ -241,7 +241,9 @@ def test_step_gradients_match_oracle(tcnn: Any, name: str, kind: str) -> None:
     case, rays, targets, behind = steps.given(steps.CASES[name], steps.SETTINGS[kind].occupied)
     trained = steps.start(tcnn, case)
     o = steps.options(tcnn, steps.SETTINGS[kind])
-    got_table, got_weights, report = steps.gradients(trained, o, rays, targets, behind)
+    got_table, got_weights, report = steps.gradients(
+        trained, o, rays, targets, behind, known=steps.known_depths()
+    )
     table, weights, squared_error, survivors = steps.expected(name, kind)
     assert report["rays"] == steps.RAYS
     assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2

@@ -18,7 +18,7 @@ from kernel_cases import (
     traced,
 )
 from test_lens import LENSES, native_rays, random_pose, some_pixels
-from test_training_gradients import CASES, SETTINGS, Start, given, gradients, options, start
+from test_training_gradients import CASES, SETTINGS, Start, given, gradients, known_depths, options, start
 
 from nerfscene.ops import draws, torch_backend
 
@@ -128,7 +128,7 @@ def test_adam_and_halves_are_the_same(native: Any) -> None:
 def test_gradients_are_the_same(native: Any, name: str, kind: str) -> None:
     case, rays, targets, behind = given(CASES[name], SETTINGS[kind].occupied)
     one, other = (
-        gradients(start(m, case), options(m, SETTINGS[kind]), rays, targets, behind)
+        gradients(start(m, case), options(m, SETTINGS[kind]), rays, targets, behind, known=known_depths())
         for m in (native, torch_backend)
     )
     for a, b in zip(one[:2], other[:2], strict=True):
