@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +111,7 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         training.options_at, training.start = before, start
 
 
-def table(steps: int = STEPS, folders: Iterable[Path] = ()) -> None:
+def table(steps: int = STEPS, folders: Sequence[Path] = ()) -> None:
     """Every variant on every capture, printed as they come; photos alone where folders of them are given."""
     print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
     with tempfile.TemporaryDirectory() as kept:

@@ -67,7 +67,7 @@ def read_camera_path(
     seconds × fps frames. Raises NerfsceneError, naming the file, for anything that can't be used.
     """
     file = Path(file)
-    data = _load(file, "give a camera_path.json, or orbit, spiral or walkthrough")
+    data = _load(file, "give a camera_path.json, or auto, orbit, spiral or walkthrough")
     kind = str(data.get("camera_type") or "perspective").lower()
     if kind not in PERSPECTIVE:
         raise NerfsceneError(

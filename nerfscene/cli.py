@@ -191,8 +191,9 @@ def figures_line(d: dict[str, Any]) -> str:
     if d.get("psnr") is None:
         return "no photos were held out, so nothing was measured"
     matched = d.get("psnr_matched") or d["psnr"]
+    whose = "this photo's" if d["views"] == 1 else "these photos'"
     exposed = (
-        f" ({matched:.2f} dB but for these photos' exposure and camera)"
+        f" ({matched:.2f} dB but for {whose} exposure and camera)"
         if matched > d["psnr"] + WORTH_SAYING
         else ""
     )

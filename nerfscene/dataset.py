@@ -119,10 +119,15 @@ def prepare(
         placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
         space = make_space(False, placement.near, occupancy_resolution)
         allowed = occupancy.cut_out_cells(train, alphas, placement, space)
+        reachable = []  # their silhouettes tell more
     else:
         placement = place(replace(posed, views=views))
         space = make_space(True, placement.near, occupancy_resolution)
         allowed = occupancy.framed_cells(train, placement, space)
+        # A ray that is pulled to where nothing may be would find the nearest place where something may.
+        m = placement.scene_from_world
+        there = occupancy.cell_of(posed.points @ m[:3, :3].T + m[:3, 3], occupancy_resolution, True)
+        reachable = [replace(v, seen=v.seen[allowed[there[v.seen]]]) for v in train]
     return TrainingSet(
         views=views,
         pixels=pixels,
@@ -133,7 +138,7 @@ def prepare(
         background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
         chosen=chosen_pixels(train),
-        depths=None if posed.has_alpha else known_depths(train, posed.points, placement),
+        depths=known_depths(reachable, posed.points, placement),
     )
 
 

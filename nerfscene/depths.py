@@ -17,7 +17,7 @@ CELL = 4  # pixels a side, as the kernels have it: few enough that a cell shows 
 def known_depths(views: Sequence[View], points: Array, placement: Placement) -> NDArray[np.float32] | None:
     """For each cell of CELL² pixels of the views, row by row, view after view: distance along the ray.
 
-    points (n, 3): world units, which the views' ``seen`` counts; distances are in scene units, 0 where
+    points (n, 3): world units, which the views' ``seen`` index; distances are in scene units, 0 where
     no point is, and the nearest where there are several. None where there is none at all.
     """
     scale = float(np.cbrt(np.linalg.det(placement.scene_from_world[:3, :3])))

@@ -38,6 +38,17 @@ def cell_centres(resolution: int, unbounded: bool) -> NDArray[np.float32]:
     return np.where(m > 1, p / (m * np.maximum(2 - m, 1e-6)), p).astype(np.float32)
 
 
+def cell_of(points: NDArray[np.float64], resolution: int, unbounded: bool) -> NDArray[np.int64]:
+    """The numbers (n,) of the cells that scene points (n, 3) lie in, as ``cell_centres`` counts them."""
+    if unbounded:
+        m = np.maximum(np.abs(points).max(axis=1, keepdims=True), 1)
+        unit = (points / m * (2 - 1 / m) + 2) / 4
+    else:
+        unit = (points + 1) / 2
+    x, y, z = np.clip(np.floor(unit * resolution).astype(np.int64), 0, resolution - 1).T
+    return np.asarray((z * resolution + y) * resolution + x)
+
+
 def pack(cells: NDArray[np.bool_]) -> Bits:
     """One bit a cell, cell 0 the lowest bit of word 0."""
     return np.packbits(cells.reshape(-1, 32), axis=1, bitorder="little").view("<u4").astype(np.uint32).ravel()

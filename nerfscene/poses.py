@@ -126,12 +126,16 @@ def well_known(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
         return {}
     image, owner, ray = np.array(images), np.array(owners), np.array(rays)
     ray /= np.linalg.norm(ray, axis=1, keepdims=True)
-    middle = np.zeros((len(rec.points3D), 3))
-    np.add.at(middle, owner, ray)
-    middle /= np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-12)
-    off = np.zeros(len(middle))  # twice as much lies between the directions at the two ends
-    np.maximum.at(off, owner, np.linalg.norm(ray - middle[owner], axis=1))
-    known = 2 * off[owner] >= np.radians(KNOWN_ANGLE)
+    start = np.flatnonzero(np.diff(owner, prepend=-1))  # where each point's rays begin
+    which = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(owner))))
+    # Between the ray that is farthest from the first and the one that is farthest from that.
+    aside = start[which]
+    for _ in range(2):
+        apart = np.linalg.norm(ray - ray[aside], axis=1)
+        last = np.lexsort((apart, which))[np.append(start[1:], len(owner)) - 1]
+        aside = last[which]
+    widest = 2 * np.arcsin(np.clip(apart[last] / 2, 0, 1))
+    known = widest[which] >= np.radians(KNOWN_ANGLE)
     return {int(i): np.sort(owner[known & (image == i)]) for i in np.unique(image)}
 
 

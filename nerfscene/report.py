@@ -105,7 +105,9 @@ def _headline(scene: Scene) -> str:
         photos = "a photo" if f.views == 1 else f"{f.views} photos"
         says = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
         if f.psnr_matched is not None and f.psnr_matched > f.psnr + 0.3:
-            says += f" But for their exposure and their cameras' places it would be {f.psnr_matched:.1f} dB."
+            one = f.views == 1
+            whose = "its exposure and its camera's place" if one else "their exposure and cameras' places"
+            says += f" But for {whose} it would be {f.psnr_matched:.1f} dB."
     if f.reprojection_error is not None:
         tiles.append((f"{f.reprojection_error:.2f} px", "reprojection error"))
     if not f.finished:

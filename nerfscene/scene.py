@@ -261,6 +261,15 @@ def read_figures(folder: Path) -> Figures:
         raise _damaged(folder, error) from error
 
 
+def read_split(folder: Path) -> list[str]:
+    """Which of a scene's views are "train" and which "test", in order. Raises NerfsceneError as load does."""
+    data = read_manifest(folder)
+    try:
+        return [str(v["split"]) for v in data["views"]]
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
 def load(folder: Path | str) -> Scene:
     """Reads a scene. Raises NerfsceneError where it is missing, damaged or from a newer version."""
     folder = Path(folder)

@@ -213,7 +213,8 @@ def exposed_views(run: Run, views: tuple[View, ...], scene_from_world: Array) ->
     """The views with their exposures; a held-out photo's is between those of its two neighbours.
 
     In order where exposures drift with time, in place where they follow what is in view: whichever tells
-    the trained photos' own exposures better from the others'.
+    the trained photos' own exposures better from the others'. In place too where it is at no place in the
+    order.
     """
     if not run.exposures.any():
         return views
@@ -238,7 +239,8 @@ def exposed_views(run: Run, views: tuple[View, ...], scene_from_world: Array) ->
     own = dict(zip(train.tolist(), run.exposures, strict=True))
     out = []
     for i, view in enumerate(views):
-        r, g, b = map(float, own[i] if i in own else told(i, everyone))
+        between = train[0] < i < train[-1]  # which test views that are listed apart are not
+        r, g, b = map(float, own[i] if i in own else (told if between else in_place)(i, everyone))
         out.append(replace(view, exposure=(r, g, b)))
     return tuple(out)
 
@@ -471,6 +473,11 @@ def train_posed(
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
     )
+    if resume and scenes.read_split(folder) != [v.split for v in data.views]:
+        raise NerfsceneError(
+            f"{folder} was trained with other photos held out, so training can't go on with these; give the "
+            "same photos and --holdout, or start again with --overwrite"
+        )
     run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
     figures = Figures(
         photos=posed.photos_given,

@@ -33,7 +33,7 @@ def test_the_readme_s_example_runs(
         block = re.sub(r"\bseconds=\d+", "seconds=0.1", block)
         exec(compile(block, str(readme), "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
-    assert re.search(r"\d+\.\d dB on what it never saw, 1 of the photos", said) and "(48, 64, 3)" in said
+    assert re.search(r"\d+\.\d dB on held-out photos \(1\)", said) and "(48, 64, 3)" in said
     assert ns.load("my-scene").figures.finished
     assert film_facts(tmp_path / "film.mp4")["frames"] == 3
 

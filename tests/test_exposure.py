@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import analytic
@@ -21,6 +22,7 @@ from nerfscene.config import TrainConfig
 from nerfscene.metrics import exposure_matched
 from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
+from nerfscene.types import View
 
 pytest_plugins = ["kernel_cases"]
 
@@ -211,6 +213,51 @@ def test_exposures_that_hardly_differ_are_left_to_the_field(
     capture, _ = darker(room, tmp_path / "steady", 0.005)
     scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=600), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)
+
+
+@pytest.mark.parametrize("follows", ("time", "place"))
+def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows: str) -> None:
+    k = analytic.intrinsics(64, 48)
+    rng = np.random.default_rng(45)
+    ring = analytic.ring(24)
+    at = rng.permutation(24)  # photos taken criss-cross
+    split = ["test" if i % 8 == 3 else "train" for i in range(24)]
+    views = tuple(
+        View(Path(f"{i}.png"), k, ring[a], s) for i, (a, s) in enumerate(zip(at, split, strict=True))
+    )
+    where = np.arange(24) if follows == "time" else 24 * np.cos(2 * np.pi * at / 24)
+    gains = np.stack([0.02 * where, 0.01 * where, -0.01 * where], 1).astype(np.float32)
+    train = [i for i, s in enumerate(split) if s == "train"]
+    run = SimpleNamespace(exposures=gains[train])
+    got = np.array([v.exposure for v in training.exposed_views(run, views, np.eye(4))])  # type: ignore[arg-type]
+    assert_close(got[train], gains[train], 1e-6)
+    test = [i for i, s in enumerate(split) if s == "test"]
+    assert np.abs(got[test] - gains[test]).max() < 0.3 * np.abs(gains).max()
+    assert np.corrcoef(got[test].ravel(), gains[test].ravel())[0, 1] > 0.9
+
+
+def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> None:
+    k = analytic.intrinsics(64, 48)
+    ring = analytic.ring(24)
+    order = [*range(0, 24, 2), 3, 11]
+    split = ["train"] * 12 + ["test"] * 2
+    views = tuple(
+        View(Path(f"{i}.png"), k, ring[a], s) for a, s, i in zip(order, split, range(14), strict=True)
+    )
+    gains = np.repeat(np.linspace(-0.3, 0.3, 12, dtype=np.float32)[:, None], 3, 1)
+    run = SimpleNamespace(exposures=gains)
+    got = training.exposed_views(run, views, np.eye(4))  # type: ignore[arg-type]
+    assert (gains[0] <= got[12].exposure).all() and (got[12].exposure <= gains[3]).all()
+    assert (gains[4] <= got[13].exposure).all() and (got[13].exposure <= gains[7]).all()
+
+
+@pytest.mark.parametrize(("differ", "kept"), ((0.031, True), (0.029, False)))
+def test_exposures_are_given_up_below_three_percent(differ: float, kept: bool) -> None:
+    pattern = np.tile([differ, -differ], 6).reshape(4, 3).astype(np.float32)
+    run = SimpleNamespace(exposures=pattern.copy(), exposure_moments=np.ones((4, 2, 3)), tried=False)
+    assert training.exposures_matter(run, 0.1) and run.exposures.any()  # type: ignore[arg-type]
+    assert training.exposures_matter(run, 0.2) == kept  # type: ignore[arg-type]
+    assert training.exposures_matter(run, 0.9) == kept == bool(run.exposures.any())  # type: ignore[arg-type]
 
 
 def test_matching_exposure_by_halves() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from footage_cases import DEMO
 
 from nerfscene import occupancy
@@ -32,3 +33,11 @@ def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject
     allowed = occupancy.framed_cells(posed.views, placement, space)
     assert (allowed != ((framed >= occupancy.MIN_VIEWS) | alone)).sum() <= 3  # on a picture's very edge
     assert 0.1 < allowed.mean() < 0.9 and (alone & (framed < occupancy.MIN_VIEWS)).any()
+
+
+@pytest.mark.parametrize("unbounded", (False, True))
+def test_cells_centres_lie_in_their_cells(unbounded: bool) -> None:
+    centres = occupancy.cell_centres(32, unbounded).astype(np.float64)
+    assert np.array_equal(occupancy.cell_of(centres, 32, unbounded), np.arange(32**3))
+    far = occupancy.cell_of(np.array([[1e9, 0, 0], [0, 0, -1e9]]), 32, unbounded)
+    assert ((far >= 0) & (far < 32**3)).all()

@@ -201,6 +201,12 @@ def test_who_turned_on_the_spot_or_walked_ahead_is_told() -> None:
     assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # all about the room
     assert about_walking(*ring(30, 0, 348), walls) == []
     assert about_walking(0.2 * rng.normal(size=(24, 3)), outward, np.zeros((0, 3))) == []
+    for seed in range(20):  # aside along a front: neither
+        rng = np.random.default_rng(seed)
+        aside = np.stack([np.linspace(-1, 1, 12), 0.05 * rng.normal(size=12), 0 * np.arange(12)], 1)
+        facing = np.tile([0.0, 1.0, 0.0], (12, 1)) + 0.05 * rng.normal(size=(12, 3))
+        facing /= np.linalg.norm(facing, axis=1, keepdims=True)
+        assert about_walking(aside, facing, walls + [0, 5, 0]) == []  # noqa: RUF005
     ahead = np.tile([0.0, 1.0, 0.0], (20, 1)) + 0.02 * rng.normal(size=(20, 3))
     way = np.stack([0.05 * rng.normal(size=20), np.arange(20.0), 0 * np.arange(20)], 1)
     said = about_walking(way, ahead / np.linalg.norm(ahead, axis=1, keepdims=True), walls)

@@ -107,6 +107,7 @@ def start(
     allowed: Any = None,
     threads: int = 1,
     pixels: Any = None,
+    sizes: Any = ((16, 12),) * 4,
     **more: Any,
 ) -> Start:
     """A trainer on its own copies of a case's arrays, with four small photos, of noise if not given."""
@@ -118,12 +119,12 @@ def start(
             fields[n] = module.shared(fields[n])
         own = replace(own, **{n: fields[n] for n in ("table", "weights", "occupancy")})
     cameras = []
-    for i in range(4):
+    for i, (width, height) in enumerate(sizes):
         q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         q *= np.sign(np.linalg.det(q))
         pose = np.concatenate([q, -2.0 * q[:, 2:]], 1).ravel().tolist()
-        cameras.append(([18.0, 19.0, 8.0, 6.0, 0.05, 0.01, 0.0, 0.0, 0.0], i % 2, 16, 12, pose))
-    noise = rng.integers(0, 256, 4 * 16 * 12 * channels, np.uint8)
+        cameras.append(([18.0, 19.0, 8.0, 6.0, 0.05, 0.01, 0.0, 0.0, 0.0], i % 2, width, height, pose))
+    noise = rng.integers(0, 256, sum(w * h for w, h in sizes) * channels, np.uint8)
     pixels = noise if pixels is None else pixels
     table = own.master.copy()
     arrays = (
@@ -459,14 +460,15 @@ def test_only_plain_parts_of_photos_are_pulled_like_sky(native: Any, plain: bool
 def test_known_depths_are_those_of_the_drawn_pixels(native: Any) -> None:
     """A trainer that draws rays itself takes one step as it would with their depths given."""
     rng = np.random.default_rng(8)
-    depths = rng.uniform(0.5, 3.0, 4 * 4 * 3).astype(np.float32)  # of photos of 16×12 pixels
+    sizes = ((17, 13), (16, 12), (22, 9), (3, 30))  # that cells don't divide
+    depths = rng.uniform(0.5, 3.0, 5 * 4 + 4 * 3 + 6 * 3 + 1 * 8).astype(np.float32)
     depths[rng.random(len(depths)) < 0.5] = 0
     tables = []
     for module in (native, backend.load("torch")):
         for known in (depths, None, depths[::-1].copy()):
             o_here = options(module, SETTINGS["known depths"])
             o_here.occupancy_every = 0
-            trained = start(module, CASES["unbounded"], depths=known)
+            trained = start(module, CASES["unbounded"], depths=known, sizes=sizes)
             trained.trainer.run(o_here, 1, 60.0)
             tables.append(np.array(trained.table))
     ours, plain, other, theirs = *tables[:3], tables[3]
@@ -478,3 +480,19 @@ def test_known_depths_are_those_of_the_drawn_pixels(native: Any) -> None:
 def test_depths_of_another_number_of_cells_are_refused(native: Any) -> None:
     with pytest.raises(ValueError):
         start(native, CASES["unbounded"], depths=np.zeros(47, np.float32))
+
+
+@pytest.mark.parametrize("kind", ("known depths", "as in training"))
+def test_cameras_follow_colours_alone(native: Any, kind: str) -> None:
+    """Where rays' own gradients are asked for, known depths pull at nothing."""
+    case, rays, targets, behind = given(CASES["unbounded"], SETTINGS[kind].occupied)
+    got = []
+    for known in (known_depths(), None):
+        d_rays = np.zeros((RAYS, 6), np.float32)
+        trained = start(native, case, camera_gradients=backend.shared(np.zeros((4, 15), np.float32), native))
+        o = options(native, SETTINGS[kind])
+        d_table, d_weights, _ = gradients(trained, o, rays, targets, behind, known=known, d_rays=d_rays)
+        got.append((d_table, d_weights, d_rays))
+    for pulled, plain in zip(*got, strict=True):
+        assert plain.any()
+        assert_close(pulled, plain, 1e-5 * np.abs(plain).max())

@@ -37,8 +37,8 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
 NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
 
 // Where what a ray sees is `known` (as DS-NeRF: Deng et al. 2022, but robust): Σ_i w_i c(t_i) + T_final · most, with
-// c(t) = |log(t / known)| less `slack`, from 0 to `most`; here by a weight. What gets through to the background is as
-// far off as can be, or the cheapest would be to be transparent.
+// c(t) = |log(t / known)| less `slack`, from 0 to `most`; here by a weight. What reaches the background costs
+// `most`; otherwise the cheapest ray would be a transparent one.
 NS_HD float depth_gradient(float t, float known, float slack, float most) {
     return ns_min(ns_max(ns_abs(logf(t / known)) - slack, 0.0f), most);
 }

@@ -31,7 +31,7 @@ struct TrainOptions {
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed at random in each
     float exposure_rate, exposure_pull;    // 0: exposures stay; the pull is towards 0, per ray
     float sky_pull, sky_distance;  // of upward rays through plain parts of photos; 0: none. Scene units
-    float depth_pull;  // of rays whose depth is known, towards it, but where cameras' gradients are wanted; 0: none
+    float depth_pull;  // of rays towards their known depth; skipped in steps that gather cameras' gradients; 0: none
     float depth_slack, depth_most;  // logarithms of distance: how far off costs nothing; and no more than so far off
     int camera_every;  // steps between those that add to the cameras' gradients; 0: none does
 };
