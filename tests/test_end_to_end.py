@@ -202,6 +202,18 @@ def test_every_nth_is_held_out(room: Path, tmp_path: Path) -> None:
     assert [v["photo"] for v in made.figures.per_view] == names
 
 
+def test_going_on_with_other_photos_held_out_is_refused(room: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scene"
+    api.train(room, output, TrainConfig(steps=3, holdout=8), analytic.SMALL)
+    before = scene.load(output).figures
+    for holdout in (9, 5, 0):  # the first holds out as many, but not the same
+        with pytest.raises(NerfsceneError, match=r"held out.*--overwrite"):
+            api.train(room, output, TrainConfig(steps=6, holdout=holdout), analytic.SMALL, resume=True)
+    assert scene.load(output).figures == before
+    more = api.train(room, output, TrainConfig(steps=6, holdout=8), analytic.SMALL, resume=True)
+    assert more.figures.steps == 6
+
+
 def test_a_given_split_is_respected(cut_out: Path, tmp_path: Path) -> None:
     made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=5, holdout=5), analytic.SMALL)
     held_out = [v for v in made.views if v.split == "test"]
