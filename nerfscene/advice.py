@@ -134,9 +134,8 @@ def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> 
             "The photos look where you walked, so that few show what is beside the way. Walk it again, "
             "looking to one side and to the other."
         ]
-    one_way = (
-        np.linalg.norm(axes.mean(0)) > ONE_WAY
-    )  # as before a front: the axes' nearest point says nothing
+    # As before a front, where the axes hardly say what they look at.
+    one_way = np.linalg.norm(axes.mean(0)) > ONE_WAY
     if len(points) == 0 or one_way or looked_at(centres, axes, nearest_point_to_axes(centres, axes)):
         return []
     spread = np.sqrt(((centres - centres.mean(0)) ** 2).sum(1).mean())
