@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras import looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
+from nerfscene.cameras import look_one_way, looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
 from nerfscene.capture import name_some
 from nerfscene.paths import photographed_arc
 from nerfscene.scene import Figures, Scene
@@ -23,7 +23,6 @@ GAMMA = 2.2  # from display values to light
 MISPLACED = 0.0015  # reprojection error as a share of the photos' longer side
 FAR_BELOW = 4.0  # dB below the median view
 ON_THE_SPOT = 0.6  # of the distance of what is seen: how far places spread of who walked about a room
-ONE_WAY = 0.8  # length of the mean of unit axes that all look about the same way
 LONELY = 2.0  # times the usual distance to the nearest training photo
 
 QUALITY = (
@@ -134,9 +133,9 @@ def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> 
             "The photos look where you walked, so that few show what is beside the way. Walk it again, "
             "looking to one side and to the other."
         ]
-    # As before a front, where the axes hardly say what they look at.
-    one_way = np.linalg.norm(axes.mean(0)) > ONE_WAY
-    if len(points) == 0 or one_way or looked_at(centres, axes, nearest_point_to_axes(centres, axes)):
+    if len(points) == 0 or look_one_way(axes):  # before a front the axes hardly say what they look at
+        return []
+    if looked_at(centres, axes, nearest_point_to_axes(centres, axes)):
         return []
     spread = np.sqrt(((centres - centres.mean(0)) ** 2).sum(1).mean())
     distance = np.median(np.linalg.norm(points - np.median(centres, axis=0), axis=1))

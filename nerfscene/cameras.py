@@ -19,6 +19,7 @@ CAMERA_DISTANCE = 1.5
 UNCERTAIN = 0.2  # of its distance: a point where axes meet is known less well than that, or not
 # Where no point is what all photos look at, so many per cent of the sparse points have that part of space.
 POINTS_WITHIN = 60.0
+ONE_WAY = 0.8  # length of the mean of unit axes that all look about the same way
 FEW_POINTS = 100  # too few to say where things are
 
 
@@ -107,15 +108,19 @@ def looked_at(centres: Array, axes: Array, focus: Array) -> bool:
     return bool(((toward * axes).sum(1) / distance).mean() > 0.5)
 
 
+def look_one_way(axes: Array) -> bool:
+    """Whether all cameras look about the same way, as before a front or along a street."""
+    return bool(np.linalg.norm(axes.mean(0)) >= ONE_WAY)
+
+
 def walks_ahead(centres: Array, axes: Array) -> bool:
     """Whether cameras were carried where they look, as along a street: what they look at is passed by."""
-    ahead = axes.mean(0)
-    agreement = float(np.linalg.norm(ahead))
-    if agreement < 0.8:
+    if not look_one_way(axes):
         return False
+    ahead = axes.mean(0) / np.linalg.norm(axes.mean(0))
     moved = centres - centres.mean(0)
-    along = moved @ (ahead / agreement)
-    across = moved - along[:, None] * (ahead / agreement)
+    along = moved @ ahead
+    across = moved - along[:, None] * ahead
     return bool(np.linalg.norm(along) > 2 * np.linalg.norm(across))
 
 

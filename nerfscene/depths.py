@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras import Placement
+from nerfscene.cameras import Placement, similarity_scale
 from nerfscene.lens_fit import projection
 from nerfscene.types import Array, View
 
@@ -20,7 +20,7 @@ def known_depths(views: Sequence[View], points: Array, placement: Placement) -> 
     points (n, 3): world units, which the views' ``seen`` index; distances are in scene units, 0 where
     no point is, and the nearest where there are several. None where there is none at all.
     """
-    scale = float(np.cbrt(np.linalg.det(placement.scene_from_world[:3, :3])))
+    scale = similarity_scale(placement.scene_from_world)
     maps = [scale * _of_view(view, points).reshape(-1) for view in views]
     known = np.concatenate(maps).astype(np.float32) if maps else np.zeros(0, np.float32)
     return known if known.any() else None

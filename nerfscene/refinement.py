@@ -169,7 +169,7 @@ def refined_views(fit: CameraFit) -> tuple[View, ...]:
 
 def standing(views: Sequence[View], scene_from_world: Array) -> Array:
     """Where views stand and look, (n, 6): centres and directions, so that both set views apart as much."""
-    poses = np.stack([pose_in_scene(scene_from_world, v.world_from_cam) for v in views])
+    poses = np.array([pose_in_scene(scene_from_world, v.world_from_cam) for v in views]).reshape(-1, 4, 4)
     return np.concatenate([poses[:, :3, 3], TURN_AS_FAR * poses[:, :3, 2]], axis=1)
 
 
@@ -181,22 +181,23 @@ def neighbours(place: Array, places: Array, count: int) -> tuple[NDArray[np.intp
     return nearest, weights / weights.sum()
 
 
-def neighbours_change(fit: CameraFit, view: View) -> Array:
-    """How the trained cameras next to a view's have moved, (6,): what it takes to keep its place among them.
+def neighbours_changes(fit: CameraFit, views: Sequence[View]) -> Array:
+    """How the trained cameras next to each view's moved, (n, 6): what it takes to keep its place among them.
 
     Only as far as they agree: what each had to move by itself, for its own mistake, averages to something
     that is not this camera's.
     """
-    places = standing((view, *fit.views), fit.scene_from_world)
-    nearest, weights = neighbours(places[0], places[1:], NEIGHBOURS)
-    out = np.zeros(6)
-    for part in (slice(0, 3), slice(3, 6)):
-        changes = fit.poses[nearest, part].astype(np.float64)
-        mean = weights @ changes
-        # The mean's own variance, of as many cameras as the weights amount to (James and Stein's shrinking).
-        count = 1 / np.sum(weights**2)
-        variance = weights @ np.sum((changes - mean) ** 2, axis=1) / max(count - 1, 1e-6)
-        out[part] = mean * max(0.0, 1 - variance / max(float(mean @ mean), 1e-30))
+    trained = standing(fit.views, fit.scene_from_world)
+    out = np.zeros((len(views), 6))
+    for change, place in zip(out, standing(views, fit.scene_from_world), strict=True):
+        nearest, weights = neighbours(place, trained, NEIGHBOURS)
+        for part in (slice(0, 3), slice(3, 6)):
+            changes = fit.poses[nearest, part].astype(np.float64)
+            mean = weights @ changes
+            # The mean's own variance, of as many cameras as the weights come to: James and Stein's shrinking.
+            count = 1 / np.sum(weights**2)
+            variance = weights @ np.sum((changes - mean) ** 2, axis=1) / max(count - 1, 1e-6)
+            change[part] = mean * max(0.0, 1 - variance / max(float(mean @ mean), 1e-30))
     return out
 
 

@@ -26,7 +26,7 @@ from nerfscene.refinement import (
     kernel_cameras,
     moved,
     neighbours,
-    neighbours_change,
+    neighbours_changes,
     pixels_moved,
     refined_lens,
     refined_views,
@@ -252,6 +252,7 @@ def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
         return views
     changes = {v.intrinsics: fit.lenses[lens] for v, lens in zip(fit.views, fit.lens_of, strict=True)}
     train = iter(refined_views(fit))
+    followed = iter(neighbours_changes(fit, [v for v in views if v.split != "train"]))
     none = np.zeros_like(fit.lenses[0])
     return tuple(
         next(train)
@@ -259,7 +260,7 @@ def placed_views(run: Run, views: tuple[View, ...]) -> tuple[View, ...]:
         else replace(
             v,
             intrinsics=refined_lens(v.intrinsics, changes.get(v.intrinsics, none)),
-            world_from_cam=moved(v.world_from_cam, neighbours_change(fit, v), fit.scene_from_world),
+            world_from_cam=moved(v.world_from_cam, next(followed), fit.scene_from_world),
         )
         for v in views
     )

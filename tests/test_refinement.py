@@ -21,7 +21,7 @@ from nerfscene.evaluate import photo_over, photographed
 from nerfscene.readers import find_posed
 from nerfscene.refinement import (
     moved,
-    neighbours_change,
+    neighbours_changes,
     pixels_moved,
     refined_lens,
     refined_views,
@@ -50,21 +50,21 @@ def test_a_camera_that_is_not_trained_follows_what_its_neighbours_have_in_common
     drift = 0.01 * np.stack([np.sin(at), np.cos(at), np.sin(at), np.cos(at), np.sin(at), np.cos(at)], 1)
     fit.poses[:] = drift
     between = View(Path("x.png"), views()[0].intrinsics, analytic.ring(48)[7])
-    change = neighbours_change(fit, between)
+    (change,) = neighbours_changes(fit, [between])
     expected = (drift[3] + drift[4]) / 2
     assert np.abs(change - expected).max() < 0.3 * np.abs(expected).max()
     # A camera just where a trained one stands moves as that one does.
-    same = neighbours_change(fit, View(Path("y.png"), views()[0].intrinsics, analytic.ring(24)[5]))
+    (same,) = neighbours_changes(fit, [View(Path("y.png"), views()[0].intrinsics, analytic.ring(24)[5])])
     assert np.abs(same - drift[5]).max() < 0.003
     # Of what each neighbour did by itself, little is followed.
     rng = np.random.default_rng(4)
     followed = []
     for _ in range(40):
         fit.poses[:] = 0.01 * rng.normal(size=fit.poses.shape)
-        followed.append(neighbours_change(fit, between))
+        followed.append(neighbours_changes(fit, [between]))
     assert np.sqrt(np.mean(np.square(followed))) < 0.45 * 0.01  # the plain mean of two: 0.7
     fit.poses[:] = 0
-    assert not neighbours_change(fit, between).any()
+    assert not neighbours_changes(fit, [between]).any()
 
 
 def test_what_has_not_moved_is_where_it_was() -> None:

@@ -25,7 +25,7 @@ struct Rays {
     int n;
     float* pixels;                      // training only: written, where in its photo a ray begins, (n, 2)
     float* d_rays;                      // by origin and direction, (n, 6), written; null: not wanted
-    float* known;                       // training only: how far away what it sees is, 0: not known; null: of none
+    const float* known;                 // of given rays: how far away what it sees is, 0: not known; null: of none
 };
 
 struct TrainStep {

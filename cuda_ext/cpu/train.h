@@ -25,12 +25,16 @@ static void make_rays(const TrainStep& step, int first, int last) {
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
         step.rays.jitter[i] = drawn_jitter(step.seed, drawn);
     }
-    for (int i = first; i < last && step.rays.known; ++i)
-        step.rays.known[i] = known_depth(step.photos, step.rays.photos[i], step.rays.pixels[2 * i], step.rays.pixels[2 * i + 1]);
     for (int i = first; i < last; ++i)
         for (int c = 0; c < 3; ++c)
             drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), texels[i - first], c,
                         step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
+}
+
+// How far away what a ray sees is, where that is known; else 0. `pixel`: null for rays that were given.
+static inline float known_end(const TrainStep& step, int index, int photo, const float* pixel) {
+    if (!pixel) return step.rays.known ? step.rays.known[index] : 0.0f;
+    return step.photos.depths ? known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
 }
 
 // The loss of one traced ray and its gradient with respect to each survivor's raw colour (d_color rows of
@@ -67,8 +71,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
     // Cameras must follow colours alone: what their first places tell would only hold them together while they drift.
-    const bool pulls = step.depth_pull > 0 && step.rays.known && !step.rays.d_rays;
-    const float known = pulls ? step.rays.known[index] : 0.0f;
+    const float known = step.depth_pull > 0 && !step.rays.d_rays ? known_end(step, index, photo, pixel) : 0.0f;
     const float depth_scale = step.depth_pull * step.loss_scale;
     if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
     float w_before = w_total, wm_before = wm_total;

@@ -44,7 +44,6 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
              ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr};
     pixels_.resize(2 * kMaxRays);
     rays_.pixels = pixels_.data();
-    if (photos_.depths) known_.resize(kMaxRays), rays_.known = known_.data();
     if (s_.camera_gradients) {
         d_rays_.resize(6 * size_t(kMaxRays));
         camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);

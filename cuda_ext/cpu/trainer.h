@@ -46,7 +46,7 @@ class Trainer {
     std::vector<std::unique_ptr<float[]>> blocks_;
     std::vector<Scratch> scratch_;
     std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, d_exposures_, exposure_gradient_, gradient_;
-    std::vector<float> pixels_, known_, d_rays_, camera_gradients_;  // the last: (threads, photos, kCameraGradient)
+    std::vector<float> pixels_, d_rays_, camera_gradients_;  // the last: (threads, photos, kCameraGradient)
     std::vector<int32_t> ray_photos_;
     std::vector<uint64_t> touched_;
     uint64_t cells_probed_ = 0;

@@ -171,15 +171,15 @@ def heights(photos: Photos) -> np.ndarray[Any, Any]:
     return np.diff(photos.first_pixel) // photos.width
 
 
-def depth_cells(width: Any, height: Any) -> Any:
-    """How many cells photos' known depths have."""
-    return -(-width // DEPTH_CELL) * -(-height // DEPTH_CELL)
+def depth_cells(photos: Photos) -> np.ndarray[Any, Any]:
+    """How many cells each photo's known depths have."""
+    return -(-photos.width // DEPTH_CELL) * -(-heights(photos) // DEPTH_CELL)
 
 
 def known_depths(photos: Photos, camera: Ints, column: Ints, row: Ints) -> np.ndarray[Any, Any]:
     """How far away what these pixels (n,) show is; 0 where it is not known."""
     assert photos.depths is not None
-    first = np.cumsum([0, *depth_cells(photos.width, heights(photos))[:-1]])
+    first = np.cumsum([0, *depth_cells(photos)[:-1]])
     across = -(-photos.width[camera] // DEPTH_CELL)
     return photos.depths[first[camera] + row // DEPTH_CELL * across + column // DEPTH_CELL]
 
@@ -260,8 +260,7 @@ class Trainer:
         )
         if depths is not None:
             borrow(depths)
-            cells = int(depth_cells(self.photos.width, heights(self.photos)).sum())
-            require(depths.size == cells, "one depth for 4×4 pixels of each photo")
+            require(depths.size == depth_cells(self.photos).sum(), "one depth for 4×4 pixels of each photo")
         self.camera_gradients: Tensor | None = None
         if camera_gradients is not None:
             self.camera_gradients = borrow(camera_gradients).reshape(-1, ref.CAMERA_GRADIENT)
