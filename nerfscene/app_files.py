@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from nerfscene.capture import find_photos, photo_turns
+from nerfscene.capture import find_photos, list_photos, name_some, photo_turns
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed
-from nerfscene.types import Array, Intrinsics, Lens
+from nerfscene.types import Array, Intrinsics, LeftOut, Lens
 
 FARTHEST = 1e12  # units from the origin: beyond, a number is a mistake
 # A camera's axes from those of the same camera turned so that its picture turns clockwise.
@@ -177,25 +178,29 @@ def photo_finder(
 ) -> Callable[[str], Path | None]:
     """A function from a name in an export to the photo it means, or to None.
 
-    Photos are looked for in ``images`` where given, else in ``root/images`` or ``root`` (sub-folders
-    too), wherever more of the ``names`` are. A name may lack its ending and may carry folders, as
-    on the machine that exported it: these only choose among photos that are called the same.
-    The function raises NerfsceneError, which names ``source``, where they don't.
+    Photos are looked for in ``images`` where given, else in ``root/images``, ``root`` or ``images`` beside
+    ``root`` (sub-folders too), wherever more of the ``names`` are. A name may lack its ending and may carry
+    folders, as on the machine that exported it: these only choose among photos that are called the same. Of
+    those that they don't tell apart, the one in the least deep folder is meant: what apps make of photos,
+    undistorted ones for one, they put into folders below or beside.
+    The function raises NerfsceneError, which names ``source``, where several remain.
     """
-    places = [images] if images is not None else [root / "images", root]
+    places = [root / "images", root, root.absolute().parent / "images"] if images is None else [images]
     indices = [_by_name(place) for place in places if place.is_dir()]
-    wanted = list(names)
+    wanted = Counter(iter(names))  # not the counts that a mapping would be
 
-    def known(index: dict[str, list[Path]]) -> int:
-        return sum(bool(_candidates(index, name)) for name in wanted)
+    def known(index: dict[str, list[Path]]) -> tuple[int, int]:
+        """How many names are known there, and how many of them with their endings."""
+        first = [(found[0].name.lower(), _last(n)) for n in wanted if (found := _candidates(index, n))]
+        return len(first), sum(name == last for name, last in first)
 
     best = max(indices, key=known, default={})  # the first of equals
 
     def find(name: str) -> Path | None:
         found = _candidates(best, name)
-        if len(found) > 1:
-            alike = [_shared_tail(path, name) for path in found]
-            found = [p for p, n in zip(found, alike, strict=True) if n == max(alike)]
+        found = _most([_shared_tail(path, name) for path in found], found)
+        if wanted[name] == 1:  # cameras of one name have each a photo: which, their folders don't say
+            found = _most([-len(path.parts) for path in found], found)
         if len(found) > 1:
             raise NerfsceneError(
                 f"{source} names a photo {said(name)}, and there are {len(found)} of that name ({found[0]}, "
@@ -206,21 +211,70 @@ def photo_finder(
     return find
 
 
+def _most(scores: Sequence[int], paths: list[Path]) -> list[Path]:
+    """The paths that no other has a higher score than."""
+    return [path for path, score in zip(paths, scores, strict=True) if score == max(scores)]
+
+
+def capture_root(source: Path, listed: Sequence[Listed]) -> Path:
+    """The capture's folder: that of the export, or the one above it where photos are in ``images`` there."""
+    here = source.absolute()
+    images = here.parent.parent / "images"
+    photos = [frame.path.absolute() for frame in listed if frame.path is not None]
+    beside = images not in here.parents and any(images in photo.parents for photo in photos)
+    return images.parent if beside else source.parent
+
+
+def photos_beside(listed: Sequence[Listed]) -> list[Path]:
+    """All photos in the folders that the frames' photos are in, but not in folders below these."""
+    folders = sorted({frame.path.parent for frame in listed if frame.path is not None})
+    return [path for folder in folders for path in list_photos(folder)]
+
+
+def left_without(
+    listed: Sequence[Listed], source: Path, apart: Iterable[str] = ()
+) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """The photos beside those of the frames that an export has no pose for, and a warning that names them.
+
+    ``apart``: names of photos in a part of the export that was not taken: listed, but not warned of.
+    """
+    used = {frame.path for frame in listed}
+    unused = [path for path in photos_beside(listed) if path not in used]
+    elsewhere = {_last(name) for name in apart}
+    others = [path.name for path in unused if path.name.lower() in elsewhere]
+    lost = [path.name for path in unused if path.name.lower() not in elsewhere]
+    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in lost]
+    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
+    if not lost:
+        return left_out, ()
+    return left_out, (
+        f"{len(lost)} photo{' has' if len(lost) == 1 else 's have'} no pose in {source.name} and "
+        f"{'was' if len(lost) == 1 else 'were'} left out ({name_some(lost)}).",
+    )
+
+
 def _by_name(folder: Path) -> dict[str, list[Path]]:
-    index: dict[str, list[Path]] = {}
+    """Photos by their whole names and, where none is called so, by those without their ending."""
+    whole: dict[str, list[Path]] = {}
+    stems: dict[str, list[Path]] = {}
     for path in find_photos(folder):
-        for key in {path.name.lower(), path.stem.lower()}:
-            index.setdefault(key, []).append(path)
-    return index
+        whole.setdefault(path.name.lower(), []).append(path)
+        stems.setdefault(path.stem.lower(), []).append(path)
+    return stems | whole
 
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.lower().replace("\\", "/").split("/") if part]
 
 
+def _last(name: str) -> str:
+    """A photo's name without its folders, in lower case; empty where there is none."""
+    return (_parts(name) or [""])[-1]
+
+
 def _candidates(index: dict[str, list[Path]], name: str) -> list[Path]:
     """Photos called so with their ending, else without it, or else with another ending."""
-    last = (_parts(name) or [""])[-1]
+    last = _last(name)
     stem = last.rpartition(".")[0]
     return index.get(last) or (index.get(stem, []) if stem else [])
 

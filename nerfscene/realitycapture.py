@@ -4,7 +4,8 @@ Angles are degrees. Heading, pitch and roll of 0 look straight down with the pic
 the world's north; the formula is in the makers' "Registration export and camera orientations", and it
 gives the matrix that the program itself writes to XMP beside it. Lenses are Brown's with OpenCV's signs
 ("RealityCapture XMP camera math"), f in mm on film 36 mm wide, px and py as shares of the picture's
-longer side, from its middle to the right and down.
+longer side, from its middle to the right and down. All are of the pixels as they are stored, whatever
+EXIF says of their orientation. Written from the makers' documents, and tried on no export of the program.
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.app_files import lens_of, number, photo_finder, said
-from nerfscene.capture import find_photos, natural_key, photo_size
+from nerfscene.app_files import (
+    as_shown,
+    capture_root,
+    left_without,
+    lens_of,
+    number,
+    photo_finder,
+    photos_beside,
+    said,
+)
+from nerfscene.capture import natural_key, photo_size, photo_turns
 from nerfscene.errors import NerfsceneError
 from nerfscene.lens_fit import NOTICEABLE, Projection, fitted
 from nerfscene.listing import Listed, finish, with_masks
@@ -56,6 +66,7 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
 
     The world is the export's, in its units. k4, where not 0, is approximated by the nearest lens
     without it, with a warning where that is visibly off. Columns of the lens may be absent.
+    Photos beside those that have no row are left out, with a warning.
     Raises NerfsceneError when the file is broken, or the photos aren't found.
     """
     try:
@@ -81,21 +92,35 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
         where = f"camera {said(row[0])} in {path}"
         values = _values(dict(zip(names, row, strict=False)), where)
         photo = find(row[0])
-        # Its size is not in the file; without a photo any will do.
-        width, height = photo_size(photo) if photo is not None else (3, 2)
+        width, height = _stored_size(photo)
         lens, off = _lens(values, width, height, where)
         worst = max(worst, off)
-        listed.append(Listed(said(row[0]), photo, lens, _pose(values)))
+        listed.append(as_shown(Listed(said(row[0]), photo, lens, _pose(values))))
     warnings: tuple[str, ...] = ()
     if worst > NOTICEABLE:
         warnings = (
             f"lenses in {path.name} have a term k4, which is not known here: the nearest lens without it is "
             f"off by up to {worst:.1f} pixels; align with the lens model Brown3 for sharper results.",
         )
-    listed = with_masks(path.parent, listed)
-    folders = {f.path.parent for f in listed if f.path is not None}
-    given = len(find_photos(folders.pop())) if len(folders) == 1 else len(rows)
-    return finish(path, path.parent, "realitycapture", listed, warnings=warnings, photos_given=given)
+    left_out, told = left_without(listed, path)
+    root = capture_root(path, listed)
+    return finish(
+        path,
+        root,
+        "realitycapture",
+        with_masks(root, listed),
+        warnings=warnings + told,
+        photos_given=len(photos_beside(listed)),
+        left_out=left_out,
+    )
+
+
+def _stored_size(photo: Path | None) -> tuple[int, int]:
+    """Width and height of the pixels in the photo's file: the export doesn't say; any without a photo."""
+    if photo is None:
+        return 3, 2
+    width, height = photo_size(photo)
+    return (height, width) if photo_turns(photo) % 2 else (width, height)
 
 
 def _values(row: dict[str, str], where: str) -> dict[str, float]:
