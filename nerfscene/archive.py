@@ -1,4 +1,4 @@
-"""A .zip of photos → a folder, without trusting what the archive says of itself."""
+"""A .zip of photos, or Record3D's .r3d → a folder, without trusting what the archive says of itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ MOST_RATIO = 200  # unpacked to packed; photos hardly shrink, text shrinks to a 
 FREE_BYTES = 64 << 20  # below this, no ratio is suspicious
 SPARE_BYTES = 1 << 30  # of the disk, left free
 CHUNK = 1 << 20
+SUFFIXES = (".zip", ".r3d")  # of files that can be nothing else, even where they are damaged
+BEGINNING = b"PK\x03\x04"
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db")
+UNUSED = (".depth", ".conf")  # two of the three files that a .r3d has for every frame
 DONE = "done.json"
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
@@ -30,8 +33,14 @@ BROKEN = (
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is to be unpacked, by its name."""
-    return path.is_file() and path.suffix.lower() == ".zip"
+    """Whether a file is to be unpacked, by its name or by how it begins."""
+    if not path.is_file() or path.suffix.lower() in SUFFIXES:
+        return path.is_file()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BEGINNING)) == BEGINNING
+    except OSError:
+        return False
 
 
 def unpack(archive: Path, folder: Path, progress: Progress = silent) -> Path:
@@ -104,7 +113,7 @@ def _unpack_into(folder: Path, archive: Path, progress: Progress) -> None:
 
 def _ignored(name: str) -> bool:
     parts = re.split(r"[/\\]", name)
-    return any(part in IGNORED for part in parts) or parts[-1].startswith("._")
+    return any(part in IGNORED for part in parts) or parts[-1].startswith("._") or name.endswith(UNUSED)
 
 
 def _place(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:

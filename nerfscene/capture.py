@@ -84,7 +84,7 @@ def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> C
         raise NerfsceneError(f"{root} does not exist: give the folder that holds your photos.")
     if root.is_file() and root.name.lower().endswith(VIDEO_SUFFIXES):
         raise NerfsceneError(f"{root} is a video: nerfscene train (or posed_capture) takes frames from it.")
-    if root.is_file() and root.suffix.lower() == ".zip":
+    if root.is_file() and root.suffix.lower() in (".zip", ".r3d"):
         raise NerfsceneError(f"{root} is an archive: nerfscene train (or posed_capture) unpacks it.")
     if not root.is_dir():
         raise NerfsceneError(f"{root} is a file: give the folder that holds your photos instead.")
@@ -305,6 +305,6 @@ def _no_photos_message(root: Path) -> str:
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it lies in"
-    elif ".zip" in suffixes:
-        hint = "give the .zip itself, or unpack it"
+    elif archives := {".zip", ".r3d"} & suffixes.keys():
+        hint = f"give the {min(archives)} itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

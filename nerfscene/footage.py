@@ -105,6 +105,9 @@ def take_frames(
 def is_video(path: Path) -> bool:
     """Whether a file, whatever its name, holds pictures that move: two frames can be decoded."""
     try:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":  # of a .zip, whose JPEGs FFmpeg would take for a film
+                return False
         with av.open(str(path)) as container:
             pictures: Any = container.streams.best("video")
             # FFmpeg draws any text as a film of a terminal, and takes single pictures too.

@@ -1,5 +1,8 @@
 """What phone apps export: Polycam's raw data and Record3D's folders.
 
+Record3D's EXR_RGBD was tried on a real export. Polycam's raw data, and Record3D's .r3d unpacked, are read
+as others describe them.
+
 Both give ARKit's cameras as world_from_cam: x to the right and y up in the picture as stored, looking
 along -z; metres, y of the world up (Apple's documentation of ARCamera).
 """
@@ -19,6 +22,7 @@ from nerfscene.types import Intrinsics, LeftOut, PosedCapture
 
 POLYCAM_KINDS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))  # the first wins
 MOST_FRAMES = 300  # of a recording that are used: 60 a second are far more than differ
+RECORD3D_PHOTOS = {"metadata.json": "rgb", "metadata": "rgbd"}  # file of cameras → folder beside it
 NO_LENS = Intrinsics(1, 1, 1.0, 1.0, 0.5, 0.5)  # for frames without a photo
 
 
@@ -73,7 +77,7 @@ def read_polycam(root: Path) -> PosedCapture:
 
 
 def is_record3d(path: Path) -> bool:
-    """Whether a ``metadata.json`` is Record3D's, by the names of its first values; false where it is none."""
+    """Whether a ``metadata.json`` or ``metadata`` is Record3D's, by names of its values; false for none."""
     try:
         head = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -81,9 +85,19 @@ def is_record3d(path: Path) -> bool:
     return '"poses"' in head and '"K"' in head
 
 
+def find_record3d(root: Path) -> Path | None:
+    """The file of cameras in a folder that Record3D exported, or None."""
+    for name, photos in RECORD3D_PHOTOS.items():
+        if (root / photos).is_dir() and is_record3d(root / name):
+            return root / name
+    return None
+
+
 def read_record3d(path: Path) -> PosedCapture:
     """Record3D's ``metadata.json``, which stands beside ``rgb`` with ``0.jpg`` … or ``0.png`` ….
 
+    Or a .r3d's ``metadata``, beside ``rgbd`` (issue 93 of marek-simonik/record3d; written from that and
+    from what public readers of such files take from them, and tried on no file of the app).
     ``K`` is the ideal lens of all frames, 3×3 by columns, or ``perFrameIntrinsicCoeffs`` that of each
     (fx, fy, cx, cy), in pixels of a picture of ``w``×``h``; ``poses`` are quaternion (x y z w) and
     position of world_from_cam in ARKit's axes (issues 27, 36 and 83 of marek-simonik/record3d, and
@@ -100,12 +114,13 @@ def read_record3d(path: Path) -> PosedCapture:
     else:
         k = numbers(rows(values.get("K"), f"K in {where}"), (9,), where, "matrix K")
         lenses = np.tile(k[[0, 4, 6, 7]], (len(poses), 1))
-    photos = {p.stem: p for p in list_photos(path.parent / "rgb")}
+    folder = path.parent / RECORD3D_PHOTOS.get(path.name, "rgb")
+    photos = {p.stem: p for p in list_photos(folder)}
     present = [index for index in range(len(poses)) if str(index) in photos]
     if not present:
         raise NerfsceneError(
-            f"none of the {len(poses)} photos that {path} lists is in {path.parent / 'rgb'}: export the "
-            "recording as JPG or PNG, with its rgb folder."
+            f"none of the {len(poses)} photos that {path} lists is in {folder}: export the recording with "
+            "its photos, as .r3d or as EXR and JPG."
         )
     warnings: tuple[str, ...] = ()
     chosen = range(len(poses))
