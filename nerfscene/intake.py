@@ -23,7 +23,7 @@ from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.footage import is_video, take_frames
 from nerfscene.poses import pose
-from nerfscene.readers import find_posed
+from nerfscene.readers import find_posed, unread_cameras
 from nerfscene.types import PosedCapture
 
 FRAMES = "frames"
@@ -41,8 +41,9 @@ def open_posed(
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
     ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, a
-    folder that holds videos and hardly a photo, or a .zip of any of these. ``workdir`` keeps what was
-    unpacked, frames and COLMAP's files, so that a second call takes no time; it is made where needed.
+    folder that holds videos and hardly a photo, or a .zip of any of these, a .r3d of Record3D too.
+    ``workdir`` keeps what was unpacked, frames and COLMAP's files, so that a second call takes no time;
+    it is made where needed.
     Raises NerfsceneError for anything wrong with what was given.
     """
     source = source.expanduser()
@@ -57,11 +58,11 @@ def open_posed(
         ) from error
     if found is not None:
         return found
-    told: tuple[str, ...] = ()
+    told = unread_cameras(source)
     root = source
     if videos:
         root = workdir / FRAMES
-        told = take_frames(videos, root, footage, progress)
+        told += take_frames(videos, root, footage, progress)
     capture = open_capture(root, progress)
     workdir.mkdir(parents=True, exist_ok=True)
     try:

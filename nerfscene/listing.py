@@ -129,9 +129,11 @@ def finish(
             check_mask(view.mask, view.path, view.intrinsics.width, view.intrinsics.height)
     missing = [f.name for f in listed if f.path is None]
     if not views:
+        paths = kind in ("transforms", "synthetic")
+        place = "where it says, relative to the file" if paths else "into a folder images beside it"
         raise NerfsceneError(
             f"none of the {len(listed)} photos that {source} lists (such as {missing[0]}) is "
-            "there: put the photos where it says, relative to the file."
+            f"there: put {'the photos' if paths else 'them'} {place}."
         )
     if len(views) < MIN_VIEWS:
         lost = f" ({len(missing)} more have no photo on disk)" if missing else ""

@@ -3,7 +3,9 @@
 A camera's ``transform`` takes its own axes (x right, y down, z forward, as ours) to the chunk's; that
 of the chunk, or of the component that the camera is in, takes these to the world: rotated, scaled,
 shifted. Formulas of lenses are those of the user manual's appendix on camera models; a pixel's centre
-is at + 0.5 there too, and pixels are those of the file, whatever EXIF says of its orientation.
+is at + 0.5 there too, and pixels are those of the file, whatever EXIF says of its orientation. Tried on
+exports of PhotoScan and Metashape 1, whose XML has versions 1.1 to 1.5; that of Metashape 2 is read as
+its documentation has it.
 """
 
 from __future__ import annotations
@@ -15,8 +17,18 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from nerfscene.app_files import as_shown, lens_of, load_xml, number, numbers, photo_finder, said
-from nerfscene.capture import find_photos, name_some, natural_key
+from nerfscene.app_files import (
+    as_shown,
+    capture_root,
+    lens_of,
+    load_xml,
+    number,
+    numbers,
+    photo_finder,
+    photos_beside,
+    said,
+)
+from nerfscene.capture import name_some, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.lens_fit import NOTICEABLE, Projection, fitted
 from nerfscene.listing import Listed, finish, rigid, with_masks
@@ -33,13 +45,19 @@ COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 
 
 def is_metashape(path: Path) -> bool:
-    """Whether a file is an export with at least one posed camera, by the look of its text."""
+    """Whether a file is one of Metashape's, by the look of its beginning; it need hold no cameras."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
-            if not re.search(rb"<document\b", head) or not re.search(rb"<chunk[\s>]", head):
-                return False
-            text = head + file.read()
+    except OSError:
+        return False
+    return re.search(rb"<document\b", head) is not None and re.search(rb"<chunk[\s>]", head) is not None
+
+
+def is_posed_metashape(path: Path) -> bool:
+    """Whether a file is an export with at least one posed camera, by the look of its text."""
+    try:
+        text = path.read_bytes() if is_metashape(path) else b""
     except OSError:
         return False
     return re.search(rb"<camera\s", text) is not None and _POSE.search(COMMENT.sub(b"", text)) is not None
@@ -119,15 +137,14 @@ def read_metashape(path: Path, images: Path | None = None) -> PosedCapture:
     apart = [said(c.get("label", "")) for c in cameras if id(c) in posed and c not in taken]
     left_out = [LeftOut(name, f"has no pose in {path.name}") for name in lost]
     left_out += [LeftOut(name, "is in another component than most cameras") for name in apart]
-    photos = {f.path.parent for f in listed if f.path is not None}
-    given = sum(len(find_photos(folder)) for folder in photos) if len(photos) == 1 else len(cameras)
+    root = capture_root(path, listed)
     return finish(
         path,
-        path.parent,
+        root,
         "metashape",
-        with_masks(path.parent, listed),
+        with_masks(root, listed),
         warnings=tuple(warnings),
-        photos_given=given,
+        photos_given=len(photos_beside(listed)),
         left_out=left_out,
     )
 

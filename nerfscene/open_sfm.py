@@ -1,11 +1,13 @@
 """OpenSfM's ``reconstruction.json`` and OpenMVG's ``sfm_data.json`` → PosedCapture.
 
 Both have cameras that look along +z with y down, as ours, and points with them; their pixels are those
-of the file, whatever EXIF says of its orientation.
+of the file, whatever EXIF says of its orientation. Tried on projects of OpenSfM, and for OpenMVG on a
+sfm_data.bin of a real reconstruction, converted.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,20 @@ from numpy.typing import NDArray
 from nerfscene.app_files import (
     Values,
     as_shown,
+    capture_root,
+    left_without,
     lens_of,
     load_json,
     number,
     numbers,
     photo_finder,
+    photos_beside,
     rows,
     said,
     table,
     turn_of,
 )
-from nerfscene.capture import find_photos, natural_key
+from nerfscene.capture import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed, finish, rigid, with_masks
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
@@ -60,10 +65,43 @@ def is_openmvg(values: object) -> bool:
     return isinstance(values, dict) and {"views", "intrinsics", "extrinsics"} <= set(values)
 
 
-def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
-    """A ``reconstruction.json`` with its points; photos are in ``images``, or ``images`` beside it.
+def is_posed_opensfm(path: Path) -> bool:
+    """Whether a file is one of OpenSfM's with shots in it, by the look of its text; it need not be whole."""
+    text = _text(path)
+    return '"cameras"' in text and re.search(r'"shots"\s*:\s*\{\s*"', text) is not None
 
-    Of several reconstructions, the one with most shots is taken, with a warning. A shot's rotation
+
+def is_posed_openmvg(path: Path) -> bool:
+    """Whether a file is one of OpenMVG's and not a list of photos alone; it need not be whole."""
+    text = _text(path)
+    named = all(f'"{name}"' in text for name in ("sfm_data_version", "views"))
+    return named and re.search(r'"extrinsics"\s*:\s*\[\s*\]', text) is None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def is_packed_openmvg(path: Path) -> bool:
+    """Whether a file is OpenMVG's sfm_data.bin, by its name: what it holds is not read here."""
+    return path.name.lower().startswith("sfm_data") and path.suffix.lower() == ".bin"
+
+
+def how_to_convert(path: Path) -> str:
+    """What to do for the cameras in OpenMVG's sfm_data.bin, as part of a message."""
+    return f"run openMVG_main_ConvertSfM_DataFormat -i {path.name} -o {path.stem}.json there"
+
+
+def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
+    """A ``reconstruction.json`` with its points; photos are in ``images``, or ``images`` or right beside it.
+
+    Or they are in ``images`` beside its folder.
+
+    Of several reconstructions, the one with most shots is taken, with a warning; photos beside those of
+    its shots are left out, with a warning of those that are in none. A shot's rotation
     (axis times angle) and translation are cam_from_world; focal lengths and centres are shares of the
     picture's longer side (OpenSfM's documentation, Geometric Models). Projection types perspective,
     simple_radial, radial, brown, fisheye and fisheye_opencv.
@@ -103,15 +141,15 @@ def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
         point = table(value, f"point {said(key)} in {path}")
         points.append(point.get("coordinates"))
         colors.append(point.get("color") or (128.0, 128.0, 128.0))
-    return _finish(path, "opensfm", listed, points, colors, warnings)
+    return _finish(path, "opensfm", listed, points, colors, warnings, [name for s in shots for name in s])
 
 
 def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
-    """A ``sfm_data.json`` with its points; photos are in ``images``, or ``images`` or right beside it.
+    """A ``sfm_data.json`` with its points; photos are in ``images``, or where those of OpenSfM's.
 
     Rotations are cam_from_world, centres in the world, lenses in pixels (OpenMVG's documentation, SfM
-    data format): pinhole, pinhole_radial_k1, _k3, pinhole_brown_t2 and fisheye. Views without a pose
-    are not listed. Raises NerfsceneError when the file makes no sense or photos don't fit.
+    data format): pinhole, pinhole_radial_k1, _k3, pinhole_brown_t2 and fisheye. Photos without a pose
+    are left out, with a warning. Raises NerfsceneError when the file makes no sense or photos don't fit.
     """
     values = table(load_json(path), str(path))
     poses = {
@@ -131,11 +169,11 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
         if not isinstance(name, str) or not name:
             raise NerfsceneError(f"view {said(key)} in {path} has no filename: export it again.")
         if str(view.get("id_pose")) in poses:
-            folder = view.get("local_path")
-            views.append((f"{folder}/{name}" if isinstance(folder, str) and folder else name, view))
+            views.append((_joined(view.get("local_path"), name), view))
     if not views:
         raise NerfsceneError(f"{path} has no views with poses: give the file that the reconstruction left.")
-    find = photo_finder(path.parent, images, [name for name, _ in views], path)
+    top = values.get("root_path")
+    find = photo_finder(path.parent, images, [_joined(top, name) for name, _ in views], path)
     listed = []
     for name, view in sorted(views, key=lambda item: natural_key(item[0])):
         where = f"view {said(name)} in {path}"
@@ -146,12 +184,16 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
         turn = numbers(pose.get("rotation"), (3, 3), where, "rotation")
         centre = numbers(pose.get("center"), (3,), where, "center")
         matrix = rigid(np.column_stack([turn.T, centre]), where)
-        listed.append(as_shown(Listed(said(name), find(name), lens, matrix)))
+        listed.append(as_shown(Listed(said(name), find(_joined(top, name)), lens, matrix)))
     found = [
         table(value, f"point {said(key)} in {path}").get("X")
         for key, value in _keyed(values, "structure", path)
     ]
-    return _finish(path, "openmvg", listed, found, [(128.0, 128.0, 128.0)] * len(found), ())
+    return _finish(path, "openmvg", listed, found, [(128.0, 128.0, 128.0)] * len(found), (), [])
+
+
+def _joined(folder: object, name: str) -> str:
+    return f"{folder}/{name}" if isinstance(folder, str) and folder else name
 
 
 def _finish(
@@ -161,21 +203,24 @@ def _finish(
     points: list[Any],
     colors: list[Any],
     told: tuple[str, ...],
+    shots: list[str],
 ) -> PosedCapture:
+    """``shots``: names of all photos that the file has a pose for, those of smaller reconstructions too."""
     xyz = np.zeros((0, 3))
     rgb: NDArray[np.uint8] = np.zeros((0, 3), np.uint8)
     if points:
         xyz = numbers(points, (-1, 3), str(path), "list of points")
         rgb = numbers(colors, (-1, 3), str(path), "list of colours").clip(0, 255).astype(np.uint8)
-    folders = {f.path.parent for f in listed if f.path is not None}
-    given = len(find_photos(folders.pop())) if len(folders) == 1 else len(listed)
+    left_out, lost = left_without(listed, path, shots)
+    root = capture_root(path, listed)
     return finish(
         path,
-        path.parent,
+        root,
         kind,
-        with_masks(path.parent, listed),
-        warnings=told,
-        photos_given=given,
+        with_masks(root, listed),
+        warnings=told + lost,
+        photos_given=len(photos_beside(listed)),
+        left_out=left_out,
         points=xyz,
         point_colors=rgb,
     )

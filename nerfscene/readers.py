@@ -6,16 +6,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nerfscene.app_files import load_json
-from nerfscene.capture import find_photos, name_some, natural_key
+from nerfscene.capture import find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed, finish, locate, with_masks
-from nerfscene.metashape import is_metashape, read_metashape
-from nerfscene.open_sfm import is_openmvg, is_opensfm, read_openmvg, read_opensfm
-from nerfscene.phone_apps import find_polycam, is_record3d, read_polycam, read_record3d
+from nerfscene.metashape import is_metashape, is_posed_metashape, read_metashape
+from nerfscene.open_sfm import (
+    how_to_convert,
+    is_openmvg,
+    is_opensfm,
+    is_packed_openmvg,
+    is_posed_openmvg,
+    is_posed_opensfm,
+    read_openmvg,
+    read_opensfm,
+)
+from nerfscene.phone_apps import (
+    RECORD3D_PHOTOS,
+    find_polycam,
+    find_record3d,
+    is_record3d,
+    read_polycam,
+    read_record3d,
+)
 from nerfscene.poses import read_model
 from nerfscene.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.sparse import SparseModel
@@ -23,6 +39,8 @@ from nerfscene.transforms import read_synthetic, read_transforms
 from nerfscene.types import PosedCapture
 
 MODEL_PLACES = ("sparse", "colmap/sparse", ".")
+OPENMVG_INNER = "reconstruction_*"  # folders that its pipelines leave their cameras in
+Read = Callable[[Path, Path | None], PosedCapture]
 
 
 def find_posed(
@@ -34,9 +52,11 @@ def find_posed(
     that holds one; a folder with ``transforms_train.json`` (NeRF-synthetic), or that file; a COLMAP
     model folder, or a folder that holds one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``; and
     what other apps export, a folder that holds it or the file itself: raw data of Polycam;
-    ``metadata.json`` beside ``rgb`` (Record3D); an .xml of Metashape; a .csv of RealityCapture;
-    ``reconstruction.json`` (OpenSfM); ``sfm_data.json`` (OpenMVG). Files that merely end so are passed
-    over. ``images`` is where the photos of COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG are,
+    ``metadata.json`` beside ``rgb`` or ``metadata`` beside ``rgbd`` (Record3D); an .xml of Metashape; a
+    .csv of RealityCapture; ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap);
+    ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG). Of a folder that holds but one folder, that
+    one is meant. Files that merely end so are passed over, and so are exports without cameras in a
+    folder. ``images`` is where the photos of COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG are,
     if not in ``images`` beside it.
     Raises NerfsceneError when it is of such a kind but cannot be used.
     """
@@ -50,7 +70,38 @@ def find_posed(
         return read_synthetic(root)
     if find_models(root):
         return read_colmap(root, photos)
-    return _read_export(root, photos) if root.is_dir() else None
+    if not root.is_dir():
+        return None
+    found = _read_export(root, photos)
+    alone = None if found is not None else _all_there_is(root)
+    return found if alone is None else find_posed(alone, photos)
+
+
+def _all_there_is(root: Path) -> Path | None:
+    """The folder that is all that a folder holds, if it is so and may hold photos."""
+    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
+    return inside[0] if len(inside) == 1 and inside[0] in subfolders(root, not root.is_symlink()) else None
+
+
+def unread_cameras(root: Path) -> tuple[str, ...]:
+    """A warning where a folder has cameras in a form that find_posed can't read."""
+    packed = _packed_openmvg(root)
+    if not packed:
+        return ()
+    return (
+        f"the cameras in {packed[0].relative_to(root)} are not used, as that file can't be read here: for "
+        f"these, {how_to_convert(packed[0])}.",
+    )
+
+
+def _packed_message(path: Path) -> str:
+    return f"{path} can't be read here: {how_to_convert(path)}, and give the .json."
+
+
+def _packed_openmvg(root: Path) -> list[Path]:
+    """Files sfm_data.bin of a folder of OpenMVG's."""
+    places = [root, *sorted(root.glob(OPENMVG_INNER))] if root.is_dir() else []
+    return [path for place in places for path in sorted(place.glob("*.bin")) if is_packed_openmvg(path)]
 
 
 def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
@@ -60,12 +111,14 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_metashape(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if is_packed_openmvg(path):
+        raise NerfsceneError(_packed_message(path))
+    if path.name in RECORD3D_PHOTOS and is_record3d(path):
+        return read_record3d(path)
     if suffix != ".json":
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
-    if path.name == "metadata.json" and is_record3d(path):
-        return read_record3d(path)
     if path.name == "transforms.json":
         return read_transforms(path)
     values = load_json(path)
@@ -78,37 +131,37 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     """What another app left in a folder, or None. Raises NerfsceneError where it left two of a kind."""
     if find_polycam(root):
         return read_polycam(root)
-    if (root / "rgb").is_dir() and is_record3d(root / "metadata.json"):
-        return read_record3d(root / "metadata.json")
-    kinds: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Path | None], PosedCapture]], ...] = (
-        (".xml", is_metashape, read_metashape),
-        (".csv", is_realitycapture, read_realitycapture),
+    recorded = find_record3d(root)
+    if recorded is not None:
+        return read_record3d(recorded)
+    whole = images or root  # photos of what lies in a folder of its own are anywhere in the project
+    kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
+        ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
+        ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
+        ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
+        ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
+        ("opensfm/reconstruction.json", is_posed_opensfm, read_opensfm, whole),
+        (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, whole),
     )
-    for suffix, known, read in kinds:
-        files = sorted(p for p in root.iterdir() if p.suffix.lower() == suffix and not p.name.startswith("."))
-        found = [p for p in files if p.is_file() and known(p)]
-        if len(found) > 1:
-            names = name_some([p.name for p in found])
-            raise NerfsceneError(
-                f"{root} holds {len(found)} exports of cameras ({names}): give the one to use, or move the "
-                "others away."
-            )
+    for pattern, known, read, photos in kinds:
+        files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
+        found = [path for path in files if path.is_file() and known(path)]
         if found:
-            return read(found[0], images)
-    if _begins_like(root / "reconstruction.json", "shots", "cameras"):
-        return read_opensfm(root / "reconstruction.json", images)
-    if _begins_like(root / "sfm_data.json", "sfm_data_version", "views"):
-        return read_openmvg(root / "sfm_data.json", images)
+            return read(_the_one(found, root), photos)
+    packed = _packed_openmvg(root)
+    if packed and not find_photos(root):
+        raise NerfsceneError(_packed_message(packed[0]))
     return None
 
 
-def _begins_like(path: Path, *names: str) -> bool:
-    """Whether there is such a file and it has these names; it need not be whole."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return all(f'"{name}"' in text for name in names)
+def _the_one(exports: Sequence[Path], root: Path) -> Path:
+    if len(exports) > 1:
+        names = name_some([str(path.relative_to(root)) for path in exports])
+        raise NerfsceneError(
+            f"{root} holds {len(exports)} exports of cameras ({names}): give the one to use, or move the "
+            "others away."
+        )
+    return exports[0]
 
 
 def find_models(root: Path) -> list[Path]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,13 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from nerfscene import intake
 from nerfscene.errors import NerfsceneError
+from nerfscene.footage import is_video
+from nerfscene.intake import open_posed
 from nerfscene.lens_fit import fitted, projection
 from nerfscene.phone_apps import MOST_FRAMES
-from nerfscene.readers import find_posed
+from nerfscene.readers import find_posed, unread_cameras
 from nerfscene.types import Intrinsics, PosedCapture, View
 
 WIDTH, HEIGHT = 400, 300
@@ -207,6 +213,33 @@ def test_record3d_photos_without_a_pose_are_told(tmp_path: Path) -> None:
     assert "2 photos have no pose" in posed.warnings[0]
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", ["walk.r3d", "download"])
+def test_record3ds_own_files(tmp_path: Path, packing: int, name: str) -> None:
+    values = record3d(60)
+    write_photos(tmp_path, ["photo.jpg"])
+    with zipfile.ZipFile(tmp_path / name, "w", packing) as packed:
+        for index in range(len(values["poses"])):
+            packed.write(tmp_path / "photo.jpg", f"rgbd/{index}.jpg")
+            packed.writestr(f"rgbd/{index}.depth", b"depth")
+            packed.writestr(f"rgbd/{index}.conf", b"confidence")
+        packed.writestr("metadata", json.dumps(values))
+        packed.write(tmp_path / "photo.jpg", "icon")
+    assert not is_video(tmp_path / name)
+    posed = open_posed(tmp_path / name, tmp_path / "work")
+    assert posed.source == "record3d" and posed.warnings == () and len(posed.views) == 60
+    assert_same_pixels(replace(posed, views=posed.views[:COUNT]), pinhole)
+    assert not [*posed.root.rglob("*.depth"), *posed.root.rglob("*.conf")]
+    assert len(found(posed.root / "metadata").views) == 60
+
+
+def test_record3d_cameras_without_their_photos(tmp_path: Path) -> None:
+    (tmp_path / "rgbd").mkdir()
+    (tmp_path / "metadata").write_text(json.dumps(record3d()))
+    message = error_of(tmp_path)
+    assert str(tmp_path / "rgbd") in message and ".r3d" in message
+
+
 # ---- Metashape
 
 CHUNK_TURN = Rotation.from_euler("xyz", [0.3, -0.5, 1.1]).as_matrix()
@@ -386,6 +419,21 @@ def test_two_photos_of_a_name_are_told_apart_by_their_folders_or_refused(tmp_pat
     assert "IMG_3" in message and "2 of that name" in message
     (tmp_path / "cameras.xml").write_text(text.replace('"IMG_3"', '"a/IMG_3.JPG"'))
     assert [v.path.parent.name for v in found(tmp_path).views] == ["a"] * COUNT
+
+
+def test_cameras_of_one_name_are_not_told_apart_by_how_deep_their_photos_lie(tmp_path: Path) -> None:
+    text = metashape_xml(LENS).replace('"IMG_4"', '"IMG_3"')
+    write_metashape(tmp_path, text, "images")
+    write_photos(tmp_path / "images/second card", ["IMG_3.JPG"])
+    assert "2 of that name" in error_of(tmp_path)
+
+
+def test_metashape_files_without_a_pose(tmp_path: Path) -> None:
+    """The file itself is refused with a reason; beside photos it is passed over, and these can be posed."""
+    path = write_metashape(tmp_path, re.sub("<transform>[-0-9. e]+</transform>", "", metashape_xml(LENS)))
+    message = error_of(path)
+    assert "no camera with a pose" in message and str(path) in message
+    assert find_posed(tmp_path) is None
 
 
 def test_a_doctype_is_refused_before_it_can_grow(tmp_path: Path) -> None:
@@ -629,6 +677,134 @@ def test_opensfm_refuses_what_has_no_such_lens(tmp_path: Path) -> None:
     assert "spherical" in error_of(tmp_path)
 
 
+def test_photos_that_are_in_no_reconstruction_are_told(tmp_path: Path) -> None:
+    whole = opensfm(OPENSFM_LENSES[0])
+    small = whole | {"shots": {f"IMG_{i}.jpg": whole["shots"].pop(f"IMG_{i}.jpg") for i in (0, 1)}}
+    write_json(tmp_path, "reconstruction.json", [small, whole])
+    write_photos(tmp_path / "images", ["IMG_7.JPG", "IMG_8.jpg"])
+    write_photos(tmp_path / "images/thumbs", ["IMG_2.jpg", "IMG_9.jpg"])
+    posed = found(tmp_path)
+    assert [view.path.name for view in posed.views] == ["IMG_2.jpg", "IMG_3.jpg", "IMG_4.jpg"]
+    assert posed.photos_given == 7
+    reasons = {left.name: left.reason for left in posed.left_out}
+    assert reasons.keys() == {"IMG_0.jpg", "IMG_1.jpg", "IMG_7.JPG", "IMG_8.jpg"}
+    assert "another reconstruction" in reasons["IMG_1.jpg"] and "no pose" in reasons["IMG_7.JPG"]
+    assert "3 of 5 photos" in posed.warnings[0]
+    assert posed.warnings[1].startswith("2 photos have no pose in reconstruction.json")
+    assert "IMG_0" not in posed.warnings[1]
+
+
+def write_openmvg(root: Path, values: dict[str, Any] | None = None) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "sfm_data.json").write_text(json.dumps(values or openmvg("pinhole", "", [], False)))
+    return root / "sfm_data.json"
+
+
+NAMES = [f"IMG_{i}.jpg" for i in range(COUNT)]
+
+
+@pytest.mark.parametrize("place", [".", "shots"])
+def test_photos_themselves_go_before_what_was_made_of_them(tmp_path: Path, place: str) -> None:
+    (tmp_path / "reconstruction.json").write_text(json.dumps([opensfm(OPENSFM_LENSES[0])]))
+    write_photos(tmp_path / place, NAMES)
+    write_photos(tmp_path / "undistorted/images", [f"{name}.jpg" for name in NAMES[:3]] + NAMES[3:])
+    assert {view.path.parent for view in found(tmp_path).views} == {tmp_path / place}
+
+
+def test_openmvgs_folder_of_photos_tells_those_of_a_name_apart(tmp_path: Path) -> None:
+    path = write_openmvg(tmp_path, openmvg("pinhole", "", [], False) | {"root_path": "D:\\castle\\originals"})
+    for folder in ("a", "originals", "z"):
+        write_photos(tmp_path / folder, NAMES)
+    assert {view.path.parent.name for view in found(tmp_path).views} == {"originals"}
+    write_openmvg(tmp_path)
+    assert "3 of that name" in error_of(path)
+
+
+def test_openmvgs_pipelines_leave_cameras_in_a_folder_beside_the_photos(tmp_path: Path) -> None:
+    write_openmvg(tmp_path / "matches", openmvg("pinhole", "", [], False) | {"extrinsics": []})
+    path = write_openmvg(tmp_path / "reconstruction_sequential")
+    write_photos(tmp_path / "images", NAMES)
+    write_photos(tmp_path / "masks", ["IMG_2.jpg.png"])
+    for given in (tmp_path, path.parent, path):
+        posed = found(given)
+        assert posed.source == "openmvg" and posed.root == tmp_path and posed.photos_given == COUNT
+        assert {view.path.parent for view in posed.views} == {tmp_path / "images"}
+        assert sum(view.mask is not None for view in posed.views) == 1
+    (tmp_path / "images").rename(tmp_path / "shots")
+    assert {view.path.parent for view in found(tmp_path).views} == {tmp_path / "shots"}
+    assert "put them into a folder images beside it" in error_of(path)
+    write_openmvg(tmp_path / "reconstruction_global")
+    message = error_of(tmp_path)
+    assert "reconstruction_global/sfm_data.json, reconstruction_sequential/sfm_data.json" in message
+
+
+def test_opendronemaps_cameras_are_found_with_the_photos_they_are_of(tmp_path: Path) -> None:
+    (tmp_path / "opensfm").mkdir()
+    path = tmp_path / "opensfm/reconstruction.json"
+    path.write_text(json.dumps([opensfm(OPENSFM_LENSES[0])]))
+    write_photos(tmp_path / "images", NAMES)
+    write_photos(tmp_path / "opensfm/undistorted/images", [f"{name}.tif" for name in NAMES])
+    for given in (tmp_path, path.parent, path):
+        posed = found(given)
+        assert posed.source == "opensfm" and posed.warnings == ()
+        assert {view.path.parent for view in posed.views} == {tmp_path / "images"}
+
+
+def test_a_file_is_named_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_openmvg(tmp_path / "reconstruction_global")
+    write_photos(tmp_path / "images", NAMES)
+    monkeypatch.chdir(tmp_path / "reconstruction_global")
+    assert len(found(Path("sfm_data.json")).views) == COUNT
+
+
+def test_a_folder_that_holds_but_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "2024/EXR_RGBD").mkdir(parents=True)
+    write_record3d(tmp_path / "2024/EXR_RGBD", record3d())
+    (tmp_path / ".DS_Store").write_text("")
+    assert found(tmp_path).root == tmp_path / "2024/EXR_RGBD"
+    write_photos(tmp_path, ["more.jpg"])
+    assert find_posed(tmp_path) is None
+    (tmp_path / "round").mkdir()
+    (tmp_path / "round/again").symlink_to(tmp_path / "round")
+    assert find_posed(tmp_path / "round") is None
+
+
+@pytest.mark.parametrize("place", [".", "reconstruction_sequential"])
+def test_openmvgs_binary_file_is_to_be_converted(tmp_path: Path, place: str) -> None:
+    path = tmp_path / place / "sfm_data.bin"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(40))
+    command_ = "openMVG_main_ConvertSfM_DataFormat -i sfm_data.bin -o sfm_data.json"
+    for given in (path, path.parent):
+        message = error_of(given)
+        assert command_ in message and str(path) in message
+    assert unread_cameras(path) == ()
+    write_photos(tmp_path / "photos", NAMES)
+    assert find_posed(tmp_path) is None
+    (warning,) = unread_cameras(tmp_path)
+    assert command_ in warning and str(path.relative_to(tmp_path)) in warning
+
+
+def test_photos_posed_anew_beside_cameras_that_were_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3):
+        noise = np.random.default_rng(index).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"IMG_{index}.jpg")
+    (tmp_path / "sfm_data.bin").write_bytes(bytes(40))
+    monkeypatch.setattr(intake, "pose", lambda capture, *_: capture)
+    assert "sfm_data.bin are not used" in open_posed(tmp_path, tmp_path / "work").warnings[0]
+
+
+def test_lists_of_photos_without_poses_are_passed_over_beside_photos(tmp_path: Path) -> None:
+    values = openmvg("pinhole", "", [], False) | {"extrinsics": []}
+    assert "no views with poses" in error_of(write_json(tmp_path / "a", "sfm_data.json", values))
+    assert find_posed(tmp_path / "a") is None and unread_cameras(tmp_path / "a") == ()
+    path = write_json(tmp_path / "b", "reconstruction.json", [opensfm(OPENSFM_LENSES[0], 0)])
+    assert "no shots with poses" in error_of(path)
+    assert find_posed(tmp_path / "b") is None
+
+
 def openmvg(kind: str, key: str, terms: list[float], nested: bool) -> dict[str, Any]:
     base = {"width": WIDTH, "height": HEIGHT, "focal_length": FOCAL, "principal_point": [203.0, 148.0]}
     disto = {key: terms} if key else {}
@@ -826,12 +1002,15 @@ def stored(kind: str, root: Path) -> Project:
     if kind == "opensfm":
         write_json(root, "reconstruction.json", [opensfm(OPENSFM_LENSES[3])])
         return lambda cam: opensfm_project(cam, OPENSFM_LENSES[3])
+    if kind == "realitycapture":
+        write_rc(root, rc_csv(RC_LENS), "images")
+        return lambda cam: rc_project(cam, RC_LENS)
     terms = [-0.1, 0.03, 0.01, 0.002, -0.003]
     write_json(root, "sfm_data.json", openmvg("pinhole_brown_t2", "disto_t2", terms, True))
     return lambda cam: openmvg_project(cam, "pinhole_brown_t2", terms)
 
 
-@pytest.mark.parametrize("kind", ["metashape", "opensfm", "openmvg"])
+@pytest.mark.parametrize("kind", ["metashape", "realitycapture", "opensfm", "openmvg"])
 @pytest.mark.parametrize(("orientation", "size"), [(6, (300, 400)), (3, (400, 300)), (8, (300, 400))])
 def test_cameras_of_stored_pixels_follow_the_photo(
     tmp_path: Path, kind: str, orientation: int, size: tuple[int, int]
