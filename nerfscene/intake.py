@@ -106,6 +106,10 @@ def one_source(paths: Sequence[Path]) -> Path:
         for there in (find_photos(folder), find_videos(folder)):
             if sorted(there) == sorted(set(given)):
                 return folder
+    if len(given) == 2 and given[0].exists() and not given[1].exists():
+        raise NerfsceneError(
+            f"{paths[1]} is not there; if the scene is to go there, say so with --output {paths[1]}"
+        )
     raise NerfsceneError(
         f"{len(paths)} paths are given ({name_some([str(path) for path in paths])}), and a scene is made of "
         "one: put what belongs together into a folder, and give that"

@@ -116,6 +116,8 @@ def test_all_the_photos_or_videos_of_a_folder_are_the_folder(tmp_path: Path) -> 
     for some in (files[:2], [*files, tmp_path], [tmp_path, tmp_path / "photos"], []):
         with pytest.raises(NerfsceneError, match="folder"):
             intake.one_source(some)
+    with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as other tools' commands are written
+        intake.one_source([files[0].parent, tmp_path / "my-scene"])
 
 
 def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: Path) -> None:
