@@ -86,7 +86,7 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, or a camera_path.json (nerfstudio's format); auto: orbit, but walkthrough
-    where the photos were taken walking ahead."""
+    where the photos were taken walking ahead or look all over a room."""
     width: int | None = None
     """Width in pixels; the photos' aspect gives what is left out, at most 960 on the longer side."""
     height: int | None = None

@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from nerfscene.cameras import axes_meet, nearest_point_to_axes, up_direction, walks_ahead
+from nerfscene.cameras import (
+    axes_meet,
+    look_one_way,
+    looked_at,
+    nearest_point_to_axes,
+    up_direction,
+    walks_ahead,
+)
 from nerfscene.capture import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")
+FAR_APART = 0.8  # cosine between two looks of a walkthrough, about 37°, from which on one between is looked for
+BIG_TURN = 0.5  # cosine between the looks of one photo and the next, 60°: what lies between is unknown
 
 
 @dataclass(frozen=True)
@@ -114,9 +123,17 @@ def preset(
 
 
 def suited(views: Sequence[View]) -> str:
-    """The preset that keeps to what the photos show: who walks ahead along a street has nothing to orbit."""
+    """The preset that keeps to what the photos show.
+
+    Who walks ahead along a street has nothing to orbit, nor who looks now here, now there in a room.
+    """
     poses = np.stack([v.world_from_cam for v in views])
-    return "walkthrough" if walks_ahead(poses[:, :3, 3], poses[:, :3, 2]) else "orbit"
+    centres, axes = poses[:, :3, 3], poses[:, :3, 2]
+    if look_one_way(axes):
+        return "walkthrough" if walks_ahead(centres, axes) else "orbit"
+    focus = nearest_point_to_axes(centres, axes)
+    round_it = looked_at(centres, axes, focus) or looked_at(centres, -axes, focus)
+    return "orbit" if round_it else "walkthrough"
 
 
 def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:
@@ -237,8 +254,10 @@ def spiral(subject: Subject, n_frames: int) -> list[Array]:
 def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
     """A smooth way through the photos' own cameras in the order of their names, at constant speed.
 
-    Where consecutive names jump about, the nearest unvisited camera comes next instead. At most a
-    dozen cameras are passed through, so that a shaky hand does not shake the film. Not closed.
+    Where consecutive names jump about, the nearest unvisited camera comes next instead. About a dozen
+    cameras are passed through, so that a shaky hand does not shake the film, and more where it turned:
+    the shortest turn from here to there may lead over what no photo shows. Where photos lack between
+    two looks, it keeps to the longer side of the gap if most photos are there. Not closed.
     """
     ordered = sorted(views, key=lambda v: natural_key(str(v.path)))
     poses = [v.world_from_cam for v in ordered]
@@ -247,9 +266,32 @@ def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
     tour = _tour(centres)
     if _length(centres) > 2 * _length(centres[tour]):
         order = tour
-    picks = np.unique(np.linspace(0, len(order) - 1, min(12, len(order))).round().astype(int))
-    keyframes = [poses[i] for i in order[picks]]
+    order = _without_gaps(order, np.stack(poses))
+    evenly = np.unique(np.linspace(0, len(order) - 1, min(12, len(order))).round().astype(int))
+    keyframes = [poses[order[i]] for i in _closer_at_turns(evenly.tolist(), [poses[i] for i in order])]
     return interpolate(keyframes, np.ones(len(keyframes)), n_frames, constant_speed=True)[0]
+
+
+def _without_gaps(order: NDArray[np.intp], poses: Array) -> NDArray[np.intp]:
+    """The longest stretch of the way in which no look is a big turn from the one before; all if that is short."""
+    axes = poses[order, :3, 2]
+    gaps = np.flatnonzero((axes[1:] * axes[:-1]).sum(1) < BIG_TURN) + 1
+    longest = max(np.split(order, gaps), key=len)
+    return longest if 2 * len(longest) > len(order) else order
+
+
+def _closer_at_turns(picks: list[int], poses: Sequence[Array]) -> list[int]:
+    """Picks (ascending) with others between, halfway, as long as two in a row look far apart."""
+    out = picks[:1]
+    for last in picks[1:]:
+        stack = [last]
+        while stack:
+            between = (out[-1] + stack[-1]) // 2
+            if between > out[-1] and poses[out[-1]][:3, 2] @ poses[stack[-1]][:3, 2] < FAR_APART:
+                stack.append(between)
+            else:
+                out.append(stack.pop())
+    return out
 
 
 def _length(points: Array) -> float:

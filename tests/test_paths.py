@@ -165,12 +165,42 @@ def test_what_suits_a_capture_follows_from_how_its_cameras_moved() -> None:
     rng = np.random.default_rng(2)
     ahead = [look_at(p, p + np.array([0, 9, 0]), UP) for p in [0.1, 3.0, 0.05] * rng.normal(size=(20, 3))]
     aside = [look_at(p, p + np.array([9, 0, 0]), UP) for p in [0.1, 3.0, 0.05] * rng.normal(size=(20, 3))]
-    turning = [look_at(np.zeros(3), np.array([np.cos(a), np.sin(a), 0]), UP) for a in np.arange(0, 6, 0.4)]
-    for poses, expected in ((ahead, "walkthrough"), (aside, "orbit"), (turning, "orbit")):
+    outward = [np.array([np.cos(a), np.sin(a), 0]) for a in np.arange(0, 6, 0.4)]
+    turning = [look_at(0.4 * d, 2 * d, UP) for d in outward]
+    places = rng.uniform(-2, 2, (40, 3)) * [1, 1, 0.1]
+    room = [look_at(p, p + rng.normal(size=3) * [1, 1, 0.2], UP) for p in places]
+    cases = ((ahead, "walkthrough"), (aside, "orbit"), (turning, "orbit"), (room, "walkthrough"))
+    for poses, expected in cases:
         views = [View(Path(f"{i}.jpg"), LENS, pose) for i, pose in enumerate(poses)]
         assert suited(views) == suited(moved(views, a_motion())) == expected
     for degrees in (np.arange(0, 360, 20), np.arange(-40, 40, 8)):
         assert suited(ring(degrees)) == "orbit"
+
+
+def test_a_walkthrough_turns_the_way_the_photos_did() -> None:
+    """Seven times round in 84 photos, while walking: every seventh one alone leads round the wrong way."""
+    angles = np.linspace(0, 14 * np.pi, 84)
+    ahead = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
+    poses = [look_at(p, p + d, UP) for p, d in zip(np.outer(angles, [0, 0.1, 0]), ahead, strict=True)]
+    views = [View(Path(f"{i:02}.jpg"), LENS, pose) for i, pose in enumerate(poses)]
+    ahead = np.stack([p[:3, 2] for p in poses_of(preset("walkthrough", views, 700, 640, 480))])
+    turned = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
+    assert turned[-1] - turned[0] == pytest.approx(14 * np.pi, abs=0.1)
+    assert (np.diff(turned) > 0).all()
+
+
+def test_a_walkthrough_does_not_cross_what_no_photo_shows() -> None:
+    """The photos of a quarter of the turn are missing, and the film ends where they would begin."""
+    angles = np.radians([*np.arange(0, 200, 10), *np.arange(290, 340, 10)])
+    poses = [look_at(np.zeros(3) + [0, 0.1 * a, 0], [np.cos(a), np.sin(a) + 0.1 * a, 0], UP) for a in angles]
+    views = [View(Path(f"{i:02}.jpg"), LENS, pose) for i, pose in enumerate(poses)]
+    looks = np.stack([p[:3, 2] for p in poses_of(preset("walkthrough", views, 100, 640, 480))])
+    turned = np.degrees(np.arctan2(looks[:, 1], looks[:, 0])) % 360
+    assert turned[0] % 360 == pytest.approx(0, abs=1e-3) and turned[-1] == pytest.approx(190)
+    assert turned.max() < 200
+    few = [views[i] for i in (0, 12, 23)]  # of these none is far from a gap: all are passed through
+    ends = poses_of(preset("walkthrough", few, 10, 640, 480))
+    assert np.allclose(ends[0], few[0].world_from_cam) and np.allclose(ends[-1], few[-1].world_from_cam)
 
 
 def test_walkthrough_has_constant_speed_and_keeps_to_the_photos() -> None:
