@@ -26,7 +26,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")
-FAR_APART = 0.8  # cosine between two looks of a walkthrough, about 37°, from which on one between is looked for
+FAR_APART = 0.8  # cosine between two looks of a walkthrough, about 37°: one between them is taken too
 BIG_TURN = 0.5  # cosine between the looks of one photo and the next, 60°: what lies between is unknown
 
 
@@ -273,7 +273,7 @@ def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
 
 
 def _without_gaps(order: NDArray[np.intp], poses: Array) -> NDArray[np.intp]:
-    """The longest stretch of the way in which no look is a big turn from the one before; all if that is short."""
+    """The longest stretch of the way without a big turn from one look to the next; all if that is short."""
     axes = poses[order, :3, 2]
     gaps = np.flatnonzero((axes[1:] * axes[:-1]).sum(1) < BIG_TURN) + 1
     longest = max(np.split(order, gaps), key=len)

@@ -24,11 +24,16 @@ OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
 
+MOVED_TO = ("images", "images_2", "images_4", "images_8")
+
 Values = dict[str, Any]
 
 
 def read_transforms(path: Path) -> PosedCapture:
     """A ``transforms.json``; photos are looked for relative to it, also without their ending.
+
+    Where they aren't there, they are looked for beside the file and in nerfstudio's shrunken copies,
+    ``images_2`` to ``images_8``: people shrink, move and throw away.
 
     ``train_filenames``, ``val_filenames`` and ``test_filenames`` (nerfstudio) are taken as the
     split; where test is absent val stands in for it. ``mask_path`` names a frame's mask, else it is
@@ -39,14 +44,17 @@ def read_transforms(path: Path) -> PosedCapture:
     splits = _given_splits(values)
     listed = []
     lost = []
-    for index, frame in enumerate(_frames(values, path)):
+    frames = _frames(values, path)
+    bare = [Path(_frame_name(frame, i, path)[0]).name for i, frame in enumerate(frames)]
+    moved = len(set(bare)) == len(bare)  # else a photo elsewhere could be either of two
+    for index, frame in enumerate(frames):
         name, where = _frame_name(frame, index, path)
         split: Split = "train"
         if splits is not None:
             if Path(name).as_posix() not in splits:
                 continue
             split = splits[Path(name).as_posix()]
-        one = _listed(values | frame, name, where, path.parent, split)
+        one = _listed(values | frame, name, where, _find(path.parent, name, moved), split)
         if isinstance(frame.get("mask_path"), str):
             one = replace(one, mask=locate(path.parent, frame["mask_path"]))
             if one.mask is None:
@@ -79,7 +87,7 @@ def read_synthetic(root: Path) -> PosedCapture:
         values = _load(path)
         for index, frame in enumerate(_frames(values, path)):
             name, where = _frame_name(frame, index, path)
-            listed.append(_listed(values | frame, name, where, root, split))
+            listed.append(_listed(values | frame, name, where, locate(root, name), split))
     return finish(root / "transforms_train.json", root, "synthetic", listed)
 
 
@@ -137,10 +145,17 @@ def _given_splits(values: Values) -> dict[str, Split] | None:
     return splits | dict.fromkeys(test, "test")
 
 
-def _listed(values: Values, name: str, where: str, folder: Path, split: Split) -> Listed:
-    """One frame; ``values`` are its own over the file's."""
+def _find(folder: Path, name: str, moved: bool) -> Path | None:
+    """A frame's photo where it is listed or, if it may have ``moved``, where such photos end up."""
+    bare = Path(name).name
+    elsewhere = [bare, *(f"{images}/{bare}" for images in MOVED_TO)] if moved else []
+    found = (locate(folder, one) for one in [name, *elsewhere])
+    return next((path for path in found if path is not None), None)
+
+
+def _listed(values: Values, name: str, where: str, path: Path | None, split: Split) -> Listed:
+    """One frame; ``values`` are its own over the file's, ``path`` its photo, if there is one."""
     matrix = rigid(values.get("transform_matrix"), where)
-    path = locate(folder, name)
     if path is None:  # its lens doesn't matter, and may need the photo's size
         return Listed(name, None, Intrinsics(1, 1, 1.0, 1.0, 0.5, 0.5), matrix, split)
     lens = _intrinsics(values, path, where)

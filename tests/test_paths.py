@@ -192,7 +192,8 @@ def test_a_walkthrough_turns_the_way_the_photos_did() -> None:
 def test_a_walkthrough_does_not_cross_what_no_photo_shows() -> None:
     """The photos of a quarter of the turn are missing, and the film ends where they would begin."""
     angles = np.radians([*np.arange(0, 200, 10), *np.arange(290, 340, 10)])
-    poses = [look_at(np.zeros(3) + [0, 0.1 * a, 0], [np.cos(a), np.sin(a) + 0.1 * a, 0], UP) for a in angles]
+    ahead = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
+    poses = [look_at(p, p + d, UP) for p, d in zip(np.outer(angles, [0, 0.1, 0]), ahead, strict=True)]
     views = [View(Path(f"{i:02}.jpg"), LENS, pose) for i, pose in enumerate(poses)]
     looks = np.stack([p[:3, 2] for p in poses_of(preset("walkthrough", views, 100, 640, 480))])
     turned = np.degrees(np.arctan2(looks[:, 1], looks[:, 0])) % 360

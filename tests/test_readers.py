@@ -97,6 +97,26 @@ def test_transforms_axes_and_lens(tmp_path: Path, by_file: bool) -> None:
         assert view.intrinsics == Intrinsics(40, 30, 50, 51, 19, 16, "perspective", (0.1, 0.2, 0.4, 0.5, 0.3))
 
 
+@pytest.mark.parametrize("folder", ["", "images_2", "images_8"])
+def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: str) -> None:
+    """nerfstudio keeps shrunken copies; people throw the large ones away, or put them beside the file."""
+    path = write_transforms(tmp_path, transforms(), present=0)
+    for i in range(4):
+        write_photo(tmp_path / folder / f"{i}.png", 20, 15)
+    posed = found(path)
+    assert [v.path for v in posed.views] == [tmp_path / folder / f"{i}.png" for i in range(4)]
+    assert posed.views[0].intrinsics.fx == pytest.approx(25) and posed.warnings == ()
+
+
+def test_photos_of_one_name_are_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    values = transforms()
+    for i, frame in enumerate(values["frames"]):
+        frame["file_path"] = f"camera{i % 2}/{i // 2}.png"
+    write_photo(tmp_path / "0.png")
+    write_photo(tmp_path / "1.png")
+    assert "none of the 4 photos" in error_of(write_transforms(tmp_path, values, present=0))
+
+
 def test_opengl_axes_look_the_right_way(tmp_path: Path) -> None:
     # An OpenGL camera at +z with no rotation looks at the origin, its y axis up.
     values = transforms(2)
