@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerfscene.cameras import pose_in_scene, scaled, similarity_scale
 from nerfscene.field import RadianceField, kernel_field
@@ -24,7 +25,8 @@ class Renderer:
 
     ``scene_from_world`` (4, 4) is the similarity that cameras' poses go through; ``background`` is
     what shows where rays end nowhere, 0…1; ``crop``: world_from_box (4, 4), the linear map that takes
-    [-1, 1]³ to the only part of the world that is seen.
+    [-1, 1]³ to the only part of the world that is seen. ``backdrop`` (rows, 2 · rows, 3), 0…1: what shows
+    instead of ``background``, by the direction of the ray, unless something is cropped.
     """
 
     field: RadianceField
@@ -33,6 +35,7 @@ class Renderer:
     backend: str = "auto"
     threads: int = 0
     crop: Array | None = None
+    backdrop: NDArray[np.float32] | None = None
 
     @cached_property
     def native(self) -> Any:
@@ -114,8 +117,60 @@ def render_part(
             cancel=cancel,
             crop=crop_in_scene(renderer),
         )
+    if renderer.backdrop is not None and renderer.crop is None:
+        # Where a picture was cancelled it is black, and stays so.
+        open_ = (accumulation < 1 - STOP_TRANSMITTANCE) & rgb.any(-1)
+        if open_.any():
+            there = behind(renderer.backdrop, ray_directions(renderer, camera.intrinsics, pose, open_, rect))
+            left = (1 - accumulation[open_])[:, None]
+            rgb[open_] += left * (there - np.asarray(renderer.background, np.float32))
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
+
+
+BACKDROP_ROWS = 32  # cells of 5.6°, from straight up to straight down; twice as many round the horizon
+
+
+def cell_directions() -> Array:
+    """Unit vectors (rows, 2 · rows, 3), in scene axes, to the centres of a backdrop's cells."""
+    polar = (np.arange(BACKDROP_ROWS) + 0.5) / BACKDROP_ROWS * np.pi
+    around = (np.arange(2 * BACKDROP_ROWS) + 0.5) / BACKDROP_ROWS * np.pi
+    sine, cosine = np.sin(polar)[:, None], np.cos(polar)[:, None]
+    x, y, z = np.broadcast_arrays(sine * np.cos(around), sine * np.sin(around), cosine)
+    return np.stack([x, y, z], 2)
+
+
+def behind(backdrop: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A backdrop's colours (n, 3) in unit directions (n, 3), in scene axes: between cells bilinear."""
+    rows, columns = backdrop.shape[:2]
+    down = np.clip(np.arccos(np.clip(directions[:, 2], -1, 1)) / np.pi * rows - 0.5, 0, rows - 1)
+    along = np.arctan2(directions[:, 1], directions[:, 0]) / (2 * np.pi) * columns - 0.5
+    row, column = np.floor(down).astype(np.intp), np.floor(along).astype(np.intp)
+    v, u = (down - row)[:, None], (along - column)[:, None]
+    below = np.minimum(row + 1, rows - 1)
+    left, right = column % columns, (column + 1) % columns
+    upper = backdrop[row, left] * (1 - u) + backdrop[row, right] * u
+    lower = backdrop[below, left] * (1 - u) + backdrop[below, right] * u
+    mixed: NDArray[np.float32] = (upper * (1 - v) + lower * v).astype(np.float32)
+    return mixed
+
+
+def ray_directions(
+    renderer: Renderer,
+    intrinsics: Intrinsics,
+    scene_from_cam: Array,
+    which: NDArray[np.bool_],
+    rect: Rect | None = None,
+) -> NDArray[np.float32]:
+    """Unit directions (n, 3), in scene axes, of the rays of those pixels of a picture, or of its ``rect``."""
+    rows, columns = np.nonzero(which)
+    top, left = (rect[0], rect[2]) if rect is not None else (0, 0)
+    pixels = np.stack([columns + left + 0.5, rows + top + 0.5], 1).astype(np.float32)
+    origins, directions = np.empty((2, len(pixels), 3), np.float32)
+    with backend.device_errors():
+        camera = kernel_camera(intrinsics, scene_from_cam)
+        backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
+    return directions
 
 
 def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, samples: int) -> Frame:

@@ -74,7 +74,7 @@ class Scene:
     viewer, in films and in exports; None: all of it. Measuring against photos pays no heed to it.
     ``world_from_capture``: the similarity (4, 4) that led from the cameras' coordinates as they were found
     to the scene's world, None where nobody set one; ``up`` (3,): that world's, None where it is to be
-    guessed from the cameras.
+    guessed from the cameras. ``backdrop`` (rows, 2 · rows, 3): see ``rendering.Renderer``; None: plain.
     """
 
     field: RadianceField
@@ -87,6 +87,7 @@ class Scene:
     crop: Array | None = None
     world_from_capture: Array | None = None
     up: Array | None = None
+    backdrop: NDArray[np.float32] | None = None
 
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """What ``rendering.render`` takes, to look at the scene from anywhere.
@@ -97,11 +98,13 @@ class Scene:
         field, space = self.field, self.field.space
         if space.unbounded:
             field = replace(field, space=replace(space, near=NEAR_TO_LOOK * space.near))
-        return Renderer(field, self.scene_from_world, self.background, backend, threads, self.crop)
+        return Renderer(
+            field, self.scene_from_world, self.background, backend, threads, self.crop, self.backdrop
+        )
 
     def photo_renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """The same for the photos' own cameras: everything, as it was trained. Figures are measured so."""
-        return Renderer(self.field, self.scene_from_world, self.background, backend, threads)
+        return replace(self.renderer(backend, threads), field=self.field, crop=None)
 
 
 NEAR_TO_LOOK = 0.7  # of training's near plane: fox's nose needs it, and held-out photos lose 0.06 dB at most
@@ -154,6 +157,8 @@ def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = 
             "occupancy": f.occupancy,
             "points": scene.points,
         }
+        if scene.backdrop is not None:
+            arrays["backdrop"] = scene.backdrop
         save_file(arrays, temporary, metadata={"steps": str(scene.figures.steps)})
     data = {
         "format": "nerfscene",
@@ -211,6 +216,15 @@ def optional_array(data: dict[str, Any], name: str) -> Array | None:
         wanted = "a direction" if name == "up" else "an invertible 4×4 matrix"
         raise ValueError(f"its {name} is not {wanted}")
     return array
+
+
+def _backdrop(given: NDArray[Any] | None) -> NDArray[np.float32] | None:
+    """ValueError: no such."""
+    if given is None:
+        return None
+    if given.ndim != 3 or given.shape[2] != 3 or given.size == 0 or not np.isfinite(given).all():
+        raise ValueError("its backdrop is not a picture")
+    return given.astype(np.float32, copy=False)
 
 
 def is_scene(folder: Path) -> bool:
@@ -317,6 +331,7 @@ def load(folder: Path | str) -> Scene:
             crop=optional_array(data, "crop"),
             world_from_capture=optional_array(data, "world_from_capture"),
             up=optional_array(data, "up"),
+            backdrop=_backdrop(arrays.get("backdrop")),
         )
     except (
         OSError,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene import scene as scenes
+from nerfscene.backdrop import guessed
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import TrainingSet, prepare
 from nerfscene.errors import NerfsceneError
@@ -498,10 +499,12 @@ def train_posed(
         run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
         run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
     points = scene_points(posed, data)
+    backdrop: NDArray[np.float32] | None = None
 
     def save(**more: Any) -> Scene:
         # Read each time: a person may set them in the viewer while this goes on.
         scene = keeping(snapshot(run, data, replace(figures, **more), points), kept(folder))
+        scene = replace(scene, backdrop=backdrop)
         scenes.save(scene, folder, training_arrays(run))
         return scene
 
@@ -523,6 +526,10 @@ def train_posed(
                 save()
                 saved_at = run.seconds
         scene = save()
+        if data.space.unbounded:
+            seen = [v for v in scene.views if v.split == "train"]
+            backdrop = guessed(scene.photo_renderer(config.backend, config.threads), seen)
+            scene = replace(scene, backdrop=backdrop)
         listener(Progress("measuring held-out photos", 0.0))
         measured = measure(
             scene,

@@ -23,7 +23,7 @@ RANKS = (
     ("field",),
     ("occupancy", "depths"),
     ("dataset", "rendering"),
-    ("refinement", "footprint"),
+    ("refinement", "footprint", "backdrop"),
     ("scene", "alignment"),
     ("world",),
     ("evaluate",),

@@ -202,6 +202,26 @@ def test_without_splats_a_moving_tab_gets_small_pictures(browser: Any, viewer: V
     page.close()
 
 
+def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    up = [view.world_from_cam[:3, :3] @ [0, -1, 0] for view in viewer.scene.views]
+    here = viewer.scene.views[0].world_from_cam[:3, 3]
+    with session.client.atomic():
+        session.client.camera.position = here
+        session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, of which no photo shows much
+    wait(page, lambda: at_rest(session))
+    page.wait_for_timeout(500)
+    wait(page, lambda: at_rest(session))
+    guess = seen(page)
+    session.set_look(background=(1.0, 0.0, 0.0))
+    red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
+    wait(page, lambda: red().mean() > 0.3, what="for the colour")
+    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
+    session.set_look(background=own)
+    wait(page, lambda: np.abs(seen(page) - guess).mean() < 0.02, what="for the guess")
+    page.close()
+
+
 def test_standing_at_a_photo_and_comparing_with_it(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
     panels = viewer.panels[session.client.client_id]

@@ -73,6 +73,7 @@ class Session:
         self._photos = photos
         self._renderer = renderer
         self._crop = renderer.crop
+        self._backdrop, self._own_background = renderer.backdrop, renderer.background
         self._world_from_page = np.eye(4)
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
@@ -354,7 +355,10 @@ class Session:
         crop = self._crop
         if self._renderer.background != look.background or self._renderer.crop is not crop:
             # The kernels' view of the field is kept: on a GPU it is the field itself.
-            changed = replace(self._renderer, background=look.background, crop=crop)
+            # Who chooses a colour wants to see that, and no guess at what may lie behind.
+            own = np.allclose(look.background, self._own_background, atol=1 / 255)  # a page rounds it
+            backdrop = self._backdrop if own else None
+            changed = replace(self._renderer, background=look.background, crop=crop, backdrop=backdrop)
             changed.__dict__["native"] = self._renderer.native
             self._renderer = changed
         return self._renderer
