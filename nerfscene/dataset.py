@@ -114,6 +114,7 @@ def prepare(
             pixels[at : at + n, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
             alphas.append(pixels[at : at + n, 3].reshape(photo.shape[:2]))
         at += n
+    masks = read_masks(train)
     if posed.has_alpha:
         shrunk = replace(posed, views=tuple(train))
         placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
@@ -124,6 +125,8 @@ def prepare(
         placement = place(replace(posed, views=views))
         space = make_space(True, placement.near, occupancy_resolution)
         allowed = occupancy.framed_cells(train, placement, space)
+        if masks is not None:
+            allowed &= occupancy.unmasked_cells(train, masks, placement, space)
         # A ray that is pulled to where nothing may be would find the nearest place where something may.
         m = placement.scene_from_world
         there = occupancy.cell_of(posed.points @ m[:3, :3].T + m[:3, 3], occupancy_resolution, True)
@@ -137,7 +140,7 @@ def prepare(
         allowed=occupancy.pack(allowed),
         background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
-        chosen=chosen_pixels(train),
+        chosen=chosen_pixels(train, masks),
         depths=known_depths(reachable, posed.points, placement),
     )
 
@@ -149,20 +152,34 @@ def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def chosen_pixels(train: Sequence[View]) -> NDArray[np.uint32] | None:
-    """Running numbers of the pixels that the photos' masks leave, photo after photo; None without masks.
+Masks = Sequence[NDArray[np.bool_] | None]
 
-    Raises NerfsceneError for a mask that can't be read, and where nothing is left.
+
+def read_masks(train: Sequence[View]) -> Masks | None:
+    """What each photo's mask leaves, (height, width), None where it has none; None where none has.
+
+    Raises NerfsceneError for a mask that can't be read.
     """
     if all(v.mask is None for v in train):
         return None
+    return [
+        None if v.mask is None else read_mask(v.mask, v.intrinsics.width, v.intrinsics.height) for v in train
+    ]
+
+
+def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:
+    """Running numbers of the pixels that the photos' masks leave, photo after photo; None without masks.
+
+    Raises NerfsceneError where nothing is left.
+    """
+    if masks is None:
+        return None
     parts, at = [], 0
-    for v in train:
-        width, height = v.intrinsics.width, v.intrinsics.height
-        used = None if v.mask is None else read_mask(v.mask, width, height)
-        inside = np.arange(width * height) if used is None else np.flatnonzero(used)
+    for v, used in zip(train, masks, strict=True):
+        count = v.intrinsics.width * v.intrinsics.height
+        inside = np.arange(count) if used is None else np.flatnonzero(used)
         parts.append((at + inside).astype(np.uint32))
-        at += width * height
+        at += count
     chosen = np.concatenate(parts)
     if not len(chosen):
         raise NerfsceneError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from nerfscene.types import Array, Intrinsics, PosedCapture, View
 MIN_VIEWS = 3
 FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units from a camera: as far behind the subject as it is before it
 VIEWS_AT_ONCE = 16
+MASKS_LOOKED_AT = 64  # of so many photos
+MASK_MARGIN = 0.01  # of a photo's longer side, by which what a mask leaves is taken to be wider
+MASKED_IN = 0.75  # of the photos that frame a cell
 CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
 Bits = NDArray[np.uint32]
 
@@ -102,6 +106,39 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
 
     with ThreadPoolExecutor(worker_count()) as pool:
         return np.concatenate(list(pool.map(settle, range(0, len(points), CELLS_AT_ONCE))))
+
+
+def unmasked_cells(
+    views: Sequence[View], used: Sequence[NDArray[np.bool_] | None], placement: Placement, space: Space
+) -> NDArray[np.bool_]:
+    """Cells (cells,) but those that masks leave out of nearly all photos that frame them.
+
+    ``used``: what each view's mask leaves, (height, width); None: all. What masks leave out is not trained
+    on, so whatever came to hang there would stay: round a subject that was masked all the way, or where
+    the sky was. Loose masks leave the air around the subject in more photos, and it stays.
+    """
+    points = cell_centres(space.occupancy_resolution, space.unbounded)
+    framed, masked = np.zeros((2, len(points)), np.int32)
+    some = np.unique(np.linspace(0, len(views) - 1, min(MASKS_LOOKED_AT, len(views))).round().astype(int))
+    jobs = [(views[i], used[i]) for i in some]
+
+    def look(job: tuple[View, NDArray[np.bool_] | None]) -> tuple[Any, Any]:
+        """Which cells a photo frames, and which of these its mask leaves out."""
+        view, left = job
+        k = view.intrinsics
+        u, v, z = project(points, k, pose_in_scene(placement.scene_from_world, view.world_from_cam))
+        inside = np.flatnonzero((z > 0.5 * space.near) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height))
+        if left is None:
+            return inside, np.zeros(len(inside), bool)
+        reach = int(np.ceil(MASK_MARGIN * max(k.width, k.height)))
+        wide = maximum_filter(left, size=2 * reach + 1)
+        return inside, ~wide[v[inside].astype(np.intp), u[inside].astype(np.intp)]
+
+    with ThreadPoolExecutor(worker_count()) as pool:
+        for inside, out in pool.map(look, jobs):
+            framed[inside] += 1
+            masked[inside] += out
+    return masked <= MASKED_IN * framed
 
 
 def _frame_planes(view: View, placement: Placement, space: Space) -> Array:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.dataset import chosen_pixels
+from nerfscene.dataset import chosen_pixels, read_masks
 from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import compare
 from nerfscene.readers import find_posed
@@ -66,14 +66,14 @@ def test_a_masked_bystander_is_not_in_the_scene(room: Path, tmp_path: Path) -> N
 def test_masks_choose_pixels(room: Path, tmp_path: Path) -> None:
     posed = find_posed(with_bystander(room, tmp_path / "masked", True))
     assert posed is not None
-    chosen = chosen_pixels(posed.views)
+    chosen = chosen_pixels(posed.views, read_masks(posed.views))
     assert chosen is not None
     k = posed.views[0].intrinsics
     expected = np.ones((len(posed.views), k.height, k.width), bool)
     expected[:, COVERED[0], COVERED[1]] = False
     assert np.array_equal(chosen, np.flatnonzero(expected))
     plain = find_posed(room)
-    assert plain is not None and chosen_pixels(plain.views) is None
+    assert plain is not None and read_masks(plain.views) is None and chosen_pixels(plain.views, None) is None
 
 
 def test_masks_that_leave_nothing_are_refused(room: Path, tmp_path: Path) -> None:

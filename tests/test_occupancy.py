@@ -35,6 +35,40 @@ def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject
     assert 0.1 < allowed.mean() < 0.9 and (alone & (framed < occupancy.MIN_VIEWS)).any()
 
 
+def test_nothing_may_hang_where_nearly_all_masks_leave_out() -> None:
+    posed = find_posed(DEMO.parent)
+    assert posed is not None
+    views = posed.views[::4]
+    placement = place(replace(posed, views=views))
+    space = make_space(True, placement.near, 32)
+    points = occupancy.cell_centres(32, True)
+    subject = np.abs(points).max(1) < 0.1
+    away = np.linalg.norm(points, axis=1)
+    around = (away > 0.5) & (away < 0.9)
+    close, wide = [], []  # a mask about the subject alone, and one that leaves half of the picture
+    for view in views:
+        k = view.intrinsics
+        pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
+        u, v, _ = occupancy.project(np.zeros((1, 3), np.float32), k, pose)
+        y, x = np.mgrid[: k.height, : k.width]
+        close.append(np.hypot(x - u, y - v) < 0.12 * k.width)
+        wide.append(np.abs(x - u) < 0.25 * k.width)
+    kept = occupancy.unmasked_cells(views, close, placement, space)
+    assert kept[subject].all() and kept[around].mean() < 0.3
+    assert (kept <= occupancy.unmasked_cells(views, wide, placement, space)).mean() > 0.99
+    assert occupancy.unmasked_cells(views, [None] * len(views), placement, space).all()
+    # Who walked through a third of the photos takes nothing away.
+    some = [np.zeros_like(m) if i % 3 == 0 else None for i, m in enumerate(close)]
+    assert occupancy.unmasked_cells(views, some, placement, space)[subject].all()
+    # What no photo frames no mask leaves out: that is for others to say.
+    beyond = np.ones(len(points), bool)
+    for view in views:
+        k = view.intrinsics
+        u, v, z = occupancy.project(points, k, pose_in_scene(placement.scene_from_world, view.world_from_cam))
+        beyond &= ~((z > 0) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height))
+    assert beyond.any() and kept[beyond].all()
+
+
 @pytest.mark.parametrize("unbounded", (False, True))
 def test_cells_centres_lie_in_their_cells(unbounded: bool) -> None:
     centres = occupancy.cell_centres(32, unbounded).astype(np.float64)
