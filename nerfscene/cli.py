@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from nerfscene import scene as scenes
 from nerfscene import training
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
@@ -299,7 +300,7 @@ class Watched:
             self.live.say(f"trained already; nerfscene view {self.output} shows it")
             return
         self.text = "finished"
-        self.viewer.trained()
+        self.viewer.trained(scenes.load(self.output).backdrop)
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
         self.viewer.wait()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,21 @@ class Renderer:
     def native(self) -> Any:
         """The kernels' view of the field."""
         return kernel_field(self.field, backend.load(self.backend))
+
+
+def looking(
+    renderer: Renderer,
+    background: tuple[float, float, float],
+    crop: Array | None,
+    backdrop: NDArray[np.float32] | None,
+) -> Renderer:
+    """The renderer with another background, crop and backdrop, and the same kernels' view of the field.
+
+    On a GPU that is the field itself, which is not to be brought there again.
+    """
+    changed = replace(renderer, background=background, crop=crop, backdrop=backdrop)
+    changed.__dict__["native"] = renderer.native
+    return changed
 
 
 # Samples lighter than this are not worth a colour, and a ray this dark is over: together they change a

@@ -219,6 +219,10 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
     session.set_look(background=own)
     wait(page, lambda: np.abs(seen(page) - guess).mean() < 0.02, what="for the guess")
+    # A page that showed the training learns at its end what is behind, and so do its films.
+    viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
+    wait(page, lambda: red().mean() > 0.3, what="for another guess")
+    assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
     page.close()
 
 

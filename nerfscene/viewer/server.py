@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import viser
+from numpy.typing import NDArray
 
 from nerfscene.footprint import photos_of
 from nerfscene.ops import backend as backends
+from nerfscene.rendering import looking
 from nerfscene.scene import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
@@ -76,10 +79,11 @@ class Viewer:
     # --- tabs -------------------------------------------------------------------------------------
 
     def _connect(self, client: viser.ClientHandle) -> None:
-        session = Session(client, self.renderer, Look(background=self.scene.background), self._photos)
-        session.set_crop(self.stage.crop.page_from_box)
-        session.set_world(self.stage.world.world_from_page)
+        look = Look(background=self.scene.background)
         with self._lock:
+            session = Session(client, self.renderer, look, self._photos)
+            session.set_crop(self.stage.crop.page_from_box)
+            session.set_world(self.stage.world.world_from_page)
             self.sessions[client.client_id] = session
         self.panels[client.client_id] = Panels(self.stage, client, session)
         client.camera.on_update(lambda camera: session.move(shot_of(camera)))
@@ -143,9 +147,18 @@ class Viewer:
         for panels in list(self.panels.values()):
             panels.show_training()
 
-    def trained(self) -> None:
-        """The training is over: the field stays as it is now, and tabs get splats to move by."""
+    def trained(self, backdrop: NDArray[np.float32] | None = None) -> None:
+        """The training is over: the field stays as it is now, and tabs get splats to move by.
+
+        ``backdrop``: what training found for the scene, see ``rendering.Renderer``.
+        """
         self._finished = True
+        self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop)
+        with self._lock:
+            self.renderer = looking(self.renderer, self.renderer.background, self.renderer.crop, backdrop)
+            sessions = list(self.sessions.values())
+        for session in sessions:
+            session.set_backdrop(backdrop)
         self.refresh()
         self._prepare_splats()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.cameras import pose_in_scene, similarity_scale
@@ -21,7 +22,7 @@ from nerfscene.capture import photo_size, read_pixels
 from nerfscene.errors import NerfsceneError
 from nerfscene.footprint import Photos, pixel_samples
 from nerfscene.paths import look_at
-from nerfscene.rendering import Renderer, new_cancel, render_part
+from nerfscene.rendering import Renderer, looking, new_cancel, render_part
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped
@@ -118,6 +119,12 @@ class Session:
         """Shows what is in a box alone (world_from_box), or everything."""
         with self._wake:
             self._crop = crop
+            self._change()
+
+    def set_backdrop(self, backdrop: NDArray[np.float32] | None) -> None:
+        """What shows behind the scene became known."""
+        with self._wake:
+            self._backdrop = backdrop
             self._change()
 
     def set_world(self, world_from_page: Array) -> None:
@@ -352,15 +359,12 @@ class Session:
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
     def _with(self, look: Look) -> Renderer:
-        crop = self._crop
-        if self._renderer.background != look.background or self._renderer.crop is not crop:
-            # The kernels' view of the field is kept: on a GPU it is the field itself.
-            # Who chooses a colour wants to see that, and no guess at what may lie behind.
-            own = np.allclose(look.background, self._own_background, atol=1 / 255)  # a page rounds it
-            backdrop = self._backdrop if own else None
-            changed = replace(self._renderer, background=look.background, crop=crop, backdrop=backdrop)
-            changed.__dict__["native"] = self._renderer.native
-            self._renderer = changed
+        # Who chooses a colour wants to see that, and no guess at what may lie behind.
+        own = np.allclose(look.background, self._own_background, atol=1 / 255)  # a page rounds it
+        wanted = (look.background, self._crop, self._backdrop if own else None)
+        now = self._renderer
+        if now.background != wanted[0] or now.crop is not wanted[1] or now.backdrop is not wanted[2]:
+            self._renderer = looking(now, *wanted)
         return self._renderer
 
 

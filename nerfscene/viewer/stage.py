@@ -71,12 +71,13 @@ class World:
         return similarity_scale(self.world_from_page)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stage:
     """A scene as the page has it: its subject in the middle, seen from a distance that is always the same.
 
     So whatever the capture's own scale, keys walk at a sensible speed and nothing is lost to rounding in
-    the browser. ``scene`` and all else here is in the page's coordinates; ``world`` leads out of them.
+    the browser. ``scene`` and all else here is in the page's coordinates; ``world`` leads out of them. The
+    scene is another once it has been trained: its backdrop is known then.
     """
 
     scene: Scene
