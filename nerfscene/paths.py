@@ -26,8 +26,9 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")
-FAR_APART = 0.8  # cosine between two looks of a walkthrough, about 37°: one between them is taken too
-BIG_TURN = 0.5  # cosine between the looks of one photo and the next, 60°: what lies between is unknown
+FAR_APART = np.radians(37)  # between two looks of a walkthrough: one between them is taken too
+BIG_TURN = np.radians(60)  # between the looks of one photo and the next: what lies between is unknown
+MOST_TURN = np.radians(540)  # in all of a walkthrough
 
 
 @dataclass(frozen=True)
@@ -252,61 +253,104 @@ def spiral(subject: Subject, n_frames: int) -> list[Array]:
 
 
 def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
-    """A smooth way through the photos' own cameras in the order of their names, at constant speed.
+    """A smooth way through the photos' own cameras in the order of their names, evenly paced.
 
-    Where consecutive names jump about, the nearest unvisited camera comes next instead. About a dozen
-    cameras are passed through, so that a shaky hand does not shake the film, and more where it turned:
+    Where consecutive names jump about, the camera nearest in place and look comes next instead. About a
+    dozen cameras are passed through, so that a shaky hand does not shake the film, and more where it turned:
     the shortest turn from here to there may lead over what no photo shows. Where photos lack between
-    two looks, it keeps to the longer side of the gap if most photos are there. Not closed.
+    two looks, it keeps to the longer side of the gap if most photos are there. Of a way that turns round
+    and round it shows a part: all of it would whirl. Not closed.
     """
     ordered = sorted(views, key=lambda v: natural_key(str(v.path)))
-    poses = [v.world_from_cam for v in ordered]
-    centres = np.stack([p[:3, 3] for p in poses])
+    poses = np.stack([v.world_from_cam for v in ordered])
     order = np.arange(len(poses))
-    tour = _tour(centres)
-    if _length(centres) > 2 * _length(centres[tour]):
+    tour = _tour(poses)
+    if _effort(poses).sum() > 2 * _effort(poses[tour]).sum():
         order = tour
-    order = _without_gaps(order, np.stack(poses))
-    evenly = np.unique(np.linspace(0, len(order) - 1, min(12, len(order))).round().astype(int))
-    keyframes = [poses[order[i]] for i in _closer_at_turns(evenly.tolist(), [poses[i] for i in order])]
-    return interpolate(keyframes, np.ones(len(keyframes)), n_frames, constant_speed=True)[0]
+    way = poses[_without_gaps(order, poses)]
+    evenly = np.unique(np.linspace(0, len(way) - 1, min(12, len(way))).round().astype(int))
+    keyframes = way[_not_too_far_round(_closer_at_turns(evenly.tolist(), way), way)]
+    fine = interpolate(list(keyframes), np.ones(len(keyframes)), 40 * len(keyframes), constant_speed=True)[0]
+    # Neither going nor turning may be hurried: each has half of the film, spread evenly.
+    done = np.append(0.0, np.cumsum(_shares(*_steps(np.stack(fine)))))
+    at = np.interp(np.linspace(0, done[-1], n_frames), done, np.arange(len(fine)))
+    return interpolate(fine, np.ones(len(fine)), n_frames, at=at)[0]
+
+
+def _steps(poses: Array) -> tuple[Array, Array]:
+    """How far (n - 1,) each camera stands from the one before, and by what angle its look is turned."""
+    moved = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
+    cosine = (poses[1:, :3, 2] * poses[:-1, :3, 2]).sum(1)
+    return moved, np.arccos(np.clip(cosine, -1, 1))
+
+
+def _shares(moved: Array, turned: Array) -> Array:
+    """Of each step in all that is moved and in all that is turned, together."""
+    whole: Array = moved / max(moved.sum(), 1e-12) + turned / max(turned.sum(), 1e-12)
+    return whole
+
+
+def _effort(poses: Array) -> Array:
+    """What it takes from each camera to the next (n - 1,): a radian counts as the cameras' spread does."""
+    moved, turned = _steps(poses)
+    return moved / _spread(poses) + turned
+
+
+def _spread(poses: Array) -> float:
+    centres = poses[:, :3, 3]
+    return float(np.sqrt(((centres - centres.mean(0)) ** 2).sum(1).mean())) or 1.0
 
 
 def _without_gaps(order: NDArray[np.intp], poses: Array) -> NDArray[np.intp]:
     """The longest stretch of the way without a big turn from one look to the next; all if that is short."""
-    axes = poses[order, :3, 2]
-    gaps = np.flatnonzero((axes[1:] * axes[:-1]).sum(1) < BIG_TURN) + 1
-    longest = max(np.split(order, gaps), key=len)
+    turned = _steps(poses[order])[1]
+    longest = max(np.split(order, np.flatnonzero(turned > BIG_TURN) + 1), key=len)
     return longest if 2 * len(longest) > len(order) else order
 
 
-def _closer_at_turns(picks: list[int], poses: Sequence[Array]) -> list[int]:
-    """Picks (ascending) with others between, halfway, as long as two in a row look far apart."""
+def _closer_at_turns(picks: list[int], poses: Array) -> list[int]:
+    """Picks (ascending) with others between, halfway, as long as two in a row look far apart.
+
+    Or the look went far between them, and came back: all round, perhaps.
+    """
+    turned = _steps(poses)[1]
     out = picks[:1]
     for last in picks[1:]:
         stack = [last]
         while stack:
-            between = (out[-1] + stack[-1]) // 2
-            if between > out[-1] and poses[out[-1]][:3, 2] @ poses[stack[-1]][:3, 2] < FAR_APART:
+            first, then = out[-1], stack[-1]
+            between = (first + then) // 2
+            apart = max(_steps(poses[[first, then]])[1][0], 0.4 * turned[first:then].sum())
+            if between > first and apart > FAR_APART:
                 stack.append(between)
             else:
                 out.append(stack.pop())
     return out
 
 
-def _length(points: Array) -> float:
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+def _not_too_far_round(picks: list[int], poses: Array) -> list[int]:
+    """The picks up to where the look has turned by MOST_TURN altogether, of the part that goes farthest."""
+    moved, turned = _steps(poses[picks])
+    so_far = np.append(0.0, np.cumsum(turned))
+    if so_far[-1] <= MOST_TURN:
+        return picks
+    gone = np.append(0.0, np.cumsum(moved))
+    ends = np.searchsorted(so_far, so_far + MOST_TURN, side="right") - 1
+    first = int((gone[ends] - gone + 1e-9 * (ends - np.arange(len(picks)))).argmax())
+    return picks[first : max(int(ends[first]), first + 1) + 1]
 
 
-def _tour(centres: Array) -> NDArray[np.intp]:
-    """Indices of the points (n, 3), from an outermost one always to the nearest not visited yet."""
+def _tour(poses: Array) -> NDArray[np.intp]:
+    """Indices of the poses (n, 4, 4), from an outermost one always to the nearest not visited yet."""
+    centres, looks, spread = poses[:, :3, 3], poses[:, :3, 2], _spread(poses)
     here = int(np.linalg.norm(centres - centres.mean(0), axis=1).argmax())
-    left = np.ones(len(centres), bool)
+    left = np.ones(len(poses), bool)
     tour = []
-    for _ in range(len(centres)):
+    for _ in range(len(poses)):
         tour.append(here)
         left[here] = False
-        away = np.linalg.norm(centres - centres[here], axis=1)
+        moved = np.linalg.norm(centres - centres[here], axis=1) / spread
+        away = moved + np.arccos(np.clip(looks @ looks[here], -1, 1))
         here = int(np.where(left, away, np.inf).argmin())
     return np.array(tour)
 
