@@ -17,7 +17,6 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from nerfscene import scene as scenes
 from nerfscene import training
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
@@ -230,7 +229,7 @@ def run_train(a: Train) -> None:
             live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{how}")
 
         try:
-            api.train(
+            made = api.train(
                 source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
                 overwrite=a.overwrite,
                 listener=listener, warn=live.warn, posed_listener=posed, control=control,
@@ -252,7 +251,7 @@ def run_train(a: Train) -> None:
             live.say(f"how it came out, and how to shoot better: {output / 'report.html'}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
-            watched.wait()
+            watched.wait(made.backdrop)
 
 
 class Watched:
@@ -295,12 +294,12 @@ class Watched:
         )
         self.viewer.refresh()
 
-    def wait(self) -> None:
+    def wait(self, backdrop: Any) -> None:
         if self.viewer is None:  # it was trained already
             self.live.say(f"trained already; nerfscene view {self.output} shows it")
             return
         self.text = "finished"
-        self.viewer.trained(scenes.load(self.output).backdrop)
+        self.viewer.trained(backdrop)
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
         self.viewer.wait()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from nerfscene.types import Array, Intrinsics, PosedCapture, View
 MIN_VIEWS = 3
 FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units from a camera: as far behind the subject as it is before it
 VIEWS_AT_ONCE = 16
-MASKS_LOOKED_AT = 64  # of so many photos
+MASKS_LOOKED_AT = 32  # of so many photos at first
 MASK_MARGIN = 0.01  # of a photo's longer side, by which what a mask leaves is taken to be wider
 MASKED_IN = 0.75  # of the photos that frame a cell
 CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
@@ -119,25 +120,30 @@ def unmasked_cells(
     """
     points = cell_centres(space.occupancy_resolution, space.unbounded)
     framed, masked = np.zeros((2, len(points)), np.int32)
-    some = np.unique(np.linspace(0, len(views) - 1, min(MASKS_LOOKED_AT, len(views))).round().astype(int))
-    jobs = [(views[i], used[i]) for i in some]
 
-    def look(job: tuple[View, NDArray[np.bool_] | None]) -> tuple[Any, Any]:
-        """Which cells a photo frames, and which of these its mask leaves out."""
-        view, left = job
+    def look(index: int, cells: NDArray[np.intp]) -> tuple[Any, Any]:
+        """Which of the cells a photo frames, and which of these its mask leaves out."""
+        view, left = views[index], used[index]
         k = view.intrinsics
-        u, v, z = project(points, k, pose_in_scene(placement.scene_from_world, view.world_from_cam))
-        inside = np.flatnonzero((z > 0.5 * space.near) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height))
+        u, v, z = project(points[cells], k, pose_in_scene(placement.scene_from_world, view.world_from_cam))
+        seen = (z > 0.5 * space.near) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height)
         if left is None:
-            return inside, np.zeros(len(inside), bool)
+            return cells[seen], np.zeros(int(seen.sum()), bool)
         reach = int(np.ceil(MASK_MARGIN * max(k.width, k.height)))
         wide = maximum_filter(left, size=2 * reach + 1)
-        return inside, ~wide[v[inside].astype(np.intp), u[inside].astype(np.intp)]
+        return cells[seen], ~wide[v[seen].astype(np.intp), u[seen].astype(np.intp)]
 
+    # Bent as their pictures are, fisheyes have no say: cells are projected as by an ideal lens.
+    straight = np.array([i for i, view in enumerate(views) if view.intrinsics.lens != "fisheye"], np.intp)
+    stride = max(len(straight) // MASKS_LOOKED_AT, 1)
+    left = np.arange(len(points))
     with ThreadPoolExecutor(worker_count()) as pool:
-        for inside, out in pool.map(look, jobs):
-            framed[inside] += 1
-            masked[inside] += out
+        # A few photos first: most cells are settled by these, and the others look at no more of them.
+        for some in (straight[::stride], np.delete(straight, np.s_[::stride])):
+            for cells, out in pool.map(look, some, repeat(left)):
+                framed[cells] += 1
+                masked[cells] += out
+            left = np.flatnonzero(masked > MASKED_IN * framed)
     return masked <= MASKED_IN * framed
 
 

@@ -62,6 +62,7 @@ def looking(
 # picture by less than one step of 8 bits.
 MIN_WEIGHT = 1e-3
 STOP_TRANSMITTANCE = 3e-3
+OPEN = 1 / 255  # of a pixel that must be left for what is behind to matter
 
 
 def kernel_camera(
@@ -108,7 +109,19 @@ def render_part(
 ) -> Frame:
     """A rectangle of that picture. Where ``cancel`` is set from another thread, the rest stays black."""
     if samples > 1:
-        return _averaged(renderer, camera, rect, cancel, samples)
+        frame = _averaged(renderer, camera, rect, cancel, samples)
+    else:
+        frame = _traced(renderer, camera, rect, cancel)
+    if renderer.backdrop is not None and renderer.crop is None:
+        left = 1 - frame.accumulation
+        if cancel is not None:
+            left[~frame.rgb.any(-1)] = 0  # what was cancelled has no colour
+        _put_behind(frame, left, renderer, camera, rect)
+    return frame
+
+
+def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Frame:
+    """One ray a pixel, the plain background behind."""
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
@@ -132,13 +145,6 @@ def render_part(
             cancel=cancel,
             crop=crop_in_scene(renderer),
         )
-    if renderer.backdrop is not None and renderer.crop is None:
-        # Where a picture was cancelled it is black, and stays so.
-        open_ = (accumulation < 1 - STOP_TRANSMITTANCE) & rgb.any(-1)
-        if open_.any():
-            there = behind(renderer.backdrop, ray_directions(renderer, camera.intrinsics, pose, open_, rect))
-            left = (1 - accumulation[open_])[:, None]
-            rgb[open_] += left * (there - np.asarray(renderer.background, np.float32))
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 
@@ -155,18 +161,35 @@ def cell_directions() -> Array:
     return np.stack([x, y, z], 2)
 
 
+def _put_behind(
+    frame: Frame, left: NDArray[np.float32], renderer: Renderer, camera: Camera, rect: Rect
+) -> None:
+    """Shows the backdrop through what is left of a frame's pixels; one colour a pixel, as it is smooth."""
+    assert renderer.backdrop is not None
+    rows = max(RAYS_AT_ONCE // 8 // max(left.shape[1], 1), 1)
+    pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
+    plain = np.asarray(renderer.background, np.float32)
+    for first in range(0, len(left), rows):
+        which = left[first : first + rows] > OPEN
+        if which.any():
+            part = (rect[0] + first, rect[0] + first + len(which), rect[2], rect[3])
+            toward = ray_directions(renderer, camera.intrinsics, pose, which, part)
+            more = left[first : first + rows][which][:, None] * (behind(renderer.backdrop, toward) - plain)
+            frame.rgb[first : first + rows][which] += more
+
+
 def behind(backdrop: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
     """A backdrop's colours (n, 3) in unit directions (n, 3), in scene axes: between cells bilinear."""
     rows, columns = backdrop.shape[:2]
     down = np.clip(np.arccos(np.clip(directions[:, 2], -1, 1)) / np.pi * rows - 0.5, 0, rows - 1)
     along = np.arctan2(directions[:, 1], directions[:, 0]) / (2 * np.pi) * columns - 0.5
     row, column = np.floor(down).astype(np.intp), np.floor(along).astype(np.intp)
-    v, u = (down - row)[:, None], (along - column)[:, None]
+    v, u = ((x - x0).astype(np.float32)[:, None] for x, x0 in ((down, row), (along, column)))
     below = np.minimum(row + 1, rows - 1)
     left, right = column % columns, (column + 1) % columns
     upper = backdrop[row, left] * (1 - u) + backdrop[row, right] * u
     lower = backdrop[below, left] * (1 - u) + backdrop[below, right] * u
-    mixed: NDArray[np.float32] = (upper * (1 - v) + lower * v).astype(np.float32)
+    mixed: NDArray[np.float32] = upper * (1 - v) + lower * v
     return mixed
 
 
@@ -197,7 +220,7 @@ def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, sampl
     parts = []
     for first in range(rect[0], max(rect[1], rect[0] + 1), rows):
         last = min(first + rows, rect[1])
-        one = render_part(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
+        one = _traced(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
         shape = (last - first, n, width, n)
         seen = one.accumulation.reshape(shape)
         weight = seen.sum((1, 3))

@@ -103,7 +103,10 @@ class Scene:
         )
 
     def photo_renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
-        """The same for the photos' own cameras: everything, as it was trained. Figures are measured so."""
+        """The same for the photos' own cameras: everything, with the near plane that it was trained with.
+
+        Figures are measured so.
+        """
         return replace(self.renderer(backend, threads), field=self.field, crop=None)
 
 

@@ -499,11 +499,16 @@ def train_posed(
         run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
         run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
     points = scene_points(posed, data)
-    backdrop: NDArray[np.float32] | None = None
+    backdrop = scenes.load(folder).backdrop if resume else None
 
-    def save(**more: Any) -> Scene:
+    def save(look: bool = True, **more: Any) -> Scene:
+        """Writes the scene; ``look``: for its backdrop too, anew."""
+        nonlocal backdrop
         # Read each time: a person may set them in the viewer while this goes on.
         scene = keeping(snapshot(run, data, replace(figures, **more), points), kept(folder))
+        if look and data.space.unbounded:
+            seen = [v for v in scene.views if v.split == "train"]
+            backdrop = guessed(scene.photo_renderer(config.backend, config.threads), seen)
         scene = replace(scene, backdrop=backdrop)
         scenes.save(scene, folder, training_arrays(run))
         return scene
@@ -523,13 +528,9 @@ def train_posed(
             report = advance(run, data, config)
             listener(training_progress(run, report, config))
             if run.seconds - saved_at > SAVE_EVERY:
-                save()
+                save(look=False)
                 saved_at = run.seconds
         scene = save()
-        if data.space.unbounded:
-            seen = [v for v in scene.views if v.split == "train"]
-            backdrop = guessed(scene.photo_renderer(config.backend, config.threads), seen)
-            scene = replace(scene, backdrop=backdrop)
         listener(Progress("measuring held-out photos", 0.0))
         measured = measure(
             scene,
@@ -538,7 +539,7 @@ def train_posed(
             lambda fraction: listener(Progress("measuring held-out photos", fraction)),
             control.measured,
         )
-        return save(finished=finished(run, config), **measured)
+        return save(look=False, finished=finished(run, config), **measured)
     except KeyboardInterrupt:
         save()
         raise

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import analytic
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -25,6 +26,7 @@ from nerfscene.rendering import (
     render,
     render_part,
 )
+from nerfscene.training import Progress
 from nerfscene.types import Camera, Intrinsics
 
 GREY = (0.5, 0.5, 0.5)
@@ -89,7 +91,8 @@ def loaded(trained: Path) -> scene.Scene:
 
 def emptied(loaded: scene.Scene, backend: str) -> Renderer:
     field = replace(loaded.field, occupancy=np.zeros_like(loaded.field.occupancy))
-    return replace(loaded.renderer(backend), field=field, backdrop=axes_picture(), background=GREY)
+    # The default background, black, is what a cancelled picture has: no reason to show no backdrop.
+    return replace(loaded.renderer(backend), field=field, backdrop=axes_picture(), background=(0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
@@ -131,7 +134,7 @@ def test_a_crop_and_a_cancelled_picture_show_none_of_it(loaded: scene.Scene) -> 
     renderer = emptied(loaded, "cpu")
     camera = Camera(WIDE, loaded.views[3].world_from_cam)
     cropped = render(replace(renderer, crop=np.eye(4)), camera)
-    assert np.allclose(cropped.rgb, GREY)
+    assert not cropped.rgb.any()
     cancel = new_cancel(renderer)
     cancel.set()
     assert not render_part(renderer, camera, (0, 30, 0, 40), cancel).rgb.any()
@@ -150,6 +153,20 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         emptier = replace(loaded.renderer(), field=emptied(loaded, "cpu").field)
         guess = render(emptier, camera)
         assert np.abs(frame.rgb.mean((0, 1)) - guess.rgb.mean((0, 1))).max() < 0.15
+
+
+def test_an_interrupted_training_has_one_and_going_on_keeps_it(room: Path, tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "training" and progress.step >= 50:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "scene"
+    with pytest.raises(KeyboardInterrupt):
+        api.train(room, folder, TrainConfig(steps=5000), analytic.SMALL, listener=stop)
+    before = scene.load(folder).backdrop
+    assert before is not None and before.std() > 0.02
+    made = api.train(room, folder, TrainConfig(steps=200), analytic.SMALL, resume=True)
+    assert made.backdrop is not None and not np.array_equal(made.backdrop, before)
 
 
 def test_cut_outs_have_none(cut_out: Path, tmp_path: Path) -> None:

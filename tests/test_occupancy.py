@@ -35,7 +35,7 @@ def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject
     assert 0.1 < allowed.mean() < 0.9 and (alone & (framed < occupancy.MIN_VIEWS)).any()
 
 
-def test_nothing_may_hang_where_nearly_all_masks_leave_out() -> None:
+def test_nothing_may_hang_where_nearly_all_masks_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
     posed = find_posed(DEMO.parent)
     assert posed is not None
     views = posed.views[::4]
@@ -60,6 +60,14 @@ def test_nothing_may_hang_where_nearly_all_masks_leave_out() -> None:
     # Who walked through a third of the photos takes nothing away.
     some = [np.zeros_like(m) if i % 3 == 0 else None for i, m in enumerate(close)]
     assert occupancy.unmasked_cells(views, some, placement, space)[subject].all()
+    # Nor does who covers a subject in the photos that are looked at first, if the others show it.
+    first = [np.zeros_like(m) if i % 2 == 0 else None for i, m in enumerate(close)]
+    monkeypatch.setattr(occupancy, "MASKS_LOOKED_AT", len(views) // 2)
+    assert occupancy.unmasked_cells(views, first, placement, space)[subject].all()
+    assert (occupancy.unmasked_cells(views, close, placement, space) >= kept).all()  # if in doubt, kept
+    # Cells can't be told from a fisheye's picture as they are from others'.
+    bent = [replace(v, intrinsics=replace(v.intrinsics, lens="fisheye")) for v in views]
+    assert occupancy.unmasked_cells(bent, close, placement, space).all()
     # What no photo frames no mask leaves out: that is for others to say.
     beyond = np.ones(len(points), bool)
     for view in views:
