@@ -24,7 +24,8 @@ OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
 
-MOVED_TO = ("images", "images_2", "images_4", "images_8")
+MOVED_TO = (".", "images")
+SHRUNK_TO = ("images_2", "images_4", "images_8")
 
 Values = dict[str, Any]
 
@@ -32,8 +33,8 @@ Values = dict[str, Any]
 def read_transforms(path: Path) -> PosedCapture:
     """A ``transforms.json``; photos are looked for relative to it, also without their ending.
 
-    Where they aren't there, they are looked for beside the file and in nerfstudio's shrunken copies,
-    ``images_2`` to ``images_8``: people shrink, move and throw away.
+    Where none of them is there, they are taken from beside the file, ``images`` or nerfstudio's shrunken
+    copies, ``images_2`` to ``images_8``, from the one that has most: people shrink, move and throw away.
 
     ``train_filenames``, ``val_filenames`` and ``test_filenames`` (nerfstudio) are taken as the
     split; where test is absent val stands in for it. ``mask_path`` names a frame's mask, else it is
@@ -45,16 +46,16 @@ def read_transforms(path: Path) -> PosedCapture:
     listed = []
     lost = []
     frames = _frames(values, path)
-    bare = [Path(_frame_name(frame, i, path)[0]).name for i, frame in enumerate(frames)]
-    moved = len(set(bare)) == len(bare)  # else a photo elsewhere could be either of two
-    for index, frame in enumerate(frames):
-        name, where = _frame_name(frame, index, path)
+    names = [_frame_name(frame, index, path) for index, frame in enumerate(frames)]
+    scalable = all(_scalable(values | frame) for frame in frames)
+    photos = _find(path.parent, [name for name, _ in names], scalable)
+    for frame, (name, where), photo in zip(frames, names, photos, strict=True):
         split: Split = "train"
         if splits is not None:
             if Path(name).as_posix() not in splits:
                 continue
             split = splits[Path(name).as_posix()]
-        one = _listed(values | frame, name, where, _find(path.parent, name, moved), split)
+        one = _listed(values | frame, name, where, photo, split)
         if isinstance(frame.get("mask_path"), str):
             one = replace(one, mask=locate(path.parent, frame["mask_path"]))
             if one.mask is None:
@@ -145,12 +146,23 @@ def _given_splits(values: Values) -> dict[str, Split] | None:
     return splits | dict.fromkeys(test, "test")
 
 
-def _find(folder: Path, name: str, moved: bool) -> Path | None:
-    """A frame's photo where it is listed or, if it may have ``moved``, where such photos end up."""
-    bare = Path(name).name
-    elsewhere = [bare, *(f"{images}/{bare}" for images in MOVED_TO)] if moved else []
-    found = (locate(folder, one) for one in [name, *elsewhere])
-    return next((path for path in found if path is not None), None)
+def _find(folder: Path, names: list[str], scalable: bool) -> list[Path | None]:
+    """The frames' photos where they are listed or, if none is there, in the one folder that has most.
+
+    ``scalable``: the lenses fit shrunken copies too.
+    """
+    found = [locate(folder, name) for name in names]
+    bare = [Path(name).name for name in names]
+    if any(found) or len(set(bare)) < len(bare):  # a photo elsewhere could be either of two
+        return found
+    places = [folder / place for place in (*MOVED_TO, *(SHRUNK_TO if scalable else ()))]
+    elsewhere = [[locate(place, name) for name in bare] for place in places]
+    return max(elsewhere, key=lambda paths: sum(path is not None for path in paths))  # the first of equals
+
+
+def _scalable(values: Values) -> bool:
+    """Whether a lens is known for photos of any size: its own size is given, or nothing in pixels."""
+    return all(values.get(key) for key in ("w", "h")) or not {"fl_x", "fl_y", "cx", "cy"} & set(values)
 
 
 def _listed(values: Values, name: str, where: str, path: Path | None, split: Split) -> Listed:

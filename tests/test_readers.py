@@ -108,6 +108,43 @@ def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: 
     assert posed.views[0].intrinsics.fx == pytest.approx(25) and posed.warnings == ()
 
 
+def test_a_photo_that_was_deleted_stays_away(tmp_path: Path) -> None:
+    """Its shrunken copy is not used in its stead."""
+    path = write_transforms(tmp_path, transforms(), present=3)
+    for i in range(4):
+        write_photo(tmp_path / "images_2" / f"{i}.png", 20, 15)
+    posed = found(path)
+    assert [v.path for v in posed.views] == [tmp_path / f"images/{i}.png" for i in range(3)]
+    assert "1 of the 4 frames" in posed.warnings[0]
+
+
+def test_moved_photos_are_all_of_one_folder(tmp_path: Path) -> None:
+    path = write_transforms(tmp_path, transforms(), present=0)
+    write_photo(tmp_path / "0.png")
+    for folder, count in (("images_2", 3), ("images_4", 3), ("images_8", 2)):
+        for i in range(count):
+            write_photo(tmp_path / folder / f"{i}.png", 20, 15)
+    assert [v.path for v in found(path).views] == [tmp_path / f"images_2/{i}.png" for i in range(3)]
+
+
+def test_shrunken_photos_need_a_lens_that_shrinks_along(tmp_path: Path) -> None:
+    values = transforms()
+    sizes = {key: values.pop(key) for key in ("w", "h")}
+    path = write_transforms(tmp_path, values, present=0)
+    for i in range(4):
+        write_photo(tmp_path / f"images_2/{i}.png", 20, 15)
+    assert "none of the 4 photos" in error_of(path)
+    for frame in values["frames"]:
+        frame |= sizes
+    path = write_transforms(tmp_path, values, present=0)
+    assert found(path).views[0].intrinsics.fx == pytest.approx(25)
+    angle = {"camera_angle_x": 0.8, "frames": transforms()["frames"]}
+    path = write_transforms(tmp_path, angle, present=0)
+    assert found(path).views[0].intrinsics.fx == pytest.approx(10 / math.tan(0.4))
+    path = write_transforms(tmp_path, angle | {"cx": 20.0}, present=0)
+    assert "none of the 4 photos" in error_of(path)
+
+
 def test_photos_of_one_name_are_not_looked_for_elsewhere(tmp_path: Path) -> None:
     values = transforms()
     for i, frame in enumerate(values["frames"]):
