@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from nerfscene.types import Array, Intrinsics, LeftOut, Lens
 FARTHEST = 1e12  # units from the origin: beyond, a number is a mistake
 # A camera's axes from those of the same camera turned so that its picture turns clockwise.
 QUARTER_TURN = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+INNER = ("opensfm", "reconstruction_*")  # folders of a project that pipelines leave their cameras in
 LONGEST_NAME = 80  # characters of it that a message shows
 Values = dict[str, Any]
 
@@ -179,22 +181,32 @@ def photo_finder(
     """A function from a name in an export to the photo it means, or to None.
 
     Photos are looked for in ``images`` where given, else in ``root/images``, ``root`` or ``images`` beside
-    ``root`` (sub-folders too), wherever more of the ``names`` are. A name may lack its ending and may carry
-    folders, as on the machine that exported it: these only choose among photos that are called the same. Of
-    those that they don't tell apart, the one in the least deep folder is meant: what apps make of photos,
-    undistorted ones for one, they put into folders below or beside.
+    ``root`` (sub-folders too), wherever more of the ``names`` are; the first of equals, but ``images``
+    beside ``root`` goes before folders in ``root``. Where none is there and ``root`` is a folder for
+    cameras in a project, all of the project is looked through. What lies in a folder ``undistorted`` there
+    has another lens, and is never meant. A name may lack its ending and may carry folders, as on the machine
+    that exported it: these only choose among photos that are called the same. Of those that they don't tell
+    apart, the one in the least deep folder is meant: what apps make of photos they put into folders below.
     The function raises NerfsceneError, which names ``source``, where several remain.
     """
-    places = [root / "images", root, root.absolute().parent / "images"] if images is None else [images]
-    indices = [_by_name(place) for place in places if place.is_dir()]
-    wanted = Counter(iter(names))  # not the counts that a mapping would be
+    wanted = Counter(list(names))
 
     def known(index: dict[str, list[Path]]) -> tuple[int, int]:
         """How many names are known there, and how many of them with their endings."""
         first = [(found[0].name.lower(), _last(n)) for n in wanted if (found := _candidates(index, n))]
         return len(first), sum(name == last for name, last in first)
 
-    best = max(indices, key=known, default={})  # the first of equals
+    project = root.absolute().parent
+    if images is not None:
+        best = _by_name(_taken_photos(images))
+    else:
+        photos = _taken_photos(root)
+        inside, right_there = _by_name(photos), _by_name([p for p in photos if p.parent == root])
+        own, beside = (_by_name(_taken_photos(place / "images")) for place in (root, project))
+        rest = (inside, beside) if known(right_there) == known(inside) else (beside, inside)
+        best = max((own, *rest), key=known)  # the first of equals
+        if not known(best)[0] and any(fnmatch(root.absolute().name, inner) for inner in INNER):
+            best = _by_name(_taken_photos(project))
 
     def find(name: str) -> Path | None:
         found = _candidates(best, name)
@@ -253,11 +265,17 @@ def left_without(
     )
 
 
-def _by_name(folder: Path) -> dict[str, list[Path]]:
+def _taken_photos(folder: Path) -> list[Path]:
+    """The photos in a folder, without those that an app undistorted into a folder below."""
+    found = find_photos(folder) if folder.is_dir() else []
+    return [p for p in found if "undistorted" not in _parts(p.relative_to(folder).parent.as_posix())]
+
+
+def _by_name(photos: Iterable[Path]) -> dict[str, list[Path]]:
     """Photos by their whole names and, where none is called so, by those without their ending."""
     whole: dict[str, list[Path]] = {}
     stems: dict[str, list[Path]] = {}
-    for path in find_photos(folder):
+    for path in photos:
         whole.setdefault(path.name.lower(), []).append(path)
         stems.setdefault(path.stem.lower(), []).append(path)
     return stems | whole

@@ -98,7 +98,7 @@ def how_to_convert(path: Path) -> str:
 def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
     """A ``reconstruction.json`` with its points; photos are in ``images``, or ``images`` or right beside it.
 
-    Or they are in ``images`` beside its folder.
+    Or they are in ``images`` beside its folder or, if that is called ``opensfm``, anywhere beside it.
 
     Of several reconstructions, the one with most shots is taken, with a warning; photos beside those of
     its shots are left out, with a warning of those that are in none. A shot's rotation

@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nerfscene.app_files import load_json
-from nerfscene.capture import find_photos, name_some, natural_key, subfolders
+from nerfscene.app_files import INNER, load_json
+from nerfscene.capture import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.listing import Listed, finish, locate, with_masks
 from nerfscene.metashape import is_metashape, is_posed_metashape, read_metashape
@@ -39,7 +39,7 @@ from nerfscene.transforms import read_synthetic, read_transforms
 from nerfscene.types import PosedCapture
 
 MODEL_PLACES = ("sparse", "colmap/sparse", ".")
-OPENMVG_INNER = "reconstruction_*"  # folders that its pipelines leave their cameras in
+OPENSFM_INNER, OPENMVG_INNER = INNER
 Read = Callable[[Path, Path | None], PosedCapture]
 
 
@@ -84,10 +84,11 @@ def _all_there_is(root: Path) -> Path | None:
 
 
 def unread_cameras(root: Path) -> tuple[str, ...]:
-    """A warning where a folder has cameras in a form that find_posed can't read."""
+    """A warning where a folder, or all there is in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
     if not packed:
-        return ()
+        alone = _all_there_is(root) if root.is_dir() else None
+        return () if alone is None else unread_cameras(alone)
     return (
         f"the cameras in {packed[0].relative_to(root)} are not used, as that file can't be read here: for "
         f"these, {how_to_convert(packed[0])}.",
@@ -140,7 +141,7 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
-        ("opensfm/reconstruction.json", is_posed_opensfm, read_opensfm, whole),
+        (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, whole),
         (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, whole),
     )
     for pattern, known, read, photos in kinds:
@@ -149,9 +150,15 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         if found:
             return read(_the_one(found, root), photos)
     packed = _packed_openmvg(root)
-    if packed and not find_photos(root):
+    if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))
     return None
+
+
+def _has_videos(folder: Path) -> bool:
+    """Whether there are videos, as intake takes them where there are no photos."""
+    files = (p for p in folder.iterdir() if p.name.lower().endswith(VIDEO_SUFFIXES) and p.is_file())
+    return any(p.name[0] != "." for p in files) or any(map(_has_videos, subfolders(folder)))
 
 
 def _the_one(exports: Sequence[Path], root: Path) -> Path:

@@ -731,23 +731,46 @@ def test_openmvgs_pipelines_leave_cameras_in_a_folder_beside_the_photos(tmp_path
         assert {view.path.parent for view in posed.views} == {tmp_path / "images"}
         assert sum(view.mask is not None for view in posed.views) == 1
     (tmp_path / "images").rename(tmp_path / "shots")
-    assert {view.path.parent for view in found(tmp_path).views} == {tmp_path / "shots"}
+    for given in (tmp_path, path.parent, path):
+        assert {view.path.parent for view in found(given).views} == {tmp_path / "shots"}
+    shutil.rmtree(tmp_path / "shots")
     assert "put them into a folder images beside it" in error_of(path)
     write_openmvg(tmp_path / "reconstruction_global")
     message = error_of(tmp_path)
     assert "reconstruction_global/sfm_data.json, reconstruction_sequential/sfm_data.json" in message
 
 
-def test_opendronemaps_cameras_are_found_with_the_photos_they_are_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("undistorted", ["{}.tif", "{}.jpg", "{}"])
+@pytest.mark.parametrize("photos", ["images", "photos"])
+def test_opendronemaps_cameras_are_found_with_the_photos_they_are_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undistorted: str, photos: str
+) -> None:
+    (tmp_path / "opensfm").mkdir()
+    path = tmp_path / "opensfm/reconstruction.json"
+    path.write_text(json.dumps([opensfm(OPENSFM_LENSES[0])]))
+    write_photos(tmp_path / photos, NAMES)
+    made = tmp_path / "opensfm/undistorted/images"
+    write_photos(made, [undistorted.format(name) for name in NAMES])
+    monkeypatch.chdir(path.parent)
+    for given in (tmp_path, path.parent, path, Path(".")):
+        posed = found(given)
+        assert posed.source == "opensfm" and posed.warnings == ()
+        assert {view.path.parent.resolve() for view in posed.views} == {tmp_path / photos}
+    assert {view.path.parent for view in found(path, made).views} == {made}
+    shutil.rmtree(tmp_path / photos)
+    assert "none of the 5 photos" in error_of(path)
+    shutil.move(path, tmp_path / "opensfm/undistorted")
+    assert {view.path.parent for view in found(made.parent).views} == {made}
+
+
+@pytest.mark.parametrize(("place", "taken"), [(".", "opensfm"), ("small", "images")])
+def test_images_beside_go_before_folders_within(tmp_path: Path, place: str, taken: str) -> None:
     (tmp_path / "opensfm").mkdir()
     path = tmp_path / "opensfm/reconstruction.json"
     path.write_text(json.dumps([opensfm(OPENSFM_LENSES[0])]))
     write_photos(tmp_path / "images", NAMES)
-    write_photos(tmp_path / "opensfm/undistorted/images", [f"{name}.tif" for name in NAMES])
-    for given in (tmp_path, path.parent, path):
-        posed = found(given)
-        assert posed.source == "opensfm" and posed.warnings == ()
-        assert {view.path.parent for view in posed.views} == {tmp_path / "images"}
+    write_photos(tmp_path / "opensfm" / place, NAMES)
+    assert {view.path.parent for view in found(path).views} == {tmp_path / taken}
 
 
 def test_a_file_is_named_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -771,18 +794,31 @@ def test_a_folder_that_holds_but_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [".", "reconstruction_sequential"])
 def test_openmvgs_binary_file_is_to_be_converted(tmp_path: Path, place: str) -> None:
-    path = tmp_path / place / "sfm_data.bin"
-    path.parent.mkdir(exist_ok=True)
+    root = tmp_path / "wrapper/project"
+    path = root / place / "sfm_data.bin"
+    path.parent.mkdir(parents=True)
     path.write_bytes(bytes(40))
     command_ = "openMVG_main_ConvertSfM_DataFormat -i sfm_data.bin -o sfm_data.json"
     for given in (path, path.parent):
         message = error_of(given)
         assert command_ in message and str(path) in message
     assert unread_cameras(path) == ()
-    write_photos(tmp_path / "photos", NAMES)
-    assert find_posed(tmp_path) is None
-    (warning,) = unread_cameras(tmp_path)
-    assert command_ in warning and str(path.relative_to(tmp_path)) in warning
+    write_photos(root / "photos", NAMES)
+    assert find_posed(root) is None
+    (warning,) = unread_cameras(root)
+    assert command_ in warning and str(path.relative_to(root)) in warning
+    assert find_posed(root.parent) is None
+    assert unread_cameras(root.parent) == (warning,)
+
+
+def test_openmvgs_binary_file_beside_videos_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "sfm_data.bin").write_bytes(bytes(40))
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/.walk.mp4").write_bytes(b"")
+    assert "can't be read here" in error_of(tmp_path)
+    (tmp_path / "clips/walk.MP4").write_bytes(b"")
+    assert intake.find_videos(tmp_path) and find_posed(tmp_path) is None
+    assert "sfm_data.bin are not used" in unread_cameras(tmp_path)[0]
 
 
 def test_photos_posed_anew_beside_cameras_that_were_not_read(
