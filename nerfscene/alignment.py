@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras import pose_in_scene
 from nerfscene.ops import backend
 from nerfscene.refinement import moved
-from nerfscene.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera
+from nerfscene.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, behind, kernel_camera
 from nerfscene.types import Array, View
 
 PIXELS = 1200  # of a photo that are looked at
@@ -75,11 +75,13 @@ def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Arr
     camera = kernel_camera(view.intrinsics, pose_in_scene(renderer.scene_from_world, pose))
     origins, directions, rgb = np.empty((3, n, 3), np.float32)
     depth, accumulation = np.empty((2, n), np.float32)
-    behind = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
+    back = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
     with backend.device_errors():
         backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
+        if renderer.backdrop is not None and renderer.crop is None:
+            back = behind(renderer.backdrop, directions)
         renderer.native.trace(
-            origins, directions, np.full(n, 0.5, np.float32), behind, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
+            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
             rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
         )  # fmt: skip
     return np.clip(rgb, 0, 1).astype(np.float64)

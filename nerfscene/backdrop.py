@@ -16,7 +16,7 @@ from nerfscene.cameras import pose_in_scene, scaled, similarity_scale
 from nerfscene.rendering import BACKDROP_ROWS, Renderer, cell_directions, ray_directions, render
 from nerfscene.types import Array, Camera, View
 
-MOST_VIEWS, LONGEST = 48, 32  # small pictures of so many photos' views are looked at
+MOST_VIEWS, LONGEST = 32, 24  # small pictures of so many photos' views are looked at
 FARTHEST = 10.0  # scene units from which on farther counts no more
 SEEN = 0.5  # of a ray that met something
 
