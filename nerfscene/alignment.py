@@ -78,8 +78,8 @@ def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Arr
     back = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
     with backend.device_errors():
         backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
-        if renderer.backdrop is not None and renderer.crop is None:
-            back = behind(renderer.backdrop, directions)
+        if renderer.shown_backdrop is not None:
+            back = behind(renderer.shown_backdrop, directions)
         renderer.native.trace(
             origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
             rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),

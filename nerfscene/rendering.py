@@ -37,6 +37,11 @@ class Renderer:
     crop: Array | None = None
     backdrop: NDArray[np.float32] | None = None
 
+    @property
+    def shown_backdrop(self) -> NDArray[np.float32] | None:
+        """The backdrop, where it shows: behind what is cropped the background is plain."""
+        return self.backdrop if self.crop is None else None
+
     @cached_property
     def native(self) -> Any:
         """The kernels' view of the field."""
@@ -112,7 +117,7 @@ def render_part(
         frame = _averaged(renderer, camera, rect, cancel, samples)
     else:
         frame = _traced(renderer, camera, rect, cancel)
-    if renderer.backdrop is not None and renderer.crop is None:
+    if renderer.shown_backdrop is not None:
         left = 1 - frame.accumulation
         if cancel is not None:
             left[~frame.rgb.any(-1)] = 0  # what was cancelled has no colour
