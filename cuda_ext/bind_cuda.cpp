@@ -116,14 +116,14 @@ struct FieldHandle {
     bool borrowed = false;
     gpu::Buffer<uint16_t> table;
     gpu::Buffer<float> weights, weights_t;
-    gpu::Buffer<uint32_t> occupancy, coarse = gpu::Buffer<uint32_t>(kCoarseWords);
-    gpu::Buffer<uint8_t> any = gpu::Buffer<uint8_t>(size_t(kCoarse) * kCoarse * kCoarse);
+    gpu::Buffer<uint32_t> occupancy;
+    gpu::Buffer<uint8_t> room = gpu::Buffer<uint8_t>(kCoarseCells), aside = gpu::Buffer<uint8_t>(kCoarseCells);
     std::vector<nb::object> keep;
 
-    // With its coarse grid renewed: the occupancy bits may have changed.
+    // With its room renewed: the occupancy bits may have changed.
     const Field& ready(gpu::Stream stream) {
-        field.coarse = coarse.data();
-        gpu::make_coarse(field, any.data(), coarse.data(), stream);
+        field.room = room.data();
+        gpu::make_room(field, aside.data(), room.data(), stream);
         return field;
     }
     template <class T>
@@ -386,7 +386,7 @@ NB_MODULE(NS_MODULE, m) {
             s.half_table = const_cast<uint16_t*>(f.table);
             s.weights = const_cast<float*>(f.weights), s.weights_t = const_cast<float*>(f.weights_t);
             s.occupancy = const_cast<uint32_t*>(f.occupancy);
-            s.coarse = field.coarse.data();
+            s.room = field.room.data();
             if (!allowed.is_none()) {
                 auto bits = nb::cast<Array<const uint32_t>>(allowed, false);
                 on_host(bits, "allowed cells must be an array on the host");

@@ -178,31 +178,35 @@ NS_D int add_weight_gradient(const LayerPair& l, float* gradient, int samples, i
     return tile + tiles;
 }
 
+// Four lanes share a sample's gradient in one level: lanes that follow one another add to numbers that do, in a row and
+// in the rows of neighbouring corners, which reach the cache together. `part` is which of the four this one is.
+constexpr int kScatterLanes = 4;
 template <int F>
-NS_D void scatter_level(const HashGrid& grid, int level, const float4& at, const float* d, float* gradient) {
-    uint32_t row[8];
-    float weight[8];
+NS_D void scatter_level(const HashGrid& grid, int level, const float4& at, const float* d, int part, float* gradient) {
+    constexpr int kWide = F == 2 ? 2 : 4, kAcross = F / kWide, kAtOnce = kScatterLanes / kAcross;
+    const int column = part % kAcross * kWide, first = part / kAcross;
+    const bool hashed = grid.hashed[level];
+    const uint32_t size = hashed ? grid.size[level] : 0u, side = uint32_t(grid.resolution[level] + 2);
     const Cell<float> cell = locate(at.x, at.y, at.z, float(grid.resolution[level]));
-    if (grid.hashed[level])
-        corners(cell, true, grid.size[level], 0u, row, weight);
-    else
-        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
-    float g[F], part[F];
+    float g[kWide], share[kWide];
 #pragma unroll
-    for (int i = 0; i < F; ++i) g[i] = d[level * F + i];
-    float* rows = gradient + size_t(grid.offset[level]) * F;
+    for (int i = 0; i < kWide; ++i) g[i] = d[level * F + column + i];
+    float* rows = gradient + size_t(grid.offset[level]) * F + column;
 #pragma unroll
-    for (int k = 0; k < 8; ++k) {
+    for (int k = 0; k < 8; k += kAtOnce) {
+        uint32_t row;
+        float weight;
+        corner(cell, k + first, hashed, size, side, row, weight);
 #pragma unroll
-        for (int i = 0; i < F; ++i) part[i] = weight[k] * g[i];
-        add_row<F>(rows + size_t(row[k]) * F, part);
+        for (int i = 0; i < kWide; ++i) share[i] = weight * g[i];
+        add_row<kWide>(rows + size_t(row) * F, share);
     }
 }
-NS_D void scatter_any_level(const HashGrid& grid, int level, const float4& at, const float* d, float* gradient) {
+NS_D void scatter_any_level(const HashGrid& grid, int level, const float4& at, const float* d, int part, float* gradient) {
     switch (grid.features) {
-        case 2: scatter_level<2>(grid, level, at, d, gradient); break;
-        case 4: scatter_level<4>(grid, level, at, d, gradient); break;
-        default: scatter_level<8>(grid, level, at, d, gradient);
+        case 2: scatter_level<2>(grid, level, at, d, part, gradient); break;
+        case 4: scatter_level<4>(grid, level, at, d, part, gradient); break;
+        default: scatter_level<8>(grid, level, at, d, part, gradient);
     }
 }
 
@@ -241,11 +245,13 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
             __syncwarp();
             const int levels = in.field.grid.levels;
             if (in.table_gradient) {
-                // Neighbouring lanes take the same level of different samples: rows far apart, few conflicts.
-                for (int i = lane_index(); i < 16 * levels; i += kWarp) {
-                    const uint32_t s = first + uint32_t(i % 16);
+                // Groups that follow one another take the same level of different samples: rows far apart, few conflicts.
+                for (int i = lane_index(); i < 16 * levels * kScatterLanes; i += kWarp) {
+                    const int group = i / kScatterLanes, r = group % 16;
+                    const uint32_t s = first + uint32_t(r);
                     if (s < n)
-                        scatter_any_level(in.field.grid, i / 16, in.samples.place[s], d + i % 16 * (e + 1), in.table_gradient);
+                        scatter_any_level(in.field.grid, group / 16, in.samples.place[s], d + r * (e + 1), i % kScatterLanes,
+                                          in.table_gradient);
                 }
             }
             if (in.d_encoding) {
@@ -262,10 +268,10 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
 
 __global__ void encode_backward_kernel(Field f, const float* points, const float* d_out, int n, float* d_table) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
-    if (i >= n * f.grid.levels) return;
-    const int s = i % n;
+    const int group = i / kScatterLanes, s = group % n, level = group / n;
+    if (level >= f.grid.levels) return;
     const float4 at = make_float4(points[3 * s], points[3 * s + 1], points[3 * s + 2], 0.0f);
-    scatter_any_level(f.grid, i / n, at, d_out + size_t(s) * f.net.encoding, d_table);
+    scatter_any_level(f.grid, level, at, d_out + size_t(s) * f.net.encoding, i % kScatterLanes, d_table);
 }
 
 __global__ void halve_weights_kernel(Field f, uint16_t* half_weights, uint16_t* half_weights_t) {
@@ -315,7 +321,7 @@ void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream st
 
 void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream) {
     if (n == 0) return;
-    launch(cuda::encode_backward_kernel, blocks_for(int64_t(n) * f.grid.levels, 128), 128, 0, stream, f, points, d_out, n, d_table);
+    launch(cuda::encode_backward_kernel, blocks_for(int64_t(n) * f.grid.levels * cuda::kScatterLanes, 128), 128, 0, stream, f, points, d_out, n, d_table);
 }
 
 void halve_weights(const Field& f, uint16_t* half_weights, uint16_t* half_weights_t, Stream stream) {

@@ -135,6 +135,7 @@ NS_D void store_halves(uint16_t* to, const float* from) {
 // --- warps -------------------------------------------------------------------------------------------
 NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
 NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
+NS_D int highest_bit(unsigned x) { return 31 - __clz(int(x)); }
 NS_D float warp_sum(float x) {
     for (int d = kWarp / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
     return x;

@@ -28,8 +28,8 @@ struct DevicePicture {
 
 // One launch each; outputs are overwritten unless said otherwise.
 namespace gpu {
-// `any`: kCoarse³ bytes to work in.
-void make_coarse(const Field& f, uint8_t* any, uint32_t* coarse, Stream stream);
+// Renews a field's room from its occupancy bits. `aside`: as many bytes to work in.
+void make_room(const Field& f, uint8_t* aside, uint8_t* room, Stream stream);
 void encode(const Field& f, const float* points, int n, float* out, Stream stream);
 void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream);
 void evaluate(const Field& f, const float* points, const float* directions, int n, float* density, float* rgb,

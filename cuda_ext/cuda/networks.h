@@ -146,6 +146,7 @@ struct WarpNetwork {
     const uint16_t* w[kMaxLayers];  // (out × in) halves, rows padded
     uint16_t *first, *second;       // (32, ld)
     float* output;                  // (32, ld), where colours are asked for
+    int* slots;                     // 32, for whoever marches
 };
 template <class C>
 NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int warp, bool color) {
@@ -156,7 +157,8 @@ NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int wa
         uint16_t* first = carver.template take<uint16_t>(size_t(kWarp) * first_ld(net));
         uint16_t* second = carver.template take<uint16_t>(size_t(kWarp) * second_ld(net));
         float* output = carver.template take<float>(size_t(kWarp) * (color ? output_ld(net) : 0));
-        if (i == warp) w.first = first, w.second = second, w.output = output;
+        int* slots = carver.template take<int>(kWarp);
+        if (i == warp) w.first = first, w.second = second, w.output = output, w.slots = slots;
     }
     return w;
 }

@@ -31,7 +31,7 @@ struct PixelSource {
         const DevicePicture& p = in.picture;
         // Asked every time: a cancelled picture hands out no more rays, and those under way are short.
         const bool cancelled = p.cancel && *static_cast<const volatile int*>(p.cancel) != 0;
-        const uint32_t i = take_indices(in.counter, want);
+        const uint32_t i = take_for_group(in.counter, want);
         if (!want) return false;
         if (i >= uint32_t(total) || cancelled) return false;
         if (in.rays.n > 0) {
@@ -53,33 +53,34 @@ template <class S>
 struct ColorSink {
     const RenderInput& in;
     const WarpNetwork& w;
-    float color[3] = {}, depth = 0, accumulation = 0;
-    int of = -1;  // the ray these sums belong to
+    float color[3] = {}, depth = 0, accumulation = 0;  // of the group's ray: this lane's share
 
     NS_D ColorSink(const RenderInput& input, const WarpNetwork& network) : in(input), w(network) {}
-    NS_D void begin(int ray) {
-        if (of == ray) return;
-        of = ray;
-        color[0] = color[1] = color[2] = depth = accumulation = 0;
-    }
-    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float, float weight) {
+    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float, float weight, float) {
         if (__ballot_sync(kAllLanes, survives) == 0) return;
         float rgb[3];
         const Vec3 direction = ready ? ray.d : Vec3{0, 0, 1};
         warp_color<S>(in.field.net, w, direction, rgb);
         if (!survives) return;
-        begin(ray.index);
         for (int c = 0; c < 3; ++c) color[c] += weight * rgb[c];
         depth += weight * s.t;
         accumulation += weight;
     }
-    NS_D void end(const LaneRay& ray) {
-        begin(ray.index);
-        const float* background = in.rays.n > 0 ? in.rays.backgrounds + 3 * ray.index : in.picture.background;
-        for (int c = 0; c < 3; ++c) in.rgb[3 * ray.index + c] = color[c] + ray.transmittance * background[c];
-        in.depth[ray.index] = accumulation > 0.0f ? depth / accumulation : 0.0f;
-        in.accumulation[ray.index] = 1.0f - ray.transmittance;
-        of = -1;
+    NS_D static float group_sum(float x) {
+        for (int d = kGroup / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
+        return x;
+    }
+    NS_D void end(bool ends, const LaneRay& ray) {
+        const float sums[5] = {group_sum(color[0]), group_sum(color[1]), group_sum(color[2]), group_sum(depth),
+                               group_sum(accumulation)};
+        if (!ends) return;
+        if (lane_index() % kGroup == 0) {
+            const float* background = in.rays.n > 0 ? in.rays.backgrounds + 3 * ray.index : in.picture.background;
+            for (int c = 0; c < 3; ++c) in.rgb[3 * ray.index + c] = sums[c] + ray.transmittance * background[c];
+            in.depth[ray.index] = sums[4] > 0.0f ? sums[3] / sums[4] : 0.0f;
+            in.accumulation[ray.index] = 1.0f - ray.transmittance;
+        }
+        color[0] = color[1] = color[2] = depth = accumulation = 0;
     }
 };
 

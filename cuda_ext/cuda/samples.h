@@ -27,6 +27,7 @@ struct RayResults {
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
     uint8_t* dropped;   // no room for its samples: it sits out
+    int *meeting, *first_step;  // the rays that meet something, and at which of their steps
 };
 
 // Numbers that many blocks count in at once have cache lines of their own.
@@ -37,7 +38,8 @@ struct StepNumbers {
     float survivors_per_ray, occupancy_mean;
     int n_rays;
     // of the step under way
-    alignas(kLine) uint32_t next_ray;
+    alignas(kLine) uint32_t meeting;       // rays that meet something
+    alignas(kLine) uint32_t next_meeting;  // of those, which comes next
     alignas(kLine) uint32_t samples;
     alignas(kLine) uint32_t dropped;
     unsigned long long candidates;

@@ -1,4 +1,4 @@
-// The training step on the device: trace → colour → loss and gradient per ray → networks and table → Adam, and
+// The training step on the device: rays → trace → colour → loss and gradient per ray → networks and table → Adam, and
 // every so often the occupancy grid. Recorded as a graph; no number comes back to the host inside the loop.
 #include "../include/exposure.h"
 #include "../include/occupancy.h"
@@ -14,95 +14,139 @@ NS_BEGIN
 
 namespace {
 
-// Rays of random pixels (or given ones); what the walk back needs to know of them is kept.
+// How many rays a step has: the given ones, or as many as its samples want.
+NS_D int rays_of(const TrainInput& in) { return in.given.n > 0 ? in.given.n : in.numbers->n_rays; }
+
+NS_D float jitter_of(const TrainInput& in, int ray) {
+    return in.given.n > 0 ? in.given.jitter[ray] : drawn_jitter(in.seed, in.numbers->rays_drawn + uint64_t(ray));
+}
+
+// A ray of a random pixel (or a given one); what the walk back needs to know of it is kept.
+NS_D void make_ray(const TrainInput& in, const Space& space, int i, LaneRay& ray) {
+    Vec3 o, d;
+    float background[3], target[3], x = 0, y = 0;
+    int photo = -1;
+    if (in.given.n > 0) {
+        const DeviceRays& r = in.given;
+        o = {r.origins[3 * i], r.origins[3 * i + 1], r.origins[3 * i + 2]};
+        d = {r.directions[3 * i], r.directions[3 * i + 1], r.directions[3 * i + 2]};
+        for (int c = 0; c < 3; ++c) background[c] = r.backgrounds[3 * i + c], target[c] = r.targets[3 * i + c];
+        if (r.photos) photo = r.photos[i];
+    } else {
+        const uint64_t drawn = in.numbers->rays_drawn + uint64_t(i);
+        const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, x, y, o, d);
+        for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
+    }
+    in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
+    for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
+    in.rays.photos[i] = photo;
+    in.rays.pixels[2 * i] = x, in.rays.pixels[2 * i + 1] = y;
+    start(space, i, o, d, jitter_of(in, i), ray);
+}
+
+NS_D March march_of(const TrainOptions& o) { return {o.min_weight, o.stop_transmittance, o.coarseness}; }
+
+// A thread a ray: drawn, and followed to where it first meets something. Most of some captures' rays never do, and no
+// warp that puts samples through the networks should wait for one of its lanes to find that out.
+__global__ void __launch_bounds__(128) rays_kernel(TrainInput in) {
+    const Field& f = in.state.field;
+    const Space space = coarser(f.space, in.numbers->options.coarseness);
+    const int n = rays_of(in), all = int(gridDim.x * blockDim.x);
+    for (int base = int(blockIdx.x * blockDim.x); base < n; base += all) {
+        const int i = base + int(threadIdx.x);
+        bool meets = false;
+        LaneRay ray = {};
+        if (i < n) {
+            LaneSample sample;
+            make_ray(in, space, i, ray);
+            meets = next_sample(f, space, ray, sample);
+            if (!meets) in.rays.last[i] = -1, in.rays.transmittance[i] = 1.0f, in.rays.dropped[i] = 0;
+        }
+        const uint32_t k = take_indices(&in.numbers->meeting, meets);
+        if (meets) in.rays.meeting[k] = i, in.rays.first_step[k] = ray.step - 1;
+    }
+}
+
+// The rays that meet something, from there on.
 struct TrainSource {
     const TrainInput& in;
     const Space& space;
-    int n;
-    uint64_t drawn_before;
+    uint32_t n;
 
-    NS_D TrainSource(const TrainInput& input, const Space& s)
-        : in(input), space(s), n(input.given.n > 0 ? input.given.n : input.numbers->n_rays),
-          drawn_before(input.numbers->rays_drawn) {}
+    NS_D TrainSource(const TrainInput& input, const Space& s) : in(input), space(s), n(input.numbers->meeting) {}
     NS_D bool next(bool want, LaneRay& ray) {
-        const uint32_t i = take_indices(&in.numbers->next_ray, want);
-        if (!want || i >= uint32_t(n)) return false;
-        Vec3 o, d;
-        float jitter, background[3], target[3], x = 0, y = 0;
-        int photo = -1;
+        const uint32_t k = take_for_group(&in.numbers->next_meeting, want);
+        if (!want || k >= n) return false;
+        const int i = in.rays.meeting[k];
+        const float* d = in.rays.directions + 3 * i;
+        Vec3 origin;
         if (in.given.n > 0) {
-            const DeviceRays& r = in.given;
-            o = {r.origins[3 * i], r.origins[3 * i + 1], r.origins[3 * i + 2]};
-            d = {r.directions[3 * i], r.directions[3 * i + 1], r.directions[3 * i + 2]};
-            jitter = r.jitter[i];
-            for (int c = 0; c < 3; ++c) background[c] = r.backgrounds[3 * i + c], target[c] = r.targets[3 * i + c];
-            if (r.photos) photo = r.photos[i];
+            const float* o = in.given.origins + 3 * i;
+            origin = {o[0], o[1], o[2]};
         } else {
-            const uint64_t drawn = drawn_before + i;
-            const uint8_t* texel = drawn_ray(in.photos, in.seed, drawn, photo, x, y, o, d);
-            jitter = drawn_jitter(in.seed, drawn);
-            for (int c = 0; c < 3; ++c) drawn_color(in.photos, in.seed, drawn, texel, c, background[c], target[c]);
+            const float* pose = in.photos.cameras[in.rays.photos[i]].pose;
+            origin = {pose[3], pose[7], pose[11]};
         }
-        in.rays.directions[3 * i] = d.x, in.rays.directions[3 * i + 1] = d.y, in.rays.directions[3 * i + 2] = d.z;
-        for (int c = 0; c < 3; ++c) in.rays.backgrounds[3 * i + c] = background[c], in.rays.targets[3 * i + c] = target[c];
-        in.rays.photos[i] = photo;
-        in.rays.pixels[2 * i] = x, in.rays.pixels[2 * i + 1] = y;
-        start(space, int(i), o, d, jitter, ray);
+        start(space, i, origin, {d[0], d[1], d[2]}, jitter_of(in, i), ray);
+        ray.step = in.rays.first_step[k];
         return true;
     }
 };
 
-// Keeps the samples that weigh something, as a list per ray from its last to its first.
+// Keeps the samples that weigh something, as a list per ray from its last to its first. All lanes of a group know its
+// ray's last one.
 struct SampleSink {
     const TrainInput& in;
     const uint16_t* row;  // this lane's encoding
-    int of = -1, last = -1;
+    int last = -1;
     bool dropped = false;
     unsigned candidates = 0;
 
     NS_D SampleSink(const TrainInput& input, const uint16_t* r) : in(input), row(r) {}
-    NS_D void begin(int ray) {
-        if (of == ray) return;
-        of = ray;
+    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float density, float weight,
+                     float transmittance) {
+        if (ready) {
+            ++candidates;
+            if (in.given.n == 0) max_positive(in.state.occupancy_values + s.cell, density * s.reference_length);
+        }
+        const int lane = lane_index(), place = lane % kGroup, group = lane - place;
+        const uint32_t i = take_indices(&in.numbers->samples, survives);
+        const bool fits = survives && i < in.samples.capacity;
+        const unsigned kept = __ballot_sync(kAllLanes, fits) >> group & ((1u << kGroup) - 1u);
+        const unsigned lost = __ballot_sync(kAllLanes, survives && !fits) >> group & ((1u << kGroup) - 1u);
+        const unsigned earlier = kept & ((1u << place) - 1u);
+        const int before = int(__shfl_sync(kAllLanes, i, earlier ? group + highest_bit(earlier) : lane));
+        const int latest = int(__shfl_sync(kAllLanes, i, kept ? group + highest_bit(kept) : lane));
+        if (fits) {
+            in.samples.place[i] = make_float4(s.x, s.y, s.z, s.t);
+            in.samples.state[i] = make_float4(s.length, density, weight, transmittance);
+            in.samples.previous[i] = earlier ? before : last;
+            in.samples.ray[i] = ray.index;
+            const int e = in.state.field.net.encoding;
+            for (int k = 0; k < e; k += 8)
+                *reinterpret_cast<uint4*>(in.samples.encoding + size_t(i) * e + k) = *reinterpret_cast<const uint4*>(row + k);
+        }
+        if (kept) last = latest;
+        if (lost) {
+            dropped = true;
+            ray.transmittance = 0.0f;  // which ends it
+        }
+    }
+    NS_D void end(bool ends, const LaneRay& ray) {
+        if (!ends) return;
+        if (lane_index() % kGroup == 0) {
+            in.rays.last[ray.index] = last;
+            in.rays.transmittance[ray.index] = ray.transmittance;
+            in.rays.dropped[ray.index] = dropped;
+            if (dropped) atomicAdd(&in.numbers->dropped, 1u);
+        }
         last = -1;
         dropped = false;
     }
-    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float density, float weight) {
-        if (ready) {
-            ++candidates;
-            begin(ray.index);
-            if (in.given.n == 0) max_positive(in.state.occupancy_values + s.cell, density * s.reference_length);
-        }
-        const uint32_t i = take_indices(&in.numbers->samples, survives);
-        if (!survives) return;
-        if (i >= in.samples.capacity) {
-            dropped = true;
-            ray.transmittance = 0.0f;  // which ends it
-            return;
-        }
-        in.samples.place[i] = make_float4(s.x, s.y, s.z, s.t);
-        in.samples.state[i] = make_float4(s.length, density, weight, ray.transmittance);
-        in.samples.previous[i] = last;
-        in.samples.ray[i] = ray.index;
-        const int e = in.state.field.net.encoding;
-        for (int k = 0; k < e; k += 8)
-            *reinterpret_cast<uint4*>(in.samples.encoding + size_t(i) * e + k) = *reinterpret_cast<const uint4*>(row + k);
-        last = int(i);
-    }
-    NS_D void end(const LaneRay& ray) {
-        begin(ray.index);
-        in.rays.last[ray.index] = last;
-        in.rays.transmittance[ray.index] = ray.transmittance;
-        in.rays.dropped[ray.index] = dropped;
-        if (dropped) atomicAdd(&in.numbers->dropped, 1u);
-        of = -1;
-    }
 };
 
-NS_D March march_of(const TrainOptions& o) { return {o.min_weight, o.stop_transmittance, o.coarseness}; }
-
 template <class S>
-__global__ void __launch_bounds__(128) trace_kernel(TrainInput in) {
+__global__ void __launch_bounds__(128, 5) trace_kernel(TrainInput in) {
     NS_SHARED(shared);
     const Field& f = in.state.field;
     Carver carver = {shared, 0};
@@ -127,7 +171,7 @@ NS_D float known_end(const TrainInput& in, int ray, int photo) {
 // The loss of each ray, and in each sample's place the gradients of its raw colour and raw density.
 __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
-    const int n = in.given.n > 0 ? in.given.n : in.numbers->n_rays;
+    const int n = rays_of(in);
     const Samples& s = in.samples;
     const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // who gives rays also wants these gradients
     float squared = 0;
@@ -331,7 +375,7 @@ __global__ void exposure_kernel(TrainInput in) {
 __global__ void control_kernel(TrainInput in) {
     if (blockIdx.x + threadIdx.x > 0) return;
     StepNumbers& s = *in.numbers;
-    const int n = in.given.n > 0 ? in.given.n : s.n_rays;
+    const int n = rays_of(in);
     const uint32_t kept = ns_min(s.samples, in.samples.capacity);
     s.total_rays += n, s.total_candidates += s.candidates, s.total_samples += kept, s.total_dropped += s.dropped;
     s.total_squared_error += s.squared_error;
@@ -342,7 +386,7 @@ __global__ void control_kernel(TrainInput in) {
         s.survivors_per_ray = s.survivors_per_ray > 0 ? 0.8f * s.survivors_per_ray + 0.2f * ratio : ratio;
         s.n_rays = rays_for(s.options.target_samples, s.survivors_per_ray);
     }
-    s.next_ray = s.samples = s.dropped = 0;
+    s.meeting = s.next_meeting = s.samples = s.dropped = 0;
     s.candidates = 0;
     s.squared_error = 0;
 }
@@ -419,8 +463,9 @@ __global__ void occupancy_control_kernel(TrainInput in, int cells, int probed) {
     s.cells_probed += uint64_t(probed);
 }
 
-// A thread a coarse cell: whether anything in it is occupied; then whether anything near it is.
-__global__ void coarse_any_kernel(Field f, uint8_t* any) {
+// A thread a coarse cell: whether anything in it is occupied; then how far away such a cell is, an axis at a time, for
+// min max(|dx|, |dy|, |dz|) is min_dz max(|dz|, min_dy max(|dy|, min_dx |dx|)).
+__global__ void room_kernel(Field f, uint8_t* room) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     const int r = f.space.occupancy_resolution, fine = r / kCoarse;
     const int x0 = i % kCoarse * fine, y0 = i / kCoarse % kCoarse * fine, z0 = i / (kCoarse * kCoarse) * fine;
@@ -428,21 +473,15 @@ __global__ void coarse_any_kernel(Field f, uint8_t* any) {
     for (int z = z0; z < z0 + fine && !found; ++z)
         for (int y = y0; y < y0 + fine && !found; ++y)
             for (int x = x0; x < x0 + fine; ++x) found |= occupied(f.occupancy, x + (y + z * r) * r);
-    any[i] = found;
+    room[i] = found ? 0 : kRoom;
 }
-__global__ void coarse_spread_kernel(const uint8_t* any, uint32_t* coarse) {
-    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
-    const int x = i % kCoarse, y = i / kCoarse % kCoarse, z = i / (kCoarse * kCoarse);
-    bool found = false;
-    for (int dz = -kCoarseReach; dz <= kCoarseReach; ++dz)
-        for (int dy = -kCoarseReach; dy <= kCoarseReach; ++dy)
-            for (int dx = -kCoarseReach; dx <= kCoarseReach; ++dx) {
-                const int u = x + dx, v = y + dy, w = z + dz;
-                if (u >= 0 && u < kCoarse && v >= 0 && v < kCoarse && w >= 0 && w < kCoarse)
-                    found |= any[u + (v + w * kCoarse) * kCoarse] != 0;
-            }
-    const unsigned bits = __ballot_sync(kAllLanes, found);
-    if (lane_index() == 0) coarse[i / 32] = bits;
+__global__ void spread_kernel(const uint8_t* from, uint8_t* to, int apart) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x), along = i / apart % kCoarse;
+    int least = kRoom;
+    for (int d = -kRoom; d <= kRoom; ++d)
+        if (along + d >= 0 && along + d < kCoarse)
+            least = ns_min(least, ns_max(d < 0 ? -d : d, int(from[i + d * apart])));
+    to[i] = uint8_t(least);
 }
 
 }  // namespace
@@ -452,10 +491,14 @@ NS_END
 namespace nerfscene {
 
 namespace gpu {
-void make_coarse(const Field& f, uint8_t* any, uint32_t* coarse, Stream stream) {
-    constexpr int cells = kCoarse * kCoarse * kCoarse;
-    launch(cuda::coarse_any_kernel, cells / 128, 128, 0, stream, f, any);
-    launch(cuda::coarse_spread_kernel, cells / 128, 128, 0, stream, static_cast<const uint8_t*>(any), coarse);
+void make_room(const Field& f, uint8_t* aside, uint8_t* room, Stream stream) {
+    constexpr int blocks = kCoarse * kCoarse * kCoarse / 128;
+    launch(cuda::room_kernel, blocks, 128, 0, stream, f, aside);
+    uint8_t *from = aside, *to = room;
+    for (int apart = 1; apart <= kCoarse * kCoarse; apart *= kCoarse) {
+        launch(cuda::spread_kernel, blocks, 128, 0, stream, static_cast<const uint8_t*>(from), to, apart);
+        std::swap(from, to);
+    }
 }
 }  // namespace gpu
 
@@ -468,9 +511,9 @@ struct Trainer::Work {
     gpu::Buffer<float> table_gradient, weight_gradient, directions, targets, backgrounds, transmittance;
     gpu::Buffer<uint16_t> half_weights, half_weights_t, encoding;
     gpu::Buffer<float4> place, sample_state, color;
-    gpu::Buffer<int> previous, ray, last, ray_photos;
+    gpu::Buffer<int> previous, ray, last, ray_photos, meeting, first_step;
     gpu::Buffer<float> exposure_gradient, ray_pixels, d_rays, d_encoding;
-    gpu::Buffer<uint8_t> dropped, any;
+    gpu::Buffer<uint8_t> dropped, aside;
     gpu::Buffer<cuda::StepNumbers> numbers;
     gpu::Graph step_graph, camera_step_graph, occupancy_graph;
     int probed = 0;
@@ -508,15 +551,17 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
     w.ray_photos.resize(n), w.ray_pixels.resize(2 * n), w.exposure_gradient.resize(3 * photos.n);
     zero(w.exposure_gradient.data(), sizeof(float) * w.exposure_gradient.size(), w.stream);
-    w.last.resize(n), w.dropped.resize(n), w.any.resize(size_t(kCoarse) * kCoarse * kCoarse);
+    w.last.resize(n), w.dropped.resize(n), w.meeting.resize(n), w.first_step.resize(n);
+    w.aside.resize(kCoarseCells);
     w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
     w.numbers.resize(1);
     zero(w.numbers.data(), sizeof(cuda::StepNumbers), w.stream);
     cuda::TrainInput& in = w.input;
     in.state = state, in.photos = photos, in.seed = seed, in.numbers = w.numbers.data();
-    in.state.field.coarse = state.coarse;
+    in.state.field.room = state.room;
     in.rays = {w.directions.data(), w.targets.data(), w.backgrounds.data(), w.ray_photos.data(),
-               w.ray_pixels.data(), w.transmittance.data(), w.last.data(), w.dropped.data()};
+               w.ray_pixels.data(), w.transmittance.data(), w.last.data(), w.dropped.data(), w.meeting.data(),
+               w.first_step.data()};
     in.exposure_gradient = w.exposure_gradient.data();
     in.table_gradient = w.table_gradient.data(), in.weight_gradient = w.weight_gradient.data();
     in.half_weights = w.half_weights.data(), in.half_weights_t = w.half_weights_t.data();
@@ -563,6 +608,7 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
     const Field& f = in.state.field;
     const Network& net = f.net;
     const int64_t expected = int64_t(in.samples.capacity) / 2;
+    launch(cuda::rays_kernel, cuda::resident_blocks(cuda::rays_kernel, cuda::kMaxRays, 128, 128, 0), 128, 0, stream, in);
     cuda::with_sizes(net, [&](auto sizes) {
         const auto kernel = cuda::trace_kernel<decltype(sizes)>;
         const cuda::LaunchShape shape = cuda::network_launch(kernel, net, false, cuda::kMaxRays);
@@ -598,7 +644,7 @@ void Trainer::Work::launch_occupancy() {
     launch(cuda::decay_kernel, int(cuda::ns_min<int64_t>(cells / 256, current_device().multiprocessors * 8)), 256, 0,
            stream, input, cells);
     launch(cuda::occupancy_control_kernel, 1, 32, 0, stream, input, cells, probed);
-    make_coarse(f, any.data(), input.state.coarse, stream);
+    gpu::make_room(f, aside.data(), input.state.room, stream);
 }
 
 // What is trained is the device's while steps run; the host looks at it now and then.
@@ -645,7 +691,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     w.bring_arrays();
     // Python may have changed these since the last run.
     halve_weights(w.input.state.field, w.half_weights.data(), w.half_weights_t.data(), w.stream);
-    make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
+    gpu::make_room(w.input.state.field, w.aside.data(), w.input.state.room, w.stream);
     synchronize(w.stream);
 
     TrainReport report = {};
@@ -680,7 +726,7 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
     s.n_rays = rays.n;
     copy(w.numbers.data(), &s, sizeof(s), w.stream);
     halve_weights(w.input.state.field, w.half_weights.data(), w.half_weights_t.data(), w.stream);
-    make_coarse(w.input.state.field, w.any.data(), w.input.state.coarse, w.stream);
+    gpu::make_room(w.input.state.field, w.aside.data(), w.input.state.room, w.stream);
     cuda::TrainInput in = w.input;
     in.given = rays;
     if (rays.d_rays) {

@@ -51,9 +51,12 @@ struct Field {
     // Derived from it: kCoarse cells a side, a bit set where anything within kCoarseReach coarse cells is
     // occupied. Null: not there, every step is tested.
     const uint32_t* coarse;
+    // The same for a GPU: how many coarse cells away, by the largest coordinate, the next one is that holds anything
+    // occupied; at most kRoom, 0 for one that does itself. Null: not there, every step is tested.
+    const uint8_t* room;
 };
-constexpr int kCoarse = 32, kCoarseReach = 2;
-constexpr int kCoarseWords = kCoarse * kCoarse * kCoarse / 32;
+constexpr int kCoarse = 32, kCoarseReach = 2, kRoom = 15;
+constexpr int kCoarseCells = kCoarse * kCoarse * kCoarse, kCoarseWords = kCoarseCells / 32;
 
 // What a camera's gradient holds: rotation (3, a turn about its centre in the scene's axes, radians), centre (3, scene
 // units), then fx, fy, cx, cy and the five distortion coefficients.

@@ -45,16 +45,18 @@ NS_HD Cell<T> locate(T ux, T uy, T uz, float resolution) {
 // The eight rows (relative to the level's first) and their weights; corner bits are x, y, z from the
 // lowest. Both passes use it: the gradient of the encoding with respect to a row is that row's weight.
 template <class T>
-NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
-                   typename Lanes<T>::Uint row[8], T weight[8]) {
+NS_HD void corner(const Cell<T>& c, int k, bool hashed, uint32_t size, uint32_t side,
+                  typename Lanes<T>::Uint& row, T& weight) {
     using U = typename Lanes<T>::Uint;
     const U x = (U)c.x, y = (U)c.y, z = (U)c.z;
-    for (int k = 0; k < 8; ++k) {
-        const U cx = (k & 1) ? x + 1u : x, cy = (k & 2) ? y + 1u : y, cz = (k & 4) ? z + 1u : z;
-        row[k] = hashed ? hash_row(cx, cy, cz, size - 1) : dense_row(cx, cy, cz, side);
-        weight[k] = ((k & 1) ? c.fx : 1.0f - c.fx) * ((k & 2) ? c.fy : 1.0f - c.fy) *
-                    ((k & 4) ? c.fz : 1.0f - c.fz);
-    }
+    const U cx = (k & 1) ? x + 1u : x, cy = (k & 2) ? y + 1u : y, cz = (k & 4) ? z + 1u : z;
+    row = hashed ? hash_row(cx, cy, cz, size - 1) : dense_row(cx, cy, cz, side);
+    weight = ((k & 1) ? c.fx : 1.0f - c.fx) * ((k & 2) ? c.fy : 1.0f - c.fy) * ((k & 4) ? c.fz : 1.0f - c.fz);
+}
+template <class T>
+NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
+                   typename Lanes<T>::Uint row[8], T weight[8]) {
+    for (int k = 0; k < 8; ++k) corner(c, k, hashed, size, side, row[k], weight[k]);
 }
 
 // The gradient inside a cell of a trilinear interpolation of the corners' values, by the position in it.

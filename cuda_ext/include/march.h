@@ -128,10 +128,13 @@ NS_HD typename Lanes<T>::Int occupancy_cell(T ux, T uy, T uz, int resolution) {
 }
 NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5] >> (cell & 31)) & 1u; }
 
-// How far apart, in the unit cube, points may lie that are `length` apart in the scene, near a point whose
-// largest coordinate is m: the contraction shrinks lengths by at least 2 / m out there.
+// How much the contraction stretches lengths at most, as the unit cube's largest coordinate sees it, at a point whose
+// own largest coordinate is m: a coordinate x that is not the largest moves by dx (2m - 1) / m² + x dm (2 - 2m) / m³,
+// which for unit (dx, dm) is at most 1.012, and less than √8 / m.
+constexpr float kMostStretch = 1.02f, kFarStretch = 2.83f;
+// How far apart, in the unit cube, points may lie that are `length` apart in the scene, near such a point.
 NS_HD float unit_length(int unbounded, float length, float m) {
-    return unbounded ? 0.25f * length * ns_min(1.0f, 2.0f / ns_max(m, 1e-6f)) : 0.5f * length;
+    return unbounded ? 0.25f * length * ns_min(kMostStretch, kFarStretch / ns_max(m, 1e-6f)) : 0.5f * length;
 }
 
 // Whether `count` steps from `step` on are certainly empty, by one look at the coarse grid (which is there).
@@ -145,6 +148,39 @@ NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, c
     if (unit_length(space.unbounded, half, m) > float(kCoarseReach) / float(kCoarse)) return false;
     to_unit(space.unbounded, x, y, z);
     return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
+}
+
+// How many steps, from the one at distance t on, are certainly empty, by one look at how much room there is around its
+// point: (x, y, z) in the unit cube, m its largest coordinate in the scene; `inverse` is the direction's. 0 where the
+// point's coarse cell is not empty.
+NS_HD Vec3 inverse_of(Vec3 d) {
+    return {d.x != 0 ? 1.0f / d.x : 3.0e38f, d.y != 0 ? 1.0f / d.y : 3.0e38f, d.z != 0 ? 1.0f / d.z : 3.0e38f};
+}
+NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z) {
+    const int room = f.room[occupancy_cell(x, y, z, kCoarse)];
+    if (room == 0) return 0;
+    const float u[3] = {x, y, z}, by[3] = {inverse.x, inverse.y, inverse.z};
+    float along = 3.0e38f;  // scene units in which the ray stays in the cube of empty cells around the point's
+    if (!space.unbounded || m <= 1.0f) {  // where straight lines stay straight: up to the cube's wall
+        const float low = space.unbounded ? 0.25f : 0.0f, high = 1.0f - low, lengths = space.unbounded ? 4.0f : 2.0f;
+        for (int a = 0; a < 3; ++a) {
+            const float cell = float(int(u[a] * float(kCoarse)));
+            const float wall = by[a] > 0 ? ns_min((cell + float(room)) * (1.0f / kCoarse), high)
+                                         : ns_max((cell + float(1 - room)) * (1.0f / kCoarse), low);
+            along = ns_min(along, (wall - u[a]) * by[a] * lengths);
+        }
+    } else {  // elsewhere: as far as no path could leave it
+        float inside = 1.0f;
+        for (int a = 0; a < 3; ++a) {
+            const float p = u[a] * float(kCoarse), within = p - float(int(p));
+            inside = ns_min(inside, ns_min(within, 1.0f - within));
+        }
+        const float apart = (float(room - 1) + inside) * (1.0f / kCoarse);
+        along = apart * ns_max(4.0f / kMostStretch, m / (0.25f * kFarStretch + apart));
+    }
+    // One step less than fits would be enough; the thousandth is for rounding.
+    const float steps = along * 0.999f / ns_max(space.step, space.cone * (t + along));
+    return int(ns_min(ns_max(steps, 0.0f), 1.0e6f)) + 1;
 }
 
 // The length by which a density at this scene point is judged: the step a camera near the origin would

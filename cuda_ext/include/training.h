@@ -14,7 +14,8 @@ struct TrainState {
     float* weight_moments;   // (2, net.size)
     float* occupancy_values; // (cells)
     uint32_t* occupancy;     // bits
-    uint32_t* coarse;        // the field's coarse grid
+    uint32_t* coarse;        // the field's coarse grid, on the CPU
+    uint8_t* room;           // the field's room, on a GPU
     const uint32_t* allowed; // bits of cells that may ever be occupied; null: all
     float* exposures;        // (photos, 3): logarithms of what each photo multiplies the scene's colours by
     float* exposure_moments; // (photos, 2, 3)

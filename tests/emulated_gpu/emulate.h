@@ -63,6 +63,7 @@ inline void __syncwarp(unsigned = 0xffffffffu) { emulate::warp_barrier(); }
 inline void __threadfence() {}
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 
 template <class T>
 T emulated_shuffle(T value, int from) {
