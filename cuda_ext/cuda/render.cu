@@ -30,7 +30,8 @@ struct PixelSource {
     NS_D bool next(bool want, LaneRay& ray) {
         const DevicePicture& p = in.picture;
         // Asked every time: a cancelled picture hands out no more rays, and those under way are short.
-        const bool cancelled = p.cancel && *static_cast<const volatile int*>(p.cancel) != 0;
+        // By the warp: what one lane of a group sees the others must.
+        const bool cancelled = __any_sync(kAllLanes, p.cancel && *static_cast<const volatile int*>(p.cancel) != 0);
         const uint32_t i = take_for_group(in.counter, want);
         if (!want) return false;
         if (i >= uint32_t(total) || cancelled) return false;
