@@ -37,11 +37,13 @@ class FieldConfig:
     features: int = 8
     """Numbers stored in each row of the grid: 2, 4 or 8. Few wide levels suit a CPU's caches."""
     log2_table: int | None = None
-    """A level has at most 2 to this many rows; chosen from the photos' size when not given."""
+    """A level has at most 2 to this many rows; chosen from the photos' size when not given (for cut-outs,
+    more on a GPU)."""
     base_resolution: int = 16
     """Cells along a side of the coarsest level."""
     finest_resolution: int | None = None
-    """Cells along a side of the finest level; chosen from the photos' size when not given."""
+    """Cells along a side of the finest level; chosen from the photos' size when not given (for cut-outs,
+    more on a GPU)."""
     hidden: int = 32
     """Width of the density network's hidden layer, a multiple of 16 up to 128."""
     color: Literal["harmonics", "network"] = "harmonics"

@@ -81,8 +81,9 @@ def prepare(
     every: int,
     occupancy_resolution: int,
     progress: Progress = silent,
+    on_gpu: bool = False,
 ) -> TrainingSet:
-    """Reads the training photos and lays out the scene.
+    """Reads the training photos and lays out the scene, with steps as short as what trains has time for.
 
     Raises NerfsceneError when a photo can't be read or the photos don't fit in memory.
     """
@@ -118,12 +119,12 @@ def prepare(
     if posed.has_alpha:
         shrunk = replace(posed, views=tuple(train))
         placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
-        space = make_space(False, placement.near, occupancy_resolution)
+        space = make_space(False, placement.near, occupancy_resolution, on_gpu)
         allowed = occupancy.cut_out_cells(train, alphas, placement, space)
         reachable = []  # their silhouettes tell more
     else:
         placement = place(replace(posed, views=views))
-        space = make_space(True, placement.near, occupancy_resolution)
+        space = make_space(True, placement.near, occupancy_resolution, on_gpu)
         allowed = occupancy.framed_cells(train, placement, space)
         if masks is not None:
             allowed &= occupancy.unmasked_cells(train, masks, placement, space)

@@ -289,7 +289,7 @@ def new_run(
     With ``refine``, cameras are refined too, but for cut-outs', which come from renderers: theirs are exact.
     """
     module = backend.load(which)
-    config = resolve(field_config, data.photo_side, data.space.unbounded)
+    config = resolve(field_config, data.photo_side, data.space.unbounded, backend.on_gpu(module))
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
     cells = data.space.occupancy_resolution**3
@@ -452,6 +452,15 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
     return state
 
 
+def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
+    """What was chosen for the device that a training began on stays, though another goes on with it."""
+    chosen = {
+        name: getattr(field.config, name) if getattr(config, name) is None else getattr(config, name)
+        for name in ("log2_table", "finest_resolution")
+    }
+    return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
+
+
 def train_posed(
     posed: PosedCapture,
     folder: Path,
@@ -474,12 +483,16 @@ def train_posed(
         config.holdout,
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
+        backend.on_gpu(backend.load(config.backend)),
     )
     if resume and scenes.read_split(folder) != [v.split for v in data.views]:
         raise NerfsceneError(
             f"{folder} was trained with other photos held out, so training can't go on with these; give the "
             "same photos and --holdout, or start again with --overwrite"
         )
+    begun = scenes.load(folder) if resume else None
+    if begun is not None:
+        data, field_config = as_begun(data, field_config, begun.field)
     run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
     figures = Figures(
         photos=posed.photos_given,
@@ -499,7 +512,7 @@ def train_posed(
         run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
         run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
     points = scene_points(posed, data)
-    backdrop = scenes.load(folder).backdrop if resume else None
+    backdrop = None if begun is None else begun.backdrop
 
     def save(look: bool = True, **more: Any) -> Scene:
         """Writes the scene; ``look``: for its backdrop too, anew."""

@@ -20,8 +20,9 @@ from conftest import ROOT, Command
 from safetensors.numpy import load_file
 
 from nerfscene import api, scene
-from nerfscene.config import TrainConfig
+from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field import make_space, resolve
 
 SMALL_FLAGS = ("--field.occupancy-resolution", 32)
 
@@ -172,6 +173,33 @@ def test_resume_with_a_larger_budget_goes_on(room: Path, trained: Path, tmp_path
     assert more.figures.steps == 220 and more.figures.train_seconds > old.train_seconds
     assert more.figures.psnr is not None and old.psnr is not None
     assert more.figures.psnr > old.psnr - 1.5
+
+
+def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
+    cpu, gpu = (resolve(FieldConfig(), 800.0, False, on_gpu) for on_gpu in (False, True))
+    assert (cpu.log2_table, cpu.finest_resolution) == (18, 512)
+    assert (gpu.log2_table, gpu.finest_resolution) == (20, 2048)
+    assert make_space(False, 0.1, 128, True).step == 0.375 * make_space(False, 0.1, 128).step
+    asked = FieldConfig(log2_table=15, finest_resolution=300)
+    assert resolve(asked, 800.0, False, True) == asked
+    assert resolve(FieldConfig(), 800.0, True, True) == resolve(FieldConfig(), 800.0, True)
+    assert make_space(True, 0.1, 128, True) == make_space(True, 0.1, 128)
+
+
+def test_going_on_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
+    def on_gpu(config: FieldConfig, side: float, unbounded: bool, _: bool = False) -> FieldConfig:
+        return resolve(config, side, unbounded, True)
+
+    steps = TrainConfig(steps=20, backend="cpu")
+    small = FieldConfig(occupancy_resolution=32)
+    with pytest.MonkeyPatch.context() as patch:  # as if a GPU had begun it
+        patch.setattr("nerfscene.training.resolve", on_gpu)
+        patch.setattr("nerfscene.field.BOUNDED_STEPS", 1024)
+        begun = api.train(cut_out, tmp_path, steps, small)
+    went_on = api.train(cut_out, tmp_path, replace(steps, steps=40), small, resume=True)
+    assert went_on.field.config == begun.field.config
+    assert went_on.field.space == begun.field.space and went_on.figures.steps == 40
+    assert begun.field.config != resolve(small, 80.0, False)
 
 
 def test_overwrite_starts_anew(room: Path, trained: Path, tmp_path: Path) -> None:
