@@ -150,12 +150,13 @@ NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, c
     return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
 }
 
-// How many steps, from the one at distance t on, are certainly empty, by one look at how much room there is around its
-// point: (x, y, z) in the unit cube, m its largest coordinate in the scene; `inverse` is the direction's. 0 where the
-// point's coarse cell is not empty.
+// 1 / d; where a ray never moves along an axis, a large number: it never reaches that axis's walls.
 NS_HD Vec3 inverse_of(Vec3 d) {
     return {d.x != 0 ? 1.0f / d.x : 3.0e38f, d.y != 0 ? 1.0f / d.y : 3.0e38f, d.z != 0 ? 1.0f / d.z : 3.0e38f};
 }
+// How many steps, from the one at distance t on, are certainly empty, by one look at how much room there is around its
+// point: (x, y, z) in the unit cube, m its largest coordinate in the scene; `inverse` is the direction's. 0 where the
+// point's coarse cell is not empty.
 NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z) {
     const int room = f.room[occupancy_cell(x, y, z, kCoarse)];
     if (room == 0) return 0;
