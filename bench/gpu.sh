@@ -79,6 +79,11 @@ tests=$(grep -lE '\b(device|kernels): Any' tests/test_*.py | grep -v tcnn | tr '
 pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
 part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
 
+part "Steps" 30 80 python3 -m bench.gpu rates
+part "Pictures, and quality after 5 s" 30 60 python3 -m bench.gpu scene 5
+part "Quality after 60 s" 90 130 python3 -m bench.gpu scene 60
+part "Where a step's time goes" 20 40 python3 -m bench.gpu kernels
+part "Beside plain torch and tiny-cuda-nn" 20 80 python3 -m bench.gpu peers
 if command -v compute-sanitizer >/dev/null; then
     few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
     for tool in memcheck racecheck; do
@@ -89,10 +94,6 @@ else
     printf '\ncompute-sanitizer is not here: nothing was checked with it.\n'
 fi
 
-part "Steps" 30 80 python3 -m bench.gpu rates
-part "Pictures, and quality after 5 s" 30 60 python3 -m bench.gpu scene 5
-part "Quality after 60 s" 90 130 python3 -m bench.gpu scene 60
-part "Where a step's time goes" 20 40 python3 -m bench.gpu kernels
 if command -v ncu >/dev/null; then
     metrics=gpu__time_duration.sum,lts__t_sectors.sum,dram__bytes.sum
     metrics+=,sm__warps_active.avg.pct_of_peak_sustained_active
@@ -102,7 +103,6 @@ if command -v ncu >/dev/null; then
         --metrics $metrics --log-file '$out/ncu.csv' python3 -m bench.gpu steps 16 >'$out/ncu.log' 2>&1
         tail -n 1 '$out/ncu.log'; python3 -m bench.gpu ncu '$out/ncu.csv'"
 fi
-part "Beside plain torch and tiny-cuda-nn" 30 80 python3 -m bench.gpu peers
 if python3 -c 'import tinycudann' 2>/dev/null; then
     part "Tests with tiny-cuda-nn" 20 90 \
         bash -c "logged '$out/tcnn.log' 25 $pytest tests/test_tcnn_backend.py"

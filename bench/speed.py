@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.dataset import prepare
-from nerfscene.field import kernel_field, make_space, new_field, resolve
+from nerfscene.field import grid_of, kernel_field, make_space, new_field, resolve
 from nerfscene.occupancy import cell_centres, pack
 from nerfscene.ops import backend
 from nerfscene.training import advance, new_run, start
@@ -56,7 +56,7 @@ def gather_ns(bytes_in_table: int) -> float:
 
 def mac_count(config: FieldConfig) -> tuple[int, int]:
     """Multiply-adds a sample of the density network, and of all networks, forward."""
-    e = (config.levels * config.features + 15) // 16 * 16
+    e = grid_of(config).encoding
     if config.color == "harmonics":
         return e * config.hidden, e * config.hidden + config.hidden * 32
     c = config.color_hidden
@@ -100,7 +100,7 @@ def stages(config: FieldConfig, title: str) -> None:
         ("table gradient (scatter)", t_scatter, 0),
     ]
     hit, miss = march_ns(native, field.occupancy)
-    row = adam_ns(module, config.features)
+    row = adam_ns(module, field.layout.features)
     peak = peak_gflops()
     print(f"\n{title}: {config.levels}×{config.features}, 2^{config.log2_table}; one thread; "
           f"practical peak {peak:.0f} GFLOP/s (a 1024³ product)\n")  # fmt: skip

@@ -32,10 +32,11 @@ class FootageConfig:
 class FieldConfig:
     """The radiance field: a multi-resolution hash grid and small networks."""
 
-    levels: int = 4
-    """Levels of the hash grid, coarse to fine (1 to 16)."""
-    features: int = 8
-    """Numbers stored in each row of the grid: 2, 4 or 8. Few wide levels suit a CPU's caches."""
+    levels: int | None = None
+    """Levels of the hash grid, coarse to fine (1 to 16); when not given 4, for cut-outs on a GPU 8."""
+    features: int | None = None
+    """Numbers stored in each row of the grid: 2, 4 or 8; when not given 8, for cut-outs on a GPU 4. Few wide
+    levels suit a CPU's caches."""
     log2_table: int | None = None
     """A level has at most 2 to this many rows; chosen from the photos' size when not given (for cut-outs,
     more on a GPU)."""

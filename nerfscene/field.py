@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.ops import backend
-from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes, padded
+from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
 BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
-# A GPU has the time for more of them, and for more and finer rows: on an H100, 12 seconds of chair 800×800
-# gain 1.8 dB by both (bench/README.md).
-GPU_BOUNDED_STEPS, GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 1024, 2, 4.0  # rows: as a power of two more
+LEVELS, FEATURES = 4, 8  # of the hash grid
+# A GPU has the time for more steps and levels, and for more and finer rows: on an H100, 12 seconds of chair
+# 800×800 gain 2.5 dB by all of them (bench/README.md).
+GPU_BOUNDED_STEPS, GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 1024, 8, 4
+GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # rows: as a power of two more
 UNBOUNDED_CONE = 0.006  # an unbounded scene's steps, as a fraction of the distance
 FAR = 1000.0  # scene units: the contraction leaves nothing to see beyond
 
@@ -63,19 +65,26 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: boo
     A grid finer than the photos resolve only adds noise and cache misses; twice the pixels along a
     side want one more power of two in the table.
     """
-    log2_table = config.log2_table
-    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if on_gpu and not unbounded else (0, 1.0)
+    log2_table, levels, features = config.log2_table, config.levels, config.features
+    rich = on_gpu and not unbounded
+    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if rich else (0, 1.0)
+    if levels is None:
+        levels = GPU_BOUNDED_LEVELS if rich else LEVELS
+    if features is None:
+        features = GPU_BOUNDED_FEATURES if rich else FEATURES
     if log2_table is None:
         wanted = round(np.log2(photo_side / 400)) + (18 if unbounded else 17) + rows
         log2_table = int(np.clip(wanted, 14, 20))
     finest = config.finest_resolution
     if finest is None:
         finest = int(np.clip(photo_side * (3.0 if unbounded else 0.64) * finer, 128, 4096))
-    return replace(config, log2_table=log2_table, finest_resolution=finest)
+    return replace(config, levels=levels, features=features, log2_table=log2_table, finest_resolution=finest)
 
 
-def _layout(config: FieldConfig) -> GridLayout:
+def grid_of(config: FieldConfig) -> GridLayout:
+    """The hash grid's levels, of settings that are resolved."""
     c = config
+    assert c.levels is not None and c.features is not None, "not resolved"
     assert c.log2_table is not None and c.finest_resolution is not None, "not resolved"
     return grid_layout(c.levels, c.features, c.log2_table, c.base_resolution, c.finest_resolution)
 
@@ -83,16 +92,17 @@ def _layout(config: FieldConfig) -> GridLayout:
 def layer_shapes(config: FieldConfig) -> list[tuple[int, int]]:
     """(in, out) of every layer, in the order of the weights."""
     layers = 0 if config.color == "harmonics" else config.color_layers
-    encoding = padded(config.levels * config.features)
-    return network_shapes(encoding, config.hidden, config.color_hidden, layers)
+    return network_shapes(grid_of(config).encoding, config.hidden, config.color_hidden, layers)
 
 
 def check_config(config: FieldConfig) -> None:
     """Raises NerfsceneError for settings that make no field; those still to be resolved may be None."""
     log2_table, finest = config.log2_table, config.finest_resolution
+    levels = LEVELS if config.levels is None else config.levels
+    features = FEATURES if config.features is None else config.features
     ok = (
-        1 <= config.levels <= 16
-        and config.features in (2, 4, 8)
+        1 <= levels <= 16
+        and features in (2, 4, 8)
         and config.hidden % 16 == 0
         and 16 <= config.hidden <= 128
         and config.color_hidden % 16 == 0
@@ -100,7 +110,7 @@ def check_config(config: FieldConfig) -> None:
         and config.color_layers in (1, 2)
         and config.occupancy_resolution % 32 == 0
         and 0 < config.occupancy_resolution <= 512
-        and config.levels * config.features <= 128
+        and levels * features <= 128
         and (log2_table is None or 6 <= log2_table <= 24)
         and 1 <= config.base_resolution <= (128 if finest is None else finest) <= 65536
     )
@@ -119,17 +129,16 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     be resolved.
     """
     check_config(config)
-    layout = _layout(config)
+    grid = grid_of(config)
     rng = np.random.default_rng(seed)
-    rows = int(sum(layout.size))
-    master = rng.uniform(-1e-4, 1e-4, (rows, config.features)).astype(np.float32)
+    master = rng.uniform(-1e-4, 1e-4, (int(sum(grid.size)), grid.features)).astype(np.float32)
     harmonics = config.color == "harmonics"
     shapes = layer_shapes(config)
     pieces = []
     for i, (n_in, n_out) in enumerate(shapes):
         w = rng.uniform(-1, 1, (n_in, n_out)).astype(np.float32) * np.sqrt(6.0 / (n_in + n_out))
         if i == 0:
-            w[config.levels * config.features :] = 0  # padding stays zero: it never gets gradient
+            w[grid.levels * grid.features :] = 0  # padding stays zero: it never gets gradient
         if i == 1 and harmonics:
             w[:, 28:] = 0
         if i == len(shapes) - 1 and not harmonics:
@@ -140,7 +149,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     field = RadianceField(
         config=config,
         space=space,
-        layout=layout,
+        layout=grid,
         table=np.ascontiguousarray(master.astype(np.float16)).view(np.uint16),
         weights=weights,
         weights_t=transposed(weights, shapes),
@@ -169,32 +178,26 @@ def restored(
 ) -> RadianceField:
     """A field from its saved arrays. Raises NerfsceneError when their sizes don't fit ``config``."""
     check_config(config)
-    if config.log2_table is None or config.finest_resolution is None:
+    if None in (config.levels, config.features, config.log2_table, config.finest_resolution):
         raise NerfsceneError("the field's settings are incomplete")
-    layout = grid_layout(
-        config.levels,
-        config.features,
-        config.log2_table,
-        config.base_resolution,
-        config.finest_resolution,
-    )
+    grid = grid_of(config)
     shapes = layer_shapes(config)
     n_weights = sum(a * b for a, b in shapes)
     fits = (
-        table.shape == (int(sum(layout.size)), config.features)
+        table.shape == (int(sum(grid.size)), grid.features)
         and weights.shape == (n_weights,)
         and occupancy.shape == (config.occupancy_resolution**3 // 32,)
     )
     if not fits:
         raise NerfsceneError("the field's arrays don't have the sizes that its settings say")
-    return RadianceField(config, space, layout, table, weights, transposed(weights, shapes), occupancy)
+    return RadianceField(config, space, grid, table, weights, transposed(weights, shapes), occupancy)
 
 
 def kernel_field(field: RadianceField, module: Any) -> Any:
     """The backend's view of a field: it borrows the arrays, so changes are seen on both sides."""
     s = field.space
     return module.Field(
-        features=field.config.features,
+        features=field.layout.features,
         resolution=list(field.layout.resolution),
         size=list(field.layout.size),
         hashed=[int(h) for h in field.layout.hashed],

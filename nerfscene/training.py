@@ -296,7 +296,7 @@ def new_run(
     with backend.device_errors():
         names = ("table", "weights", "weights_t", "occupancy")
         field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
-        moments = np.zeros((len(master), 2, config.features), np.float32)
+        moments = np.zeros((len(master), 2, field.layout.features), np.float32)
         photos = len(data.train_views)
         values = np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32)
         cameras = None

@@ -61,7 +61,7 @@ def check_rays(module: Any, name: str, tolerance: float) -> None:
         assert np.corrcoef(d_rays[:, part].ravel(), want[:, part].ravel())[0, 1] > 1 - 3 * tolerance
     d_same = np.zeros_like(d_table)
     trained.trainer.gradients(o, *rays, targets, behind, d_same, d_weights)
-    assert_close(d_table, d_same, 1e-6 * np.abs(d_same).max())
+    assert_close(d_table, d_same, 1e-5 * np.abs(d_same).max())  # a card adds up in any order
 
 
 @pytest.mark.parametrize("name", NAMES)

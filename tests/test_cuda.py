@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import analytic
 import numpy as np
 import pytest
 import test_composite
@@ -30,8 +29,9 @@ from kernel_cases import (
 )
 
 from nerfscene import api, training
-from nerfscene.config import TrainConfig
+from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field import BOUNDED_STEPS
 from nerfscene.ops import _cpu as cpu
 from nerfscene.ops import backend
 from nerfscene.rendering import render
@@ -165,17 +165,28 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
 
 def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
-    whole, parts = steps.start(device, case), steps.start(device, case)
     o = steps.options(device, steps.SETTINGS["plain"])
-    whole.trainer.run(o, 4, 60.0)
-    for n in (1, 3):
-        parts.trainer.run(o, n, 60.0)
-    assert parts.trainer.step == whole.trainer.step == 4
-    # A card adds up in another order each time, and a sample more or less changes how many rays come next.
+
+    def trained(*pieces: int) -> Any:
+        run = steps.start(device, case)
+        for n in pieces:
+            run.trainer.run(o, n, 60.0)
+        assert run.trainer.step == 4 and run.trainer.rays_drawn > 0
+        return run
+
+    def apart(one: Any, other: Any) -> float:
+        """How much of the table differs by more than rounding."""
+        moved = np.abs(other.table - case.master).max()
+        return float((np.abs(one.table - other.table) > 1e-3 * moved).mean())
+
+    whole, parts = trained(4), trained(1, 3)
+    # A card adds up in another order each time, and a sample more or less changes which rays come next: runs
+    # that were never interrupted differ too. One that is a step behind differs more.
     assert abs(parts.trainer.rays_drawn - whole.trainer.rays_drawn) <= 0.01 * whole.trainer.rays_drawn
-    assert whole.trainer.rays_drawn > 0
-    scale = np.abs(whole.table - case.master).max()
-    assert_close_but_for_flips(parts.table, whole.table, 1e-3 * scale, 0.05)
+    usual = max(apart(trained(4), whole) for _ in range(3)) if device.device_name() != "emulated GPU" else 0.0
+    behind = steps.start(device, case)
+    behind.trainer.run(o, 3, 60.0)
+    assert apart(parts, whole) <= 0.05 + 1.5 * usual < apart(behind, whole)
 
 
 def test_occupancy_may_rest(device: Any) -> None:
@@ -409,7 +420,12 @@ def test_a_scene_trained_here_renders_there(
         return o
 
     monkeypatch.setattr(training, "options_at", small)
-    scene = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=30, backend="cuda"), analytic.SMALL)
+    # Less than a GPU takes on by itself, for the emulated one's sake; more steps on a card, whose sums come
+    # in any order, which shows after a few.
+    monkeypatch.setattr("nerfscene.field.GPU_BOUNDED_STEPS", BOUNDED_STEPS)
+    small_field = FieldConfig(4, 8, log2_table=15, finest_resolution=64, occupancy_resolution=32)
+    n = 30 if device.device_name() == "emulated GPU" else 300
+    scene = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=n, backend="cuda"), small_field)
     assert scene.figures.psnr is not None and scene.figures.psnr > 16
     view = next(v for v in scene.views if v.split == "test")
     camera = Camera(view.intrinsics, view.world_from_cam)
@@ -417,7 +433,7 @@ def test_a_scene_trained_here_renders_there(
     assert_close_but_for_flips(pictures[0], pictures[1], 16 * HALF, 0.02)
     # And goes on from there on the processor.
     more = api.train(
-        cut_out, tmp_path / "scene", TrainConfig(steps=60, backend="cpu"), analytic.SMALL, resume=True
+        cut_out, tmp_path / "scene", TrainConfig(steps=n + 30, backend="cpu"), small_field, resume=True
     )
-    assert more.figures.steps == 60 and more.figures.psnr is not None
+    assert more.figures.steps == n + 30 and more.figures.psnr is not None
     assert more.figures.psnr > scene.figures.psnr - 0.5

@@ -177,10 +177,10 @@ def test_resume_with_a_larger_budget_goes_on(room: Path, trained: Path, tmp_path
 
 def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
     cpu, gpu = (resolve(FieldConfig(), 800.0, False, on_gpu) for on_gpu in (False, True))
-    assert (cpu.log2_table, cpu.finest_resolution) == (18, 512)
-    assert (gpu.log2_table, gpu.finest_resolution) == (20, 2048)
+    assert (cpu.levels, cpu.features, cpu.log2_table, cpu.finest_resolution) == (4, 8, 18, 512)
+    assert (gpu.levels, gpu.features, gpu.log2_table, gpu.finest_resolution) == (8, 4, 20, 2048)
     assert make_space(False, 0.1, 128, True).step == 0.375 * make_space(False, 0.1, 128).step
-    asked = FieldConfig(log2_table=15, finest_resolution=300)
+    asked = FieldConfig(levels=5, features=2, log2_table=15, finest_resolution=300)
     assert resolve(asked, 800.0, False, True) == asked
     assert resolve(FieldConfig(), 800.0, True, True) == resolve(FieldConfig(), 800.0, True)
     assert make_space(True, 0.1, 128, True) == make_space(True, 0.1, 128)

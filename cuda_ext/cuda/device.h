@@ -140,6 +140,23 @@ NS_D float warp_sum(float x) {
     for (int d = kWarp / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
     return x;
 }
+// Lanes of a warp that follow one another and work on the same thing: `size` of them, a power of two.
+struct Group {
+    int size, place, first;  // which of them this lane is; the first one's lane
+
+    NS_D explicit Group(int lanes) : size(lanes), place(lane_index() & (lanes - 1)), first(lane_index() - place) {}
+    NS_D bool leads() const { return place == 0; }
+    // Bit k: what the group's k-th lane says. All lanes of the warp must ask.
+    NS_D unsigned votes(bool yes) const { return __ballot_sync(kAllLanes, yes) >> first & (kAllLanes >> (kWarp - size)); }
+    NS_D unsigned earlier() const { return (1u << place) - 1u; }  // the bits of the lanes before this one
+    // What the group's k-th lane holds. All lanes of the warp must ask.
+    template <class T>
+    NS_D T from(int k, T mine) const { return __shfl_sync(kAllLanes, mine, first + k); }
+    NS_D float sum(float x) const {
+        for (int d = size / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
+        return x;
+    }
+};
 // Each lane for which `want` holds gets its own index from a counter, by one atomic a warp.
 NS_D uint32_t take_indices(uint32_t* counter, bool want) {
     const unsigned takers = __ballot_sync(kAllLanes, want);

@@ -212,12 +212,13 @@ NS_D void load_table_row(const uint16_t* at, float* row) {
         const uint32_t w[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
         for (int i = 0; i < 4; ++i) row[2 * i] = from_half_bits(uint16_t(w[i])), row[2 * i + 1] = from_half_bits(uint16_t(w[i] >> 16));
+    } else if constexpr (F == 4) {
+        const uint2 v = __ldg(reinterpret_cast<const uint2*>(at));
+        row[0] = from_half_bits(uint16_t(v.x)), row[1] = from_half_bits(uint16_t(v.x >> 16));
+        row[2] = from_half_bits(uint16_t(v.y)), row[3] = from_half_bits(uint16_t(v.y >> 16));
     } else {
-#pragma unroll
-        for (int i = 0; i < F / 2; ++i) {
-            const uint32_t v = __ldg(reinterpret_cast<const uint32_t*>(at) + i);
-            row[2 * i] = from_half_bits(uint16_t(v)), row[2 * i + 1] = from_half_bits(uint16_t(v >> 16));
-        }
+        const uint32_t v = __ldg(reinterpret_cast<const uint32_t*>(at));
+        row[0] = from_half_bits(uint16_t(v)), row[1] = from_half_bits(uint16_t(v >> 16));
     }
 }
 // One level of one point: sink(feature, value), two at a time.

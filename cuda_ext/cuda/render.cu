@@ -27,12 +27,12 @@ struct PixelSource {
         tiles_across = (p.col1 - p.col0 + 7) / 8;
         total = in.rays.n > 0 ? in.rays.n : tiles_across * ((p.row1 - p.row0 + 3) / 4) * kWarp;
     }
-    NS_D bool next(bool want, LaneRay& ray) {
+    NS_D bool next(const Group& group, bool want, LaneRay& ray) {
         const DevicePicture& p = in.picture;
         // Asked every time: a cancelled picture hands out no more rays, and those under way are short.
         // By the warp: what one lane of a group sees the others must.
         const bool cancelled = __any_sync(kAllLanes, p.cancel && *static_cast<const volatile int*>(p.cancel) != 0);
-        const uint32_t i = take_for_group(in.counter, want);
+        const uint32_t i = take_for_group(in.counter, group, want);
         if (!want) return false;
         if (i >= uint32_t(total) || cancelled) return false;
         if (in.rays.n > 0) {
@@ -52,12 +52,14 @@ struct PixelSource {
 
 template <class S>
 struct ColorSink {
+    static constexpr bool kWidens = false;  // or a pixel would depend, in its last bits, on when other rays end
     const RenderInput& in;
     const WarpNetwork& w;
     float color[3] = {}, depth = 0, accumulation = 0;  // of the group's ray: this lane's share
 
     NS_D ColorSink(const RenderInput& input, const WarpNetwork& network) : in(input), w(network) {}
-    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float, float weight, float) {
+    NS_D void sample(const Group&, bool ready, bool survives, LaneRay& ray, const LaneSample& s, float, float weight,
+                     float) {
         if (__ballot_sync(kAllLanes, survives) == 0) return;
         float rgb[3];
         const Vec3 direction = ready ? ray.d : Vec3{0, 0, 1};
@@ -67,15 +69,11 @@ struct ColorSink {
         depth += weight * s.t;
         accumulation += weight;
     }
-    NS_D static float group_sum(float x) {
-        for (int d = kGroup / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
-        return x;
-    }
-    NS_D void end(bool ends, const LaneRay& ray) {
-        const float sums[5] = {group_sum(color[0]), group_sum(color[1]), group_sum(color[2]), group_sum(depth),
-                               group_sum(accumulation)};
+    NS_D void end(const Group& group, bool ends, const LaneRay& ray) {
+        const float sums[5] = {group.sum(color[0]), group.sum(color[1]), group.sum(color[2]), group.sum(depth),
+                               group.sum(accumulation)};
         if (!ends) return;
-        if (lane_index() % kGroup == 0) {
+        if (group.leads()) {
             const float* background = in.rays.n > 0 ? in.rays.backgrounds + 3 * ray.index : in.picture.background;
             for (int c = 0; c < 3; ++c) in.rgb[3 * ray.index + c] = sums[c] + ray.transmittance * background[c];
             in.depth[ray.index] = sums[4] > 0.0f ? sums[3] / sums[4] : 0.0f;

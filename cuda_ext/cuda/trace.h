@@ -1,7 +1,7 @@
 // Rays through the field. Eight lanes of a warp share a ray: they look at eight steps at once, take the ray's next eight
 // samples in occupied cells, and the warp puts its 32 points through the networks together. Rays end when they are
 // opaque, so a formed scene costs a few evaluations a ray; a sample a lane rather than a ray a lane, for a step is over
-// only when its longest ray is.
+// only when its longest ray is. When there are no more rays, those still under way may share out the lanes left over.
 #pragma once
 #include "../include/camera.h"
 #include "../include/composite.h"
@@ -23,8 +23,8 @@ struct LaneSample {
     int cell;
 };
 
-constexpr int kGroup = 8;  // lanes that share a ray
-constexpr int kLooks = 6;  // at eight steps each, before a warp goes on with the samples it has
+constexpr int kGroup = 8;  // lanes that share a ray while there are rays enough
+constexpr int kLooks = 6;  // at so many steps each, before a warp goes on with the samples it has
 
 NS_HD void start(const Space& space, int index, Vec3 o, Vec3 d, float jitter, LaneRay& r) {
     r.o = o;
@@ -55,48 +55,47 @@ NS_HD bool next_sample(const Field& f, const Space& space, LaneRay& r, LaneSampl
     const Vec3 inverse = inverse_of(r.d);
     float m;
     while (sample_at(space, r, r.step, s, m)) {
-        const int empty = f.room ? empty_steps(f, space, inverse, s.t, m, s.x, s.y, s.z) : 0;
+        const int empty = empty_steps(f, space, inverse, s.t, m, s.x, s.y, s.z, s.cell);
         r.step += ns_max(empty, 1);
-        if (empty > 0 || !occupied(f.occupancy, s.cell)) continue;
+        if (empty > 0) continue;
         measure(f, space, m, s);
         return true;
     }
     return false;
 }
 
-// The same by the lanes of each group for its ray: up to kGroup samples, the first for its first lane. All lanes of the
-// warp call it; returns whether this lane has one. `slots` are kWarp ints in shared memory.
-NS_D bool next_samples(const Field& f, const Space& space, LaneRay& r, LaneSample& s, int* slots) {
-    const int lane = lane_index(), place = lane % kGroup, group = lane - place;
+// The same by the lanes of each group for its ray: as many samples as it has lanes, the first for its first lane. All
+// lanes of the warp call it; returns whether this lane has one. `slots` are kWarp ints in shared memory.
+NS_D bool next_samples(const Field& f, const Space& space, const Group& group, LaneRay& r, LaneSample& s, int* slots) {
     const Vec3 inverse = inverse_of(r.d);
     int have = 0;
     for (int look = 0; look < kLooks; ++look) {
-        const bool looking = r.index >= 0 && have < kGroup && r.step < r.steps;
-        if (__ballot_sync(kAllLanes, looking) == 0) break;
-        const int step = r.step + place;
+        const bool looking = r.index >= 0 && have < group.size && r.step < r.steps;
+        if (!__any_sync(kAllLanes, looking)) break;
+        const int step = r.step + group.place;
         int empty = 0;
         bool hit = false;
         LaneSample here;
         float m;
         if (looking && sample_at(space, r, step, here, m)) {
-            if (f.room) empty = empty_steps(f, space, inverse, here.t, m, here.x, here.y, here.z);
-            hit = empty == 0 && occupied(f.occupancy, here.cell);
+            empty = empty_steps(f, space, inverse, here.t, m, here.x, here.y, here.z, here.cell);
+            hit = empty == 0;
         }
-        const unsigned hits = __ballot_sync(kAllLanes, hit) >> group & ((1u << kGroup) - 1u);
-        const int slot = have + __popc(hits & ((1u << place) - 1u));
-        if (hit && slot < kGroup) slots[group + slot] = step;
-        const unsigned surplus = __ballot_sync(kAllLanes, hit && slot == kGroup) >> group & ((1u << kGroup) - 1u);
-        const int beyond = __shfl_sync(kAllLanes, empty, group + kGroup - 1);  // behind the last of these steps
+        const unsigned hits = group.votes(hit);
+        const int slot = have + __popc(hits & group.earlier());
+        if (hit && slot < group.size) slots[group.first + slot] = step;
+        const unsigned surplus = group.votes(hit && slot == group.size);
+        const int beyond = group.from(group.size - 1, empty);  // behind the last of these steps
         if (looking) {
-            have = ns_min(have + __popc(hits), kGroup);
-            r.step += surplus ? __ffs(int(surplus)) - 1 : kGroup - 1 + ns_max(beyond, 1);
+            have = ns_min(have + __popc(hits), group.size);
+            r.step += surplus ? __ffs(int(surplus)) - 1 : group.size - 1 + ns_max(beyond, 1);
         }
     }
     __syncwarp();
-    const bool ready = place < have;
+    const bool ready = group.place < have;
     if (ready) {
         float m;
-        sample_at(space, r, slots[lane], s, m);
+        sample_at(space, r, slots[group.first + group.place], s, m);
         measure(f, space, m, s);
     }
     __syncwarp();
@@ -104,52 +103,85 @@ NS_D bool next_samples(const Field& f, const Space& space, LaneRay& r, LaneSampl
 }
 
 // As take_indices, one for each group.
-NS_D uint32_t take_for_group(uint32_t* counter, bool want) {
-    const int first = lane_index() / kGroup * kGroup;
-    return __shfl_sync(kAllLanes, take_indices(counter, want && lane_index() == first), first);
+NS_D uint32_t take_for_group(uint32_t* counter, const Group& group, bool want) {
+    return group.from(0, take_indices(counter, want && group.leads()));
+}
+
+// What other lanes hold, word by word.
+template <class T>
+NS_D T from_lane(int lane, const T& mine) {
+    uint32_t words[sizeof(T) / 4];
+    memcpy(words, &mine, sizeof(T));
+#pragma unroll
+    for (int i = 0; i < int(sizeof(T) / 4); ++i) words[i] = __shfl_sync(kAllLanes, words[i], lane);
+    T theirs;
+    memcpy(&theirs, words, sizeof(T));
+    return theirs;
+}
+
+// Groups twice as wide, where at most half of them have a ray: those rays go to the first of the new groups.
+template <class Sink>
+NS_D void widen(Group& group, LaneRay& ray, Sink& sink) {
+    unsigned leaders = __ballot_sync(kAllLanes, group.leads() && ray.index >= 0);
+    if (group.size == kWarp || __popc(leaders) > kWarp / group.size / 2) return;
+    const Group wider(2 * group.size);
+    for (int k = wider.first; k > 0; k -= wider.size) leaders &= leaders - 1;  // those of the new groups before this one
+    const int from = leaders ? __ffs(int(leaders)) - 1 : 0;
+    ray = from_lane(from, ray);
+    if (!leaders) ray.index = -1;
+    sink.move(from);
+    group = wider;
 }
 
 // The loop of one warp. `source` hands out rays, `sink` takes what becomes of them; all lanes call both:
-//   source.next(want, ray): gives a group that wants one its next ray; false for a group when there are no more.
-//   sink.sample(ready, survives, ray, sample, density, weight, transmittance): after each evaluation; the last is that
-//     before the sample.
-//   sink.end(ends, ray): when rays are over.
+//   source.next(group, want, ray): gives a group that wants one its next ray; false for one when there are no more.
+//   sink.sample(group, ready, survives, ray, sample, density, weight, transmittance): after each evaluation; the last is
+//     that before the sample.
+//   sink.end(group, ends, ray): when rays are over.
+//   sink.move(from), where Sink::kWidens: this lane goes over to the ray of the lane `from`.
 template <class S, class Source, class Sink>
 NS_D void trace_warp(const Field& f, const March& march, const Space& space, const WarpNetwork& w, Source& source,
                      Sink& sink) {
     LaneRay ray = {};
     ray.index = -1;
     LaneSample sample = {0.5f, 0.5f, 0.5f, 1.0f, 0.0f, 0.0f, 0};
-    bool more = true;
-    const int lane = lane_index(), group = lane / kGroup * kGroup;
+    bool more = true;  // the same for all lanes
+    Group group(kGroup);
+    const int lane = lane_index();
     uint16_t* row = w.first + lane * first_ld(f.net);
     for (;;) {
         const bool want = more && ray.index < 0;
-        if (__ballot_sync(kAllLanes, want) != 0) more = source.next(want, ray) || (more && !want);
-        if (__ballot_sync(kAllLanes, more || ray.index >= 0) == 0) return;
-        const bool ready = next_samples(f, space, ray, sample, w.slots);
+        if (__any_sync(kAllLanes, want)) {
+            const bool got = source.next(group, want, ray);
+            more = !__any_sync(kAllLanes, want && !got);
+        }
+        if (!more) {
+            if (!__any_sync(kAllLanes, ray.index >= 0)) return;
+            if constexpr (Sink::kWidens) widen(group, ray, sink);
+        }
+        const bool ready = next_samples(f, space, group, ray, sample, w.slots);
         bool over = false;
-        if (__ballot_sync(kAllLanes, ready) != 0) {
+        if (__any_sync(kAllLanes, ready)) {
             encode_row(f, sample.x, sample.y, sample.z, row);
             const float raw = warp_density<S>(f.net, w);
             const float density = ready ? density_activation(raw) : 0.0f;
             const float alpha = step_alpha(density, sample.length);
             float before = 0, transmittance = ray.transmittance;
             bool counts = false;
-            for (int k = 0; k < kGroup; ++k) {  // one after the other, as any other driver multiplies them
-                const float a = __shfl_sync(kAllLanes, alpha, group + k);
-                if (group + k == lane) before = transmittance, counts = ready && !over;
+            for (int k = 0; k < group.size; ++k) {  // one after the other, as any other driver multiplies them
+                const float a = group.from(k, alpha);
+                if (k == group.place) before = transmittance, counts = ready && !over;
                 if (!over) transmittance *= 1.0f - a;
                 over = transmittance < march.stop_transmittance;
             }
             const float weight = counts ? before * alpha : 0.0f;
             ray.transmittance = transmittance;
-            sink.sample(counts, counts && weight > march.min_weight, ray, sample, density, weight, before);
+            sink.sample(group, counts, counts && weight > march.min_weight, ray, sample, density, weight, before);
             over = ray.transmittance < march.stop_transmittance;
         }
         const bool ends = ray.index >= 0 && (over || ray.step >= ray.steps);
-        if (__ballot_sync(kAllLanes, ends) != 0) {
-            sink.end(ends, ray);
+        if (__any_sync(kAllLanes, ends)) {
+            sink.end(group, ends, ray);
             if (ends) ray.index = -1;
         }
     }

@@ -74,8 +74,8 @@ struct TrainSource {
     uint32_t n;
 
     NS_D TrainSource(const TrainInput& input, const Space& s) : in(input), space(s), n(input.numbers->meeting) {}
-    NS_D bool next(bool want, LaneRay& ray) {
-        const uint32_t k = take_for_group(&in.numbers->next_meeting, want);
+    NS_D bool next(const Group& group, bool want, LaneRay& ray) {
+        const uint32_t k = take_for_group(&in.numbers->next_meeting, group, want);
         if (!want || k >= n) return false;
         const int i = in.rays.meeting[k];
         const float* d = in.rays.directions + 3 * i;
@@ -96,6 +96,7 @@ struct TrainSource {
 // Keeps the samples that weigh something, as a list per ray from its last to its first. All lanes of a group know its
 // ray's last one.
 struct SampleSink {
+    static constexpr bool kWidens = true;
     const TrainInput& in;
     const uint16_t* row;  // this lane's encoding
     int last = -1;
@@ -103,20 +104,18 @@ struct SampleSink {
     unsigned candidates = 0;
 
     NS_D SampleSink(const TrainInput& input, const uint16_t* r) : in(input), row(r) {}
-    NS_D void sample(bool ready, bool survives, LaneRay& ray, const LaneSample& s, float density, float weight,
-                     float transmittance) {
+    NS_D void sample(const Group& group, bool ready, bool survives, LaneRay& ray, const LaneSample& s, float density,
+                     float weight, float transmittance) {
         if (ready) {
             ++candidates;
             if (in.given.n == 0) max_positive(in.state.occupancy_values + s.cell, density * s.reference_length);
         }
-        const int lane = lane_index(), place = lane % kGroup, group = lane - place;
         const uint32_t i = take_indices(&in.numbers->samples, survives);
         const bool fits = survives && i < in.samples.capacity;
-        const unsigned kept = __ballot_sync(kAllLanes, fits) >> group & ((1u << kGroup) - 1u);
-        const unsigned lost = __ballot_sync(kAllLanes, survives && !fits) >> group & ((1u << kGroup) - 1u);
-        const unsigned earlier = kept & ((1u << place) - 1u);
-        const int before = int(__shfl_sync(kAllLanes, i, earlier ? group + highest_bit(earlier) : lane));
-        const int latest = int(__shfl_sync(kAllLanes, i, kept ? group + highest_bit(kept) : lane));
+        const unsigned kept = group.votes(fits), lost = group.votes(survives && !fits);
+        const unsigned earlier = kept & group.earlier();
+        const int before = int(group.from(earlier ? highest_bit(earlier) : group.place, i));
+        const int latest = int(group.from(kept ? highest_bit(kept) : group.place, i));
         if (fits) {
             in.samples.place[i] = make_float4(s.x, s.y, s.z, s.t);
             in.samples.state[i] = make_float4(s.length, density, weight, transmittance);
@@ -132,9 +131,9 @@ struct SampleSink {
             ray.transmittance = 0.0f;  // which ends it
         }
     }
-    NS_D void end(bool ends, const LaneRay& ray) {
+    NS_D void end(const Group& group, bool ends, const LaneRay& ray) {
         if (!ends) return;
-        if (lane_index() % kGroup == 0) {
+        if (group.leads()) {
             in.rays.last[ray.index] = last;
             in.rays.transmittance[ray.index] = ray.transmittance;
             in.rays.dropped[ray.index] = dropped;
@@ -142,6 +141,10 @@ struct SampleSink {
         }
         last = -1;
         dropped = false;
+    }
+    NS_D void move(int from) {
+        last = __shfl_sync(kAllLanes, last, from);
+        dropped = __shfl_sync(kAllLanes, int(dropped), from) != 0;
     }
 };
 
@@ -168,22 +171,55 @@ NS_D float known_end(const TrainInput& in, int ray, int photo) {
     return in.photos.depths ? known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
 }
 
+// A ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp ask together.
+constexpr int kChainLanes = 4;
+struct Chain {
+    const int* previous;
+    int next;  // the sample that comes next; -1: none
+
+    // This lane's one of the next samples, the first lane's the last along the ray; -1: none. Samples that a warp kept
+    // together lie one after the other, so lanes look where the chain should lead before they know that it does.
+    NS_D int take(const Group& group) {
+        const int k = next >= group.place ? next - group.place : -1;
+        const int before = k >= 0 ? previous[k] : -1;
+        const unsigned breaks = group.votes(k < 0 || before != k - 1);
+        const int n = breaks ? __ffs(int(breaks)) : group.size;
+        next = group.from(n - 1, before);
+        return group.place < n ? k : -1;
+    }
+};
+
+// What the group's lanes before this one hold in all, and `total` so far; `total` then has all of them.
+NS_D float running(const Group& group, float mine, float& total) {
+    float before = total;
+    for (int k = 0; k < group.size; ++k) {
+        const float value = group.from(k, mine);
+        if (k < group.place) before += value;
+        total += value;
+    }
+    return before;
+}
+
 // The loss of each ray, and in each sample's place the gradients of its raw colour and raw density.
 __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
-    const int n = rays_of(in);
+    const int n = rays_of(in), groups = int(gridDim.x * blockDim.x) / kChainLanes;
     const Samples& s = in.samples;
     const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // who gives rays also wants these gradients
+    const Group group(kChainLanes);
     float squared = 0;
-    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < n; i += int(gridDim.x * blockDim.x)) {
-        const int last = in.rays.last[i];
-        if (in.rays.dropped[i]) {
-            for (int k = last; k >= 0; k = s.previous[k]) s.color[k] = make_float4(0, 0, 0, 0);
-            continue;
-        }
-        const float transmittance = in.rays.transmittance[i];
+    for (int base = int(blockIdx.x * blockDim.x + threadIdx.x) / kWarp * (kWarp / kChainLanes); base < n; base += groups) {
+        const int i = base + lane_index() / kChainLanes;
+        const bool here = i < n, dropped = here && in.rays.dropped[i];
+        const int last = here ? in.rays.last[i] : -1;
         float c[3] = {0, 0, 0}, w_total = 0, wm_total = 0;
-        for (int k = last; k >= 0; k = s.previous[k]) {
+        for (Chain chain = {s.previous, last}; __any_sync(kAllLanes, chain.next >= 0);) {
+            const int k = chain.take(group);
+            if (k < 0) continue;
+            if (dropped) {
+                s.color[k] = make_float4(0, 0, 0, 0);
+                continue;
+            }
             const float4 rgb = s.color[k], state = s.state[k];
             c[0] += state.z * rgb.x, c[1] += state.z * rgb.y, c[2] += state.z * rgb.z;
             if (o.distortion > 0) {
@@ -191,43 +227,59 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                 wm_total += state.z * logf(s.place[k].w + 0.5f * state.x);
             }
         }
-        float g[3], behind = 0;  // g: by Σ w rgb
-        const int photo = in.rays.photos[i];
-        for (int a = 0; a < 3; ++a) {
-            const float background = in.rays.backgrounds[3 * i + a];
-            const float exposure = photo >= 0 ? in.state.exposures[3 * photo + a] : 0.0f;
-            const float shown = exposed(c[a], exposure);
-            const float error = shown + transmittance * background - in.rays.targets[3 * i + a];
-            squared += error * error;
-            const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
-            behind += transmittance * background * d;
-            g[a] = exposed(d, exposure);
-            if (photo >= 0 && exposes)
-                atomicAdd(in.exposure_gradient + 3 * photo + a,
-                          exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
-        }
-        const bool sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
-                         (in.given.n > 0 ||
-                          is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
-        // Not where cameras' gradients are asked for: they follow colours alone.
-        const float known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
-        if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
-        float w_before = w_total, wm_before = wm_total;
-        for (int k = last; k >= 0; k = s.previous[k]) {
-            const float4 rgb = s.color[k], state = s.state[k];
-            const float length = state.x, density = state.y, w = state.z, t = s.place[k].w;
-            float q = rgb.x * g[0] + rgb.y * g[1] + rgb.z * g[2];
-            if (o.distortion > 0) {
-                const float m = logf(t + 0.5f * length);
-                w_before -= w;
-                wm_before -= w * m;
-                q += o.distortion * kGradientScale *
-                     distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+        for (int a = 0; a < 3; ++a) c[a] = group.sum(c[a]);
+        if (o.distortion > 0) w_total = group.sum(w_total), wm_total = group.sum(wm_total);
+        const bool counts = here && !dropped;
+        float g[3] = {0, 0, 0}, behind = 0, known = 0;  // g: by Σ w rgb
+        bool sky = false;
+        if (counts) {
+            const float transmittance = in.rays.transmittance[i];
+            const int photo = in.rays.photos[i];
+            for (int a = 0; a < 3; ++a) {
+                const float background = in.rays.backgrounds[3 * i + a];
+                const float exposure = photo >= 0 ? in.state.exposures[3 * photo + a] : 0.0f;
+                const float shown = exposed(c[a], exposure);
+                const float error = shown + transmittance * background - in.rays.targets[3 * i + a];
+                const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
+                behind += transmittance * background * d;
+                g[a] = exposed(d, exposure);
+                if (!group.leads()) continue;
+                squared += error * error;
+                if (photo >= 0 && exposes)
+                    atomicAdd(in.exposure_gradient + 3 * photo + a,
+                              exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
             }
-            if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
-            if (known > 0)
-                q += o.depth_pull * kGradientScale * depth_gradient(t + 0.5f * length, known, o.depth_slack, o.depth_most);
-            const float d = density_gradient(length, state.w, w, q, behind);
+            sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
+                  (in.given.n > 0 || is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
+            // Not where cameras' gradients are asked for: they follow colours alone.
+            known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
+            if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
+        }
+        float w_behind = 0, wm_behind = 0;
+        for (Chain chain = {s.previous, counts ? last : -1}; __any_sync(kAllLanes, chain.next >= 0);) {
+            const int k = chain.take(group);
+            float4 rgb = make_float4(0, 0, 0, 0), state = rgb;
+            float t = 1, m = 0, q = 0;
+            if (k >= 0) {
+                rgb = s.color[k], state = s.state[k], t = s.place[k].w;
+                q = rgb.x * g[0] + rgb.y * g[1] + rgb.z * g[2];
+                if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
+                if (known > 0)
+                    q += o.depth_pull * kGradientScale *
+                         depth_gradient(t + 0.5f * state.x, known, o.depth_slack, o.depth_most);
+            }
+            const float length = state.x, density = state.y, w = state.z;
+            if (o.distortion > 0) {
+                if (k >= 0) m = logf(t + 0.5f * length);
+                const float w_before = w_total - running(group, w, w_behind) - w;
+                const float wm_before = wm_total - running(group, w * m, wm_behind) - w * m;
+                if (k >= 0)
+                    q += o.distortion * kGradientScale *
+                         distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+            }
+            float behind_this = running(group, w * q, behind);
+            if (k < 0) continue;
+            const float d = density_gradient(length, state.w, w, q, behind_this);
             const float scale = near_gradient_scale(t, o.full_gradient_distance);
             s.color[k] = make_float4(scale * w * g[0] * color_gradient(rgb.x), scale * w * g[1] * color_gradient(rgb.y),
                                      scale * w * g[2] * color_gradient(rgb.z),
@@ -615,7 +667,9 @@ void Trainer::Work::launch_step(const cuda::TrainInput& in, bool update) {
         launch(kernel, shape.blocks, shape.threads, shape.shared, stream, in);
     });
     color_forward(f, in.samples, in.rays.directions, expected, stream);
-    launch(cuda::ray_backward_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);
+    launch(cuda::ray_backward_kernel,
+           cuda::resident_blocks(cuda::ray_backward_kernel, int64_t(cuda::kMaxRays) * cuda::kChainLanes, 128, 128, 0), 128, 0,
+           stream, in);
     network_backward({f, in.samples, in.rays.directions, in.half_weights, in.half_weights_t, in.weight_gradient,
                       in.table_gradient, in.d_rays ? in.d_encoding : nullptr}, expected, stream);
     if (in.d_rays) launch(cuda::ray_gradient_kernel, current_device().multiprocessors * 8, 128, 0, stream, in);

@@ -154,29 +154,32 @@ NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, c
 NS_HD Vec3 inverse_of(Vec3 d) {
     return {d.x != 0 ? 1.0f / d.x : 3.0e38f, d.y != 0 ? 1.0f / d.y : 3.0e38f, d.z != 0 ? 1.0f / d.z : 3.0e38f};
 }
-// How many steps, from the one at distance t on, are certainly empty, by one look at how much room there is around its
-// point: (x, y, z) in the unit cube, m its largest coordinate in the scene; `inverse` is the direction's. 0 where the
-// point's coarse cell is not empty.
-NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z) {
-    const int room = f.room[occupancy_cell(x, y, z, kCoarse)];
-    if (room == 0) return 0;
+// How many steps, from the one at distance t on, are certainly empty: those in the cube of empty coarse cells around its
+// point or, where there is none, in its empty cell of the occupancy grid; 0 where that cell is occupied. (x, y, z): the
+// point in the unit cube; `cell`: its cell; m: its largest coordinate in the scene; `inverse`: the direction's.
+NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z,
+                      int cell) {
+    const int coarse_room = f.room ? int(f.room[occupancy_cell(x, y, z, kCoarse)]) : 0;
+    if (coarse_room == 0 && occupied(f.occupancy, cell)) return 0;
+    const int room = ns_max(coarse_room, 1);  // in cells, `cells` of them along a side
+    const float cells = float(coarse_room > 0 ? kCoarse : space.occupancy_resolution), side = 1.0f / cells;
     const float u[3] = {x, y, z}, by[3] = {inverse.x, inverse.y, inverse.z};
     float along = 3.0e38f;  // scene units in which the ray stays in the cube of empty cells around the point's
     if (!space.unbounded || m <= 1.0f) {  // where straight lines stay straight: up to the cube's wall
         const float low = space.unbounded ? 0.25f : 0.0f, high = 1.0f - low, lengths = space.unbounded ? 4.0f : 2.0f;
         for (int a = 0; a < 3; ++a) {
-            const float cell = float(int(u[a] * float(kCoarse)));
-            const float wall = by[a] > 0 ? ns_min((cell + float(room)) * (1.0f / kCoarse), high)
-                                         : ns_max((cell + float(1 - room)) * (1.0f / kCoarse), low);
+            const float at = float(int(u[a] * cells));
+            const float wall = by[a] > 0 ? ns_min((at + float(room)) * side, high)
+                                         : ns_max((at + float(1 - room)) * side, low);
             along = ns_min(along, (wall - u[a]) * by[a] * lengths);
         }
     } else {  // elsewhere: as far as no path could leave it
         float inside = 1.0f;
         for (int a = 0; a < 3; ++a) {
-            const float p = u[a] * float(kCoarse), within = p - float(int(p));
+            const float p = u[a] * cells, within = p - float(int(p));
             inside = ns_min(inside, ns_min(within, 1.0f - within));
         }
-        const float apart = (float(room - 1) + inside) * (1.0f / kCoarse);
+        const float apart = (float(room - 1) + inside) * side;
         along = apart * ns_max(4.0f / kMostStretch, m / (0.25f * kFarStretch + apart));
     }
     // One step less than fits would be enough; the thousandth is for rounding.
