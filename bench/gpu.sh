@@ -13,7 +13,7 @@
 # wheels/ and scratch/.
 #
 # NERFSCENE_GPU_SECONDS: when to end (570); parts for which too little is left say so and are skipped.
-# NERFSCENE_COMMIT: the commit to name where git can't tell.
+# NERFSCENE_COMMIT: the commit to name, where git can't tell.
 set -uo pipefail
 exec 2>&1
 cd "$(dirname "$0")/.."
@@ -59,7 +59,7 @@ logged() {
 export -f logged
 
 printf '## GPU, %s, commit %s\n\n' "$(date +%F)" \
-    "$(git rev-parse --short HEAD 2>/dev/null || echo "${NERFSCENE_COMMIT:-unknown}")"
+    "${NERFSCENE_COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}"
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader || exit 1
 for wheel in wheels/*.whl; do
     [ -e "$wheel" ] && python3 -m zipfile -e "$wheel" "$extra"

@@ -166,27 +166,21 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
 def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     o = steps.options(device, steps.SETTINGS["plain"])
+    # Room for all samples, or a card would drop another ray each time; and an ε far above the gradients, or Adam
+    # would make as much of a gradient that is nothing but the order of a sum as of any other.
+    o.target_samples, o.epsilon, o.table_rate, o.weight_rate = 2560, 1.0, 100.0, 10.0
 
     def trained(*pieces: int) -> Any:
         run = steps.start(device, case)
         for n in pieces:
-            run.trainer.run(o, n, 60.0)
-        assert run.trainer.step == 4 and run.trainer.rays_drawn > 0
-        return run
+            assert run.trainer.run(o, n, 60.0)["dropped"] == 0
+        assert run.trainer.step == sum(pieces) and run.trainer.rays_drawn == 64 * sum(pieces)
+        return run.table
 
-    def apart(one: Any, other: Any) -> float:
-        """How much of the table differs by more than rounding."""
-        moved = np.abs(other.table - case.master).max()
-        return float((np.abs(one.table - other.table) > 1e-3 * moved).mean())
-
-    whole, parts = trained(4), trained(1, 3)
-    # A card adds up in another order each time, and a sample more or less changes which rays come next: runs
-    # that were never interrupted differ too. One that is a step behind differs more.
-    assert abs(parts.trainer.rays_drawn - whole.trainer.rays_drawn) <= 0.01 * whole.trainer.rays_drawn
-    usual = max(apart(trained(4), whole) for _ in range(3)) if device.device_name() != "emulated GPU" else 0.0
-    behind = steps.start(device, case)
-    behind.trainer.run(o, 3, 60.0)
-    assert apart(parts, whole) <= 0.05 + 1.5 * usual < apart(behind, whole)
+    whole = trained(4)
+    moved = 1e-3 * np.abs(whole - case.master).max()
+    assert_close_but_for_flips(trained(1, 3), whole, moved, 0.01)
+    assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step does show
 
 
 def test_occupancy_may_rest(device: Any) -> None:
