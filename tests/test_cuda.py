@@ -166,8 +166,8 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
 def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     o = steps.options(device, steps.SETTINGS["plain"])
-    # Room for all samples, or a card would drop another ray each time; and an ε far above the gradients, or Adam
-    # would make as much of a gradient that is nothing but the order of a sum as of any other.
+    # Room for all samples, or a card would drop another ray each time; and an ε far above the gradients, or
+    # Adam would make as much of a gradient that is nothing but the order of a sum as of any other.
     o.target_samples, o.epsilon, o.table_rate, o.weight_rate = 2560, 1.0, 100.0, 10.0
 
     def trained(*pieces: int) -> Any:
