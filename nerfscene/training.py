@@ -456,7 +456,7 @@ def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tu
     """What was chosen for the device that a training began on stays, though another goes on with it."""
     chosen = {
         name: getattr(field.config, name) if getattr(config, name) is None else getattr(config, name)
-        for name in ("log2_table", "finest_resolution")
+        for name in ("levels", "features", "log2_table", "finest_resolution")
     }
     return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
 
