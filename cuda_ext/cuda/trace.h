@@ -107,28 +107,21 @@ NS_D uint32_t take_for_group(uint32_t* counter, const Group& group, bool want) {
     return group.from(0, take_indices(counter, want && group.leads()));
 }
 
-// What other lanes hold, word by word.
-template <class T>
-NS_D T from_lane(int lane, const T& mine) {
-    uint32_t words[sizeof(T) / 4];
-    memcpy(words, &mine, sizeof(T));
-#pragma unroll
-    for (int i = 0; i < int(sizeof(T) / 4); ++i) words[i] = __shfl_sync(kAllLanes, words[i], lane);
-    T theirs;
-    memcpy(&theirs, words, sizeof(T));
-    return theirs;
-}
-
 // Groups twice as wide, where at most half of them have a ray: those rays go to the first of the new groups.
-template <class Sink>
-NS_D void widen(Group& group, LaneRay& ray, Sink& sink) {
+template <class Source, class Sink>
+NS_D void widen(Group& group, LaneRay& ray, Source& source, Sink& sink) {
     unsigned leaders = __ballot_sync(kAllLanes, group.leads() && ray.index >= 0);
     if (group.size == kWarp || __popc(leaders) > kWarp / group.size / 2) return;
     const Group wider(2 * group.size);
     for (int k = wider.first; k > 0; k -= wider.size) leaders &= leaders - 1;  // those of the new groups before this one
     const int from = leaders ? __ffs(int(leaders)) - 1 : 0;
-    ray = from_lane(from, ray);
-    if (!leaders) ray.index = -1;
+    const int index = __shfl_sync(kAllLanes, ray.index, from), step = __shfl_sync(kAllLanes, ray.step, from);
+    const float transmittance = __shfl_sync(kAllLanes, ray.transmittance, from);
+    ray.index = -1;
+    if (leaders) {
+        source.begin(index, ray);
+        ray.step = step, ray.transmittance = transmittance;
+    }
     sink.move(from);
     group = wider;
 }
@@ -138,7 +131,8 @@ NS_D void widen(Group& group, LaneRay& ray, Sink& sink) {
 //   sink.sample(group, ready, survives, ray, sample, density, weight, transmittance): after each evaluation; the last is
 //     that before the sample.
 //   sink.end(group, ends, ray): when rays are over.
-//   sink.move(from), where Sink::kWidens: this lane goes over to the ray of the lane `from`.
+//   source.begin(index, ray), sink.move(from), where Sink::kWidens: this lane goes over to the ray of this index, which
+//     the lane `from` had.
 template <class S, class Source, class Sink>
 NS_D void trace_warp(const Field& f, const March& march, const Space& space, const WarpNetwork& w, Source& source,
                      Sink& sink) {
@@ -157,7 +151,7 @@ NS_D void trace_warp(const Field& f, const March& march, const Space& space, con
         }
         if (!more) {
             if (!__any_sync(kAllLanes, ray.index >= 0)) return;
-            if constexpr (Sink::kWidens) widen(group, ray, sink);
+            if constexpr (Sink::kWidens) widen(group, ray, source, sink);
         }
         const bool ready = next_samples(f, space, group, ray, sample, w.slots);
         bool over = false;

@@ -77,7 +77,11 @@ struct TrainSource {
     NS_D bool next(const Group& group, bool want, LaneRay& ray) {
         const uint32_t k = take_for_group(&in.numbers->next_meeting, group, want);
         if (!want || k >= n) return false;
-        const int i = in.rays.meeting[k];
+        begin(in.rays.meeting[k], ray);
+        ray.step = in.rays.first_step[k];
+        return true;
+    }
+    NS_D void begin(int i, LaneRay& ray) {
         const float* d = in.rays.directions + 3 * i;
         Vec3 origin;
         if (in.given.n > 0) {
@@ -88,8 +92,6 @@ struct TrainSource {
             origin = {pose[3], pose[7], pose[11]};
         }
         start(space, i, origin, {d[0], d[1], d[2]}, jitter_of(in, i), ray);
-        ray.step = in.rays.first_step[k];
-        return true;
     }
 };
 
@@ -192,6 +194,7 @@ struct Chain {
 // What the group's lanes before this one hold in all, and `total` so far; `total` then has all of them.
 NS_D float running(const Group& group, float mine, float& total) {
     float before = total;
+#pragma unroll 1  // nvcc spills else
     for (int k = 0; k < group.size; ++k) {
         const float value = group.from(k, mine);
         if (k < group.place) before += value;
