@@ -38,7 +38,7 @@ demo: $(VENV)/.installed
 	@echo "scene           $(OUT)/demo-scene       (try: $(BIN)/nerfscene render $(OUT)/demo-scene -o walk.mp4 --path walkthrough)"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -23,6 +23,16 @@ ROOT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+# Files that take minutes, begun first, so that where two processes share the suite neither is left with one of
+# them at the end.
+LONG = ("test_viewer", "test_cuda_build", "test_phone_captures", "test_tcnn_backend", "test_cuda")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the others as they come."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unbounded capture: 24 RGB photos of 64×48 and a transforms.json."""

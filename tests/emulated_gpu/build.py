@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -59,10 +60,12 @@ def cached() -> Path:
         digest.update(path.read_bytes())
     folder = KERNELS.parent / "build/emulated_gpu" / digest.hexdigest()[:16]
     module = folder / (NAME + sysconfig.get_config_var("EXT_SUFFIX"))
-    if not module.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            os.replace(build(Path(work)), module)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that want it, one builds it
+        if not module.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as work:
+                os.replace(build(Path(work)), module)
     return module
 
 
