@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-# Files that take minutes, begun first, so that where two processes share the suite neither is left with one of
-# them at the end.
+# Files that take minutes, begun first, so that where two processes share the suite neither is left with one
+# of them at the end.
 LONG = ("test_viewer", "test_cuda_build", "test_phone_captures", "test_tcnn_backend", "test_cuda")
 
 
