@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from nerfscene.capture import Progress, silent
+from nerfscene.capture import ARCHIVE_SUFFIXES, Progress, silent
 from nerfscene.errors import NerfsceneError
 
 VERSION = 1  # of how archives are unpacked
@@ -21,7 +21,6 @@ MOST_RATIO = 200  # unpacked to packed; photos hardly shrink, text shrinks to a 
 FREE_BYTES = 64 << 20  # below this, no ratio is suspicious
 SPARE_BYTES = 1 << 30  # of the disk, left free
 CHUNK = 1 << 20
-SUFFIXES = (".zip", ".r3d")  # of files that can be nothing else, even where they are damaged
 BEGINNING = b"PK\x03\x04"
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 UNUSED = (".depth", ".conf")  # two of the three files that a .r3d has for every frame
@@ -34,7 +33,7 @@ BROKEN = (
 
 def is_archive(path: Path) -> bool:
     """Whether a file is to be unpacked, by its name or by how it begins."""
-    if not path.is_file() or path.suffix.lower() in SUFFIXES:
+    if not path.is_file() or path.suffix.lower() in ARCHIVE_SUFFIXES:
         return path.is_file()
     try:
         with path.open("rb") as file:

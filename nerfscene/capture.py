@@ -29,6 +29,7 @@ from nerfscene.photos import (
 from nerfscene.types import Capture, LeftOut, Photo
 
 __all__ = [  # also what other stages know of photos: photos.py and culling.py are this one's own
+    "ARCHIVE_SUFFIXES",
     "FILM_DIAGONAL",
     "MIN_PHOTOS",
     "PHOTO_SUFFIXES",
@@ -60,6 +61,7 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv", ".3g2", ".ts", ".m2t", ".m2v", ".mxf", ".asf", ".vob", ".f4v"),
     *(".h264", ".h265", ".hevc", ".insv", ".mjpeg", ".mjpg"),
 )
+ARCHIVE_SUFFIXES = (".zip", ".r3d")  # of files that can be nothing else, even where they are damaged
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
 NAMES_SHOWN = 5
@@ -84,7 +86,7 @@ def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> C
         raise NerfsceneError(f"{root} does not exist: give the folder that holds your photos.")
     if root.is_file() and root.name.lower().endswith(VIDEO_SUFFIXES):
         raise NerfsceneError(f"{root} is a video: nerfscene train (or posed_capture) takes frames from it.")
-    if root.is_file() and root.suffix.lower() in (".zip", ".r3d"):
+    if root.is_file() and root.suffix.lower() in ARCHIVE_SUFFIXES:
         raise NerfsceneError(f"{root} is an archive: nerfscene train (or posed_capture) unpacks it.")
     if not root.is_dir():
         raise NerfsceneError(f"{root} is a file: give the folder that holds your photos instead.")
@@ -305,6 +307,6 @@ def _no_photos_message(root: Path) -> str:
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it lies in"
-    elif archives := {".zip", ".r3d"} & suffixes.keys():
+    elif archives := suffixes.keys() & set(ARCHIVE_SUFFIXES):
         hint = f"give the {min(archives)} itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."
