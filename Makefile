@@ -37,8 +37,9 @@ demo: $(VENV)/.installed
 	@echo "figures         $(OUT)/demo-figures.txt"
 	@echo "scene           $(OUT)/demo-scene       (try: $(BIN)/nerfscene render $(OUT)/demo-scene -o walk.mp4 --path walkthrough)"
 
+# Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
