@@ -43,7 +43,8 @@ def oracle(name: str) -> Any:
     return ends.grad.numpy()
 
 
-def check_rays(module: Any, name: str, tolerance: float) -> None:
+def check_rays(module: Any, name: str, tolerance: float, again: float = 1e-6) -> None:
+    """``again``: how alike two computations of one table's gradient are, as a share of its largest."""
     case, rays, targets, behind = steps.given(steps.CASES[name], 1.0)
     trained = steps.start(module, case)
     o = steps.options(module, steps.SETTINGS["plain"])
@@ -61,7 +62,7 @@ def check_rays(module: Any, name: str, tolerance: float) -> None:
         assert np.corrcoef(d_rays[:, part].ravel(), want[:, part].ravel())[0, 1] > 1 - 3 * tolerance
     d_same = np.zeros_like(d_table)
     trained.trainer.gradients(o, *rays, targets, behind, d_same, d_weights)
-    assert_close(d_table, d_same, 1e-5 * np.abs(d_same).max())  # a card adds up in any order
+    assert_close(d_table, d_same, again * np.abs(d_same).max())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +72,8 @@ def test_rays_match_the_oracle(native: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rays_match_the_oracle_on_the_device(device: Any, name: str) -> None:
-    check_rays(device, name, 0.01)
+    emulated = device.device_name() == "emulated GPU"
+    check_rays(device, name, 0.01, 1e-6 if emulated else 1e-5)  # a card adds up in any order
 
 
 @pytest.mark.parametrize("name", NAMES)

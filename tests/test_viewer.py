@@ -210,13 +210,13 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
         session.client.camera.position = here
         session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, of which no photo shows much
     wait(page, lambda: np.allclose(pose_of(session.client.camera)[:3, 3], here, atol=1e-3))
-    settled(page, viewer, session)  # which shows the guess, as the viewer's own renderer does
+    settled(page, viewer, session, 0.02)  # which shows the guess, as the viewer's own renderer does
     session.set_look(background=(1.0, 0.0, 0.0))
     red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
     wait(page, lambda: red().mean() > 0.3, what="for the colour")
     own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
     session.set_look(background=own)
-    settled(page, viewer, session)
+    settled(page, viewer, session, 0.02)
     # A page that showed the training learns at its end what is behind, and so do its films.
     viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
