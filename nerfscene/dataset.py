@@ -124,7 +124,7 @@ def prepare(
         reachable = []  # their silhouettes tell more
     else:
         placement = place(replace(posed, views=views))
-        space = make_space(True, placement.near, occupancy_resolution, on_gpu)
+        space = make_space(True, placement.near, occupancy_resolution)
         allowed = occupancy.framed_cells(train, placement, space)
         if masks is not None:
             allowed &= occupancy.unmasked_cells(train, masks, placement, space)

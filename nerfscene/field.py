@@ -131,7 +131,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     check_config(config)
     grid = grid_of(config)
     rng = np.random.default_rng(seed)
-    master = rng.uniform(-1e-4, 1e-4, (int(sum(grid.size)), grid.features)).astype(np.float32)
+    master = rng.uniform(-1e-4, 1e-4, (grid.rows, grid.features)).astype(np.float32)
     harmonics = config.color == "harmonics"
     shapes = layer_shapes(config)
     pieces = []
@@ -178,13 +178,13 @@ def restored(
 ) -> RadianceField:
     """A field from its saved arrays. Raises NerfsceneError when their sizes don't fit ``config``."""
     check_config(config)
-    if None in (config.levels, config.features, config.log2_table, config.finest_resolution):
+    if None in vars(config).values():
         raise NerfsceneError("the field's settings are incomplete")
     grid = grid_of(config)
     shapes = layer_shapes(config)
     n_weights = sum(a * b for a, b in shapes)
     fits = (
-        table.shape == (int(sum(grid.size)), grid.features)
+        table.shape == (grid.rows, grid.features)
         and weights.shape == (n_weights,)
         and occupancy.shape == (config.occupancy_resolution**3 // 32,)
     )

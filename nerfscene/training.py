@@ -454,10 +454,7 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
 
 def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
     """What was chosen for the device that a training began on stays, though another goes on with it."""
-    chosen = {
-        name: getattr(field.config, name) if getattr(config, name) is None else getattr(config, name)
-        for name in ("levels", "features", "log2_table", "finest_resolution")
-    }
+    chosen = {name: getattr(field.config, name) for name, asked in vars(config).items() if asked is None}
     return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
 
 

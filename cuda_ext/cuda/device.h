@@ -136,10 +136,6 @@ NS_D void store_halves(uint16_t* to, const float* from) {
 NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
 NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
 NS_D int highest_bit(unsigned x) { return 31 - __clz(int(x)); }
-NS_D float warp_sum(float x) {
-    for (int d = kWarp / 2; d > 0; d /= 2) x += __shfl_xor_sync(kAllLanes, x, d);
-    return x;
-}
 // Lanes of a warp that follow one another and work on the same thing: `size` of them, a power of two.
 struct Group {
     int size, place, first;  // which of them this lane is; the first one's lane
@@ -157,6 +153,7 @@ struct Group {
         return x;
     }
 };
+NS_D float warp_sum(float x) { return Group(kWarp).sum(x); }
 // Each lane for which `want` holds gets its own index from a counter, by one atomic a warp.
 NS_D uint32_t take_indices(uint32_t* counter, bool want) {
     const unsigned takers = __ballot_sync(kAllLanes, want);
