@@ -18,7 +18,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import measure
 from nerfscene.field import check_config as check_field_config
 from nerfscene.filming import render_film
-from nerfscene.intake import fingerprint, open_posed
+from nerfscene.intake import Given, fingerprint, open_posed
 from nerfscene.ops import backend
 from nerfscene.report import FILE as REPORT_FILE
 from nerfscene.report import Gallery, write_report
@@ -32,6 +32,7 @@ from nerfscene.training import (
     silent,
     train_posed,
 )
+from nerfscene.triangulation import POINTS
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
@@ -44,21 +45,31 @@ def posed_capture(
     config: PoseConfig = PoseConfig(),  # noqa: B008 - frozen
     listener: Listener = silent,
     footage: FootageConfig = FootageConfig(),  # noqa: B008
+    given: Given = "fitted",
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
     ``source``: a folder of photos, a video, a posed capture, or a .zip of one. ``workdir`` keeps what was
     unpacked, a video's frames and COLMAP's files, so that a second call takes no time.
+    ``given``: whether cameras that are read get points by which to tell how far away things are
+    ("measured"), and are moved to fit these where they are off ("fitted"), or neither ("read").
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
     told = lambda stage, done: listener(Progress(stage, done))  # noqa: E731
-    return open_posed(Path(source), workdir, config, footage, told)
+    return open_posed(Path(source), workdir, config, footage, told, given)
 
 
 def _ours(name: str) -> bool:
     """Whether a killed training may have left a file of this name."""
     left = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
     return name in left or (name.startswith(".") and name.endswith(".tmp"))
+
+
+def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
+    """What is made of cameras that came with the photos; a scene begun without points goes on without."""
+    if resume and not (folder / POSES / POINTS).exists():
+        return "read"
+    return "fitted" if config.refine_cameras else "measured"
 
 
 def remove_trained(folder: Path) -> None:
@@ -148,7 +159,9 @@ def train(
         )
     opened = False
     try:
-        capture = posed_capture(source, folder / POSES, poses, listener, footage)
+        capture = posed_capture(
+            source, folder / POSES, poses, listener, footage, cameras_given(folder, config, resume)
+        )
         for message in capture.warnings:
             warn(message)
         posed_listener(capture)

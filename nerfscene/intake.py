@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from nerfscene.archive import is_archive, unpack
 from nerfscene.capture import (
@@ -24,10 +25,13 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.footage import is_video, take_frames
 from nerfscene.poses import pose
 from nerfscene.readers import find_posed, unread_cameras
+from nerfscene.triangulation import with_points
 from nerfscene.types import PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
+# What is made of cameras that came with the photos: nothing, points, or points and cameras that fit them.
+Given = Literal["read", "measured", "fitted"]
 POSE_SUFFIXES = (".json", ".xml", ".csv")  # of files beside photos that say where these were taken
 
 
@@ -37,9 +41,11 @@ def open_posed(
     poses: PoseConfig | None = None,
     footage: FootageConfig | None = None,
     progress: Progress = silent,
+    given: Given = "fitted",
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
 
+    Cameras that were read get points to go with them (``triangulation.with_points``), as ``given`` says.
     ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, a
     folder that holds videos and hardly a photo, or a .zip of any of these, a .r3d of Record3D too.
     ``workdir`` keeps what was unpacked, frames and COLMAP's files, so that a second call takes no time;
@@ -56,17 +62,20 @@ def open_posed(
         raise NerfsceneError(
             f"{error.filename} can't be read (permission denied); allow it, or copy the photos elsewhere"
         ) from error
-    if found is not None:
+    if found is None:
+        told = unread_cameras(source)
+        root = source
+        if videos:
+            root = workdir / FRAMES
+            told += take_frames(videos, root, footage, progress)
+        capture = open_capture(root, progress)
+        capture = replace(capture, warnings=told + capture.warnings)
+    elif given == "read":
         return found
-    told = unread_cameras(source)
-    root = source
-    if videos:
-        root = workdir / FRAMES
-        told += take_frames(videos, root, footage, progress)
-    capture = open_capture(root, progress)
-    workdir.mkdir(parents=True, exist_ok=True)
     try:
-        return pose(replace(capture, warnings=told + capture.warnings), workdir, poses, progress)
+        if found is not None:
+            return with_points(found, workdir, poses, given == "fitted", progress)
+        return pose(capture, workdir, poses, progress)
     except OSError as error:
         raise NerfsceneError(
             f"posing stopped in {workdir} ({error.strerror or error}); free some space there, or choose "

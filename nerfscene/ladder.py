@@ -20,7 +20,6 @@ from nerfscene.matching import Effort
 from nerfscene.pairs import Pair, groups
 from nerfscene.types import Photo, PoseReport
 
-FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
 ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
 MANY_PHOTOS = 100  # of so many, the slowest step is taken only
 MANY_ENOUGH = 0.6  # below this share; of fewer, below one between the two
@@ -97,9 +96,8 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     Leaves the database that the model was made from in ``job.folder``/database.db.
     """
     state = _Climb(job)
-    small = max(max(size) for size in job.sizes) < FINE_BELOW
     most = job.config.max_features
-    _find(job, Effort(-1 if small else 0, most, 0.0067), "")
+    _find(job, matching.usual_effort(job.sizes, most), "")
     _compare(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
     _go_on(state, SOME)

@@ -355,9 +355,23 @@ def refined(model: Model) -> Model:
     return made
 
 
-def _refine(model: Model) -> None:
-    """Bundle adjustment of everything, in place."""
+def fit_poses(model: Model) -> None:
+    """Poses and points refined together in place, lenses as they are; then without points that don't fit.
+
+    What lies far off has little say: the poses may be those of a phone's tracking, and matches on them wrong.
+    """
     options = pycolmap.BundleAdjustmentOptions()
+    options.refine_focal_length = options.refine_extra_params = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
+    options.ceres.solver_options.function_tolerance = 1e-4
+    _refine(model, options)
+    pycolmap.ObservationManager(model).filter_all_points3D(LARGEST_ERROR, 1.0)
+    model.update_point_3d_errors()
+
+
+def _refine(model: Model, options: pycolmap.BundleAdjustmentOptions | None = None) -> None:
+    """Bundle adjustment of everything, in place."""
+    options = options or pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     setup = pycolmap.BundleAdjustmentConfig()
     for key in model.reg_image_ids():

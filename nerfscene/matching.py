@@ -15,6 +15,7 @@ from nerfscene.pairs import Features, Pair, choose_pairs, largest_features
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # how often progress is told
+FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
 PAIRS_AT_ONCE = 200  # Ctrl-C waits for these
 FEWEST_MATCHES = 15  # that agree on the two photos' geometry, for a pair to connect
 FEWEST_RELAXED = 10
@@ -29,6 +30,12 @@ class Effort:
     first_octave: int  # -1 doubles the picture first: four times the work, three times the features
     max_features: int
     peak_threshold: float
+
+
+def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
+    """For pictures of these sizes, at most so many features in each."""
+    small = max(max(size) for size in sizes) < FINE_BELOW
+    return Effort(-1 if small else 0, most, 0.0067)
 
 
 def find_features(

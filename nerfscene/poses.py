@@ -16,8 +16,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycolmap
@@ -58,25 +60,36 @@ def pose(
             f"{capture.root} holds {len(capture.photos)} usable photos: at least {MIN_PHOTOS} that "
             "show the same things from different places are needed."
         )
-    workdir = Path(workdir)
-    done, partial = workdir / "posing", workdir / "posing.partial"
-    fingerprint = _fingerprint(capture, config)
+    done = Path(workdir) / "posing"
+    found = once(
+        done,
+        _fingerprint(capture, config),
+        lambda folder: asdict(_pose_into(folder, capture, config, progress)),
+    )
+    return posed_from_photos(capture, read_model(done / "sparse"), _report(found))
+
+
+def once(done: Path, made_from: dict[str, object], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """What ``make`` reported, when it filled the folder ``done``; called only where that isn't from the same.
+
+    It is given a folder of another name, which is renamed when it is through and removed where it is not.
+    """
     kept = _read_json(done / "done.json")
     found = kept.pop("report", None)
-    if kept != fingerprint:
+    if kept != made_from:
+        partial = done.with_name(done.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             with mapping.quiet():
-                found = asdict(_pose_into(partial, capture, config, progress))
-            content = fingerprint | {"report": found}
-            (partial / "done.json").write_text(json.dumps(content, indent=1))
+                found = make(partial)
+            (partial / "done.json").write_text(json.dumps(made_from | {"report": found}, indent=1))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         shutil.rmtree(done, ignore_errors=True)
         partial.rename(done)
-    return posed_from_photos(capture, read_model(done / "sparse"), _report(found))
+    return found if isinstance(found, dict) else {}
 
 
 def read_model(folder: Path) -> SparseModel:
@@ -202,9 +215,9 @@ def _read_json(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _report(content: object) -> PoseReport | None:
+def _report(content: dict[str, Any]) -> PoseReport | None:
     """What done.json keeps; None where an older version left nothing."""
-    if not isinstance(content, dict):
+    if not content:
         return None
     known = {field.name: content[field.name] for field in fields(PoseReport) if field.name in content}
     apart = tuple(tuple(group) for group in known.pop("apart", ()))

@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 
 # Low to high; a file may import from its own rank and below. A folder stands for all its files, and
 # files that are not written yet may be named.
-POSING = ("poses", "ladder", "mapping", "matching", "zooms", "pairs", "copies", "sparse")
+POSING = ("poses", "ladder", "mapping", "matching", "zooms", "pairs", "copies", "sparse", "triangulation")
 APPS = ("app_files", "lens_fit", "phone_apps", "metashape", "realitycapture", "open_sfm")
 READING = ("readers", "listing", "transforms", *APPS)
 TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
 RANKS = (
     ("errors", "types", "config"),
-    ("cameras", "ops", "metrics", "capture", "posed_io", *POSING, *READING, *TAKING),
+    ("cameras", "ops", "metrics", "capture", *POSING, *READING, *TAKING),
     ("field",),
     ("occupancy", "depths"),
     ("dataset", "rendering"),
@@ -55,7 +55,6 @@ ONLY = {
     "culling": PHOTOS | {"photos"},
     "masks": PHOTOS | {"photos"},
     "capture": PHOTOS | {"photos", "culling", "masks"},
-    "posed_io": PHOTOS,
     **dict.fromkeys(POSING, PHOTOS | {"capture", *POSING}),
     **dict.fromkeys(READING, PHOTOS | {"capture", "masks", *POSING, *READING}),
     "motion": {"types"},
@@ -65,7 +64,7 @@ ONLY = {
 }
 # Third-party packages that these places alone may import.
 KEPT_IN = {
-    "pycolmap": {"poses", "mapping", "matching", "zooms"},
+    "pycolmap": {"poses", "mapping", "matching", "zooms", "triangulation"},
     "av": {"video", "footage"},
     "viser": {"viewer"},
 }

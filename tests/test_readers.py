@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.posed_io import load_posed, save_posed
 from nerfscene.poses import read_model
 from nerfscene.readers import find_posed
 from nerfscene.types import Intrinsics, PosedCapture
@@ -357,9 +355,6 @@ def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path)
     ]
     (warning,) = posed.warnings
     assert "1 of the masks" in warning and "cut/gone.png" in warning
-    save_posed(posed, tmp_path / "posed.json")
-    again = load_posed(tmp_path / "posed.json")
-    assert [view.mask for view in again.views] == [view.mask for view in posed.views]
     Image.new("L", (41, 30), 255).save(tmp_path / "masks/3.png")
     with pytest.raises(NerfsceneError, match=r"masks/3\.png is 41×30"):
         find_posed(path)
@@ -567,70 +562,6 @@ def test_lenses_that_would_be_wrong_are_refused(tmp_path: Path, name: str, param
     model_with_lens(name, params, tmp_path / "model")
     with pytest.raises(NerfsceneError, match=name):
         read_model(tmp_path / "model")
-
-
-def full_posed(root: Path) -> PosedCapture:
-    posed = found(write_transforms(root, transforms(test_filenames=["images/1.png"])))
-    rng = np.random.default_rng(0)
-    return replace(
-        posed,
-        views=tuple(replace(v, seen=np.arange(i % 3)) for i, v in enumerate(posed.views)),
-        points=rng.normal(size=(7, 3)) / 3,
-        point_colors=rng.integers(0, 256, (7, 3), np.uint8),
-        reprojection_error=1 / 3,
-        warnings=("one", "two"),
-    )
-
-
-def assert_same(a: PosedCapture, b: PosedCapture) -> None:
-    plain: dict[str, Any] = {"views": (), "points": None, "point_colors": None}
-    assert replace(a, **plain) == replace(b, **plain)
-    np.testing.assert_array_equal(a.points, b.points)
-    np.testing.assert_array_equal(a.point_colors, b.point_colors)
-    assert a.points.dtype == b.points.dtype == np.float64
-    assert a.point_colors.dtype == b.point_colors.dtype == np.uint8
-    assert len(a.views) == len(b.views)
-    for view, other in zip(a.views, b.views, strict=True):
-        assert (view.path, view.intrinsics, view.split) == (
-            other.path,
-            other.intrinsics,
-            other.split,
-        )
-        np.testing.assert_array_equal(view.world_from_cam, other.world_from_cam)
-        np.testing.assert_array_equal(view.seen, other.seen)
-
-
-@pytest.mark.parametrize("with_points", [True, False])
-def test_saved_poses_come_back_bit_for_bit(tmp_path: Path, with_points: bool) -> None:
-    posed = full_posed(tmp_path / "capture")
-    if not with_points:
-        posed = found(tmp_path / "capture")
-    save_posed(posed, tmp_path / "posed.json")
-    assert_same(load_posed(tmp_path / "posed.json"), posed)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "capture",
-        "posed.json",
-        "posed.points.safetensors",
-    ]
-
-
-def test_saved_poses_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "posed.json"
-    with pytest.raises(NerfsceneError, match="cannot be read"):
-        load_posed(path)
-    posed = full_posed(tmp_path / "capture")
-    save_posed(posed, path)
-    good = path.read_text()
-    save_posed(replace(posed, points=posed.points + 1), path)
-    path.write_text(good)  # as if interrupted between the two files
-    with pytest.raises(NerfsceneError, match="don't belong together"):
-        load_posed(path)
-    path.write_text(good.replace('"version": 1', '"version": 2'))
-    with pytest.raises(NerfsceneError, match="version"):
-        load_posed(path)
-    path.write_text(good[:-20])
-    with pytest.raises(NerfsceneError, match="cannot be read"):
-        load_posed(path)
 
 
 def test_fox(tmp_path: Path) -> None:
