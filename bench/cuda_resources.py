@@ -6,6 +6,7 @@ limits.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -91,22 +92,45 @@ def short(name: str) -> str:
 def measure(
     kit: cuda.Toolkit, architectures: Sequence[int] = ARCHITECTURES, sources: Sequence[Path] | None = None
 ) -> list[Resources]:
-    """Compiles every source for each architecture, two at a time. Raises CudaBuildError where one fails."""
-    with_kernels = [p for p in (sources or cuda.sources()) if "__global__" in p.read_text()]
-    jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -p.stat().st_size) for a in architectures]
+    """What every source's kernels take of each architecture.
 
-    def compiled(job: tuple[Path, int]) -> list[Resources]:
-        source, architecture = job
-        out = Path(folder, f"{source.stem}-{architecture}.cubin")
-        command = [str(kit.nvcc), *cuda.FLAGS, "-Xptxas", "-v", "-cubin", f"-arch=sm_{architecture}"]
-        report = cuda.run_nvcc([*command, str(source), "-o", str(out)], source.name, quiet=True)
-        return parse(report, source.name)
-
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cuda.AT_ONCE) as pool:
-        rows = [row for found in pool.map(compiled, jobs) for row in found]
+    Of all sources it is what the build kept, where that was made of them as they are and for these
+    architectures; else they are compiled for it, two at a time. Raises CudaBuildError where one can't be.
+    """
+    kept = kept_reports(kit, architectures) if sources is None else None
+    reports = compiled_reports(kit, architectures, sources or cuda.sources()) if kept is None else kept
+    rows = [
+        row for name, report in reports for row in parse(report, name) if row.architecture in architectures
+    ]
     names = demangled([row.kernel for row in rows])
     renamed = [Resources(**{**vars(row), "kernel": name}) for row, name in zip(rows, names, strict=True)]
     return sorted(renamed, key=lambda row: (row.source, row.kernel, row.architecture))
+
+
+def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[str, str]] | None:
+    """Each source's name and what the assembler said in the build; None where that was not of these."""
+    built = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
+    files = cuda.object_files(kit, built)
+    if not set(architectures) <= set(built) or not all(cuda.report_of(f).exists() for f in files.values()):
+        return None
+    return [(source.name, cuda.report_of(file).read_text()) for source, file in files.items()]
+
+
+def compiled_reports(
+    kit: cuda.Toolkit, architectures: Sequence[int], sources: Sequence[Path]
+) -> list[tuple[str, str]]:
+    """The same from compiling the sources anew."""
+    with_kernels = [p for p in sources if "__global__" in p.read_text()]
+    jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -p.stat().st_size) for a in architectures]
+
+    def compiled(job: tuple[Path, int]) -> tuple[str, str]:
+        source, architecture = job
+        out = Path(folder, f"{source.stem}-{architecture}.cubin")
+        command = [str(kit.nvcc), *cuda.FLAGS, *cuda.REPORTING, "-cubin", f"-arch=sm_{architecture}"]
+        return source.name, cuda.run_nvcc([*command, str(source), "-o", str(out)], source.name)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cuda.AT_ONCE) as pool:
+        return list(pool.map(compiled, jobs))
 
 
 def markdown(rows: Sequence[Resources], version: str) -> str:

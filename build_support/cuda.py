@@ -35,6 +35,9 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 # No --use_fast_math: division, square roots and subnormal numbers stay as IEEE says, and as the oracle's are.
 FLAGS = ["-O3", "-std=c++17", "--expt-relaxed-constexpr", "-lineinfo",
          "-Xcompiler", "-fPIC,-fvisibility=hidden"]  # fmt: skip
+# Registers, spills and shared memory of each kernel, told by the assembler.
+REPORTING = ["-Xptxas", "-v"]
+REPORT_LINES = re.compile(r"^(?:ptxas info *:.*| +\d+ bytes stack frame.*)$\n?", re.MULTILINE)
 AT_ONCE = 2  # one nvcc takes up to a gigabyte
 # The first driver for CUDA 13. PyPI has nvcc of CUDA 13 only: of CUDA 12 it has ptxas alone.
 FIRST_DRIVER = 580
@@ -228,29 +231,45 @@ def code_flags(wanted: Sequence[int]) -> list[str]:
     return [*flags, f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}"]
 
 
+def object_files(kit: Toolkit, wanted: Sequence[int], folder: Path | None = None) -> dict[Path, Path]:
+    """Where the object file of each source goes, named by all that decides what is in it."""
+    flags = [*FLAGS, *code_flags(wanted)]
+    same = hashlib.sha256("\n".join([*flags, ask(kit.nvcc, "--version"), *host_compiler()]).encode())
+    for header in headers():
+        same.update(header.name.encode() + b"\0" + header.read_bytes())
+    files = {}
+    for source in sources():
+        digest = same.copy()
+        digest.update(source.read_bytes())
+        files[source] = (folder or OBJECTS) / f"{source.stem}-{digest.hexdigest()[:16]}.o"
+    return files
+
+
+def report_of(file: Path) -> Path:
+    """Where what the assembler said of an object file's kernels is kept."""
+    return file.with_suffix(".ptxas.txt")
+
+
 def compile_sources(kit: Toolkit, wanted: Sequence[int], folder: Path = OBJECTS) -> list[Path]:
     """Object files in ``folder``, compiled where none is there from these very sources and options.
 
     Raises CudaBuildError with the first thing that a compiler said; all it said goes to stderr.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    flags = [*FLAGS, *code_flags(wanted)]
-    same = hashlib.sha256("\n".join([*flags, ask(kit.nvcc, "--version"), *host_compiler()]).encode())
-    for header in headers():
-        same.update(header.name.encode() + b"\0" + header.read_bytes())
+    files = object_files(kit, wanted, folder)
 
     def compiled(source: Path) -> Path:
-        digest = same.copy()
-        digest.update(source.read_bytes())
-        out = folder / f"{source.stem}-{digest.hexdigest()[:16]}.o"
+        out = files[source]
         if out.exists():
             return out
-        for old in folder.glob(f"{source.stem}-{'?' * 16}.o"):
+        for old in folder.glob(f"{source.stem}-{'?' * 16}.*"):
             old.unlink(missing_ok=True)
         say(f"nvcc {kit.version}: {source.name} for {names(wanted)}")
         begin = time.perf_counter()
         unfinished = out.with_suffix(f".{os.getpid()}.o")
-        run_nvcc([str(kit.nvcc), *flags, "-c", str(source), "-o", str(unfinished)], source.name)
+        command = [str(kit.nvcc), *FLAGS, *code_flags(wanted), *REPORTING]
+        said = run_nvcc([*command, "-c", str(source), "-o", str(unfinished)], source.name)
+        report_of(out).write_text(said)
         unfinished.replace(out)
         say(f"nvcc {kit.version}: {source.name} took {time.perf_counter() - begin:.0f} s")
         return out
@@ -261,16 +280,20 @@ def compile_sources(kit: Toolkit, wanted: Sequence[int], folder: Path = OBJECTS)
         return list(pool.map(compiled, largest_first))
 
 
-def run_nvcc(command: list[str], name: str, quiet: bool = False) -> str:
-    """Runs nvcc; what it says is returned, and goes to stderr. Raises CudaBuildError."""
+def run_nvcc(command: list[str], name: str) -> str:
+    """Runs nvcc; what it says is returned, and goes to stderr but for the assembler's report.
+
+    Raises CudaBuildError, with all that was said on stderr.
+    """
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
     except OSError as error:
         raise CudaBuildError(f"{command[0]} can't be run ({error})") from error
-    if done.stdout.strip() and (done.returncode or not quiet):
-        print(done.stdout.strip(), file=sys.stderr, flush=True)
+    said = done.stdout if done.returncode else REPORT_LINES.sub("", done.stdout)
+    if said.strip():
+        print(said.strip(), file=sys.stderr, flush=True)
     if done.returncode:
         raise CudaBuildError(first_complaint(done.stdout, name))
     return done.stdout

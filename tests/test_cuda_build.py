@@ -200,7 +200,7 @@ esac
 
     def count(wanted: list[int]) -> int:
         (only,) = cuda.compile_sources(kit, wanted, objects)
-        assert list(objects.iterdir()) == [only], "older objects are gone"
+        assert set(objects.iterdir()) == {only, cuda.report_of(only)}, "older objects are gone"
         return len(calls.read_text().split())
 
     assert (count([80]), count([80])) == (1, 1)
@@ -209,6 +209,35 @@ esac
     assert (count([80, 90]), count([80, 90])) == (3, 3)
     header.write_text("two")
     assert count([80, 90]) == 4
+
+
+def test_what_the_assembler_said_is_kept_for_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls = tmp_path / "calls"
+    said = tmp_path / "said"
+    said.write_text(REPORT + "a.cu(3): warning: it may rain\n")
+    text = f"""#!/bin/sh
+case "$*" in
+  *--version*) echo "release 13.0, V13.0.88" ;;
+  *) echo once >> {calls}; cat {said}; for last; do :; done; echo object > "$last" ;;
+esac
+"""
+    kit = cuda.Toolkit(program(tmp_path / "nvcc", text), "13.0", None, (90, 120), False)
+    source = tmp_path / "a.cu"
+    source.write_text("__global__")
+    monkeypatch.setattr(cuda, "sources", lambda: [source])
+    monkeypatch.setattr(cuda, "OBJECTS", tmp_path)
+    monkeypatch.delenv("NERFSCENE_CUDA_ARCHS", raising=False)
+    assert cuda_resources.kept_reports(kit, [90]) is None, "nothing was built yet"
+    cuda.compile_sources(kit, [90, 120], tmp_path)
+    assert capfd.readouterr().err.strip() == "a.cu(3): warning: it may rain"
+    (one,) = cuda_resources.measure(kit, [90])
+    assert (one.registers, one.spill) == (168, 12)
+    assert calls.read_text() == "once\n", "compiled once, by the build"
+    assert cuda_resources.kept_reports(kit, [80]) is None, "of another architecture"
+    source.write_text("__global__ // changed")
+    assert cuda_resources.kept_reports(kit, [90]) is None, "of another source"
 
 
 def test_record_is_json_that_doctor_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
