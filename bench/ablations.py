@@ -1,9 +1,9 @@
 """What each part of training is worth: the default, and the default without one of its parts.
 
 The same number of steps for all, so that what else the machine does has no say; seconds are told too.
-Captures: fox, the demo, and both with what phones do to photos added: exposures that wander, and cameras that
-are a little off. Parts that speak of real scenes alone are left out where there are none. What sparse points
-do is seen where photos alone were posed here; ``python -m bench.ablations PHOTOS …`` asks it of others.
+Captures: fox and the demo with their published cameras, and both with what phones do added: exposures that
+wander, and cameras that are a little off, as they are and moved to fit before (``triangulation.py``).
+``python -m bench.ablations PHOTOS …`` asks it of photos alone, posed here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 from bench import captures
 from nerfscene import training
 from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.triangulation import with_points
 from nerfscene.types import PosedCapture
 
 STEPS = 4000
@@ -46,9 +47,9 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
 }
 
-AS_PUBLISHED = tuple(name for name in VARIANTS if name != WITHOUT_DEPTHS)
 PHOTOS_ALONE = ("the default", WITHOUT_DEPTHS, "cameras stay where they are", "no exposure per photo")
 AGAINST_DRIFTS = ("the default", "cameras stay where they are", "no exposure per photo")
+MOVED_BEFORE = ("the default",)
 
 
 def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
@@ -111,29 +112,38 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         training.options_at, training.start = before, start
 
 
+# A name, what is trained on, by how much its photos are shrunk, and with which variants.
+Source = tuple[str, PosedCapture | None, float | None, Iterable[str]]
+
+
+def with_drifts(name: str, posed: PosedCapture | None, downscale: float, kept: Path) -> Iterator[Source]:
+    """A capture with its cameras and points as they are, and with what phones do to cameras and photos."""
+    if posed is None:
+        yield name, None, downscale, ()
+        return
+    (kept / "photos").mkdir(parents=True)
+    yield name, with_points(posed, kept, move=False), downscale, VARIANTS
+    off, wandering = jittered(posed), drifting(posed, kept / "photos")
+    yield f"{name}, cameras off", off, downscale, AGAINST_DRIFTS
+    yield f"{name}, cameras off, moved before", with_points(off, kept / "off"), downscale, MOVED_BEFORE
+    yield f"{name}, exposures wander", with_points(wandering, kept / "e"), downscale, AGAINST_DRIFTS
+
+
+def sources(folders: Sequence[Path], kept: Path) -> Iterator[Source]:
+    """What is trained on, made as it is asked for."""
+    for i, photos in enumerate(folders):
+        name = photos.parent.name if photos.name == "images" else photos.name
+        yield f"{name}, photos alone", captures.photos_alone(photos, kept / f"{i}"), None, PHOTOS_ALONE
+    if not folders:
+        yield from with_drifts("fox", captures.fox(), 4, kept / "fox")
+        yield from with_drifts("demo", captures.demo(), 1, kept / "demo")
+
+
 def table(steps: int = STEPS, folders: Sequence[Path] = ()) -> None:
     """Every variant on every capture, printed as they come; photos alone where folders of them are given."""
     print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
     with tempfile.TemporaryDirectory() as kept:
-        fox, demo = captures.fox(), captures.demo()
-        sources: list[tuple[str, PosedCapture | None, float | None, Iterable[str]]] = []
-        alone = list(folders) or [captures.DATA / "fox/images", captures.DEMO / "images"]
-        for i, photos in enumerate(alone):
-            posed = captures.photos_alone(photos, Path(kept) / f"poses-{i}")
-            name = f"{photos.parent.name if photos.name == 'images' else photos.name}, photos alone"
-            sources.append((name, posed, None, PHOTOS_ALONE))
-        if folders:
-            fox = demo = None
-        else:
-            sources.append(("fox 270×480", fox, 4, AS_PUBLISHED))
-            sources.append(("demo 640×480", demo, 1, AS_PUBLISHED))
-        if demo is not None:
-            sources.append(("demo, cameras off", jittered(demo), 1, AS_PUBLISHED))
-            sources.append(("demo, exposures wander", drifting(demo, Path(kept)), 1, AS_PUBLISHED))
-        if fox is not None:  # its photos are of one exposure, and its cameras right
-            sources.append(("fox, cameras off", jittered(fox), 4, AGAINST_DRIFTS))
-            sources.append(("fox, exposures wander", drifting(fox, Path(kept)), 4, AGAINST_DRIFTS))
-        for name, posed, downscale, variants in sources:
+        for name, posed, downscale, variants in sources(folders, Path(kept)):
             if posed is None:
                 print(f"\n{name}: not here")
                 continue

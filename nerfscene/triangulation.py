@@ -31,12 +31,14 @@ from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
 POINTS = "points"  # the folder
 SMALLEST_SIDE = 240  # px, of the photos' longer side: smaller ones have hardly any features
-MOST_PHOTOS = 300  # so many take minutes
+MOST_PHOTOS = 400  # so many take minutes
+MANY = 100  # photos, of more than which half the features are enough
 OFF = 1.0  # px, of error, from which on cameras are tried to be moved
 CLOSER = 0.5  # of the error, which it must come below for them to be
 LOOSE = 4  # times as large an error is allowed while cameras are off
 MOST_TURNED = 10.0  # degrees, median: what turns by more doesn't start from the cameras given
-FEWEST_POINTS = 100  # of which most photos must be seen to have some
+MOST_BLIND = 0.1  # of the photos may see too few points for their cameras to be told by them
+FEWEST_POINTS = 100  # fewer may be chance
 
 
 def with_points(
@@ -107,34 +109,32 @@ def _fill(
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
     write_copies(folder / "images", photos, sizes, progress)
     write_masks(folder / "masks", photos, sizes)
-    effort = matching.usual_effort(sizes, config.max_features)
+    effort = matching.usual_effort(sizes, config.max_features // (2 if len(photos) > MANY else 1))
     matching.find_features(folder, photos, sizes, effort, "finding features", progress)
     given = _as_given(folder / "database.db", posed.views, sizes)
     pairs = matching.pairs_to_match(folder / "database.db", config.matcher, False, progress)
     matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress)
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
-    error = before = model.compute_mean_reprojection_error()
+    before = model.compute_mean_reprojection_error()
     moved = None
-    if move and error > OFF:
+    if move and before > OFF:
         progress("moving cameras to fit", 0.0)
         moved = _moved(given, folder, config.seed)
-        if moved is not None:
-            error = moved.compute_mean_reprojection_error()
-            if error > CLOSER * before or _turned(moved, given) > MOST_TURNED or _unseen(moved):
-                moved, error = None, before
+        if moved is not None and moved.compute_mean_reprojection_error() <= CLOSER * before:
+            model = moved
     (folder / "sparse").mkdir()
-    (moved or model).write_binary(str(folder / "sparse"))
+    model.write_binary(str(folder / "sparse"))
     for left in ("images", "masks"):
         shutil.rmtree(folder / left, ignore_errors=True)
     (folder / "database.db").unlink()
     progress("placing points", 1.0)
     pixels = float(np.mean([photo.width / size[0] for photo, size in zip(photos, sizes, strict=True)]))
     return {
-        "points": len((moved or model).points3D) if len(model.points3D) >= FEWEST_POINTS else 0,
-        "moved": moved is not None,
+        "points": len(model.points3D) if len(model.points3D) >= FEWEST_POINTS else 0,
+        "moved": model is moved,
         "given": before * pixels,
-        "error": error * pixels,
+        "error": model.compute_mean_reprojection_error() * pixels,
     }
 
 
@@ -187,17 +187,23 @@ def _triangulated(model: Model, folder: Path, seed: int, looseness: float = 1.0)
 
 
 def _moved(given: Model, folder: Path, seed: int) -> Model | None:
-    """Cameras that fit the points they make, in the world of the cameras given; None where they lost it."""
+    """Cameras that fit the points they make, in the world of the cameras given; None where they lost it.
+
+    Those that see hardly a point stay as given.
+    """
     model = _triangulated(given, folder, seed, LOOSE)
     mapping.fit_poses(model)
     # Anew: points that the cameras as they were couldn't make, and none that they made wrongly.
     model = _triangulated(model, folder, seed)
     mapping.fit_poses(model)
     given_from_model = _similarity(model, given)
-    if given_from_model is None:
+    blind = [key for key in model.reg_image_ids() if model.images[key].num_points3D < mapping.FEWEST_SEEN]
+    if given_from_model is None or len(blind) > MOST_BLIND * model.num_reg_images():
         return None
     model.transform(given_from_model)
-    return model
+    for key in blind:
+        model.frame(model.image(key).frame_id).rig_from_world = given.image(key).cam_from_world()
+    return model if _turned(model, given) < MOST_TURNED else None
 
 
 def _frames(model: Model, keys: Sequence[int]) -> Array:
@@ -224,11 +230,6 @@ def _turned(model: Model, given: Model) -> float:
     ours, theirs = _frames(model, keys)[:, :3, :3], _frames(given, keys)[:, :3, :3]
     cosine = (np.einsum("nij,nij->n", ours, theirs) - 1) / 2
     return float(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1)))))
-
-
-def _unseen(model: Model) -> bool:
-    """Whether a photo sees too little of the points for its camera to be told by them."""
-    return any(model.images[key].num_points3D < mapping.FEWEST_SEEN for key in model.reg_image_ids())
 
 
 def _made_from(posed: PosedCapture, config: PoseConfig, move: bool) -> dict[str, object]:

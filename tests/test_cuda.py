@@ -419,7 +419,9 @@ def test_a_scene_trained_here_renders_there(
     monkeypatch.setattr("nerfscene.field.GPU_BOUNDED_STEPS", BOUNDED_STEPS)
     small_field = FieldConfig(4, 8, log2_table=15, finest_resolution=64, occupancy_resolution=32)
     n = 30 if device.device_name() == "emulated GPU" else 300
-    scene = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=n, backend="cuda"), small_field)
+    scene = api.train(
+        cut_out, tmp_path / "scene", TrainConfig(steps=n, downscale=2, backend="cuda"), small_field
+    )
     assert scene.figures.psnr is not None and scene.figures.psnr > 16
     view = next(v for v in scene.views if v.split == "test")
     camera = Camera(view.intrinsics, view.world_from_cam)
@@ -427,7 +429,11 @@ def test_a_scene_trained_here_renders_there(
     assert_close_but_for_flips(pictures[0], pictures[1], 16 * HALF, 0.02)
     # And goes on from there on the processor.
     more = api.train(
-        cut_out, tmp_path / "scene", TrainConfig(steps=n + 30, backend="cpu"), small_field, resume=True
+        cut_out,
+        tmp_path / "scene",
+        TrainConfig(steps=n + 30, downscale=2, backend="cpu"),
+        small_field,
+        resume=True,
     )
     assert more.figures.steps == n + 30 and more.figures.psnr is not None
     assert more.figures.psnr > scene.figures.psnr - 0.5

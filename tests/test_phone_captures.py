@@ -29,13 +29,13 @@ from nerfscene.metrics import psnr
 from nerfscene.motion import sharpness
 from nerfscene.paths import preset
 
-STEPS = 800
+STEPS = 400
 WALK = tuple(range(45, 57))
 FRONT = tuple(range(6, 18))  # 90° of the first walk, as one would stand before a house
 
 
 def trained(command: Command, source: Path, output: Path) -> Path:
-    done = command("train", source, "-o", output, "--steps", STEPS)
+    done = command("train", source, "-o", output, "--steps", STEPS, "--quality", "1min")
     assert done.returncode == 0, done.stderr
     return output
 

@@ -324,7 +324,7 @@ def test_training_goes_the_same_way(tcnn: Any, name: str) -> None:
 
 def small_camera(loaded: Any) -> Camera:
     k = loaded.views[0].intrinsics
-    return Camera(scaled(k, 24, 18), loaded.views[0].world_from_cam)
+    return Camera(scaled(k, 16, 12), loaded.views[0].world_from_cam)
 
 
 def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
@@ -341,7 +341,7 @@ def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
 
 
 def test_another_renders_what_it_trained(tcnn: Any, cut_out: Path, tmp_path: Path) -> None:
-    config = TrainConfig(steps=30, backend="tcnn", downscale=2, holdout=0)
+    config = TrainConfig(steps=20, backend="tcnn", downscale=2, holdout=0)
     small = FieldConfig(features=4, log2_table=12, finest_resolution=64, occupancy_resolution=32)
     made = api.train(cut_out, tmp_path / "scene", config, small)
     assert made.figures.samples > 0

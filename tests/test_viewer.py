@@ -15,12 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene import api, video
 from nerfscene import scene as scenes
+from nerfscene import video
 from nerfscene.cameras import pose_in_scene, vertical_fov
-from nerfscene.config import TrainConfig
+from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.readers import find_posed
 from nerfscene.rendering import render
+from nerfscene.training import train_posed
 from nerfscene.types import Camera
 from nerfscene.viewer import keyframes, proxy
 from nerfscene.viewer import session as sessions
@@ -72,8 +74,10 @@ def close_pages(browser: Any) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo scene, trained until there is no fog in it: fog is slow to render, and has no depth."""
-    folder = tmp_path_factory.mktemp("formed") / "scene"
-    api.train(DEMO, folder, TrainConfig(steps=2500, downscale=4))
+    posed = find_posed(DEMO)
+    assert posed is not None
+    folder = tmp_path_factory.mktemp("formed")
+    train_posed(posed, folder, TrainConfig(steps=1500, downscale=4), FieldConfig())
     return folder
 
 
