@@ -78,8 +78,8 @@ class TrainConfig:
     threads: int = 0
     """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
     refine_cameras: bool = True
-    """Let training correct cameras a little where they are of a real capture, and before it move those that came
-    with the photos and don't fit them."""
+    """Let training correct cameras a little where they are of a real capture, and before it move those that
+    came with the photos and don't fit them."""
     seed: int = 0
     """Random seed."""
 
