@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -218,6 +219,16 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     session.set_look(background=(1.0, 0.0, 0.0))
     red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
     wait(page, lambda: red().mean() > 0.3, what="for the colour")
+    path = viewer.panels[session.client.client_id].path
+    path.add_keyframe()
+    path.add_keyframe()
+    path.editor.apply(replace(path.editor.plan, width=64, height=48, fps=5.0, seconds=0.4))
+    path.render_film()
+    film = wait(page, lambda: path.film, what="for the film")
+    with av.open(io.BytesIO(film)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    # A film's codec keeps colours less well than a picture's.
+    assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
     own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
     session.set_look(background=own)
     settled(page, viewer, session, 0.02)

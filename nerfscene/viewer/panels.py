@@ -30,7 +30,7 @@ class Panels:
 
     def __init__(self, stage: Stage, client: Any, session: Session) -> None:
         self.stage, self.client, self.session = stage, client, session
-        self.path = PathPanel(stage, client, self.say)
+        self.path = PathPanel(stage, session, self.say)
         self.world = WorldPanel(stage, client, session, self.say)
         self._frustums: list[Any] = []  # made when first asked for
         self._filling = False  # while values are set from here, not by a person

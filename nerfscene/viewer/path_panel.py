@@ -19,6 +19,7 @@ from nerfscene.viewer import keyframes
 from nerfscene.viewer.films import FilmJob
 from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
+from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import (
     PATH_FILE,
     Say,
@@ -35,10 +36,13 @@ PRESETS = ("orbit", "spiral", "dolly", "through the photos")
 
 
 class PathPanel:
-    """Keyframes to make, drag and play, and the film; ``say(title, body, color)`` tells the tab."""
+    """Keyframes to make, drag and play, and the film; ``say(title, body, color)`` tells the tab.
 
-    def __init__(self, stage: Stage, client: Any, say: Say) -> None:
-        self.stage, self.client, self.say = stage, client, say
+    The film has what the session's pictures show: its crop and what is behind.
+    """
+
+    def __init__(self, stage: Stage, session: Session, say: Say) -> None:
+        self.stage, self.session, self.client, self.say = stage, session, session.client, say
         width, height = film_size(stage.scene, None, None)
         self.editor = Editor(Plan(width=width, height=height))
         self.job: FilmJob | None = None
@@ -48,8 +52,8 @@ class PathPanel:
         self._marks: list[Any] = []
         self._filling = False  # while values are set from here, not by a person
         self._near: list[bool] = []  # which keyframes' handles are hidden, for the camera stands in them
-        client.camera.on_update(lambda _: self._hide_near())
-        self._frame = client.gui.add_html(frame_html(self.aspect), visible=False)
+        self.client.camera.on_update(lambda _: self._hide_near())
+        self._frame = self.client.gui.add_html(frame_html(self.aspect), visible=False)
 
     def close(self) -> None:
         """The tab is gone, or the viewer is."""
@@ -390,7 +394,9 @@ class PathPanel:
                 else:
                     self.say("The film is ready", f"{len(film) / 1e6:.1f} MB")
 
-        scene = replace(self.stage.scene, crop=self.stage.crop.page_from_box)
+        background, backdrop = self.session.behind(self.session.look)
+        crop = self.stage.crop.page_from_box
+        scene = replace(self.stage.scene, crop=crop, background=background, backdrop=backdrop)
         self.job = FilmJob(scene, self.editor.plan, self.stage.backend, progress, done)
 
     def _download(self) -> None:

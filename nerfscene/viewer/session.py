@@ -358,10 +358,17 @@ class Session:
         scale = min(1.0, look.longest / max(width, height))
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
-    def _with(self, look: Look) -> Renderer:
-        # Who chooses a colour wants to see that, and no guess at what may lie behind.
+    def behind(self, look: Look) -> tuple[tuple[float, float, float], NDArray[np.float32] | None]:
+        """What shows where the scene has nothing: a colour, and the backdrop unless another was chosen.
+
+        Who chooses a colour wants to see that, and no guess at what may lie behind.
+        """
         own = np.allclose(look.background, self._own_background, atol=1 / 255)  # a page rounds it
-        wanted = (look.background, self._crop, self._backdrop if own else None)
+        return look.background, self._backdrop if own else None
+
+    def _with(self, look: Look) -> Renderer:
+        background, backdrop = self.behind(look)
+        wanted = (background, self._crop, backdrop)
         now = self._renderer
         if now.background != wanted[0] or now.crop is not wanted[1] or now.backdrop is not wanted[2]:
             self._renderer = looking(now, *wanted)
