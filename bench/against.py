@@ -3,7 +3,10 @@
     python -m bench.against FOLDER --at 30 60 300
     python -m bench.against FOLDER --at 300 --backend torch
     python -m bench.against FOLDER --at 60 --stay        # cameras stay where they are
+    python -m bench.against FOLDER --at 60 --as-given    # and no points are found before training
 
+Before training, and outside its clock, sparse points are found and cameras that are off moved to fit them, as
+``nerfscene train`` does; how long that took is said.
 Every time is a training of its own, whose rates fall over that budget. PSNR is over all pixels of held-out
 photos; "matched" after each one's gains and camera were fitted to the finished scene. Whichever backend has
 trained a scene, it is measured through our kernels: the others agree with them, and take minutes a picture.
@@ -23,6 +26,7 @@ from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.evaluate import measure
 from nerfscene.readers import find_posed
 from nerfscene.scene import Scene
+from nerfscene.triangulation import with_points
 
 
 def measure_quickly(scene: Scene, _backend: str, *more: Any) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument("--at", type=float, nargs="+", default=[30, 60, 300], help="seconds of training")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--stay", action="store_true", help="don't refine cameras")
+    parser.add_argument("--as-given", action="store_true", help="find no points before training")
     parser.add_argument("--keep", type=Path, help="leave the scenes here")
     parser.add_argument("--json", type=Path, help="append a line for each row here")
     asked = parser.parse_args()
@@ -45,6 +50,12 @@ def main() -> None:
     if posed is None:
         raise SystemExit(f"{asked.folder} holds no transforms.json: write it with bench.shared_capture")
     print(f"{asked.folder}, {asked.backend}{', cameras stay' if asked.stay else ''}")
+    if not asked.as_given:
+        began, cpu = time.perf_counter(), time.process_time()
+        with tempfile.TemporaryDirectory() as kept:
+            posed = with_points(posed, Path(kept), move=not asked.stay)
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+        print(f"{len(posed.points)} points in {took:.0f} s, {cpu:.0f} of one core", *posed.warnings, sep="; ")
     print("| s | CPU s | steps | PSNR | matched | SSIM |\n|---|---|---|---|---|---|", flush=True)
     for seconds in asked.at:
         with tempfile.TemporaryDirectory() as temporary:
