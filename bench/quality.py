@@ -1,8 +1,8 @@
 """Quality against time: PSNR of held-out views after a given number of seconds of training.
 
 Every row is a training of its own with that budget (its learning rate falls over that budget), from the
-one default that users get. Reading photos, carving empty space, and finding points for fox's cameras are outside
-the clock.
+one default that users get. Reading photos, carving empty space, and finding points for fox's cameras are
+outside the clock.
 """
 
 from __future__ import annotations
