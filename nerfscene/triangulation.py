@@ -64,6 +64,7 @@ def with_points(
         _made_from(posed, config, move),
         lambda folder: _fill(folder, posed, config, move, progress),
     )
+    posed = replace(posed, warnings=posed.warnings + _misfit(found, move))
     if not found["points"]:
         return posed
     model = read_model(done / "sparse")
@@ -73,20 +74,27 @@ def with_points(
         views[copy_index(name)] = replace(
             view, seen=seen, world_from_cam=pose if found["moved"] else view.world_from_cam
         )
-    warnings = posed.warnings
-    if found["moved"]:
-        warnings += (
-            f"the cameras that came with the photos fit them to {found['given']:.1f} pixels only, and were "
-            f"moved to fit them to {found['error']:.1f}; --no-refine-cameras takes them as they are",
-        )
     return replace(
         posed,
         views=tuple(views),
         points=model.points,
         point_colors=model.point_colors,
         reprojection_error=found["error"],
-        warnings=warnings,
     )
+
+
+def _misfit(found: dict[str, Any], move: bool) -> tuple[str, ...]:
+    """What is to be said where the cameras that were given don't fit."""
+    alone = "the photos alone, in a folder without cameras, may come out better"
+    fit = f"the cameras that came with the photos fit them to {found['given']:.1f} pixels only"
+    if found["moved"]:
+        say = f"to fit them to {found['error']:.1f}; --no-refine-cameras takes them as they are"
+        return (f"{fit}, and were moved {say}",)
+    if not found["points"]:
+        said = f"what the photos show together does not fit the cameras that came with them: {alone}"
+        return (said,) if found["connected"] else ()
+    why = f"none near them fit better: {alone}" if move else "are taken as they are"
+    return (f"{fit}, and {why}",) if found["off"] else ()
 
 
 def fits(posed: PosedCapture) -> bool:
@@ -127,12 +135,15 @@ def _fill(
     model.write_binary(str(folder / "sparse"))
     for left in ("images", "masks"):
         shutil.rmtree(folder / left, ignore_errors=True)
+    connected = len(matching.connections(folder / "database.db")) >= len(photos) - 1
     (folder / "database.db").unlink()
     progress("placing points", 1.0)
     pixels = float(np.mean([photo.width / size[0] for photo, size in zip(photos, sizes, strict=True)]))
     return {
         "points": len(model.points3D) if len(model.points3D) >= FEWEST_POINTS else 0,
         "moved": model is moved,
+        "off": bool(before > OFF),
+        "connected": connected,
         "given": before * pixels,
         "error": model.compute_mean_reprojection_error() * pixels,
     }
