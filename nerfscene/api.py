@@ -32,7 +32,6 @@ from nerfscene.training import (
     silent,
     train_posed,
 )
-from nerfscene.triangulation import POINTS
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
@@ -67,7 +66,7 @@ def _ours(name: str) -> bool:
 
 def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
     """What is made of cameras that came with the photos; a scene begun without points goes on without."""
-    if resume and not (folder / POSES / POINTS).exists():
+    if resume and not len(scenes.load(folder).points):
         return "read"
     return "fitted" if config.refine_cameras else "measured"
 

@@ -29,7 +29,6 @@ from nerfscene.mapping import LARGEST_ERROR, Model
 from nerfscene.poses import once, read_model
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
-POINTS = "points"  # the folder
 SMALLEST_SIDE = 240  # px, of the photos' longer side: smaller ones have hardly any features
 MOST_PHOTOS = 400  # so many take minutes
 MANY = 100  # photos, of more than which half the features are enough
@@ -58,7 +57,7 @@ def with_points(
     if not fits(posed):
         return posed
     config = config or PoseConfig()
-    done = Path(workdir) / POINTS
+    done = Path(workdir) / "points"
     found = once(
         done,
         _made_from(posed, config, move),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import analytic
 import numpy as np
 import pycolmap
 import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from nerfscene import api, triangulation
+from bench.shared_capture import write
+from nerfscene import api
+from nerfscene import scene as scenes
 from nerfscene.cameras import scaled
 from nerfscene.capture import silent
 from nerfscene.config import PoseConfig, TrainConfig
@@ -183,14 +187,32 @@ def test_where_it_is_not_done(true: PosedCapture) -> None:
     assert not fits(replace(true, views=tuple(tiny)))
 
 
-def test_a_training_says_what_is_to_be_done_with_cameras(tmp_path: Path) -> None:
-    """What was begun without points goes on without."""
+def test_a_training_says_what_is_to_be_done_with_cameras(trained: Path, tmp_path: Path) -> None:
+    """What was begun without points goes on without, and with them where it had some."""
     config, still = TrainConfig(), TrainConfig(refine_cameras=False)
-    assert api.cameras_given(tmp_path, config, False) == "fitted"
-    assert api.cameras_given(tmp_path, still, False) == "measured"
-    assert api.cameras_given(tmp_path, config, True) == "read"
-    (tmp_path / api.POSES / triangulation.POINTS).mkdir(parents=True)
-    assert api.cameras_given(tmp_path, config, True) == "fitted"
+    assert api.cameras_given(tmp_path, config, resume=False) == "fitted"
+    assert api.cameras_given(tmp_path, still, resume=False) == "measured"
+    assert api.cameras_given(trained, config, resume=True) == "read"
+    scene = scenes.load(trained)
+    scenes.save(replace(scene, points=np.zeros((3, 3), np.float32)), tmp_path)
+    assert api.cameras_given(tmp_path, config, resume=True) == "fitted"
+
+
+def test_a_capture_with_cameras_off_becomes_a_scene_and_goes_on(true: PosedCapture, tmp_path: Path) -> None:
+    write(shaken(true, 0.012), tmp_path / "capture", 1.0)
+    told: list[str] = []
+    config = TrainConfig(steps=10, downscale=4)
+    more = {"poses": FEW, "warn": told.append}
+    scene = api.train(tmp_path / "capture", tmp_path / "scene", config, analytic.SMALL, **more)
+    assert "were moved" in told[-1] and len(scene.points) > 100
+    assert scene.figures.reprojection_error is not None and scene.figures.reprojection_error < 0.5
+    assert "were moved" in (tmp_path / "scene/report.html").read_text()
+    shutil.rmtree(tmp_path / "scene/poses")  # as one would to save room: it is found again
+    config = replace(config, steps=15)
+    on = api.train(tmp_path / "capture", tmp_path / "scene", config, analytic.SMALL, resume=True, **more)
+    assert on.figures.steps == 15
+    np.testing.assert_allclose(on.scene_from_world, scene.scene_from_world, rtol=1e-6)
+    np.testing.assert_allclose(on.points, scene.points, atol=1e-3)
 
 
 def test_posed_captures_come_with_points(true: PosedCapture, tmp_path: Path, monkeypatch: Any) -> None:
