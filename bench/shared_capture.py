@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--drifts", action="store_true", help="jitter, wandering exposures, soft photos")
     asked = parser.parse_args()
     told = lambda stage, done: None  # noqa: E731
-    posed = open_posed(asked.source, asked.folder / "poses", PoseConfig(), FootageConfig(), told)
+    posed = open_posed(asked.source, asked.folder / "poses", PoseConfig(), FootageConfig(), told, "read")
     with tempfile.TemporaryDirectory() as temporary:
         if asked.drifts:
             posed = with_drifts(posed, Path(temporary))

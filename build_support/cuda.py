@@ -262,8 +262,9 @@ def compile_sources(kit: Toolkit, wanted: Sequence[int], folder: Path = OBJECTS)
         out = files[source]
         if out.exists():
             return out
-        for old in folder.glob(f"{source.stem}-{'?' * 16}.*"):
+        for old in folder.glob(f"{source.stem}-{'?' * 16}.o"):  # none that another build is at
             old.unlink(missing_ok=True)
+            report_of(old).unlink(missing_ok=True)
         say(f"nvcc {kit.version}: {source.name} for {names(wanted)}")
         begin = time.perf_counter()
         unfinished = out.with_suffix(f".{os.getpid()}.o")

@@ -65,10 +65,14 @@ def _ours(name: str) -> bool:
 
 
 def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
-    """What is made of cameras that came with the photos; a scene begun without points goes on without."""
-    if resume and not len(scenes.load(folder).points):
-        return "read"
-    return "fitted" if config.refine_cameras else "measured"
+    """What is made of cameras that came with the photos; a scene goes on with those it was begun with."""
+    move = config.refine_cameras
+    if resume:
+        begun = scenes.load(folder)
+        if not len(begun.points):
+            return "read"
+        move = begun.figures.settings.get("train", {}).get("refine_cameras", move)
+    return "fitted" if move else "measured"
 
 
 def remove_trained(folder: Path) -> None:

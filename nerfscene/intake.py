@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,10 +77,10 @@ def open_posed(
         if found is not None:
             return with_points(found, workdir, poses, given == "fitted", progress)
         return pose(capture, workdir, poses, progress)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise NerfsceneError(
-            f"posing stopped in {workdir} ({error.strerror or error}); free some space there, or choose "
-            "another folder with -o"
+            f"posing stopped in {workdir} ({getattr(error, 'strerror', None) or error}); free some space "
+            "there, or choose another folder with -o"
         ) from error
 
 

@@ -26,6 +26,7 @@ from nerfscene.capture import MIN_PHOTOS, Progress, silent
 from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_index, copy_name, working_size, write_copies, write_masks
 from nerfscene.mapping import LARGEST_ERROR, Model
+from nerfscene.pairs import groups
 from nerfscene.poses import once, read_model
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
@@ -38,6 +39,8 @@ LOOSE = 4  # times as large an error is allowed while cameras are off
 MOST_TURNED = 10.0  # degrees, median: what turns by more doesn't start from the cameras given
 MOST_BLIND = 0.1  # of the photos may see too few points for their cameras to be told by them
 FEWEST_POINTS = 100  # fewer may be chance
+FEWER = 0.5  # of the points that cameras as given make, which moved ones must make
+ANY = 1e9  # of a lens's terms: they were given, and need no doubt
 
 
 def with_points(
@@ -58,11 +61,15 @@ def with_points(
         return posed
     config = config or PoseConfig()
     done = Path(workdir) / "points"
-    found = once(
-        done,
-        _made_from(posed, config, move),
-        lambda folder: _fill(folder, posed, config, move, progress),
-    )
+    try:
+        found = once(
+            done,
+            _made_from(posed, config, move),
+            lambda folder: _fill(folder, posed, config, move, progress),
+        )
+    except (RuntimeError, ValueError) as error:  # COLMAP's: points are worth having, and can be done without
+        said = f"no points could be found from the cameras that came with the photos ({error})"
+        return replace(posed, warnings=(*posed.warnings, said))
     posed = replace(posed, warnings=posed.warnings + _misfit(found, move))
     if not found["points"]:
         return posed
@@ -84,16 +91,21 @@ def with_points(
 
 def _misfit(found: dict[str, Any], move: bool) -> tuple[str, ...]:
     """What is to be said where the cameras that were given don't fit."""
-    alone = "the photos alone, in a folder without cameras, may come out better"
-    fit = f"the cameras that came with the photos fit them to {found['given']:.1f} pixels only"
+    fit = "hardly fit them"
+    if found["given"] is not None:
+        fit = f"fit them to {found['given']:.1f} pixels only"
+    fit = f"the cameras that came with the photos {fit}"
     if found["moved"]:
-        say = f"to fit them to {found['error']:.1f}; --no-refine-cameras takes them as they are"
-        return (f"{fit}, and were moved {say}",)
+        to = f"{found['error']:.1f} pixels"
+        return (f"{fit}, and were moved to fit to {to}; --no-refine-cameras takes them as they are",)
     if not found["points"]:
-        said = f"what the photos show together does not fit the cameras that came with them: {alone}"
+        said = (
+            "what the photos show together gives no points from the cameras that came with them: these don't "
+            "fit, or all photos were taken from one place"
+        )
         return (said,) if found["connected"] else ()
-    why = f"none near them fit better: {alone}" if move else "are taken as they are"
-    return (f"{fit}, and {why}",) if found["off"] else ()
+    alone = "moving them helps little: the photos alone, in a folder without cameras, may come out better"
+    return (f"{fit}, and {alone if move else 'are taken as they are'}",) if found["off"] else ()
 
 
 def fits(posed: PosedCapture) -> bool:
@@ -124,17 +136,20 @@ def _fill(
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
     before = model.compute_mean_reprojection_error()
+    told = len(model.points3D) >= FEWEST_POINTS  # of fewer, chance has made some
     moved = None
-    if move and before > OFF:
+    if move and not (told and before <= OFF):
         progress("moving cameras to fit", 0.0)
         moved = _moved(given, folder, config.seed)
-        if moved is not None and moved.compute_mean_reprojection_error() <= CLOSER * before:
-            model = moved
+        fewest = max(FEWEST_POINTS, FEWER * len(model.points3D))
+        closer = CLOSER * before if told else OFF
+        if moved is not None and len(moved.points3D) >= fewest:
+            model = moved if moved.compute_mean_reprojection_error() <= closer else model
     (folder / "sparse").mkdir()
     model.write_binary(str(folder / "sparse"))
+    connected = groups(len(photos), matching.connections(folder / "database.db"))[0]
     for left in ("images", "masks"):
         shutil.rmtree(folder / left, ignore_errors=True)
-    connected = len(matching.connections(folder / "database.db")) >= len(photos) - 1
     (folder / "database.db").unlink()
     progress("placing points", 1.0)
     pixels = float(np.mean([photo.width / size[0] for photo, size in zip(photos, sizes, strict=True)]))
@@ -142,8 +157,8 @@ def _fill(
         "points": len(model.points3D) if len(model.points3D) >= FEWEST_POINTS else 0,
         "moved": model is moved,
         "off": bool(before > OFF),
-        "connected": connected,
-        "given": before * pixels,
+        "connected": len(connected) == len(photos),
+        "given": before * pixels if told else None,
         "error": model.compute_mean_reprojection_error() * pixels,
     }
 
@@ -184,6 +199,9 @@ def _triangulated(model: Model, folder: Path, seed: int, looseness: float = 1.0)
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
     options.num_threads = 1
+    for trusting in (options, options.triangulation):
+        trusting.min_focal_length_ratio, trusting.max_focal_length_ratio = 1 / ANY, ANY
+        trusting.max_extra_param = ANY
     largest = looseness * LARGEST_ERROR
     options.mapper.filter_max_reproj_error = largest
     options.triangulation.merge_max_reproj_error = options.triangulation.complete_max_reproj_error = largest
@@ -224,14 +242,15 @@ def _frames(model: Model, keys: Sequence[int]) -> Array:
 def _similarity(model: Model, given: Model) -> pycolmap.Sim3d | None:
     """given_from_model that brings cameras onto those given, their directions too, for those in one place."""
     keys = sorted(given.reg_image_ids())
-    theirs = _frames(given, keys)
-    spread = np.linalg.norm(theirs[:, :3, 3] - theirs[:, :3, 3].mean(0), axis=1).mean()
 
-    def marks(frames: Array, length: float) -> Array:
-        ends = frames[:, None, :3, 3] + length * frames[:, :3, :3].transpose(0, 2, 1)
-        return np.concatenate([frames[:, None, :3, 3], ends], axis=1).reshape(-1, 3)
+    def marks(frames: Array) -> Array:
+        """Where cameras are, and the ends of their axes, as long as the cameras are spread."""
+        centres = frames[:, :3, 3]
+        spread = np.linalg.norm(centres - centres.mean(0), axis=1).mean()
+        ends = centres[:, None] + spread * frames[:, :3, :3].transpose(0, 2, 1)
+        return np.concatenate([centres[:, None], ends], axis=1).reshape(-1, 3)
 
-    return pycolmap.estimate_sim3d(marks(_frames(model, keys), spread), marks(theirs, spread))
+    return pycolmap.estimate_sim3d(marks(_frames(model, keys)), marks(_frames(given, keys)))
 
 
 def _turned(model: Model, given: Model) -> float:

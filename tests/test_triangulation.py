@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from bench.shared_capture import write
-from nerfscene import api
+from nerfscene import api, triangulation
 from nerfscene import scene as scenes
 from nerfscene.cameras import scaled
 from nerfscene.capture import silent
@@ -125,6 +125,42 @@ def test_they_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -
         np.testing.assert_array_equal(ours.world_from_cam, theirs.world_from_cam)
 
 
+def test_a_lens_with_a_large_term_is_trusted(true: PosedCapture, tmp_path: Path) -> None:
+    """Which tells in a picture's corners alone: what is in its middle gives points."""
+    lenses = [replace(v.intrinsics, distortion=(0.0, 0.0, 0.0, 0.0, 1.5)) for v in true.views]
+    views = [replace(v, intrinsics=lens) for v, lens in zip(true.views, lenses, strict=True)]
+    posed = with_points(replace(true, views=tuple(views)), tmp_path, FEW, move=False)
+    assert len(posed.points) > 200
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_a_world_of_another_scale_is_brought_back(true: PosedCapture, scale: float) -> None:
+    def model(posed: PosedCapture, scale: float) -> pycolmap.Reconstruction:
+        made = pycolmap.Reconstruction()
+        made.add_camera_with_trivial_rig(colmap_lens(1, posed.views[0].intrinsics))
+        for i, view in enumerate(posed.views, 1):
+            pose = view.world_from_cam.copy()
+            pose[:3, 3] *= scale
+            image = pycolmap.Image(name=f"{i}", camera_id=1, image_id=i)
+            made.add_image_with_trivial_frame(image, pycolmap.Rigid3d(np.linalg.inv(pose)[:3]))
+        return made
+
+    found = triangulation._similarity(model(true, scale), model(true, 1.0))
+    assert found is not None and found.scale == pytest.approx(1 / scale, rel=1e-6)
+
+
+def test_what_colmap_cannot_do_is_said_and_done_without(
+    true: PosedCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*more: Any) -> None:
+        raise RuntimeError("it rained")
+
+    monkeypatch.setattr(triangulation, "_fill", fails)
+    posed = with_points(true, tmp_path, FEW)
+    assert "it rained" in posed.warnings[-1] and posed.views == true.views
+    assert not list(tmp_path.iterdir())
+
+
 def test_cameras_of_other_photos_are_told(true: PosedCapture, tmp_path: Path) -> None:
     poses = [view.world_from_cam for view in true.views]
     views = [replace(v, world_from_cam=poses[i * 3 % len(poses)]) for i, v in enumerate(true.views)]
@@ -196,6 +232,10 @@ def test_a_training_says_what_is_to_be_done_with_cameras(trained: Path, tmp_path
     scene = scenes.load(trained)
     scenes.save(replace(scene, points=np.zeros((3, 3), np.float32)), tmp_path)
     assert api.cameras_given(tmp_path, config, resume=True) == "fitted"
+    assert api.cameras_given(tmp_path, still, resume=True) == "fitted"
+    begun = replace(scene.figures, settings={"train": {"refine_cameras": False}})
+    scenes.save(replace(scene, points=np.zeros((3, 3), np.float32), figures=begun), tmp_path)
+    assert api.cameras_given(tmp_path, config, resume=True) == "measured"
 
 
 def test_a_capture_with_cameras_off_becomes_a_scene_and_goes_on(true: PosedCapture, tmp_path: Path) -> None:
