@@ -104,6 +104,7 @@ def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
     """A page, and the session behind it, its first picture complete."""
     before = set(viewer.sessions)
     page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
+    page.set_default_timeout(120_000)  # ms: on a busy machine software WebGL keeps a screenshot waiting
     page.goto(viewer.url)
     wait(page, lambda: set(viewer.sessions) - before, what="for a session")
     session = viewer.sessions[(set(viewer.sessions) - before).pop()]
