@@ -110,7 +110,7 @@ def measure(
 def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[str, str]] | None:
     """Each source's name and what the assembler said in the build; None where that was not of these."""
     built = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
-    files = cuda.object_files(kit, built)
+    files = cuda.object_files(kit, built, cuda.OBJECTS)
     if not set(architectures) <= set(built) or not all(cuda.report_of(f).exists() for f in files.values()):
         return None
     return [(source.name, cuda.report_of(file).read_text()) for source, file in files.items()]

@@ -231,7 +231,7 @@ def code_flags(wanted: Sequence[int]) -> list[str]:
     return [*flags, f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}"]
 
 
-def object_files(kit: Toolkit, wanted: Sequence[int], folder: Path | None = None) -> dict[Path, Path]:
+def object_files(kit: Toolkit, wanted: Sequence[int], folder: Path) -> dict[Path, Path]:
     """Where the object file of each source goes, named by all that decides what is in it."""
     flags = [*FLAGS, *code_flags(wanted)]
     same = hashlib.sha256("\n".join([*flags, ask(kit.nvcc, "--version"), *host_compiler()]).encode())
@@ -241,7 +241,7 @@ def object_files(kit: Toolkit, wanted: Sequence[int], folder: Path | None = None
     for source in sources():
         digest = same.copy()
         digest.update(source.read_bytes())
-        files[source] = (folder or OBJECTS) / f"{source.stem}-{digest.hexdigest()[:16]}.o"
+        files[source] = folder / f"{source.stem}-{digest.hexdigest()[:16]}.o"
     return files
 
 

@@ -73,6 +73,16 @@ SOME = Evidence(15, 100, 16.0, 20, 0.2)
 LITTLE = Evidence(10, 40, 6.0, 15, 0.15)
 
 
+def repeatable(seed: int) -> pycolmap.IncrementalPipelineOptions:
+    """COLMAP's options, by which the same seed gives the same cameras and points."""
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    # Several threads race for the first pair, and another one begins another model. What is lost is
+    # little: threads pay only in the largest refinements.
+    options.num_threads = 1
+    return options
+
+
 def one_after_another(
     folder: Path,
     evidence: Evidence,
@@ -84,11 +94,7 @@ def one_after_another(
 
     With ``start`` only that model is built further. Gives the same cameras for the same seed.
     """
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    # Several threads race for the first pair, and another one begins another model. What is lost is
-    # little: threads pay only in the largest refinements.
-    options.num_threads = 1
+    options = repeatable(seed)
     options.min_model_size = MIN_PHOTOS
     options.max_num_models = MOST_MODELS if start is None else 1
     options.multiple_models = start is None

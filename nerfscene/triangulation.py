@@ -196,9 +196,7 @@ def colmap_lens(key: int, lens: Intrinsics) -> pycolmap.Camera:
 
 def _triangulated(model: Model, folder: Path, seed: int, looseness: float = 1.0) -> Model:
     """The model's cameras with the points that they make of the database's matches."""
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    options.num_threads = 1
+    options = mapping.repeatable(seed)
     for trusting in (options, options.triangulation):
         trusting.min_focal_length_ratio, trusting.max_focal_length_ratio = 1 / ANY, ANY
         trusting.max_extra_param = ANY
