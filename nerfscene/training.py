@@ -158,7 +158,8 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.weight_rate = 0.5 * o.table_rate
     o.beta1, o.beta2, o.epsilon = 0.9, 0.99, 1e-15
     o.table_pull = 6e-7 * 0.02**done
-    o.min_weight, o.stop_transmittance = 1e-4, 3e-3
+    # Samples that weigh less are not trained: the rays that they would cost tell more than they do.
+    o.min_weight, o.stop_transmittance = 1e-3, 1e-3
     o.coarseness = max(1.0, 8.0 ** (1.0 - done / 0.3)) if unbounded else 1.0
     o.huber_delta = 0.1
     o.distortion = 0.012 * min(0.25 + 2 * done, 1.0) if unbounded else 0.0
@@ -177,6 +178,9 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
 
 
 OCCUPANCY_THRESHOLD = 0.01
+# What every cell is worth at first, in thresholds: those where nothing forms are empty after some 200 steps.
+# Until then every ray is followed through all of space.
+OCCUPANCY_AT_FIRST = 1.5
 # A plain sky would hang where it first took form, before the house; farther than this it needs ever longer.
 SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 # Where sparse points tell how far away what a pixel shows is, it is pulled there: the fewer photos there are,
@@ -298,7 +302,7 @@ def new_run(
         field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
         moments = np.zeros((len(master), 2, field.layout.features), np.float32)
         photos = len(data.train_views)
-        values = np.full(cells, 4 * OCCUPANCY_THRESHOLD, np.float32)
+        values = np.full(cells, OCCUPANCY_AT_FIRST * OCCUPANCY_THRESHOLD, np.float32)
         cameras = None
         if refine and data.space.unbounded:
             gradients = backend.shared(np.zeros((photos, CAMERA_GRADIENT), np.float32), module)
