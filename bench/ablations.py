@@ -31,6 +31,12 @@ JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out camer
 NEAREST = 0.02  # in the scene's units; cameras stand at 1.5 from the subject, and nothing this near
 WANDER = 0.22  # of the log-gains' random walk
 
+
+def faint_too(o: Any) -> None:
+    """Samples are trained down to a weight of 1e-4, and rays end where 0.3 % of their light are left."""
+    o.min_weight, o.stop_transmittance = 1e-4, 3e-3
+
+
 WITHOUT_DEPTHS = "no depths from sparse points"
 # What is changed in the step's options, and in TrainConfig.
 VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
@@ -44,6 +50,7 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
     "black behind every ray, not random": (None, {}),  # of the data, not an option: see start_with
     "rays from the cameras themselves on": (None, {}),  # likewise
+    "faint samples trained too": (faint_too, {}),
     "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
 }
 

@@ -78,7 +78,7 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     posed = find_posed(DEMO)
     assert posed is not None
     folder = tmp_path_factory.mktemp("formed")
-    train_posed(posed, folder, TrainConfig(steps=2500, downscale=4), FieldConfig())
+    train_posed(posed, folder, TrainConfig(steps=1200, downscale=4), FieldConfig())
     return folder
 
 
