@@ -36,6 +36,7 @@ FLAGS = [
     "--no-sandbox",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--disable-gpu-rasterization",  # which software WebGL would do too, and slower
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -84,7 +85,8 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def viewer(formed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
-    monkeypatch.setattr(proxy, "LONGEST", 48)  # software WebGL draws few splats in a second
+    monkeypatch.setattr(proxy, "LONGEST", 16)  # software WebGL draws few splats in a second
+    monkeypatch.setattr(proxy, "VIEWS", 6)
     with view(formed, port=18080) as running:
         yield running
 
