@@ -19,6 +19,7 @@ from nerfscene.types import Array, View
 TRUTH = DEMO.parent
 DIAGONAL, FOCAL = 800.0, 577.5  # pixels, of the demo's pictures
 LARGE, MEDIUM = (4032, 3024), (2016, 1512)
+WIDE = (0, 60, 640, 420)  # what a video shows of a picture: left, top, right, bottom
 
 
 def demo_picture(number: int) -> Image.Image:
@@ -98,21 +99,25 @@ def write_phone_video(path: Path, numbers: Sequence[int]) -> Path:
 
     Two frames in ten are sharp; between them the picture is out of focus, smeared, or half the next one.
     """
-    return write_video(path, _footage([full_hd(n) for n in numbers]))
+    stills = [demo_picture(n).crop(WIDE) for n in numbers]
+    return write_video(path, (np.asarray(in_full_hd(frame)) for frame in _footage(stills)))
 
 
 def full_hd(number: int) -> Image.Image:
-    return demo_picture(number).crop((0, 60, 640, 420)).resize((1920, 1080), Image.Resampling.BICUBIC)
+    return in_full_hd(demo_picture(number).crop(WIDE))
 
 
-def _footage(stills: Sequence[Image.Image]) -> Iterator[Picture]:
+def in_full_hd(picture: Image.Image) -> Image.Image:
+    return picture.resize((1920, 1080), Image.Resampling.BICUBIC)
+
+
+def _footage(stills: Sequence[Image.Image]) -> Iterator[Image.Image]:
     for i, still in enumerate(stills):
-        after = np.asarray(stills[min(i + 1, len(stills) - 1)], np.float32)
-        for soft in (9, 6, 4, 0, 0, 4, 6):
-            yield np.asarray(still.filter(ImageFilter.GaussianBlur(soft)) if soft else still)
+        after = stills[min(i + 1, len(stills) - 1)]
+        for soft in (3.0, 2.0, 1.3, 0.0, 0.0, 1.3, 2.0):
+            yield still.filter(ImageFilter.GaussianBlur(soft)) if soft else still
         for share in (0.3, 0.5, 0.7):
-            both = (1 - share) * np.asarray(still, np.float32) + share * after
-            yield np.asarray(Image.fromarray(both.astype(np.uint8)).filter(ImageFilter.GaussianBlur(6)))
+            yield Image.blend(still, after, share).filter(ImageFilter.GaussianBlur(2.0))
 
 
 @dataclass(frozen=True)

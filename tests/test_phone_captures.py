@@ -28,8 +28,9 @@ from nerfscene.evaluate import compare
 from nerfscene.metrics import psnr
 from nerfscene.motion import sharpness
 from nerfscene.paths import preset
+from nerfscene.types import Array
 
-STEPS = 400
+STEPS = 250
 WALK = tuple(range(45, 57))
 FRONT = tuple(range(6, 18))  # 90° of the first walk, as one would stand before a house
 
@@ -78,7 +79,7 @@ def test_photos_lying_on_their_side_are_posed_as_they_were_held(of_photos: Path)
 
 def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) -> None:
     scene = scenes.load(of_photos)
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 22.2 measured
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 21.4 measured
     for _, photo, frame in compare(scene):
         render = np.clip(frame.rgb, 0, 1)
         turned = [np.rot90(photo, quarters) for quarters in (1, 2, 3)]
@@ -95,25 +96,25 @@ def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path
     video = write_phone_video(tmp_path / "VID_0001.mp4", WALK)
     scene = scenes.load(trained(command, video, tmp_path / "scene"))
     stills = {number: full_hd(number) for number in WALK}
+    thumbnails = {number: thumbnail(still) for number, still in stills.items()}
     numbers, sharp = [], []
     for view in scene.views:
         with Image.open(view.path) as image:
             frame = image.convert("RGB")
         assert frame.size == (1920, 1080)
-        off = {n: apart(frame, still) for n, still in stills.items()}
+        seen = thumbnail(frame)
+        off = {n: np.abs(seen - thumb).mean() for n, thumb in thumbnails.items()}
         numbers.append(min(off, key=off.__getitem__))
         sharp.append(crispness(frame) / crispness(stills[numbers[-1]]))
     assert set(numbers) == set(WALK) and numbers == sorted(numbers)
     # Two in ten frames are sharp; where the view jumps, one from in between may be all there is.
     assert np.mean(np.array(sharp) > 0.9) > 0.8
     check(pose_errors(scene.views, numbers, [3 * FOCAL * v.intrinsics.width / 1920 for v in scene.views]))
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 23.2 measured, of the front
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 23.7 measured
 
 
-def apart(a: Image.Image, b: Image.Image) -> float:
-    """Mean difference of two pictures, coarsely."""
-    small = [np.asarray(i.resize((96, 54), Image.Resampling.BOX), float) for i in (a, b)]
-    return float(np.abs(small[0] - small[1]).mean())
+def thumbnail(picture: Image.Image) -> Array:
+    return np.asarray(picture.resize((96, 54), Image.Resampling.BOX), float)
 
 
 def crispness(picture: Image.Image) -> float:
@@ -129,4 +130,4 @@ def test_a_dozen_photos_of_a_front_are_enough(command: Command, tmp_path: Path) 
     numbers = [int(v.path.stem.split("_")[1]) for v in scene.views]
     assert numbers == list(FRONT)
     check(pose_errors(scene.views, numbers, [FOCAL] * len(numbers)))
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 23.2 measured, of the front
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 22.1 measured
