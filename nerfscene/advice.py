@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras import look_one_way, looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
-from nerfscene.capture import name_some
+from nerfscene.capture import name_some, natural_key
 from nerfscene.paths import photographed_arc
 from nerfscene.scene import Figures, Scene
 from nerfscene.types import Array
@@ -44,7 +44,7 @@ def advice(scene: Scene) -> list[str]:
     f = scene.figures
     centres, axes = standing(scene)
     found = [
-        *about_left_out(f),
+        *about_left_out(f, [v.path.name for v in scene.views]),
         *about_number(f),
         *about_sides(centres, axes, [v.path.name for v in scene.views]),
         *about_heights(centres, axes),
@@ -62,21 +62,59 @@ def standing(scene: Scene) -> tuple[Array, Array]:
     return poses[:, :3, 3], poses[:, :3, 2]
 
 
-def about_left_out(f: Figures) -> list[str]:
-    """What wasn't used, by reason."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
+# Reasons to be left out, by words that they share: what is said of one such photo and of several, and what
+# to do about it.
+KINDS = (
+    (("blurred",), "is blurred", "are blurred", "Hold still while you take each photo, or take more light."),
+    (("same picture",), "is there twice", "are there twice", "One of each is enough."),
+    (("can't be read",), "can't be read", "can't be read", "Copy them again from where they came from."),
+    (
+        ("connect", "shows nothing", "shares nothing"),
+        "does not connect to the others",
+        "do not connect to the others",
+        "Take photos in between, each showing most of what the one before shows.",
+    ),
+)
+
+
+def about_left_out(f: Figures, used: Sequence[str] = ()) -> list[str]:
+    """What wasn't used, by kind of reason; ``used``: names of the photos that were."""
+    kinds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for photo in f.left_out:
-        by_reason[photo["reason"]].append(photo["name"])
+        reason = photo["reason"]
+        known = (k[1:] for k in KINDS if any(words in reason for words in k[0]))
+        kinds[next(known, (reason, reason, ""))].append(photo["name"])
+    everything = [photo["name"] for photo in f.left_out] + list(used)
     sentences = []
-    for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        hint = ""
-        if "blur" in reason:
-            hint = " Hold still while you take each photo, or take more light."
-        elif "connect" in reason:
-            hint = " Take photos in between, each showing most of what the one before shows."
-        count = "1 photo was" if len(names) == 1 else f"{len(names)} photos were"
-        sentences.append(f"{count} left out ({name_some(names)}): {reason}.{hint}")
+    for (one, several, hint), names in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        named = name_some(in_runs(names, everything))
+        if one == several and not hint:
+            count = "1 photo was" if len(names) == 1 else f"{len(names)} photos were"
+            sentences.append(f"{count} left out ({named}): {one}.")
+        else:
+            what = f"1 photo {one}" if len(names) == 1 else f"{len(names)} photos {several}"
+            sentences.append(f"{what} ({named}). {hint}")
     return sentences
+
+
+def in_runs(names: Sequence[str], everything: Sequence[str]) -> list[str]:
+    """Names in their natural order, three or more that follow each other among ``everything`` as one.
+
+    Names that folders are part of are left as they are: what lies between them is not known.
+    """
+    if any("/" in name for name in everything):
+        return list(names)
+    order = {name: i for i, name in enumerate(sorted(set(everything), key=natural_key))}
+    runs: list[list[str]] = []
+    for name in sorted(names, key=natural_key):
+        if runs and order[name] == order[runs[-1][-1]] + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    shown: list[str] = []
+    for run in runs:
+        shown += [f"{run[0]} to {run[-1]}"] if len(run) >= 3 else run
+    return shown
 
 
 def about_number(f: Figures) -> list[str]:

@@ -12,12 +12,14 @@ from nerfscene.archive import is_archive, unpack
 from nerfscene.capture import (
     MIN_PHOTOS,
     PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
     VIDEO_SUFFIXES,
     Progress,
     find_photos,
     name_some,
     natural_key,
     open_capture,
+    short_names,
     silent,
     subfolders,
 )
@@ -33,6 +35,7 @@ FRAMES = "frames"
 UNPACKED = "unpacked"
 # What is made of cameras that came with the photos: nothing, points, or points and cameras that fit them.
 Given = Literal["read", "measured", "fitted"]
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # of pictures
 POSE_SUFFIXES = (".json", ".xml", ".csv")  # of files beside photos that say where these were taken
 
 
@@ -65,6 +68,7 @@ def open_posed(
         ) from error
     if found is None:
         told = unread_cameras(source)
+        told += _passed_over(source, videos)
         root = source
         if videos:
             root = workdir / FRAMES
@@ -96,9 +100,51 @@ def find_videos(source: Path) -> list[Path]:
 
 def _videos_within(folder: Path) -> list[Path]:
     """Videos of a folder and its sub-folders, in the natural order of names."""
-    own = [p for p in folder.iterdir() if _is_video_name(p.name) and p.is_file()]
+    return [p for p in _files_within(folder) if _is_video_name(p.name)]
+
+
+def _files_within(folder: Path) -> list[Path]:
+    """Files of a folder and its sub-folders, in the natural order of names, but for hidden ones."""
+    own = [p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()]
     inner = sorted(subfolders(folder), key=lambda p: natural_key(p.name))
-    return sorted(own, key=lambda p: natural_key(p.name)) + [p for f in inner for p in _videos_within(f)]
+    return sorted(own, key=lambda p: natural_key(p.name)) + [p for f in inner for p in _files_within(f)]
+
+
+def _passed_over(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
+    """Warnings of what lies in a folder beside what is taken from it: photos, or else these videos."""
+    if not source.is_dir():
+        return ()
+    photos, files = find_photos(source), _files_within(source)
+    told = []
+    if videos and photos:
+        told.append(
+            f"{_counted(photos, 'photo')} beside the video{'s' * (len(videos) > 1)} {_is(photos)} not used: "
+            f"fewer than {MIN_PHOTOS} make no scene, and with videos no photos are taken."
+        )
+    # What a camera saves twice, as RAW and JPEG or as a photo that moves, is no other picture.
+    stems = {(p.parent, p.stem.lower()) for p in photos}
+    others = [p for p in files if (p.parent, p.stem.lower()) not in stems]
+    beside = [] if videos else [p for p in others if _is_video_name(p.name)]
+    if beside:
+        told.append(
+            f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: to make a scene of one, "
+            "give the video itself."
+        )
+    unread = [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
+    if unread:
+        told.append(
+            f"{_counted(unread, 'picture')} {_is(unread)} of a kind that is not read and not used: export "
+            "as JPEG what is missing."
+        )
+    return tuple(told)
+
+
+def _counted(files: Sequence[Path], what: str) -> str:
+    return f"{len(files)} {what}{'s' * (len(files) > 1)} ({name_some(short_names(files))})"
+
+
+def _is(files: Sequence[Path]) -> str:
+    return "is" if len(files) == 1 else "are"
 
 
 def one_source(paths: Sequence[Path]) -> Path:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
+ALIKE = 3  # of 255: colours that differ by less need no other profile
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF's FocalPlaneResolutionUnit
 ALPHA_SAMPLES = 8
@@ -91,7 +94,7 @@ def photo_turns(path: Path) -> int:
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """The photo as shown (EXIF orientation applied), (height, width, 3) or with alpha (…, 4).
+    """The photo as shown (EXIF orientation applied), (height, width, 3) or with alpha (…, 4), in sRGB.
 
     Shrinks by averaging areas, alpha-weighted where there is alpha, so that what lies under
     transparent pixels does not bleed into the edges. Colours are as stored, not premultiplied.
@@ -108,7 +111,7 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
         pixels = _to_rgb(image)
         if pixels.size != size:
             pixels = pixels.resize(size, _area_filter(box, size), box=box)
-        return np.asarray(_upright(pixels, orientation))
+        return np.asarray(_upright(_in_srgb(pixels, image.info.get("icc_profile")), orientation))
 
 
 def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
@@ -262,6 +265,37 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
     mode = "RGBA" if _transparent(image) else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An RGB or RGBA picture in the colours that screens and films here are for, as most phones' is not."""
+    transform = _srgb_transform(profile) if profile else None
+    if transform is None:
+        return image
+    converted = ImageCms.applyTransform(image.convert("RGB"), transform)
+    assert converted is not None  # None would say that it was changed in place
+    if image.mode == "RGBA":
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+@lru_cache(maxsize=16)
+def _srgb_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """From an ICC profile's colours to sRGB; None where they are that, not RGB, or can't be made out."""
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if given.profile.xcolor_space.strip() != "RGB":  # CMYK and grey were converted as they were read
+            return None
+        # Without a cache, which threads would share.
+        made = ImageCms.buildTransform(
+            given, ImageCms.createProfile("sRGB"), "RGB", "RGB", flags=ImageCms.Flags.NOCACHE
+        )
+        levels = np.arange(0, 256, 51, dtype=np.uint8)
+        colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+        changed = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), made), float)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return made if np.abs(changed - colours).max() >= ALIKE else None
 
 
 def _transparent(image: Image.Image) -> bool:

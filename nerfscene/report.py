@@ -27,6 +27,7 @@ FOUND = {  # fields of types.PoseReport, in words
     "track_length": "photos that see a point, on average",
 }
 MOST_SHOWN, SHOWN_SIDE, JPEG_QUALITY = 24, 480, 80
+KINDS_SHOWN = 4  # of sizes and lenses
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
     title = f"{html.escape(name)} – how it came out"
     sections = [
         _headline(scene),
+        _taken_in(scene),
         _advice(scene),
         _cameras(scene),
         _curve(scene),
@@ -114,6 +116,19 @@ def _headline(scene: Scene) -> str:
         says += " Training was stopped before its end; <code>--resume</code> goes on."
     boxes = "".join(f"<li><b>{value}</b> {label}</li>" for value, label in tiles)
     return f'<p class="lead">{says}</p>\n<ul class="tiles">{boxes}</ul>'
+
+
+def _taken_in(scene: Scene) -> str:
+    """Photos by size and lens; "" in a scene that was made before this was noted."""
+    found = scene.figures.taken_in
+    if not found:
+        return ""
+    said = [
+        f"{k['photos']} of {k['width']}×{k['height']} pixels at {k['focal']} mm" for k in found[:KINDS_SHOWN]
+    ]
+    rest = sum(k["photos"] for k in found[KINDS_SHOWN:])
+    said += [f"{rest} of other sizes or lenses"] * bool(rest)
+    return f"<p>Made of {', '.join(said)} (focal lengths as they were found, in those of a 35 mm camera).</p>"
 
 
 def _advice(scene: Scene) -> str:

@@ -58,6 +58,7 @@ class Figures:
     views: int = 0
     per_view: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, float], ...] = ()
+    taken_in: tuple[dict[str, int], ...] = ()  # {"photos", "width", "height", "focal"}: see training.kinds
     left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
     warnings: tuple[str, ...] = ()  # what was said of the photos when they were taken in
     posing: dict[str, Any] | None = None  # types.PoseReport's fields, where COLMAP was run here
@@ -264,7 +265,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _figures(data: dict[str, Any]) -> Figures:
     known = {f.name for f in fields(Figures)}
     d = {k: v for k, v in data.items() if k in known}
-    for name in ("per_view", "history", "left_out", "warnings"):
+    for name in ("per_view", "history", "taken_in", "left_out", "warnings"):
         d[name] = tuple(d.get(name, ()))
     return Figures(**d)
 

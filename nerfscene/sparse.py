@@ -65,7 +65,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         root=capture.root,
         source="photos",
         views=tuple(views),
-        photos_given=len(capture.photos),
+        photos_given=len(capture.photos) + len(capture.left_out),
         points=model.points,
         point_colors=model.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.evaluate import Seen, measure, unseen
 from nerfscene.field import RadianceField, kernel_field, layer_shapes, new_field, resolve, transposed
 from nerfscene.ops import backend
+from nerfscene.photos import FILM_DIAGONAL
 from nerfscene.refinement import (
     CAMERA_GRADIENT,
     CameraFit,
@@ -462,6 +464,16 @@ def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tu
     return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
 
 
+def kinds(views: Sequence[View]) -> tuple[dict[str, int], ...]:
+    """How many photos there are of each size (pixels) and focal length (mm, a 35 mm camera's), most first."""
+    counts: Counter[tuple[int, int, int]] = Counter()
+    for view in views:
+        k = view.intrinsics
+        focal = (k.fx + k.fy) / 2 / math.hypot(k.width, k.height) * FILM_DIAGONAL
+        counts[k.width, k.height, round(focal)] += 1
+    return tuple({"photos": n, "width": w, "height": h, "focal": f} for (w, h, f), n in counts.most_common())
+
+
 def train_posed(
     posed: PosedCapture,
     folder: Path,
@@ -501,6 +513,7 @@ def train_posed(
         source=posed.source,
         reprojection_error=posed.reprojection_error,
         downscale=data.downscale,
+        taken_in=kinds(posed.views),
         left_out=tuple(asdict(photo) for photo in posed.left_out),
         warnings=posed.warnings,
         posing=None if posed.posing is None else asdict(posed.posing),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from footage_cases import DEMO, Picture, write_video
+from footage_cases import DEMO, write_video
 from PIL import Image, ImageFilter
 from test_demo_capture import similarity
 from test_photos import exif

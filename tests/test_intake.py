@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import Command
@@ -15,6 +18,7 @@ from nerfscene import api, intake, scene
 from nerfscene.capture import open_capture
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.types import Capture
 
 SMALL = 400  # px, longest side that features are looked for on
 QUICK = (
@@ -118,6 +122,61 @@ def test_all_the_photos_or_videos_of_a_folder_are_the_folder(tmp_path: Path) -> 
             intake.one_source(some)
     with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as other tools' commands are written
         intake.one_source([files[0].parent, tmp_path / "my-scene"])
+
+
+@pytest.fixture
+def unposed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], Capture]:
+    """What would be posed of a source."""
+    monkeypatch.setattr(intake, "pose", lambda capture, *_: capture)
+    return lambda source, workdir: cast("Capture", intake.open_posed(source, workdir))
+
+
+def test_what_lies_beside_the_photos_is_told(
+    unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "DCIM"
+    (folder / "day2").mkdir(parents=True)
+    for i, picture in enumerate(demo_pictures(3)):
+        Image.fromarray(picture).save(folder / f"IMG_{i}.jpg")
+    assert unposed(folder, tmp_path / "work").warnings == ()
+    # A photo that moves, and one that the camera saved as RAW too, are no others.
+    (folder / "IMG_0.MOV").write_bytes(b"")
+    (folder / "IMG_1.DNG").write_bytes(b"")
+    assert unposed(folder, tmp_path / "work").warnings == ()
+    shutil.copyfile(walk_video, folder / "day2/walk.mp4")
+    (folder / "IMG_7.DNG").write_bytes(b"")
+    (folder / "old.gif").write_bytes(b"")
+    found = unposed(folder, tmp_path / "work")
+    assert len(found.photos) == 3
+    video, pictures = found.warnings
+    assert video.startswith("1 video (walk.mp4) beside the photos is not used") and "give the video" in video
+    assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are of a kind") and "JPEG" in pictures
+
+
+def test_photos_beside_a_video_are_told(
+    unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "DCIM"
+    folder.mkdir()
+    shutil.copyfile(walk_video, folder / "walk.mp4")
+    Image.fromarray(demo_pictures(1)[0]).save(folder / "cover.jpg")
+    found = unposed(folder, tmp_path / "work")
+    assert len(found.photos) > 3 and found.root == tmp_path / "work/frames"
+    assert [w.split(":")[0] for w in found.warnings] == ["1 photo (cover.jpg) beside the video is not used"]
+
+
+def test_archives_of_photos_and_of_a_video(
+    unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, picture in enumerate(demo_pictures(4)):
+        Image.fromarray(picture).save(photos / f"{i}.jpg")
+    found = unposed(pack_folder(tmp_path / "photos.zip", photos, "photos/"), tmp_path / "one")
+    assert [photo.path.name for photo in found.photos] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    packed = pack(tmp_path / "video.zip", ("walk.mp4", walk_video.read_bytes()))
+    found = unposed(packed, tmp_path / "two")
+    assert len(found.photos) > 3 and found.root == tmp_path / "two/frames"
 
 
 def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def trained(command: Command, source: Path, output: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> PhonePhotos:
-    return write_phone_photos(tmp_path_factory.mktemp("phone") / "DCIM", first=8, count=16)
+    return write_phone_photos(tmp_path_factory.mktemp("phone") / "DCIM", first=8, count=12)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_photos_lying_on_their_side_are_posed_as_they_were_held(of_photos: Path)
     views = scenes.load(of_photos).views
     numbers = [int(v.path.stem.split("_")[1]) for v in views]
     upright = [v.intrinsics.width < v.intrinsics.height for v in views]
-    assert 2 <= sum(upright) <= 3
+    assert sum(upright) == 2
     # The demo's pictures are 480 pixels high, and so is what was cut from them.
     check(pose_errors(views, numbers, [FOCAL * v.intrinsics.height / 480 for v in views]))
 

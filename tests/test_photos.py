@@ -356,3 +356,63 @@ def test_a_mask_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     assert "masks/2.png is 30×40" in said and "2.jpg is 40×30, turned" in said
     (tmp_path / "masks/2.png").write_text("no mask")
     assert "masks/2.png cannot be read" in message_of(tmp_path)
+
+
+# Red, green and blue of a colour space (rows) in XYZ under D50: Display P3's, and sRGB's (IEC 61966-2-1).
+P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+GAMMA = 563 / 256  # as a profile can say it exactly
+
+
+def icc_profile(colorants: tuple[tuple[float, ...], ...]) -> bytes:
+    """An ICC profile (version 2) of three colours and a gamma."""
+
+    def xyz(values: tuple[float, ...]) -> bytes:
+        return struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in values))
+
+    curve = struct.pack(">4s4xIH2x", b"curv", 1, round(GAMMA * 256))
+    text = b"colours"
+    named = struct.pack(">4s4xI", b"desc", len(text) + 1) + text + bytes(1 + 4 + 4 + 2 + 1 + 67)
+    tags = {b"desc": named + bytes(-len(named) % 4), b"wtpt": xyz((0.9642, 1.0, 0.8249))}
+    tags |= {f"{c}XYZ".encode(): xyz(v) for c, v in zip("rgb", colorants, strict=True)}
+    tags |= {f"{c}TRC".encode(): curve for c in "rgb"}
+    at = 128 + 4 + 12 * len(tags)
+    table, data = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, at + len(data), len(content))
+        data += content
+    head = struct.pack(">I4xI4s4s4s12x4s", at + len(data), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head += bytes(68 - len(head)) + struct.pack(">3i", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
+    return head + bytes(128 - len(head)) + table + data
+
+
+def from_p3(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What sRGB has for Display P3's colours, (…, 3) in 0…255."""
+    linear = (colours / 255.0) ** GAMMA @ np.array(P3) @ np.linalg.inv(np.array(SRGB))
+    linear = linear.clip(0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("ending", ["png", "heic", "jpg"])
+def test_wide_colours_of_phones_are_taken_as_they_look(tmp_path: Path, ending: str) -> None:
+    colours = np.array([[180, 120, 90], [90, 140, 80], [128, 128, 128], [70, 90, 160]], np.uint8)
+    shown = np.repeat(np.repeat(colours[None], 32, 0), 32, 1)
+    path = tmp_path / f"photo.{ending}"
+    Image.fromarray(shown).save(path, icc_profile=icc_profile(P3), quality=100)
+    got = read_pixels(path, 128, 32)[16, 16::32].astype(float)
+    tolerance = 2 if ending == "png" else 4
+    assert np.abs(got - from_p3(colours)).max() <= tolerance
+    assert np.abs(from_p3(colours) - colours).max() > 8, "a difference that shows"
+    # The same numbers in sRGB's own colours, and under a profile that can't be read, are left alone.
+    for profile in (icc_profile(SRGB), b"no profile"):
+        Image.fromarray(shown).save(tmp_path / "other.png", icc_profile=profile)
+        assert np.abs(read_pixels(tmp_path / "other.png", 128, 32).astype(int) - shown).max() <= 2
+
+
+def test_wide_colours_keep_their_alpha(tmp_path: Path) -> None:
+    shown = np.full((20, 30, 4), (90, 140, 80, 255), np.uint8)
+    shown[:, 15:, 3] = 100
+    Image.fromarray(shown).save(tmp_path / "cut.png", icc_profile=icc_profile(P3))
+    got = read_pixels(tmp_path / "cut.png", 30, 20)
+    assert np.array_equal(got[..., 3], shown[..., 3])
+    assert np.abs(got[..., :3] - from_p3(shown[..., :3])).max() <= 2

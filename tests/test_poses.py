@@ -458,7 +458,7 @@ def test_photos_at_another_zoom_are_posed_and_told(tmp_path: Path) -> None:
             image.convert("RGB").resize((640, 480), Image.Resampling.LANCZOS, box=box).save(
                 tmp_path / f"{number:02}.jpg", quality=95
             )
-    posed = pose(open_capture(tmp_path), tmp_path / "work")
+    posed = pose(open_capture(tmp_path), tmp_path / "work", PoseConfig(max_image_size=480))
     assert len(posed.views) == 12 and posed.reprojection_error is not None and posed.reprojection_error < 0.6
     f = np.array([view.intrinsics.fx for view in posed.views])
     assert len(set(f)) == 2
@@ -515,14 +515,14 @@ def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
     assert left[1] > WIDTH / 4 - 1 and max(left[0], left[2]) < WIDTH / 8
 
 
-def test_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:
+def test_half_of_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:
     source = DATA / "fox/images"
     if not source.is_dir():
         pytest.skip(f"no fox capture in {DATA}")
     photos = tmp_path / "photos"
     photos.mkdir()
-    for path in source.iterdir():
+    for path in sorted(source.iterdir())[::2]:
         Image.fromarray(read_pixels(path, 270, 480)).save(photos / path.name, quality=92)
     posed = pose(open_capture(photos), tmp_path / "work")
-    assert len(posed.views) == 50 and posed.warnings == ()
+    assert len(posed.views) == 25 and posed.warnings == ()
     assert posed.reprojection_error is not None and posed.reprojection_error < 0.8

@@ -13,6 +13,7 @@ import analytic
 import numpy as np
 import pytest
 from conftest import Command
+from PIL import Image
 
 from nerfscene import api, drawings
 from nerfscene import scene as scenes
@@ -26,11 +27,15 @@ from nerfscene.advice import (
     about_sides,
     about_walking,
     advice,
+    in_runs,
     quality,
 )
 from nerfscene.config import TrainConfig
+from nerfscene.copies import copy_name
 from nerfscene.report import MOST_SHOWN, Gallery, page, write_report
 from nerfscene.scene import Figures, Scene
+from nerfscene.sparse import SparseModel, posed_from_photos
+from nerfscene.types import Capture, Intrinsics, LeftOut, Photo, PoseReport
 
 VOID = {"meta", "img", "br", "rect"}
 
@@ -97,6 +102,7 @@ def test_training_leaves_a_report(command: Command, room: Path, tmp_path: Path) 
     file = tmp_path / "scene" / "report.html"
     assert str(file) in done.stderr + done.stdout
     first = checked(file.read_text())
+    assert "Made of 24 of 40×30 pixels at " in first.text
     assert len(first.alts) == 9 and all(first.alts)  # three held-out photos, three pictures each
     file.unlink()
     again = command("report", tmp_path / "scene")
@@ -220,13 +226,49 @@ def test_exposure_is_told_in_stops() -> None:
     assert "1.5 stops" in about_exposure(gains)[0]
 
 
-def test_photos_left_out_are_grouped_by_reason() -> None:
+def test_photos_left_out_are_grouped_by_kind() -> None:
     left = [{"name": f"{i}.jpg", "reason": "is blurred"} for i in range(8)]
-    left.append({"name": "x.jpg", "reason": "could not be connected to the other photos"})
     said = about_left_out(Figures(left_out=tuple(left)))
-    assert len(said) == 2 and said[0].startswith("8 photos were left out (0.jpg") and "Hold still" in said[0]
-    assert said[1].startswith("1 photo was") and "in between" in said[1]
+    assert len(said) == 1 and said[0].startswith("8 photos are blurred (0.jpg") and "Hold still" in said[0]
+    copies = [{"name": f"{i}.jpg", "reason": f"is the same picture as {i + 10}.jpg"} for i in range(9)]
+    said = about_left_out(Figures(left_out=tuple(copies)))
+    assert len(said) == 1 and said[0].startswith("9 photos are there twice")
+    other = ({"name": "5.jpg", "reason": "has no pose in cameras.xml"},)
+    assert about_left_out(Figures(left_out=other)) == [
+        "1 photo was left out (5.jpg): has no pose in cameras.xml."
+    ]
     assert about_left_out(Figures()) == []
+
+
+def test_photos_that_do_not_connect_get_one_hint_however_it_was_found(tmp_path: Path) -> None:
+    photos = tuple(Photo(tmp_path / f"{i}.jpg", 64, 48, None) for i in range(9))
+    apart = (("4.jpg", "5.jpg"), ("7.jpg",))
+    found = PoseReport("", (), 5, 1, 0, 0, 0, 0, 0.0, 0.0, apart)
+    kept = (0, 1, 2, 6, 8)
+    lens = Intrinsics(64, 48, 50.0, 50.0, 32.0, 24.0)
+    model = SparseModel(
+        tuple(copy_name(i) for i in kept), (lens,) * 5, (np.eye(4),) * 5, np.zeros((0, 3)),
+        np.zeros((0, 3), np.uint8), 0.5, (np.zeros(0, np.int64),) * 5,
+    )  # fmt: skip
+    for photo in photos:
+        Image.new("RGB", (64, 48)).save(photo.path)
+    blurred = LeftOut("9.jpg", "is blurred")
+    posed = posed_from_photos(Capture(tmp_path, photos, (), (blurred,)), model, found)
+    assert posed.photos_given == 10
+    left = tuple({"name": p.name, "reason": p.reason} for p in posed.left_out)
+    assert len({p["reason"] for p in left}) == 4
+    said = about_left_out(Figures(left_out=left), [v.path.name for v in posed.views])
+    assert said[0].startswith("4 photos do not connect to the others (3.jpg to 5.jpg, 7.jpg). Take photos in")
+    assert len(said) == 2
+
+
+def test_photos_in_a_row_are_named_by_the_first_and_the_last() -> None:
+    everything = [f"IMG_{i}.jpg" for i in range(1, 13)]
+    names = [f"IMG_{i}.jpg" for i in (12, 9, 10, 11, 2, 4, 5)]
+    assert in_runs(names, everything) == ["IMG_2.jpg", "IMG_4.jpg", "IMG_5.jpg", "IMG_9.jpg to IMG_12.jpg"]
+    assert in_runs(["a/1.jpg", "a/2.jpg", "a/3.jpg"], ["a/1.jpg", "a/2.jpg", "a/3.jpg"]) == [
+        "a/1.jpg", "a/2.jpg", "a/3.jpg",
+    ]  # fmt: skip
 
 
 def test_numbers_and_poses() -> None:
