@@ -21,6 +21,7 @@ SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
 STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light
 MISPLACED = 0.0015  # reprojection error as a share of the photos' longer side
+MISFIT = 0.8  # share of the matches that fit, below which cameras may be wrong
 FAR_BELOW = 4.0  # dB below the median view
 ON_THE_SPOT = 0.6  # of the distance of what is seen: how far places spread of who walked about a room
 LONELY = 2.0  # times the usual distance to the nearest training photo
@@ -50,6 +51,7 @@ def advice(scene: Scene) -> list[str]:
         *about_heights(centres, axes),
         *about_walking(centres, axes, scene.points),
         *about_exposure(np.array([v.exposure for v in scene.views])),
+        *about_agreement(f),
         *about_poses(f, max(max(v.intrinsics.width, v.intrinsics.height) for v in scene.views)),
         *about_bad_views(scene, centres),
     ]
@@ -207,6 +209,18 @@ def about_poses(f: Figures, trained_side: int) -> list[str]:
     return [
         f"The cameras could be placed only to {f.reprojection_error:.1f} pixels. Things that move, "
         "zooming and a rolling shutter do that: hold the zoom, and keep people and animals out."
+    ]
+
+
+def about_agreement(f: Figures) -> list[str]:
+    """Cameras that much of what the photos share speaks against."""
+    share = (f.posing or {}).get("agreement", 1.0)
+    if share >= MISFIT:
+        return []
+    return [
+        f"Only {100 * share:.0f} % of what the photos have in common fits the cameras that were found, so some "
+        "of these may be wrong. Things that look alike or repeat, and mirrors, do that: take more photos, "
+        "closer to each other, with something in them that is there only once."
     ]
 
 

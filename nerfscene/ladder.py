@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nerfscene import mapping, matching, zooms
@@ -17,6 +17,7 @@ from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_index
 from nerfscene.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.matching import Effort
+from nerfscene.misplaced import agreement, without_misplaced
 from nerfscene.pairs import Pair, groups
 from nerfscene.types import Photo, PoseReport
 
@@ -27,10 +28,13 @@ FITS_WELL = 0.5  # px, of error, from which on photos are suspected of different
 NEGLIGIBLE = 0.1  # px
 WORSE = 1.3  # of the error with a lens for each photo, above which one for several doesn't fit
 CLOSER = 0.8  # of the error, below which a model fits clearly better
+DOUBTFUL = 0.86  # share of the matches that fit a model, under which it may be wrong as a whole
+NEARER = 4.0  # degrees between the rays of the two photos that another beginning is made from
 
 # Steps in words, for reports; with "placing cameras" before them, for progress.
 USUALLY = "one photo after another"
 FURTHER = "adding photos on less evidence"
+ANEW = "begun with photos nearer each other"
 EACH_LENS = "with a lens for each photo"
 BY_ZOOM = "with a lens for each zoom"
 NO_FOCALS = "without the focal lengths in EXIF"
@@ -65,6 +69,10 @@ class _Climb:
     def total(self) -> int:
         return len(self.job.photos)
 
+    @property
+    def database(self) -> Path:
+        return self.job.folder / "database.db"
+
     def whole(self) -> bool:
         return mapping.count(self.best) == self.total
 
@@ -76,15 +84,28 @@ class _Climb:
 
         That is by a photo more, or with ``closer`` by an error of less than so much of the one before.
         """
-        self.tried.append(step)
         photos, error = mapping.rank(self.best)
-        database = self.job.folder / "database.db"
-        placed = [mapping.without_misplaced(model, database) for model in models]
+        # A photo more is an improvement at any error; an error alone is hardly ever worth a change.
+        return self._take(
+            models, step, lambda count, now, _: count > photos or (count == photos and now < closer * -error)
+        )
+
+    def consider_fitting(self, models: list[Model], step: str) -> bool:
+        """Keeps the best of ``models`` if it has as many photos, and fits their matches better; whether."""
+        assert self.best is not None
+        photos, fits = mapping.count(self.best), agreement(self.best, self.database)
+        return self._take(
+            models, step, lambda count, _, model: count >= photos and agreement(model, self.database) > fits
+        )
+
+    def _take(self, models: list[Model], step: str, better: Callable[[int, float, Model], bool]) -> bool:
+        """Keeps the best of ``models`` where it is ``better``, by its photos, its error and itself."""
+        self.tried.append(step)
+        placed = [without_misplaced(model, self.database) for model in models]
         sound = [model for model in map(mapping.believable, placed) if model is not None]
         for model in mapping.joined(sound)[:1]:
-            # A photo more is an improvement at any error; an error alone is hardly ever worth a change.
-            count, error_now = mapping.rank(model)
-            if count > photos or (count == photos and -error_now < closer * -error):
+            count, error = mapping.rank(model)
+            if better(count, -error, model):
                 self.best, self.found_by, self.models = model, step, len(models)
                 return True
         return False
@@ -101,6 +122,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     _compare(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
     _go_on(state, SOME)
+    _begin_anew(state)
     if not state.enough():
         _without_focals(state)
     _tell_zooms_apart(state)
@@ -125,7 +147,7 @@ def _find(job: Job, effort: Effort, suffix: str) -> None:
 
 def _compare(state: _Climb, broad: bool, stage: str) -> bool:
     """Matches what is worth it and was not matched yet; whether there was any."""
-    job, database = state.job, state.job.folder / "database.db"
+    job, database = state.job, state.database
     wanted = matching.pairs_to_match(database, job.config.matcher, broad, job.progress)
     new = [pair for pair in wanted if pair not in state.pairs]
     if new:
@@ -171,13 +193,37 @@ def _go_on(state: _Climb, evidence: Evidence) -> None:
 def _connected(state: _Climb) -> bool:
     """Whether any photo left shares matches with one that is posed."""
     posed = _posed(state.best)
-    links = matching.connections(state.job.folder / "database.db", matching.FEWEST_RELAXED)
+    links = matching.connections(state.database, matching.FEWEST_RELAXED)
     return any((a in posed) != (b in posed) for a, b in links)
+
+
+def _begin_anew(state: _Climb) -> None:
+    """From two other photos, then all at once, where many matches speak against what was found.
+
+    What a scene begins with is refined but seldom put right: of two photos of something flat there are two
+    stories that are as likely, and a model that began with the wrong one bends, or breaks in two.
+    """
+    job = state.job
+
+    def doubtful() -> bool:
+        return state.best is not None and agreement(state.best, state.database) < DOUBTFUL
+
+    if not doubtful():
+        return
+    stage = f"placing cameras, {ANEW}"
+    evidence = replace(USUAL, first_angle=NEARER)
+    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _told(job, stage, 2))
+    job.progress(stage, 1.0)
+    better = state.consider_fitting(models, ANEW)
+    if doubtful():
+        better |= state.consider_fitting(_all_at_once(state), AT_ONCE)
+    if better:
+        _go_on(state, SOME)
 
 
 def _without_focals(state: _Climb) -> None:
     """From COLMAP's guess at focal lengths, where EXIF says some: crops and zooms make it wrong."""
-    job, database = state.job, state.job.folder / "database.db"
+    job, database = state.job, state.database
     if not any(photo.focal for photo in job.photos) or not _mappable(state):
         return
     lenses = matching.forget_focal_lengths(database)
@@ -192,7 +238,7 @@ def _tell_zooms_apart(state: _Climb) -> None:
 
     Where photos are left out, or where what was found fits badly and fits well with a lens for each.
     """
-    database = state.job.folder / "database.db"
+    database = state.database
     shared = zooms.lenses(database)
     known = all(camera.has_prior_focal_length for camera in shared.values())
     one_photo_each = len({camera.camera_id for camera in shared.values()}) == len(shared)
@@ -234,21 +280,22 @@ def _worse(model: Model, than: Model) -> bool:
 
 
 def _at_once(state: _Climb) -> None:
-    job = state.job
-    if not _mappable(state):
-        return
-    stage = f"placing {AT_ONCE}"
+    if _mappable(state) and state.consider(_all_at_once(state), AT_ONCE):
+        _go_on(state, SOME)
+
+
+def _all_at_once(state: _Climb) -> list[Model]:
+    job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
     known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
     models = mapping.all_at_once(job.folder, not known, job.config.seed)
     job.progress(stage, 1.0)
-    if state.consider(models, AT_ONCE):
-        _go_on(state, SOME)
+    return models
 
 
 def _mappable(state: _Climb) -> bool:
     """Whether the matches can give more photos than are posed."""
-    largest = groups(state.total, matching.connections(state.job.folder / "database.db"))[0]
+    largest = groups(state.total, matching.connections(state.database))[0]
     return len(largest) > max(mapping.count(state.best), 2)
 
 
@@ -283,7 +330,7 @@ def _carefully(state: _Climb, effort: Effort) -> None:
 
 
 def _report(state: _Climb) -> PoseReport:
-    links = matching.connections(state.job.folder / "database.db")
+    links = matching.connections(state.database)
     posed, model = _posed(state.best), state.best
     names = short_names([photo.path for photo in state.job.photos])
     apart = [group for group in groups(state.total, links) if not posed & set(group)]
@@ -299,6 +346,7 @@ def _report(state: _Climb) -> PoseReport:
         track_length=0.0 if model is None else float(model.compute_mean_track_length()),
         reprojection_error=0.0 if model is None else float(model.compute_mean_reprojection_error()),
         apart=tuple(tuple(names[i] for i in group) for group in apart),
+        agreement=1.0 if model is None else agreement(model, state.database),
     )
 
 

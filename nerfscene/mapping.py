@@ -29,8 +29,6 @@ CORNER_SHIFT = (-0.33, 0.6)  # of radius by distortion at a corner; below, the p
 SMALLEST_SPREAD = 0.003  # of cameras, as a share of the distance to what they see
 LARGEST_SHARE_BEHIND = 0.1  # of observations that lie behind their camera
 FEWEST_SEEN = 12  # points that a photo must see once all is refined, to stay where it was put
-SEEN_OF_MATCHED = 0.5  # share of the points its matches lead to that a photo sees; in the right place 0.9
-FEWEST_MATCHED = 50  # of such points, from which on the share tells anything
 LEAST_TRACK = 2.05  # photos that see a point, mean: below, hardly anything checks the cameras
 SHARED_POINTS = 20  # that two models must agree on to be joined
 AGREEMENT = 0.03  # of the distance of shared points, within which two models agree on them
@@ -198,36 +196,6 @@ def believable(model: Model) -> Model | None:
         and model.compute_mean_track_length() >= LEAST_TRACK
     )
     return model if sound else None
-
-
-def without_misplaced(model: Model, database: Path) -> Model:
-    """The model without the photos that see hardly anything of what their own matches say they see.
-
-    A pattern that repeats can put a photo in a wrong place, on the few points that fit there by chance;
-    its matches with the photos around it then lead to points that it does not see.
-    """
-    posed = sorted(model.reg_image_ids())
-    seen = {key: np.array([p.has_point3D() for p in model.image(key).points2D], bool) for key in posed}
-    matched = {key: np.zeros(len(seen[key]), bool) for key in posed}
-    with pycolmap.Database.open(database) as db:
-        for pair, geometry in zip(*db.read_two_view_geometries(), strict=True):
-            a, b = pycolmap.pair_id_to_image_pair(pair)
-            if a in matched and b in matched and len(geometry.inlier_matches):
-                ours, theirs = np.asarray(geometry.inlier_matches, np.int64).T
-                matched[a][ours[seen[b][theirs]]] = True
-                matched[b][theirs[seen[a][ours]]] = True
-    wrong = [
-        key
-        for key in posed
-        if matched[key].sum() >= FEWEST_MATCHED
-        and (seen[key] & matched[key]).sum() < SEEN_OF_MATCHED * matched[key].sum()
-    ]
-    if not wrong:
-        return model
-    left = Model(model)
-    for key in wrong:
-        left.deregister_frame(left.image(key).frame_id)
-    return left
 
 
 def _sound_lens(camera: pycolmap.Camera) -> bool:

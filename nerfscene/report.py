@@ -25,6 +25,7 @@ FOUND = {  # fields of types.PoseReport, in words
     "pairs_connected": "pairs that connect",
     "points": "points found",
     "track_length": "photos that see a point, on average",
+    "agreement": "share of the pairs' matches that fit",
 }
 MOST_SHOWN, SHOWN_SIDE, JPEG_QUALITY = 24, 480, 80
 KINDS_SHOWN = 4  # of sizes and lenses

@@ -114,6 +114,7 @@ class PoseReport:
     track_length: float  # photos that see a point, mean
     reprojection_error: float  # pixels of the working size, mean over points
     apart: tuple[tuple[str, ...], ...] = ()
+    agreement: float = 1.0  # share of the matches between posed photos that fit their cameras
 
 
 @dataclass(frozen=True)

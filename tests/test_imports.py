@@ -13,7 +13,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nerfscene"
 
 # Low to high; a file may import from its own rank and below. A folder stands for all its files, and
 # files that are not written yet may be named.
-POSING = ("poses", "ladder", "mapping", "matching", "zooms", "pairs", "copies", "sparse", "triangulation")
+POSING = (
+    *("poses", "ladder", "mapping", "misplaced", "matching", "zooms", "pairs", "copies", "sparse"),
+    "triangulation",
+)
 APPS = ("app_files", "lens_fit", "phone_apps", "metashape", "realitycapture", "open_sfm")
 READING = ("readers", "listing", "transforms", *APPS)
 TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
@@ -64,7 +67,7 @@ ONLY = {
 }
 # Third-party packages that these places alone may import.
 KEPT_IN = {
-    "pycolmap": {"poses", "mapping", "matching", "zooms", "triangulation"},
+    "pycolmap": {"poses", "mapping", "misplaced", "matching", "zooms", "triangulation"},
     "av": {"video", "footage"},
     "viser": {"viewer"},
 }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycolmap
 import pytest
+from scipy.spatial.transform import Rotation
 
 from nerfscene import ladder, mapping, matching, zooms
 from nerfscene.config import PoseConfig
 from nerfscene.copies import copy_name
 from nerfscene.ladder import Job, climb
 from nerfscene.mapping import USUAL, Model
+from nerfscene.misplaced import agreement, without_misplaced
 from nerfscene.pairs import Pair
 from nerfscene.types import Array, Photo, PoseReport
 
@@ -92,6 +95,7 @@ def test_the_usual_step_is_enough_where_all_connect(tmp_path: Path, monkeypatch:
     assert report.found_by == ladder.USUALLY and report.tried == (ladder.USUALLY,)
     assert (report.photos_posed, report.models, report.apart) == (12, 1, ())
     assert report.pairs_connected == 66 and report.track_length > 3
+    assert report.agreement > 0.99
     assert report.points > 200 and report.observations > 2000 and report.reprojection_error < 1
 
 
@@ -182,8 +186,8 @@ def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pyte
         (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
         wrong = misplaced(model, 5)
         assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
-        assert mapping.without_misplaced(model, tmp_path / "database.db") is model
-        left = mapping.without_misplaced(wrong, tmp_path / "database.db")
+        assert without_misplaced(model, tmp_path / "database.db") is model
+        left = without_misplaced(wrong, tmp_path / "database.db")
         assert posed_ids(left) == [1, 2, 3, 4, *range(6, 13)]
     original = mapping.one_after_another
 
@@ -194,6 +198,69 @@ def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pyte
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
+
+
+def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -> Model:
+    """The model with these photos turned round the world's middle, what they see left where it is."""
+    wrong = Model(model)
+    for key in keys:
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec([0.0, 0.0, np.radians(degrees(key))]).as_matrix()
+        image = wrong.image(key)
+        pose = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]) @ turn
+        wrong.frame(image.frame_id).rig_from_world = pycolmap.Rigid3d(pose[:3])
+    return wrong
+
+
+def first(wrong: Model, then: Callable[..., list[Model]]) -> Callable[..., list[Model]]:
+    """A mapper that is wrong once."""
+    left = [[wrong]]
+    return lambda *given: left.pop() if left else then(*given)
+
+
+def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = world(tmp_path)
+    database = tmp_path / "database.db"
+    with mapping.quiet():
+        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        wrong = turned(model, (2, 3, 4, 9), lambda _: 8.0)
+        assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
+        assert posed_ids(without_misplaced(wrong, database)) == [1, 5, 6, 7, 8, 10, 11, 12]
+        # Where each is off by itself, nothing tells which are right.
+        bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
+        assert posed_ids(without_misplaced(bent, database)) == list(range(1, 13))
+    monkeypatch.setattr(mapping, "one_after_another", first(wrong, mapping.one_after_another))
+    whole, report, _ = climb_given(tmp_path, monkeypatch)
+    assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
+    assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
+
+
+@pytest.mark.parametrize("nearer_helps", [True, False])
+def test_a_model_that_most_matches_speak_against_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearer_helps: bool
+) -> None:
+    truth = world(tmp_path)
+    with mapping.quiet():
+        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
+        assert agreement(model, tmp_path / "database.db") > 0.99
+        assert agreement(bent, tmp_path / "database.db") < ladder.DOUBTFUL
+    original, asked = mapping.one_after_another, []
+
+    def nearer(*given: Any) -> list[Model]:
+        asked.append(given[1].first_angle)
+        return original(*given) if nearer_helps else [bent]
+
+    monkeypatch.setattr(mapping, "one_after_another", first(bent, nearer))
+    whole, report, told = climb_given(tmp_path, monkeypatch)
+    assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 0.01
+    assert asked == [ladder.NEARER]
+    assert report.found_by == (ladder.ANEW if nearer_helps else ladder.AT_ONCE)
+    assert told == ["placing cameras", f"placing cameras, {ladder.ANEW}"] + [f"placing {ladder.AT_ONCE}"] * (
+        not nearer_helps
+    )
 
 
 def part(folder: Path, model: Model, numbers: range) -> Model:

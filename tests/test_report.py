@@ -18,6 +18,7 @@ from PIL import Image
 from nerfscene import api, drawings
 from nerfscene import scene as scenes
 from nerfscene.advice import (
+    about_agreement,
     about_bad_views,
     about_exposure,
     about_heights,
@@ -278,6 +279,9 @@ def test_numbers_and_poses() -> None:
     assert about_poses(Figures(reprojection_error=3.0, downscale=4.0), 1000) == []
     assert "3.0 pixels" in about_poses(Figures(reprojection_error=3.0), 1000)[0]
     assert about_poses(Figures(), 1000) == []
+    assert about_agreement(Figures()) == about_agreement(Figures(posing={"agreement": 0.9})) == []
+    assert about_agreement(Figures(posing={"points": 5})) == [], "posed before this was measured"
+    assert "74 % of what the photos have in common" in about_agreement(Figures(posing={"agreement": 0.74}))[0]
     words = [quality(p) for p in (40, 29, 25, 21, 10)]
     assert len(set(words)) == 5 and "rough" in words[-1] and "very clear" in words[0]
 
