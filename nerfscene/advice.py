@@ -218,9 +218,9 @@ def about_agreement(f: Figures) -> list[str]:
     if share >= MISFIT:
         return []
     return [
-        f"Only {100 * share:.0f} % of what the photos have in common fits the cameras that were found: some of "
-        "these may be wrong. Things that look alike or repeat, and mirrors, do that: take more photos, closer "
-        "to each other, with something in them that is there only once."
+        f"Only {100 * share:.0f} % of what the photos have in common fits the cameras that were found: some "
+        "of these may be wrong. Things that look alike or repeat, and mirrors, do that: take more photos, "
+        "closer to each other, with something in them that is there only once."
     ]
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nerfscene import dynamic_range
 from nerfscene.capture import MIN_PHOTOS, Progress, silent
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
@@ -38,14 +39,13 @@ from nerfscene.motion import (
 )
 from nerfscene.types import Array
 
-VERSION = 1  # of how frames are chosen and written: another one means that they are taken anew
+VERSION = 2  # of how frames are chosen and written: another one means that they are taken anew
 LONGEST = 1920  # px: full HD stays as it is, and training uses 1600 at most
 SCORED = 5 * COPY_SIDE  # px, the shorter side of what sharpness is judged on
 QUALITY = 95  # of JPEG
 # Frames that no other refers to are the most compressed ones, and cost half the time.
 USUAL, EVERY = "NONREF", "DEFAULT"
 MANY = 600  # frames: shorter videos are cheap to decode whole
-HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, by their numbers in H.273
 CUT_SHORT = 0.9  # share of its length, under which a video counts as cut off
 
 
@@ -201,10 +201,10 @@ def _look_once(video: Path, skip: str, progress: Callable[[float], None]) -> _Lo
     with _opened(video) as (container, stream):
         end = _length(container, stream)
         for key, frame in _decoded(container, stream, skip, failures):
-            if not keys and frame.color_trc in HDR:
+            if not keys and frame.color_trc in dynamic_range.NAMES:
                 warnings.append(
-                    f"{video.name} is in high dynamic range ({HDR[frame.color_trc]}): its colours are taken "
-                    "as they are stored, paler than a player shows them."
+                    f"{video.name} is in high dynamic range ({dynamic_range.NAMES[frame.color_trc]}): its "
+                    "colours are brought to an ordinary screen's, and its brightest parts look less bright."
                 )
             grey = _grey(frame)
             now = spectra(_small(grey))
@@ -259,9 +259,13 @@ def _upright(frame: av.VideoFrame, stream: Any) -> Image.Image:
     matrix = frame.colorspace
     if matrix == 2:  # not said: what everyone assumes then
         matrix = 1 if max(frame.width, frame.height) >= 1280 else 5
-    pixels = frame.reformat(
-        *size, "rgb24", src_colorspace=matrix, src_color_range=frame.color_range, interpolation="AREA"
+    high = frame.color_trc in dynamic_range.NAMES
+    kind = "rgb48le" if high else "rgb24"
+    pixels: NDArray[Any] = frame.reformat(
+        *size, kind, src_colorspace=matrix, src_color_range=frame.color_range, interpolation="AREA"
     ).to_ndarray()
+    if high:
+        pixels = dynamic_range.to_srgb(pixels, frame.color_trc)
     quarters = round(frame.rotation / 90) % 4  # counter-clockwise
     return Image.fromarray(np.ascontiguousarray(np.rot90(pixels, quarters)))
 

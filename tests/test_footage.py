@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage_cases import demo_pictures, walk, write_video
+from footage_cases import demo_pictures, walk, write_hdr, write_video
+from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene import footage
+from nerfscene import dynamic_range, footage
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.footage import take_frames
@@ -215,3 +216,33 @@ def test_a_video_that_gives_nothing_is_left_out_beside_others(tmp_path: Path) ->
     assert all(p.name.startswith("good-") for p in taken(tmp_path / "frames"))
     with pytest.raises(NerfsceneError, match=r"empty\.mp4"):
         take_frames([tmp_path / "empty.mp4", still], tmp_path / "none")
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_high_dynamic_range_looks_as_it_should(tmp_path: Path, transfer: int, name: str) -> None:
+    pictures = [np.minimum(p, 215) for p in walk([0] + [12] * 9)]  # no brighter than what is left alone
+    video = write_hdr(tmp_path / "hdr.mkv", pictures, transfer)
+    (told,) = take_frames([video], tmp_path / "frames")
+    assert f"hdr.mkv is in high dynamic range ({name})" in told
+    coarse = [blocks(picture) for picture in pictures]  # in which JPEG's own errors even out
+    for file in taken(tmp_path / "frames"):
+        with Image.open(file) as image:
+            got = blocks(np.asarray(image))
+        off = min((np.abs(got - picture) for picture in coarse), key=np.mean)
+        assert off.mean() < 1.2 and off.max() < 4
+
+
+def blocks(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Means over 20×20 pixels."""
+    return picture.reshape(9, 20, 16, 20, 3).mean((1, 3))
+
+
+def test_what_is_brighter_than_paper_is_still_told_apart() -> None:
+    for transfer in dynamic_range.NAMES:
+        ramp = np.linspace(0, 65535, 64).astype(np.uint16)
+        shown = dynamic_range.to_srgb(np.repeat(ramp[None, :, None], 3, 2), transfer)[0].astype(int)
+        assert (np.ptp(shown, axis=1) <= 1).all(), "grey stays grey"
+        grey = shown[:, 1]
+        assert (np.diff(grey) >= 0).all() and grey[0] == 0 and grey[-1] >= 254
+    three_quarters = dynamic_range.to_srgb(np.full((1, 1, 3), 49151, np.uint16), dynamic_range.HLG)
+    assert 235 <= three_quarters[0, 0, 1] <= 250, "paper, by ITU-R BT.2408"

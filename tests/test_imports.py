@@ -19,7 +19,7 @@ POSING = (
 )
 APPS = ("app_files", "lens_fit", "phone_apps", "metashape", "realitycapture", "open_sfm")
 READING = ("readers", "listing", "transforms", *APPS)
-TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "intake")
+TAKING = ("photos", "culling", "masks", "archive", "footage", "motion", "dynamic_range", "intake")
 RANKS = (
     ("errors", "types", "config"),
     ("cameras", "ops", "metrics", "capture", *POSING, *READING, *TAKING),
@@ -61,8 +61,9 @@ ONLY = {
     **dict.fromkeys(POSING, PHOTOS | {"capture", *POSING}),
     **dict.fromkeys(READING, PHOTOS | {"capture", "masks", *POSING, *READING}),
     "motion": {"types"},
+    "dynamic_range": set(),
     "archive": PHOTOS | {"capture"},
-    "footage": PHOTOS | {"capture", "motion"},
+    "footage": PHOTOS | {"capture", "motion", "dynamic_range"},
     "intake": PHOTOS | {"capture", "archive", "footage", *POSING, *READING},
 }
 # Third-party packages that these places alone may import.
