@@ -16,7 +16,7 @@ from nerfscene.types import Array
 
 FEW_PHOTOS = 20
 WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
-ROUND = 200.0  # degrees: who walked so far meant to go all round
+ROUND = 150.0  # degrees: who walked so far may have meant to go all round
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
 STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light

@@ -238,7 +238,10 @@ def run_train(a: Train) -> None:
             if not (output / "scene.json").exists():
                 raise
             live.bar.stop()
-            live.say(f"interrupted; what was trained is in {output}: --resume goes on from it")
+            live.say(
+                f"interrupted; what was trained is in {output}: --resume goes on from it, and "
+                f"nerfscene report {output} says how it came out"
+            )
             sys.exit(INTERRUPTED)
         live.bar.stop()
         d = api.info(output)

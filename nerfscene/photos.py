@@ -248,8 +248,11 @@ def _what_is_lost(image: Image.Image) -> tuple[str, ...]:
     lost = []
     tags = getattr(image, "tag_v2", {})
     tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    if image.mode.startswith("I") or max(tags.get(258, (8,))) > 8 or any("16" in t for t in tiles):
+    bits = max(*tags.get(258, (8,)), int(image.info.get("bit_depth", 8)))
+    if image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
         lost.append("have more than 8 bits a colour: 8 are used")
+    if image.mode.startswith(("1", "L", "I", "F")):
+        lost.append("are grey: what they show has no colour in the scene")
     if image.mode == "CMYK":
         lost.append("are CMYK, for print: their colours are converted roughly")
     if image.format in ANIMATED and getattr(image, "n_frames", 1) > 1:

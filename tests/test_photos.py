@@ -188,6 +188,19 @@ def test_sixteen_bits_become_eight_and_that_is_said(tmp_path: Path) -> None:
     assert "6 of 6 photos" in warning and "8 are used" in warning
 
 
+def test_ten_bits_and_greys_are_said(tmp_path: Path) -> None:
+    for index in range(3):
+        fine = noise(64, 48, index).astype(np.uint16) * 257
+        heif = pillow_heif.from_bytes("RGB;16", (64, 48), fine.tobytes())
+        heif.save(tmp_path / f"{index}.heic", quality=95)
+    Image.fromarray(noise(64, 48, 7)).convert("L").save(tmp_path / "grey.jpg")
+    Image.fromarray(noise(64, 48, 8)[..., 0].astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    warnings = open_capture(tmp_path).warnings
+    assert len(warnings) == 2
+    assert any("4 of 5 photos" in w and "8 are used" in w for w in warnings)
+    assert any("2 of 5 photos (" in w and "are grey" in w for w in warnings), warnings
+
+
 def test_what_would_be_misread_is_left_out(tmp_path: Path) -> None:
     write_photos(tmp_path, ["a.png", "b.png", "c.png"])
     write_tiff16(tmp_path / "planes.tif", noise(40, 30, 9).astype(np.uint16) * 257, planes=True)

@@ -184,6 +184,8 @@ def test_a_side_that_is_missing_is_named() -> None:
     said = about_sides(*ring(30, 0, 280), names)
     assert len(said) == 1 and "0.jpg" in said[0] and "29.jpg" in said[0] and "80°" in said[0]
     assert about_sides(*ring(30, 0, 348), names) == []
+    half = about_sides(*ring(30, 0, 170), names)
+    assert len(half) == 1 and "190° of the way round are missing" in half[0]
     assert about_sides(*ring(30, 0, 90), names) == []  # never meant to go round
     outward = ring(30, 0, 280)
     assert about_sides(outward[0], -outward[1], names) == []
