@@ -337,7 +337,8 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             cameras,
             data.pixels.reshape(-1),
             data.channels,
-            data.space.unbounded,  # random backgrounds make real scenes opaque
+            # A background of its own for each ray: what is seen through would take on a fixed one's colour.
+            data.space.unbounded or data.channels == 4,
             list(data.background),
             config.seed,
             backend.thread_count(config.threads),
