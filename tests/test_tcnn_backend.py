@@ -333,7 +333,7 @@ def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
     difference = np.abs(a.rgb - b.rgb)
     assert difference.mean() < 3e-3 and np.quantile(difference, 0.999) < 0.03
     assert np.abs(a.accumulation - b.accumulation).mean() < 3e-3
-    assert b.rgb.std() > 0.01
+    assert b.rgb.std() > max(0.005, 5 * difference.mean())
 
 
 def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
@@ -341,7 +341,7 @@ def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
 
 
 def test_another_renders_what_it_trained(tcnn: Any, cut_out: Path, tmp_path: Path) -> None:
-    config = TrainConfig(steps=20, backend="tcnn", downscale=2, holdout=0)
+    config = TrainConfig(steps=12, backend="tcnn", downscale=2, holdout=0)
     small = FieldConfig(features=4, log2_table=12, finest_resolution=64, occupancy_resolution=32)
     made = api.train(cut_out, tmp_path / "scene", config, small)
     assert made.figures.samples > 0
