@@ -1,7 +1,8 @@
 """The steps by which photos are posed: from the cheap and usual to the slow and patient.
 
-Each is taken only where those before it left photos out, and builds on what they found: more matches
-join those there are, and photos are added to the best model before one is begun anew.
+Each is taken only where those before it left photos out, or put them where their own matches say that they
+are not, and builds on what they found: more matches join those there are, and photos are added to the best
+model before one is begun anew.
 """
 
 from __future__ import annotations
