@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import uniform_filter1d
 
 from nerfscene.photos import Look
 from nerfscene.types import Array, Photo
@@ -50,6 +49,8 @@ class Traits:
 
 def traits(look: Look) -> Traits:
     """Measures a photo's grey copy, its longer side GREY_SIDE."""
+    from scipy.ndimage import uniform_filter1d  # not at the top: it takes half a second
+
     grey = look.grey.astype(np.float32)
     small = Image.fromarray(grey).resize((THUMB, THUMB), Image.Resampling.BILINEAR)
     thumb = np.asarray(small, np.float32)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from nerfscene.types import Array, Intrinsics
 
@@ -72,6 +71,8 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
 
     def off(given: Array) -> Array:
         return (projection(lens(given))(base) - pixels).ravel()
+
+    from scipy.optimize import least_squares  # not at the top: it takes half a second
 
     first = np.array([*focal, *centre, *start.distortion[:count]])
     found = least_squares(off, first, x_scale="jac", method="lm")

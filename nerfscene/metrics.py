@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 Image = NDArray[np.float32]
 
@@ -52,6 +51,8 @@ def ssim(a: Image, b: Image) -> float:
     positions where the window lies inside the picture. Raises ValueError for pictures smaller than
     the window, and as ``psnr`` does.
     """
+    from scipy.ndimage import correlate1d  # not at the top: it takes half a second
+
     x, y = _checked(a, b)
     if min(x.shape[:2]) < 11:
         raise ValueError("SSIM needs pictures of at least 11×11 pixels")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from nerfscene.types import Array
 
@@ -38,11 +37,13 @@ _WINDOW = _HANN[:, None] * _HANN[None, :]
 _WAVES = np.hypot(np.fft.fftfreq(BLOCK)[:, None], np.fft.rfftfreq(BLOCK)[None, :])
 _PASSED = np.exp(-((_WAVES / 0.18) ** 2)).astype(np.float32)
 # The peak of two equal blocks; the waves that rfft leaves out count as much as their mirror images.
-_HIGHEST = float(fft.irfft2(_PASSED, (BLOCK, BLOCK)).max())
+_HIGHEST = float(np.fft.irfft2(_PASSED, (BLOCK, BLOCK)).max())
 
 
 def spectra(grey: Grey) -> Spectra:
     """A copy with sides of at least BLOCK, cut into overlapping blocks that cover it."""
+    from scipy import fft  # not at the top: it takes half a second
+
     height, width = grey.shape
     rows = np.unique(np.linspace(0, height - BLOCK, -(-2 * height // BLOCK) - 1).round().astype(int))
     columns = np.unique(np.linspace(0, width - BLOCK, -(-2 * width // BLOCK) - 1).round().astype(int))
@@ -55,6 +56,8 @@ def spectra(grey: Grey) -> Spectra:
 def moved(a: Spectra, b: Spectra) -> float | None:
     """Median shift of the blocks in pixels of the copy, 0 where all are blank; None where nothing
     that was in ``a`` is seen in ``b``."""
+    from scipy import fft  # not at the top: it takes half a second
+
     if a.textured.shape != b.textured.shape:  # the video changes its shape here
         return None
     followed = a.textured & b.textured

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from nerfscene.cameras import CAMERA_DISTANCE, Placement, nearest_point_to_axes, pose_in_scene
 from nerfscene.capture import worker_count
@@ -118,6 +117,8 @@ def unmasked_cells(
     on, so whatever came to hang there would stay: round a subject that was masked all the way, or where
     the sky was. Loose masks leave the air around the subject in more photos, and it stays.
     """
+    from scipy.ndimage import maximum_filter  # not at the top: it takes half a second
+
     points = cell_centres(space.occupancy_resolution, space.unbounded)
     framed, masked = np.zeros((2, len(points)), np.int32)
 
@@ -181,6 +182,8 @@ def cut_out_cells(
     ``alphas``: each view's alpha channel (height, width). A cell's shadow in a photo is taken as a
     square of pixels around its centre, large enough to contain it: what is carved away is truly empty.
     """
+    from scipy.ndimage import maximum_filter  # not at the top: it takes half a second
+
     resolution = space.occupancy_resolution
     points = cell_centres(resolution, space.unbounded)
     radius = np.sqrt(3.0) / resolution

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras import (
     axes_meet,
@@ -372,6 +370,9 @@ def interpolate(
     (n_frames,) says instead where on the way each frame is: 0 at the first keyframe, 1 at the second…;
     with ``constant_speed`` the way between two of them counts by its length.
     """
+    from scipy.interpolate import CubicSpline  # not at the top: it takes half a second
+    from scipy.spatial.transform import Rotation  # not at the top: it takes half a second
+
     n = len(keyframes)
     if n == 1:
         return [keyframes[0].copy() for _ in range(n_frames)], np.repeat(focals, n_frames)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras import pose_in_scene, similarity_scale
 from nerfscene.rendering import kernel_camera
@@ -147,6 +146,8 @@ def refined_lens(intrinsics: Intrinsics, change: Floats) -> Intrinsics:
 
 def moved(world_from_cam: Array, change: Array, scene_from_world: Array) -> Array:
     """A pose (4, 4) after a change (6,): a turn about its centre and a shift, in scene axes and units."""
+    from scipy.spatial.transform import Rotation  # not at the top: it takes half a second
+
     scale = similarity_scale(scene_from_world)
     turn = scene_from_world[:3, :3] / scale  # world axes → scene axes
     out = world_from_cam.copy()

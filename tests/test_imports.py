@@ -189,3 +189,10 @@ print(backend.load("torch").instruction_set())
     said = out.strip().splitlines()
     assert len(said) == 3 and said[-1] == "torch"
     assert "is not here" in said[0] and "torch" in said[0]  # why, and what to do instead
+
+
+def test_commands_begin_without_scipy() -> None:
+    """Half of what a command took to say that a folder is not there."""
+    code = "import sys, nerfscene.api, nerfscene.cli; print('scipy' in sys.modules, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
