@@ -125,7 +125,8 @@ def _taken_in(scene: Scene) -> str:
     if not found:
         return ""
     said = [
-        f"{k['photos']} of {k['width']}×{k['height']} pixels at {k['focal']} mm" for k in found[:KINDS_SHOWN]
+        f"{k['photos']} photo{'s' * (k['photos'] > 1)} of {k['width']}×{k['height']} pixels at {k['focal']} mm"
+        for k in found[:KINDS_SHOWN]
     ]
     rest = sum(k["photos"] for k in found[KINDS_SHOWN:])
     said += [f"{rest} of other sizes or lenses"] * bool(rest)

@@ -103,7 +103,7 @@ def test_training_leaves_a_report(command: Command, room: Path, tmp_path: Path) 
     file = tmp_path / "scene" / "report.html"
     assert str(file) in done.stderr + done.stdout
     first = checked(file.read_text())
-    assert "Made of 24 of 64×48 pixels at " in first.text
+    assert "Made of 24 photos of 64×48 pixels at " in first.text
     assert len(first.alts) == 9 and all(first.alts)  # three held-out photos, three pictures each
     file.unlink()
     again = command("report", tmp_path / "scene")
