@@ -124,10 +124,10 @@ def _taken_in(scene: Scene) -> str:
     found = scene.figures.taken_in
     if not found:
         return ""
-    said = [
-        f"{k['photos']} photo{'s' * (k['photos'] > 1)} of {k['width']}×{k['height']} pixels at {k['focal']} mm"
-        for k in found[:KINDS_SHOWN]
-    ]
+    said = []
+    for k in found[:KINDS_SHOWN]:
+        photos = "1 photo" if k["photos"] == 1 else f"{k['photos']} photos"
+        said.append(f"{photos} of {k['width']}×{k['height']} pixels at {k['focal']} mm")
     rest = sum(k["photos"] for k in found[KINDS_SHOWN:])
     said += [f"{rest} of other sizes or lenses"] * bool(rest)
     return f"<p>Made of {', '.join(said)} (focal lengths as they were found, in those of a 35 mm camera).</p>"
