@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras import look_one_way, looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
-from nerfscene.capture import name_some, natural_key
+from nerfscene.capture import NAMES_SHOWN, name_some, natural_key
 from nerfscene.paths import photographed_arc
 from nerfscene.scene import Figures, Scene
 from nerfscene.types import Array
@@ -64,14 +64,19 @@ def standing(scene: Scene) -> tuple[Array, Array]:
     return poses[:, :3, 3], poses[:, :3, 2]
 
 
-# Reasons to be left out, by words that they share: what is said of one such photo and of several, and what
+# Reasons to be left out, by what they begin with: what is said of one such photo and of several, and what
 # to do about it.
 KINDS = (
-    (("blurred",), "is blurred", "are blurred", "Hold still while you take each photo, or take more light."),
-    (("same picture",), "is there twice", "are there twice", "One of each is enough."),
+    (
+        ("is blurred",),
+        "is blurred",
+        "are blurred",
+        "Hold still while you take each photo, or take more light.",
+    ),
+    (("is the same picture",), "is there twice", "are there twice", "One of each is enough."),
     (("can't be read",), "can't be read", "can't be read", "Copy them again from where they came from."),
     (
-        ("connect", "shows nothing", "shares nothing"),
+        ("could not be connected", "shows nothing", "is one of a group"),
         "does not connect to the others",
         "do not connect to the others",
         "Take photos in between, each showing most of what the one before shows.",
@@ -84,12 +89,12 @@ def about_left_out(f: Figures, used: Sequence[str] = ()) -> list[str]:
     kinds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for photo in f.left_out:
         reason = photo["reason"]
-        known = (k[1:] for k in KINDS if any(words in reason for words in k[0]))
+        known = (k[1:] for k in KINDS if reason.startswith(k[0]))
         kinds[next(known, (reason, reason, ""))].append(photo["name"])
     everything = [photo["name"] for photo in f.left_out] + list(used)
     sentences = []
     for (one, several, hint), names in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        named = name_some(in_runs(names, everything))
+        named = name_runs(names, everything)
         if one == several and not hint:
             count = "1 photo was" if len(names) == 1 else f"{len(names)} photos were"
             sentences.append(f"{count} left out ({named}): {one}.")
@@ -99,24 +104,25 @@ def about_left_out(f: Figures, used: Sequence[str] = ()) -> list[str]:
     return sentences
 
 
-def in_runs(names: Sequence[str], everything: Sequence[str]) -> list[str]:
-    """Names in their natural order, three or more that follow each other among ``everything`` as one.
+def name_runs(names: Sequence[str], everything: Sequence[str]) -> str:
+    """Some names in their natural order, three or more that follow each other among ``everything`` as one.
 
-    Names that folders are part of are left as they are: what lies between them is not known.
+    Names that folders are part of are not put together: what lies between them is not known.
     """
-    if any("/" in name for name in everything):
-        return list(names)
     order = {name: i for i, name in enumerate(sorted(set(everything), key=natural_key))}
+    apart = any("/" in name for name in everything)
     runs: list[list[str]] = []
     for name in sorted(names, key=natural_key):
-        if runs and order[name] == order[runs[-1][-1]] + 1:
+        if runs and not apart and order[name] == order[runs[-1][-1]] + 1:
             runs[-1].append(name)
         else:
             runs.append([name])
-    shown: list[str] = []
+    parts: list[list[str]] = []
     for run in runs:
-        shown += [f"{run[0]} to {run[-1]}"] if len(run) >= 3 else run
-    return shown
+        parts += [run] if len(run) >= 3 else [[name] for name in run]
+    shown = ", ".join(p[0] if len(p) == 1 else f"{p[0]} to {p[-1]}" for p in parts[:NAMES_SHOWN])
+    rest = sum(map(len, parts[NAMES_SHOWN:]))
+    return shown + f" and {rest} more" * bool(rest)
 
 
 def about_number(f: Figures) -> list[str]:
@@ -214,8 +220,8 @@ def about_poses(f: Figures, trained_side: int) -> list[str]:
 
 def about_agreement(f: Figures) -> list[str]:
     """Cameras that much of what the photos share speaks against."""
-    share = (f.posing or {}).get("agreement", 1.0)
-    if share >= MISFIT:
+    share = (f.posing or {}).get("agreement")
+    if share is None or share >= MISFIT:
         return []
     return [
         f"Only {100 * share:.0f} % of what the photos have in common fits the cameras that were found: some "

@@ -21,7 +21,7 @@ LEVELS = 4096  # of light, between which sRGB's curve is looked up
 def to_srgb(signal: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
     """A picture (height, width, 3) under ``transfer``, PQ or HLG with BT.2020's colours, as sRGB.
 
-    What is no brighter than paper keeps its light; what is, up to the sun, shares the last of the range.
+    What is darker than ``KNEE`` of paper keeps its light; what is brighter, up to the sun, shares the rest.
     """
     light = _light(transfer)[signal]  # of white
     if transfer == HLG:  # so far the scene's: a screen's is steeper

@@ -62,13 +62,14 @@ def open_posed(
     try:
         found = find_posed(source)
         videos = find_videos(source)
+        beside = _passed_over(source, videos) if found is None else ()
     except PermissionError as error:
         raise NerfsceneError(
             f"{error.filename} can't be read (permission denied); allow it, or copy the photos elsewhere"
         ) from error
     if found is None:
         told = unread_cameras(source)
-        told += _passed_over(source, videos)
+        told += beside
         root = source
         if videos:
             root = workdir / FRAMES
@@ -122,15 +123,15 @@ def _passed_over(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
             f"fewer than {MIN_PHOTOS} make no scene, and with videos no photos are taken."
         )
     # What a camera saves twice, as RAW and JPEG or as a photo that moves, is no other picture.
-    stems = {(p.parent, p.stem.lower()) for p in photos}
-    others = [p for p in files if (p.parent, p.stem.lower()) not in stems]
+    stems = {p.stem.lower() for p in photos}
+    others = [p for p in files if p.stem.lower() not in stems]
     beside = [] if videos else [p for p in others if _is_video_name(p.name)]
     if beside:
         told.append(
             f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: to make a scene of one, "
             "give the video itself."
         )
-    unread = [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
+    unread = [] if videos else [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
     if unread:
         told.append(
             f"{_counted(unread, 'picture')} {_is(unread)} of a kind that is not read and not used: export "

@@ -347,7 +347,7 @@ def _report(state: _Climb) -> PoseReport:
         track_length=0.0 if model is None else float(model.compute_mean_track_length()),
         reprojection_error=0.0 if model is None else float(model.compute_mean_reprojection_error()),
         apart=tuple(tuple(names[i] for i in group) for group in apart),
-        agreement=1.0 if model is None else agreement(model, state.database),
+        agreement=None if model is None else agreement(model, state.database),
     )
 
 

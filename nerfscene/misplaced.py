@@ -98,6 +98,8 @@ def _apart(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     fits = _fitting(model, pairs)
     fitting = {pair: (len(m.ours), fit) for (pair, m), fit in zip(pairs.items(), fits, strict=True)}
     group = {key: key for key in model.reg_image_ids()}
+    if not group:
+        return set()
 
     def join(those: Iterable[Pair]) -> bool:
         """Makes one of the groups of each two photos; whether there was anything to join."""

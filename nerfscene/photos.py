@@ -97,7 +97,7 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """The photo as shown (EXIF orientation applied), (height, width, 3) or with alpha (…, 4), in sRGB.
 
     Shrinks by averaging areas, alpha-weighted where there is alpha, so that what lies under
-    transparent pixels does not bleed into the edges. Colours are as stored, not premultiplied.
+    transparent pixels does not bleed into the edges. Colours are not premultiplied.
     Raises NerfsceneError when the photo cannot be decoded.
     """
     with _opened(path) as image:
@@ -251,7 +251,7 @@ def _what_is_lost(image: Image.Image) -> tuple[str, ...]:
     bits = max(*tags.get(258, (8,)), int(image.info.get("bit_depth", 8)))
     if image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
         lost.append("have more than 8 bits a colour: 8 are used")
-    if image.mode.startswith(("1", "L", "I", "F")):
+    if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")):
         lost.append("are grey: what they show has no colour in the scene")
     if image.mode == "CMYK":
         lost.append("are CMYK, for print: their colours are converted roughly")

@@ -216,7 +216,7 @@ def _settings(scene: Scene) -> str:
         "computed with": f.device,
         "cameras from": f.source,
         **({"cameras found": f"{found['found_by']} (tried: {', '.join(found['tried'])})"} if found else {}),
-        **{label: f"{found[key]:.5g}" for key, label in FOUND.items() if key in found},
+        **{label: f"{found[key]:.5g}" for key, label in FOUND.items() if found.get(key) is not None},
         "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
         **({"cameras moved by training": f"{f.cameras_moved:.2f} pixels"} if f.cameras_moved else {}),
         "steps": f"{f.steps}",

@@ -113,7 +113,7 @@ def _why(name: str, report: PoseReport | None) -> str:
     """A sentence's end on a photo that is not posed."""
     group = next((group for group in report.apart if name in group), None) if report else None
     if group is None:
-        return "could not be connected to the other photos: they share too little"
+        return "could not be connected to the other photos: they share too little that fits"
     if len(group) == 1:
         return "shows nothing that another photo shows"
     return f"is one of a group of {len(group)} that shares nothing with the other photos"

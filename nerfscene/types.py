@@ -114,7 +114,8 @@ class PoseReport:
     track_length: float  # photos that see a point, mean
     reprojection_error: float  # pixels of the working size, mean over points
     apart: tuple[tuple[str, ...], ...] = ()
-    agreement: float = 1.0  # share of the matches between posed photos that fit their cameras
+    # Share of the matches between posed photos that fit their cameras; None: posed before it was measured.
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
         # Where each is off by itself, nothing tells which are right.
         bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
         assert posed_ids(without_misplaced(bent, database)) == list(range(1, 13))
+        assert posed_ids(without_misplaced(Model(), database)) == []
     monkeypatch.setattr(mapping, "one_after_another", first(wrong, mapping.one_after_another))
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3

@@ -28,7 +28,7 @@ from nerfscene.advice import (
     about_sides,
     about_walking,
     advice,
-    in_runs,
+    name_runs,
     quality,
 )
 from nerfscene.config import TrainConfig
@@ -236,6 +236,8 @@ def test_photos_left_out_are_grouped_by_kind() -> None:
     copies = [{"name": f"{i}.jpg", "reason": f"is the same picture as {i + 10}.jpg"} for i in range(9)]
     said = about_left_out(Figures(left_out=tuple(copies)))
     assert len(said) == 1 and said[0].startswith("9 photos are there twice")
+    copy = ({"name": "5.jpg", "reason": "is the same picture as blurred.jpg"},)
+    assert about_left_out(Figures(left_out=copy))[0].startswith("1 photo is there twice")
     other = ({"name": "5.jpg", "reason": "has no pose in cameras.xml"},)
     assert about_left_out(Figures(left_out=other)) == [
         "1 photo was left out (5.jpg): has no pose in cameras.xml."
@@ -266,12 +268,13 @@ def test_photos_that_do_not_connect_get_one_hint_however_it_was_found(tmp_path: 
 
 
 def test_photos_in_a_row_are_named_by_the_first_and_the_last() -> None:
-    everything = [f"IMG_{i}.jpg" for i in range(1, 13)]
+    everything = [f"IMG_{i}.jpg" for i in range(1, 60)]
     names = [f"IMG_{i}.jpg" for i in (12, 9, 10, 11, 2, 4, 5)]
-    assert in_runs(names, everything) == ["IMG_2.jpg", "IMG_4.jpg", "IMG_5.jpg", "IMG_9.jpg to IMG_12.jpg"]
-    assert in_runs(["a/1.jpg", "a/2.jpg", "a/3.jpg"], ["a/1.jpg", "a/2.jpg", "a/3.jpg"]) == [
-        "a/1.jpg", "a/2.jpg", "a/3.jpg",
-    ]  # fmt: skip
+    assert name_runs(names, everything) == "IMG_2.jpg, IMG_4.jpg, IMG_5.jpg, IMG_9.jpg to IMG_12.jpg"
+    names += [f"IMG_{i}.jpg" for i in (20, 30, 31, 32, 33, 40)]
+    assert name_runs(names, everything).endswith("IMG_9.jpg to IMG_12.jpg, IMG_20.jpg and 5 more")
+    folders = ["a/1.jpg", "a/2.jpg", "a/3.jpg"]
+    assert name_runs(folders, folders) == "a/1.jpg, a/2.jpg, a/3.jpg"
 
 
 def test_numbers_and_poses() -> None:
