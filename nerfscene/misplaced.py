@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from nerfscene.types import Array
+from nerfscene.pairs import Pair, groups
 
 SEEN_OF_MATCHED = 0.5  # share of the points its matches lead to that a photo sees; in the right place 0.9
 FEWEST_MATCHED = 50  # of such points, or matches, from which on a share tells anything
@@ -22,7 +20,6 @@ CHANCE = 15  # matches of a pair, below which they may agree by chance
 AGREE = 0.4  # share of the matches between two groups that fit; in the right places 0.6 at least
 
 Model = pycolmap.Reconstruction
-Pair = tuple[int, int]  # ids of two images
 
 
 @dataclass(frozen=True)
@@ -95,40 +92,31 @@ def _seeing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
 def _apart(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     """Photos that fit each other but not the largest group of photos, with which they have matches."""
     pairs = _telling(pairs)
-    fits = _fitting(model, pairs)
-    fitting = {pair: (len(m.ours), fit) for (pair, m), fit in zip(pairs.items(), fits, strict=True)}
-    group = {key: key for key in model.reg_image_ids()}
-    if not group:
-        return set()
-
-    def join(those: Iterable[Pair]) -> bool:
-        """Makes one of the groups of each two photos; whether there was anything to join."""
-        joined = False
-        for a, b in those:
-            if group[a] != group[b]:
-                joined, old, new = True, group[a], group[b]
-                group.update({key: new for key, g in group.items() if g == old})
-        return joined
-
-    join(pair for pair, (n, fit) in fitting.items() if fit >= max(TIGHT * n, TIGHT_FROM))
+    keys = sorted(model.reg_image_ids())
+    number = {key: i for i, key in enumerate(keys)}
+    links = [(number[a], number[b]) for a, b in pairs]
+    counts = np.array(
+        [(len(m.ours), fit) for m, fit in zip(pairs.values(), _fitting(model, pairs), strict=True)]
+    )
+    joined = [link for link, (n, fit) in zip(links, counts, strict=True) if fit >= max(TIGHT * n, TIGHT_FROM)]
     while True:
-        between: dict[Pair, Array] = defaultdict(lambda: np.zeros(2))
-        for (a, b), counts in fitting.items():
+        found = groups(len(keys), joined)  # the largest first
+        group = {i: g for g, members in enumerate(found) for i in members}
+        between = np.zeros((len(found), len(found), 2))
+        for (a, b), count in zip(links, counts, strict=True):
             one, other = sorted((group[a], group[b]))
-            between[one, other] += counts
-        # A group is named by one of its photos.
-        if not join(pair for pair, (n, fit) in between.items() if n >= FEWEST_MATCHED and fit >= AGREE * n):
+            if one != other:
+                between[one, other] += count
+        matched, fit = between[..., 0], between[..., 1]
+        agreeing = np.argwhere((matched >= FEWEST_MATCHED) & (fit >= AGREE * matched))
+        if not len(agreeing):
             break
-    sizes = {g: sum(g == other for other in group.values()) for g in sorted(set(group.values()))}
-    largest = max(sizes, key=sizes.__getitem__)
-    if 2 * sizes[largest] <= len(group):  # nothing tells which are right: the whole is to be doubted
+        joined += [(found[g][0], found[h][0]) for g, h in agreeing]
+    if not found or 2 * len(found[0]) <= len(
+        keys
+    ):  # nothing tells which are right: the whole is to be doubted
         return set()
-    against = {
-        (set(pair) - {largest}).pop()
-        for pair, (n, _) in between.items()
-        if largest in pair and pair[0] != pair[1] and n >= FEWEST_MATCHED
-    }
-    return {key for key, g in group.items() if g in against}
+    return {keys[i] for g in np.flatnonzero(matched[0] >= FEWEST_MATCHED) for i in found[g]}
 
 
 def _fitting(model: Model, pairs: dict[Pair, _Matches]) -> list[int]:
