@@ -21,9 +21,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from bench import captures
-from nerfscene import training
+from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.triangulation import with_points
+from nerfscene.posing.triangulation import with_points
 from nerfscene.types import PosedCapture
 
 STEPS = 4000

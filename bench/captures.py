@@ -12,9 +12,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from nerfscene.capture import open_capture
-from nerfscene.poses import pose
-from nerfscene.readers import find_posed
+from nerfscene.capture.folder import open_capture
+from nerfscene.posing.poses import pose
+from nerfscene.formats.readers import find_posed
 from nerfscene.types import PosedCapture
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[2] / "shared/data"))

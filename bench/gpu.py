@@ -31,13 +31,13 @@ import torch
 from bench import captures
 from bench.cuda_resources import short
 from bench.speed import NGP
-from nerfscene.cameras import pose_in_scene
+from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.dataset import TrainingSet, prepare
+from nerfscene.training.dataset import TrainingSet, prepare
 from nerfscene.ops import backend, torch_trainer
-from nerfscene.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera, render
-from nerfscene.scene import Scene
-from nerfscene.training import Run, new_run, options_at, start, train_posed
+from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera, render
+from nerfscene.scene.folder import Scene
+from nerfscene.training.training import Run, new_run, options_at, start, train_posed
 from nerfscene.types import Camera, PosedCapture
 
 Peer = Literal["torch", "tcnn"]

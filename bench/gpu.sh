@@ -88,7 +88,7 @@ if command -v compute-sanitizer >/dev/null; then
     few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
     for tool in memcheck racecheck; do
         part "compute-sanitizer, $tool" 20 45 bash -c "logged '$out/$tool.log' 6 compute-sanitizer \
-            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/test_cuda.py -k '$few'"
+            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py -k '$few'"
     done
 else
     printf '\ncompute-sanitizer is not here: nothing was checked with it.\n'
@@ -105,6 +105,6 @@ if command -v ncu >/dev/null; then
 fi
 if python3 -c 'import tinycudann' 2>/dev/null; then
     part "Tests with tiny-cuda-nn" 20 90 \
-        bash -c "logged '$out/tcnn.log' 25 $pytest tests/test_tcnn_backend.py"
+        bash -c "logged '$out/tcnn.log' 25 $pytest tests/ops/test_tcnn_backend.py"
 fi
 printf '\nDone, with %s s left.\n' "$(left)"

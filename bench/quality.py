@@ -16,9 +16,9 @@ import numpy as np
 
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.rendering import render
-from nerfscene.training import train_posed
-from nerfscene.triangulation import with_points
+from nerfscene.field.rendering import render
+from nerfscene.training.training import train_posed
+from nerfscene.posing.triangulation import with_points
 from nerfscene.types import Camera, PosedCapture
 
 

@@ -19,10 +19,10 @@ from PIL import Image, ImageFilter
 
 from bench.ablations import drifting, jittered
 from nerfscene.config import FootageConfig, PoseConfig
-from nerfscene.dataset import resized, split_views
+from nerfscene.training.dataset import resized, split_views
 from nerfscene.intake import open_posed
-from nerfscene.photos import read_pixels
-from nerfscene.transforms import OPENGL_FROM_OPENCV
+from nerfscene.capture.photos import read_pixels
+from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
 from nerfscene.types import PosedCapture
 
 HOLDOUT = 8

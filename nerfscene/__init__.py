@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
-    from nerfscene.evaluate import measure
-    from nerfscene.rendering import render
-    from nerfscene.scene import load
+    from nerfscene.measure.evaluate import measure
+    from nerfscene.field.rendering import render
+    from nerfscene.scene.folder import load
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
     from nerfscene.viewer.server import view
 

@@ -10,20 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nerfscene import scene as scenes
-from nerfscene.cameras import similarity_scale
-from nerfscene.capture import open_capture as open_capture
+from nerfscene.scene.folder import folder as scenes
+from nerfscene.cameras.algebra import similarity_scale
+from nerfscene.capture.folder import open_capture as open_capture
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.evaluate import measure
-from nerfscene.field import check_config as check_field_config
-from nerfscene.filming import render_film
+from nerfscene.measure.evaluate import measure
+from nerfscene.field.hash_grid import check_config as check_field_config
+from nerfscene.film.filming import render_film
 from nerfscene.intake import Given, fingerprint, open_posed
 from nerfscene.ops import backend
-from nerfscene.report import FILE as REPORT_FILE
-from nerfscene.report import Gallery, write_report
-from nerfscene.scene import Scene
-from nerfscene.training import (
+from nerfscene.measure.report import FILE as REPORT_FILE
+from nerfscene.measure.report import Gallery, write_report
+from nerfscene.scene.folder import Scene
+from nerfscene.training.training import (
     Control,
     Listener,
     Progress,

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from nerfscene import training
+from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 
@@ -316,8 +316,9 @@ def run_view(a: View) -> None:
 
 
 def run_render(a: Render) -> None:
-    from nerfscene import api, scene
-    from nerfscene.filming import render_film
+    from nerfscene import api
+    from nerfscene.scene.folder import folder as scene
+    from nerfscene.film.filming import render_film
 
     with Live(a.json) as live:
         loaded = scene.load(a.scene)
@@ -342,7 +343,10 @@ def run_render(a: Render) -> None:
 def run_eval(a: Eval) -> None:
     import numpy as np
 
-    from nerfscene import api, contact, evaluate, scene, video
+    from nerfscene import api
+    from nerfscene.film import video
+    from nerfscene.measure import contact, evaluate
+    from nerfscene.scene.folder import folder as scene
 
     loaded = scene.load(a.scene)
     with Live(a.json) as live:

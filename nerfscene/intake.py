@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from nerfscene.archive import is_archive, unpack
-from nerfscene.capture import (
+from nerfscene.capture.archive import is_archive, unpack
+from nerfscene.capture.folder import (
     MIN_PHOTOS,
     PHOTO_SUFFIXES,
     RAW_SUFFIXES,
@@ -25,10 +25,10 @@ from nerfscene.capture import (
 )
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.footage import is_video, take_frames
-from nerfscene.poses import pose
-from nerfscene.readers import find_posed, unread_cameras
-from nerfscene.triangulation import with_points
+from nerfscene.capture.footage import is_video, take_frames
+from nerfscene.posing.poses import pose
+from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.posing.triangulation import with_points
 from nerfscene.types import PosedCapture
 
 FRAMES = "frames"

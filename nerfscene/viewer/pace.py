@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nerfscene.rendering import Rect
+from nerfscene.field.rendering import Rect
 
 FLOOR = 2e4  # pixels a second: one bad measurement must not end in a picture of a few pixels
 SMALLEST = 64  # pixels along the longer side

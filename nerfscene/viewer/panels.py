@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras import vertical_fov
-from nerfscene.capture import short_names
+from nerfscene.cameras.algebra import vertical_fov
+from nerfscene.capture.folder import short_names
 from nerfscene.errors import NerfsceneError
-from nerfscene.paths import look_at
-from nerfscene.scene import save_crop
+from nerfscene.film.paths import look_at
+from nerfscene.scene.folder import save_crop
 from nerfscene.viewer.path_panel import PathPanel
 from nerfscene.viewer.pictures import MODES
 from nerfscene.viewer.session import COMPARE, Session

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene import paths
-from nerfscene.cameras import vertical_fov
+from nerfscene.film import paths
+from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.filming import film_size, world_points
+from nerfscene.film.filming import film_size, world_points
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.films import FilmJob

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras import scaled
-from nerfscene.rendering import Renderer, render
+from nerfscene.cameras.algebra import scaled
+from nerfscene.field.rendering import Renderer, render
 from nerfscene.types import Array, Camera, View
 
 VIEWS, LONGEST = 16, 88  # photos whose rays are followed, and the size they are followed at

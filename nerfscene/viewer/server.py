@@ -14,10 +14,10 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from nerfscene.footprint import photos_of
+from nerfscene.field.footprint import photos_of
 from nerfscene.ops import backend as backends
-from nerfscene.rendering import looking
-from nerfscene.scene import Scene
+from nerfscene.field.rendering import looking
+from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.proxy import Splats, inside, splats_of
@@ -211,7 +211,7 @@ def view(
     the link holds a token, and nobody gets in without. Where the port is taken, the next free one is used.
     Raises NerfsceneError for a scene, host or port that can't be used.
     """
-    from nerfscene import scene as scenes
+    from nerfscene.scene.folder import folder as scenes
 
     backends.load(backend)
     folder = None if isinstance(scene, Scene) else Path(scene).expanduser()

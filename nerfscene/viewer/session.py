@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.cameras import pose_in_scene, similarity_scale
-from nerfscene.capture import photo_size, read_pixels
+from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
+from nerfscene.capture.folder import photo_size, read_pixels
 from nerfscene.errors import NerfsceneError
-from nerfscene.footprint import Photos, pixel_samples
-from nerfscene.paths import look_at
-from nerfscene.rendering import Renderer, looking, new_cancel, render_part
+from nerfscene.field.footprint import Photos, pixel_samples
+from nerfscene.film.paths import look_at
+from nerfscene.field.rendering import Renderer, looking, new_cancel, render_part
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped

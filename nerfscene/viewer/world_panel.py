@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene import world
+from nerfscene.scene.folder import world
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
 from nerfscene.viewer.session import Session

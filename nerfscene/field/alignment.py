@@ -1,0 +1,87 @@
+"""Where a held-out photo was really taken, as the finished scene sees it.
+
+Training may move the cameras of its photos (``refinement``); those of held-out photos only follow their
+neighbours, so that a scene that became sharper can score worse. Measured the accepted way (Lin et al.,
+"BARF", 2021), the held-out camera is first fitted to the finished scene, which stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.cameras.algebra import pose_in_scene
+from nerfscene.ops import backend
+from nerfscene.field.refinement import moved
+from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, behind, kernel_camera
+from nerfscene.types import Array, View
+
+PIXELS = 1200  # of a photo that are looked at
+ROUNDS = 2
+NUDGE = 0.7  # pixels that a far point moves by, for the differences that stand for slopes
+ROBUST = 0.1  # errors (0…1) beyond this count less
+DAMPING = 1e-3
+MOST = 0.05  # radians, and scene units: a camera that seems farther off is left where it is
+
+Floats = NDArray[np.float32]
+
+
+def aligned(
+    renderer: Renderer, view: View, photo: Floats, used: NDArray[np.bool_] | None = None, seed: int = 0
+) -> View:
+    """The view with its camera moved to where its photo (height, width, 3) fits the scene best.
+
+    ``used`` (height, width): the pixels that count; None: all. Gauss-Newton on a sample of them, with
+    slopes by differences; the photo's gain in each channel is fitted along. The view as it is where that
+    is no better.
+    """
+    k = view.intrinsics
+    candidates = np.arange(k.width * k.height) if used is None else np.flatnonzero(used)
+    if len(candidates) == 0:
+        return view
+    chosen = np.random.default_rng(seed).choice(candidates, min(PIXELS, len(candidates)), replace=False)
+    rows, columns = np.divmod(chosen, k.width)
+    pixels = np.stack([columns, rows], 1).astype(np.float32) + np.float32(0.5)
+    wanted = photo[rows, columns].astype(np.float64)
+    nudge = NUDGE / ((k.fx + k.fy) / 2)
+    change = best = np.zeros(6)
+    least = np.inf
+    for turn in range(ROUNDS + 1):
+        seen = colors(renderer, view, change, pixels)
+        gain = (seen * wanted).sum(0) / np.maximum((seen * seen).sum(0), 1e-9)
+        residual = (seen * gain - wanted).ravel()
+        weight = np.minimum(1.0, ROBUST / np.maximum(np.abs(residual), 1e-9))
+        error = float(np.mean(weight * residual**2))
+        if error < least:
+            best, least = change, error
+        if turn == ROUNDS:
+            break
+        tried = [colors(renderer, view, change + e, pixels) for e in np.eye(6) * nudge]
+        slopes = np.stack([((t - seen) * gain).ravel() / nudge for t in tried], 1)
+        normal = slopes.T @ (weight[:, None] * slopes)
+        normal += DAMPING * np.diag(np.diag(normal)) + 1e-9 * np.eye(6)
+        change = change - np.linalg.solve(normal, slopes.T @ (weight * residual))
+        if np.abs(change).max() > MOST:
+            break
+    return replace(view, world_from_cam=moved(view.world_from_cam, best, renderer.scene_from_world))
+
+
+def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Array:
+    """What pixels (n, 2) of a view's camera, changed as refinement.moved does, show: (n, 3) in 0…1."""
+    n = len(pixels)
+    pose = moved(view.world_from_cam, change, renderer.scene_from_world)
+    camera = kernel_camera(view.intrinsics, pose_in_scene(renderer.scene_from_world, pose))
+    origins, directions, rgb = np.empty((3, n, 3), np.float32)
+    depth, accumulation = np.empty((2, n), np.float32)
+    back = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
+    with backend.device_errors():
+        backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
+        if renderer.shown_backdrop is not None:
+            back = behind(renderer.shown_backdrop, directions)
+        renderer.native.trace(
+            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
+            rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+        )  # fmt: skip
+    return np.clip(rgb, 0, 1).astype(np.float64)

@@ -1,0 +1,181 @@
+"""RealityCapture's (RealityScan's) "Internal/External camera parameters", a CSV → PosedCapture.
+
+Angles are degrees. Heading, pitch and roll of 0 look straight down with the picture's top towards +y,
+the world's north; the formula is in the makers' "Registration export and camera orientations", and it
+gives the matrix that the program itself writes to XMP beside it. Lenses are Brown's with OpenCV's signs
+("RealityCapture XMP camera math"), f in mm on film 36 mm wide, px and py as shares of the picture's
+longer side, from its middle to the right and down. All are of the pixels as they are stored, whatever
+EXIF says of their orientation. Written from the makers' documents, and tried on no export of the program.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from nerfscene.formats.app_files import (
+    as_shown,
+    capture_root,
+    left_without,
+    lens_of,
+    number,
+    photo_finder,
+    photos_beside,
+    said,
+)
+from nerfscene.capture.folder import natural_key, photo_size, photo_turns
+from nerfscene.errors import NerfsceneError
+from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
+from nerfscene.formats.listing import Listed, finish, with_masks
+from nerfscene.types import Array, Intrinsics, PosedCapture
+
+NEEDED = ("x", "y", "alt", "heading", "pitch", "roll", "f")
+TERMS = ("px", "py", "k1", "k2", "k3", "k4", "t1", "t2")
+FILM_WIDTH = 36.0  # mm
+HEAD = 1 << 12  # bytes that hold the names of the columns
+
+
+def columns(text: str) -> list[str] | None:
+    """Names of the columns if the text begins as such an export does, else None.
+
+    The first line may count the cameras, "#cameras 20".
+    """
+    lines = [line.strip() for line in text.splitlines()[:2]]
+    if lines and lines[0].lower().startswith("#cameras"):
+        lines = lines[1:]
+    if not lines or not lines[0].lower().startswith("#name,"):
+        return None
+    names = [name.strip().lower() for name in lines[0].lstrip("#").split(",")]
+    return names if set(NEEDED) <= set(names) else None
+
+
+def is_realitycapture(path: Path) -> bool:
+    """Whether a file is such an export, by its first lines."""
+    try:
+        with path.open("rb") as file:
+            return columns(file.read(HEAD).decode("utf-8-sig", errors="replace")) is not None
+    except OSError:
+        return False
+
+
+def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
+    """The CSV and its photos, which are in ``images``, or in ``images`` or right beside it.
+
+    The world is the export's, in its units. k4, where not 0, is approximated by the nearest lens
+    without it, with a warning where that is visibly off. Columns of the lens may be absent.
+    Photos beside those that have no row are left out, with a warning.
+    Raises NerfsceneError when the file is broken, or the photos aren't found.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
+    names = columns(text)
+    if names is None:
+        raise NerfsceneError(
+            f"{path} has no columns #name, {', '.join(NEEDED)}: export the registration from RealityCapture "
+            "as Internal/External camera parameters."
+        )
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
+    except csv.Error as error:
+        raise NerfsceneError(f"{path} is broken ({error}): export it again.") from error
+    if not rows:
+        raise NerfsceneError(f"{path} lists no cameras: align the photos before it is exported.")
+    find = photo_finder(path.parent, images, [row[0] for row in rows], path)
+    listed = []
+    worst = 0.0
+    for row in sorted(rows, key=lambda r: natural_key(r[0])):
+        where = f"camera {said(row[0])} in {path}"
+        values = _values(dict(zip(names, row, strict=False)), where)
+        photo = find(row[0])
+        width, height = _stored_size(photo)
+        lens, off = _lens(values, width, height, where)
+        worst = max(worst, off)
+        listed.append(as_shown(Listed(said(row[0]), photo, lens, _pose(values))))
+    warnings: tuple[str, ...] = ()
+    if worst > NOTICEABLE:
+        warnings = (
+            f"lenses in {path.name} have a term k4, which is not known here: the nearest lens without it is "
+            f"off by up to {worst:.1f} pixels; align with the lens model Brown3 for sharper results.",
+        )
+    left_out, told = left_without(listed, path)
+    root = capture_root(path, listed)
+    return finish(
+        path,
+        root,
+        "realitycapture",
+        with_masks(root, listed),
+        warnings=warnings + told,
+        photos_given=len(photos_beside(listed)),
+        left_out=left_out,
+    )
+
+
+def _stored_size(photo: Path | None) -> tuple[int, int]:
+    """Width and height of the pixels in the photo's file: the export doesn't say; any without a photo."""
+    if photo is None:
+        return 3, 2
+    width, height = photo_size(photo)
+    return (height, width) if photo_turns(photo) % 2 else (width, height)
+
+
+def _values(row: dict[str, str], where: str) -> dict[str, float]:
+    def value(name: str, needed: bool) -> float:
+        text = row.get(name, "").strip()
+        try:
+            given: dict[str, object] = {name: float(text) if text else None}
+        except ValueError:
+            given = {name: text}
+        return number(given, name, where, None if needed else 0.0)
+
+    return {name: value(name, name in NEEDED) for name in (*NEEDED, *TERMS)}
+
+
+def _pose(values: dict[str, float]) -> Array:
+    """world_from_cam, OpenCV axes."""
+    cy, cp, cr = (math.cos(math.radians(values[angle])) for angle in ("heading", "pitch", "roll"))
+    sy, sp, sr = (math.sin(math.radians(values[angle])) for angle in ("heading", "pitch", "roll"))
+    heading = np.array([[cy, sy, 0], [-sy, cy, 0], [0, 0, 1]])  # clockwise from above
+    pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    roll = np.array([[cr, 0, sr], [0, 1, 0], [-sr, 0, cr]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = heading @ pitch @ roll @ np.diag([1.0, -1.0, -1.0])
+    matrix[:3, 3] = values["x"], values["y"], values["alt"]
+    return matrix
+
+
+def _lens(values: dict[str, float], width: int, height: int, where: str) -> tuple[Intrinsics, float]:
+    """The lens of a row, and how far it is off at most, pixels."""
+    longer = max(width, height)
+    focal = values["f"] / FILM_WIDTH * longer
+    centre = width / 2 + values["px"] * longer, height / 2 + values["py"] * longer
+    distortion = tuple(values[term] for term in ("k1", "k2", "t1", "t2", "k3"))
+    lens = lens_of(width, height, (focal, focal), centre, where, distortion)
+    if values["k4"] == 0:
+        return lens, 0.0
+    best, off = fitted(lens, _projection(lens, values))
+    if not math.isfinite(off):
+        raise NerfsceneError(
+            f"{where} has a lens that folds its picture over, so it can't be right: align the photos again, "
+            "or export undistorted ones."
+        )
+    return best, off
+
+
+def _projection(lens: Intrinsics, values: dict[str, float]) -> Projection:
+    """RealityCapture's own, of base coordinates as in lens_fit."""
+    k1, k2, k3, k4, t1, t2 = (values[term] for term in TERMS[2:])
+
+    def project(base: Array) -> Array:
+        x, y = base.T
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+        u = x * radial + 2 * t1 * x * y + t2 * (r2 + 2 * x * x)
+        v = y * radial + t1 * (r2 + 2 * y * y) + 2 * t2 * x * y
+        return np.stack([lens.fx * u + lens.cx, lens.fy * v + lens.cy], axis=1)
+
+    return project

@@ -1,0 +1,45 @@
+"""How far away what the photos show is, where the sparse points tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.cameras.algebra import Placement, similarity_scale
+from nerfscene.cameras.lens_fit import projection
+from nerfscene.types import Array, View
+
+CELL = 4  # pixels a side, as the kernels have it: few enough that a cell shows one thing, if not an edge
+
+
+def known_depths(views: Sequence[View], points: Array, placement: Placement) -> NDArray[np.float32] | None:
+    """For each cell of CELL² pixels of the views, row by row, view after view: distance along the ray.
+
+    points (n, 3): world units, which the views' ``seen`` index; distances are in scene units, 0 where
+    no point is, and the nearest where there are several. None where there is none at all.
+    """
+    scale = similarity_scale(placement.scene_from_world)
+    maps = [scale * _of_view(view, points).reshape(-1) for view in views]
+    known = np.concatenate(maps).astype(np.float32) if maps else np.zeros(0, np.float32)
+    return known if known.any() else None
+
+
+def _of_view(view: View, points: Array) -> Array:
+    """Distances (rows, columns of cells) in world units, 0 where there is none."""
+    k = view.intrinsics
+    shape = -(-k.height // CELL), -(-k.width // CELL)
+    nearest = np.full(shape, np.inf)
+    local = (points[view.seen] - view.world_from_cam[:3, 3]) @ view.world_from_cam[:3, :3]
+    local = local[local[:, 2] > 0]
+    if len(local):
+        distance = np.linalg.norm(local, axis=1)
+        base = local[:, :2] / local[:, 2:]
+        if k.lens == "fisheye":
+            across = np.linalg.norm(local[:, :2], axis=1, keepdims=True)
+            base = local[:, :2] * np.arctan2(across, local[:, 2:]) / np.maximum(across, 1e-12)
+        column, row = np.floor(projection(k)(base) / CELL).astype(int).T
+        inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+        np.minimum.at(nearest, (row[inside], column[inside]), distance[inside])
+    return np.where(np.isfinite(nearest), nearest, 0.0)

@@ -1,0 +1,78 @@
+"""The capture in data/demo: whole, consistent, and posed rightly from its pictures alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerfscene.capture.folder import open_capture
+from nerfscene.posing.poses import pose
+from nerfscene.formats.readers import find_posed
+
+DEMO = Path(__file__).parents[2] / "data/demo"
+
+
+def test_lists_exactly_its_pictures_at_their_size() -> None:
+    data = json.loads((DEMO / "transforms.json").read_text())
+    listed = {f["file_path"] for f in data["frames"]}
+    assert listed == {f"images/{p.name}" for p in (DEMO / "images").iterdir()}
+    assert 40 <= len(listed) <= 60
+    for name in listed:
+        with Image.open(DEMO / name) as picture:
+            assert picture.size == (data["w"], data["h"]) == (640, 480)
+
+
+def test_is_small_enough_to_ship() -> None:
+    assert sum(p.stat().st_size for p in DEMO.parent.rglob("*") if p.is_file()) < 15e6
+
+
+def test_cameras_are_rigid_and_look_at_one_place() -> None:
+    posed = find_posed(DEMO)
+    assert posed is not None
+    subject = np.array([0, 0, 0.9])
+    for view in posed.views:
+        r, centre = view.world_from_cam[:3, :3], view.world_from_cam[:3, 3]
+        assert np.allclose(r.T @ r, np.eye(3), atol=1e-6)
+        assert np.linalg.det(r) > 0
+        towards = (subject - centre) / np.linalg.norm(subject - centre)
+        assert towards @ r[:, 2] > np.cos(np.radians(20))
+        assert 0.6 < np.linalg.norm(subject - centre) < 2.0
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Scale, rotation and shift that take points a (n, 3) to b best (Umeyama 1991)."""
+    ma, mb = a.mean(0), b.mean(0)
+    u, s, vt = np.linalg.svd((b - mb).T @ (a - ma) / len(a))
+    d = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ d @ vt
+    scale = float(np.trace(np.diag(s) @ d) / ((a - ma) ** 2).sum(1).mean())
+    return scale, rotation, mb - scale * rotation @ ma
+
+
+def test_posed_with_every_other_picture_and_wrong_focal_lengths_in_a_third(tmp_path: Path) -> None:
+    some = open_capture(DEMO / "images").photos[:18:2]
+    focal = 577.5
+    given = tuple(replace(p, focal=focal * (2 if i % 3 == 0 else 1)) for i, p in enumerate(some))
+    truth = find_posed(DEMO)
+    assert truth is not None
+    found = pose(replace(open_capture(DEMO / "images"), photos=given), tmp_path)
+    assert len(found.views) == len(given)
+    true = {v.path.name: v for v in truth.views}
+    pairs = [(v, true[v.path.name]) for v in found.views]
+    a = np.stack([v.world_from_cam[:3, 3] for v, _ in pairs])
+    b = np.stack([t.world_from_cam[:3, 3] for _, t in pairs])
+    scale, rotation, shift = similarity(a, b)
+    extent = np.linalg.norm(b.max(0) - b.min(0))
+    error = np.linalg.norm(scale * a @ rotation.T + shift - b, axis=1)
+    assert np.median(error) < 0.01 * extent
+    assert error.max() < 0.025 * extent
+    for v, t in pairs:
+        turned = rotation @ v.world_from_cam[:3, :3]
+        angle = np.degrees(np.arccos(np.clip((np.trace(turned.T @ t.world_from_cam[:3, :3]) - 1) / 2, -1, 1)))
+        assert angle < 1.0
+        assert v.intrinsics.fx == pytest.approx(t.intrinsics.fx, rel=0.02)

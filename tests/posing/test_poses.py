@@ -1,0 +1,528 @@
+"""Posing: on correspondences with known truth, and on rendered photos of a textured corner."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+from footage_cases import DEMO
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene.posing import copies, mapping, matching, pairs, poses
+from nerfscene.capture.folder import open_capture, read_pixels
+from nerfscene.config import PoseConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.posing.pairs import choose_pairs, coarse_matches
+from nerfscene.posing.poses import pose, read_model
+from nerfscene.types import Array, PosedCapture
+
+DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
+WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
+VIEWS = 8
+
+
+def textures(seed: int, size: int = 256) -> NDArray[np.float64]:
+    """Three pictures (3, size, size, 3) with detail at every scale, as features want it."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((3, size, size, 3))
+    for cells in (8, 32, 128):
+        for picture in total:
+            noise = rng.integers(0, 256, (cells, cells, 3), np.uint8)
+            grown = Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
+            picture += np.asarray(grown) / 3
+    return total
+
+
+def camera_at(angle: float, height: float, distance: float) -> Array:
+    """world_from_cam (OpenCV axes, z up) that looks at the corner's middle."""
+    target = np.array([1.0, 1.0, 0.8])
+    centre = target + distance * np.array([np.cos(angle), np.sin(angle), height])
+    forward = (target - centre) / np.linalg.norm(target - centre)
+    right = np.cross(forward, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    matrix[:3, 3] = centre
+    return matrix
+
+
+def render(world_from_cam: Array, pictures: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A corner of three 4×4 walls at x, y, z = 0, seen from inside it."""
+    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    rays = np.stack([(columns - WIDTH / 2) / FOCAL, (rows - HEIGHT / 2) / FOCAL, np.ones_like(rows)], -1)
+    rays = rays @ world_from_cam[:3, :3].T
+    centre = world_from_cam[:3, 3]
+    with np.errstate(divide="ignore"):
+        reach = np.where(rays < 0, -centre / rays, np.inf)  # (h, w, 3), to each wall
+    wall = reach.argmin(-1)
+    hits = centre + rays * reach.min(-1, keepdims=True)
+    others = np.array([[1, 2], [0, 2], [0, 1]])[wall]
+    uv = np.take_along_axis(hits, others, -1) / 4 * pictures.shape[1]
+    uv = np.clip(uv, 0, pictures.shape[1] - 1.001)
+    low, part = uv.astype(int), uv % 1
+
+    def texel(du: int, dv: int) -> NDArray[np.float64]:
+        return pictures[wall, low[..., 0] + du, low[..., 1] + dv]
+
+    u, v = part[..., :1], part[..., 1:]
+    mixed = (texel(0, 0) * (1 - u) + texel(1, 0) * u) * (1 - v)
+    mixed += (texel(0, 1) * (1 - u) + texel(1, 1) * u) * v
+    return np.where(np.isfinite(hits).all(-1, keepdims=True), mixed, 0).astype(np.uint8)
+
+
+def truth(count: int = VIEWS) -> list[Array]:
+    angles = np.linspace(0.45, 1.15, count)
+    return [camera_at(a, 0.35 + 0.1 * (i % 3), 2.6) for i, a in enumerate(angles)]
+
+
+def write_views(folder: Path, prefix: str, matrices: list[Array], seed: int) -> None:
+    """Every other photo is stored turned on its side, as phones do, with EXIF to say so."""
+    folder.mkdir(exist_ok=True)
+    pictures = textures(seed)
+    for index, matrix in enumerate(matrices):
+        shown = render(matrix, pictures)
+        exif = Image.Exif()
+        if index % 2:
+            exif[0x0112] = 6
+            shown = np.ascontiguousarray(np.rot90(shown))
+        path = folder / f"{prefix}{index}.jpg"
+        Image.fromarray(shown).save(path, quality=95, exif=exif)
+
+
+def similarity_residuals(got: list[Array], expected: list[Array]) -> tuple[float, float]:
+    """Worst error of position (in mean distances from the middle) and of angle (in degrees)."""
+    a = np.array([m[:3, 3] for m in got])
+    b = np.array([m[:3, 3] for m in expected])
+    a0, b0 = a - a.mean(0), b - b.mean(0)
+    u, s, vt = np.linalg.svd(b0.T @ a0)
+    flip = np.diag([1, 1, np.linalg.det(u @ vt)])
+    rotation = u @ flip @ vt  # Umeyama's alignment
+    scale = (s * np.diag(flip)).sum() / (a0**2).sum()
+    position = np.linalg.norm(scale * a0 @ rotation.T - b0, axis=1).max()
+    turned = [rotation @ g[:3, :3] @ e[:3, :3].T for g, e in zip(got, expected, strict=True)]
+    cosines = [np.clip((np.trace(m) - 1) / 2, -1, 1) for m in turned]
+    spread = float(np.linalg.norm(b0, axis=1).mean())
+    return float(position) / spread, float(np.degrees(np.arccos(min(cosines))))
+
+
+@pytest.fixture(scope="module")
+def corner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, PosedCapture]:
+    """Photos, workdir and outcome of posing eight views of the corner."""
+    root = tmp_path_factory.mktemp("corner")
+    write_views(root / "photos", "a", truth(), seed=1)
+    return root / "photos", root / "work", pose(open_capture(root / "photos"), root / "work")
+
+
+def test_rendered_photos_are_posed_as_they_were_taken(
+    corner: tuple[Path, Path, PosedCapture],
+) -> None:
+    _, _, posed = corner
+    assert [view.path.name for view in posed.views] == [f"a{i}.jpg" for i in range(VIEWS)]
+    assert posed.photos_given == VIEWS and posed.warnings == () and posed.source == "photos"
+    position, degrees = similarity_residuals([v.world_from_cam for v in posed.views], truth())
+    assert position < 0.02 and degrees < 0.5
+    for view in posed.views:  # as shown, also where the file is stored turned
+        lens = view.intrinsics
+        assert (lens.width, lens.height) == (WIDTH, HEIGHT)
+        assert lens.fx == pytest.approx(FOCAL, rel=0.03)
+        assert read_pixels(view.path, lens.width, lens.height).shape[:2] == (HEIGHT, WIDTH)
+    assert len(posed.points) > 100 and posed.point_colors.std() > 5
+    assert posed.reprojection_error is not None and 0 < posed.reprojection_error < 1.5
+
+
+def test_points_project_into_the_photos_as_shown(
+    corner: tuple[Path, Path, PosedCapture],
+) -> None:
+    # A point's colour is that of the pixels it projects to: ties poses, lenses and photos together.
+    _, _, posed = corner
+    errors, shuffled = [], []
+    for view in posed.views:
+        pixels = read_pixels(view.path, WIDTH, HEIGHT).astype(float)
+        cam = (posed.points - view.world_from_cam[:3, 3]) @ view.world_from_cam[:3, :3]
+        lens = view.intrinsics
+        u = (lens.fx * cam[:, 0] / cam[:, 2] + lens.cx).astype(int)
+        v = (lens.fy * cam[:, 1] / cam[:, 2] + lens.cy).astype(int)
+        seen = (cam[:, 2] > 0) & (u >= 0) & (u < WIDTH) & (v >= 0) & (v < HEIGHT)
+        assert seen.mean() > 0.5
+        colors = posed.point_colors[seen].astype(float)
+        errors.append(np.abs(pixels[v[seen], u[seen]] - colors).mean())
+        shuffled.append(np.abs(pixels[v[seen], u[seen]] - colors[::-1]).mean())
+    assert max(errors) < 0.5 * min(shuffled)
+
+
+def test_smaller_working_size_still_gives_lenses_in_the_photos_pixels(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+) -> None:
+    photos, _, full = corner
+    posed = pose(open_capture(photos), tmp_path, PoseConfig(max_image_size=240))
+    with Image.open(tmp_path / "posing/images/00001.jpg") as copy:
+        assert copy.size == (240, 180)
+    assert len(posed.views) == VIEWS
+    for view, other in zip(posed.views, full.views, strict=True):
+        assert (view.intrinsics.width, view.intrinsics.cx) == (WIDTH, WIDTH / 2)
+        assert view.intrinsics.fx == pytest.approx(other.intrinsics.fx, rel=0.05)
+
+
+def must_not_run(*_: object) -> None:
+    raise AssertionError("posed again")
+
+
+def test_complete_results_are_reused_until_photos_or_settings_change(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, done, first = corner
+    work = tmp_path / "work"
+    shutil.copytree(done, work)
+    assert not (work / "posing.partial").exists()
+    monkeypatch.setattr(poses, "_pose_into", must_not_run)
+    capture = open_capture(photos)
+    again = pose(capture, work)
+    for view, other in zip(again.views, first.views, strict=True):
+        assert (view.path, view.intrinsics) == (other.path, other.intrinsics)
+        np.testing.assert_array_equal(view.world_from_cam, other.world_from_cam)
+
+    changed_copy = tmp_path / "photos"
+    shutil.copytree(photos, changed_copy)  # keeps times
+    pose(open_capture(changed_copy), work)  # moved photos are the same photos
+    (changed_copy / "a3.jpg").touch()
+    fewer = replace(capture, photos=capture.photos[:-1])
+    for given, config in (
+        (open_capture(changed_copy), PoseConfig()),
+        (fewer, PoseConfig()),
+        (capture, PoseConfig(seed=1)),
+    ):
+        with pytest.raises(AssertionError, match="posed again"):
+            pose(given, work, config)
+    (work / "posing/done.json").unlink()
+    with pytest.raises(AssertionError, match="posed again"):
+        pose(capture, work)
+
+
+def test_an_interrupted_run_is_not_trusted(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, _, _ = corner
+
+    def interrupted(folder: Path, *_: object) -> None:
+        (folder / "sparse").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(poses, "_pose_into", interrupted)
+    for _ in range(2):  # the second finds what the first left
+        with pytest.raises(KeyboardInterrupt):
+            pose(open_capture(photos), tmp_path)
+        assert not (tmp_path / "posing").exists()
+
+
+def test_the_same_seed_gives_the_same_cameras_and_says_how_far_it_is(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, _, first = corner
+    told: list[tuple[str, float]] = []
+    again = pose(open_capture(photos), tmp_path, progress=lambda s, f: told.append((s, f)))
+    assert capfd.readouterr() == ("", "")  # COLMAP keeps quiet
+    for view, other in zip(again.views, first.views, strict=True):
+        np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
+    stages = list(dict.fromkeys(stage for stage, _ in told))
+    assert stages == ["shrinking photos", "finding features", "matching photos", "placing cameras"]
+    for stage in stages:
+        fractions = [f for s, f in told if s == stage]
+        assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write_views(photos, "place", truth(6), seed=1)
+    write_views(photos, "another", truth(4), seed=2)  # connected among themselves, too
+    posed = pose(open_capture(photos), tmp_path / "work")
+    assert [view.path.name for view in posed.views] == [f"place{i}.jpg" for i in range(6)]
+    assert posed.photos_given == 10
+    (warning,) = posed.warnings
+    assert "4 of 10" in warning and "another0.jpg, another1.jpg" in warning
+    assert "form a group of their own, of 4" in warning
+    assert {left.reason for left in posed.left_out} == {
+        "is one of a group of 4 that shares nothing with the other photos"
+    }
+    assert posed.posing is not None and posed.posing.photos_posed == 6
+    assert posed.posing.apart == (tuple(f"another{i}.jpg" for i in range(4)),)
+    assert pose(open_capture(photos), tmp_path / "work").posing == posed.posing  # kept on disk
+
+
+def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(4):
+        flat = np.full((HEIGHT, WIDTH, 3), 60 * index, np.uint8)
+        Image.fromarray(flat).save(photos / f"{index}.jpg")
+    with pytest.raises(NerfsceneError, match="none of the 4 photos") as caught:
+        pose(open_capture(photos), tmp_path / "work")
+    assert "0.jpg, 1.jpg, 2.jpg, 3.jpg share nothing with any other photo" in str(caught.value)
+    assert not (tmp_path / "work/posing").exists()
+
+
+def test_cut_outs_are_posed_by_what_can_be_seen(tmp_path: Path) -> None:
+    # Under transparent pixels lies the same picture everywhere, which would say "no motion".
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(5)
+    hidden = rng.integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    pictures = textures(1)
+    for index, matrix in enumerate(truth(6)):
+        pixels = np.dstack([render(matrix, pictures), np.full((HEIGHT, WIDTH), 255, np.uint8)])
+        pixels[:, : WIDTH // 2, :3] = hidden[:, : WIDTH // 2]
+        pixels[:, : WIDTH // 2, 3] = 0
+        Image.fromarray(pixels).save(photos / f"{index}.png")
+    posed = pose(open_capture(photos), tmp_path / "work")
+    assert posed.has_alpha and len(posed.views) == 6
+    position, degrees = similarity_residuals([v.world_from_cam for v in posed.views], truth(6))
+    assert position < 0.06 and degrees < 2
+
+
+def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
+    # Correspondences with truth, no photos: only the mapping is on trial.
+    pycolmap.set_random_seed(0)
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 12, 300
+    options.inlier_match_ratio = 0.8
+    (tmp_path / "images").mkdir()
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        expected = pycolmap.synthesize_dataset(options, database)
+    with mapping.quiet():
+        (got,) = mapping.one_after_another(tmp_path, mapping.USUAL, 0, lambda: None)
+    for name, model in (("got", got), ("expected", expected)):
+        (tmp_path / name).mkdir()
+        model.write_binary(str(tmp_path / name))
+    a, b = read_model(tmp_path / "got"), read_model(tmp_path / "expected")
+    assert len(a.names) == 12 and sorted(a.names) == sorted(b.names)
+    matrices = dict(zip(b.names, b.world_from_cam, strict=True))
+    position, degrees = similarity_residuals(list(a.world_from_cam), [matrices[name] for name in a.names])
+    assert position < 1e-3 and degrees < 0.05
+
+
+def known_lens(params: list[float], noise: float) -> pycolmap.Reconstruction:
+    """A true model of 20 photos through OPENCV lenses, its camera reduced to one coefficient."""
+    pycolmap.set_random_seed(0)
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 20, 300
+    options.camera_model_id = pycolmap.CameraModelId.OPENCV
+    options.camera_params = params
+    model = pycolmap.synthesize_dataset(options)
+    noisy = pycolmap.SyntheticNoiseOptions()
+    noisy.point2D_stddev = noise
+    pycolmap.synthesize_noise(noisy, model)
+    (camera,) = model.cameras.values()
+    camera.model = pycolmap.CameraModelId.SIMPLE_RADIAL
+    camera.params = [params[0], params[2], params[3], params[4]]
+    model.update_point_3d_errors()
+    return model
+
+
+def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[str]) -> None:
+    true = [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0.002, -0.003]
+    model = known_lens(true, noise=0.1)
+    with mapping.quiet():
+        full = mapping.with_full_lenses(model)
+    assert capfd.readouterr() == ("", "")
+    (camera,) = full.cameras.values()
+    assert camera.model_name == "OPENCV"
+    # Terms trade off against each other and the focal length; where rays land is what counts.
+    rays = np.array([[x, y, 1.0] for x in (-0.35, 0, 0.35) for y in (-0.25, 0, 0.25)])
+    expected = pycolmap.Camera.create_from_model_name(1, "OPENCV", 1.0, 1024, 768)
+    expected.params = true
+    off = np.array([camera.img_from_cam(r) - expected.img_from_cam(r) for r in rays])
+    assert np.abs(off).max() < 1.5
+    assert full.compute_mean_reprojection_error() < 0.3 < model.compute_mean_reprojection_error()
+
+
+def test_few_photos_keep_their_simple_lens() -> None:
+    model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, 0, 0, 0], noise=0.1)
+    for frame in sorted(model.reg_frame_ids())[10:]:
+        model.deregister_frame(frame)
+    with mapping.quiet():
+        (camera,) = mapping.with_full_lenses(model).cameras.values()
+    assert camera.model_name == "SIMPLE_RADIAL"
+
+
+def test_absurd_lenses_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0, 0], noise=0.1)
+    monkeypatch.setattr(mapping, "LARGEST_COEFFICIENT", 0.04)
+    with mapping.quiet():
+        assert mapping.with_full_lenses(model) is model
+
+
+def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    noisy = place + rng.normal(scale=0.01, size=place.shape)
+    return np.abs(noisy).astype(np.float32)
+
+
+def test_a_first_look_finds_the_photos_that_show_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    places = rng.random((3, 60, 128)).astype(np.float32) ** 4
+    order = np.tile(np.arange(3), 10)  # neighbours by name always differ
+    features = [(fake_features(places[k], rng), rng.random(60)) for k in order]
+    alike = coarse_matches(features)
+    same = order[:, None] == order
+    np.testing.assert_array_equal(alike, alike.T)
+    assert alike[same & ~np.eye(len(order), dtype=bool)].min() > 50
+    assert alike[~same].max() < 4
+    monkeypatch.setattr(pairs, "ALL_UP_TO", 10)
+    chosen = choose_pairs(features, "auto")
+    assert chosen == sorted(set(chosen)) and all(a < b for a, b in chosen)
+    expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(same, 1)), strict=True)}
+    assert expected < set(chosen)
+    assert {b - a for a, b in set(chosen) - expected} == {1, 2}
+    monkeypatch.setattr(pairs, "BEST_PARTNERS", 4)
+    assert len(choose_pairs(features, "auto")) < len(chosen)
+
+
+def walk_features(stops: list[float], seen: int = 40, kept: int = 60) -> list[pairs.Features]:
+    """What photos along a path see: features of the place itself and of a few steps either way."""
+    rng = np.random.default_rng(0)
+    # Position p shows the kept features that lie nearest to it.
+    places = np.arange(int(max(stops) + seen) * 4) / 4 - seen / 2
+    look = rng.random((len(places), 128)).astype(np.float32) ** 4
+    features = []
+    for stop in stops:
+        near = np.argsort(np.abs(places - stop), kind="stable")[:kept]
+        features.append((fake_features(look[near], rng), rng.random(kept)))
+    return features
+
+
+def test_a_walk_is_closed_where_it_comes_round() -> None:
+    # 80 photos there and back again: the last sees what the first saw, 79 names away.
+    stops = [*np.arange(40.0), *np.arange(40.0)[::-1]]
+    chosen = choose_pairs(walk_features(stops), "auto")
+    assert max(b - a for a, b in chosen) > 75
+    far = sum(b - a > 20 for a, b in chosen)
+    assert far > 60 and len(chosen) < 80 * 22
+
+
+def test_groups_are_joined_by_the_best_pairs_between_them() -> None:
+    # Three photos that a first look finds hardly like any other.
+    alike = np.full((9, 9), 30)
+    alike[6:, :6] = alike[:6, 6:] = 0
+    alike[7, 2] = alike[2, 7] = 3
+    alike[6, 1] = alike[1, 6] = 1
+    found = pairs._bridges(
+        alike, pairs.groups(9, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8)]), 1
+    )
+    assert found == {(2, 7)}
+
+
+def test_groups_are_connected_components_largest_first() -> None:
+    assert pairs.groups(6, [(4, 5), (1, 4), (2, 3)]) == [[1, 4, 5], [2, 3], [0]]
+    assert pairs.groups(0, []) == []
+
+
+def test_the_number_of_pairs_grows_with_that_of_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = np.full((300, 300), 50) - np.eye(300, dtype=int) * 50
+    monkeypatch.setattr(pairs, "coarse_matches", lambda features, _: alike[: len(features), : len(features)])
+    nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
+    for count, most in ((60, 22), (150, 16), (300, 12)):
+        assert len(choose_pairs([nothing] * count, "auto")) <= most * count
+        assert len(choose_pairs([nothing] * count, "auto", broad=True)) <= 2 * most * count + 600
+
+
+def test_a_first_look_bears_photos_without_features() -> None:
+    nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
+    assert not coarse_matches([nothing] * 3).any()
+
+
+def test_which_pairs_are_compared() -> None:
+    few = [(np.zeros((0, 128), np.float32), np.zeros(0))] * 5
+    every = [(a, b) for a in range(5) for b in range(a + 1, 5)]
+    assert choose_pairs(few, "auto") == choose_pairs(few, "exhaustive") == every
+    many = few * 20
+    assert len(choose_pairs(many, "exhaustive")) == 100 * 99 // 2
+    assert len(choose_pairs(many, "auto", broad=True)) == 100 * 99 // 2
+    chain = choose_pairs(many, "sequential")
+    steps = {b - a for a, b in chain}
+    assert steps == {*range(1, 11), 16, 32, 64} and chain == sorted(set(chain))
+    assert len(chain) == sum(100 - step for step in steps)
+
+
+def test_photos_at_another_zoom_are_posed_and_told(tmp_path: Path) -> None:
+    files = sorted(DEMO.iterdir())[:12]
+    zoomed = [1, 4, 7, 10]
+    for number, file in enumerate(files):
+        with Image.open(file) as image:
+            box = (128, 96, 512, 384) if number in zoomed else None  # 5/3 of the zoom
+            image.convert("RGB").resize((640, 480), Image.Resampling.LANCZOS, box=box).save(
+                tmp_path / f"{number:02}.jpg", quality=95
+            )
+    posed = pose(open_capture(tmp_path), tmp_path / "work", PoseConfig(max_image_size=480))
+    assert len(posed.views) == 12 and posed.reprojection_error is not None and posed.reprojection_error < 0.6
+    f = np.array([view.intrinsics.fx for view in posed.views])
+    assert len(set(f)) == 2
+    assert f[zoomed].mean() / np.delete(f, zoomed).mean() == pytest.approx(5 / 3, rel=0.03)
+    (told,) = posed.warnings
+    assert "4 of 12 photos (01.jpg, 04.jpg, 07.jpg, 10.jpg) were taken at another zoom" in told
+
+
+def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
+    # Two zoom settings make two lenses; each begins at its own focal length. Held upright, the
+    # phone has a lens of its own that begins where the others do.
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, (focal, turned) in enumerate(((26, 1), (26, 1), (52, 1), (26, 6))):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0xA405] = focal
+        exif[0x0112] = turned
+        Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg", exif=exif)
+    capture = open_capture(photos)
+    sizes = [(160, 120)] * 3 + [(120, 160)]
+    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    effort = matching.Effort(0, 500, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        cameras = [database.read_camera(i.camera_id) for i in database.read_all_images()]
+    assert [camera.camera_id for camera in cameras] == [1, 1, 2, 3]
+    assert (cameras[3].width, cameras[3].height) == (120, 160)
+    assert cameras[3].params[0] == pytest.approx(cameras[0].params[0])
+    assert all(camera.has_prior_focal_length for camera in cameras)
+    assert cameras[0].params[0] == pytest.approx(26 / 43.27 * 200, rel=1e-3)
+    assert cameras[2].params[0] == pytest.approx(52 / 43.27 * 200, rel=1e-3)
+
+
+def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "masks").mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg")
+    mask = Image.new("L", (WIDTH, HEIGHT), 255)
+    mask.paste(0, (0, 0, WIDTH // 2, HEIGHT))
+    mask.save(photos / "masks/1.jpg.png")
+    capture = open_capture(photos)
+    sizes = [(WIDTH // 2, HEIGHT // 2)] * 3
+    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    assert copies.write_masks(tmp_path / "masks", capture.photos, sizes)
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [f"0000{i}.jpg.png" for i in range(3)]
+    effort = matching.Effort(-1, 500, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        images = sorted(database.read_all_images(), key=lambda image: image.name)
+        left = [database.read_keypoints(image.image_id)[:, 0].min() for image in images]
+    assert left[1] > WIDTH / 4 - 1 and max(left[0], left[2]) < WIDTH / 8
+
+
+def test_half_of_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:
+    source = DATA / "fox/images"
+    if not source.is_dir():
+        pytest.skip(f"no fox capture in {DATA}")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(source.iterdir())[::2]:
+        Image.fromarray(read_pixels(path, 270, 480)).save(photos / path.name, quality=92)
+    posed = pose(open_capture(photos), tmp_path / "work")
+    assert len(posed.views) == 25 and posed.warnings == ()
+    assert posed.reprojection_error is not None and posed.reprojection_error < 0.8

@@ -1,0 +1,101 @@
+"""Short videos for the tests: a walk along a picture, or past the pictures of the demo."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+DEMO = Path(__file__).parents[2] / "data/demo/images"
+Picture = NDArray[np.uint8]
+
+
+def write_video(
+    path: Path, pictures: Iterable[Picture], codec: str = "libx264", turned: int = 0, fps: int = 30
+) -> Path:
+    """Pictures (height, width, 3) as a video; ``turned``: degrees counter-clockwise a player turns it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"preset": "ultrafast", "crf": "18", "g": "30"}
+        else:
+            stream.bit_rate = 4_000_000
+        if turned:
+            stream.set_display_rotation(turned)
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width = picture.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_hdr(path: Path, pictures: Iterable[Picture], transfer: int) -> Path:
+    """Pictures in sRGB as a video of high dynamic range, 10 bits and BT.2020's colours, without loss.
+
+    ``transfer``: 16 is PQ, 18 is HLG, whose formulas are those of ITU-R BT.2100.
+    """
+    wide = np.linalg.inv([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
+    weights = np.array([0.2627, 0.6780, 0.0593])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.pix_fmt = "yuv444p16le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries = transfer, 9
+        context.colorspace, context.color_range = 9, 1
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width = picture.shape[:2]
+            srgb = picture / 255
+            light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4) @ wide.T
+            nits = 203 * np.maximum(light, 0)
+            if transfer == 16:
+                power = (nits / 10000) ** (2610 / 16384)
+                signal = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
+            else:
+                shown = nits / 1000
+                scene = shown / np.maximum((shown @ weights)[..., None], 1e-6) ** (0.2 / 1.2)
+                large = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
+                signal = np.where(scene <= 1 / 12, np.sqrt(3 * scene), large)
+            y = signal @ weights
+            blue, red = (signal[..., 2] - y) / 1.8814, (signal[..., 0] - y) / 1.4746
+            planes = np.stack([64 + 876 * y, 512 + 896 * blue, 512 + 896 * red], -1)
+            frame = av.VideoFrame.from_ndarray((64 * planes.round()).astype(np.uint16), format="yuv444p16le")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def demo_pictures(count: int, width: int = 640) -> list[Picture]:
+    """The first pictures of the demo, shrunk to a width."""
+    pictures = []
+    for file in sorted(DEMO.iterdir())[:count]:
+        with Image.open(file) as image:
+            pictures.append(np.asarray(image.convert("RGB").resize((width, width * 3 // 4))))
+    return pictures
+
+
+@functools.cache
+def _strip() -> Picture:
+    return np.concatenate(demo_pictures(12, 320)[::2], axis=1)
+
+
+def walk(
+    steps: Iterable[float], blurred: Iterable[int] = (), size: tuple[int, int] = (320, 180)
+) -> list[Picture]:
+    """Windows of a wide picture, each ``step`` pixels to the right of the one before."""
+    strip = _strip()
+    pictures, x, soft = [], 0.0, set(blurred)
+    for number, step in enumerate(steps):
+        x += step
+        window = Image.fromarray(strip[: size[1], round(x) : round(x) + size[0]])
+        if number in soft:
+            window = window.filter(ImageFilter.GaussianBlur(2.5))
+        pictures.append(np.asarray(window))
+    return pictures

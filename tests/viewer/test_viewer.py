@@ -1,0 +1,482 @@
+"""The viewer in a real browser: Chromium, headless, as a person would use it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene.scene.folder import folder as scenes
+from nerfscene.film import video
+from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.formats.readers import find_posed
+from nerfscene.field.rendering import render
+from nerfscene.training.training import train_posed
+from nerfscene.types import Camera
+from nerfscene.viewer import keyframes, proxy
+from nerfscene.viewer import session as sessions
+from nerfscene.viewer.server import Viewer, view
+from nerfscene.viewer.session import Session, lens_of
+from nerfscene.viewer.stage import pose_of, shot_of
+from nerfscene.scene.world import in_world
+
+FLAGS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-gpu-rasterization",  # which software WebGL would do too, and slower
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the true cameras, z up, in metres
+# Places on the table, clear of things, that the page shows beside its panel when it opens.
+TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
+WINDOW = {"width": 800, "height": 600}
+SMALL = (200, 150)  # what pictures are compared at
+# Of that: right of it lies the panel, above it what the page says of software WebGL.
+CLEAR = (slice(45, 145), slice(20, 110))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((p for p in map(shutil.which, names) if p), None)
+    if found is None:
+        pytest.skip("no Chromium here: on Debian and Ubuntu, `apt install chromium`")
+    with playwright.sync_playwright() as p:
+        running = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(autouse=True)
+def close_pages(browser: Any) -> Iterator[None]:
+    """A page that a failed test leaves behind would slow all others down."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo scene, trained until there is no fog in it: fog is slow to render, and has no depth."""
+    posed = find_posed(DEMO)
+    assert posed is not None
+    folder = tmp_path_factory.mktemp("formed")
+    train_posed(posed, folder, TrainConfig(steps=1200, downscale=4), FieldConfig())
+    return folder
+
+
+@pytest.fixture
+def viewer(formed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+    monkeypatch.setattr(proxy, "LONGEST", 16)  # software WebGL draws few splats in a second
+    monkeypatch.setattr(proxy, "VIEWS", 6)
+    with view(formed, port=18080) as running:
+        yield running
+
+
+def wait(page: Any, condition: Callable[[], Any], seconds: float = 90, what: str = "") -> Any:
+    """Until a condition holds; the page goes on meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        page.wait_for_timeout(50)
+    raise AssertionError(f"waited {seconds} s in vain {what}")
+
+
+def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
+    """A page, and the session behind it, its first picture complete."""
+    before = set(viewer.sessions)
+    page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
+    page.set_default_timeout(120_000)  # ms: on a busy machine software WebGL keeps a screenshot waiting
+    page.goto(viewer.url)
+    wait(page, lambda: set(viewer.sessions) - before, what="for a session")
+    session = viewer.sessions[(set(viewer.sessions) - before).pop()]
+    session.set_look(longest=256)
+    wait(page, lambda: session.finished > 0 and at_rest(session), what="for a picture")
+    return page, session
+
+
+def at_rest(session: Session) -> bool:
+    return session._done == session._version
+
+
+def small(picture: Any) -> NDArray[np.float32]:
+    return np.asarray(picture.convert("RGB").resize(SMALL, Image.Resampling.BOX), np.float32)[CLEAR] / 255
+
+
+def seen(page: Any) -> NDArray[np.float32]:
+    return small(Image.open(io.BytesIO(page.screenshot())))
+
+
+def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
+    """What the page should show of the scene, rendered here."""
+    shot = shot_of(session.client.camera)  # whose size is the canvas's, which a slow browser makes smaller
+    camera = Camera(lens_of(shot, *SMALL), shot.world_from_cam)
+    return small(Image.fromarray(video.to_bytes(render(viewer.renderer, camera).rgb)))
+
+
+def drag(page: Any, dx: int, dy: int) -> None:
+    page.mouse.move(250, 400)
+    page.mouse.down()
+    for i in range(1, 6):
+        page.mouse.move(250 + dx * i // 5, 400 + dy * i // 5)
+        page.wait_for_timeout(40)
+    page.mouse.up()
+
+
+def settled(page: Any, viewer: Viewer, session: Session, tolerance: float = 0.03) -> None:
+    """The page shows the scene from where its camera is, wherever that comes to rest."""
+    known: dict[Any, NDArray[np.float32]] = {}
+
+    def shows() -> bool:
+        shot = session._shot
+        if not at_rest(session):
+            return False
+        if id(shot) not in known:
+            known.clear()
+            known[id(shot)] = expected(viewer, session)
+        return bool(np.abs(seen(page) - known[id(shot)]).mean() < tolerance)
+
+    wait(page, shows, what="for the page to show the scene")
+
+
+def test_the_page_shows_the_scene_and_follows_the_camera(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    first, pose = seen(page), pose_of(session.client.camera)
+    assert first.std() > 0.05
+    drag(page, 120, 20)
+    wait(page, lambda: not np.allclose(pose_of(session.client.camera), pose, atol=1e-3), what="for a move")
+    settled(page, viewer, session)
+    assert np.abs(seen(page) - first).mean() > 0.02
+    page.close()
+
+
+def test_modes_by_their_keys(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    colour = seen(page)
+    page.mouse.click(250, 400)
+    for key, mode in (("2", "depth"), ("3", "accumulation"), ("4", "normals"), ("1", "colour")):
+        page.keyboard.press(key)
+        wait(page, lambda m=mode: session.look.mode == m and at_rest(session), what=f"for {mode}")
+        page.wait_for_timeout(500)
+        difference = np.abs(seen(page) - colour).mean()
+        assert difference < 0.03 if mode == "colour" else difference > 0.03, mode
+    page.close()
+
+
+def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    wait(page, lambda: session._splats is not None, what="for splats")
+    settled(page, viewer, session)
+    marched = seen(page)
+    session._splats.visible = True
+    wait(page, lambda: np.abs(seen(page) - marched).mean() > 0.003, what="for splats to be drawn")
+    page.wait_for_timeout(1500)
+    assert seen(page).std() > 0.02 and seen(page).mean() > 0.05
+    session.refresh()
+    settled(page, viewer, session)
+    assert not session._splats.visible
+    page.close()
+
+
+def test_without_splats_a_moving_tab_gets_small_pictures(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    session.set_look(splats=False)
+    before = session.moving_frames
+    drag(page, 100, 0)
+    wait(page, lambda: session.moving_frames > before, what="for a moving picture")
+    settled(page, viewer, session)
+    page.close()
+
+
+def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    up = [view.world_from_cam[:3, :3] @ [0, -1, 0] for view in viewer.scene.views]
+    here = viewer.scene.views[0].world_from_cam[:3, 3]
+    with session.client.atomic():
+        session.client.camera.position = here
+        session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, of which no photo shows much
+    wait(page, lambda: np.allclose(pose_of(session.client.camera)[:3, 3], here, atol=1e-3))
+    settled(page, viewer, session, 0.02)  # which shows the guess, as the viewer's own renderer does
+    session.set_look(background=(1.0, 0.0, 0.0))
+    red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
+    wait(page, lambda: red().mean() > 0.3, what="for the colour")
+    path = viewer.panels[session.client.client_id].path
+    path.add_keyframe()
+    path.add_keyframe()
+    path.editor.apply(replace(path.editor.plan, width=64, height=48, fps=5.0, seconds=0.4))
+    path.render_film()
+    film = wait(page, lambda: path.film, what="for the film")
+    with av.open(io.BytesIO(film)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    # A film's codec keeps colours less well than a picture's.
+    assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
+    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
+    session.set_look(background=own)
+    settled(page, viewer, session, 0.02)
+    # A page that showed the training learns at its end what is behind, and so do its films.
+    viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
+    wait(page, lambda: red().mean() > 0.3, what="for another guess")
+    assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
+    page.close()
+
+
+def test_standing_at_a_photo_and_comparing_with_it(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    view_ = viewer.scene.views[3]
+    panels.stand_at(3)
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), view_.world_from_cam, atol=1e-3))
+    session.set_look(compare="wipe", share=1.0)
+    wait(page, lambda: at_rest(session))
+    photo = sessions.load_photo(view_)
+    assert photo is not None
+    right = small(Image.fromarray(photo))
+    wait(page, lambda: np.abs(seen(page) - right).mean() < 0.05, what="for the photo")
+    page.close()
+
+
+def test_a_path_made_by_hand_plays_and_is_filmed(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    page.get_by_role("tab", name="Path").click()
+    add = page.get_by_role("button", name="Add a keyframe here")
+    add.click()
+    wait(page, lambda: len(panels.path.editor.plan.keyframes) == 1)
+    drag(page, 100, 0)
+    wait(page, lambda: at_rest(session))
+    add.click()
+    wait(page, lambda: len(panels.path.editor.plan.keyframes) == 2)
+    one, two = (k.world_from_cam for k in panels.path.editor.plan.keyframes)
+    assert not np.allclose(one, two, atol=1e-2)
+    panels.path.editor.apply(replace(panels.path.editor.plan, width=64, height=48, fps=10.0, seconds=1.0))
+    page.get_by_role("button", name="Play").click()
+    wait(page, lambda: panels.path._playing.is_set())
+    wait(page, lambda: not panels.path._playing.is_set())
+    wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - two[:3, 3]) < 0.2)
+    page.get_by_role("tab", name="Film").click()
+    page.get_by_role("button", name="Render the film").click()
+    wait(page, lambda: panels.path.film is not None, what="for the film")
+    button = page.get_by_role("button", name="Download film.mp4")
+    with page.expect_download() as download:
+        button.click()
+    file = tmp_path / "film.mp4"
+    download.value.save_as(file)
+    facts = video.film_facts(file)
+    assert facts["frames"] == 10 and (facts["width"], facts["height"]) == (64, 48)
+    page.close()
+
+
+def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    whole = seen(page)
+    panels = viewer.panels[session.client.client_id]
+    page.get_by_text("Crop", exact=True).click()
+    page.get_by_label("Show only a box").click()
+    wait(page, lambda: viewer.stage.crop.page_from_box is not None, what="for the box")
+    viewer.renderer = replace(viewer.renderer, crop=viewer.stage.crop.page_from_box)  # as expected() sees it
+    wait(page, lambda: at_rest(session))
+    # The box's handle is drawn over the middle of the picture.
+    wait(
+        page,
+        lambda: np.median(np.abs(seen(page) - expected(viewer, session))) < 0.03,
+        what="for the cropped picture",
+    )
+    assert np.abs(expected(viewer, session) - whole).mean() > 0.02
+    panels._save_crop()
+    assert viewer.stage.folder is not None
+    assert scenes.load(viewer.stage.folder).crop is not None
+    scenes.save_crop(viewer.stage.folder, None)
+    page.close()
+
+
+def test_tabs_are_their_own(browser: Any, viewer: Viewer) -> None:
+    one, first = open_tab(browser, viewer)
+    two, second = open_tab(browser, viewer)
+    settled(one, viewer, first)
+    before, pose = seen(one), pose_of(first.client.camera)
+    drag(two, -120, 30)
+    settled(two, viewer, second)
+    assert np.allclose(pose_of(first.client.camera), pose)
+    assert np.abs(seen(one) - before).mean() < 0.01
+    client = second.client.client_id
+    two.close()
+    wait(one, lambda: client not in viewer.sessions, what="for the closed tab to go")
+    wait(one, lambda: not second._thread.is_alive(), what="for its thread to end")
+    drag(one, 60, 0)
+    settled(one, viewer, first)
+    one.close()
+
+
+def test_an_error_in_a_picture_is_survived(
+    browser: Any, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, session = open_tab(browser, viewer)
+    right = sessions.render_part
+
+    def wrong(*_: Any) -> Any:
+        raise RuntimeError("a wire came loose")
+
+    monkeypatch.setattr(sessions, "render_part", wrong)
+    session.refresh()
+    told = page.get_by_text("a wire came loose")
+    told.first.wait_for(timeout=60000)
+    drag(page, 40, 0)  # the same error at the next rest is not told again
+    wait(page, lambda: session._done == session._version, what="for the second attempt")
+    page.wait_for_timeout(500)
+    assert told.count() <= 1
+    monkeypatch.setattr(sessions, "render_part", right)
+    drag(page, 80, 0)
+    settled(page, viewer, session)
+    page.close()
+
+
+def click_at(page: Any, viewer: Viewer, session: Session, point: NDArray[np.float64]) -> None:
+    """Clicks where a point of the world (3,) shows."""
+    shot = shot_of(session.client.camera)
+    page_from_world = np.linalg.inv(viewer.stage.world.world_from_page)
+    cam_from_page = np.linalg.inv(shot.world_from_cam)
+    x, y, z, _ = cam_from_page @ page_from_world @ [*point, 1]
+    f = WINDOW["height"] / 2 / np.tan(shot.fov / 2)
+    page.mouse.click(WINDOW["width"] / 2 + f * x / z, WINDOW["height"] / 2 + f * y / z)
+
+
+def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    settled(page, viewer, session)
+    panel = viewer.panels[session.client.client_id].world
+    stage, folder = viewer.stage, viewer.stage.folder
+    assert folder is not None
+    before = scenes.load(folder)
+    true_world = stage.world.world_from_page
+    home = pose_of(session.client.camera)
+    # Three clicks on the table's top, as the page shows it.
+    page.get_by_text("World", exact=True).click()
+    page.get_by_role("button", name="Three points on the floor").click()
+    wait(page, lambda: panel.picking is not None, what="for clicks to be taken")
+    clicked = []
+    for at in TABLE:
+        page_from_world = np.linalg.inv(true_world)
+        origin = pose_of(session.client.camera)[:3, 3]
+        towards = (page_from_world @ [*at, 1])[:3] - origin
+        met = session.pick(origin, towards)
+        assert met is not None
+        clicked.append((true_world @ [*met, 1])[:3])
+        count = len(panel._picked)
+        # The page takes clicks from a moment after it was told to.
+        while panel.picking is not None and len(panel._picked) == count:
+            click_at(page, viewer, session, np.array(at))
+            page.wait_for_timeout(1000)
+    wait(page, lambda: panel.picking is None and len(panel._before) == 1, what="for the world to be set")
+    world = stage.world.world_from_page
+    new_from_old = world @ np.linalg.inv(true_world)
+    assert np.allclose(new_from_old @ [*clicked[0], 1], [0, 0, 0, 1], atol=0.02)
+    tilt = np.degrees(np.arccos(new_from_old[2, 2] / np.linalg.norm(new_from_old[2, :3])))
+    assert tilt < 8  # z was up already, and the table is level; a scene trained this briefly is not
+    settled(page, viewer, session)
+    # A scale: the same two points, said to be 5 apart.
+    panel.apart.value = 5.0
+    panel.ask("Two points, that far apart")
+    for at in clicked[:2]:
+        here = (np.linalg.inv(true_world) @ [*at, 1])[:3]
+        origin = pose_of(session.client.camera)[:3, 3]
+        panel.picked(origin, here - origin)
+    wait(page, lambda: len(panel._before) == 2)
+    at = np.stack([(stage.world.world_from_page @ np.linalg.inv(true_world) @ [*p, 1])[:3] for p in clicked])
+    assert np.linalg.norm(at[1] - at[0]) == pytest.approx(5.0, rel=0.05)
+    saved = scenes.load(folder)
+    assert saved.up is not None and np.allclose(saved.up, [0, 0, 1], atol=1e-6)
+    moved = pose_in_scene(
+        stage.world.world_from_page @ np.linalg.inv(true_world), before.views[5].world_from_cam
+    )
+    assert np.allclose(saved.views[5].world_from_cam, moved, atol=1e-5)
+    panel.undo()
+    panel.undo()
+    back = scenes.load(folder)
+    assert np.allclose(back.views[5].world_from_cam, before.views[5].world_from_cam, atol=1e-6)
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), home, atol=0.05))
+    page.close()
+
+
+def test_a_click_into_nothing_is_told(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panel = viewer.panels[session.client.client_id].world
+    panel.ask("The origin")
+    with pytest.raises(NerfsceneError, match="nothing solid"):
+        session.set_crop(np.diag([1e-6, 1e-6, 1e-6, 1.0]))
+        session._with(session.look)
+        panel.picked(pose_of(session.client.camera)[:3, 3], pose_of(session.client.camera)[:3, 2])
+    panel.ask("The origin")
+    assert panel.picking is None
+    page.close()
+
+
+def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    panels = viewer.panels[session.client.client_id]
+    frame = page.locator(".nerfscene-film-frame")
+    assert frame.count() == 0 or not frame.is_visible()
+    for width, height in ((240, 60), (60, 120)):
+        panels.path.editor.apply(replace(panels.path.editor.plan, width=width, height=height, keyframes=()))
+        panels.path._show_plan()
+        panels.path.add_keyframe()
+        box = wait(page, lambda w=width, h=height: box_of(frame, w / h), what="for the frame")
+        assert box["x"] + box["width"] / 2 == pytest.approx(WINDOW["width"] / 2, abs=2)
+        assert box["y"] + box["height"] / 2 == pytest.approx(WINDOW["height"] / 2, abs=2)
+        camera = keyframes.cameras(panels.path.editor.plan, 1).cameras[0]
+        f = WINDOW["height"] / 2 / np.tan(session.client.camera.fov / 2)
+        assert vertical_fov(camera.intrinsics) == pytest.approx(
+            2 * np.arctan(box["height"] / 2 / f), rel=0.02
+        )
+        before = session.client.camera.fov
+        panels.path._act("Go to")
+        assert session.client.camera.fov == pytest.approx(before, rel=1e-3)
+    page.close()
+
+
+def box_of(frame: Any, aspect: float) -> dict[str, float] | None:
+    """Where the frame is drawn once it has this shape; none before, and while the page puts it up anew."""
+    box: dict[str, float] | None = frame.bounding_box() if frame.count() else None
+    if box is None or not box["height"] or abs(box["width"] / box["height"] - aspect) >= 0.05:
+        return None
+    return box
+
+
+def test_keys_walk_at_the_pace_of_any_scene(
+    browser: Any, formed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene a thousand times as large stands in the page like any other."""
+    monkeypatch.setattr(proxy, "LONGEST", 8)
+    large = np.diag([1000.0, 1000.0, 1000.0, 1.0])
+    with view(in_world(scenes.load(formed), large), port=18080) as running:
+        page, session = open_tab(browser, running)
+        settled(page, running, session)
+        before = pose_of(session.client.camera)[:3, 3]
+        assert np.linalg.norm(before) == pytest.approx(3.0, rel=0.01)
+        page.mouse.click(250, 400)
+        page.keyboard.down("w")
+        wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - before) > 0.05)
+        page.keyboard.up("w")
+        page.close()

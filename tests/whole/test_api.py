@@ -1,0 +1,97 @@
+"""The package as Python sees it: the verbs, and the README's example as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import analytic
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import nerfscene as ns
+from nerfscene import api
+from nerfscene.training.training import Progress
+from nerfscene.film.video import film_facts
+
+
+def test_the_readme_s_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = ROOT / "README.md"
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text() if readme.is_file() else "", re.S)
+    if not blocks:
+        pytest.skip("README.md has no example in Python")
+    analytic.write_room(tmp_path / "photos", 9)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        # The same calls, on a posed capture of tiny photos and for seconds instead of minutes.
+        block = re.sub(r"\btime=\d+", "time=1", block)
+        block = re.sub(r"\bseconds=\d+", "seconds=0.1", block)
+        exec(compile(block, str(readme), "exec"), {"__name__": "readme"})
+    said = capsys.readouterr().out
+    assert re.search(r"\d+\.\d dB on held-out photos \(1\)", said) and "(48, 64, 3)" in said
+    assert ns.load("my-scene").figures.finished
+    assert film_facts(tmp_path / "film.mp4")["frames"] == 3
+
+
+def test_every_name_that_is_offered_is_there() -> None:
+    for name in ns.__all__:
+        assert getattr(ns, name) is not None, name
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        ns.trian  # type: ignore[attr-defined]  # noqa: B018
+    assert callable(ns.train) and callable(ns.render) and callable(ns.film)
+
+
+def test_importing_the_package_is_quick_and_needs_no_compiled_part() -> None:
+    code = "import sys, nerfscene; print([m for m in ('torch', 'numpy', 'pycolmap') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_listener_hears_every_stage(cut_out: Path, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    posed: list[ns.PosedCapture] = []
+    config = ns.TrainConfig(steps=120)
+    api.train(
+        cut_out,
+        tmp_path / "scene",
+        config,
+        analytic.SMALL,
+        listener=heard.append,
+        posed_listener=posed.append,
+    )
+    stages = list(dict.fromkeys(p.stage for p in heard))
+    assert [s.split()[0] for s in stages] == ["reading", "training", "measuring"]
+    assert len(posed) == 1 and len(posed[0].views) == 21
+    for stage in stages:
+        fractions = [p.fraction for p in heard if p.stage == stage]
+        assert fractions == sorted(fractions) and fractions[-1] == 1.0 and fractions[0] >= 0
+    training = [p for p in heard if p.stage == "training"]
+    assert [p.step for p in training] == [50, 100, 120]
+    assert training[-1].psnr > training[0].psnr and all(p.rate > 0 and p.remaining >= 0 for p in training)
+    assert training[0].psnr == pytest.approx(-10 * np.log10(training[0].loss))
+
+
+def test_strings_and_paths_serve_alike(room: Path, tmp_path: Path) -> None:
+    config = ns.TrainConfig(steps=3, holdout=0)
+    made = ns.train(str(room), str(tmp_path / "scene"), config, analytic.SMALL)
+    assert ns.info(str(tmp_path / "scene"))["steps"] == made.figures.steps == 3
+    camera = ns.Camera(made.views[0].intrinsics, made.views[0].world_from_cam)
+    frame = ns.render(ns.load(str(tmp_path / "scene")).renderer(), camera)
+    assert frame.rgb.shape == (48, 64, 3) and frame.depth.shape == frame.accumulation.shape == (48, 64)
+    assert np.isfinite(frame.rgb).all() and frame.accumulation.min() >= 0 and frame.accumulation.max() <= 1
+
+
+def test_depth_is_in_the_units_of_the_world(trained: Path) -> None:
+    scene = ns.load(trained)
+    view = scene.views[1]
+    frame = ns.render(scene.renderer(), ns.Camera(view.intrinsics, view.world_from_cam))
+    k = view.intrinsics
+    _, distance = analytic.trace(*analytic.rays(k, view.world_from_cam), room=True)
+    true = distance.reshape(k.height, k.width)
+    middle = (slice(18, 30), slice(24, 40))  # the large sphere
+    assert np.median(frame.depth[middle]) == pytest.approx(np.median(true[middle]), rel=0.1)
