@@ -21,9 +21,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from bench import captures
-from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.posing.triangulation import with_points
+from nerfscene.training import loop as training
 from nerfscene.types import PosedCapture
 
 STEPS = 4000

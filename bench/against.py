@@ -21,12 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.measure.evaluate import measure
 from nerfscene.formats.readers import find_posed
-from nerfscene.scene.folder import Scene
+from nerfscene.measure.evaluate import measure
 from nerfscene.posing.triangulation import with_points
+from nerfscene.scene.folder import Scene
+from nerfscene.training import loop as training
 
 
 def measure_quickly(scene: Scene, _backend: str, *more: Any) -> dict[str, Any]:

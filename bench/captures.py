@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.folder import open_capture
-from nerfscene.posing.poses import pose
 from nerfscene.formats.readers import find_posed
+from nerfscene.posing.poses import pose
 from nerfscene.types import PosedCapture
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[2] / "shared/data"))

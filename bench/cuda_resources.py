@@ -1,7 +1,7 @@
 """Registers, spills and shared memory of every CUDA kernel: python -m bench.cuda_resources.
 
-Needs nvcc and no GPU. Writes bench/cuda-resources.md; tests/ops/test_cuda_build.py holds the same numbers against
-limits.
+Needs nvcc and no GPU. Writes bench/cuda-resources.md; tests/ops/test_cuda_build.py holds the
+same numbers against limits.
 """
 
 from __future__ import annotations

@@ -33,11 +33,13 @@ from bench.cuda_resources import short
 from bench.speed import NGP
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.training.dataset import TrainingSet, prepare
-from nerfscene.ops import backend, torch_trainer
 from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, kernel_camera, render
+from nerfscene.ops import backend, torch_trainer
 from nerfscene.scene.folder import Scene
-from nerfscene.training.training import Run, new_run, options_at, start, train_posed
+from nerfscene.training.dataset import TrainingSet, prepare
+from nerfscene.training.loop import train_posed
+from nerfscene.training.run import Run, new_run, start
+from nerfscene.training.schedule import options_at
 from nerfscene.types import Camera, PosedCapture
 
 Peer = Literal["torch", "tcnn"]

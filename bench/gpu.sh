@@ -75,7 +75,7 @@ part "Build for sm_$NERFSCENE_CUDA_ARCHS" 30 300 \
 python3 -c 'from nerfscene.ops import _cpu, _cuda; print(_cuda.devices())' || broken
 
 # Every test of a kernel that a GPU has; tiny-cuda-nn's come last.
-tests=$(grep -lE '\b(device|kernels): Any' tests/test_*.py | grep -v tcnn | tr '\n' ' ')
+tests=$(grep -lE '\b(device|kernels): Any' tests/*/test_*.py | grep -v tcnn | tr '\n' ' ')
 pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
 part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
 

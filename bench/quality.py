@@ -17,8 +17,8 @@ import numpy as np
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.rendering import render
-from nerfscene.training.training import train_posed
 from nerfscene.posing.triangulation import with_points
+from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera, PosedCapture
 
 

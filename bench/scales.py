@@ -16,11 +16,11 @@ import numpy as np
 
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.measure.evaluate import photo_over
 from nerfscene.field.footprint import photos_of, pixel_samples
-from nerfscene.measure.metrics import psnr
 from nerfscene.field.rendering import render
-from nerfscene.training.training import train_posed
+from nerfscene.measure.evaluate import photo_over
+from nerfscene.measure.metrics import psnr
+from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera, PosedCapture
 
 STEPS = 4000

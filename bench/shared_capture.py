@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from bench.ablations import drifting, jittered
-from nerfscene.config import FootageConfig, PoseConfig
-from nerfscene.training.dataset import resized, split_views
-from nerfscene.intake import open_posed
 from nerfscene.capture.photos import read_pixels
+from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
+from nerfscene.intake import open_posed
+from nerfscene.training.dataset import resized, split_views
 from nerfscene.types import PosedCapture
 
 HOLDOUT = 8

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
-    from nerfscene.measure.evaluate import measure
     from nerfscene.field.rendering import render
+    from nerfscene.measure.evaluate import measure
     from nerfscene.scene.folder import load
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
     from nerfscene.viewer.server import view
@@ -41,9 +41,9 @@ _HOMES = {
     "RenderConfig": "config",
     "TrainConfig": "config",
     "NerfsceneError": "errors",
-    "measure": "evaluate",
-    "render": "rendering",
-    "load": "scene",
+    "measure": "measure.evaluate",
+    "render": "field.rendering",
+    "load": "scene.folder",
     "view": "viewer.server",
     "Camera": "types",
     "Capture": "types",

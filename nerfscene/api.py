@@ -10,28 +10,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.capture.folder import open_capture as open_capture
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.measure.evaluate import measure
 from nerfscene.field.hash_grid import check_config as check_field_config
 from nerfscene.film.filming import render_film
 from nerfscene.intake import Given, fingerprint, open_posed
-from nerfscene.ops import backend
+from nerfscene.measure.evaluate import measure
 from nerfscene.measure.report import FILE as REPORT_FILE
 from nerfscene.measure.report import Gallery, write_report
+from nerfscene.ops import backend
+from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
-from nerfscene.training.training import (
-    Control,
-    Listener,
-    Progress,
-    check_config,
-    finished_already,
-    silent,
-    train_posed,
-)
+from nerfscene.training.loop import train_posed
+from nerfscene.training.progress import Control, Listener, Progress, silent
+from nerfscene.training.record import finished_already
+from nerfscene.training.schedule import check_config
 from nerfscene.types import PosedCapture
 
 POSES = "poses"

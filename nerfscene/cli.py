@@ -17,9 +17,10 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.training.progress import Control
+from nerfscene.training.progress import Progress as TrainingProgress
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -165,7 +166,7 @@ class Live:
             self.told = now
             self.say(f"{stage}: {100 * fraction:.0f} % {note}".rstrip())
 
-    def training(self, p: training.Progress) -> None:
+    def training(self, p: TrainingProgress) -> None:
         note = ""
         if p.step:
             note = (
@@ -217,7 +218,7 @@ def run_train(a: Train) -> None:
     name = named.stem if named.is_file() else named.name
     output = (a.output or Path(f"{name}-scene")).expanduser()
     with Live(a.json) as live, contextlib.ExitStack() as page:
-        control, listener = training.Control(), live.training
+        control, listener = Control(), live.training
         if a.view:
             watched = Watched(a, output, live, page)
             control, listener = watched.control, watched.training
@@ -262,7 +263,7 @@ class Watched:
 
     def __init__(self, a: Train, output: Path, live: Live, page: contextlib.ExitStack) -> None:
         self.a, self.output, self.live, self.page = a, output, live, page
-        self.control = training.Control(started=self.started)
+        self.control = Control(started=self.started)
         self.viewer: Any = None
         self.told = 0.0
         self.history: list[tuple[float, float, float]] = []  # seconds, PSNR, loss
@@ -285,7 +286,7 @@ class Watched:
         self.viewer = self.page.enter_context(viewer)
         self.live.say(f"look at it: {self.viewer.url}")
 
-    def training(self, p: training.Progress) -> None:
+    def training(self, p: TrainingProgress) -> None:
         self.live.training(p)
         if self.viewer is None or not p.step or time.monotonic() - self.told < 2:
             return
@@ -317,8 +318,8 @@ def run_view(a: View) -> None:
 
 def run_render(a: Render) -> None:
     from nerfscene import api
-    from nerfscene.scene.folder import folder as scene
     from nerfscene.film.filming import render_film
+    from nerfscene.scene import folder as scene
 
     with Live(a.json) as live:
         loaded = scene.load(a.scene)
@@ -346,7 +347,7 @@ def run_eval(a: Eval) -> None:
     from nerfscene import api
     from nerfscene.film import video
     from nerfscene.measure import contact, evaluate
-    from nerfscene.scene.folder import folder as scene
+    from nerfscene.scene import folder as scene
 
     loaded = scene.load(a.scene)
     with Live(a.json) as live:

@@ -23,11 +23,11 @@ from nerfscene.capture.folder import (
     silent,
     subfolders,
 )
+from nerfscene.capture.footage import is_video, take_frames
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.capture.footage import is_video, take_frames
-from nerfscene.posing.poses import pose
 from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
 from nerfscene.types import PosedCapture
 

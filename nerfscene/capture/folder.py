@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.errors import NerfsceneError
 from nerfscene.capture.masks import check_mask, find_masks
 from nerfscene.capture.photos import (
     FILM_DIAGONAL,
@@ -26,6 +25,7 @@ from nerfscene.capture.photos import (
     silent,
     worker_count,
 )
+from nerfscene.errors import NerfsceneError
 from nerfscene.types import Capture, LeftOut, Photo
 
 __all__ = [  # also what other stages know of photos: photos.py and culling.py are this one's own

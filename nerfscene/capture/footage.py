@@ -21,10 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.capture.folder import dynamic_range
+from nerfscene.capture import dynamic_range
 from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
-from nerfscene.config import FootageConfig
-from nerfscene.errors import NerfsceneError
 from nerfscene.capture.motion import (
     ANCHOR_KEPT,
     BLOCK,
@@ -37,6 +35,8 @@ from nerfscene.capture.motion import (
     sharpness,
     spectra,
 )
+from nerfscene.config import FootageConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
 
 VERSION = 2  # of how frames are chosen and written: another one means that they are taken anew

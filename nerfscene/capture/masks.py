@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerfscene.errors import NerfsceneError
 from nerfscene.capture.photos import photo_size
+from nerfscene.errors import NerfsceneError
 
 FOLDER = "masks"
 KINDS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene
-from nerfscene.ops import backend
 from nerfscene.field.refinement import moved
 from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, behind, kernel_camera
+from nerfscene.ops import backend
 from nerfscene.types import Array, View
 
 PIXELS = 1200  # of a photo that are looked at

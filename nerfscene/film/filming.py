@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.film import video
-from nerfscene.film.camera_path_file import read_camera_path
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
-from nerfscene.film.paths import PRESETS, CameraPath, preset, resample, suited
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.film import video
+from nerfscene.film.camera_path_file import read_camera_path
+from nerfscene.film.paths import PRESETS, CameraPath, preset, resample, suited
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.capture.folder import carries_alpha, name_some, photo_size
-from nerfscene.errors import NerfsceneError
 from nerfscene.capture.masks import check_mask, find_masks
+from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
 
 RIGID_TOLERANCE = 1e-3  # how far R·Rᵀ may be from 1: files round to 4 digits or more

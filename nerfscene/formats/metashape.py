@@ -17,6 +17,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
+from nerfscene.capture.folder import name_some, natural_key
+from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     as_shown,
     capture_root,
@@ -28,9 +31,6 @@ from nerfscene.formats.app_files import (
     photos_beside,
     said,
 )
-from nerfscene.capture.folder import name_some, natural_key
-from nerfscene.errors import NerfsceneError
-from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
 from nerfscene.formats.listing import Listed, finish, rigid, with_masks
 from nerfscene.types import Array, Intrinsics, LeftOut, Lens, PosedCapture
 

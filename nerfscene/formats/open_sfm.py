@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.capture.folder import natural_key
+from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     Values,
     as_shown,
@@ -30,8 +32,6 @@ from nerfscene.formats.app_files import (
     table,
     turn_of,
 )
-from nerfscene.capture.folder import natural_key
-from nerfscene.errors import NerfsceneError
 from nerfscene.formats.listing import Listed, finish, rigid, with_masks
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.formats.app_files import lens_of, load_json, number, numbers, rows, table, turn_of
 from nerfscene.capture.folder import find_photos, list_photos, name_some, natural_key
 from nerfscene.errors import NerfsceneError
+from nerfscene.formats.app_files import lens_of, load_json, number, numbers, rows, table, turn_of
 from nerfscene.formats.listing import Listed, finish, locate, rigid, with_masks
 from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
 from nerfscene.types import Intrinsics, LeftOut, PosedCapture

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nerfscene.formats.app_files import INNER, load_json
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
+from nerfscene.formats.app_files import INNER, load_json
 from nerfscene.formats.listing import Listed, finish, locate, with_masks
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
@@ -32,10 +32,10 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.posing.poses import read_model
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
-from nerfscene.posing.sparse import SparseModel
 from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.posing.poses import read_model
+from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
 
 MODEL_PLACES = ("sparse", "colmap/sparse", ".")

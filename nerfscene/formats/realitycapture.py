@@ -16,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
+from nerfscene.capture.folder import natural_key, photo_size, photo_turns
+from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     as_shown,
     capture_root,
@@ -26,9 +29,6 @@ from nerfscene.formats.app_files import (
     photos_beside,
     said,
 )
-from nerfscene.capture.folder import natural_key, photo_size, photo_turns
-from nerfscene.errors import NerfsceneError
-from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
 from nerfscene.formats.listing import Listed, finish, with_masks
 from nerfscene.types import Array, Intrinsics, PosedCapture
 

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras.algebra import look_one_way, looked_at, nearest_point_to_axes, pose_in_scene, walks_ahead
+from nerfscene.cameras.algebra import (
+    look_one_way,
+    looked_at,
+    nearest_point_to_axes,
+    pose_in_scene,
+    walks_ahead,
+)
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
 from nerfscene.film.paths import photographed_arc
 from nerfscene.scene.folder import Figures, Scene

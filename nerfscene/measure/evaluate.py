@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.field.alignment import aligned
 from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker_count
-from nerfscene.measure.metrics import exposure_matched, psnr, ssim
+from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.measure.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
 

@@ -1,1 +1,6 @@
-"""The field's operations: native kernels, and the plain torch ones they are held against."""
+"""The field's operations: native kernels, and the plain torch ones that they are tested against.
+
+In: arrays of rays, samples, table rows and weights.
+Out: colours, densities, gradients and updated parameters.
+Read first: ``backend.py``.
+"""

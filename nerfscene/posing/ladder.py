@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nerfscene.posing import mapping, matching, zooms
 from nerfscene.capture.folder import Progress, short_names
 from nerfscene.config import PoseConfig
+from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index
 from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort

@@ -25,11 +25,11 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from nerfscene.posing import mapping
 from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
 from nerfscene.config import PoseConfig
-from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.errors import NerfsceneError
+from nerfscene.posing import mapping
+from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.sparse import SparseModel, not_connected_message, posed_from_photos
 from nerfscene.types import Capture, Intrinsics, Lens, PosedCapture, PoseReport

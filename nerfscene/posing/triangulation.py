@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-from nerfscene.posing import mapping, matching, zooms
 from nerfscene.cameras.algebra import scaled
 from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
 from nerfscene.config import PoseConfig
+from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index, copy_name, working_size, write_copies, write_masks
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
 from nerfscene.posing.pairs import groups

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.cameras.algebra import pose_in_scene, rotation_to_z
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
 

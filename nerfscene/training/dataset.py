@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.training.training import occupancy
 from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.capture.folder import Progress, read_all, read_mask, silent
-from nerfscene.training.depths import known_depths
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
 from nerfscene.measure.metrics import holdout
+from nerfscene.training import occupancy
+from nerfscene.training.depths import known_depths
 from nerfscene.types import PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)

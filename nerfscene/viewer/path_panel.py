@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.film import paths
 from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.errors import NerfsceneError
+from nerfscene.film import paths
 from nerfscene.film.filming import film_size, world_points
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes

@@ -15,8 +15,8 @@ import viser
 from numpy.typing import NDArray
 
 from nerfscene.field.footprint import photos_of
-from nerfscene.ops import backend as backends
 from nerfscene.field.rendering import looking
+from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
@@ -211,7 +211,7 @@ def view(
     the link holds a token, and nobody gets in without. Where the port is taken, the next free one is used.
     Raises NerfsceneError for a scene, host or port that can't be used.
     """
-    from nerfscene.scene.folder import folder as scenes
+    from nerfscene.scene import folder as scenes
 
     backends.load(backend)
     folder = None if isinstance(scene, Scene) else Path(scene).expanduser()

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nerfscene.film import paths
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
 from nerfscene.errors import NerfsceneError
+from nerfscene.film import paths
 from nerfscene.film.filming import world_points
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.world import in_world, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes
-from nerfscene.scene.world import in_world, save_world
 
 DISTANCE = 3.0  # units of the page from its first camera to the subject: keys walk two in a second
 PATH_FILE = "camera_path.json"

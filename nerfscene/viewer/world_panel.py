@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.scene.folder import world
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene import world
 from nerfscene.types import Array
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import Say, Stage, guarded, pose_of, set_world, triple

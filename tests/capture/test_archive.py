@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_capture import write_photos
 
-from nerfscene.capture.folder import archive
+from nerfscene.capture import archive
 from nerfscene.capture.archive import unpack
 from nerfscene.capture.folder import open_capture
 from nerfscene.errors import NerfsceneError

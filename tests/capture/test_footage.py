@@ -10,12 +10,12 @@ from footage_cases import demo_pictures, walk, write_hdr, write_video
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.capture.folder import dynamic_range, footage
+from nerfscene.capture import dynamic_range, footage
+from nerfscene.capture.footage import take_frames
+from nerfscene.capture.motion import choose, moved, sharpness, spectra
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.capture.footage import take_frames
 from nerfscene.intake import find_videos
-from nerfscene.capture.motion import choose, moved, sharpness, spectra
 
 
 def taken(folder: Path) -> list[Path]:

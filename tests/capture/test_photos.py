@@ -23,8 +23,8 @@ from nerfscene.capture.folder import (
     read_pixels,
     short_names,
 )
-from nerfscene.errors import NerfsceneError
 from nerfscene.capture.photos import look_at
+from nerfscene.errors import NerfsceneError
 
 DEMO = Path(__file__).parents[2] / "data/demo/images"
 

@@ -13,10 +13,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from nerfscene import api
-from nerfscene.scene.folder import folder as scene
-from nerfscene.field.backdrop import guessed, spread
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field.backdrop import guessed, spread
 from nerfscene.field.rendering import (
     BACKDROP_ROWS,
     Renderer,
@@ -27,7 +26,8 @@ from nerfscene.field.rendering import (
     render,
     render_part,
 )
-from nerfscene.training.training import Progress
+from nerfscene.scene import folder as scene
+from nerfscene.training.progress import Progress
 from nerfscene.types import Camera, Intrinsics
 
 GREY = (0.5, 0.5, 0.5)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nerfscene.field.hash_grid import rendering
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.measure.evaluate import photo_over
-from nerfscene.film.filming import render_film
+from nerfscene.field import rendering
 from nerfscene.field.footprint import MOST, photos_of, pixel_samples
-from nerfscene.measure.metrics import psnr
 from nerfscene.field.rendering import render, render_part
+from nerfscene.film.filming import render_film
+from nerfscene.measure.evaluate import photo_over
+from nerfscene.measure.metrics import psnr
+from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera
 
 

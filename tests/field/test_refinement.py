@@ -14,12 +14,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nerfscene import api
-from nerfscene.training.training import training
-from nerfscene.scene.folder import folder as scenes
-from nerfscene.field.alignment import aligned
 from nerfscene.config import TrainConfig
-from nerfscene.measure.evaluate import photo_over, photographed
-from nerfscene.formats.readers import find_posed
+from nerfscene.field.alignment import aligned
 from nerfscene.field.refinement import (
     moved,
     neighbours_changes,
@@ -29,6 +25,11 @@ from nerfscene.field.refinement import (
     start_fit,
     update,
 )
+from nerfscene.formats.readers import find_posed
+from nerfscene.measure.evaluate import photo_over, photographed
+from nerfscene.scene import folder as scenes
+from nerfscene.training import loop as training
+from nerfscene.training import moving_cameras
 from nerfscene.types import View
 
 SCENE_FROM_WORLD = np.eye(4)
@@ -215,11 +216,11 @@ def test_long_trainings_move_cameras_no_more_often(
     monkeypatch.setattr(
         training,
         "refines",
-        lambda run, data, done: training.REFINE_FROM <= done < training.REFINE_TO,
+        lambda run, data, done: moving_cameras.REFINE_FROM <= done < moving_cameras.REFINE_TO,
     )
     api.train(room, tmp_path / "scene", TrainConfig(steps=steps), analytic.SMALL)
     assert least <= len(at) <= most
-    assert at[0] < training.REFINE_FROM + 0.25 and at[-1] > training.REFINE_TO - 0.25
+    assert at[0] < moving_cameras.REFINE_FROM + 0.25 and at[-1] > moving_cameras.REFINE_TO - 0.25
 
 
 def test_cameras_that_were_right_are_put_back(room: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from path_cases import LENS, a_motion, assert_rigid, poses_of, ring
 
-from nerfscene.film.camera_path_file import FLIP, read_camera_path, write_camera_path
 from nerfscene.errors import NerfsceneError
+from nerfscene.film.camera_path_file import FLIP, read_camera_path, write_camera_path
 from nerfscene.film.paths import (
     PRESETS,
     CameraPath,

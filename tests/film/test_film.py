@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerfscene.film import filming
-from nerfscene.scene.folder import folder as scene
-from nerfscene.film.camera_path_file import write_camera_path
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field.rendering import render
+from nerfscene.film import filming
+from nerfscene.film.camera_path_file import write_camera_path
 from nerfscene.film.filming import film_path, film_size, render_film
 from nerfscene.film.paths import CameraPath
-from nerfscene.field.rendering import render
+from nerfscene.film.video import film_facts, to_bytes
+from nerfscene.scene import folder as scene
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Intrinsics
-from nerfscene.film.video import film_facts, to_bytes
 
 TINY = RenderConfig(width=64, fps=10, seconds=0.5)
 PICTURES = RenderConfig(width=65, height=49, fps=10, seconds=0.3, depth=True)

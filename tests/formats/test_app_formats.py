@@ -18,12 +18,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from nerfscene import intake
-from nerfscene.errors import NerfsceneError
-from nerfscene.capture.footage import is_video
-from nerfscene.intake import open_posed
 from nerfscene.cameras.lens_fit import fitted, projection
+from nerfscene.capture.footage import is_video
+from nerfscene.errors import NerfsceneError
 from nerfscene.formats.phone_apps import MOST_FRAMES
 from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.intake import open_posed
 from nerfscene.types import Intrinsics, PosedCapture, View
 
 WIDTH, HEIGHT = 400, 300

@@ -17,8 +17,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.posing.poses import read_model
 from nerfscene.formats.readers import find_posed
+from nerfscene.posing.poses import read_model
 from nerfscene.types import Intrinsics, PosedCapture
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nerfscene.measure.contact import CELL_WIDTH, GAP, LABEL, Pair, contact_sheet
 from nerfscene.errors import NerfsceneError
+from nerfscene.measure.contact import CELL_WIDTH, GAP, LABEL, Pair, contact_sheet
 
 BACKGROUND = (24, 24, 24)
 

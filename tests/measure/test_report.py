@@ -16,8 +16,8 @@ from conftest import Command
 from PIL import Image
 
 from nerfscene import api
+from nerfscene.config import TrainConfig
 from nerfscene.measure import drawings
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.measure.advice import (
     about_agreement,
     about_bad_views,
@@ -32,11 +32,11 @@ from nerfscene.measure.advice import (
     name_runs,
     quality,
 )
-from nerfscene.config import TrainConfig
-from nerfscene.posing.copies import copy_name
 from nerfscene.measure.report import MOST_SHOWN, Gallery, page, write_report
-from nerfscene.scene.folder import Figures, Scene
+from nerfscene.posing.copies import copy_name
 from nerfscene.posing.sparse import SparseModel, posed_from_photos
+from nerfscene.scene import folder as scenes
+from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Capture, Intrinsics, LeftOut, Photo, PoseReport
 
 VOID = {"meta", "img", "br", "rect"}

@@ -29,13 +29,13 @@ from kernel_cases import (
 )
 
 from nerfscene import api
-from nerfscene.training.training import training
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import BOUNDED_STEPS
+from nerfscene.field.rendering import render
 from nerfscene.ops import _cpu as cpu
 from nerfscene.ops import backend
-from nerfscene.field.rendering import render
+from nerfscene.training import loop as training
 from nerfscene.types import Camera
 
 pytest_plugins = ["kernel_cases"]

@@ -31,15 +31,15 @@ from test_bad_input import Refused, nothing_in, refused
 from test_encode import GRIDS, encode, position_error
 
 from nerfscene import api, doctor
-from nerfscene.scene.folder import folder as scene
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.field.rendering import render
 from nerfscene.ops import backend, tcnn_backend, tcnn_layout, torch_backend
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import GridLayout, grid_layout, network_shapes
 from nerfscene.ops.torch_field import using_threads
-from nerfscene.field.rendering import render
+from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
 __all__ = ["refused"]  # a fixture

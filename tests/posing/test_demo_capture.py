@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from nerfscene.capture.folder import open_capture
-from nerfscene.posing.poses import pose
 from nerfscene.formats.readers import find_posed
+from nerfscene.posing.poses import pose
 
 DEMO = Path(__file__).parents[2] / "data/demo"
 

@@ -11,8 +11,8 @@ import pycolmap
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nerfscene.posing import ladder, mapping, matching, zooms
 from nerfscene.config import PoseConfig
+from nerfscene.posing import ladder, mapping, matching, zooms
 from nerfscene.posing.copies import copy_name
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.mapping import USUAL, Model

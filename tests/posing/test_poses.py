@@ -14,10 +14,10 @@ from footage_cases import DEMO
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.posing import copies, mapping, matching, pairs, poses
 from nerfscene.capture.folder import open_capture, read_pixels
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.posing import copies, mapping, matching, pairs, poses
 from nerfscene.posing.pairs import choose_pairs, coarse_matches
 from nerfscene.posing.poses import pose, read_model
 from nerfscene.types import Array, PosedCapture

@@ -17,14 +17,14 @@ from scipy.spatial.transform import Rotation
 
 from bench.shared_capture import write
 from nerfscene import api
-from nerfscene.posing import triangulation
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.lens_fit import projection
 from nerfscene.capture.folder import silent
 from nerfscene.config import PoseConfig, TrainConfig
-from nerfscene.cameras.lens_fit import projection
 from nerfscene.formats.readers import find_posed
+from nerfscene.posing import triangulation
 from nerfscene.posing.triangulation import colmap_lens, fits, with_points
+from nerfscene.scene import folder as scenes
 from nerfscene.types import Array, Intrinsics, PosedCapture
 
 DEMO = Path(__file__).parents[2] / "data/demo"

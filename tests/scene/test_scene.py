@@ -19,12 +19,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from nerfscene import api
-from nerfscene.measure import evaluate
-from nerfscene.scene.folder import folder as scene
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
+from nerfscene.measure import evaluate
+from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
 

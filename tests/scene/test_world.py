@@ -11,14 +11,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nerfscene import api
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.config import RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.filming import film_path
 from nerfscene.field.rendering import render
-from nerfscene.types import Camera
+from nerfscene.film.filming import film_path
+from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import at_origin, in_world, kept, on_floor, save_world, to_scale
+from nerfscene.types import Camera
 
 SHIFTED = np.eye(4)
 SHIFTED[:3, :3] = 2.5 * Rotation.from_euler("xyz", [20, -35, 70], degrees=True).as_matrix()

@@ -17,12 +17,12 @@ from kernel_cases import assert_close, double
 from PIL import Image
 
 from nerfscene import api
-from nerfscene.training.training import training
-from nerfscene.scene.folder import folder as scenes
 from nerfscene.config import TrainConfig
 from nerfscene.measure.metrics import exposure_matched
 from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
+from nerfscene.scene import folder as scenes
+from nerfscene.training import exposures, schedule
 from nerfscene.types import View
 
 pytest_plugins = ["kernel_cases"]
@@ -196,7 +196,7 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
     assert np.allclose(found.mean(0), 0, atol=1e-5)
     again = scenes.load(tmp_path / "scene")
     assert [v.exposure for v in again.views] == [v.exposure for v in scene.views]
-    monkeypatch.setattr(training, "EXPOSURE_RATE", 0.0)
+    monkeypatch.setattr(schedule, "EXPOSURE_RATE", 0.0)
     without = api.train(capture, tmp_path / "without", config, analytic.SMALL)
     for name in ("psnr", "psnr_matched"):
         assert getattr(scene.figures, name) > getattr(without.figures, name) + 0.5, name
@@ -210,7 +210,7 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
 def test_exposures_that_hardly_differ_are_left_to_the_field(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "EXPOSURE_LEAST", 0.06)  # in pictures so small they come to 0.03 by chance
+    monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)  # in pictures so small they come to 0.03 by chance
     capture, _ = darker(room, tmp_path / "steady", 0.005)
     scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=600), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)
@@ -230,7 +230,7 @@ def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows:
     gains = np.stack([0.02 * where, 0.01 * where, -0.01 * where], 1).astype(np.float32)
     train = [i for i, s in enumerate(split) if s == "train"]
     run = SimpleNamespace(exposures=gains[train])
-    got = np.array([v.exposure for v in training.exposed_views(run, views, np.eye(4))])  # type: ignore[arg-type]
+    got = np.array([v.exposure for v in exposures.exposed_views(run, views, np.eye(4))])  # type: ignore[arg-type]
     assert_close(got[train], gains[train], 1e-6)
     test = [i for i, s in enumerate(split) if s == "test"]
     assert np.abs(got[test] - gains[test]).max() < 0.3 * np.abs(gains).max()
@@ -247,7 +247,7 @@ def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> Non
     )
     gains = np.repeat(np.linspace(-0.3, 0.3, 12, dtype=np.float32)[:, None], 3, 1)
     run = SimpleNamespace(exposures=gains)
-    got = training.exposed_views(run, views, np.eye(4))  # type: ignore[arg-type]
+    got = exposures.exposed_views(run, views, np.eye(4))  # type: ignore[arg-type]
     assert (gains[0] <= got[12].exposure).all() and (got[12].exposure <= gains[3]).all()
     assert (gains[4] <= got[13].exposure).all() and (got[13].exposure <= gains[7]).all()
 
@@ -256,9 +256,9 @@ def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> Non
 def test_exposures_are_given_up_below_three_percent(differ: float, kept: bool) -> None:
     pattern = np.tile([differ, -differ], 6).reshape(4, 3).astype(np.float32)
     run = SimpleNamespace(exposures=pattern.copy(), exposure_moments=np.ones((4, 2, 3)), tried=False)
-    assert training.exposures_matter(run, 0.1) and run.exposures.any()  # type: ignore[arg-type]
-    assert training.exposures_matter(run, 0.2) == kept  # type: ignore[arg-type]
-    assert training.exposures_matter(run, 0.9) == kept == bool(run.exposures.any())  # type: ignore[arg-type]
+    assert exposures.exposures_matter(run, 0.1) and run.exposures.any()  # type: ignore[arg-type]
+    assert exposures.exposures_matter(run, 0.2) == kept  # type: ignore[arg-type]
+    assert exposures.exposures_matter(run, 0.9) == kept == bool(run.exposures.any())  # type: ignore[arg-type]
 
 
 def test_matching_exposure_by_halves() -> None:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.training.dataset import chosen_pixels, read_masks
 from nerfscene.errors import NerfsceneError
-from nerfscene.measure.evaluate import compare
 from nerfscene.formats.readers import find_posed
+from nerfscene.measure.evaluate import compare
+from nerfscene.training.dataset import chosen_pixels, read_masks
 
 COVERED = (slice(10, 34), slice(20, 44))  # rows and columns of a bystander's place in every photo
 
@@ -41,7 +41,7 @@ def with_bystander(room: Path, folder: Path, masks: bool, all_black: bool = Fals
 
 def magenta(folder: Path) -> float:
     """How magenta the covered part of the held-out renders is: what is seen in red and blue but not green."""
-    from nerfscene.scene.folder import folder as scene
+    from nerfscene.scene import folder as scene
 
     shown = [frame.rgb[COVERED] for _, _, frame in compare(scene.load(folder))]
     rgb = np.stack(shown).reshape(-1, 3)

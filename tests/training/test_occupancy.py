@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from footage_cases import DEMO
 
-from nerfscene.training.training import occupancy
 from nerfscene.cameras.algebra import place, pose_in_scene
 from nerfscene.field.hash_grid import make_space
 from nerfscene.formats.readers import find_posed
+from nerfscene.training import occupancy
 
 
 def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject() -> None:

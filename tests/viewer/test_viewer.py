@@ -16,21 +16,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.scene.folder import folder as scenes
-from nerfscene.film import video
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.readers import find_posed
 from nerfscene.field.rendering import render
-from nerfscene.training.training import train_posed
+from nerfscene.film import video
+from nerfscene.formats.readers import find_posed
+from nerfscene.scene import folder as scenes
+from nerfscene.scene.world import in_world
+from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera
 from nerfscene.viewer import keyframes, proxy
 from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session, lens_of
 from nerfscene.viewer.stage import pose_of, shot_of
-from nerfscene.scene.world import in_world
 
 FLAGS = [
     "--no-sandbox",

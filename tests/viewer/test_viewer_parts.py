@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerfscene.scene.folder import folder as scenes
-from nerfscene.film.camera_path_file import read_camera_path
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.paths import look_at, preset
 from nerfscene.field.rendering import new_cancel, render, render_part
+from nerfscene.film.camera_path_file import read_camera_path
+from nerfscene.film.paths import look_at, preset
+from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, pictures
 from nerfscene.viewer.keyframes import Editor, Keyframe, Plan

@@ -14,8 +14,8 @@ from conftest import ROOT
 
 import nerfscene as ns
 from nerfscene import api
-from nerfscene.training.training import Progress
 from nerfscene.film.video import film_facts
+from nerfscene.training.progress import Progress
 
 
 def test_the_readme_s_example_runs(

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from nerfscene import api, cli
-from nerfscene.scene.folder import folder as scene
 from nerfscene.config import TrainConfig
+from nerfscene.scene import folder as scene
 
 Refused = Callable[..., str]
 

@@ -16,8 +16,8 @@ from conftest import ROOT
 
 from nerfscene import cli
 from nerfscene.film import filming
-from nerfscene.scene.folder import folder as scene
 from nerfscene.film.video import film_facts
+from nerfscene.scene import folder as scene
 
 VERBS = ("train", "render", "eval", "info", "doctor")
 Run = Callable[..., tuple[str, str]]

@@ -20,13 +20,13 @@ from conftest import ROOT, Command
 from safetensors.numpy import load_file
 
 from nerfscene import api
-from nerfscene.scene.folder import folder as scene
 from nerfscene.capture.folder import read_pixels
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import make_space, resolve
-from nerfscene.measure.metrics import psnr
 from nerfscene.field.rendering import render
+from nerfscene.measure.metrics import psnr
+from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
 SMALL_FLAGS = ("--field.occupancy-resolution", 32)
@@ -132,7 +132,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:
     output = tmp_path / "scene"
-    before = "import nerfscene.training.training; nerfscene.training.training.SAVE_EVERY = 0.05"
+    before = "import nerfscene.training.loop; nerfscene.training.loop.SAVE_EVERY = 0.05"
     with started("train", cut_out, "-o", output, "--time", 60, *SMALL_FLAGS, before=before) as process:
         wait_for_training(process)
         until = time.monotonic() + 300
@@ -213,7 +213,7 @@ def test_going_on_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) 
     steps = TrainConfig(steps=20, backend="cpu")
     small = FieldConfig(occupancy_resolution=32)
     with pytest.MonkeyPatch.context() as patch:  # as if a GPU had begun it
-        patch.setattr("nerfscene.training.training.resolve", on_gpu)
+        patch.setattr("nerfscene.training.run.resolve", on_gpu)
         patch.setattr("nerfscene.field.hash_grid.BOUNDED_STEPS", 1024)
         begun = api.train(cut_out, tmp_path, steps, small)
     went_on = api.train(cut_out, tmp_path, replace(steps, steps=40), small, resume=True)

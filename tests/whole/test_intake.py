@@ -15,10 +15,10 @@ from test_archive import pack, pack_folder
 from test_bad_input import check_refusal, nothing_in
 
 from nerfscene import api, intake
-from nerfscene.scene.folder import folder as scene
 from nerfscene.capture.folder import open_capture
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene import folder as scene
 from nerfscene.types import Capture
 
 SMALL = 400  # px, longest side that features are looked for on

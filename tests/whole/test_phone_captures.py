@@ -23,11 +23,11 @@ from phone_cases import (
 )
 from PIL import Image
 
-from nerfscene.scene.folder import folder as scenes
-from nerfscene.measure.evaluate import compare
-from nerfscene.measure.metrics import psnr
 from nerfscene.capture.motion import sharpness
 from nerfscene.film.paths import preset
+from nerfscene.measure.evaluate import compare
+from nerfscene.measure.metrics import psnr
+from nerfscene.scene import folder as scenes
 from nerfscene.types import Array
 
 STEPS = 250

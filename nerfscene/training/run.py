@@ -1,0 +1,186 @@
+"""The arrays of a training run: made, handed to the kernels, kept on disk and taken up again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.field.hash_grid import (
+    RadianceField,
+    kernel_field,
+    layer_shapes,
+    new_field,
+    resolve,
+    transposed,
+)
+from nerfscene.field.refinement import CAMERA_GRADIENT, CameraFit, kernel_cameras, refined_views, start_fit
+from nerfscene.ops import backend
+from nerfscene.scene import folder as scenes
+from nerfscene.scene.folder import Figures
+from nerfscene.training.dataset import TrainingSet
+from nerfscene.training.schedule import OCCUPANCY_AT_FIRST, OCCUPANCY_THRESHOLD, budget
+
+KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
+
+
+@dataclass
+class Run:
+    """A training run's arrays: the field, and what the optimiser keeps besides."""
+
+    field: RadianceField
+    master: NDArray[np.float32]  # (rows, features)
+    table_moments: NDArray[np.float32]  # (rows, 2, features)
+    weight_moments: NDArray[np.float32]  # (2 · weights,)
+    occupancy_values: NDArray[np.float32]  # (cells,)
+    exposures: NDArray[np.float32]  # (training photos, 3): logarithms of gains
+    exposure_moments: NDArray[np.float32]  # (training photos, 2, 3)
+    cameras: CameraFit | None = None  # None: they stay where they are
+    trainer: Any = None
+    seconds: float = 0.0
+    steps: int = 0
+    rays: int = 0
+    samples: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    tried: bool = False  # whether it was decided if the photos' exposures matter
+    refined: bool = False  # and if their cameras do
+
+
+def fraction_done(run: Run, config: TrainConfig) -> float:
+    """How much of the budget is spent, 0…1; schedules are written in it."""
+    seconds, steps = budget(config)
+    spent = run.seconds / seconds if math.isfinite(seconds) else 0.0
+    return min(max(spent, run.steps / steps if steps else 0.0), 1.0)
+
+
+def finished(run: Run, config: TrainConfig) -> bool:
+    """Whether the budget is spent."""
+    seconds, steps = budget(config)
+    return run.seconds >= seconds - 1e-3 or (steps is not None and run.steps >= steps)
+
+
+def new_run(
+    data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto", refine: bool = True
+) -> Run:
+    """Arrays of a run that has not started, where a backend's kernels can reach them.
+
+    With ``refine``, cameras are refined too, but for cut-outs', which come from renderers: theirs are exact.
+    """
+    module = backend.load(which)
+    config = resolve(field_config, data.photo_side, data.space.unbounded, backend.on_gpu(module))
+    field, master = new_field(config, data.space, seed)
+    field.occupancy[:] = data.allowed
+    cells = data.space.occupancy_resolution**3
+    with backend.device_errors():
+        names = ("table", "weights", "weights_t", "occupancy")
+        field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
+        moments = np.zeros((len(master), 2, field.layout.features), np.float32)
+        photos = len(data.train_views)
+        values = np.full(cells, OCCUPANCY_AT_FIRST * OCCUPANCY_THRESHOLD, np.float32)
+        cameras = None
+        if refine and data.space.unbounded:
+            gradients = backend.shared(np.zeros((photos, CAMERA_GRADIENT), np.float32), module)
+            cameras = start_fit(data.train_views, data.placement.scene_from_world, gradients)
+        return Run(
+            field=field,
+            master=backend.shared(master, module),
+            table_moments=backend.shared(moments, module),
+            weight_moments=backend.shared(np.zeros(2 * field.weights.size, np.float32), module),
+            occupancy_values=backend.shared(values, module),
+            exposures=backend.shared(np.zeros((photos, 3), np.float32), module),
+            exposure_moments=backend.shared(np.zeros((photos, 2, 3), np.float32), module),
+            cameras=cameras,
+        )
+
+
+def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
+    """Hands the arrays to the kernels."""
+    module = backend.load(config.backend)
+    views = data.train_views if run.cameras is None else refined_views(run.cameras)
+    cameras = kernel_cameras(views, data.placement.scene_from_world)
+    with backend.device_errors():
+        run.trainer = module.Trainer(
+            kernel_field(run.field, module),
+            run.master,
+            run.table_moments,
+            run.weight_moments,
+            run.occupancy_values,
+            data.allowed,
+            cameras,
+            data.pixels.reshape(-1),
+            data.channels,
+            # A background of its own for each ray: what is seen through would take on a fixed one's colour.
+            data.space.unbounded or data.channels == 4,
+            list(data.background),
+            config.seed,
+            backend.thread_count(config.threads),
+            run.exposures,
+            run.exposure_moments,
+            data.chosen,
+            None if run.cameras is None else run.cameras.gradients,
+            data.depths,
+        )
+
+
+def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
+    """What the optimiser keeps, by name."""
+    out: dict[str, NDArray[Any]] = {name: getattr(run, name) for name in KEPT}
+    if run.cameras is not None:
+        names = ("poses", "lenses", "pose_moments", "lens_moments")
+        out |= {f"camera_{name}": getattr(run.cameras, name) for name in names}
+    return out
+
+
+def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
+    """What going on needs besides the field."""
+    t = run.trainer
+    state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
+    return {
+        **kept_arrays(run),
+        "weights": run.field.weights,
+        "state": np.array(state, np.float64),
+    }
+
+
+def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
+    """Fills a new run's arrays from a saved one; returns the trainer's numbers to restore."""
+    arrays = scenes.load_training(folder, figures.steps)
+    try:
+        for name, array in kept_arrays(run).items():
+            array[...] = arrays[name].reshape(array.shape)
+        run.field.weights[...] = arrays["weights"]
+        state: NDArray[np.float64] = arrays["state"]
+    except (KeyError, ValueError) as error:
+        raise NerfsceneError(
+            f"{folder} was trained with other settings, so training can't go on with these; give the "
+            "same ones, or start again with --overwrite"
+        ) from error
+    run.field.table[...] = run.master.astype(np.float16).view(np.uint16)
+    run.field.weights_t[...] = transposed(run.field.weights, layer_shapes(run.field.config))
+    run.seconds, run.steps = figures.train_seconds, figures.steps
+    run.rays, run.samples = figures.rays, figures.samples
+    run.history = figures.history
+    return state
+
+
+def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> None:
+    """Starts a new run from where the one saved in ``folder`` stood.
+
+    Raises NerfsceneError where that is missing, damaged or of other settings.
+    """
+    state = resume_run(run, folder, scenes.read_figures(folder))
+    start(run, data, config)
+    run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
+    run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
+
+
+def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
+    """What was chosen for the device that a training began on stays, though another goes on with it."""
+    chosen = {name: getattr(field.config, name) for name, asked in vars(config).items() if asked is None}
+    return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
