@@ -11,8 +11,9 @@ from pathlib import Path
 
 import analytic
 import pytest
+from refusals import Refused, check_refusal
 
-from nerfscene import api
+from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so would every tested command be.
@@ -67,6 +68,21 @@ def run_command(
     return subprocess.run(
         words, capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options
     )  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
+
+    def run(*arguments: object, quiet: bool = True) -> str:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([*map(str, arguments), *(["--json"] if quiet else [])])
+        said = capfd.readouterr()
+        check_refusal(left.value.code, said.out, said.err, quiet)
+        return said.err.splitlines()[-1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

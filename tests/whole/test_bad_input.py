@@ -13,42 +13,12 @@ import numpy as np
 import pytest
 from conftest import Command
 from PIL import Image
+from refusals import Refused, check_refusal, nothing_in
 from safetensors.numpy import load_file, save_file
 
 from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 from nerfscene.scene import folder as scene
-
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
-
-    def run(*arguments: object, quiet: bool = True) -> str:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([*map(str, arguments), *(["--json"] if quiet else [])])
-        said = capfd.readouterr()
-        check_refusal(left.value.code, said.out, said.err, quiet)
-        return said.err.splitlines()[-1]
-
-    return run
-
-
-def check_refusal(code: object, out: str, err: str, quiet: bool) -> None:
-    """Exit code 2, and nothing but one sentence, after progress where that is to be shown."""
-    assert code == 2, err
-    assert "Traceback" not in err and not out
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert lines[-1].startswith("nerfscene: ") and len(lines[-1]) > 30
-    assert not quiet or len(lines) == 1, lines
-
-
-def nothing_in(folder: Path) -> bool:
-    """No scene, whole or half, nor its folder."""
-    return not folder.exists()
 
 
 def photos(folder: Path, count: int, seed: int = 0) -> Path:

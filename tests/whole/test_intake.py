@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from archives import pack, pack_folder
 from conftest import Command
 from footage_cases import demo_pictures, write_video
 from PIL import Image
-from test_archive import pack, pack_folder
-from test_bad_input import check_refusal, nothing_in
+from refusals import check_refusal, nothing_in
 
 from nerfscene import api, intake
 from nerfscene.capture.folder import open_capture
