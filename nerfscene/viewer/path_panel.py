@@ -349,11 +349,12 @@ class PathPanel:
             began = time.monotonic()
             while self._playing.is_set():
                 share = (time.monotonic() - began) / plan.seconds
-                if share >= 1 and not plan.loop:
-                    break
-                i = int(share % 1.0 * len(way.cameras))
-                shot = way.cameras[i]
+                over = share >= 1 and not plan.loop
+                # However slow the machine is, playing ends on the film's last frame.
+                shot = way.cameras[-1 if over else int(share % 1.0 * len(way.cameras))]
                 self._go_to(shot.world_from_cam, vertical_fov(shot.intrinsics))
+                if over:
+                    break
                 time.sleep(1 / 24)
             self._playing.clear()
             self.play.label = "Play"
