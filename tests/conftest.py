@@ -21,6 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+TRAINED_STEPS = 400  # enough that no fog is left, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -41,6 +42,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``room`` with 9 photos of 32×24, for trainings of a few steps: what they leave is fog, slow to render."""
+    return analytic.write_room(tmp_path_factory.mktemp("small_room"), 9, (32, 24))
+
+
+@pytest.fixture(scope="session")
 def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bounded capture in NeRF-synthetic's layout: 18 RGBA photos of 80×80 and 3 to test with."""
     return analytic.write_object(tmp_path_factory.mktemp("object"))
@@ -48,9 +55,9 @@ def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scene trained on ``room`` for 200 steps. Read it, don't write to it."""
+    """A scene trained on ``room`` for ``TRAINED_STEPS``. Read it, don't write to it."""
     folder = tmp_path_factory.mktemp("trained") / "scene"
-    api.train(room, folder, TrainConfig(steps=200), analytic.SMALL)
+    api.train(room, folder, TrainConfig(steps=TRAINED_STEPS), analytic.SMALL)
     return folder
 
 

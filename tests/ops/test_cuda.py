@@ -27,15 +27,14 @@ from kernel_cases import (
     traced,
 )
 from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from training_steps import small_steps
 
 from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.hash_grid import BOUNDED_STEPS
 from nerfscene.field.rendering import render
 from nerfscene.ops import _cpu as cpu
 from nerfscene.ops import backend
-from nerfscene.training import loop as training
 from nerfscene.types import Camera
 
 pytest_plugins = ["kernel_cases"]
@@ -407,22 +406,14 @@ def test_a_scene_trained_here_renders_there(
     monkeypatch.setitem(sys.modules, "nerfscene.ops._cuda", device)
     monkeypatch.setattr(nerfscene.ops, "_cuda", device, raising=False)
     assert backend.load("auto") is device and device.device_name() in backend.describe()
-    whole = training.options_at
-
-    def small(done: float, unbounded: bool, module: Any) -> Any:
-        o = whole(done, unbounded, module)
-        o.target_samples, o.occupancy_cells = 4096, 512
-        return o
-
-    monkeypatch.setattr(training, "options_at", small)
-    # Less than a GPU takes on by itself, for the emulated one's sake; more steps on a card, whose sums come
-    # in any order, which shows after a few.
-    monkeypatch.setattr("nerfscene.field.hash_grid.GPU_BOUNDED_STEPS", BOUNDED_STEPS)
+    small_steps(monkeypatch)
+    # More steps on a card: it adds up in any order, and after a few steps that shows.
     small_field = FieldConfig(4, 8, log2_table=15, finest_resolution=64, occupancy_resolution=32)
     n = 30 if device.device_name() == "emulated GPU" else 300
     scene = api.train(
-        cut_out, tmp_path / "scene", TrainConfig(steps=n, downscale=2, backend="cuda"), small_field
+        cut_out, tmp_path / "scene", TrainConfig(steps=n, downscale=4, backend="cuda"), small_field
     )
+    print("PSNR", scene.figures.psnr)
     assert scene.figures.psnr is not None and scene.figures.psnr > 16
     view = next(v for v in scene.views if v.split == "test")
     camera = Camera(view.intrinsics, view.world_from_cam)
@@ -432,9 +423,10 @@ def test_a_scene_trained_here_renders_there(
     more = api.train(
         cut_out,
         tmp_path / "scene",
-        TrainConfig(steps=n + 30, downscale=2, backend="cpu"),
+        TrainConfig(steps=n + 30, downscale=4, backend="cpu"),
         small_field,
         resume=True,
     )
     assert more.figures.steps == n + 30 and more.figures.psnr is not None
+    print("PSNR", more.figures.psnr)
     assert more.figures.psnr > scene.figures.psnr - 0.5

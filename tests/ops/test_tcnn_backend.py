@@ -30,6 +30,7 @@ from kernel_cases import (
 )
 from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
 from refusals import Refused, nothing_in
+from training_steps import small_steps
 
 from nerfscene import api, doctor
 from nerfscene.cameras.algebra import scaled
@@ -325,7 +326,7 @@ def test_training_goes_the_same_way(tcnn: Any, name: str) -> None:
 
 def small_camera(loaded: Any) -> Camera:
     k = loaded.views[0].intrinsics
-    return Camera(scaled(k, 16, 12), loaded.views[0].world_from_cam)
+    return Camera(scaled(k, 8, 6), loaded.views[0].world_from_cam)
 
 
 def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
@@ -341,8 +342,11 @@ def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
     assert_alike(scene.load(trained), ("tcnn", "cpu"))
 
 
-def test_another_renders_what_it_trained(tcnn: Any, cut_out: Path, tmp_path: Path) -> None:
-    config = TrainConfig(steps=12, backend="tcnn", downscale=2, holdout=0)
+def test_another_renders_what_it_trained(
+    tcnn: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_steps(monkeypatch)
+    config = TrainConfig(steps=6, backend="tcnn", downscale=4)
     small = FieldConfig(features=4, log2_table=12, finest_resolution=64, occupancy_resolution=32)
     made = api.train(cut_out, tmp_path / "scene", config, small)
     assert made.figures.samples > 0

@@ -7,11 +7,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from kernel_cases import Case, double, make_case, random_bits, random_rays
 
+from nerfscene.field import hash_grid
 from nerfscene.ops import backend
 from nerfscene.ops import reference as ref
+from nerfscene.training import loop as training
 
 RAYS = 48
 CASES = {
@@ -191,3 +194,20 @@ def gradients(
     d_weights = np.full(len(trained.case.weights), np.nan, np.float32)
     report = trained.trainer.gradients(o, *rays, targets, behind, d_table, d_weights, **more)
     return d_table, d_weights, report
+
+
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on trainings take few samples a step, and cut-outs few samples a ray.
+
+    For backends that are slow where tests run.
+    """
+    whole = training.options_at
+
+    def small(done: float, unbounded: bool, module: Any) -> Any:
+        o = whole(done, unbounded, module)
+        o.target_samples, o.occupancy_cells = 4096, 512
+        return o
+
+    monkeypatch.setattr(training, "options_at", small)
+    for name in ("BOUNDED_STEPS", "GPU_BOUNDED_STEPS"):
+        monkeypatch.setattr(hash_grid, name, 128)
