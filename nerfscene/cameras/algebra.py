@@ -13,8 +13,8 @@ import numpy as np
 
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
-# Unbounded scenes: median distance, in scene units, of the cameras from the subject's centre. At this distance
-# the subject gets the uncontracted part of space, and the cameras still see all of it.
+# Unbounded scenes: median distance, in scene units, of the cameras from the subject's centre. This gives the
+# subject the uncontracted part of space, and the cameras still see all of it.
 CAMERA_DISTANCE = 1.5
 # Largest standard error of the point where the optical axes meet, as a fraction of its distance.
 UNCERTAIN = 0.2
@@ -42,7 +42,7 @@ class Placement:
 
 
 def scaled(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
-    """The same lens for the picture resized to ``width`` × ``height``; pixel centres stay at half-integers."""
+    """The same lens for the picture resized to ``width`` × ``height`` pixels, centres at half-integers."""
     sx, sy = width / intrinsics.width, height / intrinsics.height
     return replace(
         intrinsics,

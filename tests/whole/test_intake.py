@@ -46,7 +46,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
-    assert set(told) == {"looking at photos"}, "frames and poses are kept"
+    assert set(told) == {"checking photos"}, "frames and poses are kept"
     assert posed.root == workdir / "frames"
 
 
