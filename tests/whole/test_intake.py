@@ -151,7 +151,7 @@ def test_what_lies_beside_the_photos_is_told(
     assert len(found.photos) == 3
     video, pictures = found.warnings
     assert video.startswith("1 video (walk.mp4) beside the photos is not used") and "give the video" in video
-    assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are of a kind") and "JPEG" in pictures
+    assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are not used") and "JPEG" in pictures
 
 
 def test_photos_beside_a_video_are_told(
