@@ -184,7 +184,7 @@ def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: P
     several = sorted((room / "images").iterdir())[:3]
     done = command("train", *several, "-o", tmp_path / "out")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
-    assert "3 paths are given" in done.stderr and nothing_in(tmp_path / "out")
+    assert "3 paths were given" in done.stderr and nothing_in(tmp_path / "out")
     done = command("train", "-o", tmp_path / "out")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
     assert "say what to make a scene of" in done.stderr
@@ -192,4 +192,4 @@ def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: P
     pack(tmp_path / "packed/photos.zip", ("a.txt", b"text"))
     done = command("train", tmp_path / "packed", "-o", tmp_path / "out", "--json")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
-    assert "give the .zip itself" in done.stderr
+    assert "give the .zip file itself" in done.stderr
