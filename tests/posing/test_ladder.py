@@ -164,7 +164,7 @@ def test_photos_with_little_evidence_are_added_to_the_model(
     whole, report, told = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
-    assert told == ["placing cameras", "placing the photos left"]
+    assert told == ["placing cameras", "placing the remaining photos"]
 
 
 def misplaced(model: Model, key: int) -> Model:
@@ -337,7 +337,7 @@ def test_missing_pairs_are_added_to_the_matches_there_are(
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
     assert report.pairs_compared == 2
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
-    assert told == ["placing cameras", "placing the photos left"]
+    assert told == ["placing cameras", "placing the remaining photos"]
 
 
 def zoom(folder: Path, factors: dict[int, float]) -> None:

@@ -245,7 +245,7 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     assert posed.photos_given == 10
     (warning,) = posed.warnings
     assert "4 of 10" in warning and "another0.jpg, another1.jpg" in warning
-    assert "form a group of their own, of 4" in warning
+    assert "form a separate group of 4" in warning
     assert {left.reason for left in posed.left_out} == {
         "is one of a group of 4 that shares nothing with the other photos"
     }
