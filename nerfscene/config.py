@@ -16,7 +16,7 @@ class PoseConfig:
     max_image_size: int = 1000
     """Longest side, in pixels, at which features are detected; larger photos are shrunk to it."""
     max_features: int = 4096
-    """Most features to keep per photo; more help where there is little texture, but take longer."""
+    """Largest number of features per photo; more help where there is little texture, but take longer."""
     matcher: Literal["auto", "exhaustive", "sequential"] = "auto"
     """exhaustive: compare every pair of photos. sequential: compare neighbours in the order of names.
     auto: compare every pair of up to 25 photos; of more photos, only the pairs that look promising."""
@@ -29,12 +29,15 @@ class FootageConfig:
     """How many frames are taken from a video."""
 
     frames: int = 150
-    """Most frames to take from a video, or from several videos together; a short video gives fewer."""
+    """Largest number of frames to take from all videos together; a short video gives fewer."""
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """The radiance field: a multi-resolution hash grid and small networks."""
+    """The radiance field: a multi-resolution hash grid and small networks.
+
+    Cut-outs are photos with a transparent background.
+    """
 
     levels: int | None = None
     """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4, or 8 for cut-outs on a GPU."""
@@ -68,7 +71,8 @@ class TrainConfig:
     time: float | None = None
     """Seconds to train for, instead of the quality's; posing and reading the photos come on top."""
     steps: int | None = None
-    """Steps to train for, instead of the quality's seconds."""
+    """Steps to train for, instead of the quality's seconds.
+    With --time as well, training ends at whichever is reached first."""
     quality: Literal["1min", "5min", "20min"] = "5min"
     """How long to train; also shrinks the photos to a longest side of 640, 1000 or 1600 pixels."""
     downscale: float | None = None
@@ -105,8 +109,8 @@ class RenderConfig:
     seconds: float | None = None
     """Length of the film in seconds. When not given: the path file's, or 8."""
     samples: int = 0
-    """Rays along each side of a pixel (1 to 8); more prevent shimmering.
-    0: as many as the photos have pixels along it."""
+    """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
+    0: as many as the photos have pixels there."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
     backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"

@@ -76,10 +76,10 @@ NOT_PHOTOS = {
 def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> Capture:
     """The photos of a folder and its sub-folders, in the natural order of their names.
 
-    If the folder itself holds fewer than MIN_PHOTOS photos and its sub-folder ``images`` has enough, only
-    that is used. Every photo is decoded once, so that a damaged one is found here and not halfway through
-    training. Photos that can't be read, are much more blurred than the others, or are duplicates are left
-    out, with one warning per reason that names them. Masks in folders called ``masks`` are used.
+    ``find_photos`` says which are taken. Every photo is decoded once, so that a damaged one is found here and
+    not halfway through training. Photos that can't be read, are much more blurred than the others, or are
+    duplicates are left out, with one warning per reason that names them. Masks in folders called ``masks``
+    are used.
     Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size than its photo.
     """
     root = Path(path).expanduser()
@@ -199,9 +199,10 @@ def _unused_images_folder(root: Path, taken: Sequence[Path]) -> list[str]:
 def find_photos(root: Path, follow: bool = True) -> list[Path]:
     """The photos of a folder and of its sub-folders, in the natural order of their paths; [] if none.
 
-    If the folder itself has fewer than MIN_PHOTOS (a cover, say) but its sub-folder ``images`` has enough,
-    only those in ``images``. Hidden folders are skipped, and those that hold masks, depth, a COLMAP model or
-    a scene. ``follow``: also search folders elsewhere that symbolic links point to, but no links in those.
+    If the folder itself has fewer than MIN_PHOTOS (a cover, say) but its sub-folder ``images`` has enough, or
+    the folder itself has none, only those in ``images``. Hidden folders are skipped, and those that hold
+    masks, depth, a COLMAP model or a scene. ``follow``: also search folders elsewhere that symbolic links
+    point to, but no links in those.
     """
     own = list_photos(root)
     folders = subfolders(root, follow)

@@ -186,7 +186,9 @@ def _placed_counter(job: Job, stage: str, already: int) -> Callable[[], None]:
 def _map(state: _Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
     """Builds models from nothing and considers them; returns whether one is better than the best so far."""
     job = state.job
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2))
+    models = mapping.incremental_mapping(
+        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
+    )
     job.progress(stage, 1.0)
     return state.consider(models, step, closer)
 
@@ -198,7 +200,7 @@ def _extend(state: _Climb, evidence: Evidence) -> None:
         return
     stage = "placing the remaining photos"
     placed = _placed_counter(job, stage, mapping.count(state.best))
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, placed, state.best)
+    models = mapping.incremental_mapping(job.folder, evidence, job.config.seed, placed, state.best)
     job.progress(stage, 1.0)
     found_by = state.found_by
     if state.consider(models, FURTHER) and found_by != FURTHER:
@@ -227,11 +229,13 @@ def _start_anew(state: _Climb) -> None:
         return
     stage = f"placing cameras, {ANEW}"
     evidence = replace(USUAL, first_angle=NEARER)
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2))
+    models = mapping.incremental_mapping(
+        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
+    )
     job.progress(stage, 1.0)
     better = state.consider_fitting(models, ANEW)
     if doubtful():
-        better |= state.consider_fitting(_all_at_once(state), AT_ONCE)
+        better |= state.consider_fitting(_global_mapping(state), AT_ONCE)
     if better:
         _extend(state, SOME)
 
@@ -296,16 +300,16 @@ def _worse(grouped: Model, separate: Model) -> bool:
 
 def _at_once(state: _Climb) -> None:
     """Global mapping, if the matches can give more photos."""
-    if _mappable(state) and state.consider(_all_at_once(state), AT_ONCE):
+    if _mappable(state) and state.consider(_global_mapping(state), AT_ONCE):
         _extend(state, SOME)
 
 
-def _all_at_once(state: _Climb) -> list[Model]:
+def _global_mapping(state: _Climb) -> list[Model]:
     """The models of global mapping, which calibrates focal lengths unless all come from EXIF."""
     job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
     known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
-    models = mapping.all_at_once(job.folder, not known, job.config.seed)
+    models = mapping.global_mapping(job.folder, not known, job.config.seed)
     job.progress(stage, 1.0)
     return models
 
@@ -337,7 +341,7 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.all_at_once(folder, calibrate=True, seed=state.job.config.seed)
+        models = mapping.global_mapping(folder, calibrate=True, seed=state.job.config.seed)
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:

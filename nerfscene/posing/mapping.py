@@ -87,7 +87,7 @@ def repeatable(seed: int) -> pycolmap.IncrementalPipelineOptions:
     return options
 
 
-def one_after_another(
+def incremental_mapping(
     folder: Path,
     evidence: Evidence,
     seed: int,
@@ -131,7 +131,7 @@ def one_after_another(
     return [models[key] for key in sorted(models)]
 
 
-def all_at_once(folder: Path, calibrate: bool, seed: int) -> list[Model]:
+def global_mapping(folder: Path, calibrate: bool, seed: int) -> list[Model]:
     """Models that global mapping makes from a copy of ``folder``'s database.db, placing all cameras together.
 
     Needs focal lengths that are about right; ``calibrate`` first estimates them from the matches. [] if the

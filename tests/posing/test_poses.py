@@ -294,7 +294,7 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         expected = pycolmap.synthesize_dataset(options, database)
     with mapping.quiet():
-        (got,) = mapping.one_after_another(tmp_path, mapping.USUAL, 0, lambda: None)
+        (got,) = mapping.incremental_mapping(tmp_path, mapping.USUAL, 0, lambda: None)
     for name, model in (("got", got), ("expected", expected)):
         (tmp_path / name).mkdir()
         model.write_binary(str(tmp_path / name))
