@@ -28,10 +28,8 @@ LARGE_FROM = 100  # photos: from this number on, global bundle adjustment runs l
 RARER = 1.3  # factor by which the model grows between two such runs (COLMAP's own: 1.1)
 
 FOCALS = (0.15, 12.0)  # focal length over the longest side: field of view from 147° down to 5°
-CORNER_SHIFT = (
-    -0.33,
-    0.6,
-)  # relative change of radius by distortion at a corner; less would fold the picture
+# Relative change of the radius by distortion at a corner of the picture; below, the picture would fold over.
+CORNER_SHIFT = (-0.33, 0.6)
 SMALLEST_SPREAD = 0.003  # of the camera centres, as a fraction of the distance to what they see
 LARGEST_SHARE_BEHIND = 0.1  # fraction of observations whose point lies behind the camera
 FEWEST_SEEN = 12  # points that a photo must observe after refinement to keep its pose
