@@ -3,13 +3,14 @@
 And one for NVIDIA GPUs wherever an nvcc can be had (``build_support/cuda.py``); without it the package is
 whole but for that, and ``nerfscene doctor`` says why.
 
-Both modules serve every CPython from 3.11 on, so a platform needs one wheel. They are written against Python's
-stable ABI and against nanobind's split mode: the part of nanobind that depends on Python's version is in the
-package ``nanobind-backend``, which has a small wheel for each version and is installed with nerfscene. (With
-nanobind's own code compiled in, the stable ABI would begin at Python 3.12.) Split mode excludes PyPy,
-free-threaded Python and musl, for which there is no such package, and a C++ library that is linked statically:
-exceptions cross from one module to the other. So a wheel asks for a glibc and a libstdc++ as new as those it was
-built with; to serve older systems, build it on one.
+Both modules serve every CPython from 3.11 on, so a platform needs one wheel. They are written against
+Python's stable ABI and against nanobind's split mode: the part of nanobind that depends on Python's version
+is in the package ``nanobind-backend``, which has a small wheel for each version and is installed with
+nerfscene. (With nanobind's own code compiled in, the stable ABI would begin at Python 3.12.) Split mode
+excludes PyPy, free-threaded Python and musl, for which there is no such package. It excludes a C++ library
+that is linked statically, too, since exceptions cross from one module to the other. So a wheel asks for a
+glibc and a libstdc++ like those that it was built with: built on Debian 12 it is tagged manylinux_2_34. To
+serve older systems, build it on one.
 """
 
 from __future__ import annotations

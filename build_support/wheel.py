@@ -54,9 +54,7 @@ def faults(wheel: Path, with_cuda: bool) -> list[str]:
     if "-linux_" in wheel.name:
         found.append("auditwheel did not say which systems it is for")
     modules = ["_cpu", *(["_cuda"] if with_cuda else [])]
-    found += [
-        f"it lacks {name}" for name in modules if f"nerfscene/ops/{name}.abi3.so" not in names
-    ]
+    found += [f"it lacks {name}" for name in modules if f"nerfscene/ops/{name}.abi3.so" not in names]
     info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
     others = sorted({name.split("/")[0] for name in names} - {"nerfscene", info})
     found += [f"it holds {name}, which is not part of the package" for name in others]
