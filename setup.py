@@ -82,7 +82,8 @@ class BuildKernels(build_ext):
         record.architectures = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
         objects = [os.path.relpath(path) for path in cuda.compile_sources(kit, record.architectures)]
         ext.extra_link_args = cuda.link_flags(kit)
-        self.link(ext, [*objects, *cpp.compiled(self.compiler, CUDA_BINDINGS, COMMON, SPLIT)])
+        objects += cpp.compiled(self.compiler, CUDA_BINDINGS, cpp.headers(with_cuda=True), COMMON, SPLIT)
+        self.link(ext, objects)
         cuda.check_import(Path(self.get_ext_fullpath(CUDA)))
 
     def in_words(self, error: Exception) -> str:
@@ -99,10 +100,11 @@ class BuildKernels(build_ext):
         x86 = platform.machine().lower() in {"x86_64", "amd64"}
         sets: dict[str, list[str]] = {"portable": []} | ({"avx2": AVX2, "avx512": AVX512} if x86 else {})
         have = [("NS_HAVE_AVX2", None), ("NS_HAVE_AVX512", None)] if x86 else []
-        objects = cpp.compiled(self.compiler, CPU_SOURCES, COMMON, [*SPLIT, *have])
+        included = cpp.headers(with_cuda=False)
+        objects = cpp.compiled(self.compiler, CPU_SOURCES, included, COMMON, [*SPLIT, *have])
         for name, flags in sets.items():
-            isa = [("NS_ISA", name)]
-            objects += cpp.compiled(self.compiler, CPU_KERNELS, [*COMMON, *flags], isa, name)
+            flags, isa = [*COMMON, *flags], [("NS_ISA", name)]
+            objects += cpp.compiled(self.compiler, CPU_KERNELS, included, flags, isa, name)
         self.link(ext, objects)
 
     def link(self, ext: Extension, objects: list[str]) -> None:

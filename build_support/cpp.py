@@ -19,9 +19,9 @@ OBJECTS = ROOT / "build/cpp"
 Macros = Sequence[tuple[str, str | None]]
 
 
-def headers() -> list[Path]:
-    """Every header that a C++ source may include."""
-    return [path for path in sorted(KERNELS.rglob("*.h")) if path.parent.name != "cuda"]
+def headers(with_cuda: bool) -> list[Path]:
+    """Every header that a source of the processor's module may include, or one of the CUDA module."""
+    return [path for path in sorted(KERNELS.rglob("*.h")) if with_cuda or path.parent.name != "cuda"]
 
 
 def compiler_command(compiler: Any) -> list[str]:
@@ -29,7 +29,9 @@ def compiler_command(compiler: Any) -> list[str]:
     return [*(getattr(compiler, "compiler_so_cxx", None) or compiler.compiler_so)]
 
 
-def deciding(command: list[str], flags: Sequence[str], macros: Macros) -> Iterator[bytes]:
+def deciding(
+    command: list[str], flags: Sequence[str], macros: Macros, included: list[Path]
+) -> Iterator[bytes]:
     """All that decides what is in an object file, but for the source itself."""
     try:
         said = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False).stdout
@@ -37,13 +39,14 @@ def deciding(command: list[str], flags: Sequence[str], macros: Macros) -> Iterat
         said = ""
     for text in (*command, said, sys.version, version("nanobind"), *flags, *map(str, macros)):
         yield text.encode() + b"\0"
-    for header in headers():
+    for header in included:
         yield header.name.encode() + b"\0" + header.read_bytes()
 
 
 def compiled(
     compiler: Any,
     sources: Sequence[Path],
+    included: list[Path],
     flags: Sequence[str],
     macros: Macros = (),
     label: str = "",
@@ -51,11 +54,11 @@ def compiled(
 ) -> list[str]:
     """The object files of ``sources``, compiled where none is kept from these very sources and options.
 
-    ``compiler`` is setuptools', ``label`` tells apart objects of one source. Sources are relative to the
-    working directory. Raises setuptools' CompileError.
+    ``compiler`` is setuptools'. ``included`` are the headers that they may include. ``label`` tells apart
+    objects of one source. Sources are relative to the working directory. Raises setuptools' CompileError.
     """
     same = hashlib.sha256()
-    for part in deciding(compiler_command(compiler), flags, macros):
+    for part in deciding(compiler_command(compiler), flags, macros, included):
         same.update(part)
     found = []
     for source in sources:
