@@ -9,10 +9,12 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
+# What builds a wheel is small, and needs no torch.
+TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -49,6 +51,22 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench.run
 
+$(TOOLS)/bin/python:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet build
+
+# dist/nerfscene-….whl for others, with the CUDA kernels in it (NERFSCENE_CUDA=0 make wheel: without).
+wheel: export NERFSCENE_CUDA := $(or $(NERFSCENE_CUDA),1)
+wheel: $(TOOLS)/bin/python
+	rm -f dist/nerfscene-*.whl
+	$(TOOLS)/bin/python -m build --wheel
+	$(TOOLS)/bin/python -m build_support.wheel dist/nerfscene-*.whl
+
+# That wheel and all it depends on, installed from the package index where nothing is; a picture made with it.
+wheel-test: wheel $(VENV)/.installed
+	NERFSCENE_WHEEL=$$(echo dist/nerfscene-*.whl) TORCH="$(TORCH)" OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -q -s tests/package
+
 clean:
-	rm -rf $(VENV) $(OUT) build nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
+	rm -rf $(VENV) $(OUT) build dist nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
 		*.egg-info

@@ -6,7 +6,7 @@
 # Needs a GPU, nvcc, g++, and Python 3.11+ with torch (CUDA), numpy, scipy, Pillow and safetensors. The rest
 # is taken from wheels/, where that folder is here; 4 MB, for Python 3.12 on Linux x86-64:
 #   pip download --no-deps --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#       -d wheels nanobind setuptools nerfacc rich markdown-it-py mdurl pygments \
+#       -d wheels nanobind nanobind-backend setuptools nerfacc rich markdown-it-py mdurl pygments \
 #       pytest iniconfig pluggy packaging
 # Trains on NERFSCENE_DATA/chair or scratch/data/chair where one is here, else on the demo capture. A chair to
 # carry (39 MB, every eighth test photo) is made by `python -m bench.captures scratch/data`; git ignores

@@ -21,6 +21,7 @@ NEEDED = {
     "PIL": "Pillow",
     "safetensors": "safetensors",
     "nanobind": "nanobind",
+    "nanobind_backend": "nanobind-backend",
     "setuptools": "setuptools",
     "pytest": "pytest",
     "rich": "rich",
