@@ -290,7 +290,7 @@ def composite(
 
 
 def exposed(rgb: Tensor, exposure: Tensor) -> Tensor:
-    """Colours (n, 3) of the scene, without background, as seen by photos with log-gains ``exposure`` (n, 3)."""
+    """Colours (n, 3) of the scene, without background, as photos with log-gains (n, 3) show them."""
     return rgb * exposure.exp()
 
 
