@@ -97,8 +97,8 @@ def make_modules(grid: GridLayout, shapes: Sequence[tuple[int, int]]) -> Modules
     for module, n in zip([*encodings, *networks], expected, strict=True):
         if module.params.numel() != n:
             raise NerfsceneError(
-                f"this version of tiny-cuda-nn has another layout ({module.params.numel()} parameters instead "
-                f"of {n}); install its newest version, or use --backend cuda or --backend cpu"
+                f"this version of tiny-cuda-nn has another layout ({module.params.numel()} parameters, not "
+                f"{n}); install its newest version, or use --backend cuda or --backend cpu"
             )
         module.loss_scale = 1.0  # GRADIENT_SCALES scales the loss itself, before anything is binary16
     return Modules(levels, encodings, networks)
