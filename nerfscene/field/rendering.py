@@ -97,7 +97,7 @@ Rect = tuple[int, int, int, int]  # first row, last row + 1, first column, last 
 
 
 def new_cancel(renderer: Renderer) -> Any:
-    """An object that stops ``render_part``: ``set`` it in another thread, ``clear`` it before the next picture."""
+    """An object that stops ``render_part`` once another thread calls ``set``; ``clear`` makes it ready again."""
     return backend.load(renderer.backend).Cancel()
 
 

@@ -27,13 +27,24 @@ from nerfscene.ops import tcnn_layout as layout
 from nerfscene.ops import torch_field, torch_trainer
 from nerfscene.ops.layout import GridLayout
 from nerfscene.ops.torch_arrays import require
-from nerfscene.ops.torch_backend import adam as adam  # re-exported: every backend module has these names
-from nerfscene.ops.torch_backend import camera_gradient as camera_gradient
-from nerfscene.ops.torch_backend import pixel_rays as pixel_rays
-from nerfscene.ops.torch_backend import to_half as to_half
-from nerfscene.ops.torch_field import Cancel as Cancel
-from nerfscene.ops.torch_options import TrainOptions as TrainOptions
+from nerfscene.ops.torch_backend import adam, camera_gradient, pixel_rays, to_half
+from nerfscene.ops.torch_field import Cancel
+from nerfscene.ops.torch_options import TrainOptions
 from nerfscene.ops.torch_photos import Rays
+
+__all__ = [  # the names that every backend module has
+    "Cancel",
+    "Field",
+    "TrainOptions",
+    "Trainer",
+    "adam",
+    "camera_gradient",
+    "instruction_set",
+    "instruction_sets",
+    "pixel_rays",
+    "to_half",
+    "use_instruction_set",
+]
 
 # The loss is multiplied by the first of these before its gradient passes through binary16. If the gradient
 # then isn't finite, the next one is tried.
