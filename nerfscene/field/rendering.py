@@ -97,7 +97,7 @@ Rect = tuple[int, int, int, int]  # first row, last row + 1, first column, last 
 
 
 def new_cancel(renderer: Renderer) -> Any:
-    """An object that stops ``render_part`` once another thread calls ``set``; ``clear`` makes it ready again."""
+    """An object that stops ``render_part`` once another thread calls ``set``, until ``clear``."""
     return backend.load(renderer.backend).Cancel()
 
 
