@@ -22,7 +22,7 @@ LEAST_SINE = 0.02  # sine of the smallest angle allowed in a triangle of floor p
 
 @dataclass(frozen=True)
 class Kept:
-    """What a user has set for a scene, which training doesn't change: see ``Scene``. up, crop: world units."""
+    """What a user has set for a scene and training leaves unchanged, see ``Scene``."""
 
     world_from_capture: Array | None = None
     up: Array | None = None
