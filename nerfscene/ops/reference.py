@@ -3,7 +3,7 @@
 They work in any float dtype, are differentiable by autograd, and slow. Each function computes what the
 header of the same subject in ``cuda_ext/include`` specifies. This module has the hash grid, the networks
 and the optimiser; ``reference_rays`` has space, marching, compositing and the losses, and
-``reference_lens`` the cameras. All their names can be imported from here.
+``reference_lens`` the cameras. This module re-exports the names of both that are used elsewhere.
 """
 
 from __future__ import annotations

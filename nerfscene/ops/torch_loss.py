@@ -27,7 +27,7 @@ class MarchedSamples:
     index: Tensor
 
 
-def marched(field: Field, options: TrainOptions, rays: Rays) -> MarchedSamples:
+def march_rays(field: Field, options: TrainOptions, rays: Rays) -> MarchedSamples:
     """The first pass: all samples on rays with their densities, without gradients."""
     o = options
     s = ref.march(rays.origins, rays.directions, rays.jitter, field.occupancy, field.space, o.coarseness)
@@ -40,19 +40,19 @@ def seen_pixels(
     field: Field,
     options: TrainOptions,
     rays: Rays,
-    ray_gradients: Tensor,
+    ray_vectors: Tensor,
     marched: MarchedSamples,
     parameters: list[Tensor],
 ) -> ref.Pixels:
     """The second pass: what rays see, differentiable with respect to parameters, of the kept samples alone.
 
-    ``ray_gradients``: the rays' origins and directions (n, 6) again. If they require gradients, these flow
+    ``ray_vectors``: the rays' origins and directions (n, 6) again. If they require gradients, these flow
     through the samples' positions only: distances and the directions that colours depend on are constants.
     """
     s, index = marched.samples, marched.index
     ray, unit = s.ray[index], s.unit[index]
-    if ray_gradients.requires_grad:
-        points = ray_gradients[ray, :3] + ray_gradients[ray, 3:] * s.t[index, None]
+    if ray_vectors.requires_grad:
+        points = ray_vectors[ray, :3] + ray_vectors[ray, 3:] * s.t[index, None]
         unit = ref.to_unit(points, field.space.unbounded)
     density, rgb = field.at(unit, rays.directions[ray], parameters)
     scale = ref.near_gradient_scale(s.t[index], options.full_gradient_distance)

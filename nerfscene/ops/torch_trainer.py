@@ -199,10 +199,10 @@ class Trainer:
         for i in range(0, n, RAYS_AT_ONCE):
             some = slice(i, i + RAYS_AT_ONCE)
             part = part_of(rays, some)
-            positions = torch.cat([part.origins, part.directions], 1).requires_grad_(cameras)
-            loss = self._loss(options, part, positions, leaves, exposures, report)
+            ray_vectors = torch.cat([part.origins, part.directions], 1).requires_grad_(cameras)
+            loss = self._loss(options, part, ray_vectors, leaves, exposures, report)
             if loss.requires_grad:
-                inputs = [*leaves, exposures, *([positions] if cameras else [])]
+                inputs = [*leaves, exposures, *([ray_vectors] if cameras else [])]
                 parts = field.gradients(loss, n, inputs)
                 if cameras:
                     by_rays[some] = parts.pop()
@@ -216,23 +216,23 @@ class Trainer:
         self,
         options: TrainOptions,
         rays: Rays,
-        positions: Tensor,
+        ray_vectors: Tensor,
         parameters: list[Tensor],
         exposures: Tensor,
         report: dict[str, Any],
     ) -> Tensor:
         """The loss summed over rays. Also notes in the occupancy values and the report what it found.
 
-        ``positions``: see ``torch_loss.seen_pixels``. Cameras learn from colours alone, so known depths
-        don't count when ``positions`` requires gradients.
+        ``ray_vectors``: see ``torch_loss.seen_pixels``. Cameras learn from colours alone, so known depths
+        don't count when ``ray_vectors`` requires gradients.
         """
-        found = torch_loss.marched(self.field, options, rays)
+        found = torch_loss.march_rays(self.field, options, rays)
         s, alive = found.samples, found.alive
         torch_updates.note_thickness(
             self.occupancy_values, self.field.space, s.unit[alive], s.points[alive], found.density[alive]
         )
-        pixels = torch_loss.seen_pixels(self.field, options, rays, positions, found, parameters)
-        with_depth = not positions.requires_grad
+        pixels = torch_loss.seen_pixels(self.field, options, rays, ray_vectors, found, parameters)
+        with_depth = not ray_vectors.requires_grad
         loss, squared_error = torch_loss.ray_loss(options, rays, found, pixels, exposures, with_depth)
         report["squared_error"] += squared_error
         report["candidates"] += len(s.t)
@@ -283,10 +283,10 @@ class Trainer:
         self, o: TrainOptions, d_table: Tensor, d_weights: Tensor, d_exposures: Tensor
     ) -> None:
         """Adam on the table, the weights and the exposures."""
-        rows = torch_updates.update_rows(
+        rows, new = torch_updates.update_rows(
             self.table, self.table_moments, d_table, o.table_rate, o, o.table_pull
         )
-        self.field.table[rows] = ref.to_half(self.table[rows])
+        self.field.table[rows] = ref.to_half(new)
         weights = self.field.weights.reshape(-1)
         torch_updates.update_all(weights, self.weight_moments, d_weights, o.weight_rate, o)
         self.refresh()

@@ -137,6 +137,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
+    # Cameras move whenever another REFINE_APART of the training is done.
     if refining and int(fraction_done(run, config) / REFINE_APART) > int(done / REFINE_APART):
         move_cameras(run, data, done)
     run.rays += report["rays"]
