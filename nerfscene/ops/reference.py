@@ -225,9 +225,9 @@ def adam(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam without bias correction → new parameters, m, v (any shape).
 
-    ``pull`` times the parameters is added to their gradient, which draws parameters without any other
-    gradient towards zero. Kingma & Ba, 2015. There is no bias correction because rows of a hash table get
-    their first gradient at different times and so have no common step count.
+    ``pull`` times the parameters is added to their gradient, which draws them towards zero. Kingma & Ba,
+    2015. There is no bias correction because rows of a hash table get their first gradient at different times
+    and so have no common step count.
     So many parameters because they are Adam's state and constants, as the kernels' ``adam`` takes them.
     """
     gradient = gradient + pull * parameters

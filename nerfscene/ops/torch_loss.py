@@ -17,7 +17,8 @@ from nerfscene.ops.torch_photos import Rays
 class MarchedSamples:
     """All samples on some rays, and which of them matter.
 
-    density (n,): without gradient; alive, kept (n,): see ``reference.survivors``; index: of those kept.
+    density (n,): without gradient; alive, kept (n,): see ``reference.survivors``
+    index (k,): the kept samples
     """
 
     samples: ref.Samples
@@ -44,8 +45,9 @@ def seen_pixels(
     marched: MarchedSamples,
     parameters: list[Tensor],
 ) -> ref.Pixels:
-    """The second pass: what rays see, differentiable with respect to parameters, of the kept samples alone.
+    """The second pass: what rays see, from the kept samples alone, with gradients.
 
+    ``parameters``: the field's, see ``Field.parameters``; the result is differentiable with respect to them.
     ``ray_vectors``: the rays' origins and directions (n, 6) again. If they require gradients, these flow
     through the samples' positions only: distances and the directions that colours depend on are constants.
     """

@@ -11,14 +11,15 @@ class TrainOptions:
     """A training step's settings, which may change from step to step.
 
     table_rate, weight_rate, exposure_rate: learning rates; beta1, beta2, epsilon: Adam's constants
-    table_pull: this times the table is added to its gradient, which draws unused rows towards zero
+    table_pull: this times the table's parameters is added to their gradient and draws them towards zero
     min_weight, stop_transmittance: see ``reference.survivors``
     coarseness: steps along rays are this many times as long as in rendering
     huber_delta: see ``reference.huber``
     distortion: weight of the distortion loss, 0 for none
     full_gradient_distance: see ``reference.near_gradient_scale``, scene units
     target_samples: samples with a gradient that a step should have; the number of rays follows from it
-    occupancy_decay, occupancy_threshold: factor of cells' values at each update; cells above are occupied
+    occupancy_decay: factor of all cells' values at each update of the occupancy grid
+    occupancy_threshold: cells above this, or above the mean of all cells if that is lower, are occupied
     occupancy_every: steps between updates, 0 for none; occupancy_cells: cells probed in each
     exposure_pull: weight of the loss that draws exposures towards zero
     sky_pull, sky_distance: weight and distance (scene units) of ``reference.sky_pull``
