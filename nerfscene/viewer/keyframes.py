@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
+from nerfscene.film.camera_path import CameraPath, interpolate
 from nerfscene.film.camera_path_file import read_camera_path, write_camera_path
-from nerfscene.film.paths import CameraPath, interpolate
 from nerfscene.scene.folder import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 
@@ -134,9 +134,9 @@ def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
             eased = progress_at(
                 replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False), share
             )
-            placed, f = interpolate(fine, fine_f, n, at=eased * (len(fine) - 1))
+            placed, f = interpolate(fine, fine_f, n, key_times=eased * (len(fine) - 1))
         else:
-            placed, f = interpolate(poses, focals, n, False, plan.loop, at=progress_at(plan, share))
+            placed, f = interpolate(poses, focals, n, False, plan.loop, key_times=progress_at(plan, share))
     w, h = plan.width, plan.height
     shots = tuple(
         Camera(Intrinsics(w, h, float(x), float(x), w / 2, h / 2), pose)

@@ -22,7 +22,7 @@ from nerfscene.capture.folder import photo_size, read_pixels
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import Photos, pixel_samples
 from nerfscene.field.rendering import Renderer, looking, new_cancel, render_part
-from nerfscene.film.paths import look_at
+from nerfscene.film.camera_path import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped
