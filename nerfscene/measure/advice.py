@@ -66,7 +66,7 @@ def advice(scene: Scene) -> list[str]:
 
 
 def standing(scene: Scene) -> tuple[Array, Array]:
-    """(centres, axes), (n, 3) each: the cameras in scene coordinates, where the subject is at 0 and +z is up."""
+    """The cameras' (centres, axes), (n, 3) each, in scene coordinates: the subject at 0, +z up."""
     poses = np.stack([pose_in_scene(scene.scene_from_world, v.world_from_cam) for v in scene.views])
     return poses[:, :3, 3], poses[:, :3, 2]
 

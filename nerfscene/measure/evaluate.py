@@ -18,6 +18,7 @@ from nerfscene.measure.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
 
+WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown beside it
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
 # Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
 # there, both (height, width, 3) in 0…1.

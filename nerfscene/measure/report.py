@@ -17,6 +17,7 @@ from PIL import Image
 from nerfscene.film import video
 from nerfscene.measure import drawings
 from nerfscene.measure.advice import advice, quality, standing
+from nerfscene.measure.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
 from nerfscene.types import View
 
@@ -30,7 +31,6 @@ POSING_LABELS = {  # fields of types.PoseReport, in words
 }
 MOST_SHOWN, SHOWN_SIDE, JPEG_QUALITY = 24, 480, 80
 KINDS_SHOWN = 4  # combinations of size and lens
-WORTH_SAYING = 0.3  # dB by which exposure and camera must matter to be mentioned
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _headline(scene: Scene) -> str:
         tiles = [(f"{f.psnr:.1f} dB", "PSNR"), (f"{f.ssim:.3f}", "SSIM"), *tiles]
         photos = "a photo" if f.views == 1 else f"{f.views} photos"
         summary = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
-        if f.psnr_matched is not None and f.psnr_matched > f.psnr + WORTH_SAYING:
+        if f.psnr_matched is not None and f.psnr_matched > f.psnr + WORTH_MENTIONING:
             one = f.views == 1
             whose = (
                 "that photo's exposure and camera pose" if one else "those photos' exposures and camera poses"

@@ -250,7 +250,7 @@ def test_parts_are_of_the_whole_and_cancelled_ones_stop(trained: Path) -> None:
 
 
 def test_photos_that_are_gone_are_not_compared(trained: Path, tmp_path: Path) -> None:
-    from nerfscene.viewer.session import load_photo
+    from nerfscene.viewer.still import load_photo
 
     view = scenes.load(trained).views[0]
     photo = load_photo(view)
