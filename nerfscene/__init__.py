@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # The module of each public name. Modules are imported when a name is first used, so that `import nerfscene`
 # is fast and works even if a compiled part is missing, which `nerfscene doctor` then reports.
-_MODULES = {
+_HOMES = {
     "film": "api",
     "info": "api",
     "open_capture": "api",
@@ -98,14 +98,14 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"nerfscene.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

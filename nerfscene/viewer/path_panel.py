@@ -11,9 +11,9 @@ import numpy as np
 
 from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.camera_path import CameraPath
 from nerfscene.film.filming import film_size, world_points
-from nerfscene.film.paths import preset
+from nerfscene.film.paths import CameraPath
+from nerfscene.film.presets import preset
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov
@@ -310,9 +310,11 @@ class PathPanel:
             began = time.monotonic()
             while self._playing.is_set():
                 share = (time.monotonic() - began) / plan.seconds
-                if share >= 1 and not plan.loop:
+                over = share >= 1 and not plan.loop
+                # However slow the machine is, playing ends on the film's last frame.
+                self._camera_at(path, 1.0 if over else share % 1.0)
+                if over:
                     break
-                self._camera_at(path, share % 1.0)
                 time.sleep(1 / PLAYING_FPS)
             self._playing.clear()
             self.play.label = "Play"

@@ -15,9 +15,9 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.film import filming
-from nerfscene.film.camera_path import CameraPath
 from nerfscene.film.camera_path_file import write_camera_path
 from nerfscene.film.filming import film_path, film_size, render_film
+from nerfscene.film.paths import CameraPath
 from nerfscene.film.video import film_facts, to_bytes
 from nerfscene.scene import folder as scene
 from nerfscene.scene.folder import Scene

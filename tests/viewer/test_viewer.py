@@ -399,7 +399,7 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
     assert tilt < 8  # z was up already, and the table is level; a scene trained this briefly is not
     settled(page, viewer, session)
     # A scale: the same two points, said to be 5 apart.
-    panel.apart.value = 5.0
+    panel.distance.value = 5.0
     panel.ask("Two points, that far apart")
     for at in clicked[:2]:
         here = (np.linalg.inv(true_world) @ [*at, 1])[:3]
