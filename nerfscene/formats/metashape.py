@@ -261,7 +261,7 @@ def _lens(sensor: Element, path: Path) -> tuple[Intrinsics, float]:
 
 
 def _resolution(sensor: Element, calibration: Element) -> tuple[float, float]:
-    """Width and height in pixels; 0, which no lens may have, where the file doesn't give them."""
+    """(width, height) in pixels; 0 if the file doesn't give them, which lens_of refuses."""
     resolution = calibration.find("resolution")
     if resolution is None:
         resolution = sensor.find("resolution")

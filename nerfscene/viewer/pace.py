@@ -24,7 +24,7 @@ class Pace:
     pixels_per_second: float = 5e5
 
     def note(self, pixels: int, seconds: float) -> None:
-        """Takes in a measurement: so many pixels took so many seconds."""
+        """Updates the estimate: ``pixels`` took ``seconds`` to render."""
         if pixels <= 0 or seconds <= 0:
             return
         measured = max(pixels / seconds, FLOOR)

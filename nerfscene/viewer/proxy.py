@@ -12,7 +12,7 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.types import Array, Camera, View
 
-VIEWS, LONGEST = 16, 88  # at most so many photos are rendered, their longer side so many pixels
+VIEWS, LONGEST = 16, 88  # photos that are rendered, at most, and their longer side in pixels
 
 
 @dataclass(frozen=True)
