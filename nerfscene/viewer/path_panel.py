@@ -107,7 +107,7 @@ class PathPanel:
 
     @property
     def aspect(self) -> float:
-        """The film's width by its height."""
+        """The film's width divided by its height."""
         return self.editor.plan.width / self.editor.plan.height
 
     def _go_to(self, world_from_cam: Array, fov: float) -> None:
@@ -123,9 +123,8 @@ class PathPanel:
         index = self._index()
         self.editor.apply(keyframes.added(self.editor.plan, self.keyframe_here(), index))
         self._show_plan(len(self.editor.plan.keyframes) - 1 if index is None else index + 1)
-        if (
-            len(self.editor.plan.keyframes) == 1
-        ):  # from now on the visitor wants to see what the film will show
+        if len(self.editor.plan.keyframes) == 1:
+            # From now on the visitor wants to see what the film will show.
             self.framed.value = True
             self._show_frame()
 
