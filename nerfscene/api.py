@@ -108,7 +108,7 @@ def open_output(folder: Path, resume: bool) -> None:
         if folder.exists() and not scenes.is_scene(folder) and not all(map(_ours, os.listdir(folder))):
             raise NerfsceneError(f"{folder} exists and is not a scene; choose another folder with -o")
         if resume and not scenes.is_scene(folder):
-            raise NerfsceneError(f"{folder} holds no scene to resume; leave out --resume to make one")
+            raise NerfsceneError(f"there is no scene in {folder} to resume; leave out --resume to make one")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}.tmp"
         probe.write_bytes(b"")
