@@ -1,4 +1,4 @@
-"""Scene + camera path → film, frames and depth."""
+"""Renders a scene along a camera path to a film, numbered pictures and depth pictures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.film import video
 from nerfscene.film.camera_path_file import read_camera_path
-from nerfscene.film.paths import PRESETS, CameraPath, preset, resample, suited
+from nerfscene.film.paths import CameraPath, resample
+from nerfscene.film.presets import PRESETS, preset, suited
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
+LONGEST = 960  # pixels along a film's longer side if no size is given
+HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
 
 def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int, int]:
-    """The film's size: as asked, one side following from the photos' aspect, or 960 pixels long."""
+    """The film's (width, height), pixels, both even.
+
+    A missing side follows from the photos' aspect ratio; with neither given, the longer side is 960 pixels,
+    or that of the photos if they are smaller. Raises NerfsceneError outside 16 to 8192 pixels.
+    """
     k = scene.views[0].intrinsics
     aspect = k.width / k.height
     if width is None and height is None:
-        longest = min(960, max(k.width, k.height))
+        longest = min(LONGEST, max(k.width, k.height))
         width = longest if aspect >= 1 else round(longest * aspect)
     if width is None:
         assert height is not None
@@ -40,13 +47,16 @@ def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int,
 
 
 def world_points(scene: Scene) -> NDArray[np.float64]:
-    """The sparse model's points (n, 3) back in world units."""
+    """The sparse model's points (n, 3) in world coordinates."""
     world_from_scene = np.linalg.inv(scene.scene_from_world)
     return scene.points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
 
 
 def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
-    """The cameras of every frame, and frames per second. What the command says beats the file."""
+    """The camera of every frame, and the frames per second; ``config`` overrides a path's file.
+
+    Raises NerfsceneError for settings or a path that can't be used.
+    """
     for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
         if value is not None and not 0 < value <= 3600:
             raise NerfsceneError(f"{name} must be a positive number, not {value:g}")
@@ -81,10 +91,12 @@ def render_film(
     frames: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float | int | str]:
-    """Renders the path to a film, to numbered pictures in ``frames``, or both; returns what was made.
+    """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
-    With ``config.depth`` the film shows depth in colours, and the pictures get 16-bit depth beside
-    them (frames/depth-00000.png, scale in frames/depth.json).
+    progress is called with (frames done, frames in all). With ``config.depth`` the film shows depth as
+    colours, and 16-bit depth pictures are written beside the frames (frames/depth-00000.png; their scale
+    is in frames/depth.json).
+    Returns film, frames_folder, frames (their number), fps, width, height and seconds.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
     if film is None and frames is None:
@@ -97,7 +109,7 @@ def render_film(
     made = _frames(scene, path, config, frames, progress)
     count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     k = path.cameras[0].intrinsics
-    even = 2 if film is not None else 1  # a film loses an odd column or row
+    even = 2 if film is not None else 1  # a film drops an odd last column or row
     return {
         "film": str(film or ""),
         "frames_folder": str(frames or ""),
@@ -110,7 +122,10 @@ def render_film(
 
 
 def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
-    """Near and far for the whole film, or its colours would breathe: from a few small frames of it."""
+    """(near, far), world units, of the whole film, estimated from five small frames.
+
+    One range for all frames keeps the colours of a depth film steady.
+    """
     depths, hits = [], []
     for i in np.unique(np.linspace(0, len(path.cameras) - 1, 5).round().astype(int)):
         k = path.cameras[i].intrinsics
@@ -128,14 +143,15 @@ def _frames(
     folder: Path | None,
     progress: Callable[[int, int], None],
 ) -> Iterator[NDArray[np.uint8]]:
+    """Renders and yields the film's frames; writes the numbered pictures to ``folder`` on the way."""
     renderer = scene.renderer(config.backend, config.threads)
     limits = depth_limits(renderer, path)
-    unit = 4 * limits[1] / 65535
+    unit = 4 * limits[1] / 65535  # world units a step: 16 bits reach four times as far as the colours
     photos = photos_of(scene.views)
     for i, camera in enumerate(path.cameras):
         frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         picture = video.to_bytes(frame.rgb)
-        depth = np.where(frame.accumulation > 0.5, frame.depth, 0).astype(np.float32)
+        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
         if folder is not None:
             if i == 0 and config.depth:
                 video.write_depth_scale(folder, unit)

@@ -1,4 +1,7 @@
-"""Frames → film. Beside footage.py, which reads films, the only file that imports av."""
+"""Writes films, pictures and depth pictures, and colours depth and errors.
+
+Apart from capture/footage.py, which reads videos, this is the only module that imports av.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from PIL import Image
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.folder import write_json, writing
 
-KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # the containers' names in FFmpeg
+KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
 LEAST_FPS, MOST_FPS = 0.01, 1000
 CRF = "18"  # x264's scale, lower is better; 18 is close to indistinguishable from the frames
 
 
 def check_film_name(file: Path) -> None:
-    """Raises NerfsceneError where a film can't be written under this name."""
+    """Makes the film's folder. Raises NerfsceneError when a film can't be written under this name."""
     if file.suffix.lower() not in SUFFIXES:
         raise NerfsceneError(
             f"{file} doesn't end in {', '.join(SUFFIXES)}; name the film like film.mp4, or give "
@@ -31,16 +34,24 @@ def check_film_name(file: Path) -> None:
         )
     if file.is_dir():
         raise NerfsceneError(f"{file} is a folder; give the film another name")
+    make_folder_of(file, "choose another with -o")
+
+
+def make_folder_of(file: Path, instead: str) -> None:
+    """Makes the folder that ``file`` will lie in; ``instead``: what to do, for the error message.
+
+    Raises NerfsceneError when the folder can't be made.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NerfsceneError(
-            f"the folder {file.parent} can't be made ({error.strerror}); choose another with -o"
+            f"the folder {file.parent} can't be made ({error.strerror}); {instead}"
         ) from error
 
 
 def to_bytes(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """0…1 → 0…255, rounded and clipped."""
+    """Values 0…1 of any shape as uint8 0…255, rounded and clipped."""
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -51,14 +62,14 @@ def write_film(
     size: tuple[int, int] | None = None,
     progress: Callable[[int], None] = lambda written: None,
 ) -> int:
-    """H.264 from pictures (height, width, 3) uint8, all of one size; returns how many.
+    """Writes pictures (height, width, 3) uint8, all of one size, as an H.264 film; returns how many.
 
-    ``size``, (width, height), is what the frames must have; otherwise the first one's counts. An odd
-    width or height loses its last column or row, because 4:2:0 video has none. ``progress`` hears how
-    many frames are written. A film of the same name is replaced once the new one is whole; nothing is
-    left behind on failure or Ctrl-C. Raises NerfsceneError for a name or folder that can't be
-    written, a full disk, no frames or an fps out of range; ValueError for frames of another
-    kind or size.
+    size: (width, height) that the frames must have; the first frame's if not given. An odd width or height
+    loses its last column or row, because 4:2:0 video needs even sizes. progress: called with the number of
+    frames written so far. A film of the same name is replaced once the new one is complete; a failure or
+    Ctrl-C leaves nothing behind.
+    Raises NerfsceneError for a name or folder that can't be written, a full disk, no frames, or an fps
+    outside 0.01 to 1000; ValueError for frames of another type or size.
     """
     check_film_name(file)
     if not LEAST_FPS <= fps <= MOST_FPS:
@@ -67,7 +78,7 @@ def write_film(
         )
     count = 0
     with writing(file) as temporary:
-        # The container's kind can't be told from the temporary name.
+        # FFmpeg can't infer the container from the temporary name.
         kind = KINDS[file.suffix.lower()]
         options = {"movflags": "+faststart"} if kind != "matroska" else {}
         with av.open(str(temporary), "w", format=kind, options=options) as container:
@@ -75,7 +86,7 @@ def write_film(
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": CRF, "preset": "medium"}
             context = stream.codec_context
-            # BT.709, so that players and editors show the frames' own colours.
+            # BT.709, so that players and editors show the frames' colours unchanged.
             for name in ("color_primaries", "color_trc", "colorspace"):
                 setattr(context, name, 1)
             context.color_range = 1
@@ -107,7 +118,7 @@ def _check_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> None:
 
 
 def open_frames(folder: Path) -> None:
-    """Makes the folder for numbered frames; raises NerfsceneError where it can't be used."""
+    """Makes the folder for numbered frames. Raises NerfsceneError when it isn't empty or can't be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
     try:
@@ -117,18 +128,18 @@ def open_frames(folder: Path) -> None:
 
 
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
-    """One PNG: uint8 (height, width, 3) or uint16 (height, width).
+    """Writes one PNG: uint8 (height, width, 3) or uint16 (height, width).
 
-    Raises NerfsceneError where the disk is full or the folder can't be written.
+    Raises NerfsceneError when the disk is full or the folder can't be written.
     """
     with writing(file) as temporary:
         Image.fromarray(pixels).save(temporary, format="png")
 
 
 def write_frames(frames: Iterable[NDArray[np.uint8]], folder: Path) -> int:
-    """Pictures (height, width, 3) uint8 as 00000.png, 00001.png, …; returns how many.
+    """Writes pictures (height, width, 3) uint8 as 00000.png, 00001.png, …; returns how many.
 
-    Raises NerfsceneError for a folder that isn't new or empty or can't be written.
+    Raises NerfsceneError when the folder isn't empty or can't be written.
     """
     open_frames(folder)
     count = 0
@@ -139,9 +150,10 @@ def write_frames(frames: Iterable[NDArray[np.uint8]], folder: Path) -> int:
 
 
 def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:
-    """Depth (height, width), world units, as a 16-bit PNG: one step is ``unit``, above 0.
+    """Writes depth (height, width), world units, as a 16-bit PNG with steps of ``unit`` world units.
 
-    0 where nothing was hit or depth isn't finite. What was hit is 1 to 65535, clipped at both ends.
+    0 means that nothing was hit, or that the depth isn't finite; depths are 1 to 65535 steps, clipped.
+    Raises ValueError unless ``unit`` is above 0, NerfsceneError as ``write_picture`` does.
     """
     if not (np.isfinite(unit) and unit > 0):
         raise ValueError(f"a step of depth must be above 0, not {unit}")
@@ -151,14 +163,14 @@ def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:
 
 
 def write_depth_scale(folder: Path, unit: float) -> None:
-    """depth.json: world units in one step of the 16-bit depth pictures, and the step for nothing hit."""
+    """Writes depth.json: world units per step of the 16-bit depth pictures, and the value for nothing hit."""
     write_json({"world_units_per_step": unit, "nothing": 0}, folder / "depth.json")
 
 
 def depth_range(depth: NDArray[np.float32], accumulation: NDArray[np.float32]) -> tuple[float, float]:
-    """Near and far, world units, that most of a picture lies between (2nd to 98th percentile).
+    """(near, far), world units: the 2nd and 98th percentile of the depths of what was hit.
 
-    depth, accumulation: (height, width). (0, 1) where nothing was hit.
+    depth, accumulation: (height, width). Returns (0, 1) if nothing was hit.
     """
     seen = depth[accumulation > 0.5]
     if seen.size == 0:
@@ -168,11 +180,11 @@ def depth_range(depth: NDArray[np.float32], accumulation: NDArray[np.float32]) -
 
 
 def color_depth(depth: NDArray[np.floating[Any]], near: float, far: float) -> NDArray[np.uint8]:
-    """Depth (height, width) → uint8 (height, width, 3), near red to far blue, on a scale of 1 / depth.
+    """Depth (height, width) as colours, uint8 (height, width, 3): near is red, far is blue.
 
-    depth, near, far in world units, near < far; beyond these, their colours. The colour map is Turbo in
-    its published polynomial approximation (A. Mikhailov, "Turbo, an improved rainbow colormap", 2019);
-    nothing hit (0, or not finite) is black.
+    depth, near, far: the same unit, near < far. The scale is linear in 1 / depth and clipped at both ends.
+    Pixels where nothing was hit (0, or not finite) are black. The colour map is Turbo in its published
+    polynomial approximation (A. Mikhailov, "Turbo, an improved rainbow colormap", 2019).
     """
     hit = np.isfinite(depth) & (depth > 0)
     safe = np.where(hit, depth, 1.0).astype(np.float64)
@@ -191,16 +203,16 @@ def color_depth(depth: NDArray[np.floating[Any]], near: float, far: float) -> ND
 
 
 def color_error(difference: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Differences (height, width) of values in 0…1 → uint8 (height, width, 3).
+    """Absolute differences (height, width) of values in 0…1 as colours, uint8 (height, width, 3).
 
-    Black is none; through red and yellow, white is a quarter of the range and more.
+    From black (no difference) through red and yellow to white (0.25 or more).
     """
     x = np.clip(difference / 0.25, 0, 1)[..., None] * 3
     return to_bytes(np.clip(x - np.array([0.0, 1.0, 2.0]), 0, 1).astype(np.float32))
 
 
 def film_facts(file: Path) -> dict[str, float]:
-    """Frames, fps, width and height of a film, read back from it."""
+    """The number of frames, fps, width and height of a film, read from the file."""
     with contextlib.closing(av.open(str(file))) as container:
         stream = container.streams.video[0]
         n = sum(1 for _ in container.decode(stream))

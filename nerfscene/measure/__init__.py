@@ -1,4 +1,4 @@
-"""How good a scene came out, in figures, pictures and advice.
+"""How good a scene is: figures, pictures and advice.
 
 In: a ``Scene`` and its held-out photos.
 Out: PSNR and SSIM, a contact sheet, report.html.

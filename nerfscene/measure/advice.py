@@ -1,4 +1,4 @@
-"""What a capture's photos lack, in plain words: pure functions from a scene to sentences."""
+"""Advice for the photographer: what the photos of a scene lack, as sentences. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from nerfscene.cameras.algebra import (
     walks_ahead,
 )
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
-from nerfscene.film.paths import photographed_arc
+from nerfscene.film.orbit import photographed_arc
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Array
 
 FEW_PHOTOS = 20
 WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
-ROUND = 150.0  # degrees: who walked so far may have meant to go all round
+ROUND = 150.0  # degrees: photos over a wider arc were perhaps meant to go all the way round
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
 STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light
-MISPLACED = 0.0015  # reprojection error as a share of the photos' longer side
-MISFIT = 0.8  # share of the matches that fit, below which cameras may be wrong
+MISPLACED = 0.0015  # reprojection error as a fraction of the photos' longer side
+MISFIT = 0.8  # when a smaller share of the matches fits, cameras may be wrong
 FAR_BELOW = 4.0  # dB below the median view
-ON_THE_SPOT = 0.6  # of the distance of what is seen: how far places spread of who walked about a room
+ON_THE_SPOT = 0.6  # spread of the cameras, in distances of what they see, when walking about a room
 LONELY = 2.0  # times the usual distance to the nearest training photo
 
+# (least PSNR in dB, what that looks like), best first.
 QUALITY = (
     (32.0, "very clear: hard to tell from a photo"),
     (28.0, "clear"),
@@ -42,12 +43,12 @@ QUALITY = (
 
 
 def quality(psnr: float) -> str:
-    """What a PSNR (dB) on photos that were held out looks like."""
+    """What a PSNR (dB) on held-out photos looks like, in words."""
     return next(words for least, words in QUALITY if psnr >= least)
 
 
 def advice(scene: Scene) -> list[str]:
-    """Sentences for the person who took the photos, the most important first; [] where all is well."""
+    """Sentences for the person who took the photos, the most important first; [] if nothing is wrong."""
     f = scene.figures
     centres, axes = standing(scene)
     found = [
@@ -65,13 +66,13 @@ def advice(scene: Scene) -> list[str]:
 
 
 def standing(scene: Scene) -> tuple[Array, Array]:
-    """Where the cameras are and where they look, in scene coordinates (subject at 0, +z up): (n, 3) each."""
+    """The cameras' (centres, axes), (n, 3) each, in scene coordinates: the subject at 0, +z up."""
     poses = np.stack([pose_in_scene(scene.scene_from_world, v.world_from_cam) for v in scene.views])
     return poses[:, :3, 3], poses[:, :3, 2]
 
 
-# Reasons to be left out, by what they begin with: what is said of one such photo and of several, and what
-# to do about it.
+# Kinds of reasons for leaving a photo out: (how the reason begins, the phrase for one photo, the phrase for
+# several, what to do).
 KINDS = (
     (
         ("is blurred",),
@@ -80,7 +81,7 @@ KINDS = (
         "Hold still while you take each photo, or take more light.",
     ),
     (("is the same picture",), "is there twice", "are there twice", "One of each is enough."),
-    (("can't be read",), "can't be read", "can't be read", "Copy them again from where they came from."),
+    (("can't be read",), "can't be read", "can't be read", "Copy them again from the camera or the phone."),
     (
         ("could not be connected", "shows nothing", "is one of a group"),
         "does not connect to the others",
@@ -91,35 +92,35 @@ KINDS = (
 
 
 def about_left_out(f: Figures, used: Sequence[str] = ()) -> list[str]:
-    """What wasn't used, by kind of reason; ``used``: names of the photos that were."""
+    """Photos left out, grouped by the kind of reason; ``used``: names of the photos that were used."""
     kinds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for photo in f.left_out:
         reason = photo["reason"]
         known = (k[1:] for k in KINDS if reason.startswith(k[0]))
         kinds[next(known, (reason, reason, ""))].append(photo["name"])
-    everything = [photo["name"] for photo in f.left_out] + list(used)
+    all_names = [photo["name"] for photo in f.left_out] + list(used)
     sentences = []
     for (one, several, hint), names in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        named = name_runs(names, everything)
+        named = name_runs(names, all_names)
         if one == several and not hint:
             count = "1 photo was" if len(names) == 1 else f"{len(names)} photos were"
             sentences.append(f"{count} left out ({named}): {one}.")
         else:
-            what = f"1 photo {one}" if len(names) == 1 else f"{len(names)} photos {several}"
-            sentences.append(f"{what} ({named}). {hint}")
+            photos = f"1 photo {one}" if len(names) == 1 else f"{len(names)} photos {several}"
+            sentences.append(f"{photos} ({named}). {hint}")
     return sentences
 
 
-def name_runs(names: Sequence[str], everything: Sequence[str]) -> str:
-    """Some names in their natural order, three or more that follow each other among ``everything`` as one.
+def name_runs(names: Sequence[str], all_names: Sequence[str]) -> str:
+    """Names as text in natural order; three or more in a row among ``all_names`` become "first to last".
 
-    Names that folders are part of are not put together: what lies between them is not known.
+    Names with folders are not joined like this, because other folders may lie between them.
     """
-    order = {name: i for i, name in enumerate(sorted(set(everything), key=natural_key))}
-    apart = any("/" in name for name in everything)
+    order = {name: i for i, name in enumerate(sorted(set(all_names), key=natural_key))}
+    in_folders = any("/" in name for name in all_names)
     runs: list[list[str]] = []
     for name in sorted(names, key=natural_key):
-        if runs and not apart and order[name] == order[runs[-1][-1]] + 1:
+        if runs and not in_folders and order[name] == order[runs[-1][-1]] + 1:
             runs[-1].append(name)
         else:
             runs.append([name])
@@ -132,22 +133,22 @@ def name_runs(names: Sequence[str], everything: Sequence[str]) -> str:
 
 
 def about_number(f: Figures) -> list[str]:
-    """Too few photos."""
+    """A sentence if there are few photos."""
     if 0 < f.photos_posed < FEW_PHOTOS:
         return [
-            f"The scene is made of {f.photos_posed} photos. With 30 to 100 it would be clearer, and hold "
-            "from more sides."
+            f"The scene is made of {f.photos_posed} photos. With 30 to 100 it would be clearer, and look "
+            "right from more sides."
         ]
     return []
 
 
 def _inward(centres: Array, axes: Array) -> bool:
-    """Whether the cameras look at the middle, from around it."""
+    """Whether most cameras look towards the subject."""
     return bool(np.median((-centres * axes).sum(1)) > 0)
 
 
 def about_sides(centres: Array, axes: Array, names: Sequence[str]) -> list[str]:
-    """A side that nobody photographed, of a subject that was walked round. centres, axes: (n, 3)."""
+    """A sentence if a side is missing round the subject. centres, axes: (n, 3), scene coordinates."""
     if len(centres) < 5 or not _inward(centres, axes):
         return []
     angles = np.degrees(np.arctan2(centres[:, 1], centres[:, 0])) % 360
@@ -159,12 +160,12 @@ def about_sides(centres: Array, axes: Array, names: Sequence[str]) -> list[str]:
     one, other = (names[order[i % len(order)]] for i in (widest, widest + 1))
     return [
         f"No photo shows the side between {one} and {other}: {gaps[widest]:.0f}° of the way round are "
-        "missing. Take some from there, and the scene closes."
+        "missing. Take some photos from there to close the circle."
     ]
 
 
 def about_heights(centres: Array, axes: Array) -> list[str]:
-    """Photos all from one height, round a subject."""
+    """A sentence if all photos round the subject are from one height. centres, axes: (n, 3)."""
     if len(centres) < 12 or not _inward(centres, axes):
         return []
     flat = np.linalg.norm(centres[:, :2], axis=1)
@@ -173,19 +174,22 @@ def about_heights(centres: Array, axes: Array) -> list[str]:
     if np.degrees(extent) < 90 or elevation.std() > SAME_HEIGHT:
         return []
     return [
-        "All photos are from about the same height. A second round, from higher up or lower down, would show "
+        "All photos are from about the same height. A second round from higher up or lower down would show "
         "what is hidden now."
     ]
 
 
 def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> list[str]:
-    """Who turned on the spot, or walked straight ahead. centres, axes, points: (n, 3), scene coordinates."""
+    """A sentence if the photographer turned on the spot or walked straight ahead.
+
+    centres, axes: (n, 3), points: (m, 3), scene coordinates.
+    """
     if walks_ahead(centres, axes):
         return [
-            "The photos look where you walked, so that few show what is beside the way. Walk it again, "
-            "looking to one side and to the other."
+            "The photos look in the direction that you walked, so few show what is beside the way. Walk it "
+            "again, looking to one side and then to the other."
         ]
-    if len(points) == 0 or look_one_way(axes):  # before a front the axes hardly say what they look at
+    if len(points) == 0 or look_one_way(axes):  # along a front, axes hardly show what they look at
         return []
     if looked_at(centres, axes, nearest_point_to_axes(centres, axes)):
         return []
@@ -194,13 +198,13 @@ def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> 
     if spread > ON_THE_SPOT * distance:
         return []
     return [
-        "The photos look outwards from about one place. Turning on the spot hardly tells how far away things "
+        "The photos look outwards from about one place. Turning on the spot hardly shows how far away things "
         "are: walk along the walls and look across the room, stepping aside between photos."
     ]
 
 
 def about_exposure(exposures: Array) -> list[str]:
-    """How far photos differ in brightness. exposures: (n, 3), logarithms of display values' gains."""
+    """A sentence if the exposure varies. exposures: (n, 3), logarithms of gains of display values."""
     mean = exposures.mean(1)
     stops = GAMMA * float(np.ptp(mean)) / np.log(2)
     if stops < STOPS:
@@ -212,32 +216,35 @@ def about_exposure(exposures: Array) -> list[str]:
 
 
 def about_poses(f: Figures, trained_side: int) -> list[str]:
-    """Cameras that were placed inexactly. trained_side: the photos' longer side as trained on, pixels."""
+    """A sentence if camera poses are inexact. trained_side: longer side of the training photos, pixels."""
     if f.reprojection_error is None:
         return []
     side = trained_side * f.downscale
     if f.reprojection_error < MISPLACED * side:
         return []
     return [
-        f"The cameras could be placed only to {f.reprojection_error:.1f} pixels. Things that move, "
-        "zooming and a rolling shutter do that: hold the zoom, and keep people and animals out."
+        f"The camera poses are only accurate to {f.reprojection_error:.1f} pixels. Things that move, zooming "
+        "and a rolling shutter cause this: don't zoom, and keep people and animals out of the photos."
     ]
 
 
 def about_agreement(f: Figures) -> list[str]:
-    """Cameras that much of what the photos share speaks against."""
+    """A sentence if many matches between photos disagree with the camera poses."""
     share = (f.posing or {}).get("agreement")
     if share is None or share >= MISFIT:
         return []
     return [
-        f"Only {100 * share:.0f} % of what the photos have in common fits the cameras that were found: some "
-        "of these may be wrong. Things that look alike or repeat, and mirrors, do that: take more photos, "
-        "closer to each other, with something in them that is there only once."
+        f"Only {100 * share:.0f} % of what the photos have in common fits the estimated camera poses: some "
+        "poses may be wrong. Things that look alike or repeat, and mirrors, cause this: take more photos, "
+        "closer to each other, with something in them that exists only once."
     ]
 
 
 def about_bad_views(scene: Scene, centres: Array) -> list[str]:
-    """Held-out photos that came out far worse than the rest, and whether anyone stood near them."""
+    """A sentence that names held-out photos far worse than the median, and hints if few were taken near.
+
+    centres: (n, 3), of all views.
+    """
     per_view = scene.figures.per_view
     if len(per_view) < 4:
         return []
@@ -246,14 +253,14 @@ def about_bad_views(scene: Scene, centres: Array) -> list[str]:
     if not bad:
         return []
     train = centres[[v.split == "train" for v in scene.views]]
-    apart = {
+    nearest = {
         v.path.name: float(np.linalg.norm(train - c, axis=1).min())
         for v, c in zip(scene.views, centres, strict=True)
         if v.split == "test"
     }
-    usual = float(np.median(list(apart.values())))
+    usual = float(np.median(list(nearest.values())))
     names = [str(v["photo"]) for v in bad]
-    lonely = [n for n in names if apart.get(n.rsplit("/", 1)[-1], 0.0) > LONELY * usual]
+    lonely = [n for n in names if nearest.get(n.rsplit("/", 1)[-1], 0.0) > LONELY * usual]
     why = " Few photos were taken near there: take more." if lonely else ""
     were = "was" if len(bad) == 1 else "were"
-    return [f"From where {name_some(names)} {were} taken, the scene is poor.{why}"]
+    return [f"From where {name_some(names)} {were} taken, the scene looks poor.{why}"]

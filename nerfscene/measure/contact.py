@@ -1,4 +1,4 @@
-"""Photos beside renders on one sheet."""
+"""A contact sheet: one picture with photos beside renders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.film.video import make_folder_of
 from nerfscene.scene.folder import writing
 
 CELL_WIDTH, GAP, LABEL = 320, 8, 22  # pixels
@@ -18,11 +19,11 @@ Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def contact_sheet(pairs: Sequence[Pair], file: Path, columns: int = 2) -> None:
-    """One picture (.png, .jpg or .jpeg) of (label, photo, render) triples in the order given.
+    """Writes one picture (.png, .jpg or .jpeg) of (label, photo, render) triples in the given order.
 
-    photo, left, and render, right: (height, width, 3) uint8, shown 320 pixels wide. A label too long
-    for its place is cut. Raises NerfsceneError for another name or a file that can't be written,
-    ValueError for no pairs.
+    photo (left), render (right): (height, width, 3) uint8, shown 320 pixels wide. columns: pairs side by
+    side. A label that is too long is cut. Raises NerfsceneError for another file extension or a file that
+    can't be written, ValueError if there are no pairs.
     """
     if not pairs:
         raise ValueError("a contact sheet needs at least one pair")
@@ -47,12 +48,7 @@ def contact_sheet(pairs: Sequence[Pair], file: Path, columns: int = 2) -> None:
                 (CELL_WIDTH, _shown_height(pixels)), Image.Resampling.LANCZOS
             )
             sheet.paste(cell, (x + j * (CELL_WIDTH + GAP), y + LABEL))
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NerfsceneError(
-            f"the folder {file.parent} can't be made ({error.strerror}); choose another"
-        ) from error
+    make_folder_of(file, "choose another")
     with writing(file) as temporary:
         sheet.save(temporary, format=KINDS[file.suffix.lower()], quality=92)
 

@@ -1,4 +1,4 @@
-"""Small drawings as SVG: cameras round a subject, and a curve. Colours are the page's own variables."""
+"""SVG drawings for the report: a map of the cameras, and a curve. Colours are CSS variables of the page."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def cameras(
     points: Array,
     plane: tuple[int, int],
 ) -> str:
-    """Cameras as little fields of view in the plane of two scene axes, points dotted, the subject's box.
+    """A map of the cameras as small fields of view, with the sparse points and the subject's box.
 
-    centres, axes, points: (n, 3), scene coordinates; test (n,): which are held out; half_angles (n,):
-    radians, half of what each sees across.
+    centres, axes: (n, 3), positions and viewing directions in scene coordinates. test: (n,), which photos
+    are held out. half_angles: (n,), half of each camera's horizontal field of view, radians. points:
+    (m, 3). plane: the two scene axes to draw, to the right and upwards.
     """
     reach = 1.12 * max(float(np.abs(centres[:, list(plane)]).max()), 1.0)
     scale = SIDE / 2 / reach
 
-    def at(p: Array) -> Array:
+    def on_page(p: Array) -> Array:
         return np.stack([SIDE / 2 + scale * p[..., plane[0]], SIDE / 2 - scale * p[..., plane[1]]], -1)
 
     parts = [
@@ -39,19 +40,19 @@ def cameras(
     if len(points):
         chosen = points[:: max(len(points) // MOST_POINTS, 1)]
         inside = chosen[(np.abs(chosen[:, list(plane)]) < reach).all(1)]
-        dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at(inside))
+        dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in on_page(inside))
         parts.append(f'<path d="{dots}" stroke="var(--points)" stroke-width="2" stroke-linecap="round"/>')
-    box = scale * 1.0
+    box = scale * 1.0  # the subject's box is [-1, 1] in scene units
     parts.append(
         f'<rect x="{SIDE / 2 - box:.1f}" y="{SIDE / 2 - box:.1f}" width="{2 * box:.1f}" '
         f'height="{2 * box:.1f}" fill="none" stroke="var(--box)" stroke-dasharray="4 4"/>'
     )
     length = 0.1 * reach
     for centre, axis, held, half in zip(centres, axes, test, half_angles, strict=True):
-        tip = at(centre)
-        seen = np.array([axis[plane[0]], -axis[plane[1]]])
-        across = np.array([-seen[1], seen[0]])
-        edges = [tip + scale * length * (seen + s * np.tan(half) * across) for s in (-1, 1)]
+        tip = on_page(centre)
+        ahead = np.array([axis[plane[0]], -axis[plane[1]]])
+        across = np.array([-ahead[1], ahead[0]])
+        edges = [tip + scale * length * (ahead + s * np.tan(half) * across) for s in (-1, 1)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, *edges))
         name = "test" if held else "train"
         parts.append(f'<polygon points="{path}" fill="var(--{name})" fill-opacity="0.75"/>')
@@ -59,7 +60,7 @@ def cameras(
 
 
 def curve(x: Sequence[float], y: Sequence[float]) -> str:
-    """A line with axes: y over x, both at least two numbers; x from 0."""
+    """A line chart of y over x, with labelled axes; x begins at 0. Both need at least two numbers."""
     xs, ys = np.asarray(x, float), np.asarray(y, float)
     right = max(float(xs.max()), 1e-9)
     steps = ticks(float(ys.min()), float(ys.max()))
@@ -88,7 +89,7 @@ def curve(x: Sequence[float], y: Sequence[float]) -> str:
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers, two at least, the first not above ``low`` and the last not below ``high``."""
+    """At least two round numbers in even steps, from ``low`` or below to ``high`` or above."""
     span = max(high - low, 1e-9 * max(abs(high), 1.0), 1e-12)
     size = 10.0 ** np.floor(np.log10(span / wanted))
     step = next(m * size for m in (1, 2, 5, 10, 20) if span / (m * size) <= wanted)

@@ -1,4 +1,4 @@
-"""How close a render is to a photo, and which photos are kept to ask."""
+"""How close a render is to a photo (PSNR, SSIM), and which photos are held out to measure with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ Image = NDArray[np.float32]
 
 
 def _checked(a: Image, b: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both pictures as float64; raises ValueError when shapes differ or a number is not finite."""
     if a.shape != b.shape or a.ndim != 3:
         raise ValueError(f"pictures must both be (height, width, channels): {a.shape}, {b.shape}")
     x, y = a.astype(np.float64), b.astype(np.float64)
@@ -18,9 +19,9 @@ def _checked(a: Image, b: Image) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def psnr(a: Image, b: Image) -> float:
-    """Peak signal-to-noise ratio, dB, of pictures (height, width, channels) in 0…1.
+    """Peak signal-to-noise ratio, dB, between pictures (height, width, channels) in 0…1.
 
-    The mean squared error is over pixels and channels; equal pictures give 100 dB.
+    The mean squared error is taken over pixels and channels; equal pictures give 100 dB.
     Raises ValueError when shapes differ or a number is not finite.
     """
     x, y = _checked(a, b)
@@ -28,11 +29,11 @@ def psnr(a: Image, b: Image) -> float:
 
 
 def exposure_matched(render: Image, photo: Image) -> Image:
-    """The render (height, width, 3) with the photo's exposure and white balance: a gain for each channel.
+    """The render (height, width, 3) in 0…1 with the photo's exposure and white balance: a gain per channel.
 
-    Each half's gains are fitted, by least squares, on the other half, so that no pixel is compared with a
-    gain that it had a say in (the halves are Martin-Brualla et al.'s, "NeRF in the Wild", 2021). Gains
-    stay between ¼ and 4.
+    The gains of the left half are fitted by least squares on the right half and the other way round, so
+    that no pixel influences its own gain (halves as in Martin-Brualla et al., "NeRF in the Wild", 2021).
+    Gains are limited to ¼…4. Raises ValueError as ``psnr`` does.
     """
     x, y = _checked(render, photo)
     out = x.copy()
@@ -45,13 +46,13 @@ def exposure_matched(render: Image, photo: Image) -> Image:
 
 
 def ssim(a: Image, b: Image) -> float:
-    """Structural similarity of pictures (height, width, channels) in 0…1 (Wang et al. 2004).
+    """Structural similarity between pictures (height, width, channels) in 0…1 (Wang et al. 2004); at most 1.
 
-    Gaussian window 11×11 with σ = 1.5, K1 = 0.01, K2 = 0.03; per channel, then the mean over the
-    positions where the window lies inside the picture. Raises ValueError for pictures smaller than
-    the window, and as ``psnr`` does.
+    Gaussian window 11×11 with σ = 1.5, K1 = 0.01, K2 = 0.03; computed per channel and averaged over the
+    positions where the window lies inside the picture. Raises ValueError for pictures smaller than the
+    window, and as ``psnr`` does.
     """
-    from scipy.ndimage import correlate1d  # not at the top: it takes half a second
+    from scipy.ndimage import correlate1d  # imported here because it takes half a second
 
     x, y = _checked(a, b)
     if min(x.shape[:2]) < 11:
@@ -70,11 +71,10 @@ def ssim(a: Image, b: Image) -> float:
 
 
 def holdout(n_views: int, every: int = 8) -> list[int]:
-    """Indices of the views kept for measuring: 0, every, 2·every, …; none where ``every`` is 0.
+    """Indices of the views held out for measuring: 0, every, 2·every, …; none if ``every`` is 0.
 
-    Of fewer than 2·every views, the middle one alone: so few can't spare their ends, which none of the
-    others shows.
-    Raises ValueError for a negative ``every``.
+    Of fewer than 2·every views only the middle one, because no other photo shows what the first and the
+    last one show. Raises ValueError for a negative ``every``.
     """
     if every < 0:
         raise ValueError(f"every n-th view can be held out, n at least 0, not {every}")

@@ -1,4 +1,4 @@
-"""A scene → report.html: what went in, what came of it, and how to shoot better. One file, no network."""
+"""Writes a scene's report.html: its figures, pictures and advice for better photos. One file, no network."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from PIL import Image
 from nerfscene.film import video
 from nerfscene.measure import drawings
 from nerfscene.measure.advice import advice, quality, standing
+from nerfscene.measure.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
 from nerfscene.types import View
 
 FILE = "report.html"
-FOUND = {  # fields of types.PoseReport, in words
+POSING_LABELS = {  # fields of types.PoseReport, in words
     "pairs_compared": "pairs of photos compared",
     "pairs_connected": "pairs that connect",
     "points": "points found",
     "track_length": "photos that see a point, on average",
-    "agreement": "share of the pairs' matches that fit",
+    "agreement": "share of the matches that fit the cameras",
 }
 MOST_SHOWN, SHOWN_SIDE, JPEG_QUALITY = 24, 480, 80
-KINDS_SHOWN = 4  # of sizes and lenses
+KINDS_SHOWN = 4  # combinations of size and lens
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A held-out photo, the render from there and where they differ, as JPEG, with the view's figures."""
+    """A held-out view's figures, and its photo, render and difference as JPEG files."""
 
     figures: dict[str, Any]
     photo: bytes
@@ -44,12 +45,12 @@ class Pictures:
 
 @dataclass
 class Gallery:
-    """Gathers small pictures while views are measured (from any thread)."""
+    """Collects small pictures while views are measured; ``add`` may be called from any thread."""
 
     pictures: list[Pictures] = field(default_factory=list)
 
     def add(self, figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
-        """photo, render: (height, width, 3) in 0…1."""
+        """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1."""
         error = video.color_error(np.abs(photo - render).mean(-1))
         small = (_jpeg(video.to_bytes(photo)), _jpeg(video.to_bytes(render)), _jpeg(error))
         self.pictures.append(Pictures(figures, *small))
@@ -64,7 +65,10 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) -> Path:
-    """Writes SCENE/report.html. Raises NerfsceneError where it can't be written."""
+    """Writes report.html into the scene's folder; returns the file.
+
+    Raises NerfsceneError when it can't be written.
+    """
     file = folder / FILE
     with writing(file) as temporary:
         temporary.write_text(page(scene, folder.name, pictures), encoding="utf-8", errors="replace")
@@ -72,7 +76,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
 
 
 def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
-    """The report as one HTML document; everything that comes from outside is escaped."""
+    """The report as one HTML document; names and texts from outside are escaped."""
     title = f"{html.escape(name)} – how it came out"
     sections = [
         _headline(scene),
@@ -103,41 +107,44 @@ def _headline(scene: Scene) -> str:
         (f"{f.photos_posed} of {f.photos}", "photos placed"),
         (f"{f.train_seconds:.0f} s", "of training"),
     ]
-    says = "No photo was held out, so nothing was measured."
+    summary = "No photo was held out, so nothing was measured."
     if f.psnr is not None and f.ssim is not None:
         tiles = [(f"{f.psnr:.1f} dB", "PSNR"), (f"{f.ssim:.3f}", "SSIM"), *tiles]
         photos = "a photo" if f.views == 1 else f"{f.views} photos"
-        says = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
-        if f.psnr_matched is not None and f.psnr_matched > f.psnr + 0.3:
+        summary = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
+        if f.psnr_matched is not None and f.psnr_matched > f.psnr + WORTH_MENTIONING:
             one = f.views == 1
-            whose = "its exposure and its camera's place" if one else "their exposure and cameras' places"
-            says += f" But for {whose} it would be {f.psnr_matched:.1f} dB."
+            whose = (
+                "that photo's exposure and camera pose" if one else "those photos' exposures and camera poses"
+            )
+            summary += f" Corrected for {whose} it would be {f.psnr_matched:.1f} dB."
     if f.reprojection_error is not None:
         tiles.append((f"{f.reprojection_error:.2f} px", "reprojection error"))
     if not f.finished:
-        says += " Training was stopped before its end; <code>--resume</code> goes on."
+        summary += " Training was stopped early; <code>--resume</code> continues it."
     boxes = "".join(f"<li><b>{value}</b> {label}</li>" for value, label in tiles)
-    return f'<p class="lead">{says}</p>\n<ul class="tiles">{boxes}</ul>'
+    return f'<p class="lead">{summary}</p>\n<ul class="tiles">{boxes}</ul>'
 
 
 def _taken_in(scene: Scene) -> str:
-    """Photos by size and lens; "" in a scene that was made before this was noted."""
+    """Photos by size and lens; "" for a scene made before these were recorded."""
     found = scene.figures.taken_in
     if not found:
         return ""
-    said = []
+    parts = []
     for k in found[:KINDS_SHOWN]:
         photos = "1 photo" if k["photos"] == 1 else f"{k['photos']} photos"
-        said.append(f"{photos} of {k['width']}×{k['height']} pixels at {k['focal']} mm")
+        parts.append(f"{photos} of {k['width']}×{k['height']} pixels at {k['focal']} mm")
     rest = sum(k["photos"] for k in found[KINDS_SHOWN:])
-    said += [f"{rest} of other sizes or lenses"] * bool(rest)
-    return f"<p>Made of {', '.join(said)} (focal lengths as they were found, in those of a 35 mm camera).</p>"
+    if rest:
+        parts.append(f"{rest} of other sizes or lenses")
+    return f"<p>Made of {', '.join(parts)} (estimated focal lengths, as for a 35 mm camera).</p>"
 
 
 def _advice(scene: Scene) -> str:
     found = advice(scene)
     if not found:
-        return _section("Next time", "<p>Nothing to complain of: these photos cover the scene well.</p>")
+        return _section("Next time", "<p>Nothing to improve: these photos cover the scene well.</p>")
     return _section("Next time", "<ul>" + "".join(f"<li>{html.escape(s)}</li>" for s in found) + "</ul>")
 
 
@@ -150,11 +157,12 @@ def _cameras(scene: Scene) -> str:
     for flat, caption in (((0, 1), "from above"), ((0, 2), "from the side")):
         drawn = drawings.cameras(centres, axes, test, fov, points, flat)
         body += f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
-    key = '<p class="key"><i class="train"></i> trained on <i class="test"></i> held out, to measure</p>'
+    key = '<p class="key"><i class="train"></i> trained on <i class="test"></i> held out to measure</p>'
     return _section("Where the photos were taken", body + "</div>" + key)
 
 
 def _half_angle(view: View) -> float:
+    """Half of a view's horizontal field of view, radians; at most 1."""
     k = view.intrinsics
     return float(min(np.arctan(k.width / 2 / k.fx), 1.0))
 
@@ -164,7 +172,7 @@ def _curve(scene: Scene) -> str:
     if len(history) < 2:
         return ""
     drawn = drawings.curve([h["seconds"] for h in history], [h["psnr"] for h in history])
-    note = "<p>PSNR, in dB, on the photos that it trains on, over seconds of training.</p>"
+    note = "<p>PSNR, in dB, on the training photos over seconds of training.</p>"
     return _section("Training", drawn + note)
 
 
@@ -192,40 +200,44 @@ def _pictures(pictures: Sequence[Pictures]) -> str:
         rows.append(
             f"<table><thead><tr><th>photo</th><th>PSNR, dB</th><th>SSIM</th></tr></thead>{lines}</table>"
         )
-    intro = "<p>The worst first. Difference: black is none, white a quarter of the range.</p>"
+    intro = "<p>The worst first. Difference: black means none, white a quarter of the range or more.</p>"
     return _section("Photos that training never saw", intro + "".join(rows))
 
 
 def _left_out(scene: Scene) -> str:
     f = scene.figures
-    said = "".join(f"<li>{html.escape(s)}</li>" for s in f.warnings)
-    if said:
-        said = _section("What was noticed about the photos", f"<ul>{said}</ul>")
+    warnings = "".join(f"<li>{html.escape(s)}</li>" for s in f.warnings)
+    if warnings:
+        warnings = _section("What was noticed about the photos", f"<ul>{warnings}</ul>")
     if not f.left_out:
-        return said
+        return warnings
     rows = "".join(
         f"<tr><td>{html.escape(p['name'])}</td><td>{html.escape(p['reason'])}</td></tr>" for p in f.left_out
     )
-    return said + _section("Left out", f"<table><tbody>{rows}</tbody></table>")
+    return warnings + _section("Left out", f"<table><tbody>{rows}</tbody></table>")
 
 
 def _settings(scene: Scene) -> str:
     f = scene.figures
     k = scene.views[0].intrinsics
-    found = f.posing or {}
+    posing = f.posing or {}
     facts = {
         "computed with": f.device,
         "cameras from": f.source,
-        **({"cameras found": f"{found['found_by']} (tried: {', '.join(found['tried'])})"} if found else {}),
-        **{label: f"{found[key]:.5g}" for key, label in FOUND.items() if found.get(key) is not None},
+        **(
+            {"cameras found": f"{posing['found_by']} (tried: {', '.join(posing['tried'])})"} if posing else {}
+        ),
+        **{
+            label: f"{posing[key]:.5g}" for key, label in POSING_LABELS.items() if posing.get(key) is not None
+        },
         "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
         **({"cameras moved by training": f"{f.cameras_moved:.2f} pixels"} if f.cameras_moved else {}),
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",
         **{
             f"{part}.{key}": value
-            for part, of in f.settings.items()
-            for key, value in of.items()
+            for part, values in f.settings.items()
+            for key, value in values.items()
             if value is not None
         },
     }

@@ -14,11 +14,8 @@ from path_cases import LENS, a_motion, assert_rigid, poses_of, ring
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.film.camera_path_file import FLIP, read_camera_path, write_camera_path
-from nerfscene.film.paths import (
-    PRESETS,
-    CameraPath,
-    preset,
-)
+from nerfscene.film.paths import CameraPath
+from nerfscene.film.presets import PRESETS, preset
 from nerfscene.types import Array, Camera
 
 
@@ -249,7 +246,7 @@ def test_bad_files_are_told(tmp_path: Path, changes: dict[str, Any], word: str) 
 def test_unreadable_files_are_told(tmp_path: Path) -> None:
     file = tmp_path / "camera_path.json"
     told(file, "exist")
-    for content, word in ((b"{", "JSON"), (b"[1]", "named"), (b"\xff\xfe\x00", "read"), (b"", "JSON")):
+    for content, word in ((b"{", "JSON"), (b"[1]", "object"), (b"\xff\xfe\x00", "read"), (b"", "JSON")):
         file.write_bytes(content)
         told(file, word)
     file.unlink()

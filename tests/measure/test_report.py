@@ -316,7 +316,7 @@ def test_a_good_capture_is_told_so(trained: Path) -> None:
     good = replace(scene, figures=replace(scene.figures, photos_posed=60, per_view=()))
     said = advice(good)
     assert all("height" in s or "side" in s for s in said)  # what the room's cameras may lack
-    assert ("Nothing to complain of" in page(good, "x")) == (not said)
+    assert ("Nothing to improve" in page(good, "x")) == (not said)
 
 
 @pytest.mark.parametrize(("low", "high"), ((0.0, 1.0), (15.2, 32.9), (-3.0, 0.1), (7.0, 7.0), (0.0, 12345.0)))

@@ -17,7 +17,9 @@ from conftest import ROOT
 from nerfscene import cli
 from nerfscene.film import filming
 from nerfscene.film.video import film_facts
+from nerfscene.measure.evaluate import WORTH_MENTIONING
 from nerfscene.scene import folder as scene
+from nerfscene.terminal import clock
 
 VERBS = ("train", "render", "eval", "info", "doctor")
 Run = Callable[..., tuple[str, str]]
@@ -81,12 +83,12 @@ def test_eval_in_words(run: Run, trained: Path) -> None:
     lines = out.splitlines()
     assert re.fullmatch(
         r"3 held-out photos: PSNR \d+\.\d\d dB"
-        r"( \(\d+\.\d\d dB but for these photos' exposure and camera\))?"
+        r"( \(\d+\.\d\d dB corrected for these photos' exposure and camera\))?"
         r", SSIM 0\.\d{3} after \d+ s of training",
         lines[0],
     )
     d = one_object(run("eval", trained, "--json")[0])
-    assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + cli.WORTH_SAYING)
+    assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + WORTH_MENTIONING)
     assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}", lines[2])
 
 
@@ -203,4 +205,4 @@ def test_words_that_are_no_command(arguments: tuple[str, ...], capfd: pytest.Cap
     [(0, "0:00"), (61.4, "1:01"), (3600, "60:00"), (float("inf"), "some time"), (-3, "0:00")],
 )
 def test_clock(seconds: float, text: str) -> None:
-    assert cli.clock(seconds) == text
+    assert clock(seconds) == text

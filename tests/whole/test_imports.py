@@ -18,7 +18,7 @@ WINGS = (
     *("errors", "types", "config"),
     *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "film", "export"),
     *("measure", "viewer", "training"),
-    *("intake", "doctor", "api", "serve", "cli", "__init__", "__main__"),
+    *("intake", "doctor", "api", "serve", "terminal", "training_page", "cli", "__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.
 PHOTOS = {"errors", "types", "config", "cameras"}

@@ -24,7 +24,7 @@ from phone_cases import (
 from PIL import Image
 
 from nerfscene.capture.motion import sharpness
-from nerfscene.film.paths import preset
+from nerfscene.film.presets import preset
 from nerfscene.measure.evaluate import compare
 from nerfscene.measure.metrics import psnr
 from nerfscene.scene import folder as scenes
