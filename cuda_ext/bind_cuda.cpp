@@ -123,7 +123,7 @@ struct FieldHandle {
     // With its room renewed: the occupancy bits may have changed.
     const Field& ready(gpu::Stream stream) {
         field.room = room.data();
-        gpu::make_room(field, aside.data(), room.data(), stream);
+        gpu::update_room(field, aside.data(), room.data(), stream);
         return field;
     }
     template <class T>
@@ -459,7 +459,7 @@ NB_MODULE(NS_MODULE, m) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(targets.size()) == 3 * n &&
                         int(backgrounds.size()) == 3 * n, "rays differ in number");
-            require(h.trainer->table_entries() == aligned(d_table).size() && h.weights == d_weights.size(),
+            require(h.trainer->has_sizes(aligned(d_table).size(), d_weights.size()),
                     "gradients are like the table and the weights");
             require_finite(origins, "rays must be finite"), require_finite(directions, "rays must be finite");
             require_finite(jitter, "rays must be finite"), require_finite(targets, "colours must be finite");

@@ -15,10 +15,7 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
     const Cell<vf> cell = locate(x, y, z, float(grid.resolution[level]));
     vu row[8];
     vf weight[8];
-    if (grid.hashed[level])
-        corners(cell, true, grid.size[level], 0u, row, weight);
-    else
-        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    level_corners(grid, level, cell, row, weight);
     for (int k = 0; k < 8; ++k) {
         store(out.row[k], row[k]);
         store(out.weight[k], weight[k]);
@@ -92,10 +89,7 @@ static inline void position_gradients(const HashGrid& grid, const uint16_t* tabl
             const Cell<vf> cell = locate(px, py, pz, resolution);
             vu at[8];
             vf weight[8];
-            if (grid.hashed[level])
-                corners(cell, true, grid.size[level], 0u, at, weight);
-            else
-                corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), at, weight);
+            level_corners(grid, level, cell, at, weight);
             for (int k = 0; k < 8; ++k) store(row[k], at[k]);
             store(fx, cell.fx);
             store(fy, cell.fy);

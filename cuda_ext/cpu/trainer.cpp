@@ -6,10 +6,10 @@
 #include <cstring>
 
 #include "../include/exposure.h"
+#include "../include/hashgrid.h"
 #include "../include/march.h"
 #include "../include/occupancy.h"
 #include "../include/refine.h"
-#include "../include/rng.h"
 #include "dispatch.h"
 
 namespace nerfscene {
@@ -49,7 +49,7 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
         camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);
     }
     const HashGrid& g = s_.field.grid;
-    const size_t rows = g.offset[g.levels - 1] + g.size[g.levels - 1];
+    const size_t rows = generic::table_rows(g);
     gradient_.assign(rows * g.features, 0.0f);
     touched_.assign(rows / 64 + g.levels + 1, 0);
     refresh_weights();
@@ -154,8 +154,7 @@ void Trainer::add_camera_gradients(int n_rays) {
 
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
-    const int r = space.occupancy_resolution;
-    const uint64_t cells = uint64_t(r) * r * r;
+    const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
     // Cells that were thought empty are probed in turn, or nothing could ever appear in them.
     const int block = kBlock, blocks = (o.occupancy_cells + block - 1) / block;
     const uint64_t base = cells_probed_;
@@ -164,11 +163,9 @@ void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
         uint64_t cell[kBlock];
         for (int j = 0; j < block; ++j) {
             const uint64_t drawn = base + uint64_t(i) * block + j;
-            cell[j] = generic::permute(drawn % cells, cells, seed_ + uint32_t(drawn / cells));
-            const uint32_t id = uint32_t(drawn);
-            x[j] = (float(cell[j] % r) + generic::random_unit(seed_, id, 11)) / float(r);
-            y[j] = (float(cell[j] / r % r) + generic::random_unit(seed_, id, 12)) / float(r);
-            z[j] = (float(cell[j] / r / r) + generic::random_unit(seed_, id, 13)) / float(r);
+            generic::Vec3 u;
+            cell[j] = generic::probed_cell(r, cells, seed_, drawn, u);
+            x[j] = u.x, y[j] = u.y, z[j] = u.z;
         }
         k_.density(s_.field, scratch_[worker], x, y, z, block, density);
         for (int j = 0; j < block; ++j) {

@@ -28,8 +28,8 @@ struct DevicePicture {
 
 // One launch each; outputs are overwritten unless said otherwise.
 namespace gpu {
-// Renews a field's room from its occupancy bits. `aside`: as many bytes to work in.
-void make_room(const Field& f, uint8_t* aside, uint8_t* room, Stream stream);
+// Updates a field's room from its occupancy bits. `scratch` has as many bytes as `room`.
+void update_room(const Field& f, uint8_t* scratch, uint8_t* room, Stream stream);
 void encode(const Field& f, const float* points, int n, float* out, Stream stream);
 void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream);
 void evaluate(const Field& f, const float* points, const float* directions, int n, float* density, float* rgb,
@@ -62,7 +62,7 @@ class Trainer {
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras);  // the same photos', changed
     int n_photos() const;
-    size_t table_entries() const;
+    bool has_sizes(size_t table, size_t weights) const;  // whether the gradients' arrays have these sizes
     int64_t step = 0;
     uint64_t rays_drawn = 0;
     double survivors_per_ray = 0;

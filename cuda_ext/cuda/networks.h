@@ -227,10 +227,7 @@ NS_D void encode_level(const HashGrid& grid, const uint16_t* table, int level, f
     uint32_t row[8];
     float weight[8];
     const Cell<float> cell = locate(x, y, z, float(grid.resolution[level]));
-    if (grid.hashed[level])
-        corners(cell, true, grid.size[level], 0u, row, weight);
-    else
-        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    level_corners(grid, level, cell, row, weight);
     const uint16_t* rows = table + size_t(grid.offset[level]) * F;
 #pragma unroll
     for (int i = 0; i < F; ++i) sum[i] = 0;

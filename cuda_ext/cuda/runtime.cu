@@ -117,7 +117,7 @@ void* allocate_managed(size_t bytes) {
 void release_managed(void* pointer) noexcept {
     if (pointer) cudaFree(pointer);
 }
-void bring_here(const void* pointer, size_t bytes, Stream stream) {
+void prefetch(const void* pointer, size_t bytes, Stream stream) {
     cudaPointerAttributes a;
     int device = 0;
     if (bytes > 0 && cudaPointerGetAttributes(&a, pointer) == cudaSuccess && a.type == cudaMemoryTypeManaged &&

@@ -35,7 +35,7 @@ void release(void* pointer) noexcept;
 void* allocate_managed(size_t bytes);       // readable and writable on both sides; throws where there is no such
 void release_managed(void* pointer) noexcept;
 // Where memory is managed: it is to be on the device, and moves there in the stream's order. Only a hint.
-void bring_here(const void* pointer, size_t bytes, Stream stream);
+void prefetch(const void* pointer, size_t bytes, Stream stream);
 bool is_device_accessible(const void* pointer);
 void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
 void zero(void* to, size_t bytes, Stream stream);

@@ -75,6 +75,9 @@ struct TrainInput {
     uint16_t *half_weights, *half_weights_t;
 };
 
+// What the gradients of a step are multiplied by to get those of the mean over its rays.
+NS_D float gradient_unscale(const StepNumbers& s) { return 1.0f / (kGradientScale * float(s.n_rays)); }
+
 // Gradients of the networks and the table for samples whose `color` holds gradients; defined in backward.cu.
 struct BackwardInput {
     Field field;

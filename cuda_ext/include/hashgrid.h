@@ -59,6 +59,20 @@ NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
     for (int k = 0; k < 8; ++k) corner(c, k, hashed, size, side, row[k], weight[k]);
 }
 
+// The same for a cell of one level of a grid.
+template <class T>
+NS_HD void level_corners(const HashGrid& grid, int level, const Cell<T>& c, typename Lanes<T>::Uint row[8], T weight[8]) {
+    if (grid.hashed[level])
+        corners(c, true, grid.size[level], 0u, row, weight);
+    else
+        corners(c, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+}
+
+// How many rows the table has.
+NS_HD size_t table_rows(const HashGrid& grid) {
+    return size_t(grid.offset[grid.levels - 1]) + grid.size[grid.levels - 1];
+}
+
 // The gradient inside a cell of a trilinear interpolation of the corners' values, by the position in it.
 template <class V>
 NS_HD void interpolation_gradient(const V* v, float fx, float fy, float fz, V& dx, V& dy, V& dz) {

@@ -44,7 +44,7 @@ void* allocate_managed(size_t bytes) {
     return allocate(bytes);
 }
 void release_managed(void* pointer) noexcept { release(pointer); }
-void bring_here(const void*, size_t, Stream) {}
+void prefetch(const void*, size_t, Stream) {}
 bool is_device_accessible(const void* pointer) {
     const char* p = static_cast<const char*>(pointer);
     auto after = reachable().upper_bound(p);
