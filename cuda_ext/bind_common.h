@@ -6,8 +6,11 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <vector>
 
+#include "include/hashgrid.h"
+#include "include/occupancy.h"
 #include "include/training.h"
 
 namespace nb = nanobind;
@@ -19,8 +22,6 @@ namespace {
 void require(bool ok, const char* what) {
     if (!ok) throw nb::value_error(what);
 }
-
-size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
 
 CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int height, const std::vector<float>& pose,
                        int64_t pixels) {
@@ -83,24 +84,28 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
     return f;
 }
 
-// A field that shows what lies in a box alone; all of it where `box` is empty.
-Field cropped(Field f, const std::vector<float>& box) {
+void require_crop(const std::vector<float>& box) {
     require(box.empty() || box.size() == 12, "a crop is a 3×4 matrix, row-major");
+    for (float x : box) require(x - x == 0.0f, "a crop must be finite");
+}
+
+// A field of which only the inside of a box is visible; all of it where `box` is empty.
+Field cropped(Field f, const std::vector<float>& box) {
     f.space.cropped = !box.empty();
-    for (size_t i = 0; i < box.size(); ++i) {
-        require(box[i] - box[i] == 0.0f, "a crop must be finite");
-        f.space.box_from_scene[i] = box[i];
-    }
+    std::copy(box.begin(), box.end(), f.space.box_from_scene);
     return f;
 }
 
-size_t occupancy_cells(const Space& s) { return size_t(s.occupancy_resolution) * s.occupancy_resolution * s.occupancy_resolution; }
+void copy_background(const std::vector<float>& from, float* to) {
+    require(from.size() == 3, "background is three numbers");
+    std::copy(from.begin(), from.end(), to);
+}
 
 // Whether arrays have the sizes that a field's descriptor says.
 void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_t, size_t occupancy) {
-    require(table == table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
+    require(table == NS_ISA::table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
     require(weights == size_t(f.net.size) && weights_t == size_t(f.net.size), "wrong number of weights");
-    require(occupancy * 32 == occupancy_cells(f.space), "occupancy must have one bit a cell");
+    require(occupancy * 32 == NS_ISA::occupancy_cells(f.space), "occupancy must have one bit a cell");
 }
 
 // How many cells a photo's known depths have.
@@ -149,9 +154,8 @@ void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
 }
 
 // Whose exposure each ray has, checked.
-void require_photos(const int32_t* of, size_t given, int rays, int photos) {
-    require(int(given) == rays, "rays differ in number");
-    for (size_t i = 0; i < given; ++i) require(of[i] < photos, "rays belong to photos that there are");
+void require_photos(const int32_t* of, int rays, int photos) {
+    for (int i = 0; i < rays; ++i) require(of[i] < photos, "a ray's photo must be one of the trainer's photos");
 }
 
 nb::dict report_dict(const TrainReport& r) {
@@ -161,50 +165,6 @@ nb::dict report_dict(const TrainReport& r) {
     d["seconds_trace"] = r.seconds_trace, d["seconds_table"] = r.seconds_table;
     d["seconds_occupancy"] = r.seconds_occupancy;
     return d;
-}
-
-void bind_train_options(nb::module_& m) {
-    nb::class_<TrainOptions>(m, "TrainOptions")
-        .def(nb::init<>())
-        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("table_pull", &TrainOptions::table_pull).def_rw("weight_rate", &TrainOptions::weight_rate)
-        .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
-        .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
-        .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)
-        .def_rw("coarseness", &TrainOptions::coarseness).def_rw("huber_delta", &TrainOptions::huber_delta)
-        .def_rw("distortion", &TrainOptions::distortion)
-        .def_rw("full_gradient_distance", &TrainOptions::full_gradient_distance)
-        .def_rw("target_samples", &TrainOptions::target_samples)
-        .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
-        .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
-        .def_rw("occupancy_every", &TrainOptions::occupancy_every)
-        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
-        .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull)
-        .def_rw("sky_pull", &TrainOptions::sky_pull).def_rw("sky_distance", &TrainOptions::sky_distance)
-        .def_rw("depth_pull", &TrainOptions::depth_pull).def_rw("depth_slack", &TrainOptions::depth_slack)
-        .def_rw("depth_most", &TrainOptions::depth_most)
-        .def_rw("camera_every", &TrainOptions::camera_every);
-}
-
-// What every device's trainer does and remembers between runs; `h.trainer` is its Trainer.
-template <class Handle>
-void bind_running(nb::class_<Handle>& trainer) {
-    trainer
-        .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
-            TrainReport r;
-            {
-                nb::gil_scoped_release release;
-                r = h.trainer->run(o, steps, seconds);
-            }
-            return report_dict(r);
-        }, "options"_a, "steps"_a, "seconds"_a)
-        .def_prop_rw("step", [](Handle& h) { return h.trainer->step; },
-                     [](Handle& h, int64_t v) { h.trainer->step = v; })
-        .def_prop_rw("rays_drawn", [](Handle& h) { return h.trainer->rays_drawn; },
-                     [](Handle& h, uint64_t v) { h.trainer->rays_drawn = v; })
-        .def_prop_rw("survivors_per_ray", [](Handle& h) { return h.trainer->survivors_per_ray; },
-                     [](Handle& h, double v) { h.trainer->survivors_per_ray = v; })
-        .def_prop_rw("occupancy_mean", [](Handle& h) { return h.trainer->occupancy_mean; },
-                     [](Handle& h, float v) { h.trainer->occupancy_mean = v; });
 }
 
 }  // namespace
