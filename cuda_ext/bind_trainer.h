@@ -79,9 +79,10 @@ struct TrainerBinding {
     static Photos read_photos(Handle& h, const std::vector<nb::tuple>& cameras, const Array<const uint8_t>& pixels,
                               bool random_background, const std::vector<float>& background, const nb::object& chosen,
                               const nb::object& depths) {
-        require(h.channels == 3 || h.channels == 4, "photos have 3 or 4 channels");
+        require(h.channels == 3 || h.channels == 4, "photos must have 3 or 4 channels");
         const uint64_t count = read_cameras(cameras, h.channels, h.cameras, h.first_pixel);
-        require(!cameras.empty() && pixels.size() == count * h.channels, "pixels must have the size of all photos together");
+        require(!cameras.empty() && pixels.size() == count * h.channels,
+                "pixels must have the size of all photos together");
         Photos p = {};
         p.n = int(h.cameras.size()), p.channels = h.channels, p.random_background = random_background;
         p.cameras = h.cameras.data(), p.first_pixel = h.first_pixel.data();
@@ -122,7 +123,8 @@ struct TrainerBinding {
             const size_t entries = NS_ISA::table_rows(f.grid) * f.grid.features, cells = NS_ISA::occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries,
                     "table and table_moments must have the sizes that the field's table asks for");
-            require(int(weight_moments.size()) == 2 * f.net.size, "weight_moments must have twice as many numbers as the weights");
+            require(int(weight_moments.size()) == 2 * f.net.size,
+                    "weight_moments must have twice as many numbers as the weights");
             require(occupancy_values.size() == cells, "occupancy_values must have one number per cell");
             Handle h;
             h.channels = channels;
@@ -177,7 +179,8 @@ struct TrainerBinding {
                 Device::require_on_host(*a.photos, "rays' photos must be an array on the host");
                 require(int(a.photos->size()) == n, numbers);
                 require_photos(a.photos->data(), n, h.trainer->n_photos());
-                require(int(a.d_exposures->size()) == 3 * h.trainer->n_photos(), "gradients of exposures must be (photos, 3)");
+                require(int(a.d_exposures->size()) == 3 * h.trainer->n_photos(),
+                        "gradients of exposures must be (photos, 3)");
             }
             return report_dict(Device::gradients(*h.trainer, o, a));
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
     const int n = rays_of(in), groups = int(gridDim.x * blockDim.x) / kChainLanes;
     const Samples& s = in.samples;
-    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // who gives rays also wants these gradients
+    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // whoever hands in rays wants these gradients too
     const Group group(kChainLanes);
     float squared = 0;
     for (int base = int(blockIdx.x * blockDim.x + threadIdx.x) / kWarp * (kWarp / kChainLanes); base < n; base += groups) {
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
         for (int a = 0; a < 3; ++a) c[a] = group.sum(c[a]);
         if (o.distortion > 0) w_total = group.sum(w_total), wm_total = group.sum(wm_total);
         const bool counts = here && !dropped;
-        float g[3] = {0, 0, 0}, behind = 0, known = 0;  // g: by Σ w rgb
+        float g[3] = {0, 0, 0}, behind = 0, known = 0;  // g: with respect to Σ w rgb
         bool sky = false;
         if (counts) {
             const float transmittance = in.rays.transmittance[i];
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
             }
             sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
                   (in.given.n > 0 || is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
-            // Not where cameras' gradients are asked for: they follow colours alone.
+            // Not in steps for the cameras' gradients: cameras follow colours alone.
             known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
             if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
         }

@@ -9,8 +9,8 @@ NS_BEGIN
 
 namespace {
 
-// Evaluates the density in some cells, and raises their values to it. Cells that count as empty take their turn too,
-// or nothing could ever appear in them.
+// Evaluates the density in some cells, and raises their values where it is higher. Cells that count as empty take their
+// turn too, or nothing could ever appear in them.
 template <class S>
 __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
     NS_SHARED(shared);

@@ -72,7 +72,7 @@ struct SampleSink {
         if (kept) last = latest;
         if (lost) {
             dropped = true;
-            ray.transmittance = 0.0f;  // which ends it
+            ray.transmittance = 0.0f;  // ends the ray
         }
     }
     NS_D void end(const Group& group, bool ends, const LaneRay& ray) {
