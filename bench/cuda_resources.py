@@ -42,7 +42,7 @@ class Resources:
 
 
 def parse(report: str, source: str) -> list[Resources]:
-    """Reads the report of ``-Xptxas -v``. A function that was not inlined counts with the kernel before it."""
+    """Reads the report of ``-Xptxas -v``. Functions not inlined count with the kernel before them."""
     rows = []
     parts = re.split(r"Compiling entry function '([^']+)' for 'sm_(\d+)\w*'", report)
     for name, architecture, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -140,9 +140,9 @@ def markdown(rows: Sequence[Resources], version: str) -> str:
     lines = [
         "# What the CUDA kernels need",
         "",
-        f"Compiled by nvcc {version}; `python -m bench.cuda_resources` writes this file. Registers, stack and",
-        "spill are per thread; spill is what didn't fit in registers: stored or loaded, whichever is more. Shared",
-        "is per block, without what a launch asks for. Everything except registers is in bytes.",
+        f"Compiled by nvcc {version}; `python -m bench.cuda_resources` writes this file. Registers, stack",
+        "and spill are per thread; spill is what didn't fit in registers: stored or loaded, whichever is",
+        "more. Shared is per block, without what a launch asks for. Everything but registers is in bytes.",
         "",
         "| source | kernel | arch | registers | stack | spill | shared |",
         "|---|---|---|--:|--:|--:|--:|",

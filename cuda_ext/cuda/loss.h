@@ -47,7 +47,8 @@ NS_D float running(const Group& group, float mine, float& total) {
     return before;
 }
 
-// Adds up the loss. Replaces each sample's colour by the gradients of its raw colour and raw density.
+// Adds up the loss. Replaces each sample's colour by the gradients of its raw colour and raw density. kChainLanes lanes
+// share a ray. This is one long function because nvcc makes other machine code of it when it is split.
 __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
     const int n = rays_of(in), groups = int(gridDim.x * blockDim.x) / kChainLanes;
