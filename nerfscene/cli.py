@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from nerfscene import __version__
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.training.progress import Control
@@ -409,6 +410,9 @@ def run_doctor(a: Doctor) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
+    if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
+        print(f"nerfscene {__version__}")
+        return
     commands: dict[str, Any] = {
         "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
         "doctor": Doctor,
@@ -421,7 +425,7 @@ def main(args: Sequence[str] | None = None) -> None:
         chosen = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="nerfscene",
-            description="Snapshots in, an explorable 3D scene out.",
+            description="Snapshots in, an explorable 3D scene out. --version prints the version.",
             args=args,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
         )
