@@ -17,14 +17,15 @@ def main(
     scene_folder: Path = Path("out/example-scene"),
     film: Path = Path("out/01_film.mp4"),
     seconds: float = 60,
+    film_seconds: float = 2,
 ) -> None:
     scene = ns.train(photos, scene_folder, ns.TrainConfig(time=seconds, quality="1min"), warn=print)
     figures = scene.figures
     print(f"{figures.photos_posed} of {figures.photos} photos posed")
     print(f"{figures.psnr:.1f} dB on {figures.views} photos kept aside, after {figures.train_seconds:.0f} s")
 
-    size = scene.views[0].intrinsics
-    made = ns.film(scene, film, ns.RenderConfig(path="orbit", seconds=2, fps=24, width=size.width))
+    width = scene.views[0].intrinsics.width
+    made = ns.film(scene, film, ns.RenderConfig(path="orbit", seconds=film_seconds, fps=24, width=width))
     print(f"{made['film']}: {made['frames']} frames of {made['width']}×{made['height']}")
 
 
