@@ -1,8 +1,7 @@
 """A dense point cloud from depth.
 
 A rendered frame says how far away each pixel is, along its ray. With the camera's lens and pose that makes a
-coloured point for every pixel. This example does so for some of the photos' cameras and writes one cloud.
-Run example 01 first.
+coloured point for every pixel. This example writes the points of several cameras. Run example 01 first.
 """
 
 from pathlib import Path
@@ -28,7 +27,8 @@ def main(
         x, y = np.meshgrid(np.arange(k.width) + 0.5, np.arange(k.height) + 0.5)  # pixels' centres
         rays = np.stack([(x - k.cx) / k.fx, (y - k.cy) / k.fy, np.ones_like(x)], axis=-1)
         rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ view.world_from_cam[:3, :3].T
-        solid = frame.accumulation > 0.95  # leaves out sky and fog
+        near = frame.depth < 3 * np.median(frame.depth)
+        solid = near & (frame.accumulation > 0.95)  # leaves out fog and what is far behind
         points.append(view.world_from_cam[:3, 3] + (frame.depth[..., None] * rays)[solid])
         colors.append((255 * frame.rgb[solid].clip(0, 1)).astype(np.uint8))
     trimesh.PointCloud(np.concatenate(points), np.concatenate(colors)).export(cloud)
