@@ -27,6 +27,7 @@ def main(
     print(f"the cameras span {np.ptp(centres, axis=0).round(2)} units, among {len(posed.points)} points")
 
     red = np.tile(np.uint8([255, 0, 0]), (len(centres), 1))
+    cloud.parent.mkdir(parents=True, exist_ok=True)
     vertices = np.concatenate([posed.points, centres])
     trimesh.PointCloud(vertices, np.concatenate([posed.point_colors, red])).export(cloud)
     print(f"{cloud}: {len(vertices)} points")
