@@ -31,17 +31,22 @@ Inside the package, each step has a folder, and data flows from one to the next:
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
     from nerfscene.field.rendering import render
+    from nerfscene.film.camera_path_file import write_camera_path
+    from nerfscene.film.paths import CameraPath, look_at
     from nerfscene.measure.evaluate import measure
-    from nerfscene.scene.folder import load
+    from nerfscene.scene.folder import Scene, load
+    from nerfscene.training.progress import Control, Progress
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
     from nerfscene.viewer.server import view
 
@@ -63,6 +68,8 @@ _HOMES = {
     "measure": "measure.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
+    "look_at": "film.paths",
+    "write_camera_path": "film.camera_path_file",
     "view": "viewer.server",
     "Camera": "types",
     "Capture": "types",
@@ -70,6 +77,10 @@ _HOMES = {
     "Intrinsics": "types",
     "PosedCapture": "types",
     "View": "types",
+    "CameraPath": "film.paths",
+    "Control": "training.progress",
+    "Progress": "training.progress",
+    "Scene": "scene.folder",
 }
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
@@ -78,6 +89,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "train",
     "load",
     "render",
+    "look_at",
+    "write_camera_path",
     "film",
     "view",
     "measure",
@@ -95,6 +108,10 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "Intrinsics",
     "PosedCapture",
     "View",
+    "Scene",
+    "CameraPath",
+    "Progress",
+    "Control",
 ]
 
 
@@ -109,3 +126,15 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """Keeps ``ns.film`` and ``ns.measure`` the functions: importing the folders of the same names, as the
+    functions themselves do, would put the folders in their place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from nerfscene import __version__
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.terminal import Live, clock, figures_line
@@ -295,6 +296,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
     The exit code is 0, 2 for bad input (one sentence, no traceback) or 130 for Ctrl-C.
     """
+    if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
+        print(f"nerfscene {__version__}")
+        return
     commands: dict[str, Any] = {
         "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
         "doctor": Doctor,
@@ -307,7 +311,7 @@ def main(args: Sequence[str] | None = None) -> None:
         chosen = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="nerfscene",
-            description="Snapshots in, an explorable 3D scene out.",
+            description="Snapshots in, an explorable 3D scene out. --version prints the version.",
             args=args,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
         )

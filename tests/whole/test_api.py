@@ -46,6 +46,16 @@ def test_every_name_that_is_offered_is_there() -> None:
     assert callable(ns.train) and callable(ns.render) and callable(ns.film)
 
 
+@pytest.mark.parametrize("first", ["nerfscene.film", "nerfscene.measure.evaluate", "nerfscene.api"])
+def test_a_function_and_a_folder_of_one_name_both_work(first: str) -> None:
+    code = (
+        f"import {first}\nimport nerfscene as ns\nfrom nerfscene.film import paths\n"
+        "from nerfscene.measure import metrics\nprint(callable(ns.film), callable(ns.measure))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
 def test_importing_the_package_is_quick_and_needs_no_compiled_part() -> None:
     code = "import sys, nerfscene; print([m for m in ('torch', 'numpy', 'pycolmap') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

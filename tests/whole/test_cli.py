@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+import nerfscene
 from nerfscene import cli
 from nerfscene.film import filming
 from nerfscene.film.video import film_facts
@@ -165,6 +166,22 @@ def test_help(run: Run, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
         cli.main([verb, "--help"])
     out = capfd.readouterr().out
     assert left.value.code == 0 and f"nerfscene {verb}" in out and "--json" in out
+
+
+def test_version() -> None:
+    code = (
+        "import sys\nfrom nerfscene import cli\ncli.main(['--version'])\n"
+        "print('loaded:', [m for m in ('torch', 'scipy', 'pycolmap', 'av', 'viser') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300, check=True
+    )
+    assert done.stdout.splitlines() == [f"nerfscene {nerfscene.__version__}", "loaded: []"]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert versions[0] == nerfscene.__version__ and len(set(versions)) == len(versions)
 
 
 def test_help_loads_nothing_slow() -> None:
