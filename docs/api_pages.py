@@ -1,0 +1,106 @@
+"""How the API page reads the program: signatures as they are written, fields with their own docstrings.
+
+autodoc does the work; it is told here to show annotations as in the source (``NDArray[np.float32]``, not what
+it evaluates to), and a dataclass's fields below its docstring. A public name, or a field of a configuration,
+without a docstring fails the build.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from typing import Any
+
+import options
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+import nerfscene
+
+log = logging.getLogger(__name__)
+
+
+def as_written(
+    app: Sphinx, what: str, name: str, thing: Any, opts: Any, signature: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """The signature with its annotations' own text; a dataclass's fields by name alone: they follow below."""
+    if inspect.isclass(thing):
+        if issubclass(thing, Exception):
+            return None  # autodoc has no signature for it, and none to put another in place of
+        if dataclasses.is_dataclass(thing):
+            return f"({', '.join(f.name for f in dataclasses.fields(thing))})", None
+        return "", None
+    if not inspect.isroutine(thing):
+        return None
+    given = inspect.signature(thing)
+    shown = []
+    starred = False
+    for p in given.parameters.values():
+        if p.name == "self":
+            continue
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        text = p.name if p.annotation is p.empty else f"{p.name}: {p.annotation}"
+        if p.default is not p.empty:
+            text += f" = {_default(p.default)}" if p.annotation is not p.empty else f"={_default(p.default)}"
+        shown.append(text)
+    result = given.return_annotation
+    return f"({', '.join(shown)})", None if result in (given.empty, "None") else str(result)
+
+
+def _default(value: Any) -> str:
+    if dataclasses.is_dataclass(value):
+        return f"{type(value).__name__}()"
+    return value.__name__ if inspect.isfunction(value) else repr(value)
+
+
+def with_fields(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
+    """Adds a dataclass's fields below its docstring: type and default as written, then what it says of them."""
+    if what != "class" or not dataclasses.is_dataclass(thing):
+        return
+    texts = options.field_texts(thing)
+    for field in dataclasses.fields(thing):
+        if field.name.startswith("_"):
+            continue
+        lines += ["", f".. py:attribute:: {field.name}", f"   :type: {field.type}"]
+        if field.default is not dataclasses.MISSING:
+            lines.append(f"   :value: {field.default!r}")
+        lines += ["", f"   {texts.get(field.name, '')}", ""]
+
+
+def check_documented(app: Sphinx) -> None:
+    """A warning, which fails the build, for each public name or configuration's field without a docstring."""
+    for name in nerfscene.__all__:
+        thing = getattr(nerfscene, name)
+        if not inspect.getdoc(thing) or (thing.__doc__ or "").startswith(f"{name}("):  # a dataclass's own
+            log.warning("nerfscene.%s has no docstring", name)
+        if name.endswith("Config"):
+            texts = options.field_texts(thing)
+            for field in dataclasses.fields(thing):
+                if field.name not in texts:
+                    log.warning("nerfscene.%s.%s has no docstring under it", name, field.name)
+
+
+def check_on_page(app: Sphinx, env: Any) -> None:
+    """A warning for each public name that no page describes."""
+    described = env.get_domain("py").objects
+    for name in nerfscene.__all__:
+        if f"nerfscene.{name}" not in described:
+            log.warning("nerfscene.%s is on no page: add it to docs/api.md", name)
+
+
+def take_public_names() -> None:
+    """Importing a wing of the same name would put the module in the place of the public function."""
+    for name, home in nerfscene._HOMES.items():
+        setattr(nerfscene, name, getattr(importlib.import_module(f"nerfscene.{home}"), name))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    take_public_names()
+    app.connect("autodoc-process-signature", as_written)
+    app.connect("autodoc-process-docstring", with_fields)
+    app.connect("builder-inited", check_documented)
+    app.connect("env-check-consistency", check_on_page)
+    return {"parallel_read_safe": True}
