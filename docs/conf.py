@@ -31,6 +31,8 @@ maximum_signature_line_length = 88
 add_function_parentheses = False
 
 html_theme = "furo"
+smartquotes = False
+
 html_title = "nerfscene"
 html_static_path = ["_static"]
 html_css_files = ["nerfscene.css"]

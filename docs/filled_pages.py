@@ -25,6 +25,7 @@ import nerfscene
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- fill: (\w+) ?(.*?) -->$", re.MULTILINE)
+OUTSIDE = re.compile(r"\]\((\.\./[^)#\s]+\.md)\)")  # Markdown that is no page of the site
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)\s]+)")
 
 
@@ -115,7 +116,8 @@ def filled(text: str) -> str:
 
 
 def fill(app: Any, docname: str, content: list[str]) -> None:
-    content[0] = filled(content[0])
+    """Before a page is read. ``path:`` tells MyST that a Markdown file is a file, and no page that it must know."""
+    content[0] = OUTSIDE.sub(r"](path:\1)", filled(content[0]))
 
 
 def setup(app: Any) -> dict[str, Any]:
