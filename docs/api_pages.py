@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import re
 from typing import Any
 
 import options
@@ -19,6 +20,10 @@ from sphinx.util import logging
 import nerfscene
 
 log = logging.getLogger(__name__)
+LONG = 60  # characters of a dataclass's fields, from which on they are only listed below
+# Where a docstring's paragraph says something new, as people read it: a line that begins with an argument's
+# name, or with what comes back.
+BEGINS = re.compile(r"(?:Raises|Returns) |``\w+``(?:, ``\w+``)*(?: \([^)]*\))*:")
 
 
 def as_written(
@@ -29,7 +34,8 @@ def as_written(
         if issubclass(thing, Exception):
             return None  # autodoc has no signature for it, and none to put another in place of
         if dataclasses.is_dataclass(thing):
-            return f"({', '.join(f.name for f in dataclasses.fields(thing))})", None
+            fields = ", ".join(f.name for f in dataclasses.fields(thing))
+            return f"({fields})" if len(fields) < LONG else "", None
         return "", None
     if not inspect.isroutine(thing):
         return None
@@ -56,15 +62,18 @@ def _default(value: Any) -> str:
     return value.__name__ if inspect.isfunction(value) else repr(value)
 
 
-def with_fields(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
-    """Adds a dataclass's fields below its docstring: type and default as written, then what it says of them."""
+def laid_out(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
+    """Sets paragraphs apart; lists a dataclass's fields below: type and default as written, what is said of them."""
+    for i in range(len(lines) - 1, 0, -1):
+        if BEGINS.match(lines[i]) and lines[i - 1].endswith((".", ":")):
+            lines.insert(i, "")
     if what != "class" or not dataclasses.is_dataclass(thing):
         return
     texts = options.field_texts(thing)
     for field in dataclasses.fields(thing):
         if field.name.startswith("_"):
             continue
-        lines += ["", f".. py:attribute:: {field.name}", f"   :type: {field.type}"]
+        lines += ["", f".. py:attribute:: {field.name}", f"   :type: {field.type}", "   :no-contents-entry:"]
         if field.default is not dataclasses.MISSING:
             lines.append(f"   :value: {field.default!r}")
         lines += ["", f"   {texts.get(field.name, '')}", ""]
@@ -100,7 +109,7 @@ def take_public_names() -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     take_public_names()
     app.connect("autodoc-process-signature", as_written)
-    app.connect("autodoc-process-docstring", with_fields)
+    app.connect("autodoc-process-docstring", laid_out)
     app.connect("builder-inited", check_documented)
     app.connect("env-check-consistency", check_on_page)
     return {"parallel_read_safe": True}

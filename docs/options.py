@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import re
 import textwrap
 import types
 import typing
@@ -18,6 +19,9 @@ from typing import Any, Literal, Union
 from unittest import mock
 
 from nerfscene import cli
+
+
+OPTION = re.compile(r"(?<!`)(--[a-z][a-z-]*)")  # in a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +160,7 @@ def table(rows: list[Option]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return OPTION.sub(r"`\1`", text.replace("|", "\\|"))
 
 
 def section(name: str) -> str:
