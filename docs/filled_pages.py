@@ -5,6 +5,8 @@ A line ``<!-- fill: WHAT -->`` in a page is replaced before the page is read:
     commands             the list of commands
     command NAME         one command's arguments and options
     names NAME …         what the Python API says of these; a name that ``nerfscene`` itself has goes by that
+    quality              what the report calls a PSNR, as rows of a table
+    left_out             what the report says of photos that were left out, as rows of a table
     examples             every script in examples/: its docstring as text, then its code
     file PATH            a Markdown file of the repository, with its links made to fit
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any
 import options
 
 import nerfscene
+from nerfscene.measure import advice
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- fill: (\w+) ?(.*?) -->$", re.MULTILINE)
@@ -33,7 +37,8 @@ def commands(_: str) -> str:
     """One line for each command, with a link to its section."""
     rows = ["| Command | What it does |", "|---|---|"]
     for name, cls in options.commands().items():
-        rows.append(f"| [`nerfscene {name}`](#nerfscene-{name}) | {' '.join((inspect.getdoc(cls) or '').split())} |")
+        text = " ".join((inspect.getdoc(cls) or "").split())
+        rows.append(f"| [`nerfscene {name}`](#nerfscene-{name}) | {text} |")
     return "\n".join(rows)
 
 
@@ -41,7 +46,7 @@ MEMBERS = {"Scene": "renderer, photo_renderer", "Viewer": "refresh, wait, close"
 
 
 def names(given: str) -> str:
-    """autodoc's directives for names, each a public one or where it lives in the package: scene.folder.Scene."""
+    """autodoc's directives for names: public ones, or with where they live in the package (scene.folder.Scene)."""
     lines = ["```{eval-rst}"]
     for home in given.split():
         module, _, name = home.rpartition(".")
@@ -56,6 +61,19 @@ def names(given: str) -> str:
             lines += [f"   :members: {MEMBERS[name]}"]
         lines += [""]
     return "\n".join([*lines, "```"])
+
+
+def quality(_: str) -> str:
+    """PSNR and the report's words for it, best first."""
+    rows = []
+    for least, words in advice.QUALITY:
+        rows.append(f"| {f'{least:g} dB and more' if math.isfinite(least) else 'less'} | {words} |")
+    return "\n".join(rows)
+
+
+def left_out(_: str) -> str:
+    """Why photos are left out, and what to do about it."""
+    return "\n".join(f"| photos {several} | {hint} |" for _, _, several, hint in advice.KINDS)
 
 
 def examples(_: str) -> str:
@@ -105,6 +123,8 @@ FILL: dict[str, Callable[[str], str]] = {
     "commands": commands,
     "command": options.section,
     "names": names,
+    "quality": quality,
+    "left_out": left_out,
     "examples": examples,
     "file": file,
 }
@@ -116,7 +136,7 @@ def filled(text: str) -> str:
 
 
 def fill(app: Any, docname: str, content: list[str]) -> None:
-    """Before a page is read. ``path:`` tells MyST that a Markdown file is a file, and no page that it must know."""
+    """Before a page is read. ``path:`` tells MyST that some Markdown is a file, and no page of the site."""
     content[0] = OUTSIDE.sub(r"](path:\1)", filled(content[0]))
 
 

@@ -1,7 +1,6 @@
-"""The tables of the command line, as Markdown, from the dataclasses that ``nerfscene/cli.py`` hands to tyro.
+"""The tables of the command line, as Markdown, from the dataclasses that the command line hands to tyro.
 
-Names, defaults and texts are those of ``nerfscene COMMAND --help``; tests/whole/test_docs.py holds both against
-each other.
+Names, defaults and texts are those of ``nerfscene COMMAND --help``; tests/whole/test_docs.py compares them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from unittest import mock
 
 from nerfscene import cli
 
-
 OPTION = re.compile(r"(?<!`)(--[a-z][a-z-]*)")  # in a text
 
 
@@ -35,7 +33,7 @@ class Option:
 
 
 def field_texts(cls: type) -> dict[str, str]:
-    """What a class's source says of its fields: the docstring under each, else the comment beside or above it."""
+    """What a class's source says of its fields: the docstring under each, else the comment beside or above."""
     source = textwrap.dedent(inspect.getsource(cls))
     lines = source.splitlines()
     body = ast.parse(source).body[0].body  # type: ignore[attr-defined]
@@ -83,7 +81,7 @@ def commands() -> dict[str, type]:
 
 
 def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], dict[str, list[Option]]]:
-    """A command's arguments by place, its options, and groups of finer options by the group's own docstring."""
+    """A command's arguments by place, its options, and groups of finer options by the group's docstring."""
     hints = typing.get_type_hints(cls, include_extras=True)
     texts = field_texts(cls)
     placed: list[Option] = []
