@@ -63,7 +63,7 @@ def _default(value: Any) -> str:
 
 
 def laid_out(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
-    """Sets paragraphs apart, and lists a dataclass's fields below: type and default as written, and their text."""
+    """Sets paragraphs apart, and lists a dataclass's fields below, with types and defaults as written."""
     for i in range(len(lines) - 1, 0, -1):
         if BEGINS.match(lines[i]) and lines[i - 1].endswith((".", ":")):
             lines.insert(i, "")

@@ -33,7 +33,7 @@ class Option:
 
 
 def field_texts(cls: type) -> dict[str, str]:
-    """What a class's source says of its fields: the docstring under each, else the comment beside or above."""
+    """What a class's source says of its fields: the docstring under each, or a comment beside or above it."""
     source = textwrap.dedent(inspect.getsource(cls))
     lines = source.splitlines()
     body = ast.parse(source).body[0].body  # type: ignore[attr-defined]
