@@ -50,7 +50,7 @@ lint: $(VENV)/.installed
 
 # The extra's packages alone: installing nerfscene again would compile its kernels again.
 $(VENV)/.docs: $(VENV)/.installed pyproject.toml
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
 		| $(BIN)/pip install --quiet --requirement /dev/stdin
 	@touch $@
 

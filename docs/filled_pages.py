@@ -46,7 +46,7 @@ MEMBERS = {"Scene": "renderer, photo_renderer", "Viewer": "refresh, wait, close"
 
 
 def names(given: str) -> str:
-    """autodoc's directives for names: public ones, or with their place in the package (scene.folder.Scene)."""
+    """autodoc's directives for names: public ones, or with their place in the package (types.Photo)."""
     lines = ["```{eval-rst}"]
     for home in given.split():
         module, _, name = home.rpartition(".")

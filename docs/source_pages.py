@@ -1,6 +1,6 @@
 """Links to files of the repository lead to a page of the site that shows the file, as it was when built.
 
-A page links to ``../nerfscene/types.py`` as it lies in the repository, so the link works there too. MyST makes
+A page links to ``../nerfscene/types.py`` as it lies in the repository, so the link works there. MyST makes
 that a download, and warns where the file is not there; here it becomes a link to a page,
 ``source/nerfscene/types.py.html``.
 """
