@@ -5,6 +5,7 @@ A line ``<!-- fill: WHAT -->`` in a page is replaced before the page is read:
     commands             the list of commands
     command NAME         one command's arguments and options
     names NAME …         what the Python API says of these; a name that ``nerfscene`` itself has goes by that
+    aliases              what short names in signatures stand for, as rows of a table
     quality              what the report calls a PSNR, as rows of a table
     left_out             what the report says of photos that were left out, as rows of a table
     examples             every script in examples/: its docstring as text, then its code
@@ -18,6 +19,7 @@ import importlib
 import inspect
 import math
 import re
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 import options
 
 import nerfscene
+from nerfscene import intake, types
 from nerfscene.measure import advice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +64,24 @@ def names(given: str) -> str:
             lines += [f"   :members: {MEMBERS[name]}"]
         lines += [""]
     return "\n".join([*lines, "```"])
+
+
+ALIASES = {
+    "Array": "a numpy array of float64",
+    "NDArray[np.float32]": "a numpy array of that kind of number; docstrings give the shape",
+    "Listener": "a function that takes a `Progress`",
+    "Seen": "a function that takes a view's figures, its photo and its render: (height, width, 3), 0…1",
+}
+
+
+def aliases(_: str) -> str:
+    """Short names for types: those with a fixed set of words are read from the program."""
+    words = {
+        name: " or ".join(f'`"{word}"`' for word in typing.get_args(kind))
+        for name, kind in (("Given", intake.Given), ("Split", types.Split), ("Lens", types.Lens))
+    }
+    words["Source"] = ", ".join(f'`"{word}"`' for word in typing.get_args(types.Source))
+    return "\n".join(f"| `{name}` | {text} |" for name, text in (ALIASES | words).items())
 
 
 def quality(_: str) -> str:
@@ -123,6 +144,7 @@ FILL: dict[str, Callable[[str], str]] = {
     "commands": commands,
     "command": options.section,
     "names": names,
+    "aliases": aliases,
     "quality": quality,
     "left_out": left_out,
     "examples": examples,
