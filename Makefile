@@ -14,7 +14,7 @@ OUT := out
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -54,6 +54,7 @@ $(VENV)/.docs: $(VENV)/.installed pyproject.toml
 		| $(BIN)/pip install --quiet --requirement /dev/stdin
 	@touch $@
 
+.PHONY: docs
 # Strict: a broken link or anchor, a file that is not there or a public name without a docstring fails it.
 docs: $(VENV)/.docs
 	rm -rf $(OUT)/docs

@@ -8,11 +8,11 @@ without a docstring fails the build.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import re
 from typing import Any
 
+import filled_pages
 import options
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -101,9 +101,9 @@ def check_on_page(app: Sphinx, env: Any) -> None:
 
 
 def take_public_names() -> None:
-    """Importing a wing of the same name would put the module in the place of the public function."""
-    for name, home in nerfscene._HOMES.items():
-        setattr(nerfscene, name, getattr(importlib.import_module(f"nerfscene.{home}"), name))
+    """autodoc looks for them in the package itself."""
+    for name in nerfscene.__all__:
+        setattr(nerfscene, name, filled_pages.public(name))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any
 import options
 
 import nerfscene
-from nerfscene import intake, types
+from nerfscene import api, intake, types
 from nerfscene.measure import advice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +45,12 @@ def commands(_: str) -> str:
     return "\n".join(rows)
 
 
+def public(name: str) -> Any:
+    """A public name's function or class, also where a folder of the same name has taken its place."""
+    thing = getattr(nerfscene, name)
+    return getattr(api, name) if inspect.ismodule(thing) else thing
+
+
 MEMBERS = {"Scene": "renderer, photo_renderer", "Viewer": "refresh, wait, close"}
 
 
@@ -53,8 +59,7 @@ def names(given: str) -> str:
     lines = ["```{eval-rst}"]
     for home in given.split():
         module, _, name = home.rpartition(".")
-        module = module or nerfscene._HOMES.get(name, "")
-        thing = getattr(importlib.import_module(f"nerfscene.{module}"), name)
+        thing = getattr(importlib.import_module(f"nerfscene.{module}"), name) if module else public(name)
         kind = "function"
         if inspect.isclass(thing):
             kind = "exception" if issubclass(thing, Exception) else "class"
