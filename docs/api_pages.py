@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import typing
+from collections.abc import Callable
 from typing import Any
 
 import filled_pages
@@ -48,12 +50,28 @@ def as_written(
         if p.kind is p.KEYWORD_ONLY and not starred:
             shown.append("*")
             starred = True
-        text = p.name if p.annotation is p.empty else f"{p.name}: {p.annotation}"
+        text = p.name if p.annotation is p.empty else f"{p.name}: {_spelled_out(p.annotation, thing)}"
         if p.default is not p.empty:
             text += f" = {_default(p.default)}" if p.annotation is not p.empty else f"={_default(p.default)}"
         shown.append(text)
     result = given.return_annotation
     return f"({', '.join(shown)})", None if result in (given.empty, "None") else str(result)
+
+
+def _spelled_out(annotation: str, function: Any) -> str:
+    """The annotation, with short names for types of functions spelled out: one of them is a class elsewhere."""
+
+    def spelled(name: re.Match[str]) -> str:
+        alias = getattr(function, "__globals__", {}).get(name[0])
+        if typing.get_origin(alias) is not Callable:
+            return name[0]
+        takes, gives = typing.get_args(alias)
+        if any(typing.get_origin(kind) for kind in takes):  # arrays and the like are shorter by their name
+            return name[0]
+        given = ", ".join(kind.__name__ for kind in takes)
+        return f"Callable[[{given}], {'None' if gives is type(None) else gives.__name__}]"
+
+    return re.sub(r"\w+", spelled, annotation)
 
 
 def _default(value: Any) -> str:
@@ -63,20 +81,85 @@ def _default(value: Any) -> str:
 
 
 def laid_out(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
-    """Sets paragraphs apart, and lists a dataclass's fields below, with types and defaults as written."""
-    for i in range(len(lines) - 1, 0, -1):
-        if BEGINS.match(lines[i]) and lines[i - 1].endswith((".", ":")):
-            lines.insert(i, "")
-    if what != "class" or not dataclasses.is_dataclass(thing):
+    """Sets paragraphs apart; lists arguments, and a dataclass's fields with types and defaults as written."""
+    known = set()
+    if inspect.isroutine(thing):
+        known = set(inspect.signature(thing).parameters)
+    elif dataclasses.is_dataclass(thing):
+        known = {field.name for field in dataclasses.fields(thing)}
+    text, said = parted(lines, known)
+    for i in range(len(text) - 1, 0, -1):
+        if BEGINS.match(text[i]) and text[i - 1].endswith((".", ":")):
+            text.insert(i, "")
+    if dataclasses.is_dataclass(thing) and what == "class":
+        lines[:] = [line for line in text if line is not HERE] + _fields(thing, said)
         return
-    texts = options.field_texts(thing)
-    for field in dataclasses.fields(thing):
+    at = text.index(HERE) if HERE in text else len(text)
+    listed = [f"- {names}: {told}" for names, told in said.items()]
+    lines[:] = [*text[:at], "", *listed, "", *(line for line in text[at:] if line is not HERE)]
+
+
+HERE = "(what is said of names)"
+NAMES = r"(\w+(?:, \w+)*): +"
+SAID = re.compile(NAMES + r"(\S.*)")
+FOR_CHANGERS = re.compile(r"\s*(?:So many parameters|Long) because [^.]*\.")  # a test asks for it
+
+
+def parted(lines: list[str], known: set[str]) -> tuple[list[str], dict[str, str]]:
+    """A docstring without what it says of names in ``known``, and that by these names, in double backquotes.
+
+    That is in paragraphs which begin with ``name: …``, a name on each line or one after another. HERE stands
+    where the first of them was.
+    """
+    text: list[str] = []
+    said: dict[str, str] = {}
+    for paragraph in "\n".join(lines).strip("\n").split("\n\n"):
+        paragraph = FOR_CHANGERS.sub("", paragraph)
+        found = SAID.match(paragraph)
+        if found is None or not set(found[1].split(", ")) <= known:
+            text += [*paragraph.split("\n"), ""]
+            continue
+        if not said:
+            text += [HERE, ""]
+        rest: list[str] = []
+        own = paragraph.split("\n")
+        each_on_a_line = all(line.startswith(" ") or SAID.match(line) for line in own)
+        for line in own if each_on_a_line else _sentences(" ".join(line.strip() for line in own)):
+            of = SAID.match(line)
+            if of is not None and set(of[1].split(", ")) <= known:
+                last = ", ".join(f"``{name}``" for name in of[1].split(", "))
+                said[last] = of[2]
+            elif line.startswith(BREAKS):
+                rest.append(line)
+            elif rest:
+                rest[-1] += f" {line.strip()}"
+            else:
+                said[last] += f" {line.strip()}"
+        text += [*rest, ""]
+    return text, said
+
+
+BREAKS = ("Raises ", "Returns ")
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.;]) +(?=[A-Za-z_])", text)
+
+
+def _fields(cls: Any, said: dict[str, str]) -> list[str]:
+    """A dataclass's fields, as directives; ``said`` goes before what stands in the source beside them."""
+    texts = options.field_texts(cls)
+    for names, told in said.items():
+        texts |= dict.fromkeys(re.findall(r"\w+", names), told)
+    lines = []
+    for field in dataclasses.fields(cls):
         if field.name.startswith("_"):
             continue
         lines += ["", f".. py:attribute:: {field.name}", f"   :type: {field.type}", "   :no-contents-entry:"]
         if field.default is not dataclasses.MISSING:
             lines.append(f"   :value: {field.default!r}")
         lines += ["", f"   {texts.get(field.name, '')}", ""]
+    return lines
 
 
 def check_documented(app: Sphinx) -> None:

@@ -74,7 +74,6 @@ def names(given: str) -> str:
 ALIASES = {
     "Array": "a numpy array of float64",
     "NDArray[np.float32]": "a numpy array of that kind of number; docstrings give the shape",
-    "Listener": "a function that takes a `Progress`",
     "Seen": "a function that takes a view's figures, its photo and its render: (height, width, 3), 0…1",
 }
 
