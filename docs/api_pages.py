@@ -59,7 +59,7 @@ def as_written(
 
 
 def _spelled_out(annotation: str, function: Any) -> str:
-    """The annotation, with short names for types of functions spelled out: one of them is a class elsewhere."""
+    """The annotation, with names for types of functions spelled out: one of them is a class elsewhere."""
 
     def spelled(name: re.Match[str]) -> str:
         alias = getattr(function, "__globals__", {}).get(name[0])
@@ -69,7 +69,7 @@ def _spelled_out(annotation: str, function: Any) -> str:
         if any(typing.get_origin(kind) for kind in takes):  # arrays and the like are shorter by their name
             return name[0]
         given = ", ".join(kind.__name__ for kind in takes)
-        return f"Callable[[{given}], {'None' if gives is type(None) else gives.__name__}]"
+        return f"Callable[[{given}], {'None' if gives is None else gives.__name__}]"
 
     return re.sub(r"\w+", spelled, annotation)
 
