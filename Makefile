@@ -1,7 +1,9 @@
 # Two commands on a fresh machine with Python 3.11+, a C++17 compiler and make:
 #   make demo    poses, trains and films the capture in data/demo
 #   make test    builds everything and passes the tests
-# Both use a virtual environment in .venv and set it up themselves.
+# And for who goes on from there:
+#   make docs    builds the pages in docs/ into a site
+# All use a virtual environment in .venv and set it up themselves.
 
 PYTHON ?= python3
 # A CPU build of torch; on a machine with an NVIDIA GPU you may want another (TORCH=torch make demo).
@@ -47,6 +49,19 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy nerfscene
+
+# The extra's packages alone: installing nerfscene again would compile its kernels again.
+$(VENV)/.docs: $(VENV)/.installed pyproject.toml
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(BIN)/pip install --quiet --requirement /dev/stdin
+	@touch $@
+
+.PHONY: docs
+# Strict: a broken link or anchor, a file that is not there or a public name without a docstring fails it.
+docs: $(VENV)/.docs
+	rm -rf $(OUT)/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -d build/doctrees docs $(OUT)/docs
+	@echo "site            $(OUT)/docs/index.html"
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench.run
