@@ -19,7 +19,7 @@ from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
 LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
 # A GPU has time for more steps, more levels, more table rows and a finer grid. On an H100, training chair at
-# 800×800 for 12 seconds gains 2.5 dB from all of these together (bench/README.md).
+# 800×800 for 12 seconds gains 2.5 dB from all of these together (docs/benchmarks-history.md).
 GPU_BOUNDED_STEPS, GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 1024, 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
