@@ -25,7 +25,7 @@ from typing import Any
 
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.formats.readers import find_posed
-from nerfscene.measure.evaluate import measure
+from nerfscene.measuring.evaluate import measure
 from nerfscene.posing.triangulation import with_points
 from nerfscene.scene.folder import Scene
 from nerfscene.training import loop as training

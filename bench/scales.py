@@ -18,8 +18,8 @@ from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import render
-from nerfscene.measure.evaluate import photo_over
-from nerfscene.measure.metrics import psnr
+from nerfscene.measuring.evaluate import photo_over
+from nerfscene.measuring.metrics import psnr
 from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera, PosedCapture
 

@@ -14,7 +14,6 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-import filled_pages
 import options
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -183,14 +182,7 @@ def check_on_page(app: Sphinx, env: Any) -> None:
             log.warning("nerfscene.%s is on no page: add it to docs/api.md", name)
 
 
-def take_public_names() -> None:
-    """autodoc looks for them in the package itself."""
-    for name in nerfscene.__all__:
-        setattr(nerfscene, name, filled_pages.public(name))
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
-    take_public_names()
     app.connect("autodoc-process-signature", as_written)
     app.connect("autodoc-process-docstring", laid_out)
     app.connect("builder-inited", check_documented)

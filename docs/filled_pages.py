@@ -27,8 +27,8 @@ from typing import Any
 import options
 
 import nerfscene
-from nerfscene import api, intake, types
-from nerfscene.measure import advice
+from nerfscene import intake, types
+from nerfscene.measuring import advice
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- fill: (\w+) ?(.*?) -->$", re.MULTILINE)
@@ -45,12 +45,6 @@ def commands(_: str) -> str:
     return "\n".join(rows)
 
 
-def public(name: str) -> Any:
-    """A public name's function or class, also where a folder of the same name has taken its place."""
-    thing = getattr(nerfscene, name)
-    return getattr(api, name) if inspect.ismodule(thing) else thing
-
-
 MEMBERS = {"Scene": "renderer, photo_renderer", "Viewer": "refresh, wait, close"}
 
 
@@ -59,7 +53,11 @@ def names(given: str) -> str:
     lines = ["```{eval-rst}"]
     for home in given.split():
         module, _, name = home.rpartition(".")
-        thing = getattr(importlib.import_module(f"nerfscene.{module}"), name) if module else public(name)
+        thing = (
+            getattr(importlib.import_module(f"nerfscene.{module}"), name)
+            if module
+            else getattr(nerfscene, name)
+        )
         kind = "function"
         if inspect.isclass(thing):
             kind = "exception" if issubclass(thing, Exception) else "class"

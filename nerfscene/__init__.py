@@ -31,8 +31,6 @@ Inside the package, each step has a folder, and data flows from one to the next:
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
@@ -42,9 +40,9 @@ if TYPE_CHECKING:
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
     from nerfscene.field.rendering import render
-    from nerfscene.film.camera_path_file import write_camera_path
-    from nerfscene.film.paths import CameraPath, look_at
-    from nerfscene.measure.evaluate import measure
+    from nerfscene.films.camera_path_file import write_camera_path
+    from nerfscene.films.paths import CameraPath, look_at
+    from nerfscene.measuring.evaluate import measure
     from nerfscene.scene.folder import Scene, load
     from nerfscene.training.progress import Control, Progress
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
@@ -65,11 +63,11 @@ _HOMES = {
     "RenderConfig": "config",
     "TrainConfig": "config",
     "NerfsceneError": "errors",
-    "measure": "measure.evaluate",
+    "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
-    "look_at": "film.paths",
-    "write_camera_path": "film.camera_path_file",
+    "look_at": "films.paths",
+    "write_camera_path": "films.camera_path_file",
     "view": "viewer.server",
     "Camera": "types",
     "Capture": "types",
@@ -77,7 +75,7 @@ _HOMES = {
     "Intrinsics": "types",
     "PosedCapture": "types",
     "View": "types",
-    "CameraPath": "film.paths",
+    "CameraPath": "films.paths",
     "Control": "training.progress",
     "Progress": "training.progress",
     "Scene": "scene.folder",
@@ -126,15 +124,3 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """Keeps ``ns.film`` and ``ns.measure`` the functions: importing the folders of the same names, as the
-    functions themselves do, would put the folders in their place."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -15,11 +15,11 @@ from nerfscene.capture.folder import open_capture as open_capture
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import check_config as check_field_config
-from nerfscene.film.filming import render_film
+from nerfscene.films.filming import render_film
 from nerfscene.intake import Given, fingerprint, open_posed
-from nerfscene.measure.evaluate import measure
-from nerfscene.measure.report import FILE as REPORT_FILE
-from nerfscene.measure.report import Gallery, write_report
+from nerfscene.measuring.evaluate import measure
+from nerfscene.measuring.report import FILE as REPORT_FILE
+from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene

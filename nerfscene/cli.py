@@ -197,7 +197,7 @@ def run_view(a: View) -> None:
 def run_render(a: Render) -> None:
     """``nerfscene render``."""
     from nerfscene import api
-    from nerfscene.film.filming import render_film
+    from nerfscene.films.filming import render_film
     from nerfscene.scene import folder as scene
 
     with Live(a.json) as live:
@@ -225,8 +225,8 @@ def run_eval(a: Eval) -> None:
     import numpy as np
 
     from nerfscene import api
-    from nerfscene.film import video
-    from nerfscene.measure import contact, evaluate
+    from nerfscene.films import video
+    from nerfscene.measuring import contact, evaluate
     from nerfscene.scene import folder as scene
 
     loaded = scene.load(a.scene)

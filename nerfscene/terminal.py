@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from nerfscene.measure.evaluate import WORTH_MENTIONING
+from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.training.progress import Progress as TrainingProgress
 
 PRINT_EVERY = 5.0  # seconds between lines of progress where stderr is not a terminal

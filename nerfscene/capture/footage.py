@@ -1,7 +1,7 @@
 """Videos from a phone or camera → frames on disk, to be used as photos.
 
 A video is decoded twice: once to measure how far the view moves and how sharp the frames are, then to write
-the chosen frames. Only a few frames are in memory at a time. Besides this module, only film/video.py
+the chosen frames. Only a few frames are in memory at a time. Besides this module, only films/video.py
 imports av.
 """
 

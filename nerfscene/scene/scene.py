@@ -34,7 +34,7 @@ class Figures:
     ssim: float | None = None
     psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
     views: int = 0  # held-out photos measured
-    per_view: tuple[dict[str, Any], ...] = ()  # see measure.evaluate
+    per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
     history: tuple[dict[str, float], ...] = ()  # {"fraction", "seconds", "step", "psnr"} during training
     taken_in: tuple[dict[str, int], ...] = ()  # {"photos", "width", "height", "focal"}: see training.record
     left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why

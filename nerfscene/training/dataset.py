@@ -15,7 +15,7 @@ from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.capture.folder import Progress, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
-from nerfscene.measure.metrics import holdout
+from nerfscene.measuring.metrics import holdout
 from nerfscene.training import occupancy
 from nerfscene.training.depths import known_depths
 from nerfscene.types import Array, PosedCapture, View

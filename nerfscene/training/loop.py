@@ -14,7 +14,7 @@ import numpy as np
 
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.measure.evaluate import measure
+from nerfscene.measuring.evaluate import measure
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene

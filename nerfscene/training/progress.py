@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nerfscene.config import TrainConfig
-from nerfscene.measure.evaluate import Seen, unseen
+from nerfscene.measuring.evaluate import Seen, unseen
 from nerfscene.scene.folder import Scene
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
@@ -47,7 +47,7 @@ class Control:
     """Steers a training from any thread; the training checks it a few times a second.
 
     started: called before the first step with the scene, which shares the arrays being trained
-    measured: called for each held-out view at the end, see ``seen`` of ``measure.evaluate.measure``
+    measured: called for each held-out view at the end, see ``seen`` of ``measuring.evaluate.measure``
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training sets it back

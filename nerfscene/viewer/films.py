@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.filming import render_film
+from nerfscene.films.filming import render_film
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.camera_path_file import read_camera_path, write_camera_path
-from nerfscene.film.paths import CameraPath, interpolate
+from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.folder import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 

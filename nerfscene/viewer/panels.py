@@ -10,7 +10,7 @@ import numpy as np
 from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.capture.folder import short_names
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.paths import look_at
+from nerfscene.films.paths import look_at
 from nerfscene.scene.folder import save_crop
 from nerfscene.viewer.film_panel import FilmPanel
 from nerfscene.viewer.path_panel import PathPanel

@@ -11,9 +11,9 @@ import numpy as np
 
 from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.filming import film_size, world_points
-from nerfscene.film.paths import CameraPath
-from nerfscene.film.presets import preset
+from nerfscene.films.filming import film_size, world_points
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.presets import preset
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov

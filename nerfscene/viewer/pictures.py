@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from nerfscene.film import video
+from nerfscene.films import video
 from nerfscene.types import Array, Frame, Intrinsics
 
 MODES = ("colour", "depth", "accumulation", "normals")

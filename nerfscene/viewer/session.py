@@ -20,7 +20,7 @@ from PIL import Image
 
 from nerfscene.field.footprint import Photos, pixel_samples
 from nerfscene.field.rendering import Renderer, looking, new_cancel, render_part
-from nerfscene.film.paths import look_at
+from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture

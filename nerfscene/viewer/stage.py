@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.filming import world_points
-from nerfscene.film.orbit import orbit, subject_of
+from nerfscene.films.filming import world_points
+from nerfscene.films.orbit import orbit, subject_of
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.world import in_world, save_world
 from nerfscene.types import Array, View

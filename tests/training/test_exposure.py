@@ -18,7 +18,7 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.measure.metrics import exposure_matched
+from nerfscene.measuring.metrics import exposure_matched
 from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
 from nerfscene.scene import folder as scenes

@@ -20,7 +20,7 @@ from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
-from nerfscene.film import video
+from nerfscene.films import video
 from nerfscene.formats.readers import find_posed
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import in_world

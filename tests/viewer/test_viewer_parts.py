@@ -13,9 +13,9 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import new_cancel, render, render_part
-from nerfscene.film.camera_path_file import read_camera_path
-from nerfscene.film.paths import look_at
-from nerfscene.film.presets import preset
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.paths import look_at
+from nerfscene.films.presets import preset
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, pictures

@@ -16,9 +16,9 @@ from conftest import ROOT
 
 import nerfscene
 from nerfscene import cli
-from nerfscene.film import filming
-from nerfscene.film.video import film_facts
-from nerfscene.measure.evaluate import WORTH_MENTIONING
+from nerfscene.films import filming
+from nerfscene.films.video import film_facts
+from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene import folder as scene
 from nerfscene.terminal import clock
 

@@ -16,7 +16,7 @@ import pytest
 import nerfscene as ns
 from nerfscene import cli, types
 from nerfscene.capture import folder, masks
-from nerfscene.film import video
+from nerfscene.films import video
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -163,7 +163,7 @@ def test_the_wings_are_listed_as_they_are() -> None:
         assert set(re.findall(r"`(\w+)`", alone.partition("(")[0])) == kept, wing
         told = inspect.cleandoc(getattr(sys.modules.get(f"nerfscene.{wing}"), "__doc__", "") or "")
         in_wing = re.search(r"Read first: ``(\S+?\.py)``", told)
-        if in_wing and wing != "export":
+        if in_wing and wing != "exporters":
             assert f"](../nerfscene/{wing}/{in_wing[1]})" in first, wing
 
 

@@ -19,8 +19,8 @@ from conftest import ROOT
 from PIL import Image
 
 import nerfscene as ns
-from nerfscene.film.camera_path_file import read_camera_path
-from nerfscene.film.video import film_facts
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.video import film_facts
 
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 NAMES = [path.stem for path in EXAMPLES]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nerfscene.measure.metrics import holdout, psnr, ssim
+from nerfscene.measuring.metrics import holdout, psnr, ssim
 
 
 def picture(seed: int, height: int = 40, width: int = 56, channels: int = 3) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.video import make_folder_of
+from nerfscene.films.video import make_folder_of
 from nerfscene.scene.folder import writing
 
 CELL_WIDTH, GAP, LABEL = 320, 8, 22  # pixels

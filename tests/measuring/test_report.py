@@ -17,8 +17,8 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.measure import drawings
-from nerfscene.measure.advice import (
+from nerfscene.measuring import drawings
+from nerfscene.measuring.advice import (
     about_agreement,
     about_bad_views,
     about_exposure,
@@ -32,7 +32,7 @@ from nerfscene.measure.advice import (
     name_runs,
     quality,
 )
-from nerfscene.measure.report import MOST_SHOWN, Gallery, page, write_report
+from nerfscene.measuring.report import MOST_SHOWN, Gallery, page, write_report
 from nerfscene.posing.copies import copy_name
 from nerfscene.posing.sparse import SparseModel, posed_from_photos
 from nerfscene.scene import folder as scenes

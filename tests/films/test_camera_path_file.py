@@ -13,9 +13,9 @@ import pytest
 from path_cases import LENS, a_motion, assert_rigid, poses_of, ring
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.camera_path_file import FLIP, read_camera_path, write_camera_path
-from nerfscene.film.paths import CameraPath
-from nerfscene.film.presets import PRESETS, preset
+from nerfscene.films.camera_path_file import FLIP, read_camera_path, write_camera_path
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.presets import PRESETS, preset
 from nerfscene.types import Array, Camera
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.film import video
-from nerfscene.measure import drawings
-from nerfscene.measure.advice import advice, quality, standing
-from nerfscene.measure.evaluate import WORTH_MENTIONING
+from nerfscene.films import video
+from nerfscene.measuring import drawings
+from nerfscene.measuring.advice import advice, quality, standing
+from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
 from nerfscene.types import View
 

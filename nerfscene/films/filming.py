@@ -13,10 +13,10 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.film import video
-from nerfscene.film.camera_path_file import read_camera_path
-from nerfscene.film.paths import CameraPath, resample
-from nerfscene.film.presets import PRESETS, preset, suited
+from nerfscene.films import video
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.paths import CameraPath, resample
+from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from nerfscene.cameras.algebra import look_one_way, looked_at, nearest_point_to_axes, walks_ahead
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.orbit import orbit, spiral, subject_of
-from nerfscene.film.paths import CameraPath
-from nerfscene.film.walkthrough import walkthrough
+from nerfscene.films.orbit import orbit, spiral, subject_of
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.walkthrough import walkthrough
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough")

@@ -28,7 +28,7 @@ import numpy as np
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.paths import CameraPath, interpolate
+from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.folder import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 

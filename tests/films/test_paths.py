@@ -12,9 +12,9 @@ from path_cases import LENS, SUBJECT, UP, a_motion, assert_rigid, moved, poses_o
 from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.orbit import photographed_arc, subject_of
-from nerfscene.film.paths import CameraPath, interpolate, look_at, resample
-from nerfscene.film.presets import PRESETS, film_intrinsics, preset, suited
+from nerfscene.films.orbit import photographed_arc, subject_of
+from nerfscene.films.paths import CameraPath, interpolate, look_at, resample
+from nerfscene.films.presets import PRESETS, film_intrinsics, preset, suited
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 

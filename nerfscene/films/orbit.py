@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nerfscene.cameras.algebra import axes_meet, nearest_point_to_axes, up_direction
-from nerfscene.film.paths import look_at
+from nerfscene.films.paths import look_at
 from nerfscene.types import Array, View
 
 SWING = 0.42  # amplitude of an orbit to and fro, as a share of the photographed arc

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker_count
 from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.measure.metrics import exposure_matched, psnr, ssim
+from nerfscene.measuring.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
 

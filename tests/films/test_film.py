@@ -14,11 +14,11 @@ from PIL import Image
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
-from nerfscene.film import filming
-from nerfscene.film.camera_path_file import write_camera_path
-from nerfscene.film.filming import film_path, film_size, render_film
-from nerfscene.film.paths import CameraPath
-from nerfscene.film.video import film_facts, to_bytes
+from nerfscene.films import filming
+from nerfscene.films.camera_path_file import write_camera_path
+from nerfscene.films.filming import film_path, film_size, render_film
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.video import film_facts, to_bytes
 from nerfscene.scene import folder as scene
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Intrinsics

@@ -16,7 +16,7 @@ from nerfscene.cameras.algebra import (
     walks_ahead,
 )
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
-from nerfscene.film.orbit import photographed_arc
+from nerfscene.films.orbit import photographed_arc
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Array
 

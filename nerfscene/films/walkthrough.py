@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.capture.folder import natural_key
-from nerfscene.film.paths import interpolate
+from nerfscene.films.paths import interpolate
 from nerfscene.types import Array, View
 
 FAR_APART = np.radians(37)  # viewing directions that differ by more get another keyframe between them
