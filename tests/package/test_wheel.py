@@ -14,6 +14,7 @@ import sys
 import tarfile
 import time
 import venv
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_the_sdist_holds_what_a_build_takes_and_no_more(sdist: Path) -> None:
 def test_the_wheel_serves_every_python_and_holds_the_package_alone(built: Path) -> None:
     assert wheel.faults(built, with_cuda=bool(GIVEN) and os.environ.get("NERFSCENE_CUDA") != "0") == []
     assert built.name.startswith(f"nerfscene-{nerfscene.__version__}-")
+
+
+def test_the_wheel_holds_every_file_of_the_package(built: Path) -> None:
+    made_here = {".so", ".pyc"}
+    files = [
+        path for path in (ROOT / "nerfscene").rglob("*") if path.is_file() and path.suffix not in made_here
+    ]
+    with zipfile.ZipFile(built) as opened:
+        assert {path.relative_to(ROOT).as_posix() for path in files} <= set(opened.namelist())
 
 
 def clean_environment(folder: Path, built: Path) -> Path:
