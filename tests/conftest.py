@@ -11,8 +11,9 @@ from pathlib import Path
 
 import analytic
 import pytest
+from refusals import Refused, check_refusal
 
-from nerfscene import api
+from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so would every tested command be.
@@ -20,6 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+TRAINED_STEPS = 400  # enough that no fog is left, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -40,6 +42,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``room`` with 9 photos of 32×24, for trainings of a few steps: what they leave is fog, slow to render."""
+    return analytic.write_room(tmp_path_factory.mktemp("small_room"), 9, (32, 24))
+
+
+@pytest.fixture(scope="session")
 def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bounded capture in NeRF-synthetic's layout: 18 RGBA photos of 80×80 and 3 to test with."""
     return analytic.write_object(tmp_path_factory.mktemp("object"))
@@ -47,9 +55,9 @@ def cut_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scene trained on ``room`` for 200 steps. Read it, don't write to it."""
+    """A scene trained on ``room`` for ``TRAINED_STEPS``. Read it, don't write to it."""
     folder = tmp_path_factory.mktemp("trained") / "scene"
-    api.train(room, folder, TrainConfig(steps=200), analytic.SMALL)
+    api.train(room, folder, TrainConfig(steps=TRAINED_STEPS), analytic.SMALL)
     return folder
 
 
@@ -67,6 +75,21 @@ def run_command(
     return subprocess.run(
         words, capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options
     )  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
+
+    def run(*arguments: object, quiet: bool = True) -> str:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([*map(str, arguments), *(["--json"] if quiet else [])])
+        said = capfd.readouterr()
+        check_refusal(left.value.code, said.out, said.err, quiet)
+        return said.err.splitlines()[-1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -95,8 +95,16 @@ class Viewer:
             session.set_world(self.stage.world.world_from_page)
             self.sessions[client.client_id] = session
         self.panels[client.client_id] = Panels(self.stage, client, session)
-        client.camera.on_update(lambda camera: session.move(shot_of(camera)))
-        session.move(shot_of(client.camera))
+        moving = threading.Lock()
+
+        def moved(camera: viser.CameraHandle) -> None:
+            # viser calls this from several threads at once. Reading the camera and passing it on under one
+            # lock keeps an older camera from arriving last, and the picture from resting on it.
+            with moving:
+                session.move(shot_of(camera))
+
+        client.camera.on_update(moved)
+        moved(client.camera)
         if self._splats is not None:
             session.show_splats(inside(self._splats, self.stage.crop.page_from_box))
 

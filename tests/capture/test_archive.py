@@ -7,24 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_capture import write_photos
+from archives import pack, pack_folder
+from photo_cases import write_photos
 
 from nerfscene.capture import archive
 from nerfscene.capture.archive import unpack
 from nerfscene.capture.folder import open_capture
 from nerfscene.errors import NerfsceneError
-
-
-def pack(path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in entries:
-            packed.writestr(name, data)
-    return path
-
-
-def pack_folder(path: Path, folder: Path, below: str = "") -> Path:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return pack(path, *((below + p.relative_to(folder).as_posix(), p.read_bytes()) for p in files))
 
 
 def refusal(path: Path) -> str:

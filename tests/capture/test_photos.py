@@ -10,8 +10,8 @@ import numpy as np
 import pillow_heif
 import pytest
 from numpy.typing import NDArray
+from photo_cases import exif, message_of, noise, save_turned, write_photos
 from PIL import Image, ImageFilter
-from test_capture import message_of, noise, save_turned, write_photos
 
 from nerfscene.capture.folder import (
     FILM_DIAGONAL,
@@ -27,16 +27,6 @@ from nerfscene.capture.photos import inspect_photo
 from nerfscene.errors import NerfsceneError
 
 DEMO = Path(__file__).parents[2] / "data/demo/images"
-
-
-def exif(orientation: int = 1, **tags: float) -> bytes:
-    """EXIF with an orientation, and tags of the camera by name."""
-    made = Image.Exif()
-    made[0x0112] = orientation
-    keys = {"equivalent": 0xA405, "focal": 0x920A, "density": 0xA20E, "unit": 0xA210, "across": 0xA002}
-    for name, value in tags.items():
-        made.get_ifd(0x8769)[keys[name]] = value
-    return made.tobytes()
 
 
 def pictures(count: int, width: int = 480) -> list[Image.Image]:

@@ -35,7 +35,7 @@ def build(folder: Path) -> Path:
     base = Path(nanobind.include_dir()).parent
     includes = [HERE, base / "include", base / "ext/robin_map/include", sysconfig.get_path("include")]
     # A fortified build would forbid _longjmp between the fibers' stacks.
-    flags = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE",
+    flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE",
              "-fno-strict-aliasing", "-ffp-contract=fast", "-DNS_EMULATE", "-DNB_DOMAIN=nerfscene_emulated",
              f"-DNS_MODULE={NAME}", *(f"-I{p}" for p in includes)]  # fmt: skip
 

@@ -156,17 +156,17 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         assert np.abs(frame.rgb.mean((0, 1)) - guess.rgb.mean((0, 1))).max() < 0.15
 
 
-def test_an_interrupted_training_has_one_and_going_on_keeps_it(room: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_has_one_and_going_on_keeps_it(small_room: Path, tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
         if progress.stage == "training" and progress.step >= 50:
             raise KeyboardInterrupt
 
     folder = tmp_path / "scene"
     with pytest.raises(KeyboardInterrupt):
-        api.train(room, folder, TrainConfig(steps=5000), analytic.SMALL, listener=stop)
+        api.train(small_room, folder, TrainConfig(steps=5000), analytic.SMALL, listener=stop)
     before = scene.load(folder).backdrop
     assert before is not None and before.std() > 0.02
-    made = api.train(room, folder, TrainConfig(steps=200), analytic.SMALL, resume=True)
+    made = api.train(small_room, folder, TrainConfig(steps=200), analytic.SMALL, resume=True)
     assert made.backdrop is not None and not np.array_equal(made.backdrop, before)
 
 

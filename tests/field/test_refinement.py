@@ -207,7 +207,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("steps", "least", "most"), ((160, 3, 5), (640, 6, 9)))
 def test_long_trainings_move_cameras_no_more_often(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, least: int, most: int
+    small_room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, least: int, most: int
 ) -> None:
     monkeypatch.setattr(training, "REFINE_APART", 0.1)
     at: list[float] = []
@@ -218,7 +218,7 @@ def test_long_trainings_move_cameras_no_more_often(
         "refines",
         lambda run, data, done: moving_cameras.REFINE_FROM <= done < moving_cameras.REFINE_TO,
     )
-    api.train(room, tmp_path / "scene", TrainConfig(steps=steps), analytic.SMALL)
+    api.train(small_room, tmp_path / "scene", TrainConfig(steps=steps), analytic.SMALL)
     assert least <= len(at) <= most
     assert at[0] < moving_cameras.REFINE_FROM + 0.25 and at[-1] > moving_cameras.REFINE_TO - 0.25
 

@@ -94,9 +94,9 @@ def gallery(n: int, size: tuple[int, int] = (40, 60)) -> Gallery:
     return made
 
 
-def test_training_leaves_a_report(command: Command, room: Path, tmp_path: Path) -> None:
+def test_training_leaves_a_report(command: Command, small_room: Path, tmp_path: Path) -> None:
     photos = tmp_path / "a <b>&c"
-    shutil.copytree(room, photos)
+    shutil.copytree(small_room, photos)
     done = command(
         "train", photos, "-o", tmp_path / "scene", "--steps", 30, "--field.occupancy-resolution", 32
     )
@@ -104,25 +104,25 @@ def test_training_leaves_a_report(command: Command, room: Path, tmp_path: Path) 
     file = tmp_path / "scene" / "report.html"
     assert str(file) in done.stderr + done.stdout
     first = checked(file.read_text())
-    assert "Made of 24 photos of 64×48 pixels at " in first.text
-    assert len(first.alts) == 9 and all(first.alts)  # three held-out photos, three pictures each
+    assert "Made of 9 photos of 32×24 pixels at " in first.text
+    assert len(first.alts) == 3 and all(first.alts)  # one held-out photo, three pictures
     file.unlink()
     again = command("report", tmp_path / "scene")
     assert again.returncode == 0 and str(file) in again.stdout
-    assert len(checked(file.read_text()).alts) == 9
+    assert len(checked(file.read_text()).alts) == 3
     gone = command("report", tmp_path / "nothing")
     assert gone.returncode == 2 and "nothing" in gone.stderr and "Traceback" not in gone.stderr
 
 
 def test_a_report_that_fails_loses_no_scene(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
         raise OSError("no paper")
 
     monkeypatch.setattr(api, "write_report", broken)
     told: list[str] = []
-    scene = api.train(room, tmp_path / "scene", TrainConfig(steps=5), analytic.SMALL, warn=told.append)
+    scene = api.train(small_room, tmp_path / "scene", TrainConfig(steps=5), analytic.SMALL, warn=told.append)
     assert scene.figures.steps == 5 and scenes.load(tmp_path / "scene").figures.steps == 5
     assert any("no paper" in t and "nerfscene report" in t for t in told)
 

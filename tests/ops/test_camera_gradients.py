@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_training_gradients as steps
 import torch
+import training_steps as steps
 from kernel_cases import assert_close, double
 from scipy.spatial.transform import Rotation
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kernel_cases import EPS, Case, assert_close, double, make_case, random_points
+from grid_cases import GRIDS, encode, position_error
+from kernel_cases import EPS, assert_close, double, make_case, random_points
 
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import grid_layout, network_shapes
@@ -15,29 +16,6 @@ from nerfscene.ops.layout import grid_layout, network_shapes
 pytest_plugins = ["kernel_cases"]
 
 SIZES = (0, 1, 15, 16, 17, 129, 1000)
-# levels, features, log2_table, base, finest: all dense, all hashed, and both
-GRIDS = [
-    (1, 2, 14, 16, 16),
-    (1, 8, 6, 50, 50),
-    (3, 2, 10, 3, 40),
-    (4, 8, 12, 8, 256),
-    (5, 4, 14, 5, 700),
-    (16, 2, 12, 4, 1024),
-    (16, 8, 11, 4, 2048),
-]
-
-
-def encode(module: Any, case: Case, points: Any) -> Any:
-    out = np.zeros((len(points), case.grid.encoding), np.float32)
-    case.field(module).encode(points, out)
-    return out
-
-
-def position_error(case: Case) -> np.ndarray[Any, Any]:
-    """How far rounding can move a point inside its cell, for each column of an encoding."""
-    # p = u · resolution + 0.5 rounds twice at most, each time by half a unit in the last place of p.
-    error = np.repeat([(r + 1) * 2 * EPS for r in case.grid.resolution], case.grid.features)
-    return np.pad(error, (0, case.grid.encoding - len(error)))
 
 
 @pytest.mark.parametrize("shape", GRIDS)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_networks
-import test_training_gradients as steps
 import tinycudann_standin as standin
 import torch
+import training_steps as steps
+from grid_cases import GRIDS, encode, position_error
 from kernel_cases import (
     EPS,
     assert_close,
@@ -25,10 +25,12 @@ from kernel_cases import (
     make_case,
     random_directions,
     random_points,
+    random_rays,
     traced,
 )
-from test_bad_input import Refused, nothing_in, refused
-from test_encode import GRIDS, encode, position_error
+from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from refusals import Refused, nothing_in
+from training_steps import small_steps
 
 from nerfscene import api, doctor
 from nerfscene.cameras.algebra import scaled
@@ -42,7 +44,6 @@ from nerfscene.ops.torch_arrays import using_threads
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
-__all__ = ["refused"]  # a fixture
 HALF = 2.0**-11  # half a unit in the last place of a binary16 near one
 STANDIN, REAL = "stand-in", "tiny-cuda-nn"
 # And a level that is hashed here while one vertex fewer along a side would leave theirs dense.
@@ -96,9 +97,9 @@ def test_grids_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
         assert torch.equal(back[first : first + read], table[first : first + read])
 
 
-@pytest.mark.parametrize("shape", test_networks.NETWORKS)
+@pytest.mark.parametrize("shape", NETWORKS)
 def test_weights_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case = test_networks.networks(shape)
+    case = networks(shape)
     modules = tcnn.make_modules(case.grid, case.shapes)
     weights = torch.from_numpy(case.weights)
     parameters = tcnn_layout.network_parameters(weights, case.shapes)
@@ -116,12 +117,12 @@ def test_encodings_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
     assert (np.abs(encode(exact, case, points) - expected) <= tolerance).all()
 
 
-@pytest.mark.parametrize("shape", test_networks.NETWORKS)
+@pytest.mark.parametrize("shape", NETWORKS)
 def test_networks_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
-    case = test_networks.networks(shape)
+    case = networks(shape)
     points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = test_networks.evaluate(exact, case, points, directions)
-    _, _, expected_density, expected_rgb = test_networks.oracle(case, points, directions)
+    density, rgb = evaluate(exact, case, points, directions)
+    _, _, expected_density, expected_rgb = oracle(case, points, directions)
     assert_close(density, expected_density.detach(), atol=1e-6, rtol=1e-4)
     assert_close(rgb, expected_rgb.detach(), atol=2e-5)
 
@@ -168,12 +169,12 @@ def test_encode_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
     assert (np.abs(encode(tcnn, case, points) - expected) <= tolerance).all()
 
 
-@pytest.mark.parametrize("shape", test_networks.NETWORKS)
+@pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case = test_networks.networks(shape)
+    case = networks(shape)
     points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = test_networks.evaluate(tcnn, case, points, directions)
-    _, _, expected_density, expected_rgb = test_networks.oracle(case, points, directions)
+    density, rgb = evaluate(tcnn, case, points, directions)
+    _, _, expected_density, expected_rgb = oracle(case, points, directions)
     assert_close(np.log(density), expected_density.detach().log(), atol=20 * HALF)
     assert_close(rgb, expected_rgb.detach(), atol=8 * HALF)
     alone = np.empty(len(points), np.float32)
@@ -186,8 +187,8 @@ def test_evaluate_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
 def test_any_number_of_samples(tcnn: Any, n: int, color_layers: int) -> None:
     case = make_case(color_layers=color_layers)
     points, directions = random_points(300, 3), random_directions(300, 4)
-    some = test_networks.evaluate(tcnn, case, points[:n], directions[:n])
-    every = test_networks.evaluate(tcnn, case, points, directions)
+    some = evaluate(tcnn, case, points[:n], directions[:n])
+    every = evaluate(tcnn, case, points, directions)
     for a, b in zip(some, every, strict=True):
         assert_close(a, b[:n], 2 * HALF * max(np.abs(b).max(), 1.0))
     width = case.grid.encoding
@@ -202,17 +203,17 @@ def test_any_number_of_samples(tcnn: Any, n: int, color_layers: int) -> None:
     assert d_weights.any() == (n > 0) and (d_table != 1).any() == (n > 0)
 
 
-@pytest.mark.parametrize("shape", test_networks.NETWORKS)
+@pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case, n = test_networks.networks(shape, 5), 129
-    points, directions = test_networks.smooth_samples(case, n, 6)
+    case, n = networks(shape, 5), 129
+    points, directions = smooth_samples(case, n, 6)
     rng = np.random.default_rng(7)
     d_density = 0.1 * rng.normal(size=n).astype(np.float32)
     d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
     d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
     d_weights = np.full(len(case.weights), np.nan, np.float32)
     case.field(tcnn).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
-    encoding, weights, density, rgb = test_networks.oracle(case, points, directions)
+    encoding, weights, density, rgb = oracle(case, points, directions)
     torch.autograd.backward([density, rgb], double(d_density, d_rgb))
     assert encoding.grad is not None and weights.grad is not None
     for got, want in ((d_encoding, encoding.grad.numpy()), (d_weights, weights.grad.numpy())):
@@ -291,7 +292,7 @@ def test_it_has_the_torch_backends_names(tcnn: Any) -> None:
 @pytest.mark.parametrize("name", ("bounded", "unbounded, network"))
 def test_rays_see_the_same(tcnn: Any, name: str) -> None:
     case = steps.CASES[name]
-    rays, behind = steps.random_rays(100, 5), np.random.default_rng(6).random((100, 3), np.float32)
+    rays, behind = random_rays(100, 5), np.random.default_rng(6).random((100, 3), np.float32)
     one = traced(tcnn, case, rays, behind, 1e-4, 3e-3)
     other = traced(torch_backend, case, rays, behind, 1e-4, 3e-3)
     for a, b in zip(one, other, strict=True):
@@ -305,7 +306,7 @@ def test_it_reads_the_arrays_as_they_are_now(tcnn: Any) -> None:
     case.table[:], case.weights[:] = other.table, other.weights
     got = np.empty(50, np.float32), np.empty((50, 3), np.float32)
     field.evaluate(points, directions, *got)
-    for a, b in zip(got, test_networks.evaluate(tcnn, other, points, directions), strict=True):
+    for a, b in zip(got, evaluate(tcnn, other, points, directions), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -325,7 +326,7 @@ def test_training_goes_the_same_way(tcnn: Any, name: str) -> None:
 
 def small_camera(loaded: Any) -> Camera:
     k = loaded.views[0].intrinsics
-    return Camera(scaled(k, 16, 12), loaded.views[0].world_from_cam)
+    return Camera(scaled(k, 8, 6), loaded.views[0].world_from_cam)
 
 
 def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
@@ -341,8 +342,11 @@ def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
     assert_alike(scene.load(trained), ("tcnn", "cpu"))
 
 
-def test_another_renders_what_it_trained(tcnn: Any, cut_out: Path, tmp_path: Path) -> None:
-    config = TrainConfig(steps=12, backend="tcnn", downscale=2, holdout=0)
+def test_another_renders_what_it_trained(
+    tcnn: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_steps(monkeypatch)
+    config = TrainConfig(steps=6, backend="tcnn", downscale=4)
     small = FieldConfig(features=4, log2_table=12, finest_resolution=64, occupancy_resolution=32)
     made = api.train(cut_out, tmp_path / "scene", config, small)
     assert made.figures.samples > 0

@@ -64,7 +64,7 @@ print("nothing is mixed up")
 
 
 def test_devices_are_not_mixed_up() -> None:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(p) for p in (ROOT, ROOT / "tests", ROOT / "tests/support")])
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         capture_output=True,

@@ -17,8 +17,8 @@ from kernel_cases import (
     random_rays,
     traced,
 )
-from test_lens import LENSES, native_rays, random_pose, some_pixels
-from test_training_gradients import CASES, SETTINGS, Start, given, gradients, known_depths, options, start
+from lens_cases import LENSES, native_rays, random_pose, some_pixels
+from training_steps import CASES, SETTINGS, Start, given, gradients, known_depths, options, start
 
 from nerfscene.ops import draws, torch_backend
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pose_errors import extent, pose_errors
 
 from nerfscene.capture.folder import open_capture
 from nerfscene.formats.readers import find_posed
@@ -44,16 +45,6 @@ def test_cameras_are_rigid_and_look_at_one_place() -> None:
         assert 0.6 < np.linalg.norm(subject - centre) < 2.0
 
 
-def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation and shift that take points a (n, 3) to b best (Umeyama 1991)."""
-    ma, mb = a.mean(0), b.mean(0)
-    u, s, vt = np.linalg.svd((b - mb).T @ (a - ma) / len(a))
-    d = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    rotation = u @ d @ vt
-    scale = float(np.trace(np.diag(s) @ d) / ((a - ma) ** 2).sum(1).mean())
-    return scale, rotation, mb - scale * rotation @ ma
-
-
 def test_posed_with_every_other_picture_and_wrong_focal_lengths_in_a_third(tmp_path: Path) -> None:
     some = open_capture(DEMO / "images").photos[:18:2]
     focal = 577.5
@@ -64,15 +55,10 @@ def test_posed_with_every_other_picture_and_wrong_focal_lengths_in_a_third(tmp_p
     assert len(found.views) == len(given)
     true = {v.path.name: v for v in truth.views}
     pairs = [(v, true[v.path.name]) for v in found.views]
-    a = np.stack([v.world_from_cam[:3, 3] for v, _ in pairs])
-    b = np.stack([t.world_from_cam[:3, 3] for _, t in pairs])
-    scale, rotation, shift = similarity(a, b)
-    extent = np.linalg.norm(b.max(0) - b.min(0))
-    error = np.linalg.norm(scale * a @ rotation.T + shift - b, axis=1)
-    assert np.median(error) < 0.01 * extent
-    assert error.max() < 0.025 * extent
+    poses = [v.world_from_cam for v, _ in pairs], [t.world_from_cam for _, t in pairs]
+    distances, degrees, _ = pose_errors(*poses)
+    assert np.median(distances) < 0.01 * extent(poses[1])
+    assert distances.max() < 0.025 * extent(poses[1])
+    assert degrees.max() < 1.0
     for v, t in pairs:
-        turned = rotation @ v.world_from_cam[:3, :3]
-        angle = np.degrees(np.arccos(np.clip((np.trace(turned.T @ t.world_from_cam[:3, :3]) - 1) / 2, -1, 1)))
-        assert angle < 1.0
         assert v.intrinsics.fx == pytest.approx(t.intrinsics.fx, rel=0.02)

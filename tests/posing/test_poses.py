@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from footage_cases import DEMO
 from numpy.typing import NDArray
 from PIL import Image
+from pose_errors import pose_errors
 
 from nerfscene.capture.folder import open_capture, read_pixels
 from nerfscene.config import PoseConfig
@@ -95,20 +97,12 @@ def write_views(folder: Path, prefix: str, matrices: list[Array], seed: int) -> 
         Image.fromarray(shown).save(path, quality=95, exif=exif)
 
 
-def similarity_residuals(got: list[Array], expected: list[Array]) -> tuple[float, float]:
-    """Worst error of position (in mean distances from the middle) and of angle (in degrees)."""
-    a = np.array([m[:3, 3] for m in got])
-    b = np.array([m[:3, 3] for m in expected])
-    a0, b0 = a - a.mean(0), b - b.mean(0)
-    u, s, vt = np.linalg.svd(b0.T @ a0)
-    flip = np.diag([1, 1, np.linalg.det(u @ vt)])
-    rotation = u @ flip @ vt  # Umeyama's alignment
-    scale = (s * np.diag(flip)).sum() / (a0**2).sum()
-    position = np.linalg.norm(scale * a0 @ rotation.T - b0, axis=1).max()
-    turned = [rotation @ g[:3, :3] @ e[:3, :3].T for g, e in zip(got, expected, strict=True)]
-    cosines = [np.clip((np.trace(m) - 1) / 2, -1, 1) for m in turned]
-    spread = float(np.linalg.norm(b0, axis=1).mean())
-    return float(position) / spread, float(np.degrees(np.arccos(min(cosines))))
+def assert_posed(found: Iterable[Array], expected: list[Array], position: float, degrees: float) -> None:
+    """Each camera is within ``position`` (in mean distances of cameras from their middle) and ``degrees``."""
+    distances, angles, _ = pose_errors(list(found), expected)
+    centres = np.stack(expected)[:, :3, 3]
+    spread = np.linalg.norm(centres - centres.mean(0), axis=1).mean()
+    assert distances.max() < position * spread and angles.max() < degrees
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +119,7 @@ def test_rendered_photos_are_posed_as_they_were_taken(
     _, _, posed = corner
     assert [view.path.name for view in posed.views] == [f"a{i}.jpg" for i in range(VIEWS)]
     assert posed.photos_given == VIEWS and posed.warnings == () and posed.source == "photos"
-    position, degrees = similarity_residuals([v.world_from_cam for v in posed.views], truth())
-    assert position < 0.02 and degrees < 0.5
+    assert_posed((v.world_from_cam for v in posed.views), truth(), position=0.02, degrees=0.5)
     for view in posed.views:  # as shown, also where the file is stored turned
         lens = view.intrinsics
         assert (lens.width, lens.height) == (WIDTH, HEIGHT)
@@ -280,8 +273,7 @@ def test_cut_outs_are_posed_by_what_can_be_seen(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(photos / f"{index}.png")
     posed = pose(open_capture(photos), tmp_path / "work")
     assert posed.has_alpha and len(posed.views) == 6
-    position, degrees = similarity_residuals([v.world_from_cam for v in posed.views], truth(6))
-    assert position < 0.06 and degrees < 2
+    assert_posed((v.world_from_cam for v in posed.views), truth(6), position=0.06, degrees=2)
 
 
 def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
@@ -301,8 +293,7 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     a, b = read_model(tmp_path / "got"), read_model(tmp_path / "expected")
     assert len(a.names) == 12 and sorted(a.names) == sorted(b.names)
     matrices = dict(zip(b.names, b.world_from_cam, strict=True))
-    position, degrees = similarity_residuals(list(a.world_from_cam), [matrices[name] for name in a.names])
-    assert position < 1e-3 and degrees < 0.05
+    assert_posed(a.world_from_cam, [matrices[name] for name in a.names], position=1e-3, degrees=0.05)
 
 
 def known_lens(params: list[float], noise: float) -> pycolmap.Reconstruction:

@@ -48,13 +48,13 @@ def test_a_scene_in_another_world_shows_the_same_pictures(trained: Path) -> None
     assert np.median(after.depth[seen] / before.depth[seen]) == pytest.approx(2.5, rel=1e-3)
 
 
-def test_a_world_set_stays_through_saving_loading_and_going_on(room: Path, tmp_path: Path) -> None:
+def test_a_world_set_stays_through_saving_loading_and_going_on(small_room: Path, tmp_path: Path) -> None:
     folder = tmp_path / "scene"
-    api.train(room, folder, TrainConfig(steps=20), analytic.SMALL)
+    api.train(small_room, folder, TrainConfig(steps=20), analytic.SMALL)
     before = scenes.load(folder)
     save_world(folder, SHIFTED, np.array([0.0, 0.0, 1.0]))
     scenes.save_crop(folder, 3 * np.eye(4))
-    on = api.train(room, folder, TrainConfig(steps=30), analytic.SMALL, resume=True)
+    on = api.train(small_room, folder, TrainConfig(steps=30), analytic.SMALL, resume=True)
     again = scenes.load(folder)
     for scene in (on, again):
         assert scene.figures.steps == 30

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from footage_cases import DEMO, write_video
+from photo_cases import exif
 from PIL import Image, ImageFilter
-from test_demo_capture import similarity
-from test_photos import exif
+from pose_errors import extent, pose_errors
 
 from nerfscene.capture.folder import FILM_DIAGONAL
 from nerfscene.formats.readers import find_posed
@@ -121,9 +121,9 @@ def _footage(stills: Sequence[Image.Image]) -> Iterator[Image.Image]:
 
 
 @dataclass(frozen=True)
-class PoseErrors:
-    """Of cameras laid over the true ones: places as shares of the true places' extent, turns in degrees,
-    focal lengths as shares; and the true world's up as the cameras' own world has it (3,)."""
+class CameraErrors:
+    """How far cameras are from the demo's: places as shares of the extent of the true places, turns in
+    degrees, focal lengths as shares; and the direction that is up in the world of the cameras found (3,)."""
 
     places: Array
     turns: Array
@@ -131,17 +131,12 @@ class PoseErrors:
     up: Array
 
 
-def pose_errors(views: Sequence[View], numbers: Sequence[int], focals: Sequence[float]) -> PoseErrors:
-    """How far views are from the demo's cameras of these numbers; ``focals``: the true ones, in pixels."""
+def camera_errors(views: Sequence[View], numbers: Sequence[int], focals: Sequence[float]) -> CameraErrors:
+    """Compares views with the demo's cameras of these numbers; ``focals``: the true ones, in pixels."""
     demo = find_posed(TRUTH)
     assert demo is not None
     named = {v.path.name: v.world_from_cam for v in demo.views}
-    true = np.stack([named[f"{number:04d}.jpg"] for number in numbers])
-    found = np.stack([v.world_from_cam for v in views])
-    scale, rotation, shift = similarity(found[:, :3, 3], true[:, :3, 3])
-    off = np.linalg.norm(scale * found[:, :3, 3] @ rotation.T + shift - true[:, :3, 3], axis=1)
-    extent = np.linalg.norm(np.ptp(true[:, :3, 3], axis=0))
-    turned = np.swapaxes(rotation @ found[:, :3, :3], 1, 2) @ true[:, :3, :3]
-    cosines = (np.trace(turned, axis1=1, axis2=2) - 1) / 2
+    true = [named[f"{number:04d}.jpg"] for number in numbers]
+    distances, degrees, rotation = pose_errors([v.world_from_cam for v in views], true)
     lenses = np.array([v.intrinsics.fx for v in views]) / np.asarray(focals) - 1
-    return PoseErrors(off / extent, np.degrees(np.arccos(np.clip(cosines, -1, 1))), lenses, rotation.T[:, 2])
+    return CameraErrors(distances / extent(true), degrees, lenses, rotation.T[:, 2])

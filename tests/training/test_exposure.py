@@ -12,7 +12,7 @@ from typing import Any
 import analytic
 import numpy as np
 import pytest
-import test_training_gradients as steps
+import training_steps as steps
 from kernel_cases import assert_close, double
 from PIL import Image
 

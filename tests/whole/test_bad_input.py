@@ -13,42 +13,12 @@ import numpy as np
 import pytest
 from conftest import Command
 from PIL import Image
+from refusals import Refused, check_refusal, nothing_in
 from safetensors.numpy import load_file, save_file
 
 from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 from nerfscene.scene import folder as scene
-
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
-
-    def run(*arguments: object, quiet: bool = True) -> str:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([*map(str, arguments), *(["--json"] if quiet else [])])
-        said = capfd.readouterr()
-        check_refusal(left.value.code, said.out, said.err, quiet)
-        return said.err.splitlines()[-1]
-
-    return run
-
-
-def check_refusal(code: object, out: str, err: str, quiet: bool) -> None:
-    """Exit code 2, and nothing but one sentence, after progress where that is to be shown."""
-    assert code == 2, err
-    assert "Traceback" not in err and not out
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert lines[-1].startswith("nerfscene: ") and len(lines[-1]) > 30
-    assert not quiet or len(lines) == 1, lines
-
-
-def nothing_in(folder: Path) -> bool:
-    """No scene, whole or half, nor its folder."""
-    return not folder.exists()
 
 
 def photos(folder: Path, count: int, seed: int = 0) -> Path:
@@ -114,15 +84,15 @@ def test_an_unreadable_photo_amid_posed_ones(refused: Refused, room: Path, tmp_p
 
 
 def test_a_missing_photo_amid_posed_ones_is_a_warning(
-    capfd: pytest.CaptureFixture[str], room: Path, tmp_path: Path
+    capfd: pytest.CaptureFixture[str], small_room: Path, tmp_path: Path
 ) -> None:
-    capture = shutil.copytree(room, tmp_path / "room")
+    capture = shutil.copytree(small_room, tmp_path / "room")
     (capture / "images/003.png").unlink()
     out = str(tmp_path / "out")
     cli.main(["train", str(capture), "-o", out, "--steps", "5", "--field.occupancy-resolution", "32"])
     said = capfd.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("warning:") and "003.png" in line]
-    assert len(scene.load(tmp_path / "out").views) == 23
+    assert len(scene.load(tmp_path / "out").views) == 8
 
 
 def test_poses_of_other_photos(refused: Refused, room: Path, tmp_path: Path) -> None:
@@ -332,14 +302,14 @@ def test_nothing_asked_of_render(refused: Refused, trained: Path) -> None:
     assert "-o film.mp4" in refused("render", trained)
 
 
-def test_a_held_out_photo_that_is_gone(refused: Refused, room: Path, tmp_path: Path) -> None:
-    capture = shutil.copytree(room, tmp_path / "room")
+def test_a_held_out_photo_that_is_gone(refused: Refused, small_room: Path, tmp_path: Path) -> None:
+    capture = shutil.copytree(small_room, tmp_path / "room")
     out = tmp_path / "out"
     api.train(capture, out, TrainConfig(steps=5), analytic.SMALL)
-    (capture / "images/008.png").unlink()
+    (capture / "images/004.png").unlink()
     said = refused("eval", out)
-    assert "008.png does not exist" in said
-    assert api.info(out)["test_views"] == 3, "info needs no photos"
+    assert "004.png does not exist" in said
+    assert api.info(out)["test_views"] == 1, "info needs no photos"
 
 
 def test_refusals_as_a_shell_sees_them(command: Command, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TRAINED_STEPS
 
 import nerfscene
 from nerfscene import cli
@@ -50,7 +50,12 @@ def test_info_in_words(run: Run, trained: Path) -> None:
     out, _ = run("info", trained)
     f = scene.load(trained).figures
     assert "24 posed photos of 24" in out and "21 trained on, 3 held out, 64×48" in out
-    assert f"PSNR {f.psnr:.2f} dB" in out and "200 steps" in out and "finished" in out and "unbounded" in out
+    assert (
+        f"PSNR {f.psnr:.2f} dB" in out
+        and f"{TRAINED_STEPS} steps" in out
+        and "finished" in out
+        and "unbounded" in out
+    )
 
 
 def test_info_as_json(run: Run, trained: Path) -> None:
@@ -58,7 +63,7 @@ def test_info_as_json(run: Run, trained: Path) -> None:
     d, f = one_object(out), scene.load(trained).figures
     assert not err
     assert (d["photos"], d["photos_posed"], d["train_views"], d["test_views"]) == (24, 24, 21, 3)
-    assert (d["psnr"], d["ssim"], d["views"], d["steps"]) == (f.psnr, f.ssim, 3, 200)
+    assert (d["psnr"], d["ssim"], d["views"], d["steps"]) == (f.psnr, f.ssim, 3, TRAINED_STEPS)
     assert d["train_seconds"] == f.train_seconds > 0
     assert (d["width"], d["height"], d["unbounded"], d["finished"]) == (64, 48, True, True)
     assert d["bytes"] == sum(p.stat().st_size for p in trained.iterdir())
@@ -93,9 +98,9 @@ def test_eval_in_words(run: Run, trained: Path) -> None:
     assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}", lines[2])
 
 
-def test_eval_without_held_out_photos(run: Run, room: Path, tmp_path: Path) -> None:
+def test_eval_without_held_out_photos(run: Run, small_room: Path, tmp_path: Path) -> None:
     small = ("--field.occupancy-resolution", 32)
-    run("train", room, "-o", tmp_path / "scene", "--steps", 3, "--holdout", 0, *small)
+    run("train", small_room, "-o", tmp_path / "scene", "--steps", 3, "--holdout", 0, *small)
     out, _ = run("eval", tmp_path / "scene", "--json")
     d = one_object(out)
     assert d["psnr"] is None and d["ssim"] is None and d["views"] == 0 and d["per_view"] == []

@@ -14,10 +14,10 @@ from conftest import Command
 from footage_cases import DEMO
 from phone_cases import (
     FOCAL,
+    CameraErrors,
     PhonePhotos,
-    PoseErrors,
+    camera_errors,
     full_hd,
-    pose_errors,
     write_phone_photos,
     write_phone_video,
 )
@@ -51,7 +51,7 @@ def of_photos(command: Command, photos: PhonePhotos, tmp_path_factory: pytest.Te
     return trained(command, photos.folder, tmp_path_factory.mktemp("of_photos") / "scene")
 
 
-def check(errors: PoseErrors) -> None:
+def check(errors: CameraErrors) -> None:
     """0.1 % of the extent, 0.1° and 0.1 % of the focal length are measured."""
     assert np.median(errors.places) < 0.005 and errors.places.max() < 0.02
     assert errors.turns.max() < 1.0
@@ -74,7 +74,7 @@ def test_photos_lying_on_their_side_are_posed_as_they_were_held(of_photos: Path)
     upright = [v.intrinsics.width < v.intrinsics.height for v in views]
     assert sum(upright) == 2
     # The demo's pictures are 480 pixels high, and so is what was cut from them.
-    check(pose_errors(views, numbers, [FOCAL * v.intrinsics.height / 480 for v in views]))
+    check(camera_errors(views, numbers, [FOCAL * v.intrinsics.height / 480 for v in views]))
 
 
 def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) 
         others = [psnr(render, t) for t in turned if t.shape == render.shape] + [psnr(render, photo[:, ::-1])]
         assert psnr(render, photo) > max(others) + 2
     numbers = [int(v.path.stem.split("_")[1]) for v in scene.views]
-    up = pose_errors(scene.views, numbers, [1.0] * len(numbers)).up
+    up = camera_errors(scene.views, numbers, [1.0] * len(numbers)).up
     film = preset("orbit", scene.views, 12, 320, 180, scene.points).cameras
     tops = np.stack([-camera.world_from_cam[:3, 1] for camera in film])  # of the frames: y runs down
     assert (tops @ up).min() > 0.8
@@ -109,7 +109,7 @@ def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path
     assert set(numbers) == set(WALK) and numbers == sorted(numbers)
     # Two in ten frames are sharp; where the view jumps, one from in between may be all there is.
     assert np.mean(np.array(sharp) > 0.9) > 0.8
-    check(pose_errors(scene.views, numbers, [3 * FOCAL * v.intrinsics.width / 1920 for v in scene.views]))
+    check(camera_errors(scene.views, numbers, [3 * FOCAL * v.intrinsics.width / 1920 for v in scene.views]))
     assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 23.7 measured
 
 
@@ -129,5 +129,5 @@ def test_a_dozen_photos_of_a_front_are_enough(command: Command, tmp_path: Path) 
     scene = scenes.load(trained(command, folder, tmp_path / "scene"))
     numbers = [int(v.path.stem.split("_")[1]) for v in scene.views]
     assert numbers == list(FRONT)
-    check(pose_errors(scene.views, numbers, [FOCAL] * len(numbers)))
+    check(camera_errors(scene.views, numbers, [FOCAL] * len(numbers)))
     assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 22.1 measured
