@@ -1,7 +1,9 @@
 # Two commands on a fresh machine with Python 3.11+, a C++17 compiler and make:
 #   make demo    poses, trains and films the capture in data/demo
 #   make test    builds everything and passes the tests
-# Both use a virtual environment in .venv and set it up themselves.
+# And for who goes on from there:
+#   make docs    builds the pages in docs/ into a site
+# All use a virtual environment in .venv and set it up themselves.
 
 PYTHON ?= python3
 # A CPU build of torch; on a machine with an NVIDIA GPU you may want another (TORCH=torch make demo).
@@ -9,10 +11,12 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
+# What builds a wheel is small, and needs no torch.
+TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -46,9 +50,38 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy nerfscene
 
+# The extra's packages alone: installing nerfscene again would compile its kernels again.
+$(VENV)/.docs: $(VENV)/.installed pyproject.toml
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(BIN)/pip install --quiet --requirement /dev/stdin
+	@touch $@
+
+.PHONY: docs
+# Strict: a broken link or anchor, a file that is not there or a public name without a docstring fails it.
+docs: $(VENV)/.docs
+	rm -rf $(OUT)/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -d build/doctrees docs $(OUT)/docs
+	@echo "site            $(OUT)/docs/index.html"
+
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench.run
 
+$(TOOLS)/bin/python:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet build
+
+# dist/nerfscene-….whl for others, with the CUDA kernels in it (NERFSCENE_CUDA=0 make wheel: without).
+wheel: export NERFSCENE_CUDA := $(or $(NERFSCENE_CUDA),1)
+wheel: $(TOOLS)/bin/python
+	rm -f dist/nerfscene-*.whl
+	$(TOOLS)/bin/python -m build --wheel
+	$(TOOLS)/bin/python -m build_support.wheel dist/nerfscene-*.whl
+
+# That wheel and all it depends on, installed from the package index where nothing is; a picture made with it.
+wheel-test: wheel $(VENV)/.installed
+	NERFSCENE_WHEEL=$$(echo dist/nerfscene-*.whl) TORCH="$(TORCH)" OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -q -s tests/package
+
 clean:
-	rm -rf $(VENV) $(OUT) build nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
+	rm -rf $(VENV) $(OUT) build dist nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
 		*.egg-info

@@ -2,6 +2,15 @@
 
 And one for NVIDIA GPUs wherever an nvcc can be had (``build_support/cuda.py``); without it the package is
 whole but for that, and ``nerfscene doctor`` says why.
+
+Both modules serve every CPython from 3.11 on, so a platform needs one wheel. They are written against
+Python's stable ABI and against nanobind's split mode: the part of nanobind that depends on Python's version
+is in the package ``nanobind-backend``, which has a small wheel for each version and is installed with
+nerfscene. (With nanobind's own code compiled in, the stable ABI would begin at Python 3.12.) Split mode
+excludes PyPy, free-threaded Python and musl, for which there is no such package. It excludes a C++ library
+that is linked statically, too, since exceptions cross from one module to the other. So a wheel asks for a
+glibc and a libstdc++ like those that it was built with: built on Debian 12 it is tagged manylinux_2_34. To
+serve older systems, build it on one.
 """
 
 from __future__ import annotations
@@ -16,10 +25,17 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
-from build_support import cuda
+from build_support import cpp, cuda
 
 CPU, CUDA = "nerfscene.ops._cpu", "nerfscene.ops._cuda"
 ROOT = Path("cuda_ext")
+# Split mode, and the oldest Python whose stable ABI is used; `requires-python` in pyproject.toml is the same.
+SPLIT: list[tuple[str, str | None]] = [
+    ("NB_BACKEND_MODULE", "nanobind_backend"),
+    ("NB_BACKEND_PYPI", "nanobind-backend"),
+    ("Py_LIMITED_API", "0x030B0000"),
+]
+WHEEL_PYTHON = "cp311"
 # No -ffast-math: the vector exponential relies on rounding, and non-finite input must be seen.
 COMMON = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
           "-fvisibility=hidden", "-pthread", "-Wall", "-Wno-psabi", "-Wno-maybe-uninitialized"]  # fmt: skip
@@ -31,19 +47,12 @@ class BuildKernels(build_ext):
     """build_ext that must have the processor's module, and has the GPU's where it can."""
 
     extensions: list[Extension]
-    nanobind: list[str]  # its object file, which both modules hold
     record: cuda.Record | None = None
 
     def build_extensions(self) -> None:
         optional = [ext for ext in self.extensions if ext.name == CUDA]
         self.extensions = [ext for ext in self.extensions if ext.name != CUDA]
-        # Not among any module's sources: setuptools refuses to be told of files outside of the tree.
-        self.nanobind = self.compiler.compile(
-            [str(NANOBIND / "src/nb_combined.cpp")],
-            output_dir=self.build_temp,
-            include_dirs=INCLUDES,
-            extra_postargs=COMMON,
-        )
+        self.compiler.add_include_dir(nanobind.include_dir())
         super().build_extensions()
         for ext in optional:
             record = cuda.Record()
@@ -72,11 +81,9 @@ class BuildKernels(build_ext):
         record.version = kit.version
         record.architectures = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
         objects = [os.path.relpath(path) for path in cuda.compile_sources(kit, record.architectures)]
-        ext.extra_objects += [*objects, *self.nanobind]
-        ext.depends += objects  # linked again where any is new
-        ext.extra_compile_args = [*COMMON]
         ext.extra_link_args = cuda.link_flags(kit)
-        super().build_extension(ext)
+        objects += cpp.compiled(self.compiler, CUDA_BINDINGS, cpp.headers(with_cuda=True), COMMON, SPLIT)
+        self.link(ext, objects)
         cuda.check_import(Path(self.get_ext_fullpath(CUDA)))
 
     def in_words(self, error: Exception) -> str:
@@ -89,61 +96,64 @@ class BuildKernels(build_ext):
         return f"{what}; `pip install -v .` shows all that the compiler said"
 
     def build_extension(self, ext: Extension) -> None:
-        """Compiles ``cpu/kernels.cpp`` once for each instruction set of this processor."""
+        """Compiles the kernels once for each instruction set of this processor, and the rest once."""
         x86 = platform.machine().lower() in {"x86_64", "amd64"}
         sets: dict[str, list[str]] = {"portable": []} | ({"avx2": AVX2, "avx512": AVX512} if x86 else {})
-        ext.extra_compile_args = [*COMMON]
-        if x86:
-            ext.define_macros += [("NS_HAVE_AVX2", None), ("NS_HAVE_AVX512", None)]
+        have = [("NS_HAVE_AVX2", None), ("NS_HAVE_AVX512", None)] if x86 else []
+        included = cpp.headers(with_cuda=False)
+        objects = cpp.compiled(self.compiler, CPU_SOURCES, included, COMMON, [*SPLIT, *have])
         for name, flags in sets.items():
-            out = Path(self.build_temp) / name
-            ext.extra_objects += self.compiler.compile(
-                [str(ROOT / "cpu/kernels.cpp")],
-                output_dir=str(out),
-                macros=[("NS_ISA", name)],
-                extra_postargs=[*COMMON, *flags],
-                depends=ext.depends,
-            )
-        ext.extra_objects += self.nanobind
+            flags, isa = [*COMMON, *flags], [("NS_ISA", name)]
+            objects += cpp.compiled(self.compiler, CPU_KERNELS, included, flags, isa, name)
+        self.link(ext, objects)
+
+    def link(self, ext: Extension, objects: list[str]) -> None:
+        """Makes a module of object files, unless it is newer than all of them."""
+        ext.extra_objects, ext.depends = objects, objects
         super().build_extension(ext)
 
     def run(self) -> None:
         try:
             super().run()
-            if self.inplace and self.record:  # setuptools copies the modules into the tree, not this
-                module = Path(self.get_ext_fullpath(CUDA))
-                self.record.write(module.parent)
-                if not self.record.built:
-                    module.unlink(missing_ok=True)
         except (CompileError, LinkError, ExecError, PlatformError) as error:
             raise SystemExit(
                 f"{error}\n\nnerfscene's kernels could not be compiled. They need a C++17 compiler: on "
                 "Debian and Ubuntu `apt install g++`, on a Mac `xcode-select --install`; then try again."
             ) from error
+        if self.inplace:
+            self.tidy_tree()
+
+    def tidy_tree(self) -> None:
+        """Leaves in the source tree what this build made, and none that Python would load instead."""
+        modules = [Path(self.get_ext_fullpath(name)) for name in (CPU, CUDA)]
+        for module in modules:
+            for other in module.parent.glob(f"{module.name.split('.')[0]}.*"):
+                if other != module:  # named for one version of Python, it would come first
+                    other.unlink()
+        if self.record:  # setuptools copies the modules into the tree, not this
+            self.record.write(modules[1].parent)
+            if not self.record.built:
+                modules[1].unlink(missing_ok=True)
 
 
-NANOBIND = Path(nanobind.include_dir()).parent
-INCLUDES = [str(NANOBIND / "include"), str(NANOBIND / "ext/robin_map/include")]
-CPU_SOURCES = ["bind.cpp", "cpu/dispatch.cpp", "cpu/threads.cpp", "cpu/trainer.cpp"]
+# Whatever is added beside these is compiled too.
+CPU_KERNELS = sorted((ROOT / "cpu").glob("kernels*.cpp"))
+CUDA_BINDINGS = sorted(ROOT.glob("bind_cuda*.cpp"))
+CPU_SOURCES = sorted({*ROOT.glob("*.cpp"), *(ROOT / "cpu").glob("*.cpp")} - {*CPU_KERNELS, *CUDA_BINDINGS})
 
 extensions = [
     Extension(
         CPU,
-        sources=[str(ROOT / name) for name in CPU_SOURCES],
-        include_dirs=INCLUDES,
-        depends=[str(p) for p in ROOT.rglob("*.h") if p.parent.name != "cuda"]
-        + [str(ROOT / "cpu/kernels.cpp")],
+        sources=[],  # BuildKernels compiles them
+        language="c++",
+        py_limited_api=True,
         extra_link_args=["-pthread"] if sys.platform != "darwin" else [],
     )
 ]
 if cuda.sources():
-    extensions.append(
-        Extension(
-            CUDA,
-            sources=[str(ROOT / "bind_cuda.cpp")],
-            include_dirs=INCLUDES,
-            depends=[str(p) for pattern in ("*.h", "cuda/*.cu") for p in ROOT.rglob(pattern)]
-            + ["build_support/__init__.py", "build_support/backend.py", "build_support/cuda.py"],
-        )
-    )
-setup(ext_modules=extensions, cmdclass={"build_ext": BuildKernels})
+    extensions.append(Extension(CUDA, sources=[], language="c++", py_limited_api=True))
+setup(
+    ext_modules=extensions,
+    cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": WHEEL_PYTHON}},
+)

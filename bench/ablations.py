@@ -1,9 +1,11 @@
-"""What each part of training is worth: the default, and the default without one of its parts.
+"""What each part of training is worth: the default settings, and the same without one part at a time.
 
-The same number of steps for all, so that what else the machine does has no say; seconds are told too.
-Captures: fox and the demo with their published cameras, and both with what phones do added: exposures that
-wander, and cameras that are a little off, as they are and moved to fit before (``triangulation.py``).
-``python -m bench.ablations PHOTOS …`` asks it of photos alone, posed here.
+    python -m bench.ablations             # fox and the demo, with their published cameras
+    python -m bench.ablations PHOTOS …    # folders of photos alone, which are posed here
+
+All train for the same number of steps, so that a busy machine changes the seconds but no other figure. fox
+and the demo are also trained on with what phones do to photos: exposures that wander, and cameras that are a
+little off, once left as they are and once moved to fit before training (``nerfscene.posing.triangulation``).
 """
 
 from __future__ import annotations
@@ -27,18 +29,20 @@ from nerfscene.training import loop as training
 from nerfscene.types import PosedCapture
 
 STEPS = 4000
-JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras stay right
-NEAREST = 0.02  # in the scene's units; cameras stand at 1.5 from the subject, and nothing this near
-WANDER = 0.22  # of the log-gains' random walk
+JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras keep their poses
+NEAREST = 0.02  # in the scene's units, where cameras stand 1.5 from the subject: nothing is this near
+WANDER = 0.22  # standard deviation of the log-gains along their random walk
 
 
 def faint_too(o: Any) -> None:
-    """Samples are trained down to a weight of 1e-4, and rays end where 0.3 % of their light are left."""
+    """Trains samples down to a weight of 1e-4, and ends rays where 0.3 % of their light is left."""
     o.min_weight, o.stop_transmittance = 1e-4, 3e-3
 
 
 WITHOUT_DEPTHS = "no depths from sparse points"
-# What is changed in the step's options, and in TrainConfig.
+ONE_BACKGROUND = "the photos' mean colour behind every ray, not random"  # cut-outs keep a random one
+FROM_THE_CAMERA = "rays from the cameras themselves on"
+# For each variant: what changes the step's options, and what differs in TrainConfig.
 VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "the default": (None, {}),
     "cameras stay where they are": (None, {"refine_cameras": False}),
@@ -48,8 +52,8 @@ VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "no loss against fog": (lambda o: setattr(o, "distortion", 0.0), {}),
     "rows not pulled towards zero": (lambda o: setattr(o, "table_pull", 0.0), {}),
     "gradients near cameras scaled down": (lambda o: setattr(o, "full_gradient_distance", 1.0), {}),
-    "black behind every ray, not random": (None, {}),  # of the data, not an option: see start_with
-    "rays from the cameras themselves on": (None, {}),  # likewise
+    ONE_BACKGROUND: (None, {}),  # changed in the data: see start_with
+    FROM_THE_CAMERA: (None, {}),  # changed in the field: see start_with
     "faint samples trained too": (faint_too, {}),
     "fine steps from the start": (lambda o: setattr(o, "coarseness", 1.0), {}),
 }
@@ -60,7 +64,7 @@ MOVED_BEFORE = ("the default",)
 
 
 def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
-    """The capture with its training cameras turned and shifted at random."""
+    """The capture with its cameras turned and shifted at random, except every n-th: those are held out."""
     rng = np.random.default_rng(0)
     centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
     spread = float(np.linalg.norm(centres - centres.mean(0), axis=1).mean())
@@ -76,7 +80,7 @@ def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
 
 
 def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
-    """The capture with exposures that wander from photo to photo; its photos are written to ``folder``."""
+    """The capture with exposures that wander from photo to photo; writes the changed photos to ``folder``."""
     rng = np.random.default_rng(1)
     n = len(posed.views)
     gains = np.cumsum(rng.normal(0, 1, (n, 1)) + 0.3 * rng.normal(0, 1, (n, 3)), 0)
@@ -93,7 +97,7 @@ def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
 
 @contextmanager
 def changed(name: str) -> Iterator[dict[str, Any]]:
-    """A variant: options changed while it lasts; yields what changes in TrainConfig."""
+    """Replaces functions of the training loop while it lasts; yields what differs in TrainConfig."""
     before, start = training.options_at, training.start
     change, config = VARIANTS[name]
 
@@ -104,14 +108,14 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         return o
 
     def start_with(run: Any, data: Any, config: Any) -> None:
-        if name.startswith("black"):
+        if name == ONE_BACKGROUND:
             data = replace(data, space=replace(data.space, unbounded=False))
         else:
             run.field = replace(run.field, space=replace(run.field.space, near=NEAREST))
         start(run, data, config)
 
     training.options_at = options_at
-    if name.startswith(("black", "rays")):
+    if name in (ONE_BACKGROUND, FROM_THE_CAMERA):
         training.start = start_with
     try:
         yield config
@@ -119,12 +123,12 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         training.options_at, training.start = before, start
 
 
-# A name, what is trained on, by how much its photos are shrunk, and with which variants.
+# A name, what is trained on, by how much its photos are shrunk, and the variants to train.
 Source = tuple[str, PosedCapture | None, float | None, Iterable[str]]
 
 
 def with_drifts(name: str, posed: PosedCapture | None, downscale: float, kept: Path) -> Iterator[Source]:
-    """A capture with its cameras and points as they are, and with what phones do to cameras and photos."""
+    """A capture as it is, then with cameras that are off, then with exposures that wander."""
     if posed is None:
         yield name, None, downscale, ()
         return
@@ -137,7 +141,7 @@ def with_drifts(name: str, posed: PosedCapture | None, downscale: float, kept: P
 
 
 def sources(folders: Sequence[Path], kept: Path) -> Iterator[Source]:
-    """What is trained on, made as it is asked for."""
+    """What is trained on; each is prepared only when its turn comes."""
     for i, photos in enumerate(folders):
         name = photos.parent.name if photos.name == "images" else photos.name
         yield f"{name}, photos alone", captures.photos_alone(photos, kept / f"{i}"), None, PHOTOS_ALONE
@@ -147,7 +151,7 @@ def sources(folders: Sequence[Path], kept: Path) -> Iterator[Source]:
 
 
 def table(steps: int = STEPS, folders: Sequence[Path] = ()) -> None:
-    """Every variant on every capture, printed as they come; photos alone where folders of them are given."""
+    """Prints every variant on every capture as it comes; with ``folders`` of photos, on those instead."""
     print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
     with tempfile.TemporaryDirectory() as kept:
         for name, posed, downscale, variants in sources(folders, Path(kept)):

@@ -1,15 +1,17 @@
-"""Ours on a folder that bench.shared_capture wrote, with the clock and the views of bench/nerfacto.py.
+"""nerfscene on a capture that others read too: PSNR against time, to compare with bench/nerfacto.py.
+
+bench.shared_capture writes ``FOLDER``. The clock and the held-out photos are those of bench/nerfacto.py.
 
     python -m bench.against FOLDER --at 30 60 300
     python -m bench.against FOLDER --at 300 --backend torch
-    python -m bench.against FOLDER --at 60 --stay        # cameras stay where they are
-    python -m bench.against FOLDER --at 60 --as-given    # and no points are found before training
+    python -m bench.against FOLDER --at 60 --stay        # don't refine cameras
+    python -m bench.against FOLDER --at 60 --as-given    # don't find points before training
 
-Before training, and outside its clock, sparse points are found and cameras that are off moved to fit them, as
-``nerfscene train`` does; how long that took is said.
-Every time is a training of its own, whose rates fall over that budget. PSNR is over all pixels of held-out
-photos; "matched" after each one's gains and camera were fitted to the finished scene. Whichever backend has
-trained a scene, it is measured through our kernels: the others agree with them, and take minutes a picture.
+As in ``nerfscene train``, sparse points are found before training, and cameras that are off are moved to fit
+them. That is not on the clock; how long it took is printed. Each time is a training of its own, because
+learning rates fall over the whole budget. PSNR is over all pixels of held-out photos; "matched" is PSNR after
+each photo's gains and camera were fitted to the finished scene. Scenes of every backend are measured through
+our kernels: the other backends agree with them but take minutes for a picture.
 """
 
 from __future__ import annotations
@@ -23,19 +25,19 @@ from typing import Any
 
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.formats.readers import find_posed
-from nerfscene.measure.evaluate import measure
+from nerfscene.measuring.evaluate import measure
 from nerfscene.posing.triangulation import with_points
 from nerfscene.scene.folder import Scene
 from nerfscene.training import loop as training
 
 
 def measure_quickly(scene: Scene, _backend: str, *more: Any) -> dict[str, Any]:
-    """evaluate.measure, through our kernels."""
+    """``evaluate.measure`` through our kernels, whichever backend has trained the scene."""
     return measure(scene, "auto", *more)
 
 
 def main() -> None:
-    """Prints a row for every time."""
+    """Trains for each of ``--at`` and prints a row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--at", type=float, nargs="+", default=[30, 60, 300], help="seconds of training")

@@ -1,6 +1,8 @@
-"""The captures that the benchmarks read, in place: NeRF-synthetic chair and instant-ngp's fox.
+"""The captures that the benchmarks read: NeRF-synthetic's chair, instant-ngp's fox, and the demo.
 
-``python -m bench.captures FOLDER`` copies of chair what bench.gpu takes, to carry it to another machine.
+chair and fox are looked for in the folder that ``NERFSCENE_DATA`` names; a function returns None for a
+capture that is not there. ``python -m bench.captures FOLDER`` copies the part of chair that bench.gpu trains
+on, to carry it to another machine.
 """
 
 from __future__ import annotations
@@ -22,19 +24,19 @@ DEMO = Path(__file__).parents[1] / "data/demo"
 
 
 def chair(every: int = 1) -> PosedCapture | None:
-    """The standard split: 100 training views, and every n-th of the 200 test views."""
+    """chair in the standard split: 100 training views, and every n-th of the 200 test views."""
     return _thinned(DATA / "chair", every)
 
 
 def short_chair() -> PosedCapture | None:
-    """With every eighth test view: all that are here of a copy that has no more (``copy_chair``)."""
+    """chair with every eighth test view: 25 of them, which is all that a copy by ``copy_chair`` has."""
     whole = chair()
     few = whole is not None and sum(v.split == "test" for v in whole.views) <= 25
     return whole if few else chair(8)
 
 
 def fox() -> PosedCapture | None:
-    """50 photos with their published poses; every 8th is held out by the trainer."""
+    """fox: 50 photos with their published poses. The trainer holds out every 8th."""
     return _thinned(DATA / "fox", 1)
 
 
@@ -44,7 +46,7 @@ def demo() -> PosedCapture | None:
 
 
 def photos_alone(photos: Path, workdir: Path) -> PosedCapture | None:
-    """A folder of photos, posed here: with sparse points, which published poses lack."""
+    """A folder of photos, posed here, so that it has sparse points, which published poses lack."""
     return pose(open_capture(photos), workdir) if photos.exists() else None
 
 
@@ -61,7 +63,7 @@ def _thinned(folder: Path, every: int) -> PosedCapture | None:
 
 
 def copy_chair(to: Path, every: int = 8) -> int:
-    """Copies chair's training views and every n-th of its test views into a folder; returns how many."""
+    """Copies chair's training views and every n-th of its test views into a folder; returns their number."""
     copied = 0
     for split, step in (("train", 1), ("test", every)):
         listed = json.loads((DATA / "chair" / f"transforms_{split}.json").read_text())

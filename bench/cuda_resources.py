@@ -1,7 +1,7 @@
 """Registers, spills and shared memory of every CUDA kernel: python -m bench.cuda_resources.
 
-Needs nvcc and no GPU. Writes bench/cuda-resources.md; tests/ops/test_cuda_build.py holds the
-same numbers against limits.
+Needs nvcc, but no GPU. Writes bench/cuda-resources.md. tests/ops/test_cuda_build.py checks
+the same numbers against limits.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ TABLE = Path(__file__).with_name("cuda-resources.md")
 
 @dataclass(frozen=True)
 class Resources:
-    """What one thread of a kernel, or one block, takes of an architecture.
+    """What one kernel needs on one architecture, per thread or per block.
 
-    stack: bytes of local memory for arrays that are indexed
-    spill: bytes that didn't fit the registers: stored, or loaded, whichever is more
-    shared: static shared memory of a block, bytes; what a launch asks for comes on top
+    registers: of a thread
+    stack: local memory of a thread for arrays that are indexed, bytes
+    spill: bytes per thread that didn't fit in registers: stored or loaded, whichever is more
+    shared: static shared memory of a block, bytes; what a launch asks for is not included
     """
 
     kernel: str
@@ -41,7 +42,7 @@ class Resources:
 
 
 def parse(report: str, source: str) -> list[Resources]:
-    """Reads what ``-Xptxas -v`` says. Functions that were not inlined count with the kernel before them."""
+    """Reads the report of ``-Xptxas -v``. Functions not inlined count with the kernel before them."""
     rows = []
     parts = re.split(r"Compiling entry function '([^']+)' for 'sm_(\d+)\w*'", report)
     for name, architecture, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -67,7 +68,7 @@ def parse(report: str, source: str) -> list[Resources]:
 
 
 def demangled(names: Sequence[str]) -> list[str]:
-    """Kernels' names as the sources have them, without namespaces and parameters, where a tool can tell."""
+    """Kernels' names as in the sources, without namespaces and parameters; unchanged without a demangler."""
     tool = shutil.which("cu++filt") or shutil.which("c++filt")
     if tool is None or not names:
         return list(names)
@@ -92,10 +93,10 @@ def short(name: str) -> str:
 def measure(
     kit: cuda.Toolkit, architectures: Sequence[int] = ARCHITECTURES, sources: Sequence[Path] | None = None
 ) -> list[Resources]:
-    """What every source's kernels take of each architecture.
+    """What the kernels of each source need on each architecture.
 
-    Of all sources it is what the build kept, where that was made of them as they are and for these
-    architectures; else they are compiled for it, two at a time. Raises CudaBuildError where one can't be.
+    Without ``sources`` it takes the reports that the build kept, if they are of the current sources and of
+    these architectures. Otherwise it compiles, two at a time. Raises CudaBuildError if that fails.
     """
     kept = kept_reports(kit, architectures) if sources is None else None
     reports = compiled_reports(kit, architectures, sources or cuda.sources()) if kept is None else kept
@@ -108,7 +109,7 @@ def measure(
 
 
 def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[str, str]] | None:
-    """Each source's name and what the assembler said in the build; None where that was not of these."""
+    """Each source's name and the assembler's report from the build; None if that built something else."""
     built = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
     files = cuda.object_files(kit, built, cuda.OBJECTS)
     if not set(architectures) <= set(built) or not all(cuda.report_of(f).exists() for f in files.values()):
@@ -119,9 +120,10 @@ def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[
 def compiled_reports(
     kit: cuda.Toolkit, architectures: Sequence[int], sources: Sequence[Path]
 ) -> list[tuple[str, str]]:
-    """The same from compiling the sources anew."""
-    with_kernels = [p for p in sources if "__global__" in p.read_text()]
-    jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -p.stat().st_size) for a in architectures]
+    """The same, from compiling the sources now."""
+    text = {source: cuda.text_of(source) for source in sources}
+    with_kernels = [source for source in sources if "__global__" in text[source]]
+    jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -len(text[p])) for a in architectures]
 
     def compiled(job: tuple[Path, int]) -> tuple[str, str]:
         source, architecture = job
@@ -134,13 +136,13 @@ def compiled_reports(
 
 
 def markdown(rows: Sequence[Resources], version: str) -> str:
-    """The table, a kernel and architecture a line."""
+    """The table, with one line per kernel and architecture."""
     lines = [
-        "# What the CUDA kernels take",
+        "# What the CUDA kernels need",
         "",
-        f"By nvcc {version}; `python -m bench.cuda_resources` makes it anew. Registers, stack and spill are",
-        "a thread's; spill is what didn't fit the registers: bytes stored or loaded, whichever is more.",
-        "Shared is a block's, without what a launch asks for. All but registers in bytes.",
+        f"Compiled by nvcc {version}; `python -m bench.cuda_resources` writes this file. Registers, stack",
+        "and spill are per thread; spill is what didn't fit in registers: stored or loaded, whichever is",
+        "more. Shared is per block, without what a launch asks for. Everything but registers is in bytes.",
         "",
         "| source | kernel | arch | registers | stack | spill | shared |",
         "|---|---|---|--:|--:|--:|--:|",

@@ -1,16 +1,15 @@
-"""What a GPU does: steps, quality against time, pictures a second; plain torch and tiny-cuda-nn beside it.
+"""Speed and quality on a GPU, with plain torch and tiny-cuda-nn beside it.
 
-``bench/gpu.sh`` builds, tests and calls this, a part at a time, where there are only Python, torch, nvcc and
-a GPU:
+``bench/gpu.sh`` builds, tests and then runs this, a part at a time, with only Python, torch, nvcc and a GPU:
 
-python -m bench.gpu rates          settled steps, of three fields
-python -m bench.gpu scene 60       trains the default field so many seconds: quality, and pictures a second
+python -m bench.gpu rates          training steps a second, for three fields
+python -m bench.gpu scene 60       trains the default field for 60 seconds: quality, and pictures a second
 python -m bench.gpu kernels        where a step's time goes
-python -m bench.gpu steps 16       so many settled steps, for ncu
-python -m bench.gpu ncu FILE       what ncu wrote of them, as a table
+python -m bench.gpu steps 16       runs 16 training steps for ncu to look at
+python -m bench.gpu ncu FILE       prints what ncu wrote about them as a table
 python -m bench.gpu peers          plain torch and tiny-cuda-nn on the same GPU
 
-Without a word it does all but ncu's.
+Without arguments it does everything except the two parts for ncu.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ FIELDS = {
 
 
 def capture() -> tuple[PosedCapture, str]:
-    """Chair where it is here, else the demo capture; and which photos were taken, in words."""
+    """chair where it is here, otherwise the demo; and, in words, which photos were used."""
     posed = captures.short_chair()
     name = "chair 800×800" if posed else "demo 640×480"
     posed = posed or captures.demo()
@@ -63,7 +62,7 @@ def capture() -> tuple[PosedCapture, str]:
 
 
 def names(photos: list[str]) -> str:
-    """How many photos, and which."""
+    """The number of photos and their names."""
     shown = photos if len(photos) < 5 else [*photos[:3], "…", photos[-1]]
     return f"{len(photos)} photos ({', '.join(shown)})"
 
@@ -74,7 +73,10 @@ def prepared(posed: PosedCapture) -> TrainingSet:
 
 
 def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run, Any]:
-    """A run whose steps have become alike, and the options they go on with: cameras stay as they are."""
+    """A run that has trained until its steps take equally long, and the options to go on with.
+
+    Cameras are not refined.
+    """
     config = TrainConfig(time=60, backend="cuda")
     run = new_run(data, field, config.seed, config.backend, refine=False)
     start(run, data, config)
@@ -87,10 +89,10 @@ def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run,
 
 
 def rate(data: TrainingSet, field: FieldConfig, warm: float, seconds: float) -> dict[str, float]:
-    """Whole steps that have settled, for some seconds: millions of samples a second, and the rest."""
+    """Times settled steps for some seconds: millions of samples a second, and what else ``rates`` prints."""
     run, options = settled(data, field, warm)
     began = time.perf_counter()
-    report = run.trainer.run(options, 1 << 40, seconds)  # it waits for the device before it returns
+    report = run.trainer.run(options, 1 << 40, seconds)  # returns when the device is done
     took = time.perf_counter() - began
     return {
         "samples": report["survivors"] / took / 1e6,
@@ -103,11 +105,11 @@ def rate(data: TrainingSet, field: FieldConfig, warm: float, seconds: float) -> 
 
 
 def pictures(scene: Scene) -> tuple[float, float]:
-    """Frames a second of a held-out view: pictures left on the card, and pictures handed to numpy."""
+    """Frames a second of a held-out view: pictures left on the card, and pictures copied to numpy."""
     view = next(v for v in scene.views if v.split == "test")
     renderer = Renderer(scene.field, scene.scene_from_world, scene.background, "cuda")
     camera = Camera(view.intrinsics, view.world_from_cam)
-    render(renderer, camera)  # brings the field to the card
+    render(renderer, camera)  # copies the field to the card
     pose = pose_in_scene(scene.scene_from_world, view.world_from_cam)
     k, lens, width, height, flat = kernel_camera(view.intrinsics, pose)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -127,7 +129,7 @@ def pictures(scene: Scene) -> tuple[float, float]:
 
 @contextmanager
 def torch_on(device: str) -> Iterator[None]:
-    """Lets the torch backend's arrays and factories live on a device, for this measurement alone."""
+    """Puts the torch backend's arrays on a device while it lasts; the backend itself stays on the CPU."""
     plain = torch.from_numpy
     torch.from_numpy = lambda array: plain(array).to(device)  # type: ignore[assignment]
     try:
@@ -138,7 +140,7 @@ def torch_on(device: str) -> Iterator[None]:
 
 
 def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: Peer) -> float:
-    """Seconds a step takes with all of the torch (or tcnn) backend on a device, for as many samples."""
+    """Seconds for a step of ``target`` samples, with all of the torch (or tcnn) backend on a device."""
     config = TrainConfig(steps=steps, backend=name)
     run = new_run(data, FieldConfig(), 0, name)
     with torch_on(device):
@@ -162,14 +164,14 @@ def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: P
 
 
 def options_like_cuda(target: int) -> Any:
-    """The options of a step early in training, on the torch backend, with a GPU's number of samples."""
+    """The torch backend's options early in training, with as many samples as a GPU takes."""
     o = options_at(0.0, False, backend.load("torch"))
     o.target_samples = target
     return o
 
 
 def beside(data: TrainingSet, ours: float, name: Peer) -> None:
-    """Prints how a peer's steps compare with ours, seconds each; or why they could not be measured."""
+    """Prints how a peer's steps compare with ours (seconds each), or why they could not be measured."""
     reason = backend.why_no_tcnn() if name == "tcnn" else None
     if reason:
         print(f"tcnn was skipped: {reason}", flush=True)
@@ -182,7 +184,7 @@ def beside(data: TrainingSet, ours: float, name: Peer) -> None:
 
 
 def few_steps(steps: int) -> None:
-    """Settled steps for ncu to look at, told where they begin."""
+    """Runs settled steps and tells ncu where they begin and end."""
     run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStart()
@@ -192,7 +194,7 @@ def few_steps(steps: int) -> None:
 
 
 def kernel_times(steps: int = 64) -> None:
-    """What each kernel takes of a step, as the driver tells torch's profiler."""
+    """Prints the time of each kernel in a step, as torch's profiler has it from the driver."""
     run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
     from torch.profiler import ProfilerActivity, profile
 
@@ -215,7 +217,7 @@ def kernel_times(steps: int = 64) -> None:
 
 
 def ncu_table(lines: Iterable[str]) -> str:
-    """ncu's CSV as a table: each kernel's launches, and its metrics' means."""
+    """ncu's CSV as a table: how often each kernel was launched, and the means of its metrics."""
     rows = list(csv.reader(line for line in lines if line.startswith('"')))
     if len(rows) < 2:
         return "ncu wrote no numbers; its log says why."
@@ -238,7 +240,7 @@ def ncu_table(lines: Iterable[str]) -> str:
 
 
 def rates() -> None:
-    """Settled steps of each field."""
+    """Prints the rates of each field's settled steps."""
     posed, name = capture()
     print(f"{backend.describe('cuda')}; {name}\n")
     data = prepared(posed)
@@ -251,7 +253,7 @@ def rates() -> None:
 
 
 def trained(seconds: float) -> None:
-    """The default field after so many seconds: quality of views held out, and how fast they are rendered."""
+    """Trains the default field for some seconds; prints quality on held-out views and rendering speed."""
     posed, name = capture()
     with TemporaryDirectory() as folder:
         config = TrainConfig(time=seconds, backend="cuda", downscale=1.0)
@@ -266,7 +268,7 @@ def trained(seconds: float) -> None:
 
 
 def peers() -> None:
-    """20 early steps of 2^16 samples: ours, plain torch's and tiny-cuda-nn's."""
+    """Times 20 early steps of 2^16 samples with our kernels, plain torch and tiny-cuda-nn."""
     data = prepared(capture()[0])
     config = TrainConfig(steps=100, backend="cuda")
     run = new_run(data, FieldConfig(), config.seed, config.backend, refine=False)
@@ -283,7 +285,7 @@ def peers() -> None:
 
 
 def main(words: list[str]) -> None:
-    """Does what was asked, or everything."""
+    """Does the part that is named, or everything."""
     match words:
         case ["rates"]:
             rates()

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Builds, tests and times all GPU work in one call, in under ten minutes and without a network:
 #   bench/gpu.sh [OUT] > gpu.md
-# What it prints is Markdown for bench/README.md; logs and ncu's table stay in OUT (out/gpu).
+# It prints Markdown to append to docs/benchmarks-history.md. Logs and ncu's table stay in OUT (out/gpu).
 #
-# Needs a GPU, nvcc, g++, and Python 3.11+ with torch (CUDA), numpy, scipy, Pillow and safetensors. The rest
-# is taken from wheels/, where that folder is here; 4 MB, for Python 3.12 on Linux x86-64:
+# It needs a GPU, nvcc, g++, and Python 3.11+ with torch (CUDA), numpy, scipy, Pillow and safetensors. Other
+# packages are taken from the folder wheels/, if there is one. For Python 3.12 on Linux x86-64 (4 MB):
 #   pip download --no-deps --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#       -d wheels nanobind setuptools nerfacc rich markdown-it-py mdurl pygments \
+#       -d wheels nanobind nanobind-backend setuptools nerfacc rich markdown-it-py mdurl pygments \
 #       pytest iniconfig pluggy packaging
-# Trains on NERFSCENE_DATA/chair or scratch/data/chair where one is here, else on the demo capture. A chair to
-# carry (39 MB, every eighth test photo) is made by `python -m bench.captures scratch/data`; git ignores
-# wheels/ and scratch/.
+# It trains on NERFSCENE_DATA/chair or scratch/data/chair, and on the demo capture where neither is there.
+# `python -m bench.captures scratch/data` makes a chair to carry along (39 MB, with every eighth test photo).
+# git ignores wheels/ and scratch/.
 #
-# NERFSCENE_GPU_SECONDS: when to end (570); parts for which too little is left say so and are skipped.
-# NERFSCENE_COMMIT: the commit to name, where git can't tell.
+# NERFSCENE_GPU_SECONDS: seconds to end after (570); parts that no longer fit are skipped, and say so.
+# NERFSCENE_COMMIT: the commit to print, where there is no git to ask.
 set -uo pipefail
 exec 2>&1
 cd "$(dirname "$0")/.."
@@ -26,7 +26,7 @@ export PYTHONPATH="$extra${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 [ -z "${NERFSCENE_DATA:-}" ] && [ -d scratch/data/chair ] && export NERFSCENE_DATA="$PWD/scratch/data"
 
 left() { echo $((deadline - $(date +%s))); }
-# part TITLE LEAST MOST COMMAND...: runs a command that needs LEAST seconds for at most MOST.
+# part TITLE LEAST MOST COMMAND...: runs a command for at most MOST seconds; skips it if fewer than LEAST are left.
 part() {
     local title=$1 least=$2 most=$3 began rest status
     shift 3
@@ -47,7 +47,7 @@ part() {
     esac
     return $status
 }
-# logged LOG LINES COMMAND...: keeps all that a command says, and shows the last lines as they are.
+# logged LOG LINES COMMAND...: writes a command's output to LOG and prints its last LINES lines.
 logged() {
     local log=$1 lines=$2 status
     shift 2
@@ -74,7 +74,7 @@ part "Build for sm_$NERFSCENE_CUDA_ARCHS" 30 300 \
     bash -c "logged '$out/build.log' 4 python3 setup.py build_ext --inplace" || broken
 python3 -c 'from nerfscene.ops import _cpu, _cuda; print(_cuda.devices())' || broken
 
-# Every test of a kernel that a GPU has; tiny-cuda-nn's come last.
+# All tests of kernels that run on a GPU; those of tiny-cuda-nn run at the end.
 tests=$(grep -lE '\b(device|kernels): Any' tests/*/test_*.py | grep -v tcnn | tr '\n' ' ')
 pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
 part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
@@ -91,7 +91,7 @@ if command -v compute-sanitizer >/dev/null; then
             --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py -k '$few'"
     done
 else
-    printf '\ncompute-sanitizer is not here: nothing was checked with it.\n'
+    printf '\ncompute-sanitizer is not installed: nothing was checked with it.\n'
 fi
 
 if command -v ncu >/dev/null; then

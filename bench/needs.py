@@ -1,7 +1,8 @@
-"""What bench/gpu.sh needs: told before anything is built, with stand-ins for what it can do without.
+"""Checks that bench/gpu.sh has what it needs, before anything is built.
 
-``python -m bench.needs FOLDER`` puts modules into the folder that stand in for packages which are imported
-but not used there; what uses one after all is told so. Ends with status 1 where something is missing.
+Some packages are imported but not used there. Where one of them is missing, ``python -m bench.needs FOLDER``
+writes a module into the folder that stands in for it and raises ImportError when something does use it. Exits
+with status 1 where a package or compiler that is needed is missing.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ NEEDED = {
     "PIL": "Pillow",
     "safetensors": "safetensors",
     "nanobind": "nanobind",
+    "nanobind_backend": "nanobind-backend",
     "setuptools": "setuptools",
     "pytest": "pytest",
     "rich": "rich",
     "nerfacc": "nerfacc",
 }
-# HEIC photos, poses and videos: nothing of them is built, tested or timed on a GPU.
+# For HEIC photos, posing and videos. None of these is built, tested or timed on a GPU.
 REPLACED = ("pillow_heif", "pycolmap", "av")
-STANDIN = '''"""Stands in for {name}, which is not installed: it may be named, not used."""
+STANDIN = '''"""Stands in for {name}, which is not installed: it can be imported but not used."""
 
 
 def _missing(*arguments, **options):
-    raise ImportError("{name} is not installed here, and more than its names was asked for: install it")
+    raise ImportError("{name} is not installed here, and something uses it: install it")
 
 
 class _Named(type):
@@ -49,12 +51,12 @@ def __getattr__(name: str) -> type:
         raise AttributeError(name)
     return _Named(name, (), {{}})
 '''
-# What the tests and the timing import; the modules that are compiled are not asked for.
+# What the tests and the timing import. Compiled modules are not among them: they are built later.
 USED = ("bench.gpu", "nerfscene.api", "nerfscene.ops.torch_backend")
 
 
 def why_not(name: str) -> str | None:
-    """None when a module can be imported, else what Python said."""
+    """None when a module can be imported, otherwise Python's error."""
     try:
         importlib.import_module(name)
     except Exception as error:  # a package that is broken is as good as missing
@@ -69,7 +71,7 @@ def missing(why: Callable[[str], str | None] = why_not) -> list[str]:
 
 
 def without_compilers() -> list[str]:
-    """A sentence for each compiler that is not here."""
+    """A sentence for each compiler that is missing."""
     found = [] if shutil.which("g++") else ["there is no g++ here"]
     if cuda.find_nvcc() is None:
         found.append("there is no nvcc here: put one on PATH, or name it by NERFSCENE_NVCC")
@@ -77,14 +79,14 @@ def without_compilers() -> list[str]:
 
 
 def stand_in(folder: Path, names: Sequence[str]) -> None:
-    """Writes modules of these names."""
+    """Writes a module for each name into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / f"{name}.py").write_text(STANDIN.format(name=name))
 
 
 def main(folder: Path) -> None:
-    """Checks everything; raises SystemExit where something is missing."""
+    """Checks everything and writes the stand-ins; raises SystemExit where something is missing."""
     sentences = missing() + without_compilers()
     absent = [name for name in REPLACED if why_not(name)]
     stand_in(folder, absent)
@@ -99,7 +101,7 @@ def main(folder: Path) -> None:
         raise SystemExit(
             "\n".join([*sentences, "bench/gpu.sh says in its first lines how to carry packages along."])
         )
-    print(f"All that is needed can be imported; stand-ins for {', '.join(absent) or 'nothing'}.")
+    print(f"Everything needed can be imported; stand-ins for {', '.join(absent) or 'nothing'}.")
 
 
 if __name__ == "__main__":

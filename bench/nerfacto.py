@@ -1,6 +1,6 @@
-"""nerfstudio's nerfacto on a CPU, on a folder that bench.shared_capture wrote: PSNR against time.
+"""nerfstudio's nerfacto on a CPU: PSNR against time, on a folder that bench.shared_capture wrote.
 
-Runs in an environment of nerfstudio's, not in ours, and imports nothing of ours:
+It runs in an environment of its own and imports nothing of nerfscene:
 
     python3 -m venv /tmp/nerfacto && . /tmp/nerfacto/bin/activate
     pip install torch==2.13.0
@@ -11,13 +11,14 @@ Runs in an environment of nerfstudio's, not in ours, and imports nothing of ours
         websockets zstandard msgspec
     python bench/nerfacto.py FOLDER --rays 512 --at 30 60 300
 
-Its model, data parser (own orientation and scale), ray generator, losses, schedules and camera optimiser are
-taken as its method config names them. What differs: its torch implementation (the only one for a CPU),
-float32, ``--rays`` a step instead of 4,096, and pixels drawn from all training photos at once. ``--smaller``
-has a quarter of the table and about half the samples on a ray, so that a CPU gets through more steps. The
-clock counts training only, ``--clock cpu`` in CPU seconds over the number of threads, for a machine that does
-other work beside it. PSNR is over pixels drawn at random from each held-out photo (a whole one takes
-minutes), the mean over photos.
+Model, data parser (with its own orientation and scale), ray generator, losses, schedules and camera
+optimiser are those of nerfacto's method configuration. Four things differ: the implementation is the one
+in torch (the only one for a CPU), numbers are float32, a step has ``--rays`` rays instead of 4,096, and
+pixels are drawn from all training photos at once. ``--smaller`` takes a quarter of the table and about
+half the samples on a ray, so that a CPU gets through more steps. The clock counts training only.
+``--clock cpu`` counts CPU seconds divided by the number of threads, for a machine that does other work at
+the same time. PSNR is over pixels drawn at random from each held-out photo, because a whole photo takes
+minutes; it is the mean over photos.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SMALLER = {
 
 
 def model_of(outputs: Any, views: int, smaller: bool) -> Any:
-    """NerfactoModel as method_configs["nerfacto"] makes it, without the LPIPS weights that it downloads."""
+    """NerfactoModel as method_configs["nerfacto"] makes it, but without downloading weights for LPIPS."""
     import torchmetrics.image.lpip as lpip
 
     class NoLpips(torch.nn.Module):
@@ -64,7 +65,7 @@ def model_of(outputs: Any, views: int, smaller: bool) -> Any:
 
 
 def optimisers_of(model: Any) -> list[Any]:
-    """(optimiser, scheduler) of each parameter group, with nerfacto's rates."""
+    """(optimiser, scheduler) for each group of parameters, with nerfacto's learning rates."""
     from nerfstudio.engine.optimizers import AdamOptimizerConfig
     from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
 
@@ -83,7 +84,7 @@ def optimisers_of(model: Any) -> list[Any]:
 
 
 def photos(outputs: Any) -> list[torch.Tensor]:
-    """Every photo (height, width, 3), 0…1."""
+    """Every photo (height, width, 3), uint8."""
     return [torch.from_numpy(np.array(Image.open(f).convert("RGB"))) for f in outputs.image_filenames]
 
 
@@ -98,7 +99,7 @@ class Rays:
         self.sizes = torch.tensor([p.shape[:2] for p in self.photos])
 
     def draw(self, which: torch.Tensor) -> tuple[Any, torch.Tensor]:
-        """A random pixel of each photo named."""
+        """A ray through a random pixel of each photo in ``which`` (n,), and the colours there (n, 3), 0…1."""
         at = (torch.rand(len(which), 2) * self.sizes[which]).long()
         picked = torch.stack([which, at[:, 0], at[:, 1]], 1)
         colors = torch.stack([self.photos[i][y, x] for i, y, x in picked.tolist()]).float() / 255
@@ -107,10 +108,10 @@ class Rays:
 
 @torch.no_grad()
 def measured(model: Any, held_out: Rays, pixels: int) -> tuple[float, float]:
-    """Mean PSNR over the held-out photos, each on the same random pixels every time; and with gains fitted.
+    """Mean PSNR over the held-out photos, as rendered and with gains fitted; always at the same pixels.
 
-    The gains, one a channel, are fitted on every other pixel and judged on those between, and the other way
-    round.
+    The gains, one for each channel, are fitted on every other pixel and judged on the others, and then the
+    other way round.
     """
     model.eval()
     with torch.random.fork_rng():
@@ -131,12 +132,12 @@ def measured(model: Any, held_out: Rays, pixels: int) -> tuple[float, float]:
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Of colours 0…1."""
+    """Peak signal-to-noise ratio of colours 0…1, in dB."""
     return -10 * float(torch.log10(torch.mean((a - b) ** 2)))
 
 
 class Training:
-    """nerfacto in training, and how long it has been."""
+    """nerfacto while it trains, with the seconds and steps so far."""
 
     def __init__(self, train: Rays, outputs: Any, rays: int, smaller: bool) -> None:
         self.train, self.rays = train, rays
@@ -149,7 +150,7 @@ class Training:
         self.steps = 0
 
     def step(self) -> None:
-        """One batch of rays."""
+        """Trains on one batch of rays."""
         from nerfstudio.engine.callbacks import TrainingCallbackLocation as At
 
         began, cpu_began = time.perf_counter(), time.process_time()
@@ -173,7 +174,7 @@ class Training:
 
 
 def main() -> None:
-    """Trains until the last of ``--at`` and prints a row at each."""
+    """Trains until the last of ``--at`` and prints a row at each of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rays", type=int, default=512)
@@ -183,7 +184,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=2048, help="of each held-out photo")
     parser.add_argument("--json", type=Path, help="append a line for each row here")
     asked = parser.parse_args()
-    sys.modules.setdefault("open3d", types.ModuleType("open3d"))  # imported by the parser, not used here
+    sys.modules.setdefault("open3d", types.ModuleType("open3d"))  # imported, but not used
     torch.manual_seed(0)
     from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 

@@ -1,8 +1,8 @@
 """Quality against time: PSNR of held-out views after a given number of seconds of training.
 
-Every row is a training of its own with that budget (its learning rate falls over that budget), from the
-one default that users get. Reading photos, carving empty space, and finding points for fox's cameras are
-outside the clock.
+Each row is a training of its own, because the learning rate falls over the whole budget, with the default
+settings that users get. Reading photos, carving empty space and finding points for fox's cameras are not on
+the clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nerfscene.types import Camera, PosedCapture
 
 @dataclass(frozen=True)
 class Row:
-    """One training: capture, downscale, seconds, and the floor and aim that it is held to."""
+    """One training: capture, downscale, seconds, and the PSNR to reach at least (floor) and better (aim)."""
 
     name: str
     downscale: float
@@ -46,7 +46,7 @@ ROWS = (
 
 
 def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[str, float | str]:
-    """Trains once and measures PSNR, SSIM, rendering time (median of all test views) and rates."""
+    """Trains once and measures PSNR, SSIM, rendering time (the median of up to 20 test views) and rates."""
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(time=row.seconds, downscale=row.downscale, backend=backend)  # type: ignore[arg-type]
         scene = train_posed(posed, Path(folder), config, FieldConfig())
@@ -73,11 +73,11 @@ def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[st
 
 
 def table(rows: tuple[Row, ...] = ROWS, every: int = 1) -> list[dict[str, float | str]]:
-    """All rows whose capture is here, printed as they come."""
+    """Trains all rows whose capture is here and prints each as it comes."""
     out = []
     with tempfile.TemporaryDirectory() as kept:
         fox = captures.fox()
-        fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; cameras stay, for they fit
+        fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; none is moved, for they fit
     print("| capture | seconds | PSNR | floor / aim | SSIM | test views | render s | M samples/s | steps |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:

@@ -1,6 +1,9 @@
-"""Everything, with one command: python -m bench.run [quality] [speed].
+"""All benchmarks of the processor, with one command.
 
-Only where they are named: ablations, scales.
+    python -m bench.run                    # quality and speed
+    python -m bench.run ablations scales   # only what is named
+
+The names are quality, speed, ablations and scales.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from nerfscene.ops import backend
 
 
 def commit() -> str:
-    """The checkout's commit, with a + where it has changes."""
+    """The checkout's commit, with a + where files were changed since."""
     root = Path(__file__).parents[1]
     try:
         name = subprocess.run(
@@ -30,7 +33,7 @@ def commit() -> str:
 
 
 def main(which: list[str]) -> None:
-    """Prints the machine, then the tables asked for (all, when none is named)."""
+    """Prints the machine, then the tables that are named; quality and speed when none is."""
     print(
         f"{processor_name()}, {backend.thread_count()} threads, {platform.system()}; "
         f"{backend.describe()}; commit {commit()}; {time.strftime('%Y-%m-%d')}\n"

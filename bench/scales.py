@@ -1,7 +1,7 @@
-"""Pictures smaller than the photos: one ray a pixel, against as many as the footprint says.
+"""Pictures smaller than the photos: one ray a pixel, against as many as a pixel covers of the photos.
 
-Held-out photos, averaged down to 1/2, 1/4 and 1/8 of the size that was trained on, against renders of that
-size.
+Held-out photos are averaged down to 1/2, 1/4 and 1/8 of the size that was trained on, and compared with
+renders of that size.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import render
-from nerfscene.measure.evaluate import photo_over
-from nerfscene.measure.metrics import psnr
+from nerfscene.measuring.evaluate import photo_over
+from nerfscene.measuring.metrics import psnr
 from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera, PosedCapture
 
@@ -28,14 +28,14 @@ VIEWS = 8
 
 
 def averaged(picture: Any, n: int) -> Any:
-    """Means over squares of n pixels; what is left over at the edges is cut."""
+    """Means over squares of n×n pixels; pixels left over at the edges are cut off."""
     height, width = picture.shape[0] // n, picture.shape[1] // n
     parts = picture[: height * n, : width * n].reshape(height, n, width, n, -1)
     return parts.mean((1, 3)).astype(np.float32)
 
 
 def measure(posed: PosedCapture, downscale: float, steps: int) -> None:
-    """Prints a row for every size."""
+    """Trains on a capture and prints a row for each size."""
     with tempfile.TemporaryDirectory() as folder:
         scene = train_posed(posed, Path(folder), TrainConfig(steps=steps, downscale=downscale), FieldConfig())
     renderer, photos = scene.photo_renderer(), photos_of(scene.views)
@@ -68,7 +68,7 @@ def measure(posed: PosedCapture, downscale: float, steps: int) -> None:
 
 
 def table(steps: int = STEPS) -> None:
-    """All captures that are here."""
+    """Prints a table for each capture that is here."""
     for name, posed, downscale in (
         ("fox", captures.fox(), 4),
         ("demo", captures.demo(), 1),

@@ -1,6 +1,6 @@
-"""One folder for all who are compared: photos at the compared size, and a transforms.json.
+"""Writes one capture for all programs that are compared: photos at the size compared, and a transforms.json.
 
-Written so that nerfstudio and nerfscene alike read it: the same pixels, cameras, lenses and held-out views.
+nerfstudio and nerfscene both read it, so they get the same pixels, cameras, lenses and held-out views.
 
     python -m bench.shared_capture PHOTOS FOLDER --downscale 4
     python -m bench.shared_capture data/demo FOLDER --drifts     # with what phones do to photos
@@ -26,11 +26,11 @@ from nerfscene.training.dataset import resized, split_views
 from nerfscene.types import PosedCapture
 
 HOLDOUT = 8
-BLURRED, BLUR = 7, 1.5  # every 7th photo, by so many pixels; held-out ones stay sharp
+BLURRED, BLUR = 7, 1.5  # every 7th photo is blurred by this many pixels; held-out ones stay sharp
 
 
 def with_drifts(posed: PosedCapture, folder: Path) -> PosedCapture:
-    """The capture with cameras a little off, exposures that wander, and some photos out of focus."""
+    """The capture with cameras a little off, wandering exposures, and some photos out of focus."""
     drifted = drifting(jittered(posed, HOLDOUT), folder)
     views = []
     for i, view in enumerate(drifted.views):
@@ -44,7 +44,7 @@ def with_drifts(posed: PosedCapture, folder: Path) -> PosedCapture:
 
 
 def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
-    """Photos (PNG) and transforms.json of a posed capture; every 8th view in order of names is held out."""
+    """Writes a posed capture's photos (PNG) and transforms.json; every 8th view by name is held out."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     frames = []
     names: dict[str, list[str]] = {"train": [], "test": []}
@@ -75,7 +75,7 @@ def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
 
 
 def main() -> None:
-    """Poses (photos alone) or reads (with cameras) a capture and writes the folder."""
+    """Reads a capture, or poses it where it has no cameras, and writes the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)

@@ -1,7 +1,7 @@
-"""Where the time goes: each stage of a training step by itself, against the machine's own limits.
+"""Where the time of a training step goes: each stage by itself, against what the machine can do.
 
-One thread, so that stages compare with one core's roofline; then whole steps on all threads, with
-networks of instant-ngp's size and with the default field, and the torch backend side by side.
+Stages are timed with one thread, to compare with the peak of one core. Then whole steps are timed on all
+threads, with networks of instant-ngp's size and with the default field, and the torch backend beside them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def best(call: Callable[[], object], repeats: int = 5) -> float:
 
 
 def peak_gflops() -> float:
-    """What a large single-threaded float32 product reaches here, GFLOP/s: the practical peak."""
+    """GFLOP/s of a large single-threaded float32 product on this machine: the practical peak."""
     import torch
 
     threads = torch.get_num_threads()
@@ -49,14 +49,14 @@ def peak_gflops() -> float:
 
 
 def gather_ns(bytes_in_table: int) -> float:
-    """Nanoseconds a random read of one 64-byte line takes from a table of this size, reads overlapping."""
+    """Nanoseconds for a random read of 64 bytes from a table of this size, with reads overlapping."""
     rows = np.random.default_rng(0).integers(0, bytes_in_table // 64, 1 << 18)
     table = np.zeros((bytes_in_table // 64, 16), np.float32)
     return best(lambda: np.take(table, rows, axis=0)) / len(rows) * 1e9
 
 
 def mac_count(config: FieldConfig) -> tuple[int, int]:
-    """Multiply-adds a sample of the density network, and of all networks, forward."""
+    """Multiply-adds for one sample, forward: of the density network, and of all networks together."""
     e = grid_of(config).encoding
     if config.color == "harmonics":
         return e * config.hidden, e * config.hidden + config.hidden * 32
@@ -66,13 +66,13 @@ def mac_count(config: FieldConfig) -> tuple[int, int]:
 
 
 def stages(config: FieldConfig, title: str) -> None:
-    """Times the field's stages on random points in a bounded cube and prints them as a table."""
+    """Times the field's stages on random points in a bounded cube and prints a table."""
     module = backend.load("cpu")
     config = resolve(config, 400.0, False)
     field, _ = new_field(config, make_space(False, 0.05, 128), 0)
     native = kernel_field(field, module)
     rng = np.random.default_rng(1)
-    # Neighbouring samples of real rays lie close together; a jittered line per 8 points stands for that.
+    # Neighbouring samples of a real ray lie close together, so points come in short lines of 8.
     seeds = rng.random((POINTS // 8, 1, 3)) * 0.9
     points = (seeds + np.linspace(0, 0.05, 8)[None, :, None]).reshape(-1, 3).astype(np.float32)
     directions = rng.standard_normal((POINTS, 3)).astype(np.float32)
@@ -116,7 +116,7 @@ def stages(config: FieldConfig, title: str) -> None:
 
 
 def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
-    """Nanoseconds a ray takes to find its samples in a thin hollow sphere, and one that finds none."""
+    """Nanoseconds for a ray to find its samples in a thin hollow sphere, and for one that finds none."""
     distance = np.linalg.norm(cell_centres(128, False), axis=1)
     rays = 4096
     origins = np.tile(np.float32([0.1, -2.5, 0.2]), (rays, 1))
@@ -135,7 +135,7 @@ def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
 
 
 def adam_ns(module: Any, features: int) -> float:
-    """Nanoseconds that Adam takes for a row of the table, all rows in turn."""
+    """Nanoseconds that Adam takes for a row of the table, visiting all rows in order."""
     gradient, parameters = np.ones(1 << 20, np.float32), np.zeros(1 << 20, np.float32)
     moments = np.zeros(1 << 21, np.float32)
     seconds = best(lambda: module.adam(gradient, parameters, moments, 1e-2, 0.9, 0.99, 1e-15))
@@ -143,7 +143,7 @@ def adam_ns(module: Any, features: int) -> float:
 
 
 def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
-    """Trained samples a second in whole steps on chair at 400×400 (demo where chair is not here)."""
+    """Prints trained samples a second in whole steps on chair at 400×400, or on the demo without chair."""
     posed, downscale = captures.chair(200), 2.0
     if posed is None:
         posed, downscale = captures.demo(), 2.0
@@ -177,7 +177,7 @@ def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
 
 
 def same_steps(which: str, steps: int = 500, warm: int = 100) -> float:
-    """Seconds that steps ``warm`` to ``warm + steps`` of one training take: the same work for any backend."""
+    """Seconds for steps ``warm`` to ``warm + steps`` of a training: the same work on any backend."""
     posed, downscale = captures.chair(200), 2.0
     if posed is None:
         posed = captures.demo()
@@ -201,7 +201,7 @@ def same_steps(which: str, steps: int = 500, warm: int = 100) -> float:
 
 
 def compare() -> None:
-    """Whole steps: networks of instant-ngp's size, the default field; then torch, the same steps."""
+    """Prints whole steps with instant-ngp's networks and with the default field, then against torch."""
     print("\n| field and backend | trained M samples/s | evaluated M/s | steps/s | "
           "trace and networks / table / occupancy |")  # fmt: skip
     print("|---|---|---|---|---|")
@@ -211,7 +211,7 @@ def compare() -> None:
 
 
 def torch_ratio() -> None:
-    """The torch backend beside the kernels: the same 500 steps, which fall early, where both do most work."""
+    """Compares the torch backend with the kernels over the same 500 early steps, when both work most."""
     print("\n| backend, the same 500 steps | seconds | ms a step | M samples/s |")
     print("|---|---|---|---|")
     native = same_steps("cpu")

@@ -1,6 +1,7 @@
-"""How the viewer answers: ``python -m bench.viewer SCENE``, in a real headless Chromium on this machine.
+"""How quickly the viewer answers, in a headless Chromium on this machine: ``python -m bench.viewer SCENE``.
 
-The browser draws in software here and takes its share of the cores; on a user's machine it has a GPU.
+The browser draws in software and takes its share of the cores, so figures are worse than on a machine whose
+browser has a GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIZE = (640, 480)
 
 
 def opened(browser: Any, viewer: Viewer) -> tuple[Any, Session, float]:
-    """A tab, its session, and the seconds from opening it to its first picture (coarse or not)."""
+    """Opens a tab; returns it, its session, and the seconds until its first picture, which may be coarse."""
     before = set(viewer.sessions)
     page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, device_scale_factor=0.5)
     began = time.perf_counter()
@@ -37,7 +38,7 @@ def opened(browser: Any, viewer: Viewer) -> tuple[Any, Session, float]:
 
 
 def rest(page: Any, session: Session) -> float:
-    """Seconds that a whole picture at rest takes."""
+    """Seconds for a whole picture at rest."""
     done = session.finished
     session.refresh()
     while session.finished == done:
@@ -48,7 +49,7 @@ def rest(page: Any, session: Session) -> float:
 def moving(page: Any, session: Session, seconds: float = 5.0) -> float:
     """Rendered frames a second while the camera moves 60 times a second.
 
-    The moves come from here, not from the browser: one that draws in software sends few of them.
+    The moves are made here, because a browser that draws in software sends only a few.
     """
     session.set_look(splats=False)
     home = shot_of(session.client.camera)
@@ -65,7 +66,7 @@ def moving(page: Any, session: Session, seconds: float = 5.0) -> float:
 
 
 def main(scene: str) -> None:
-    """Prints the figures."""
+    """Opens the scene and prints the figures."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -85,6 +85,19 @@ def headers() -> list[Path]:
     return sorted([*(KERNELS / "include").glob("*.h"), *(KERNELS / "cuda").glob("*.h")])
 
 
+def text_of(source: Path) -> str:
+    """A source and the headers beside it that it includes, each once: what there is to compile of it."""
+    seen: list[Path] = []
+    left = [source]
+    while left:
+        path = left.pop()
+        seen.append(path)
+        included = re.findall(r'^#include "([^/"]+)"', path.read_text(), re.MULTILINE)
+        beside = [source.parent / name for name in included]
+        left += [p for p in beside if p.exists() and p not in (*seen, *left)]
+    return "".join(path.read_text() for path in seen)
+
+
 def turned_off(environ: Mapping[str, str]) -> bool:
     """Whether the environment asks for no CUDA module."""
     return environ.get("NERFSCENE_CUDA", "") == "0"
@@ -276,7 +289,7 @@ def compile_sources(kit: Toolkit, wanted: Sequence[int], folder: Path = OBJECTS)
         return out
 
     # The largest first, or the last one to start may keep everybody waiting.
-    largest_first = sorted(sources(), key=lambda path: -path.stat().st_size)
+    largest_first = sorted(sources(), key=lambda path: -len(text_of(path)))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(compiled, largest_first))
 

@@ -1,4 +1,4 @@
-// What the bindings of every device's module share: checks, descriptors from Python's numbers, options, reports.
+// Checks and conversions for both Python modules: Python's numbers → the kernels' structures, reports → dictionaries.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -6,8 +6,11 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <vector>
 
+#include "include/hashgrid.h"
+#include "include/occupancy.h"
 #include "include/training.h"
 
 namespace nb = nanobind;
@@ -20,12 +23,10 @@ void require(bool ok, const char* what) {
     if (!ok) throw nb::value_error(what);
 }
 
-size_t table_rows(const HashGrid& g) { return g.offset[g.levels - 1] + g.size[g.levels - 1]; }
-
 CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int height, const std::vector<float>& pose,
                        int64_t pixels) {
-    require(k.size() == 9, "intrinsics are fx, fy, cx, cy and five distortion coefficients");
-    require(pose.size() == 12, "pose is a 3×4 matrix, row-major");
+    require(k.size() == 9, "intrinsics must be fx, fy, cx, cy and five distortion coefficients");
+    require(pose.size() == 12, "pose must be a 3×4 matrix, row-major");
     CameraDesc c = {};
     c.fx = k[0], c.fy = k[1], c.cx = k[2], c.cy = k[3];
     for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
@@ -43,9 +44,9 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
                  float near_plane, float far_plane, float step, float cone, int occupancy_resolution) {
     Field f = {};
     const int levels = int(resolution.size());
-    require(levels >= 1 && levels <= kMaxLevels, "1 to 16 levels");
-    require(features == 2 || features == 4 || features == 8, "2, 4 or 8 features a level");
-    require(int(size.size()) == levels && int(hashed.size()) == levels, "one size and flag a level");
+    require(levels >= 1 && levels <= kMaxLevels, "there must be 1 to 16 levels");
+    require(features == 2 || features == 4 || features == 8, "a level must have 2, 4 or 8 features");
+    require(int(size.size()) == levels && int(hashed.size()) == levels, "size and hashed must have one number per level");
     f.grid.levels = levels, f.grid.features = features;
     uint32_t offset = 0;
     for (int i = 0; i < levels; ++i) {
@@ -54,7 +55,7 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
         offset += size[i];
         const uint64_t side = uint64_t(resolution[i]) + 2;
         require(hashed[i] ? (size[i] & (size[i] - 1)) == 0 : size[i] >= side * side * side,
-                "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows");
+                "a hashed level's size must be a power of two; a dense level must have at least (resolution + 2)^3 rows");
     }
     auto up = [](int n) { return (n + 15) / 16 * 16; };
     Network& net = f.net;
@@ -62,10 +63,10 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
     net.color_hidden = color_hidden, net.color_layers = color_layers;
     net.outputs = color_layers == 0 ? 32 : 16;
     require(hidden % 16 == 0 && hidden > 0 && hidden <= kMaxWidth && net.encoding <= kMaxWidth,
-            "hidden width must be a multiple of 16 up to 128");
-    require(color_layers >= 0 && color_layers <= 2, "0 to 2 hidden colour layers");
+            "the hidden width must be a multiple of 16 up to 128, and the encoding at most 128 wide");
+    require(color_layers >= 0 && color_layers <= 2, "there must be 0 to 2 hidden colour layers");
     require(color_layers == 0 || (color_hidden % 16 == 0 && color_hidden > 0 && color_hidden <= kMaxWidth),
-            "colour width must be a multiple of 16 up to 128");
+            "the colour width must be a multiple of 16 up to 128");
     auto layer = [&](int in, int out) {
         net.in[net.layers] = in, net.out[net.layers] = out, net.offset[net.layers] = net.size;
         net.layers += 1, net.size += in * out;
@@ -77,39 +78,46 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
         if (color_layers == 2) layer(color_hidden, color_hidden);
         layer(color_hidden, 16);
     }
-    require(occupancy_resolution > 0 && occupancy_resolution % 32 == 0, "occupancy resolution: multiple of 32");
-    require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane, "steps and planes must be positive");
+    require(occupancy_resolution > 0 && occupancy_resolution % 32 == 0, "the occupancy resolution must be a multiple of 32");
+    require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane,
+            "step must be positive, cone and near must not be negative, and far must be more than near");
     f.space = {unbounded, near_plane, far_plane, step, cone, occupancy_resolution};
     return f;
 }
 
-// A field that shows what lies in a box alone; all of it where `box` is empty.
+void require_crop(const std::vector<float>& box) {
+    require(box.empty() || box.size() == 12, "a crop must be a 3×4 matrix, row-major");
+    for (float x : box) require(x - x == 0.0f, "a crop must be finite");
+}
+
+// A field of which only the inside of a box is visible; all of it where `box` is empty.
 Field cropped(Field f, const std::vector<float>& box) {
-    require(box.empty() || box.size() == 12, "a crop is a 3×4 matrix, row-major");
     f.space.cropped = !box.empty();
-    for (size_t i = 0; i < box.size(); ++i) {
-        require(box[i] - box[i] == 0.0f, "a crop must be finite");
-        f.space.box_from_scene[i] = box[i];
-    }
+    std::copy(box.begin(), box.end(), f.space.box_from_scene);
     return f;
 }
 
-size_t occupancy_cells(const Space& s) { return size_t(s.occupancy_resolution) * s.occupancy_resolution * s.occupancy_resolution; }
-
-// Whether arrays have the sizes that a field's descriptor says.
-void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_t, size_t occupancy) {
-    require(table == table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
-    require(weights == size_t(f.net.size) && weights_t == size_t(f.net.size), "wrong number of weights");
-    require(occupancy * 32 == occupancy_cells(f.space), "occupancy must have one bit a cell");
+void copy_background(const std::vector<float>& from, float* to) {
+    require(from.size() == 3, "background must be three numbers");
+    std::copy(from.begin(), from.end(), to);
 }
 
-// How many cells a photo's known depths have.
+// Checks that arrays have the sizes that a field's descriptor asks for.
+void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_t, size_t occupancy) {
+    require(table == NS_ISA::table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
+    require(weights == size_t(f.net.size) && weights_t == size_t(f.net.size),
+            "weights and weights_t must have as many numbers as the networks have weights");
+    require(occupancy * 32 == NS_ISA::occupancy_cells(f.space), "occupancy must have one bit per cell");
+}
+
+// How many cells of known depths a photo has.
 int64_t depth_cells(const CameraDesc& c) {
     auto cells = [](int pixels) { return int64_t(pixels + kDepthCell - 1) / kDepthCell; };
     return cells(c.width) * cells(c.height);
 }
 
-// The photos' cameras, and the running count of pixels, one entry more than cameras. Returns the number of pixels.
+// Reads the photos' cameras and, into `first_pixel`, how many pixels the photos before each have, with the total at the
+// end. Returns the total.
 uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras,
                       std::vector<uint64_t>& first_pixel) {
     uint64_t count = 0;
@@ -126,32 +134,33 @@ uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vec
     return count;
 }
 
-// The same photos' cameras, changed: lenses and poses.
+// Replaces the cameras of the same photos by refined ones.
 void replace_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras) {
     std::vector<CameraDesc> next;
     std::vector<uint64_t> ignored;
     read_cameras(from, channels, next, ignored);
-    require(next.size() == cameras.size(), "one camera a photo");
+    require(next.size() == cameras.size(), "there must be one camera per photo");
     for (size_t i = 0; i < next.size(); ++i)
-        require(next[i].width == cameras[i].width && next[i].height == cameras[i].height, "photos keep their sizes");
+        require(next[i].width == cameras[i].width && next[i].height == cameras[i].height,
+                "the photos' sizes must stay the same");
     cameras = next;
 }
 
-// Whether there is one known depth for each cell of the photos.
+// Checks that there is one known depth for each cell of the photos.
 void require_depths(size_t depths, const std::vector<CameraDesc>& cameras) {
-    require(int64_t(depths) == cameras.back().depths + depth_cells(cameras.back()), "one depth for 4×4 pixels of each photo");
+    require(int64_t(depths) == cameras.back().depths + depth_cells(cameras.back()),
+            "there must be one depth for each 4×4 pixels of each photo");
 }
 
-// Running numbers of the pixels to train on, checked.
+// Checks the pixels to train on, which are indices over all photos.
 void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
     require(n > 0, "no pixel is left to train on");
-    for (size_t i = 0; i < n; ++i) require(chosen[i] < pixels, "chosen pixels must be among the photos'");
+    for (size_t i = 0; i < n; ++i) require(chosen[i] < pixels, "every chosen pixel must be a pixel of the photos");
 }
 
-// Whose exposure each ray has, checked.
-void require_photos(const int32_t* of, size_t given, int rays, int photos) {
-    require(int(given) == rays, "rays differ in number");
-    for (size_t i = 0; i < given; ++i) require(of[i] < photos, "rays belong to photos that there are");
+// Checks the photos whose exposures apply to the rays.
+void require_photos(const int32_t* of, int rays, int photos) {
+    for (int i = 0; i < rays; ++i) require(of[i] < photos, "a ray's photo must be one of the trainer's photos");
 }
 
 nb::dict report_dict(const TrainReport& r) {
@@ -161,50 +170,6 @@ nb::dict report_dict(const TrainReport& r) {
     d["seconds_trace"] = r.seconds_trace, d["seconds_table"] = r.seconds_table;
     d["seconds_occupancy"] = r.seconds_occupancy;
     return d;
-}
-
-void bind_train_options(nb::module_& m) {
-    nb::class_<TrainOptions>(m, "TrainOptions")
-        .def(nb::init<>())
-        .def_rw("table_rate", &TrainOptions::table_rate).def_rw("table_pull", &TrainOptions::table_pull).def_rw("weight_rate", &TrainOptions::weight_rate)
-        .def_rw("beta1", &TrainOptions::beta1).def_rw("beta2", &TrainOptions::beta2)
-        .def_rw("epsilon", &TrainOptions::epsilon).def_rw("min_weight", &TrainOptions::min_weight)
-        .def_rw("stop_transmittance", &TrainOptions::stop_transmittance)
-        .def_rw("coarseness", &TrainOptions::coarseness).def_rw("huber_delta", &TrainOptions::huber_delta)
-        .def_rw("distortion", &TrainOptions::distortion)
-        .def_rw("full_gradient_distance", &TrainOptions::full_gradient_distance)
-        .def_rw("target_samples", &TrainOptions::target_samples)
-        .def_rw("occupancy_decay", &TrainOptions::occupancy_decay)
-        .def_rw("occupancy_threshold", &TrainOptions::occupancy_threshold)
-        .def_rw("occupancy_every", &TrainOptions::occupancy_every)
-        .def_rw("occupancy_cells", &TrainOptions::occupancy_cells)
-        .def_rw("exposure_rate", &TrainOptions::exposure_rate).def_rw("exposure_pull", &TrainOptions::exposure_pull)
-        .def_rw("sky_pull", &TrainOptions::sky_pull).def_rw("sky_distance", &TrainOptions::sky_distance)
-        .def_rw("depth_pull", &TrainOptions::depth_pull).def_rw("depth_slack", &TrainOptions::depth_slack)
-        .def_rw("depth_most", &TrainOptions::depth_most)
-        .def_rw("camera_every", &TrainOptions::camera_every);
-}
-
-// What every device's trainer does and remembers between runs; `h.trainer` is its Trainer.
-template <class Handle>
-void bind_running(nb::class_<Handle>& trainer) {
-    trainer
-        .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
-            TrainReport r;
-            {
-                nb::gil_scoped_release release;
-                r = h.trainer->run(o, steps, seconds);
-            }
-            return report_dict(r);
-        }, "options"_a, "steps"_a, "seconds"_a)
-        .def_prop_rw("step", [](Handle& h) { return h.trainer->step; },
-                     [](Handle& h, int64_t v) { h.trainer->step = v; })
-        .def_prop_rw("rays_drawn", [](Handle& h) { return h.trainer->rays_drawn; },
-                     [](Handle& h, uint64_t v) { h.trainer->rays_drawn = v; })
-        .def_prop_rw("survivors_per_ray", [](Handle& h) { return h.trainer->survivors_per_ray; },
-                     [](Handle& h, double v) { h.trainer->survivors_per_ray = v; })
-        .def_prop_rw("occupancy_mean", [](Handle& h) { return h.trainer->occupancy_mean; },
-                     [](Handle& h, float v) { h.trainer->occupancy_mean = v; });
 }
 
 }  // namespace

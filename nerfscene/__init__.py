@@ -1,12 +1,31 @@
-"""nerfscene: snapshots in, an explorable 3D scene out.
+"""nerfscene: photos in, an explorable 3D scene out.
 
     import nerfscene as ns
 
     scene = ns.train("photos", "my-scene", ns.TrainConfig(time=120))
     print(scene.figures.psnr, scene.figures.ssim)
     ns.film(scene, "film.mp4", ns.RenderConfig(path="orbit", seconds=6))
+    viewer = ns.view(scene)  # then open viewer.url in a browser
 
-The stages are modules of the same names: capture → poses → field → scene → render → film.
+What each function does (``help(ns.train)`` and so on tell more):
+
+    train           photos, a video or a posed capture → a trained scene in a folder
+    load            the scene in a folder
+    render          a scene's renderer and a camera → one picture, with depth
+    film            a scene and a camera path → a video
+    view            a scene → a web page to walk through it
+    measure         PSNR and SSIM against the photos that training never saw
+    report          measures a scene and rewrites its report.html
+    info            facts about the scene in a folder, as a dictionary
+    open_capture    the first step of train: finds the photos in a folder
+    posed_capture   the second step: photos with their cameras
+
+Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig and RenderConfig.
+Errors that a user can fix are raised as NerfsceneError, whose message is one sentence. The command
+``nerfscene`` does the same from a shell.
+
+Inside the package, each step has a folder, and data flows from one to the next: capture (photos) → posing
+(cameras) → field and training (a radiance field) → scene → film, viewer, measure.
 """
 
 from __future__ import annotations
@@ -14,20 +33,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
     from nerfscene.errors import NerfsceneError
     from nerfscene.field.rendering import render
-    from nerfscene.measure.evaluate import measure
-    from nerfscene.scene.folder import load
+    from nerfscene.films.camera_path_file import write_camera_path
+    from nerfscene.films.paths import CameraPath, look_at
+    from nerfscene.measuring.evaluate import measure
+    from nerfscene.scene.folder import Scene, load
+    from nerfscene.training.progress import Control, Progress
     from nerfscene.types import Camera, Capture, Frame, Intrinsics, PosedCapture, View
     from nerfscene.viewer.server import view
 
-# Where each name lives. Imported on first use: `import nerfscene` must work, and fast, on a machine where
-# a compiled part is missing, so that doctor can say which.
+# The module of each public name. Modules are imported when a name is first used, so that `import nerfscene`
+# is fast and works even if a compiled part is missing, which `nerfscene doctor` then reports.
 _HOMES = {
     "film": "api",
     "info": "api",
@@ -41,9 +63,11 @@ _HOMES = {
     "RenderConfig": "config",
     "TrainConfig": "config",
     "NerfsceneError": "errors",
-    "measure": "measure.evaluate",
+    "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
+    "look_at": "films.paths",
+    "write_camera_path": "films.camera_path_file",
     "view": "viewer.server",
     "Camera": "types",
     "Capture": "types",
@@ -51,6 +75,10 @@ _HOMES = {
     "Intrinsics": "types",
     "PosedCapture": "types",
     "View": "types",
+    "CameraPath": "films.paths",
+    "Control": "training.progress",
+    "Progress": "training.progress",
+    "Scene": "scene.folder",
 }
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
@@ -59,6 +87,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "train",
     "load",
     "render",
+    "look_at",
+    "write_camera_path",
     "film",
     "view",
     "measure",
@@ -76,10 +106,19 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "Intrinsics",
     "PosedCapture",
     "View",
+    "Scene",
+    "CameraPath",
+    "Progress",
+    "Control",
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)

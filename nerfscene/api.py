@@ -1,11 +1,11 @@
-"""The verbs: each stage as one call, for Python and for the command line alike."""
+"""The steps from photos to film, each as one function. The command line calls the same functions."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from nerfscene.capture.folder import open_capture as open_capture
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import check_config as check_field_config
-from nerfscene.film.filming import render_film
+from nerfscene.films.filming import render_film
 from nerfscene.intake import Given, fingerprint, open_posed
-from nerfscene.measure.evaluate import measure
-from nerfscene.measure.report import FILE as REPORT_FILE
-from nerfscene.measure.report import Gallery, write_report
+from nerfscene.measuring.evaluate import measure
+from nerfscene.measuring.report import FILE as REPORT_FILE
+from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
@@ -30,7 +30,9 @@ from nerfscene.training.schedule import check_config
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
-SOURCE = "source.json"  # what was trained on, so that other photos don't go into the same scene unnoticed
+SOURCE = (
+    "source.json"  # names and sizes of the photos, to notice when other photos are given for the same scene
+)
 
 
 def posed_capture(
@@ -41,66 +43,72 @@ def posed_capture(
     footage: FootageConfig = FootageConfig(),  # noqa: B008
     given: Given = "fitted",
 ) -> PosedCapture:
-    """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
+    """The capture at ``source`` with its cameras: read if it comes with cameras, else estimated by COLMAP.
 
-    ``source``: a folder of photos, a video, a posed capture, or a .zip of one. ``workdir`` keeps what was
-    unpacked, a video's frames and COLMAP's files, so that a second call takes no time.
-    ``given``: whether cameras that are read get points by which to tell how far away things are
-    ("measured"), and are moved to fit these where they are off ("fitted"), or neither ("read").
+    source: a folder of photos, a video, a posed capture, or a .zip of one of these. workdir: keeps unpacked
+    files, the frames of a video and COLMAP's files, so that a second call is fast. listener: called with
+    the progress. given: what to do with cameras that are read: "read" leaves them as they are, "measured"
+    also triangulates points, from which distances are estimated, and "fitted" also corrects cameras that
+    don't fit those points.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
     """
-    told = lambda stage, done: listener(Progress(stage, done))  # noqa: E731
-    return open_posed(Path(source), workdir, config, footage, told, given)
+
+    def progress(stage: str, fraction: float) -> None:
+        listener(Progress(stage, fraction))
+
+    return open_posed(Path(source), workdir, config, footage, progress, given)
 
 
 def _ours(name: str) -> bool:
-    """Whether a killed training may have left a file of this name."""
-    left = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
-    return name in left or (name.startswith(".") and name.endswith(".tmp"))
+    """Whether a training that was killed may have left a file or folder of this name."""
+    names = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
+    return name in names or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
-    """What is made of cameras that came with the photos; a scene goes on with those it was begun with."""
-    move = config.refine_cameras
+    """What to do with cameras that come with the photos; a resumed scene keeps what it was begun with."""
+    refine = config.refine_cameras
     if resume:
-        begun = scenes.load(folder)
-        if not len(begun.points):
+        scene = scenes.load(folder)
+        if not len(scene.points):
             return "read"
-        move = begun.figures.settings.get("train", {}).get("refine_cameras", move)
-    return "fitted" if move else "measured"
+        refine = scene.figures.settings.get("train", {}).get("refine_cameras", refine)
+    return "fitted" if refine else "measured"
 
 
 def remove_trained(folder: Path) -> None:
-    """Takes a scene's training away and keeps its poses; scene.json first, so that it is whole or gone."""
+    """Deletes a scene's training and keeps its poses."""
+    # scene.json goes first, so that the folder never holds half a scene.
     for path in [folder / scenes.SCENE_JSON, *folder.iterdir()]:
         if (path.name != POSES and _ours(path.name)) or path.name == scenes.SCENE_JSON:
             path.unlink(missing_ok=True)
 
 
-def refuse_others(folder: Path, given: list[list[str | int]]) -> None:
-    """Raises NerfsceneError where the scene in ``folder`` came of other photos than ``given``."""
+def refuse_other_photos(folder: Path, given: list[list[str | int]]) -> None:
+    """Raises NerfsceneError if the scene in ``folder`` was made from other photos; given: a fingerprint."""
     try:
         known = json.loads((folder / SOURCE).read_text())
     except (OSError, ValueError):  # an older scene, or one whose training was killed
         return
     if given and known and known != given:
         raise NerfsceneError(
-            f"{folder} holds a scene of other photos than these; choose another folder with -o, or add "
-            "--overwrite to make it anew"
+            f"{folder} holds a scene of other photos; choose another folder with -o, or add --overwrite to "
+            "replace that scene"
         )
 
 
 def open_output(folder: Path, resume: bool) -> None:
-    """Makes the scene's folder, or says why it can't be used. Never empties a folder that isn't ours."""
+    """Makes the scene's folder and checks that it can be written; a folder that isn't ours is left alone.
+
+    Raises NerfsceneError when it can't be used, or ``resume`` is set and it holds no scene.
+    """
     try:
         if folder.exists() and not folder.is_dir():
             raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
         if folder.exists() and not scenes.is_scene(folder) and not all(map(_ours, os.listdir(folder))):
             raise NerfsceneError(f"{folder} exists and is not a scene; choose another folder with -o")
         if resume and not scenes.is_scene(folder):
-            raise NerfsceneError(
-                f"there is no scene in {folder} to go on with; leave out --resume to make one"
-            )
+            raise NerfsceneError(f"there is no scene in {folder} to resume; leave out --resume to make one")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}.tmp"
         probe.write_bytes(b"")
@@ -126,68 +134,101 @@ def train(
     posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
     control: Control | None = None,
 ) -> Scene:
-    """Photos (or a posed capture) → a trained scene in the folder ``output``.
+    """Makes a scene from photos, or from a posed capture, in the folder ``output``.
 
-    Stages already done are not done again: a scene that was trained to the end with the same settings
-    is returned as it is. ``resume`` goes on with one that was interrupted, or further with a larger
-    budget; ``overwrite`` starts its training anew (the photos' poses are kept). ``control`` pauses, saves
-    and stops it from another thread.
+    source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
+    resume: continue an interrupted training, or train further with a larger budget. overwrite: train again
+    from the start; the photos' poses are kept.
+    listener: called with the progress. warn: called with each warning. posed_listener: called with the
+    capture when its cameras are known. control: pauses, saves or stops the training from another thread.
+
+    A scene that was trained to the end with the same settings is returned as it is.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
+    So many parameters because each is something that a user sets.
     """
     folder = Path(output).expanduser()
     check_config(config)
     check_field_config(field)
     backend.load(config.backend)
-    new = not folder.exists()
+    is_new = not folder.exists()
     open_output(folder, resume)
     given = fingerprint(Path(source))
     if scenes.is_scene(folder) and not overwrite:
-        refuse_others(folder, given)
-    if scenes.is_scene(folder) and not resume and not overwrite:
-        if given and finished_already(folder, config, field):
-            warn(f"{folder} was trained on these with these settings before: nothing is left to do")
-            return scenes.load(folder)
-        if not given:
-            raise NerfsceneError(f"{source} is not there, or can't be read")
-        done = scenes.read_figures(folder)
-        raise NerfsceneError(
-            f"{folder} already holds a scene trained for {done.train_seconds:.0f} s "
-            f"({'with other settings' if done.finished else 'interrupted'}); add --resume to go on "
-            "with it, --overwrite to start again, or choose another folder with -o"
-        )
-    opened = False
+        refuse_other_photos(folder, given)
+        if not resume:
+            return _finished_scene(folder, source, given, config, field, warn)
+    posed = False
     try:
-        capture = posed_capture(
-            source, folder / POSES, poses, listener, footage, cameras_given(folder, config, resume)
-        )
+        use = cameras_given(folder, config, resume)
+        capture = posed_capture(source, folder / POSES, poses, listener, footage, use)
         for message in capture.warnings:
             warn(message)
         posed_listener(capture)
         if overwrite and not resume:
             remove_trained(folder)
-        opened = True
-        control = control or Control()
-        gallery = Gallery()
-        control.measured = gallery.add
-        scene = train_posed(capture, folder, config, field, listener, resume, control)
-        try:
-            write_report(scene, folder, gallery.pictures)
-        except Exception as error:  # a scene without its report is still a scene
-            warn(f"the report could not be written ({error}); nerfscene report {folder} tries again")
-        return scene
+        posed = True
+        return _train_and_report(capture, folder, config, field, resume, listener, warn, control)
     finally:
-        if opened and scenes.is_scene(folder):
+        if posed and scenes.is_scene(folder):
             with contextlib.suppress(OSError), scenes.writing(folder / SOURCE) as temporary:
                 temporary.write_text(json.dumps(given))
-        for empty in (folder / POSES, folder) if new else (folder / POSES,):  # nothing came of it
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+        _remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those of the folders that hold nothing."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # rmdir refuses a folder that holds something
+            folder.rmdir()
+
+
+def _finished_scene(
+    folder: Path,
+    source: Path | str,
+    given: list[list[str | int]],
+    config: TrainConfig,
+    field: FieldConfig,
+    warn: Callable[[str], None],
+) -> Scene:
+    """The scene in ``folder`` if it is finished and has these settings; else raises NerfsceneError."""
+    if given and finished_already(folder, config, field):
+        warn(f"{folder} is already trained on these photos with these settings: nothing is left to do")
+        return scenes.load(folder)
+    if not given:
+        raise NerfsceneError(f"{source} doesn't exist or can't be read")
+    figures = scenes.read_figures(folder)
+    raise NerfsceneError(
+        f"{folder} already holds a scene trained for {figures.train_seconds:.0f} s "
+        f"({'with other settings' if figures.finished else 'interrupted'}); add --resume to continue it, "
+        "--overwrite to start again, or choose another folder with -o"
+    )
+
+
+def _train_and_report(
+    capture: PosedCapture,
+    folder: Path,
+    config: TrainConfig,
+    field: FieldConfig,
+    resume: bool,
+    listener: Listener,
+    warn: Callable[[str], None],
+    control: Control | None,
+) -> Scene:
+    control = control or Control()
+    gallery = Gallery()
+    control.measured = gallery.add
+    scene = train_posed(capture, folder, config, field, listener, resume, control)
+    try:
+        write_report(scene, folder, gallery.pictures)
+    except Exception as error:  # a scene without its report is still a scene
+        warn(f"the report could not be written ({error}); to try again: nerfscene report {folder}")
+    return scene
 
 
 def report(folder: Path | str, backend_name: str = "auto") -> Path:
-    """Measures a scene and writes its report.html anew; returns the file.
+    """Measures the scene in ``folder`` again and rewrites its report.html; returns that file.
 
-    Raises NerfsceneError for a scene that can't be read or a folder that can't be written.
+    Raises NerfsceneError for a scene or photo that can't be read, or a folder that can't be written.
     """
     folder = Path(folder).expanduser()
     scene = scenes.load(folder)
@@ -197,7 +238,12 @@ def report(folder: Path | str, backend_name: str = "auto") -> Path:
 
 
 def info(folder: Path | str) -> dict[str, Any]:
-    """What is in a scene, as one plain dictionary."""
+    """Facts about the scene in ``folder`` as a dictionary of plain values.
+
+    Among them: photos, photos_posed, train_views, test_views; width and height in pixels; psnr (dB), ssim;
+    train_seconds, steps, finished; parameters (of the field), bytes (on disk).
+    Raises NerfsceneError for a scene that can't be read.
+    """
     folder = Path(folder)
     scene = scenes.load(folder)
     f = scene.figures
@@ -234,7 +280,7 @@ def info(folder: Path | str) -> dict[str, Any]:
 
 
 def as_json(data: dict[str, Any]) -> str:
-    """One JSON object on one line."""
+    """``data`` as one JSON object on one line."""
     return json.dumps(data, default=str)
 
 
@@ -244,9 +290,10 @@ def film(
     config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
     frames: Path | str | None = None,
 ) -> dict[str, float | int | str]:
-    """Films a scene along ``config.path`` to ``file``, and to numbered pictures in ``frames``.
+    """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
 
-    Returns what was made: frames, fps, width, height, seconds. Raises NerfsceneError for a path, size or
-    output that can't be used.
+    file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
+    Returns frames (their number), fps, width, height, seconds, film and frames_folder.
+    Raises NerfsceneError for a path, size or output that can't be used.
     """
     return render_film(scene, config, Path(file), Path(frames) if frames is not None else None)

@@ -1,4 +1,4 @@
-"""The command line: thin over the verbs."""
+"""The command line: options, and one function per command that calls ``api`` and prints the result."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from nerfscene import __version__
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.terminal import Live, clock, figures_line
 from nerfscene.training.progress import Control
-from nerfscene.training.progress import Progress as TrainingProgress
+from nerfscene.training_page import TrainingPage
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
 @dataclass(frozen=True)
 class Train:
-    """Photos → a scene: finds where each was taken, trains a radiance field, measures it."""
+    """Make a scene from photos: find where each was taken, train a radiance field and measure it."""
 
     photos: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
@@ -35,19 +35,19 @@ class Train:
     ]
     """Folder of photos, a .zip of them, or a video; or a capture posed by COLMAP, nerfstudio, Polycam, …"""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the scene; by default, the photos' name with -scene behind it, here."""
+    """Folder for the scene; by default NAME-scene in the current folder, NAME being that of the photos."""
     resume: bool = False
-    """Go on with the scene in the output folder, up to the budget given now."""
+    """Continue training the scene in the output folder, up to the budget given now."""
     overwrite: bool = False
-    """Train the scene in the output folder anew (its poses are kept)."""
+    """Train the scene in the output folder again from the start (its poses are kept)."""
     json: bool = False
-    """Print the figures as one JSON object at the end, and nothing else."""
+    """Print only one JSON object with the figures, at the end."""
     view: bool = False
-    """Open a page that shows the scene while it trains, and stays until Ctrl-C."""
+    """Serve a page that shows the scene while it trains and afterwards, until Ctrl-C."""
     host: str = "127.0.0.1"
-    """With --view: the address to serve on; on any but this machine's own, the link holds a token."""
+    """With --view: the address to serve on; if others can reach it, the link holds a token."""
     port: int = 8080
-    """With --view: the port, or the next free one."""
+    """With --view: the port; if it is taken, the next free one."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     footage: Annotated[FootageConfig, tyro.conf.arg(name="")] = field(default_factory=FootageConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
@@ -56,52 +56,52 @@ class Train:
 
 @dataclass(frozen=True)
 class Render:
-    """A scene → a film along a camera path."""
+    """Film a scene along a camera path."""
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The film: a name that ends in .mp4, .mov or .mkv."""
+    """The film; its name ends in .mp4, .mov or .mkv."""
     frames: Path | None = None
-    """An empty or new folder for PNG frames."""
+    """A new or empty folder for the frames as PNG pictures."""
     json: bool = False
-    """Print what was made as one JSON object, and nothing else."""
+    """Print only one JSON object that describes the film."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
 
 
 @dataclass(frozen=True)
 class View:
-    """Step into a scene in the browser."""
+    """Open a scene in the browser."""
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     host: str = "127.0.0.1"
-    """The address to serve on; on any but this machine's own, the link holds a token."""
+    """The address to serve on; if others can reach it, the link holds a token."""
     port: int = 8080
-    """The port, or the next free one."""
+    """The port; if it is taken, the next free one."""
     backend: str = "auto"
     """What computes: auto, cpu, cuda or torch."""
     threads: int = 0
-    """Threads to use; 0 for all of them."""
+    """Threads to use; 0 for all."""
 
 
 @dataclass(frozen=True)
 class Eval:
-    """How close a scene comes to the photos held out of its training."""
+    """Measure how close a scene comes to the photos held out of its training."""
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     sheet: Path | None = None
-    """Also write photos beside renders to this picture (.png or .jpg)."""
+    """Also write a picture (.png or .jpg) of photos beside renders."""
     backend: str = "auto"
-    """What computes: auto, cpu or torch."""
+    """What computes: auto, cpu, cuda or torch."""
     json: bool = False
     """Print one JSON object: psnr, ssim, views, train_seconds, per_view."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Measures a scene and writes its report.html anew."""
+    """Measure a scene and rewrite its report.html."""
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
@@ -111,7 +111,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Info:
-    """What is in a scene."""
+    """Show what a scene holds."""
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
@@ -121,113 +121,34 @@ class Info:
 
 @dataclass(frozen=True)
 class Doctor:
-    """What this machine has and what nerfscene will use."""
+    """Show what this machine has and what nerfscene will use."""
 
     json: bool = False
     """Print one JSON object."""
 
 
-class Live:
-    """Progress on the terminal; single lines now and then where there is none."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(24), TaskProgressColumn(),
-            TextColumn("{task.fields[note]}"), console=self.console, transient=True,
-            disable=not self.console.is_terminal,
-        )  # fmt: skip
-        self.stage, self.told = "", 0.0
-        self.task: TaskID | None = None
-
-    def __enter__(self) -> Live:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, markup=False)
-
-    def warn(self, text: str) -> None:
-        self.say(f"warning: {text}")
-
-    def show(self, stage: str, fraction: float, note: str = "") -> None:
-        if stage != self.stage:
-            if self.task is not None:
-                self.bar.remove_task(self.task)
-            self.stage, self.told = stage, 0.0
-            self.task = self.bar.add_task(stage, total=1.0, note=note)
-        assert self.task is not None
-        self.bar.update(self.task, completed=fraction, note=note)
-        now = time.monotonic()
-        if not self.console.is_terminal and (now - self.told > 5 or fraction >= 1.0):
-            self.told = now
-            self.say(f"{stage}: {100 * fraction:.0f} % {note}".rstrip())
-
-    def training(self, p: TrainingProgress) -> None:
-        note = ""
-        if p.step:
-            note = (
-                f"step {p.step}  loss {p.loss:.5f}  PSNR {p.psnr:.1f} dB  "
-                f"{p.rate / 1e6:.2f} M samples/s  {clock(p.remaining)} left"
-            )
-        self.show(p.stage, p.fraction, note)
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds."""
-    if not seconds < 1e7:
-        return "some time"
-    whole = max(round(seconds), 0)
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
-WORTH_SAYING = 0.3  # dB
-
-
-def figures_line(d: dict[str, Any]) -> str:
-    """PSNR and SSIM as a sentence."""
-    if d.get("psnr") is None:
-        return "no photos were held out, so nothing was measured"
-    matched = d.get("psnr_matched") or d["psnr"]
-    whose = "this photo's" if d["views"] == 1 else "these photos'"
-    exposed = (
-        f" ({matched:.2f} dB but for {whose} exposure and camera)"
-        if matched > d["psnr"] + WORTH_SAYING
-        else ""
-    )
-    photos = "photo" if d["views"] == 1 else "photos"
-    return (
-        f"{d['views']} held-out {photos}: PSNR {d['psnr']:.2f} dB{exposed}, SSIM {d['ssim']:.3f} "
-        f"after {d['train_seconds']:.0f} s of training"
-    )
-
-
 def run_train(a: Train) -> None:
+    """``nerfscene train``."""
     from nerfscene import api
     from nerfscene.intake import one_source
     from nerfscene.ops import backend
 
-    # `kill` ends training as Ctrl-C does. Set here because importing pycolmap sets a handler of its own,
-    # which prints a stack trace.
+    # `kill` ends training as Ctrl-C does. This is set after the imports because importing pycolmap installs a
+    # handler that prints a stack trace.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     source = one_source(a.photos).expanduser()
-    named = source.resolve() if source.suffix != ".json" else source.resolve().parent
-    name = named.stem if named.is_file() else named.name
-    output = (a.output or Path(f"{name}-scene")).expanduser()
-    with Live(a.json) as live, contextlib.ExitStack() as page:
+    output = (a.output or Path(f"{_name_of(source)}-scene")).expanduser()
+    with Live(a.json) as live, contextlib.ExitStack() as stack:
         control, listener = Control(), live.training
         if a.view:
-            watched = Watched(a, output, live, page)
-            control, listener = watched.control, watched.training
+            page = TrainingPage(output, a.host, a.port, a.train, live, stack)
+            control, listener = page.control, page.training
 
         def posed(capture: Any) -> None:
             live.say(f"computing with {backend.describe(a.train.backend)}")
             error = capture.reprojection_error
-            how = f" ({error:.2f} px)" if error is not None else ""
-            live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{how}")
+            accuracy = f" ({error:.2f} px)" if error is not None else ""
+            live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{accuracy}")
 
         try:
             made = api.train(
@@ -240,8 +161,8 @@ def run_train(a: Train) -> None:
                 raise
             live.bar.stop()
             live.say(
-                f"interrupted; what was trained is in {output}: --resume goes on from it, and "
-                f"nerfscene report {output} says how it came out"
+                f"interrupted; the scene so far is in {output}: --resume continues it, and "
+                f"nerfscene report {output} shows how good it is"
             )
             sys.exit(INTERRUPTED)
         live.bar.stop()
@@ -252,63 +173,20 @@ def run_train(a: Train) -> None:
         live.say(figures_line(d))
         live.say(f"scene: {output}")
         if (output / "report.html").is_file():
-            live.say(f"how it came out, and how to shoot better: {output / 'report.html'}")
+            live.say(f"how good it is, and how to shoot better: {output / 'report.html'}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
-            watched.wait(made.backdrop)
+            page.wait(made.backdrop)
 
 
-class Watched:
-    """The page that shows a training: opened at its first step, open until Ctrl-C."""
-
-    def __init__(self, a: Train, output: Path, live: Live, page: contextlib.ExitStack) -> None:
-        self.a, self.output, self.live, self.page = a, output, live, page
-        self.control = Control(started=self.started)
-        self.viewer: Any = None
-        self.told = 0.0
-        self.history: list[tuple[float, float, float]] = []  # seconds, PSNR, loss
-        self.text = "starting"
-
-    def started(self, scene: Any) -> None:
-        from nerfscene.viewer.server import Viewer
-        from nerfscene.viewer.stage import Training
-
-        def ask(name: str, value: bool = True) -> None:
-            setattr(self.control, name, value)
-
-        asks = Training(
-            figures=lambda: {"text": self.text, "seconds": [h[0] for h in self.history],
-                             "psnr": [h[1] for h in self.history], "loss": [h[2] for h in self.history]},
-            pause=lambda on: ask("pause", on), stop=lambda: ask("stop"), save=lambda: ask("save"),
-        )  # fmt: skip
-        a = self.a
-        viewer = Viewer(scene, self.output, a.host, a.port, a.train.backend, a.train.threads, asks)
-        self.viewer = self.page.enter_context(viewer)
-        self.live.say(f"look at it: {self.viewer.url}")
-
-    def training(self, p: TrainingProgress) -> None:
-        self.live.training(p)
-        if self.viewer is None or not p.step or time.monotonic() - self.told < 2:
-            return
-        self.told = time.monotonic()
-        self.history.append((p.seconds, p.psnr, p.loss))
-        self.text = (
-            f"step {p.step}, loss {p.loss:.5f}, **{p.psnr:.1f} dB** on the photos it trains on, "
-            f"{p.rate / 1e6:.2f} M samples/s, {clock(p.remaining)} left"
-        )
-        self.viewer.refresh()
-
-    def wait(self, backdrop: Any) -> None:
-        if self.viewer is None:  # it was trained already
-            self.live.say(f"trained already; nerfscene view {self.output} shows it")
-            return
-        self.text = "finished"
-        self.viewer.trained(backdrop)
-        self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
-        self.viewer.wait()
+def _name_of(source: Path) -> str:
+    """The name of what is trained on: a folder's, or a file's without its extension."""
+    named = source.resolve() if source.suffix != ".json" else source.resolve().parent
+    return named.stem if named.is_file() else named.name
 
 
 def run_view(a: View) -> None:
+    """``nerfscene view``."""
     from nerfscene.viewer.server import view
 
     with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
@@ -317,8 +195,9 @@ def run_view(a: View) -> None:
 
 
 def run_render(a: Render) -> None:
+    """``nerfscene render``."""
     from nerfscene import api
-    from nerfscene.film.filming import render_film
+    from nerfscene.films.filming import render_film
     from nerfscene.scene import folder as scene
 
     with Live(a.json) as live:
@@ -334,28 +213,29 @@ def run_render(a: Render) -> None:
         if a.json:
             print(api.as_json(made))
         else:
-            where = " and ".join(str(p) for p in (a.output, a.frames) if p)
+            outputs = " and ".join(str(p) for p in (a.output, a.frames) if p)
             live.say(
-                f"{where}: {made['frames']} frames of {made['width']}×{made['height']}, "
+                f"{outputs}: {made['frames']} frames of {made['width']}×{made['height']}, "
                 f"{made['seconds']:.1f} s"
             )
 
 
 def run_eval(a: Eval) -> None:
+    """``nerfscene eval``."""
     import numpy as np
 
     from nerfscene import api
-    from nerfscene.film import video
-    from nerfscene.measure import contact, evaluate
+    from nerfscene.films import video
+    from nerfscene.measuring import contact, evaluate
     from nerfscene.scene import folder as scene
 
     loaded = scene.load(a.scene)
     with Live(a.json) as live:
-        seen: dict[str, Any] = {}
+        pictures: dict[str, Any] = {}
 
         def keep(figures: dict[str, Any], photo: Any, rgb: Any) -> None:
             if a.sheet is not None:
-                seen[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
+                pictures[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
 
         d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), keep)
         if a.sheet is not None:
@@ -363,8 +243,9 @@ def run_eval(a: Eval) -> None:
                 raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")
             pairs = []
             for i in np.unique(np.linspace(0, d["views"] - 1, min(8, d["views"])).astype(int)):
-                of = d["per_view"][i]
-                pairs.append((f"{of['photo']}, {of['psnr']:.1f} dB", *seen[of["photo"]]))
+                figures = d["per_view"][i]
+                label = f"{figures['photo']}, {figures['psnr']:.1f} dB"
+                pairs.append((label, *pictures[figures["photo"]]))
             contact.contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds
     if a.json:
@@ -376,12 +257,14 @@ def run_eval(a: Eval) -> None:
 
 
 def run_report(a: Report) -> None:
+    """``nerfscene report``."""
     from nerfscene import api
 
     print(f"report: {api.report(a.scene, a.backend)}")
 
 
 def run_info(a: Info) -> None:
+    """``nerfscene info``."""
     from nerfscene import api
 
     d = api.info(a.scene)
@@ -395,12 +278,13 @@ def run_info(a: Info) -> None:
     )
     print(f"  space     {shape}; the subject's box is {d['box_side_world']:.3g} world units wide")
     print(f"  figures   {figures_line(d)}")
-    state = "finished" if d["finished"] else "interrupted: --resume goes on"
+    state = "finished" if d["finished"] else "interrupted: --resume continues it"
     print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
     print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")
 
 
 def run_doctor(a: Doctor) -> None:
+    """``nerfscene doctor``."""
     from nerfscene import api, doctor
 
     d = doctor.examine()
@@ -408,7 +292,13 @@ def run_doctor(a: Doctor) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point: exit code 0, 2 for bad input (one sentence, no traceback), 130 for Ctrl-C."""
+    """Runs a command; ``args`` instead of sys.argv.
+
+    The exit code is 0, 2 for bad input (one sentence, no traceback) or 130 for Ctrl-C.
+    """
+    if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
+        print(f"nerfscene {__version__}")
+        return
     commands: dict[str, Any] = {
         "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
         "doctor": Doctor,
@@ -421,7 +311,7 @@ def main(args: Sequence[str] | None = None) -> None:
         chosen = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="nerfscene",
-            description="Snapshots in, an explorable 3D scene out.",
+            description="Snapshots in, an explorable 3D scene out. --version prints the version.",
             args=args,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
         )

@@ -1,4 +1,7 @@
-"""What can be set: one frozen dataclass a stage; a field's docstring is its text in --help."""
+"""The settings: one frozen dataclass per stage. A field's docstring is its text in ``--help``.
+
+The help keeps a docstring's line breaks, so each line ends with a sentence.
+"""
 
 from __future__ import annotations
 
@@ -8,102 +11,109 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class PoseConfig:
-    """How cameras are found from photos."""
+    """How camera poses are estimated from the photos."""
 
     max_image_size: int = 1000
-    """Longest side, in pixels, at which features are looked for; larger photos are shrunk to it."""
+    """Longest side, in pixels, at which features are detected; larger photos are shrunk to it."""
     max_features: int = 4096
-    """Most features kept in one photo; more helps photos with little texture and takes longer."""
+    """Largest number of features per photo; more help where there is little texture, but take longer."""
     matcher: Literal["auto", "exhaustive", "sequential"] = "auto"
-    """Which photos are compared: all with all, neighbours by name, or chosen by their number."""
+    """exhaustive: compare every pair of photos. sequential: compare neighbours in the order of names.
+    auto: compare every pair of up to 25 photos; of more photos, only the pairs that look promising."""
     seed: int = 0
     """Random seed; the same photos, settings and machine give the same cameras."""
 
 
 @dataclass(frozen=True)
 class FootageConfig:
-    """What is taken from a video."""
+    """How many frames are taken from a video."""
 
     frames: int = 150
-    """Most frames to take from a video, or from several together; a short one gives fewer."""
+    """Largest number of frames to take from all videos together; a short video gives fewer."""
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """The radiance field: a multi-resolution hash grid and small networks."""
+    """The radiance field: a multi-resolution hash grid and small networks.
+
+    Cut-outs are photos with a transparent background.
+    """
 
     levels: int | None = None
-    """Levels of the hash grid, coarse to fine (1 to 16); when not given 4, for cut-outs on a GPU 8."""
+    """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4, or 8 for cut-outs on a GPU."""
     features: int | None = None
-    """Numbers stored in each row of the grid: 2, 4 or 8; when not given 8, for cut-outs on a GPU 4. Few wide
-    levels suit a CPU's caches."""
+    """Numbers stored per row of the hash table: 2, 4 or 8. When not given: 8, or 4 for cut-outs on a GPU.
+    A few wide levels suit a CPU's caches."""
     log2_table: int | None = None
-    """A level has at most 2 to this many rows; chosen from the photos' size when not given (for cut-outs,
-    more on a GPU)."""
+    """Base-2 logarithm of the most table rows per level (6 to 24).
+    When not given: depends on the photos' size, and is larger for cut-outs on a GPU."""
     base_resolution: int = 16
     """Cells along a side of the coarsest level."""
     finest_resolution: int | None = None
-    """Cells along a side of the finest level; chosen from the photos' size when not given (for cut-outs,
-    more on a GPU)."""
+    """Cells along a side of the finest level.
+    When not given: depends on the photos' size, and is larger for cut-outs on a GPU."""
     hidden: int = 32
-    """Width of the density network's hidden layer, a multiple of 16 up to 128."""
+    """Width of the density network's hidden layer: a multiple of 16 up to 128."""
     color: Literal["harmonics", "network"] = "harmonics"
-    """How colour depends on direction: degree-2 spherical harmonics (fast) or a network."""
+    """How colour depends on the viewing direction: degree-2 spherical harmonics (fast) or a network."""
     color_hidden: int = 64
-    """Width of the colour network's hidden layers."""
+    """Width of the colour network's hidden layers: a multiple of 16 up to 128."""
     color_layers: int = 2
-    """Hidden layers of the colour network, 1 or 2."""
+    """Hidden layers of the colour network: 1 or 2."""
     occupancy_resolution: int = 128
-    """Cells along a side of the occupancy grid, a multiple of 32."""
+    """Cells along a side of the occupancy grid: a multiple of 32 up to 512."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how finely to train."""
+    """How long and in what detail to train."""
 
     time: float | None = None
-    """Seconds to train for (posing and reading photos come on top); overrides the quality's."""
+    """Seconds to train for, instead of the quality's; posing and reading the photos come on top."""
     steps: int | None = None
-    """Steps to train for, instead of seconds."""
+    """Steps to train for, instead of the quality's seconds.
+    With --time as well, training ends at whichever is reached first."""
     quality: Literal["1min", "5min", "20min"] = "5min"
-    """Named by what training takes: also bounds the photos' longest side to 640, 1000, 1600 px."""
+    """How long to train; also shrinks the photos to a longest side of 640, 1000 or 1600 pixels."""
     downscale: float | None = None
-    """Train on photos shrunk by this factor, instead of by the quality's longest side."""
+    """Shrink the photos by this factor (1 or more), instead of to the quality's longest side."""
     holdout: int = 8
-    """Every n-th photo is kept from training to measure with (of fewer than twice n, the middle one); 0 for
-    none."""
+    """Keep every n-th photo out of training, to measure quality with; 0 keeps none out.
+    Of fewer than 2n photos, only the middle one is kept out."""
     backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
-    """What computes: our kernels on an NVIDIA GPU or on the processor, plain torch (slow, readable), or
-    tiny-cuda-nn (where it is installed) with torch around it."""
+    """cuda, cpu: nerfscene's own kernels, on an NVIDIA GPU or the processor. auto: cuda if usable, else cpu.
+    torch: plain PyTorch, slow but readable. tcnn: tiny-cuda-nn, if installed, with PyTorch around it."""
     threads: int = 0
-    """Threads to use; 0 for all of them. With 1, a seed gives the same scene again."""
+    """CPU threads to use; 0 uses all. With 1 thread, the same seed gives the same scene again."""
     refine_cameras: bool = True
-    """Let training correct cameras a little where they are of a real capture, and before it move those that
-    came with the photos and don't fit them."""
+    """Correct the cameras of real photos a little during training.
+    Before it, move cameras that came with the photos but don't fit them."""
     seed: int = 0
     """Random seed."""
 
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What a film shows and how large it is."""
+    """The film's camera path, size and content."""
 
     path: str = "auto"
-    """orbit, spiral, walkthrough, or a camera_path.json (nerfstudio's format); auto: orbit, but walkthrough
-    where the photos were taken walking ahead or look all over a room."""
+    """orbit, spiral, walkthrough, or a camera_path.json in nerfstudio's format.
+    auto: walkthrough if the photos were taken walking forward or look all around a room, else orbit."""
     width: int | None = None
-    """Width in pixels; the photos' aspect gives what is left out, at most 960 on the longer side."""
+    """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
+    With neither, the longer side is at most 960 pixels."""
     height: int | None = None
     """Height in pixels."""
     fps: float | None = None
-    """Frames a second; 30, or what the path's file says."""
+    """Frames per second. When not given: the path file's, or 30."""
     seconds: float | None = None
-    """Length of the film; 8, or what the path's file says."""
+    """Length of the film in seconds. When not given: the path file's, or 8."""
     samples: int = 0
-    """Rays along a pixel's side, up to 8; 0: as many as the photos have pixels there, against shimmering."""
+    """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
+    0: as many as the photos have pixels there."""
     depth: bool = False
-    """Film depth in colours instead; frames get 16-bit depth pictures beside them."""
+    """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
     backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
-    """What computes."""
+    """What computes, as for nerfscene train."""
     threads: int = 0
-    """Threads to use; 0 for all of them."""
+    """CPU threads to use; 0 uses all."""

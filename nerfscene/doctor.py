@@ -1,4 +1,4 @@
-"""What this machine has, what will be used, and the one command that mends what is missing."""
+"""What this machine has, what nerfscene will use, and the command that fixes what is missing."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ PACKAGES = (
     "safetensors",
     "tyro",
 )
-# The first driver of each CUDA; pip can bring a compiler of CUDA 13, so that is the least it helps with.
+# CUDA's major version → the first NVIDIA driver that runs it.
 FIRST_DRIVER = {12: 525, 13: 580}
-CUDA_OF_PIP = 13
+CUDA_OF_PIP = 13  # major version of the CUDA compiler that pip can install
 INSTALL = "NERFSCENE_CUDA=1 pip install ."
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of the GPU.
+    """Whether and how the GPU can be used.
 
     state: works, no_gpu, hidden, driver_too_old, driver_fails, no_code, not_built or broken
-    found, module: sentences about the GPU with its driver, and about the CUDA kernels
-    missing, mend: what keeps a GPU from being used, and the command that mends it; None where nothing does
+    found, module: phrases about the GPU with its driver, and about the CUDA kernels
+    missing, mend: what keeps the GPU from being used, and the command that fixes it; None if nothing does
     """
 
     state: str
@@ -51,7 +51,10 @@ class Verdict:
 
 
 def examine() -> dict[str, Any]:
-    """Facts about the machine; nothing is changed and nothing but nvidia-smi is run."""
+    """Facts about the machine, as ``nerfscene doctor --json`` prints them.
+
+    Changes nothing, and runs no program except nvidia-smi.
+    """
     reason = backend.why_no_cpu()
     packages: dict[str, str | None] = {}
     for name in PACKAGES:
@@ -62,7 +65,7 @@ def examine() -> dict[str, Any]:
     gpu = gpu_facts()
     try:
         will_use = None if reason else backend.describe("auto")
-    except Exception as error:  # a GPU's driver may fail in ways of its own
+    except Exception as error:  # a GPU's driver may fail in any way
         will_use = f"nothing: {error}"
     return {
         "system": platform.platform(),
@@ -84,7 +87,7 @@ def examine() -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The processor's model, where the system tells it."""
+    """The processor's model if the system gives it, else its architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -95,7 +98,7 @@ def processor_name() -> str:
 
 
 def memory_gib() -> float | None:
-    """Physical memory, where the system tells it."""
+    """Physical memory in GiB; None if the system doesn't give it."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
@@ -103,14 +106,14 @@ def memory_gib() -> float | None:
 
 
 def gpu_facts() -> dict[str, Any]:
-    """What ``judge`` judges by.
+    """The facts from which ``judge`` decides.
 
-    name, driver, compute_capability: of the first GPU, as nvidia-smi says
-    driver_cuda: the newest CUDA that the driver runs, as [13, 0]
-    module: whether the CUDA kernels can be loaded; module_error: why not, where they are there
-    devices, devices_error: what those kernels find
-    build: the record that the installation left; nvcc: a compiler that is here now
-    visible: CUDA_VISIBLE_DEVICES
+    name, driver, compute_capability: the first GPU's, from nvidia-smi
+    driver_cuda: the newest CUDA version that the driver runs, as [13, 0]
+    module: whether the CUDA kernels can be loaded; module_error: why not, if they are installed
+    devices, devices_error: the devices that the kernels find, or the error
+    build: the installation's record of the build; nvcc: the CUDA compiler found now
+    visible: the environment variable CUDA_VISIBLE_DEVICES
     """
     facts: dict[str, Any] = {
         **nvidia_smi(),
@@ -128,13 +131,13 @@ def gpu_facts() -> dict[str, Any]:
             module = importlib.import_module("nerfscene.ops._cuda")
             facts["module"] = True
             facts["devices"] = module.devices()
-    except Exception as error:  # whatever a driver or a half-made module does
+    except Exception as error:  # a driver or a damaged module may fail in any way
         facts["devices_error" if facts["module"] else "module_error"] = str(error)
     return facts
 
 
 def nvidia_smi() -> dict[str, str | None]:
-    """The first NVIDIA GPU's name, driver and compute capability; None each where there is none."""
+    """The first NVIDIA GPU's name, driver and compute_capability; each None if there is no GPU."""
     keys = ("name", "driver", "compute_capability")
     nothing: dict[str, str | None] = dict.fromkeys(keys)
     tool = shutil.which("nvidia-smi")
@@ -152,7 +155,7 @@ def nvidia_smi() -> dict[str, str | None]:
 
 
 def driver_cuda() -> list[int] | None:
-    """The newest CUDA that the NVIDIA driver runs, as [13, 0]; None where there is no driver."""
+    """The newest CUDA version that the NVIDIA driver runs, as [13, 0]; None if there is no driver."""
     try:
         version = ctypes.c_int()
         if ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version)) == 0:
@@ -163,14 +166,14 @@ def driver_cuda() -> list[int] | None:
 
 
 def find_nvcc() -> str | None:
-    """The CUDA compiler that an installation would find here."""
+    """The path of the CUDA compiler that an installation would use; None if there is none."""
     home = os.environ.get("CUDA_HOME")
     places = [f"{home}/bin" if home else None, None, "/usr/local/cuda/bin"]
     return next(filter(None, (shutil.which("nvcc", path=place) for place in places)), None)
 
 
 def build_record() -> dict[str, Any] | None:
-    """How the build of the CUDA kernels went, as the installation wrote it down."""
+    """The installation's record of how the CUDA kernels were built; None if there is none."""
     try:
         record = json.loads((Path(backend.__file__).parent / "_cuda_build.json").read_text())
     except (OSError, ValueError):
@@ -179,7 +182,7 @@ def build_record() -> dict[str, Any] | None:
 
 
 def judge(facts: dict[str, Any]) -> Verdict:
-    """What ``gpu_facts`` mean. Of the facts alone: this asks nothing of the machine."""
+    """Decides what ``gpu_facts`` mean. A pure function: it doesn't look at the machine."""
     found, module = about_gpu(facts), about_module(facts)
     devices = facts["devices"]
     if devices:
@@ -187,7 +190,7 @@ def judge(facts: dict[str, Any]) -> Verdict:
         if has_code_for(capability, facts["build"]):
             return Verdict("works", found, module)
         missing = (
-            f"the kernels were compiled for other cards than this one of compute capability {capability}"
+            f"the kernels were compiled for other GPUs, not for this one with compute capability {capability}"
         )
         return Verdict("no_code", found, module, missing, f"NERFSCENE_CUDA_ARCHS={capability} {INSTALL}")
 
@@ -198,7 +201,7 @@ def judge(facts: dict[str, Any]) -> Verdict:
     if facts["module_error"]:
         missing = f"the CUDA kernels can't be loaded ({facts['module_error']})"
         return Verdict("broken", found, module, missing, INSTALL)
-    if facts["name"] is None:  # a driver, but nothing for it to drive
+    if facts["name"] is None:  # a driver without a GPU
         return Verdict("no_gpu", found, module)
 
     build = facts["build"] or {}
@@ -208,15 +211,15 @@ def judge(facts: dict[str, Any]) -> Verdict:
         return Verdict("not_built", found, module, "the CUDA kernels are not built", INSTALL)
     missing = "the CUDA kernels could not be compiled when this was installed"
     from_pip = "PyPI" in build["nvcc"] or driver_major(facts) < CUDA_OF_PIP
-    # Another compiler may do what the machine's own can't; where there is no other, see what it says.
+    # The compiler from PyPI may succeed where the machine's own failed; if that one failed, show its output.
     mend = "NERFSCENE_CUDA=1 pip install -v ." if from_pip else f"NERFSCENE_NVCC=pypi {INSTALL}"
     return Verdict("not_built", found, module, missing, mend)
 
 
 def unusable(facts: dict[str, Any], found: str, module: str) -> tuple[str, str, str, str | None, str | None]:
-    """A Verdict's fields where the kernels are built and a driver is here, but no device can be used."""
+    """A Verdict's fields when kernels and driver are installed but no device can be used."""
     visible = facts["visible"]
-    # Devices count up to the first that is none: "", "-1" and "-1,0" leave nothing.
+    # CUDA stops reading the list at the first invalid entry: "", "-1" and "-1,0" hide every GPU.
     if visible is not None and (not visible.strip() or visible.strip()[0] in "-,"):
         missing = f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides every GPU"
         return ("hidden", found, module, missing, "unset CUDA_VISIBLE_DEVICES")
@@ -225,14 +228,14 @@ def unusable(facts: dict[str, Any], found: str, module: str) -> tuple[str, str, 
         return ("driver_too_old", found, module, *newer_driver(needed))
     if facts["name"] is None:
         return ("no_gpu", found, module, None, None)
-    said = facts["devices_error"] or "it finds no device"
+    reason = facts["devices_error"] or "it finds no device"
     hint = f", and CUDA_VISIBLE_DEVICES is {visible!r}" if visible is not None else ""
-    missing = f"the NVIDIA driver can't be used ({said}{hint}); a restart mends what a driver's update left"
+    missing = f"the NVIDIA driver can't be used ({reason}{hint}); a restart helps after a driver update"
     return ("driver_fails", found, module, missing, "unset CUDA_VISIBLE_DEVICES" if hint else "sudo reboot")
 
 
 def newer_driver(cuda: int) -> tuple[str, str]:
-    """What is missing and what mends it where the driver is too old for a major version of CUDA."""
+    """(what is missing, the command that fixes it) for a driver too old for a major version of CUDA."""
     first = FIRST_DRIVER.get(cuda)
     if first is None:
         return (f"the NVIDIA driver is too old for CUDA {cuda}", "sudo apt install nvidia-driver")
@@ -243,7 +246,7 @@ def newer_driver(cuda: int) -> tuple[str, str]:
 
 
 def driver_major(facts: dict[str, Any]) -> int:
-    """The newest major version of CUDA that the driver runs; a large one where it isn't known."""
+    """The newest major version of CUDA that the driver runs; 99 if it is unknown."""
     if facts["driver_cuda"]:
         return int(facts["driver_cuda"][0])
     number = major_of(facts["driver"])
@@ -253,23 +256,23 @@ def driver_major(facts: dict[str, Any]) -> int:
 
 
 def major_of(version: str | None) -> int:
-    """13 of "13.0"; 0 where there is no number."""
+    """The major version: 13 for "13.0"; 0 if there is no number."""
     digits = (version or "").split(".")[0]
     return int(digits) if digits.isdecimal() else 0
 
 
 def has_code_for(capability: str, build: dict[str, Any] | None) -> bool:
-    """Whether a build runs on a card: machine code of its generation, or PTX that is no newer than it."""
+    """Whether a build runs on a GPU: it has machine code of its generation, or PTX that isn't newer."""
     compiled = (build or {}).get("architectures")
     if not compiled:
-        return True  # nobody knows; it may well
+        return True  # unknown, so assume that it does
     major, minor = (int(part) for part in capability.split("."))
-    card = 10 * major + minor
-    return max(compiled) <= card or any(a // 10 == major and a <= card for a in compiled)
+    gpu = 10 * major + minor
+    return max(compiled) <= gpu or any(a // 10 == major and a <= gpu for a in compiled)
 
 
 def about_gpu(facts: dict[str, Any]) -> str:
-    """The GPU and its driver, in words."""
+    """The GPU and its driver as a phrase."""
     cuda = facts["driver_cuda"]
     runs = f" (CUDA {cuda[0]}.{cuda[1]})" if cuda else ""
     if facts["devices"]:
@@ -289,14 +292,18 @@ def about_gpu(facts: dict[str, Any]) -> str:
 
 
 def about_module(facts: dict[str, Any]) -> str:
-    """The CUDA kernels and what compiled them, in words."""
+    """The CUDA kernels and what compiled them as a phrase."""
     build = facts["build"] or {}
     here = f"nvcc is {facts['nvcc']}" if facts["nvcc"] else "no nvcc here"
     if facts["module"]:
         codes = ", ".join(f"sm_{a}" for a in build.get("architectures") or [])
         by = f" by nvcc {build['version']}" if build.get("version") else ""
-        apart = any(not device.get("shares_memory", True) for device in facts["devices"][:1])
-        only = "; they render but can't train, as Windows shares no memory with a GPU" if apart else ""
+        no_sharing = any(not device.get("shares_memory", True) for device in facts["devices"][:1])
+        only = (
+            "; they render but can't train, because Windows doesn't share memory with a GPU"
+            if no_sharing
+            else ""
+        )
         return f"kernels built{by}{f' for {codes}' if codes else ''}{only}; {here}"
     if facts["module_error"]:
         return f"kernels built, but they can't be loaded; {here}"
@@ -305,16 +312,16 @@ def about_module(facts: dict[str, Any]) -> str:
 
 
 def about_tcnn(d: dict[str, Any]) -> str:
-    """Whether --backend tcnn can be used, in words; why not only where it could be, beside a GPU."""
+    """Whether --backend tcnn can be used, as a phrase; explains why not if there is a GPU for it."""
     if d["tinycudann_missing"] is None:
-        return "tiny-cuda-nn is here; --backend tcnn uses it"
+        return "tiny-cuda-nn is installed; --backend tcnn uses it"
     if d["tinycudann"] or d["cuda"]["name"]:
         return str(d["tinycudann_missing"])
     return "tiny-cuda-nn is not installed; only --backend tcnn needs it"
 
 
 def in_words(d: dict[str, Any]) -> str:
-    """``examine``'s facts as a person reads them."""
+    """The facts of ``examine`` as lines of text for a person."""
     memory = f", {d['memory_gib']} GiB memory" if d["memory_gib"] else ""
     lines = [
         f"machine   {d['processor']}, {d['cores']} cores{memory}, {d['disk_free_gib']} GiB disk free",
@@ -323,8 +330,8 @@ def in_words(d: dict[str, Any]) -> str:
     if d["kernels_missing"]:
         lines += [
             f"kernels   {d['kernels_missing']}",
-            "          mend it: pip install .   (in the checkout; needs a C++17 compiler)",
-            "          until then --backend torch works, some twenty times slower",
+            "          to fix it: pip install .   (in the checkout; needs a C++17 compiler)",
+            "          until then --backend torch works, about twenty times slower",
         ]
     else:
         others = ", ".join(d["kernels"][1:])
@@ -332,14 +339,14 @@ def in_words(d: dict[str, Any]) -> str:
     gpu = d["cuda"]
     lines += [f"GPU       {gpu['found']}", f"CUDA      {gpu['module']}"]
     if gpu["missing"]:
-        lines += [f"          {gpu['missing']}", f"          mend it: {gpu['mend']}"]
+        lines += [f"          {gpu['missing']}", f"          to fix it: {gpu['mend']}"]
         if "pip install" in gpu["mend"]:
             lines[-1] += "   (in the checkout)"
         lines.append("          until then training and rendering run on the processor")
     lines.append(f"tcnn      {about_tcnn(d)}")
     missing = [name for name, version in d["packages"].items() if version is None]
     if missing:
-        lines.append(f"packages  missing: {', '.join(missing)}; mend it: pip install {' '.join(missing)}")
+        lines.append(f"packages  missing: {', '.join(missing)}; to fix it: pip install {' '.join(missing)}")
     else:
         lines.append("packages  all present: " + ", ".join(f"{n} {v}" for n, v in d["packages"].items()))
     if d["will_use"]:

@@ -1,10 +1,11 @@
-"""The one exception a user is meant to read."""
+"""The one exception whose message is written for users."""
 
 from __future__ import annotations
 
 
 class NerfsceneError(Exception):
-    """Bad input or an impossible request, told in one sentence: what, which file, what to do.
+    """Bad input or an impossible request.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The message is one sentence: what is wrong, in which file, and what to do about it. The command line
+    prints it without a traceback and exits with code 2.
     """

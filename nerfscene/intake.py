@@ -1,4 +1,4 @@
-"""What people give → a folder of photos: an archive is unpacked, a video gives its frames."""
+"""Any source → a posed capture: unpacks archives, takes frames from videos, reads or estimates the poses."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from nerfscene.types import PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
-# What is made of cameras that came with the photos: nothing, points, or points and cameras that fit them.
+# What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
+# from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # of pictures
-POSE_SUFFIXES = (".json", ".xml", ".csv")  # of files beside photos that say where these were taken
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # pictures in unsupported formats
+POSE_SUFFIXES = (".json", ".xml", ".csv")  # files beside the photos that may hold their poses
 
 
 def open_posed(
@@ -47,14 +48,14 @@ def open_posed(
     progress: Progress = silent,
     given: Given = "fitted",
 ) -> PosedCapture:
-    """The capture at ``source`` with its cameras: read where it has them, else found by COLMAP.
+    """The capture at ``source`` with its cameras: read if it comes with them, otherwise found by COLMAP.
 
-    Cameras that were read get points to go with them (``triangulation.with_points``), as ``given`` says.
-    ``source`` is a folder of photos, a posed capture (as readers.find_posed knows them), a video, a
-    folder that holds videos and hardly a photo, or a .zip of any of these, a .r3d of Record3D too.
-    ``workdir`` keeps what was unpacked, frames and COLMAP's files, so that a second call takes no time;
-    it is made where needed.
-    Raises NerfsceneError for anything wrong with what was given.
+    ``source`` is a folder of photos, a posed capture (see ``readers.find_posed``), a video, a folder that
+    holds videos and fewer than MIN_PHOTOS photos, a .zip of any of these, or a .r3d of Record3D.
+    ``given`` says what to do with cameras that were read (see ``triangulation.with_points``).
+    ``workdir`` keeps unpacked files, frames and COLMAP's files, so that a second call is fast; it is created
+    if needed.
+    Raises NerfsceneError for anything wrong with the source or while writing to ``workdir``.
     """
     source = source.expanduser()
     if is_archive(source):
@@ -62,20 +63,20 @@ def open_posed(
     try:
         found = find_posed(source)
         videos = find_videos(source)
-        beside = _passed_over(source, videos) if found is None else ()
+        unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
         raise NerfsceneError(
-            f"{error.filename} can't be read (permission denied); allow it, or copy the photos elsewhere"
+            f"{error.filename} can't be read (permission denied): change its permissions, or copy the photos "
+            "to another folder"
         ) from error
     if found is None:
-        told = unread_cameras(source)
-        told += beside
+        warnings = unread_cameras(source) + unused
         root = source
         if videos:
             root = workdir / FRAMES
-            told += take_frames(videos, root, footage, progress)
+            warnings += take_frames(videos, root, footage, progress)
         capture = open_capture(root, progress)
-        capture = replace(capture, warnings=told + capture.warnings)
+        capture = replace(capture, warnings=warnings + capture.warnings)
     elif given == "read":
         return found
     try:
@@ -84,13 +85,13 @@ def open_posed(
         return pose(capture, workdir, poses, progress)
     except (OSError, sqlite3.Error) as error:
         raise NerfsceneError(
-            f"posing stopped in {workdir} ({getattr(error, 'strerror', None) or error}); free some space "
+            f"posing failed in {workdir} ({getattr(error, 'strerror', None) or error}): free some space "
             "there, or choose another folder with -o"
         ) from error
 
 
 def find_videos(source: Path) -> list[Path]:
-    """The video that ``source`` is, or the videos in a folder that has too few photos; [] otherwise."""
+    """``source`` itself if it is a video, the videos in a folder of fewer than MIN_PHOTOS photos, or []."""
     if source.is_file():
         known = source.name.lower().endswith(PHOTO_SUFFIXES)
         return [source] if _is_video_name(source.name) or (not known and is_video(source)) else []
@@ -100,48 +101,48 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def _videos_within(folder: Path) -> list[Path]:
-    """Videos of a folder and its sub-folders, in the natural order of names."""
+    """The videos of a folder and its sub-folders, in the natural order of their names."""
     return [p for p in _files_within(folder) if _is_video_name(p.name)]
 
 
 def _files_within(folder: Path) -> list[Path]:
-    """Files of a folder and its sub-folders, in the natural order of names, but for hidden ones."""
+    """The files of a folder and its sub-folders, without hidden ones, in the natural order of their names."""
     own = [p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()]
     inner = sorted(subfolders(folder), key=lambda p: natural_key(p.name))
     return sorted(own, key=lambda p: natural_key(p.name)) + [p for f in inner for p in _files_within(f)]
 
 
-def _passed_over(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
-    """Warnings of what lies in a folder beside what is taken from it: photos, or else these videos."""
+def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
+    """Warnings about pictures and videos in a folder that are not used. ``videos``: those used, if any."""
     if not source.is_dir():
         return ()
     photos, files = find_photos(source), _files_within(source)
-    told = []
+    warnings = []
     if videos and photos:
-        told.append(
+        warnings.append(
             f"{_counted(photos, 'photo')} beside the video{'s' * (len(videos) > 1)} {_is(photos)} not used: "
-            f"fewer than {MIN_PHOTOS} make no scene, and with videos no photos are taken."
+            f"a scene takes either videos or at least {MIN_PHOTOS} photos."
         )
-    # What a camera saves twice, as RAW and JPEG or as a photo that moves, is no other picture.
+    # Files named like a photo are the same picture: its RAW file, or the video of a live photo.
     stems = {p.stem.lower() for p in photos}
     others = [p for p in files if p.stem.lower() not in stems]
     beside = [] if videos else [p for p in others if _is_video_name(p.name)]
     if beside:
-        told.append(
-            f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: to make a scene of one, "
-            "give the video itself."
+        warnings.append(
+            f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: give the video itself to "
+            "make a scene of it."
         )
     unread = [] if videos else [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
     if unread:
-        told.append(
-            f"{_counted(unread, 'picture')} {_is(unread)} of a kind that is not read and not used: export "
-            "as JPEG what is missing."
+        warnings.append(
+            f"{_counted(unread, 'picture')} {_is(unread)} not used, because the format is not supported: "
+            "export them as JPEG to use them."
         )
-    return tuple(told)
+    return tuple(warnings)
 
 
-def _counted(files: Sequence[Path], what: str) -> str:
-    return f"{len(files)} {what}{'s' * (len(files) > 1)} ({name_some(short_names(files))})"
+def _counted(files: Sequence[Path], noun: str) -> str:
+    return f"{len(files)} {noun}{'s' * (len(files) > 1)} ({name_some(short_names(files))})"
 
 
 def _is(files: Sequence[Path]) -> str:
@@ -149,9 +150,10 @@ def _is(files: Sequence[Path]) -> str:
 
 
 def one_source(paths: Sequence[Path]) -> Path:
-    """What several given paths are together: the folder that holds these photos or videos and no others.
+    """The one source that the paths stand for: the only path, or the folder that holds exactly these files.
 
-    Raises NerfsceneError where they are none or not all that is in one folder.
+    Shells expand ``photos/*`` to many paths. Raises NerfsceneError if there are no paths, or several that
+    are not all the photos or all the videos of one folder.
     """
     if not paths:
         raise NerfsceneError("say what to make a scene of: a folder of photos, a .zip of them, or a video")
@@ -160,23 +162,21 @@ def one_source(paths: Sequence[Path]) -> Path:
     given = [path.expanduser() for path in paths]
     folder = given[0].parent
     if all(path.is_file() for path in given) and folder.is_dir():
-        for there in (find_photos(folder), find_videos(folder)):
-            if sorted(there) == sorted(set(given)):
+        for content in (find_photos(folder), find_videos(folder)):
+            if sorted(content) == sorted(set(given)):
                 return folder
     if len(given) == 2 and given[0].exists() and not given[1].exists():
-        raise NerfsceneError(
-            f"{paths[1]} is not there; if the scene is to go there, say so with --output {paths[1]}"
-        )
+        raise NerfsceneError(f"{paths[1]} does not exist; to write the scene there, use --output {paths[1]}")
     raise NerfsceneError(
-        f"{len(paths)} paths are given ({name_some([str(path) for path in paths])}), and a scene is made of "
-        "one: put what belongs together into a folder, and give that"
+        f"{len(paths)} paths were given ({name_some([str(path) for path in paths])}), but a scene is made of "
+        "one: put the photos or videos into a folder, and give that folder"
     )
 
 
 def fingerprint(source: Path) -> list[list[str | int]]:
-    """Names and sizes of what is taken from ``source``: the same for the same photos, wherever they lie.
+    """[name, size in bytes] of every file used from ``source``: equal for equal photos, wherever they are.
 
-    [] where there is nothing at ``source``, or nothing that may be read.
+    Names are relative to ``source``. [] if ``source`` doesn't exist or can't be read.
     """
     source = source.expanduser()
     try:

@@ -1,8 +1,8 @@
-"""What flows from stage to stage: snapshots → capture → poses → scene → frames.
+"""The data that the stages hand to each other: photos → capture → poses → scene → frames.
 
-Plain frozen dataclasses with shapes and units, and no logic. Everywhere inside the package a
-camera looks along +z with x to the right and y down (OpenCV), a pixel's centre lies at
-(column + 0.5, row + 0.5), and ``b_from_a`` is the matrix that takes coordinates in a to b.
+Plain frozen dataclasses without logic; their docstrings give shapes and units. Throughout the package
+cameras follow OpenCV's axes (x right, y down, z forward), the centre of a pixel lies at
+(column + 0.5, row + 0.5), and ``b_from_a`` is the matrix that takes coordinates in a to coordinates in b.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
 Lens = Literal["perspective", "fisheye"]
-# Where cameras come from: found here for photos alone, or read from what another program left.
+# Where the cameras come from: estimated here ("photos"), or read from another program's files (all others).
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
@@ -28,7 +28,7 @@ Source = Literal[
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A lens and its sensor, in pixels.
+    """A lens and its sensor: picture size, focal lengths and principal point, all in pixels.
 
     ``distortion`` holds OpenCV's coefficients: (k1, k2, p1, p2, k3) for ``perspective``,
     (k1, k2, k3, k4, 0) for ``fisheye``; all zero for an ideal lens.
@@ -46,21 +46,21 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo on disk: size in pixels as a viewer shows it (EXIF orientation applied).
+    """One photo on disk, with its size in pixels as an image viewer shows it (EXIF orientation applied).
 
-    ``mask``: a picture of the same size, black where the photo is to be ignored.
+    ``mask``: a picture of the same size; black pixels mark the parts of the photo to ignore.
     """
 
     path: Path
     width: int
     height: int
-    focal: float | None = None  # pixels, from EXIF; None where EXIF is silent
+    focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A photo that is not used, and why, as a sentence's end: "is blurred", "can't be read"."""
+    """A photo that is not used. ``reason`` completes a sentence: "is blurred", "can't be read"."""
 
     name: str
     reason: str
@@ -68,7 +68,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Capture:
-    """Photos not posed yet, in the order of their names."""
+    """Photos that have no poses yet, in the natural order of their names."""
 
     root: Path
     photos: tuple[Photo, ...]
@@ -78,12 +78,13 @@ class Capture:
 
 @dataclass(frozen=True)
 class View:
-    """One posed photo: ``world_from_cam`` is a 4×4 rigid transform, OpenCV axes.
+    """One posed photo: ``world_from_cam`` is a rigid transform (4, 4), OpenCV axes.
 
-    ``mask``: a picture of the photo's size on disk, black where the photo is to be ignored.
-    ``seen``: numbers of the capture's points that were found in this photo and whose places are well known.
-    ``exposure``: logarithms of what the photo multiplies the scene's colours (r, g, b) by; all 0 where it
-    is not known to differ from the others.
+    ``mask``: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore.
+    ``seen`` (n,): indices into the capture's ``points``, of those observed in this photo whose positions are
+    well determined.
+    ``exposure``: natural logarithms of the factors by which this photo multiplies the scene's colours
+    (r, g, b); all 0 unless it is known to differ from the other photos.
     """
 
     path: Path
@@ -97,24 +98,25 @@ class View:
 
 @dataclass(frozen=True)
 class PoseReport:
-    """How the cameras of photos were found, for a report.
+    """How the poses of the photos were found, for the report.
 
-    ``found_by`` and ``tried`` (in order) name the steps in words. ``apart`` holds names of photos
-    that share nothing with those posed, in groups that connect among themselves, largest first.
+    ``tried`` names the steps in order, in words, and ``found_by`` the one that succeeded. ``apart`` names
+    the photos that share nothing with the posed ones, in connected groups, the largest first.
     """
 
     found_by: str
     tried: tuple[str, ...]
     photos_posed: int
-    models: int  # separate models that the step which found the cameras came to
+    models: int  # number of separate models that the successful step produced
     pairs_compared: int
     pairs_connected: int
     points: int
     observations: int  # of points in photos
-    track_length: float  # photos that see a point, mean
-    reprojection_error: float  # pixels of the working size, mean over points
+    track_length: float  # mean number of photos that observe a point
+    reprojection_error: float  # pixels of the working copies, mean over points
     apart: tuple[tuple[str, ...], ...] = ()
-    # Share of the matches between posed photos that fit their cameras; None: posed before it was measured.
+    # Share (0…1) of the matches between posed photos that fit their cameras. None for photos posed by an
+    # older version, which did not measure it.
     agreement: float | None = None
 
 
@@ -122,9 +124,9 @@ class PoseReport:
 class PosedCapture:
     """Photos with cameras.
 
-    ``points`` (n, 3) are the sparse model's, in world units, empty (0, 3) where there is none;
-    ``point_colors`` (n, 3) uint8. ``has_alpha``: the photos carry a cut-out (alpha), so space
-    outside is known to be empty. ``given_split``: the data set named its own test views.
+    ``points`` (n, 3) are the sparse model's, in world units; (0, 3) if there is no sparse model.
+    ``point_colors`` (n, 3) uint8. ``has_alpha``: the photos are cut-outs, with a transparent background
+    where space is known to be empty. ``given_split``: the data set names its own test views.
     """
 
     root: Path
@@ -135,7 +137,7 @@ class PosedCapture:
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     has_alpha: bool = False
     given_split: bool = False
-    reprojection_error: float | None = None  # pixels, mean over observations
+    reprojection_error: float | None = None  # pixels of the photos, mean over the points
     warnings: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     posing: PoseReport | None = None  # None where the cameras came with the photos
@@ -143,7 +145,7 @@ class PosedCapture:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera to render from: ``world_from_cam`` (4, 4) in the coordinates of the capture."""
+    """A camera to render from: ``world_from_cam`` is a rigid transform (4, 4) in the capture's world."""
 
     intrinsics: Intrinsics
     world_from_cam: Array
@@ -151,10 +153,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class Frame:
-    """One rendered picture, all (height, width[, 3]) float32.
+    """One rendered picture, in float32.
 
-    ``rgb`` in 0…1, display-referred (as in the photos); ``depth`` is the expected distance along
-    the ray in world units, 0 where nothing was hit; ``accumulation`` is 1 - final transmittance.
+    ``rgb`` (height, width, 3), 0…1, display-referred as in the photos. ``depth`` (height, width) is the
+    expected distance along the ray in world units, 0 where the ray hits nothing. ``accumulation``
+    (height, width), 0…1, is 1 - the transmittance at the end of the ray.
     """
 
     rgb: NDArray[np.float32]

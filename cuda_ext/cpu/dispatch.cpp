@@ -1,4 +1,4 @@
-// Which of the compiled instruction sets this machine runs, and how a worker's memory is laid out.
+// Which of the compiled instruction sets this machine can run, and how a worker's memory is laid out.
 #include "dispatch.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ int available_kernels(const Kernels** out) {
 void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse) {
     const int r = space.occupancy_resolution, n = kCoarse;
     std::vector<uint8_t> any(size_t(n) * n * n, 0), spread(any.size());
-    const int64_t words = int64_t(r) * r * r / 32;  // r is a multiple of 32: a word lies within one row
+    const int64_t words = int64_t(r) * r * r / 32;  // r is a multiple of 32, so a word is within one row
     for (int64_t w = 0; w < words; ++w) {
         if (!occupancy[w]) continue;
         const int64_t cell = w * 32;
@@ -59,14 +59,14 @@ void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse
 }
 
 namespace {
-// Hands out 64-byte aligned pieces of a block, or only counts them when there is no block yet.
+// Hands out pieces of a block, aligned to 64 bytes. Without a block it only counts them.
 struct Carver {
     float* block;
     size_t used = 0;
     template <class T>
     void take(T*& pointer, size_t n) {
         if (block) pointer = reinterpret_cast<T*>(block + used);
-        used += (n + 31) / 16 * 16;  // and a vector's width of slack behind each array
+        used += (n + 31) / 16 * 16;  // with room for one more vector after each array
     }
 };
 size_t carve(Scratch& s, const Network& net, int g_capacity, float* block) {

@@ -1,5 +1,5 @@
-// What the common code and the per-instruction-set code share: the arguments of a step, a worker's
-// memory, and the table of entry points. Plain data, outside the instruction sets' namespaces.
+// What the common code and the code for each instruction set share: the arguments of a step, a worker's memory, and the
+// table of entry points. Plain data, outside the instruction sets' namespaces.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,24 +8,24 @@
 
 namespace nerfscene {
 
-constexpr int kTileRays = 64;           // rays marched together by one thread
-constexpr int kRoundSamples = 8;        // at most this many samples a ray a round
+constexpr int kTileRays = 64;           // rays that one thread traces together
+constexpr int kRoundSamples = 8;        // at most this many samples per ray and round
 constexpr int kCandidates = kTileRays * kRoundSamples;
-constexpr int kSurvivors = 4096;        // per tile; a tile of fog takes fewer rays
-constexpr int kBlock = 128;             // samples through the networks at a time
-constexpr int kShSlots = 32;            // per-ray direction basis, room for both uses
+constexpr int kSurvivors = 4096;        // samples that survive, per tile; in fog a tile has fewer rays
+constexpr int kBlock = 128;             // samples that go through the networks at a time
+constexpr int kShSlots = 32;            // numbers of a ray's direction basis, for either colour model
 
 // Rays to trace; arrays of n (or n × 3) floats. Training fills them from the photos.
 struct Rays {
     float *origins, *directions;        // scene units, unit length
     float *jitter;                      // in [0, 1): where inside its steps the ray is sampled
-    float *targets, *backgrounds;       // training only; linear combination c = Σ w rgb + T background
-    int32_t* photos;                    // training only: whose exposure a ray has; null or below 0: none
-    float* d_exposures;                 // training only: written, the gradient of that photo's log-gains
+    float *targets, *backgrounds;       // targets: training only; colour = Σ w rgb + T background
+    int32_t* photos;                    // training: the photo whose exposure applies; null or below 0: none
+    float* d_exposures;                 // training, output: the gradient of that photo's log-gains
     int n;
-    float* pixels;                      // training only: written, where in its photo a ray begins, (n, 2)
-    float* d_rays;                      // by origin and direction, (n, 6), written; null: not wanted
-    const float* known;                 // of given rays: how far away what it sees is, 0: not known; null: of none
+    float* pixels;                      // training, output: the ray's position in its photo, (n, 2)
+    float* d_rays;                      // output: with respect to origin and direction, (n, 6); null: not wanted
+    const float* known;                 // given rays: the distance to what a ray sees, 0: not known; null: none
 };
 
 struct TrainStep {
@@ -37,7 +37,7 @@ struct TrainStep {
     uint32_t seed;
     uint64_t first_ray;                 // how many rays were drawn before this step
     float huber_delta, distortion, loss_scale;
-    float full_gradient_distance;       // nearer samples' gradients are scaled down; 0: none are
+    float full_gradient_distance;       // gradients of samples closer than this are scaled down; 0: none
     const float* exposures;             // (photos, 3)
     float exposure_pull;
     float sky_pull, sky_distance;
@@ -49,27 +49,27 @@ struct Counters {
     int64_t candidates, survivors, rays, dropped;
 };
 
-// What one worker needs; pointers into one block carved up by `scratch_layout`.
+// The memory of one worker: pointers into one block that `scratch_layout` divides up.
 struct Scratch {
-    // candidates of one round
+    // the samples that one round evaluates
     float *cx, *cy, *cz, *ct, *clength, *cx_scene, *calpha;
     int32_t* ccell;
     float *cencoding, *chidden;
-    // survivors of the tile
+    // the samples of the tile that survive
     float *sx, *sy, *sz, *st, *sweight, *stransmittance, *slength, *sdensity;
     int32_t *sray, *snext;
     float *sencoding, *shidden, *soutput, *scolor_in, *scolor_hidden[2], *scolor;
     float *d_output, *d_color, *d_hidden_a, *d_hidden_b;  // one block each
     float* basis;                       // (kTileRays, kShSlots)
-    // handed to the next phase: where the trained samples were, and ∂L/∂encoding there
+    // for the next phase: the positions of the trained samples, and ∂L/∂encoding there
     float *gx, *gy, *gz, *g_encoding;
-    float* d_place;                     // one block, (3, kBlock): by unit-cube points
+    float* d_place;                     // one block, (3, kBlock): with respect to unit-cube points
     int g_count, g_capacity;
     float* weight_gradient;             // (net.size)
     Counters counters;
 };
 
-// Pictures to render: rays of a camera, rows [row0, row1), columns [col0, col1).
+// A picture to render: rows [row0, row1) × columns [col0, col1) of a camera.
 struct RenderJob {
     Field field;
     March march;
@@ -96,7 +96,7 @@ struct Kernels {
                             float decay, float threshold, double* sum, int64_t* occupied);
     // rendering
     void (*render_rows)(const RenderJob&, Scratch&, int first_ray, int last_ray);
-    // the field by itself: unit points (n as three arrays, padded to 16) and directions
+    // single parts of the field; points in the unit cube as three arrays, padded to a multiple of 16
     void (*encode)(const HashGrid&, const uint16_t* table, const float* x, const float* y, const float* z,
                    int n, float* out, long ld);
     void (*density)(const Field&, Scratch&, const float* x, const float* y, const float* z, int n, float* out);

@@ -1,4 +1,4 @@
-// The hash grid's schedule: encode, scatter the gradient, update the touched rows.
+// The hash grid on the CPU: encode points, scatter gradients, update the rows that have one.
 #pragma once
 #include "../include/adam.h"
 #include "../include/hashgrid.h"
@@ -6,7 +6,7 @@
 
 NS_BEGIN
 
-// Rows and weights of kWidth points in one level, spilled where the per-point loops can index them.
+// Rows and weights of kWidth points in one level, in memory, so that the loops over points can index them.
 struct Corners {
     alignas(64) uint32_t row[8][kWidth];
     alignas(64) float weight[8][kWidth];
@@ -15,17 +15,14 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
     const Cell<vf> cell = locate(x, y, z, float(grid.resolution[level]));
     vu row[8];
     vf weight[8];
-    if (grid.hashed[level])
-        corners(cell, true, grid.size[level], 0u, row, weight);
-    else
-        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    level_corners(grid, level, cell, row, weight);
     for (int k = 0; k < 8; ++k) {
         store(out.row[k], row[k]);
         store(out.weight[k], weight[k]);
     }
 }
 
-// out[i][level·F …] for n points given as three arrays that are readable up to a multiple of kWidth.
+// out[i][level·F …] for n points, given as three arrays that are readable up to a multiple of kWidth.
 template <int F>
 static inline void encode_points(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
                           const float* z, int n, float* out, long ld) {
@@ -48,8 +45,8 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
     }
 }
 
-// gradient[row] += weight · d_out, for one level and the rows [first, last) of it (so that threads can
-// share a level without sharing a row). Accumulates; a bit in `touched` marks each row that got any.
+// gradient[row] += weight · d_out, for rows [first, last) of one level, so that threads can share a level without sharing
+// a row. Sets the bit in `touched` of each row that it adds to.
 template <int F>
 static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t first, uint32_t last, const float* x,
                              const float* y, const float* z, int n, const float* d_out, long ld,
@@ -74,7 +71,7 @@ static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t fi
     }
 }
 
-// The encodings' gradients d_out → those of the unit-cube points, (n) each; points are readable up to a multiple
+// The encodings' gradients d_out → the gradients of the unit-cube points, (n) each. Points are readable up to a multiple
 // of kWidth.
 template <int F>
 static inline void position_gradients(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
@@ -92,10 +89,7 @@ static inline void position_gradients(const HashGrid& grid, const uint16_t* tabl
             const Cell<vf> cell = locate(px, py, pz, resolution);
             vu at[8];
             vf weight[8];
-            if (grid.hashed[level])
-                corners(cell, true, grid.size[level], 0u, at, weight);
-            else
-                corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), at, weight);
+            level_corners(grid, level, cell, at, weight);
             for (int k = 0; k < 8; ++k) store(row[k], at[k]);
             store(fx, cell.fx);
             store(fy, cell.fy);
@@ -115,15 +109,15 @@ static inline void position_gradients(const HashGrid& grid, const uint16_t* tabl
     }
 }
 
-// Adam on the touched rows of [first, last), which start and end on multiples of 64 (or the level's end);
-// their gradients and bits are cleared, their halves renewed. `moments` holds a row's m and v together.
+// Adam on the touched rows of [first, last), which are multiples of 64 (or the level's end). Clears their gradients and
+// bits, and rewrites their halves. In `moments`, a row's m and v are next to each other.
 template <int F>
 static inline void update_rows(const AdamStep& step, uint32_t first, uint32_t last, uint64_t* touched, float* gradient,
                         float* table, float* moments, uint16_t* half_table) {
     for (uint32_t word = first / 64; word * 64 < last; ++word) {
         uint64_t bits = touched[word];
         touched[word] = 0;
-        // Touched rows are scattered: ask for the next word's while this one's are worked on.
+        // Touched rows are scattered in memory, so fetch the next word's rows while working on this word's.
         if ((word + 1) * 64 < last)
             for (uint64_t next = touched[word + 1]; next; next &= next - 1) {
                 const size_t row = size_t(word + 1) * 64 + __builtin_ctzll(next);

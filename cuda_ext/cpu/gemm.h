@@ -1,9 +1,8 @@
-// Small dense products for networks a few dozen wide.
+// Small dense matrix products for networks a few dozen wide:   C[i][:] (+)= Σ_k A(i, k) · B[k][:].
 //
-// One loop nest serves the forward pass, the input's gradient and the weights' gradient, because
-// activations are kept sample-major, every weight matrix is kept both ways round, and A is read with two
-// strides:   C[i][:] (+)= Σ_k A(i, k) · B[k][:].
-// A block of C (kRows × kVectors vectors) stays in registers; B is streamed; A is broadcast.
+// One loop nest serves the forward pass, the input's gradient and the weights' gradient. That works because activations
+// are stored by sample, every weight matrix is stored both ways round, and A is read with two strides.
+// A block of C (kBlockRows × kBlockVectors vectors) stays in registers, B is streamed, and A is broadcast.
 #pragma once
 #include "simd.h"
 
@@ -68,8 +67,8 @@ NS_HD void gemm_rows(int rows, int depth, const float* a, long a_row, long a_dep
                             mask + i * ldm, ldm);
 }
 
-// C is rows × columns with columns a multiple of 16; `mask` (same shape, for kMask) is the activation
-// whose sign lets the gradient through.
+// C is rows × columns, columns being a multiple of 16. `mask`, of the same shape, is for kMask: an activation, and the
+// gradient is zero where it is not positive.
 template <After E>
 static inline void gemm(int rows, int columns, int depth, const float* a, long a_row, long a_depth,
                         const float* b, long ldb, float* c, long ldc, const float* mask = nullptr,

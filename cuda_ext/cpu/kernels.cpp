@@ -1,6 +1,6 @@
-// Every entry point, compiled once per instruction set: NS_ISA names the namespace, the compiler flags
-// choose the vectors. Nothing here may instantiate a template of the standard library: the linker keeps
-// one copy of such functions, and it might be the one this machine cannot run.
+// Every entry point, compiled once per instruction set: NS_ISA names the namespace, and the compiler flags choose the
+// vectors. Nothing here may instantiate a template of the standard library: the linker keeps one copy of such a function,
+// and that might be one that this machine cannot run.
 #include "../include/occupancy.h"
 #include "train.h"
 
@@ -16,7 +16,7 @@ static void rows_update(const AdamStep& step, int features, uint32_t first, uint
     NS_BY_FEATURES(features, (update_rows<N>(step, first, last, touched, gradient, table, moments, half_table)))
 }
 
-// All weights, densely; n is a multiple of 16. `moments` holds all m, then all v.
+// Adam on all weights; n is a multiple of 16. `moments` has all m, then all v.
 static void update_weights(const AdamStep& step, int n, const float* gradient, float* weights, float* moments) {
     for (int i = 0; i < n; i += kWidth) {
         vf p = load(weights + i), m = load(moments + i), v = load(moments + n + i);
@@ -27,8 +27,8 @@ static void update_weights(const AdamStep& step, int n, const float* gradient, f
     }
 }
 
-// Cells [first, last), multiples of 32: values decay, bits follow from the threshold and from `allowed`
-// (may be null). Adds the values' sum and the number of set bits to the accumulators.
+// Cells [first, last), multiples of 32: the values decay, and the bits follow from them, the threshold and `allowed`
+// (which may be null). Adds the values' sum and the number of set bits to `sum` and `occupied_cells`.
 static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bits, int64_t first, int64_t last,
                             float decay, float threshold, double* sum, int64_t* occupied_cells) {
     double total = 0;
@@ -81,7 +81,7 @@ static void density_entry(const Field& f, Scratch& s, const float* x, const floa
     }
 }
 
-// Points with a direction each, in blocks of kTileRays so that each is its own "ray" in the basis table.
+// Points with a direction each, in blocks of kTileRays, so that each can be a ray of its own in the table of bases.
 static void field_block(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
                         const float* directions, int m) {
     density_forward(f, x, y, z, m, s.sencoding, s.shidden, s.sdensity);
@@ -102,7 +102,7 @@ static void field_entry(const Field& f, Scratch& s, const float* x, const float*
         }
     }
 }
-// Gradients with respect to densities and colours → s.g_encoding (n, encoding) and s.weight_gradient.
+// Gradients of densities and colours → s.g_encoding (n, encoding) and s.weight_gradient.
 static void field_backward(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
                            const float* directions, int n, const float* d_density, const float* d_rgb) {
     for (int i = 0; i < n; i += kTileRays) {

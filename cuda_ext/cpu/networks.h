@@ -29,7 +29,7 @@ NS_HD float horizontal_sum(vf v) {
 #endif
 }
 
-// Points → encodings, hidden activations (both kept by the caller) and densities, any n.
+// Points → encodings, hidden activations and densities, for any n.
 static inline void density_forward(const Field& f, const float* x, const float* y, const float* z, int n,
                                    float* encoding, float* hidden, float* density) {
     const Network& net = f.net;
@@ -53,12 +53,12 @@ static inline void density_forward(const Field& f, const float* x, const float* 
     }
 }
 
-// The direction's basis for one ray, where the colour model wants it.
+// One ray's direction in the basis that the colour model uses.
 static inline void direction_basis(const Network& net, const float* d, float* basis) {
     spherical_harmonics(d[0], d[1], d[2], basis, net.color_layers > 0);
 }
 
-// Hidden activations of n survivors → colours (n, 4). `ray` picks each survivor's row of `basis`.
+// Hidden activations of n samples → colours (n, 4). s.sray says which row of s.basis a sample uses.
 static inline void color_forward(const Field& f, Scratch& s, int n) {
     const Network& net = f.net;
     const int h = net.hidden, o = net.outputs;
@@ -94,7 +94,7 @@ static inline void color_forward(const Field& f, Scratch& s, int n) {
                 from = to;
                 width = net.color_hidden;
             }
-            float* last = s.d_color;  // one block, free in the forward pass
+            float* last = s.d_color;  // one block, which the forward pass does not use otherwise
             gemm<After::kNothing>(m, 16, width, from, width, 1, f.weights + net.offset[2 + net.color_layers], 16,
                                   last, 16);
             for (int k = 0; k < m; ++k)
@@ -106,9 +106,9 @@ static inline void color_forward(const Field& f, Scratch& s, int n) {
     }
 }
 
-// One block of survivors, [i, i + m). In: d_color (m, 16), the gradient of the raw (pre-sigmoid) colours,
-// zero beyond three; d_density[k], that of the raw densities. Out: d_encoding (m, encoding) overwritten;
-// the weights' gradient accumulates in s.weight_gradient.
+// One block of samples, [i, i + m). Input: s.d_color (m, 16), the gradient of the raw colours (before the sigmoid), zero
+// after the first three; d_density[k], the gradient of the raw densities. Output: d_encoding (m, encoding), overwritten;
+// s.weight_gradient, added to.
 static inline void network_backward(const Field& f, Scratch& s, int i, int m, const float* d_density,
                                     float* d_encoding) {
     const Network& net = f.net;
@@ -141,7 +141,7 @@ static inline void network_backward(const Field& f, Scratch& s, int i, int m, co
         }
         const float* in = s.scolor_in + size_t(i) * 32;
         gemm<After::kAdd>(32, ch, m, in, 1, 32, d, ch, wg + net.offset[2], ch);
-        // Only the first 16 inputs lead back to the density network; the rest is the direction.
+        // Only the first 16 inputs come from the density network; the rest is the direction.
         gemm<After::kNothing>(m, 16, ch, d, ch, 1, f.weights_t + net.offset[2], 32, d_output, 16);
         for (int k = 0; k < m; ++k) d_output[k * 16] += d_density[k];
     }

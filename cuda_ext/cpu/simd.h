@@ -1,5 +1,5 @@
-// Vectors as wide as the instruction set this file is compiled for (compiler vector extensions, so one
-// text serves AVX-512, AVX2, SSE2 and NEON), and the few operations the extensions lack.
+// Vectors as wide as the instruction set that this file is compiled for, and a few operations on them. They are the
+// compiler's vector extensions, so that one text serves AVX-512, AVX2, SSE2 and NEON.
 #pragma once
 #include "../include/platform.h"
 
@@ -49,13 +49,13 @@ NS_HD vf load(const float* p) { return *(const vf_any*)p; }
 NS_HD void store(float* p, vf v) { *(vf_any*)p = v; }
 NS_HD void store(uint32_t* p, vu v) { *(vu_any*)p = v; }
 NS_HD vf splat(float x) { return x - vf{}; }
-// 0, 1, 2, … plus a start.
+// start, start + 1, start + 2, …
 NS_HD vf iota(float start) {
     vf v;
     for (int i = 0; i < kWidth; ++i) v[i] = start + float(i);
     return v;
 }
-// Square roots of vectors that are not this width: table rows.
+// Square roots of vectors of other widths, for table rows.
 typedef float v2 __attribute__((vector_size(8)));
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v8 __attribute__((vector_size(32)));
@@ -84,7 +84,7 @@ struct Lanes<v8> {
 };
 #endif
 
-// A table row of F features, in float, whatever the vector width: F is 2, 4 or 8.
+// A table row of F features as floats, whatever the width of vectors is. F is 2, 4 or 8.
 template <int F>
 struct Row {
     typedef float type __attribute__((vector_size(4 * F)));
@@ -102,7 +102,7 @@ NS_HD void store_row(float* p, typename Row<F>::type v) {
 // --- half precision (IEEE binary16), round to nearest even -------------------------------------------
 NS_HD float half_to_float(uint16_t h) {
     const uint32_t magnitude = uint32_t(h & 0x7fff) << 13, sign = uint32_t(h & 0x8000) << 16;
-    float f;  // the exponent's bias differs by 112; multiplying also gets subnormals right
+    float f;  // the exponents' biases differ by 112; a multiplication handles subnormals too
     std::memcpy(&f, &magnitude, 4);
     f *= 5.192296858534828e33f;
     uint32_t bits;
@@ -116,8 +116,8 @@ NS_HD uint16_t float_to_half(float x) {
     std::memcpy(&bits, &x, 4);
     const uint32_t sign = (bits >> 16) & 0x8000;
     bits &= 0x7fffffff;
-    if (bits > 0x477fe000) bits = 0x477fe000;  // saturate at 65504: a table never holds infinities
-    if (bits < 0x38800000) {                   // subnormal: let the adder round
+    if (bits > 0x477fe000) bits = 0x477fe000;  // saturate at 65504: a table never has infinities
+    if (bits < 0x38800000) {                   // subnormal: an addition does the rounding
         float f;
         std::memcpy(&f, &bits, 4);
         f += 0.5f;
@@ -148,7 +148,7 @@ NS_HD typename Row<F>::type load_half_row(const uint16_t* p) {
 }
 template <int F>
 NS_HD void store_half_row(uint16_t* p, typename Row<F>::type r) {
-#if defined(__F16C__)  // the instruction overflows to infinity where float_to_half saturates
+#if defined(__F16C__)  // the instruction would give infinity where float_to_half saturates
     if constexpr (F == 8) {
         const __m256 top = _mm256_set1_ps(65504.0f), bottom = _mm256_set1_ps(-65504.0f);
         const __m256 x = _mm256_max_ps(_mm256_min_ps((__m256)r, top), bottom);

@@ -1,6 +1,6 @@
-// A tile of rays through the field, in rounds: a few samples a ray, density first; what weighs nothing is
-// dropped, what is opaque ends; only survivors get colour and, in training, a gradient. Once a scene has
-// formed this is two evaluations a ray instead of hundreds.
+// A tile of rays through the field, in rounds of a few samples per ray. Each round evaluates the density first, drops
+// samples without weight, and ends rays that are opaque. Only samples that survive get a colour and, in training, a
+// gradient. In a scene that has formed, that means two evaluations per ray instead of hundreds.
 #pragma once
 #include "../include/composite.h"
 #include "../include/march.h"
@@ -13,8 +13,8 @@ struct RayState {
     StepLaw law;
     float t_end, jitter, transmittance;
     int step, steps;      // the next step to test, and how many there are
-    int first, count;     // its candidates in this round
-    int head, tail;       // its survivors, a linked list in order of distance
+    int first, count;     // its samples in this round
+    int head, tail;       // its surviving samples, a linked list in order of distance
     bool active, dropped;
 };
 
@@ -29,7 +29,8 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.dropped = false;
 }
 
-// Appends up to `want` samples in occupied cells at arrays' index `at`; advances the ray; returns how many.
+// Moves along the ray to its next samples in occupied cells, at most `want`. Stores them from index `at` on, and returns
+// how many there are.
 static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
     alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
     alignas(64) int32_t cell[kWidth];
@@ -77,8 +78,8 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
     return found;
 }
 
-// Traces `n` rays (at most kTileRays) and leaves their survivors in `s`, in linked lists by ray. Returns
-// the number of survivors. Rays that found the tile's memory full are marked dropped.
+// Traces `n` rays (at most kTileRays). Leaves the samples that survive in `s`, as one linked list per ray, and returns
+// their number. Marks rays as dropped for which the tile's memory was full.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
                         int first_round, Scratch& s, float* occupancy_values, Counters& counters) {
     const int e = f.net.encoding, h = f.net.hidden;
@@ -144,7 +145,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
     return survivors;
 }
 
-// Traces rays [first, last) to pictures: rgb (n, 3), depth (n), accumulation (n), indexed from `first`.
+// Renders rays [first, last): rgb (n, 3), depth (n), accumulation (n), which have the same indices as the rays.
 static inline void trace_rays(const Field& f, const March& march, const Rays& rays, Scratch& s, int first,
                               int last, float* rgb, float* depth, float* accumulation, Counters& counters) {
     const Space space = coarser(f.space, march.coarseness);
@@ -152,7 +153,7 @@ static inline void trace_rays(const Field& f, const March& march, const Rays& ra
     for (int base = first; base < last;) {
         int n = last - base < kTileRays ? last - base : kTileRays;
         int survivors;
-        for (;;) {  // a tile that overflows is traced again with half the rays
+        for (;;) {  // a tile that overflows is traced again with half of its rays
             for (int r = 0; r < n; ++r) {
                 const int i = base + r;
                 start_ray(space, rays.origins + 3 * i, rays.directions + 3 * i, rays.jitter[i], tile[r]);

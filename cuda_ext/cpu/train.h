@@ -1,4 +1,4 @@
-// One training step's first phase, for some of its rays: trace, compare with the photos, walk back.
+// The first phase of a training step, for some of its rays: trace, compare with the photos, backward pass.
 #pragma once
 #include "../include/exposure.h"
 #include "../include/photos.h"
@@ -7,8 +7,8 @@
 
 NS_BEGIN
 
-// Fills rays [first, last) of a step (at most kTileRays): pixels in a random order that visits each once an
-// epoch. Pixels are picked first and read last: they lie anywhere in memory, and the reads overlap.
+// Draws rays [first, last) of a step (at most kTileRays). First chooses all pixels, then reads them: they can be anywhere
+// in memory, and this way the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
     const uint8_t* texels[kTileRays];
     for (int i = first; i < last; ++i) {
@@ -31,14 +31,14 @@ static void make_rays(const TrainStep& step, int first, int last) {
                         step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
 }
 
-// How far away what a ray sees is, where that is known; else 0. `pixel`: null for rays that were given.
+// The distance to what a ray sees, or 0 where it is not known. `pixel`: null for rays that were given.
 static inline float known_end(const TrainStep& step, int index, int photo, const float* pixel) {
     if (!pixel) return step.rays.known ? step.rays.known[index] : 0.0f;
     return step.photos.depths ? known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
 }
 
-// The loss of one traced ray and its gradient with respect to each survivor's raw colour (d_color rows of
-// 4 in `scolor`'s place) and raw density (in `sdensity`'s place). Overwrites both.
+// Adds up the loss of one traced ray. Replaces its samples' colours (`scolor`, in rows of 4) and densities (`sdensity`) by
+// the gradients of the raw colours and raw densities.
 static inline void ray_backward(const TrainStep& step, const RayState& ray, int index, Scratch& s) {
     float c[3] = {0, 0, 0};
     float w_total = 0, wm_total = 0;
@@ -53,7 +53,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             wm_total += w * logf(s.st[k] + 0.5f * s.slength[k]);
         }
     }
-    float g[3], behind = 0;  // g: by Σ w rgb
+    float g[3], behind = 0;  // g: with respect to Σ w rgb
     const float* background = step.rays.backgrounds + 3 * index;
     const int photo = step.rays.photos ? step.rays.photos[index] : -1;
     for (int ch = 0; ch < 3; ++ch) {
@@ -70,7 +70,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     }
     const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
-    // Cameras must follow colours alone: what their first places tell would only hold them together while they drift.
+    // Cameras must follow colours alone. Known depths come from the cameras' first positions, and would hold them there.
     const float known = step.depth_pull > 0 && !step.rays.d_rays ? known_end(step, index, photo, pixel) : 0.0f;
     const float depth_scale = step.depth_pull * step.loss_scale;
     if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
@@ -96,14 +96,14 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
         s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);
         for (int ch = 0; ch < 3; ++ch) rgb[ch] = scale * w * g[ch] * color_gradient(rgb[ch]);
     }
-    // A chain cut short leaves colours where gradients are expected: silence what was not walked.
+    // If `chain` was too short, the remaining samples still have colours where gradients are expected: zero them.
     for (int k = n ? s.snext[chain[n - 1]] : -1; k >= 0; k = s.snext[k]) {
         s.sdensity[k] = 0;
         for (int ch = 0; ch < 4; ++ch) s.scolor[k * 4 + ch] = 0;
     }
 }
 
-// The gradients of a block of survivors' encodings, [i, i + m), → their rays' (added to d_rays).
+// The gradients of a block of samples' encodings, [i, i + m) → their rays' gradients, added to d_rays.
 static inline void ray_gradients(const TrainStep& step, int first, Scratch& s, int i, int m, const float* d_encoding) {
     const HashGrid& g = step.field.grid;
     const long e = step.field.net.encoding;
@@ -130,14 +130,14 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
         const int i = first + r;
         start_ray(space, step.rays.origins + 3 * i, step.rays.directions + 3 * i, step.rays.jitter[i], tile[r]);
         direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
-        if (step.rays.d_exposures)  // of rays that sit out
+        if (step.rays.d_exposures)  // stays zero for dropped rays
             for (int c = 0; c < 3; ++c) step.rays.d_exposures[3 * i + c] = 0;
         if (step.rays.d_rays)
             for (int c = 0; c < 6; ++c) step.rays.d_rays[6 * i + c] = 0;
     }
     int survivors = trace(f, step.march, space, tile, n, 4, s, step.occupancy_values, s.counters);
     s.counters.rays += n;
-    if (s.g_count + survivors > s.g_capacity) {  // no room to hand the samples on: these rays sit out
+    if (s.g_count + survivors > s.g_capacity) {  // no room for these samples: drop the rays
         s.counters.dropped += n;
         return;
     }

@@ -6,22 +6,22 @@
 #include <cstring>
 
 #include "../include/exposure.h"
+#include "../include/hashgrid.h"
 #include "../include/march.h"
 #include "../include/occupancy.h"
 #include "../include/refine.h"
-#include "../include/rng.h"
 #include "dispatch.h"
 
 namespace nerfscene {
 
 namespace {
-constexpr int kSampleCapacity = 1 << 17;  // trained samples a worker can hand from phase to phase
+constexpr int kSampleCapacity = 1 << 17;  // trained samples that a worker can hand to the next phase
 constexpr int kMaxRays = 1 << 17;
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-// A level's rows are shared out in runs of whole 64-row words, so no two threads touch one word.
+// A level is divided into ranges of whole 64-row words, so that no two threads write to one word of `touched`.
 uint32_t part_start(uint32_t size, int part, int parts) {
     if (part == parts) return size;
     return uint32_t(uint64_t((size + 63) / 64) * part / parts * 64);
@@ -49,7 +49,7 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
         camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);
     }
     const HashGrid& g = s_.field.grid;
-    const size_t rows = g.offset[g.levels - 1] + g.size[g.levels - 1];
+    const size_t rows = generic::table_rows(g);
     gradient_.assign(rows * g.features, 0.0f);
     touched_.assign(rows / 64 + g.levels + 1, 0);
     refresh_weights();
@@ -86,7 +86,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
 }
 
 int Trainer::tile_rays() const {
-    // Fog makes hundreds of survivors a ray; take few enough rays that a tile's memory holds them.
+    // In fog hundreds of samples per ray survive. Take so few rays that a tile's memory holds all samples.
     const double expected = survivors_per_ray > 0 ? survivors_per_ray : 512;
     return int(std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays)));
 }
@@ -154,9 +154,8 @@ void Trainer::add_camera_gradients(int n_rays) {
 
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
-    const int r = space.occupancy_resolution;
-    const uint64_t cells = uint64_t(r) * r * r;
-    // Cells that were thought empty are probed in turn, or nothing could ever appear in them.
+    const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
+    // Cells that count as empty take their turn too, or nothing could ever appear in them.
     const int block = kBlock, blocks = (o.occupancy_cells + block - 1) / block;
     const uint64_t base = cells_probed_;
     pool_.run(blocks, [&](int worker, int i) {
@@ -164,11 +163,9 @@ void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
         uint64_t cell[kBlock];
         for (int j = 0; j < block; ++j) {
             const uint64_t drawn = base + uint64_t(i) * block + j;
-            cell[j] = generic::permute(drawn % cells, cells, seed_ + uint32_t(drawn / cells));
-            const uint32_t id = uint32_t(drawn);
-            x[j] = (float(cell[j] % r) + generic::random_unit(seed_, id, 11)) / float(r);
-            y[j] = (float(cell[j] / r % r) + generic::random_unit(seed_, id, 12)) / float(r);
-            z[j] = (float(cell[j] / r / r) + generic::random_unit(seed_, id, 13)) / float(r);
+            generic::Vec3 u;
+            cell[j] = generic::probed_cell(r, cells, seed_, drawn, u);
+            x[j] = u.x, y[j] = u.y, z[j] = u.z;
         }
         k_.density(s_.field, scratch_[worker], x, y, z, block, density);
         for (int j = 0; j < block; ++j) {

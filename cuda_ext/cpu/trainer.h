@@ -1,4 +1,4 @@
-// The training loop's native part: steps of trace → scatter → update, on all threads.
+// The training loop on the CPU: steps of trace → scatter → update, on all threads.
 #pragma once
 #include <memory>
 #include <vector>
@@ -14,8 +14,7 @@ class Trainer {
     Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32_t seed, int threads);
     // Takes up to `steps` steps, fewer when `seconds` have passed.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
-    // The first phase on given rays, with nothing updated: loss and gradients, for tests.
-    // `rays.d_rays` may be null.
+    // For tests: the loss and gradients of given rays, with nothing updated. `rays.d_rays` may be null.
     TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras) { photos_.cameras = cameras; }
@@ -27,7 +26,7 @@ class Trainer {
     int64_t step = 0;
     uint64_t rays_drawn = 0;
     double survivors_per_ray = 0;  // smoothed; 0: not known yet
-    float occupancy_mean = 1e30f;  // of the occupancy values at the last update
+    float occupancy_mean = 1e30f;  // mean of the occupancy values at the last update
 
   private:
     void trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss);
@@ -46,7 +45,7 @@ class Trainer {
     std::vector<std::unique_ptr<float[]>> blocks_;
     std::vector<Scratch> scratch_;
     std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, d_exposures_, exposure_gradient_, gradient_;
-    std::vector<float> pixels_, d_rays_, camera_gradients_;  // the last: (threads, photos, kCameraGradient)
+    std::vector<float> pixels_, d_rays_, camera_gradients_;  // camera_gradients_: (threads, photos, kCameraGradient)
     std::vector<int32_t> ray_photos_;
     std::vector<uint64_t> touched_;
     uint64_t cells_probed_ = 0;

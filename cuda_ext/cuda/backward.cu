@@ -1,8 +1,9 @@
-// Colours of the samples that are trained on, and the way back through the networks into the table.
+// Stages 3 and 5 of a training step: the colours of its samples, and the backward pass through the networks and into the
+// table.
 //
-// A block takes up to 64 samples, a warp 16 of them. Activations and their gradients stay in shared memory, and
-// each warp owns some 16 × 8 tiles of the weights' gradient: it adds this block's samples to them by
-// tensor-core products, without atomics; those come once, when the block ends.
+// In the backward pass a block takes up to 64 samples at a time, and each warp 16 of them. Activations and their
+// gradients stay in shared memory. Each warp owns some 16 × 8 tiles of the weights' gradient, and adds the block's
+// samples to them by tensor-core products. So atomics are needed only once, when the block ends.
 #include "launch.h"
 #include "samples.h"
 
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(128) color_kernel(Field f, Samples samples, co
     }
 }
 
-// A layer's inputs and its outputs' gradients, (samples, ld) halves, for the weights' gradient.
+// A layer's inputs and the gradients of its outputs, (samples, ld) halves, from which its weights' gradient follows.
 struct LayerPair {
     const uint16_t* in;
     int in_ld, in_size;
@@ -73,7 +74,7 @@ NS_HD BackwardBuffers carve_backward(Carver& c, const Network& net, int tile) {
     return b;
 }
 
-// One warp's 16 samples, rows [row, row + 16) of the buffers: forward, then gradients down to d_hidden.
+// One warp's 16 samples, rows [row, row + 16) of the buffers: the forward pass, then gradients down to d_hidden.
 template <class S>
 NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int row, uint32_t first, uint32_t n) {
     const Network& net = in.field.net;
@@ -92,7 +93,7 @@ NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int r
     layer<1, S::kEncoding, S::kHidden>(b.encoding + row * le, le, wt + net.offset[0], e, e, h, ReluHalves{hidden, lh});
     __syncwarp();
 
-    // The gradients that arrive, and the direction's basis: half of the lanes, a sample each.
+    // The gradients of the outputs, and the direction's basis. Lanes 0 … 15 have a sample each.
     const uint32_t s = first + uint32_t(lane % 16);
     float4 g = make_float4(0, 0, 0, 0);
     float basis[16] = {};
@@ -144,7 +145,7 @@ NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int r
             __syncwarp();
             d = below;
         }
-        // Only the first 16 inputs lead back to the density network; the rest is the direction.
+        // Only the first 16 inputs come from the density network; the rest is the direction.
         layer<1, S::kColor, 16>(d, lc, w + net.offset[2], ch, ch, 16, PlainHalves{d_output, lo});
         __syncwarp();
         if (lane < 16) d_output[lane * lo] = to_half_bits(from_half_bits(d_output[lane * lo]) + g.w);
@@ -155,7 +156,7 @@ NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int r
     __syncwarp();
 }
 
-// The tiles of one layer's gradient that this warp owns, counted on from `tile`.
+// Adds to the tiles of one layer's gradient that this warp owns. `tile` counts the tiles of all layers.
 NS_D int add_weight_gradient(const LayerPair& l, float* gradient, int samples, int tile) {
     const int lane = lane_index(), g = lane / 4, p = 2 * (lane % 4);
     const int across = l.out_size / 8, tiles = l.in_size / 16 * across;
@@ -178,8 +179,8 @@ NS_D int add_weight_gradient(const LayerPair& l, float* gradient, int samples, i
     return tile + tiles;
 }
 
-// Four lanes share a sample's gradient in one level: lanes that follow one another add to numbers that do, in a row and
-// in the rows of neighbouring corners, which reach the cache together. `part` is which of the four this one is.
+// Four lanes share a sample's gradient in one level. Neighbouring lanes add to neighbouring numbers, in one row and in
+// the rows of neighbouring corners, so that these reach the cache together. `part`: which of the four lanes this is.
 constexpr int kScatterLanes = 4;
 template <int F>
 NS_D void scatter_level(const HashGrid& grid, int level, const float4& at, const float* d, int part, float* gradient) {
@@ -220,7 +221,7 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
     const uint32_t n = in.samples.n();
     const int e = net.encoding, h = net.hidden, ch = net.color_hidden, row = warp_index() * 16;
     const int le = e + kPadHalves, lh = h + kPadHalves, lo = net.outputs + kPadHalves, lc = ch + kPadHalves;
-    const bool mine = row < tile;  // where shared memory is small, some warps have no samples of their own
+    const bool mine = row < tile;  // with little shared memory, some warps have no samples of their own
     __syncthreads();
     for (uint32_t base = blockIdx.x * uint32_t(tile); base < n; base += gridDim.x * uint32_t(tile)) {
         const uint32_t first = base + uint32_t(row);
@@ -245,7 +246,7 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
             __syncwarp();
             const int levels = in.field.grid.levels;
             if (in.table_gradient) {
-                // Groups that follow one another take the same level of different samples: rows far apart, few conflicts.
+                // Neighbouring groups take the same level of different samples, whose rows are far apart: few conflicts.
                 for (int i = lane_index(); i < 16 * levels * kScatterLanes; i += kWarp) {
                     const int group = i / kScatterLanes, r = group % 16;
                     const uint32_t s = first + uint32_t(r);
@@ -304,8 +305,7 @@ void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream st
     int tile = 16 * cuda::kBackwardWarps;
     size_t shared = 0;
     for (;; tile /= 2) {
-        if (tile < 16)
-            throw Error("these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)");
+        if (tile < 16) throw Error(cuda::kTooWide);
         cuda::Carver c = {nullptr, 0};
         cuda::carve_backward(c, net, tile);
         shared = c.used;

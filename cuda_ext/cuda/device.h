@@ -1,5 +1,5 @@
-// What device code needs beyond plain C++, for CUDA and for the emulation that stands in for a GPU in tests
-// (tests/emulated_gpu: the same sources compiled by the host's compiler, every thread a fiber).
+// What device code needs beyond plain C++, for CUDA and for the emulated GPU that tests use (tests/emulated_gpu compiles
+// the same sources with the host's compiler, and runs every thread as a fiber).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,9 +20,9 @@ NS_BEGIN
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// --- binary16, carried as its bits -------------------------------------------------------------------
-// Saturating: a gradient too large for a half becomes the largest half, never an infinity. What is no number stays
-// none, so that training which diverges is seen to.
+// --- half precision, stored as its bits ------------------------------------------------------------------
+// A gradient that is too large becomes the largest half, not infinity. NaN stays NaN, so that one can see when training
+// diverges.
 NS_D float clamp_to_half(float x) { return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x; }
 NS_D uint16_t to_half_bits(float x) {
 #if defined(NS_EMULATE)
@@ -39,7 +39,7 @@ NS_D float from_half_bits(uint16_t h) {
 #endif
 }
 NS_D uint32_t pack_halves(float low, float high) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // both at once
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // converts both at once
     const __half2 largest = __float2half2_rn(65504.0f), both = __floats2half2_rn(low, high);
     const __half2 kept = __hmax2_nan(__hmin2_nan(both, largest), __hneg2(largest));
     uint32_t bits;
@@ -55,8 +55,8 @@ NS_D uint32_t pack_halves(float low, float high) {
 //   a[0] = A[g][p, p+1]      a[1] = A[g+8][p, p+1]    a[2] = A[g][p+8, p+9]   a[3] = A[g+8][p+8, p+9]
 //   b[0] = B[p, p+1][g]      b[1] = B[p+8, p+9][g]
 //   c[0], c[1] = C[g][p, p+1]                         c[2], c[3] = C[g+8][p, p+1]
-// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing has the instruction for half that depth. Volatile, or the
-// compiler may move it to where only some lanes use what comes out; the whole warp must take part.
+// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). On Turing the instruction has half that depth. It is volatile because
+// the whole warp must take part: otherwise the compiler may move it to where only some lanes need the result.
 NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
 #if defined(NS_EMULATE)
     emulate::mma(c, a, b);
@@ -75,7 +75,7 @@ NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
 }
 
 // --- atomics -----------------------------------------------------------------------------------------
-// to[0 … F) += g[0 … F); `to` is aligned to F floats. One instruction for four floats from Hopper on.
+// to[0 … F) += g[0 … F); `to` is aligned to F floats. From Hopper on, one instruction adds four floats.
 template <int F>
 NS_D void add_row(float* to, const float* g) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -91,13 +91,13 @@ NS_D void add_row(float* to, const float* g) {
     for (int i = 0; i < F; ++i) atomicAdd(to + i, g[i]);
 #endif
 }
-// *to = max(*to, value) for numbers that are not negative: their bits order like integers.
+// *to = max(*to, value) for numbers that are not negative: their bits compare like integers.
 NS_D void max_positive(float* to, float value) {
     if (value > *to) atomicMax(reinterpret_cast<int*>(to), Lanes<float>::bits(value));
 }
 
 // --- several numbers at once ---------------------------------------------------------------------------
-// N floats, aligned to as many or to four, whichever is less.
+// N floats, aligned to N or to four floats, whichever is less.
 template <int N>
 NS_D void load_floats(const float* from, float* to) {
     if constexpr (N == 2) {
@@ -136,16 +136,16 @@ NS_D void store_halves(uint16_t* to, const float* from) {
 NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
 NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
 NS_D int highest_bit(unsigned x) { return 31 - __clz(int(x)); }
-// Lanes of a warp that follow one another and work on the same thing: `size` of them, a power of two.
+// Neighbouring lanes of a warp that work on the same thing: `size` of them, a power of two.
 struct Group {
-    int size, place, first;  // which of them this lane is; the first one's lane
+    int size, place, first;  // `place`: which of them this lane is; `first`: the first one's index in the warp
 
     NS_D explicit Group(int lanes) : size(lanes), place(lane_index() & (lanes - 1)), first(lane_index() - place) {}
     NS_D bool leads() const { return place == 0; }
-    // Bit k: what the group's k-th lane says. All lanes of the warp must ask.
+    // Bit k is the group's k-th lane's `yes`. All lanes of the warp must call this.
     NS_D unsigned votes(bool yes) const { return __ballot_sync(kAllLanes, yes) >> first & (kAllLanes >> (kWarp - size)); }
     NS_D unsigned earlier() const { return (1u << place) - 1u; }  // the bits of the lanes before this one
-    // What the group's k-th lane holds. All lanes of the warp must ask.
+    // The group's k-th lane's `mine`. All lanes of the warp must call this.
     template <class T>
     NS_D T from(int k, T mine) const { return __shfl_sync(kAllLanes, mine, first + k); }
     NS_D float sum(float x) const {
@@ -154,7 +154,7 @@ struct Group {
     }
 };
 NS_D float warp_sum(float x) { return Group(kWarp).sum(x); }
-// Each lane for which `want` holds gets its own index from a counter, by one atomic a warp.
+// Each lane that wants one gets its own index from a counter, with one atomic per warp.
 NS_D uint32_t take_indices(uint32_t* counter, bool want) {
     const unsigned takers = __ballot_sync(kAllLanes, want);
     uint32_t base = 0;

@@ -1,5 +1,5 @@
-// What the CUDA module offers its bindings: plain functions on device pointers, every one on a stream. No CUDA
-// headers needed.
+// What the CUDA module's bindings call: plain functions on device pointers, each on a stream. This header needs no CUDA
+// headers.
 #pragma once
 #include <memory>
 #include <vector>
@@ -13,24 +13,25 @@ namespace nerfscene {
 struct DeviceRays {
     float *origins, *directions, *jitter, *targets, *backgrounds;
     int n;
-    const int* photos;  // training: whose exposure each ray has; null: nobody's
-    float* d_rays;      // training: written, gradients by origin and direction, (n, 6); null: not wanted
-    const float* known; // training: how far away what it sees is, 0: not known; null: of none
+    const int* photos;  // training: the photo whose exposure applies to each ray; null: none
+    float* d_rays;      // training, output: gradients with respect to origin and direction, (n, 6); null: not wanted
+    const float* known; // training: the distance to what each ray sees, 0: not known; null: known for none
 };
-// Pictures to render; arrays for rows [row0, row1) × columns [col0, col1) on the device.
+// A picture to render: rows [row0, row1) × columns [col0, col1), into arrays on the device.
 struct DevicePicture {
     CameraDesc camera;
     float background[3];
     int row0, row1, col0, col1;
     float *rgb, *depth, *accumulation;
-    const int* cancel;  // set to another number than 0: the kernel stops soon; may be null
+    const int* cancel;  // the kernel stops soon after this becomes non-zero; may be null
 };
 
-// One launch each; outputs are overwritten unless said otherwise.
+// Outputs are overwritten unless the comment says otherwise.
 namespace gpu {
-// Renews a field's room from its occupancy bits. `aside`: as many bytes to work in.
-void make_room(const Field& f, uint8_t* aside, uint8_t* room, Stream stream);
+// Updates a field's room from its occupancy bits. `scratch` has as many bytes as `room`.
+void update_room(const Field& f, uint8_t* scratch, uint8_t* room, Stream stream);
 void encode(const Field& f, const float* points, int n, float* out, Stream stream);
+// Adds to d_table.
 void encode_backward(const Field& f, const float* points, const float* d_out, int n, float* d_table, Stream stream);
 void evaluate(const Field& f, const float* points, const float* directions, int n, float* density, float* rgb,
               Stream stream);  // rgb and directions may be null
@@ -48,21 +49,20 @@ void pixel_rays(const CameraDesc& camera, const float* pixels, int n, float* ori
 void adam(const AdamStep& step, int n, const float* gradient, float* parameters, float* moments, Stream stream);
 }  // namespace gpu
 
-// As on the CPU (cpu/trainer.h); every pointer is the device's, but photos.cameras and photos.first_pixel, which are
-// copied there.
+// The same as on the CPU (cpu/trainer.h). All pointers are the device's, except photos.cameras and photos.first_pixel:
+// they point to host memory, which is copied.
 class Trainer {
   public:
     Trainer(TrainState state, Photos photos, uint32_t seed);
     ~Trainer();
-    // Takes up to `steps` steps, fewer when `seconds` have passed; nothing is waited for inside the loop but
-    // the device falling more than a few steps behind.
+    // Takes up to `steps` steps, fewer when `seconds` have passed. The loop waits for the device only every few steps.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
-    // Rays given, nothing updated: loss and gradients, for tests. d_table and d_weights are on the device.
+    // For tests: the loss and gradients of given rays, with nothing updated. All outputs are on the device.
     TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
-    void use_cameras(const CameraDesc* cameras);  // the same photos', changed
+    void use_cameras(const CameraDesc* cameras);  // the same photos' refined cameras
     int n_photos() const;
-    size_t table_entries() const;
+    bool has_sizes(size_t table, size_t weights) const;  // whether the gradients' arrays have these sizes
     int64_t step = 0;
     uint64_t rays_drawn = 0;
     double survivors_per_ray = 0;

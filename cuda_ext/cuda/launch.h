@@ -1,4 +1,4 @@
-// Launching a kernel, on a GPU or in the emulation.
+// Launches a kernel, on a GPU or on the emulated one.
 #pragma once
 #include "device.h"
 #include "runtime.h"
@@ -18,8 +18,8 @@ int blocks_at_once(void (*)(P...), int, size_t shared) {
 #else
 void check(int error, const char* what);
 
-// While one of these lives, this thread's launches only load what they would run: a kernel's code comes to the
-// device when it is first asked for, which must not be while a graph is recorded.
+// While one of these exists, this thread's launches only load their kernels. The runtime loads a kernel's code when it is
+// first used, and that must not happen while a graph is being recorded.
 struct LoadingOnly {
     static thread_local int depth;
     LoadingOnly() { ++depth; }
@@ -28,13 +28,13 @@ struct LoadingOnly {
 
 template <class... P>
 void ask_for_shared(void (*kernel)(P...), size_t shared) {
-    if (shared > 48 * 1024)  // above this a kernel has to ask
+    if (shared > 48 * 1024)  // a kernel must ask for more than this
         check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    int(shared)),
               "asking for shared memory");
 }
 
-// How many blocks of a kernel a multiprocessor holds together.
+// How many blocks of a kernel a multiprocessor runs at once.
 template <class... P>
 int blocks_at_once(void (*kernel)(P...), int threads, size_t shared) {
     int n = 0;

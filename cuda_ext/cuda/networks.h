@@ -1,5 +1,5 @@
-// The networks for one warp: a sample a lane, activations as halves in shared memory, products on tensor cores
-// with sums in float.
+// The networks for one warp: one sample per lane, activations as halves in shared memory, products on tensor cores with
+// sums in float.
 #pragma once
 #include "../include/desc.h"
 #include "../include/hashgrid.h"
@@ -9,9 +9,9 @@
 
 NS_BEGIN
 
-constexpr int kPadHalves = 8;  // behind every row in shared memory, so that eight rows' loads meet no bank twice
+constexpr int kPadHalves = 8;  // after every row in shared memory, so that loads from eight rows have no bank conflicts
 
-// Shared memory, handed out from the front; with a null base it only counts.
+// Hands out shared memory from the front. With a null base it only counts bytes.
 struct Carver {
     unsigned char* base;
     size_t used;
@@ -23,9 +23,9 @@ struct Carver {
     }
 };
 
-// One layer for M·16 samples: out = in · W, `w_t` being W turned to (n × k) halves with rows of `ld`. Calls
-// sink(row, column, a, b) with the outputs of two neighbouring columns. K and N are the sizes where they are
-// known when this is compiled, else 0. All lanes of the warp take part.
+// One layer for M·16 samples: out = in · W. `w_t` is W transposed, (n × k) halves in rows of `ld`. Calls
+// sink(row, column, a, b) with the outputs of two neighbouring columns. K and N are the layer's sizes if they are known
+// at compile time, else 0. All lanes of the warp take part.
 template <int M, int K, int N, class Sink>
 NS_D void layer(const uint16_t* in, int in_ld, const uint16_t* w_t, int ld, int k_size, int n_size, Sink sink) {
     const int lane = lane_index(), g = lane / 4, p = 2 * (lane % 4);
@@ -67,7 +67,7 @@ NS_D void layer(const uint16_t* in, int in_ld, const uint16_t* w_t, int ld, int 
     }
 }
 
-// The sinks. Rows of halves, ReLU or not; and rows of floats.
+// The sinks: rows of halves with or without ReLU, and rows of floats.
 struct ReluHalves {
     uint16_t* to;
     int ld;
@@ -82,7 +82,7 @@ struct PlainHalves {
         *reinterpret_cast<uint32_t*>(to + row * ld + column) = pack_halves(a, b);
     }
 };
-// Gradients on their way back through a ReLU: zero where the activation was.
+// Gradients through a ReLU: zero where the activation was zero.
 struct MaskedHalves {
     uint16_t* to;
     int ld;
@@ -101,7 +101,7 @@ struct Floats {
         to[row * ld + column + 1] = b;
     }
 };
-// The first of eight columns, a row a lane: row r of each eight lies with lane 4 r.
+// The first of eight columns, one row per lane. Row r of each eight rows comes from lane 4 r.
 struct FirstColumn {
     float& mine;
     NS_D void operator()(int row, int, float a, float) const {
@@ -110,8 +110,8 @@ struct FirstColumn {
     }
 };
 
-// Sizes of a network, at compile time where a specialised kernel was built for them (template arguments other
-// than 0), else from the descriptor.
+// The sizes of a network: compile-time constants in kernels that are specialised for them, or 0, which means that they
+// come from the descriptor.
 template <int E, int H, int C, int L>
 struct Sizes {
     static constexpr int kEncoding = E, kHidden = H, kColor = C;
@@ -120,7 +120,7 @@ struct Sizes {
 };
 using AnySizes = Sizes<0, 0, 0, 0>;
 
-// Calls f with the type of the sizes that kernels are specialised for, or AnySizes.
+// Calls f with the Sizes that fit this network, or with AnySizes if no kernel is specialised for it.
 template <class F>
 void with_sizes(const Network& net, F f) {
     if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
@@ -132,7 +132,7 @@ void with_sizes(const Network& net, F f) {
 }
 
 NS_HD int larger(int a, int b) { return a > b ? a : b; }
-// Halves in a row of each of a warp's two buffers, and floats in a row of its outputs.
+// The length of a row in a warp's two buffers, in halves, and in its outputs, in floats.
 NS_HD int first_ld(const Network& net) {
     return larger(net.encoding, net.color_layers > 0 ? larger(32, net.color_hidden) : 0) + kPadHalves;
 }
@@ -141,12 +141,12 @@ NS_HD int second_ld(const Network& net) {
 }
 NS_HD int output_ld(const Network& net) { return net.outputs + 1; }
 
-// What a warp needs to run the networks: the block's weights, and its own two buffers and outputs.
+// What a warp needs to run the networks: the weights, which its block shares, and its own two buffers and outputs.
 struct WarpNetwork {
     const uint16_t* w[kMaxLayers];  // (out × in) halves, rows padded
     uint16_t *first, *second;       // (32, ld)
-    float* output;                  // (32, ld), where colours are asked for
-    int* slots;                     // 32, for whoever marches
+    float* output;                  // (32, ld), if colours are wanted
+    int* slots;                     // 32, for next_samples
 };
 template <class C>
 NS_HD WarpNetwork carve_network(C& carver, const Network& net, int warps, int warp, bool color) {
@@ -168,31 +168,32 @@ inline size_t network_bytes(const Network& net, int warps, bool color) {
     return c.used;
 }
 
-// How many threads and how much shared memory a kernel with these networks is launched with: as many warps a
-// block as the card's shared memory lets in, and no more blocks than stay on the card together.
+// The shape of a launch of a kernel that runs the networks: up to four warps per block, as many as fit in the card's
+// shared memory, and no more blocks than run at once.
 struct LaunchShape {
     int blocks, threads;
     size_t shared;
 };
-// No more blocks than stay on the card together, nor than there is work for.
+// No more blocks than run on the card at once, and no more than there is work for.
 template <class Kernel>
 int resident_blocks(Kernel kernel, int64_t items, int a_block, int threads, size_t shared) {
     const int64_t together = int64_t(gpu::current_device().multiprocessors) * gpu::blocks_at_once(kernel, threads, shared);
     return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
 }
+constexpr const char* kTooWide =
+    "these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)";
 template <class Kernel>
 LaunchShape network_launch(Kernel kernel, const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();
     int warps = 4;
     while (warps > 1 && network_bytes(net, warps, color) > device.shared_per_block) warps /= 2;
     const size_t shared = network_bytes(net, warps, color);
-    if (shared > device.shared_per_block)
-        throw gpu::Error("these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)");
+    if (shared > device.shared_per_block) throw gpu::Error(kTooWide);
     const int threads = warps * kWarp;
     return {resident_blocks(kernel, lanes, threads, threads, shared), threads, shared};
 }
 
-// The block's threads bring the weights to shared memory; a barrier must follow.
+// The block's threads copy the weights to shared memory. A barrier must follow.
 NS_D void load_weights(const Field& f, const WarpNetwork& w, bool color) {
     const int layers = color ? f.net.layers : 2;
     for (int l = 0; l < layers; ++l) {
@@ -221,16 +222,13 @@ NS_D void load_table_row(const uint16_t* at, float* row) {
         row[0] = from_half_bits(uint16_t(v)), row[1] = from_half_bits(uint16_t(v >> 16));
     }
 }
-// One level of one point: sink(feature, value), two at a time.
+// One level of one point's encoding.
 template <int F>
 NS_D void encode_level(const HashGrid& grid, const uint16_t* table, int level, float x, float y, float z, float* sum) {
     uint32_t row[8];
     float weight[8];
     const Cell<float> cell = locate(x, y, z, float(grid.resolution[level]));
-    if (grid.hashed[level])
-        corners(cell, true, grid.size[level], 0u, row, weight);
-    else
-        corners(cell, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+    level_corners(grid, level, cell, row, weight);
     const uint16_t* rows = table + size_t(grid.offset[level]) * F;
 #pragma unroll
     for (int i = 0; i < F; ++i) sum[i] = 0;
@@ -253,7 +251,7 @@ NS_D void encode_levels(const Field& f, float x, float y, float z, uint16_t* to)
             *reinterpret_cast<uint32_t*>(to + level * F + i) = pack_halves(sum[i], sum[i + 1]);
     }
 }
-// A point's encoding as a row of halves, zero in its padding.
+// A point's encoding as a row of halves; its padding is zero.
 NS_D void encode_row(const Field& f, float x, float y, float z, uint16_t* to) {
     switch (f.grid.features) {
         case 2: encode_levels<2>(f, x, y, z, to); break;
@@ -274,7 +272,7 @@ NS_D void warp_hidden(const Network& net, const WarpNetwork& w) {
     __syncwarp();
 }
 
-// And to this lane's raw density. Only the first of the outputs' columns is computed.
+// Encodings → this lane's raw density. Of the outputs, only the first column is needed.
 template <class S>
 NS_D float warp_density(const Network& net, const WarpNetwork& w) {
     const int h = net.hidden;
@@ -285,8 +283,7 @@ NS_D float warp_density(const Network& net, const WarpNetwork& w) {
     return raw;
 }
 
-// Hidden activations (the warp's second buffer) → this lane's colour, seen along `direction`. Overwrites both
-// buffers.
+// Hidden activations (the warp's second buffer) → this lane's colour as seen along `direction`. Overwrites both buffers.
 template <class S>
 NS_D void warp_color(const Network& net, const WarpNetwork& w, Vec3 direction, float* rgb) {
     const int h = net.hidden, lane = lane_index();

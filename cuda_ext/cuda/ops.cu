@@ -1,4 +1,4 @@
-// The field's parts by themselves, for tests, tools and Python users; none of this is on a hot path.
+// Single parts of the field, for tests, tools and users in Python. None of this needs to be fast.
 #include "../include/adam.h"
 #include "launch.h"
 #include "samples.h"
@@ -43,8 +43,7 @@ __global__ void __launch_bounds__(128) evaluate_kernel(Field f, const float* poi
     }
 }
 
-// Points as samples, each on a ray of its own; then gradients by density and colour → by what is inside the
-// activations, scaled as the way back wants them.
+// For evaluate_backward: points → samples, each on its own ray.
 __global__ void make_samples_kernel(Field f, Samples s, const float* points) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= int(*s.count)) return;
@@ -53,6 +52,7 @@ __global__ void make_samples_kernel(Field f, Samples s, const float* points) {
     s.ray[i] = i;
     encode_row(f, p[0], p[1], p[2], s.encoding + size_t(i) * f.net.encoding);
 }
+// Gradients of density and colour → gradients of what goes into their activations, scaled for the backward pass.
 __global__ void raw_gradients_kernel(Samples s, const float* density, const float* d_density, const float* d_rgb) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= int(*s.count)) return;
@@ -117,7 +117,7 @@ void evaluate_backward(const Field& f, const float* points, const float* directi
     network_backward({f, s, directions, half_weights.data(), half_weights_t.data(), d_weights, nullptr, d_encoding}, n, stream);
     multiply(d_encoding, 1.0f / cuda::kGradientScale, int64_t(n) * f.net.encoding, stream);
     multiply(d_weights, 1.0f / cuda::kGradientScale, f.net.size, stream);
-    synchronize(stream);  // the buffers go
+    synchronize(stream);  // the kernels still use the buffers
 }
 
 void multiply(float* values, float factor, int64_t n, Stream stream) {

@@ -1,4 +1,4 @@
-// Pictures: one kernel from pixel to colour, with early termination and warps that live until all is done.
+// Pictures: one kernel from pixel to colour. Rays end early where they are opaque, and warps run until all rays are done.
 #include "driver.h"
 #include "launch.h"
 #include "trace.h"
@@ -11,12 +11,12 @@ struct RenderInput {
     Field field;
     March march;
     DevicePicture picture;
-    DeviceRays rays;  // used where picture.rgb comes from given rays (n > 0)
+    DeviceRays rays;  // if n > 0, these instead of the picture's
     float *rgb, *depth, *accumulation;
     uint32_t* counter;
 };
 
-// The pixels of a picture in tiles of 8 × 4, so that a warp's rays stay together; or rays from arrays.
+// Hands out the pixels of a picture in tiles of 8 × 4, so that a warp's rays are neighbours; or rays from arrays.
 struct PixelSource {
     const RenderInput& in;
     const Space& space;
@@ -29,8 +29,8 @@ struct PixelSource {
     }
     NS_D bool next(const Group& group, bool want, LaneRay& ray) {
         const DevicePicture& p = in.picture;
-        // Asked every time: a cancelled picture hands out no more rays, and those under way are short.
-        // By the warp: what one lane of a group sees the others must.
+        // A cancelled picture hands out no more rays, and the ones under way are short. The warp decides together, since
+        // all lanes of a group must see the same.
         const bool cancelled = __any_sync(kAllLanes, p.cancel && *static_cast<const volatile int*>(p.cancel) != 0);
         const uint32_t i = take_for_group(in.counter, group, want);
         if (!want) return false;
@@ -42,7 +42,7 @@ struct PixelSource {
         }
         const int tile = int(i) / kWarp, within = int(i) % kWarp;
         const int col = tile % tiles_across * 8 + within % 8, row = tile / tiles_across * 4 + within / 8;
-        if (col >= p.col1 - p.col0 || row >= p.row1 - p.row0) return true;  // nothing there; ask again
+        if (col >= p.col1 - p.col0 || row >= p.row1 - p.row0) return true;  // outside the picture; ask again
         Vec3 o, d;
         pixel_ray(p.camera, float(p.col0 + col) + 0.5f, float(p.row0 + row) + 0.5f, o, d);
         start(space, row * (p.col1 - p.col0) + col, o, d, 0.5f, ray);
@@ -52,10 +52,10 @@ struct PixelSource {
 
 template <class S>
 struct ColorSink {
-    static constexpr bool kWidens = false;  // or a pixel would depend, in its last bits, on when other rays end
+    static constexpr bool kWidens = false;  // otherwise a pixel's last bits would depend on when other rays end
     const RenderInput& in;
     const WarpNetwork& w;
-    float color[3] = {}, depth = 0, accumulation = 0;  // of the group's ray: this lane's share
+    float color[3] = {}, depth = 0, accumulation = 0;  // this lane's share of its group's ray
 
     NS_D ColorSink(const RenderInput& input, const WarpNetwork& network) : in(input), w(network) {}
     NS_D void sample(const Group&, bool ready, bool survives, LaneRay& ray, const LaneSample& s, float, float weight,

@@ -1,4 +1,4 @@
-// runtime.h, by the CUDA runtime (linked statically: nothing but the driver is needed to run).
+// runtime.h with the CUDA runtime, which is linked statically: to run, only the driver is needed.
 #include <cuda_runtime.h>
 
 #include "launch.h"
@@ -13,7 +13,7 @@ thread_local int LoadingOnly::depth = 0;
 
 void check(int error, const char* what) {
     if (error == cudaSuccess) return;
-    cudaGetLastError();  // a launch's error would otherwise be reported again, elsewhere
+    cudaGetLastError();  // clears the error, or a later call would report it again
     const auto code = static_cast<cudaError_t>(error);
     std::string text = std::string("the GPU failed while ") + what + ": " + cudaGetErrorString(code);
     if (code == cudaErrorMemoryAllocation) text += "; use smaller photos (--downscale) or free memory on the GPU";
@@ -50,17 +50,17 @@ const Device& current_device() {
 
 namespace {
 
-constexpr uint64_t kKept = uint64_t(256) << 20;  // bytes that a pool keeps for the next who asks
+constexpr uint64_t kKept = uint64_t(256) << 20;  // bytes of released memory that a pool keeps for later
 
-// cudaMalloc and cudaFree wait for the whole device, and so would each tile of a picture: memory comes from a pool
-// of our own, in the order of a stream on which nothing else happens. None where the driver has no pools.
+// cudaMalloc and cudaFree wait for the whole device, and then every tile of a picture would too. So memory comes from our
+// own pool, in the order of a stream that nothing else uses. Null where the driver has no pools.
 struct Pool {
     cudaMemPool_t pool = nullptr;
     cudaStream_t stream = nullptr;
 };
 const Pool& current_pool() {
     static std::mutex mutex;
-    static auto& pools = *new std::map<int, Pool>;  // for good: memory is released until the very end
+    static auto& pools = *new std::map<int, Pool>;  // never destroyed: memory is released until the process ends
     int which = 0;
     check(cudaGetDevice(&which), "asking which device is in use");
     const std::lock_guard<std::mutex> lock(mutex);
@@ -93,7 +93,7 @@ void* allocate(size_t bytes) {
         return p;
     }
     check(cudaMallocFromPoolAsync(&p, bytes, from.pool, from.stream), "allocating memory");
-    check(cudaStreamSynchronize(from.stream), "allocating memory");  // now it is there for every stream
+    check(cudaStreamSynchronize(from.stream), "allocating memory");  // from here on every stream may use it
     return p;
 }
 void release(void* pointer) noexcept {
@@ -101,7 +101,7 @@ void release(void* pointer) noexcept {
     try {
         const Pool& to = current_pool();
         if (to.pool && cudaFreeAsync(pointer, to.stream) == cudaSuccess) return;
-    } catch (...) {  // the device is gone, and its memory with it
+    } catch (...) {  // the device is gone, and so is its memory
     }
     cudaGetLastError();
     cudaFree(pointer);
@@ -109,7 +109,7 @@ void release(void* pointer) noexcept {
 void* allocate_managed(size_t bytes) {
     if (!current_device().shares_memory)
         throw Error("on this system the GPU and the processor can't share memory (under Windows and WSL2 they never can), "
-                    "and training on the GPU needs that: train with --backend cpu; the GPU can render what comes of it");
+                    "and training on the GPU needs that: train with --backend cpu; the GPU can render the result");
     void* p = nullptr;
     check(cudaMallocManaged(&p, bytes ? bytes : 16), "allocating memory");
     return p;
@@ -117,7 +117,7 @@ void* allocate_managed(size_t bytes) {
 void release_managed(void* pointer) noexcept {
     if (pointer) cudaFree(pointer);
 }
-void bring_here(const void* pointer, size_t bytes, Stream stream) {
+void prefetch(const void* pointer, size_t bytes, Stream stream) {
     cudaPointerAttributes a;
     int device = 0;
     if (bytes > 0 && cudaPointerGetAttributes(&a, pointer) == cudaSuccess && a.type == cudaMemoryTypeManaged &&
@@ -174,7 +174,7 @@ void Graph::record(Stream stream, const std::function<void()>& work) {
         const LoadingOnly first;
         work();
     }
-    // Relaxed: nothing that another thread does with the device may break the recording, or be forbidden by it.
+    // Relaxed, so that other threads can use the device meanwhile without breaking the recording.
     check(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed), "recording a graph");
     cudaGraph_t graph = nullptr;
     try {

@@ -1,5 +1,5 @@
-// The few things the host asks of a GPU. cuda/runtime.cu implements them with the CUDA runtime; the emulation
-// in tests/emulated_gpu with the host's own memory. Nothing here needs CUDA's headers.
+// The few things that the host asks of a GPU. cuda/runtime.cu implements them with the CUDA runtime, and
+// tests/emulated_gpu with the host's own memory. Nothing here needs CUDA's headers.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace nerfscene {
 namespace gpu {
 
-// Everything that goes wrong: a sentence that says what and, where known, what to do.
+// Anything that goes wrong: a sentence that says what and, where known, what to do.
 struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -22,30 +22,30 @@ using Stream = void*;  // a cudaStream_t; null: the default stream
 struct Device {
     std::string name;
     int major, minor, multiprocessors;
-    size_t memory, shared_per_block;  // bytes; shared memory that a block may ask for
+    size_t memory, shared_per_block;  // bytes; `shared_per_block` is the most that a block may ask for
     int driver, runtime;              // CUDA versions, as 1000 · major + 10 · minor
-    bool shares_memory;               // with the host while kernels run: not under Windows
+    bool shares_memory;               // host and device may use memory at the same time; never under Windows
 };
 std::vector<Device> devices();    // throws Error where there is no usable driver
-const Device& current_device();   // that of the calling thread, its facts kept
+const Device& current_device();   // the calling thread's
 
-// Neither waits for the device: what is released must not be in use by anything under way.
+// Neither waits for the device. Nothing that still runs may use what is released.
 void* allocate(size_t bytes);
 void release(void* pointer) noexcept;
-void* allocate_managed(size_t bytes);       // readable and writable on both sides; throws where there is no such
+void* allocate_managed(size_t bytes);       // for host and device; throws where the system has no such memory
 void release_managed(void* pointer) noexcept;
-// Where memory is managed: it is to be on the device, and moves there in the stream's order. Only a hint.
-void bring_here(const void* pointer, size_t bytes, Stream stream);
+// If the memory is managed, moves it to the device, in the stream's order. Only a hint.
+void prefetch(const void* pointer, size_t bytes, Stream stream);
 bool is_device_accessible(const void* pointer);
 void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
 void zero(void* to, size_t bytes, Stream stream);
 void synchronize(Stream stream);
 Stream new_stream();
 void delete_stream(Stream stream) noexcept;
-// Writes an int on the device without waiting for what runs there: how a kernel under way is told to stop.
+// Writes an int on the device without waiting for what runs there. This is how a running kernel is told to stop.
 void set_flag(int* flag, int value);
 
-// Work recorded once and launched many times.
+// Work that is recorded once and launched many times.
 class Graph {
   public:
     Graph() = default;
@@ -59,10 +59,10 @@ class Graph {
 
   private:
     void* executable_ = nullptr;
-    std::function<void()> work_;  // of the emulation
+    std::function<void()> work_;  // for the emulated GPU
 };
 
-// Device memory that frees itself.
+// Device memory that is freed with this.
 template <class T>
 class Buffer {
   public:
@@ -75,7 +75,7 @@ class Buffer {
         return *this;
     }
     ~Buffer() { release(data_); }
-    // Contents are lost.
+    // The contents are lost.
     void resize(size_t n) {
         release(std::exchange(data_, nullptr));
         n_ = 0;

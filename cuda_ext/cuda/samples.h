@@ -1,50 +1,51 @@
-// The samples that are trained on, in the device's memory, and the step's numbers that live there.
+// What a training step keeps in the device's memory: its rays, the samples that it trains on, and its numbers.
 #pragma once
 #include "driver.h"
 #include "networks.h"
 
 NS_BEGIN
 
-// Gradients pass through halves: multiplied by this they stay above the smallest and far below the largest.
+// Gradients pass through half precision. Multiplied by this they are neither too small nor too large for it.
 constexpr float kGradientScale = 1024.0f;
 
 struct Samples {
     float4* place;       // x, y, z in the unit cube, distance
     float4* state;       // length, density, weight, transmittance before it
-    float4* color;       // colour; after the walk back, gradients of raw colour and raw density, scaled
-    int* previous;       // the same ray's sample before this one; -1: none
+    float4* color;       // colour; after ray_backward_kernel the gradients of raw colour and raw density, scaled
+    int* previous;       // the sample before this one on the same ray; -1: none
     int* ray;
     uint16_t* encoding;  // (capacity, net.encoding) halves
     uint32_t capacity;
-    const uint32_t* count;  // may be more than the capacity: then the last rays were dropped
+    const uint32_t* count;  // more than the capacity if rays had to be dropped
     NS_D uint32_t n() const { return ns_min(*count, capacity); }
 };
 
+// One entry per ray of the step.
 struct RayResults {
     float *directions, *targets, *backgrounds;  // (n, 3)
-    int* photos;        // whose exposure it has; below 0: none
-    float* pixels;      // where in that photo, (n, 2), of drawn rays
+    int* photos;        // the photo whose exposure applies; below 0: none
+    float* pixels;      // (n, 2): the position in that photo; only of drawn rays
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
-    uint8_t* dropped;   // no room for its samples: it sits out
-    int *meeting, *first_step;  // the rays that meet something, and at which of their steps
+    uint8_t* dropped;   // 1: there was no room for its samples, so it has no loss
+    int *meeting, *first_step;  // the rays that meet something, and their first such steps
 };
 
-// Numbers that many blocks count in at once have cache lines of their own.
+// A step's numbers on the device. Counters that many blocks add to at once have their own cache lines.
 constexpr int kLine = 128;
 struct StepNumbers {
     TrainOptions options;
     uint64_t rays_drawn, cells_probed;
     float survivors_per_ray, occupancy_mean;
     int n_rays;
-    // of the step under way
+    // of the current step
     alignas(kLine) uint32_t meeting;       // rays that meet something
-    alignas(kLine) uint32_t next_meeting;  // of those, which comes next
+    alignas(kLine) uint32_t next_meeting;  // which of them is handed out next
     alignas(kLine) uint32_t samples;
     alignas(kLine) uint32_t dropped;
     unsigned long long candidates;
     double squared_error;
-    // since they were last read
+    // sums over all steps of the current run
     alignas(kLine) unsigned long long total_rays, total_candidates, total_samples, total_dropped;
     double total_squared_error;
     alignas(kLine) double occupancy_sum;
@@ -58,24 +59,27 @@ NS_HD int rays_for(int target_samples, float survivors_per_ray) {
     return int(ns_max(64.0f, ns_min(float(target_samples) / expected, float(kMaxRays))));
 }
 
-// What the kernels of a step are given; the same for every step, so that they can be recorded once.
+// The arguments of a step's kernels. They are the same for every step, so that a step can be recorded once.
 struct TrainInput {
     TrainState state;
     Photos photos;
     Samples samples;
     RayResults rays;
-    DeviceRays given;  // rays to train on instead of drawn ones, where n > 0
+    DeviceRays given;  // if n > 0, the rays to train on instead of drawn ones
     StepNumbers* numbers;
     uint32_t seed;
     float* table_gradient;   // (rows, features), scaled; zero between steps
     float* weight_gradient;  // (net.size), scaled; zero between steps
     float* exposure_gradient;  // (photos, 3), scaled; zero between steps
-    float* d_rays;      // by origin and direction, (n, 6), scaled; zero between steps; null: not wanted
-    float* d_encoding;  // (samples' capacity, net.encoding): where d_rays comes from
+    float* d_rays;      // (n, 6), with respect to origin and direction, scaled; zero between steps; null: not wanted
+    float* d_encoding;  // (samples' capacity, net.encoding): from which d_rays is computed
     uint16_t *half_weights, *half_weights_t;
 };
 
-// Gradients of the networks and the table for samples whose `color` holds gradients; defined in backward.cu.
+// What the gradients of a step are multiplied by to get those of the mean over its rays.
+NS_D float gradient_unscale(const StepNumbers& s) { return 1.0f / (kGradientScale * float(s.n_rays)); }
+
+// The arguments of the backward pass through the networks and the table, for samples whose `color` holds gradients.
 struct BackwardInput {
     Field field;
     Samples samples;
@@ -90,6 +94,7 @@ NS_END
 
 namespace nerfscene {
 namespace gpu {
+// Defined in backward.cu. `expected`: about how many samples there are; only the number of blocks depends on it.
 void color_forward(const Field& f, const cuda::Samples& samples, const float* directions, int64_t expected,
                    Stream stream);
 void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream stream);

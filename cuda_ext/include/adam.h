@@ -5,9 +5,9 @@
 
 NS_BEGIN
 
-// One update, for a number or a vector of them. No bias correction: rows of the table meet their first
-// gradient at any time, so there is no common step count to correct by; with β1 = 0.9 and β2 = 0.99 the
-// two corrections cancel at a row's first step ((1-β1) = √(1-β2)), which is where they matter.
+// One update, for a number or a vector of numbers. There is no bias correction: rows of the table get their first
+// gradient at different times, so no one step count would be right for all of them. The corrections matter most at a
+// row's first step, and with β1 = 0.9 and β2 = 0.99 they cancel there, because 1 - β1 = √(1 - β2).
 template <class T>
 NS_HD void adam(const AdamStep& a, T g, T& p, T& m, T& v) {
     g = g + p * a.pull;

@@ -1,11 +1,11 @@
-// Pixel → ray, with the lenses people have. Cameras look along +z, x right, y down (OpenCV).
+// Pixel → ray, for common lenses. Cameras look along +z, x right, y down (OpenCV).
 #pragma once
 #include "desc.h"
 #include "platform.h"
 
 NS_BEGIN
 
-// OpenCV's rational-free model: ideal (x, y) → distorted.
+// OpenCV's model without the rational terms: ideal (x, y) → distorted.
 NS_HD void distort(const float* k, float x, float y, float& xd, float& yd) {
     const float r2 = x * x + y * y;
     const float radial = 1.0f + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
@@ -13,7 +13,7 @@ NS_HD void distort(const float* k, float x, float y, float& xd, float& yd) {
     yd = y * radial + k[2] * (r2 + 2.0f * y * y) + 2.0f * k[3] * x * y;
 }
 
-// Its inverse by fixed-point iteration, which converges for every lens that does not fold the picture.
+// The inverse, by fixed-point iteration. It converges for every lens that does not fold the picture onto itself.
 NS_HD void undistort(const float* k, float xd, float yd, float& x, float& y) {
     x = xd;
     y = yd;
@@ -31,7 +31,7 @@ NS_HD void undistort(const float* k, float xd, float yd, float& x, float& y) {
     }
 }
 
-// Unit direction in the camera's frame of the ray through (px, py), pixel centres at + 0.5.
+// The unit direction of the ray through (px, py), in the camera's frame. Pixel centres are at + 0.5.
 NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
     const float xd = (px - c.cx) / c.fx, yd = (py - c.cy) / c.fy;
     Vec3 d;

@@ -7,9 +7,9 @@ NS_BEGIN
 // Alpha of a step: 1 - exp(-density · length).
 NS_HD float step_alpha(float density, float length) { return 1.0f - ns_exp(-density * length); }
 
-// Gradient of the loss with respect to one sample's density, walking a ray from its last sample to its
-// first. `behind` is Σ_{j>i} w_j q_j + T_final q_background (the caller starts it at the latter), where
-// q_j = ∂L/∂w_j. Formula: ∂L/∂σ_i = δ_i ((T_i - w_i) q_i - behind).
+// The gradient of the loss with respect to one sample's density. Call it for a ray's samples from the last to the first.
+// With q_j = ∂L/∂w_j, `behind` is Σ_{j>i} w_j q_j + T_final q_background: the caller starts with the second term, and
+// each call adds its sample to the first. Formula: ∂L/∂σ_i = δ_i ((T_i - w_i) q_i - behind).
 NS_HD float density_gradient(float length, float transmittance, float weight, float q, float& behind) {
     const float g = length * ((transmittance - weight) * q - behind);
     behind += weight * q;
@@ -23,29 +23,31 @@ NS_HD float huber(float error, float delta) {
 }
 NS_HD float huber_gradient(float error, float delta) { return ns_max(-delta, ns_min(delta, error)); }
 
-// The distortion loss against fog (mip-NeRF 360, eq. 15): Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ w_i² Δ_i over
-// mid-points m and widths Δ, here of log distance. Its gradient for a sample, from running sums:
-// `w_before`, `wm_before` over the samples in front, and the ray's totals.
+// The gradient of the distortion loss with respect to one sample's weight. The loss (mip-NeRF 360, eq. 15) reduces fog:
+// Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ w_i² Δ_i, with mid-points m and widths Δ, here both of log distance. `w_before` and
+// `wm_before` are sums of w and w m over the samples in front of this one; the totals are over the whole ray.
 NS_HD float distortion_gradient(float w, float m, float width, float w_before, float wm_before,
                                 float w_total, float wm_total) {
     const float w_after = w_total - w_before - w, wm_after = wm_total - wm_before - w * m;
     return 2.0f * (m * (w_before - w_after) + wm_after - wm_before) + (2.0f / 3.0f) * w * width;
 }
 
-// What may be sky is pulled away from the cameras, up to a distance: Σ_i w_i max(log(distance / t_i), 0), here by a
-// weight. Else it ends anywhere in front of what is behind it, for nothing in a plain sky tells where it is.
+// The gradient of the sky loss, Σ_i w_i max(log(distance / t_i), 0), with respect to the weight of a sample at t. The loss
+// pulls what may be sky away from the cameras, up to a distance. Without it, sky can end up at any distance, because
+// nothing in a plain sky shows how far away it is.
 NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
 
-// Where what a ray sees is `known` (as DS-NeRF: Deng et al. 2022, but robust): Σ_i w_i c(t_i) + T_final · most, with
-// c(t) = |log(t / known)| less `slack`, from 0 to `most`; here by a weight. What reaches the background costs
-// `most`; otherwise the cheapest ray would be a transparent one.
+// The gradient of the depth loss with respect to the weight of a sample at t. The loss applies where the distance to what
+// a ray sees is `known` (like DS-NeRF: Deng et al. 2022, but robust): Σ_i w_i c(t_i) + T_final · most, with
+// c(t) = |log(t / known)| - slack, clamped to 0 … most. The part of a ray that reaches the background costs `most`;
+// otherwise a transparent ray would cost least.
 NS_HD float depth_gradient(float t, float known, float slack, float most) {
     return ns_min(ns_max(ns_abs(logf(t / known)) - slack, 0.0f), most);
 }
 
-// What a sample's gradient is multiplied by when it lies close to its camera: near space is sampled far
-// more densely than the rest, and unscaled it grows floaters (Philip & Deschaintre, "Floaters No More",
-// 2023: (t / t_full)² up to t_full).
+// The factor for the gradient of a sample that is close to its camera. Space near the cameras is sampled far more densely
+// than the rest, and without this factor floaters grow there (Philip & Deschaintre, "Floaters No More", 2023:
+// (t / t_full)² up to t_full).
 NS_HD float near_gradient_scale(float t, float t_full) {
     if (t >= t_full) return 1.0f;
     const float r = t / t_full;

@@ -1,5 +1,5 @@
-// The plain structures that Python, the drivers and the kernels hand one another. No functions: these are
-// outside the instruction sets' namespaces, and the same bytes on a CPU and on a GPU.
+// Plain structures that the bindings, the trainers and the kernels share. They have no functions, since they are outside
+// the instruction sets' namespaces, and they have the same bytes on a CPU and on a GPU.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +9,7 @@ constexpr int kMaxLevels = 16;
 constexpr int kMaxLayers = 5;
 constexpr int kMaxWidth = 128;  // widest layer
 
-// A multi-resolution hash grid; see hashgrid.h for what the numbers mean.
+// A multi-resolution hash grid; hashgrid.h explains the numbers.
 struct HashGrid {
     int levels, features;
     int resolution[kMaxLevels];
@@ -18,11 +18,11 @@ struct HashGrid {
     uint32_t hashed[kMaxLevels];  // 1: hashed, 0: dense
 };
 
-// The networks: encoding → hidden (ReLU) → outputs, the first of which is density. With color_layers = 0
-// the other 27 outputs are spherical-harmonics coefficients of colour; otherwise all 16 outputs and the
-// direction's 16 harmonics go through color_layers hidden layers (ReLU) to three colours (sigmoid).
-// Layer i is stored row-major (in × out) at offset[i] in `weights`, and (out × in) in `weights_t`; every
-// dimension is a multiple of 16, padding is zero.
+// The networks: encoding → hidden (ReLU) → outputs, of which the first is density. With color_layers = 0, the next 27
+// outputs are spherical-harmonics coefficients of colour. Otherwise all 16 outputs and the direction's 16 harmonics go
+// through color_layers hidden layers (ReLU) to three colours (sigmoid).
+// Layer i is stored row-major at offset[i]: (in × out) in `weights`, (out × in) in `weights_t`. Every dimension is a
+// multiple of 16; padding is zero.
 struct Network {
     int encoding, hidden, outputs, color_hidden, color_layers;
     int layers, in[kMaxLayers], out[kMaxLayers], offset[kMaxLayers], size;
@@ -30,13 +30,13 @@ struct Network {
 
 struct Space {
     int unbounded;
-    float near_plane;  // scene units: no sample closer to the camera
+    float near_plane;  // scene units; no sample is closer to the camera
     float far_plane;
     float step;  // shortest step, scene units
-    float cone;  // step as a fraction of the distance, where that is longer; 0: constant steps
-    int occupancy_resolution;  // cells a side
-    // Rendering: nothing outside a box is seen, where `cropped`. box_from_scene, 3×4 row-major, takes the box
-    // to [-1, 1]^3.
+    float cone;  // a step is at least this fraction of the distance; 0: constant steps
+    int occupancy_resolution;  // cells per side
+    // Rendering: if `cropped`, only the inside of a box is visible. box_from_scene, 3×4 row-major, maps the box to
+    // [-1, 1]^3.
     int cropped;
     float box_from_scene[12];
 };
@@ -47,19 +47,19 @@ struct Field {
     Space space;
     const uint16_t* table;  // binary16, (rows, features)
     const float *weights, *weights_t;
-    const uint32_t* occupancy;  // one bit a cell
-    // Derived from it: kCoarse cells a side, a bit set where anything within kCoarseReach coarse cells is
-    // occupied. Null: not there, every step is tested.
+    const uint32_t* occupancy;  // one bit per cell
+    // Derived from it for the CPU: kCoarse cells per side, with a bit set where anything within kCoarseReach coarse cells
+    // is occupied. Null: there is none, and every step is tested.
     const uint32_t* coarse;
-    // The same for a GPU: how many coarse cells away, by the largest coordinate, the next one is that holds anything
-    // occupied; at most kRoom, 0 for one that does itself. Null: not there, every step is tested.
+    // Derived from it for a GPU: how many coarse cells away, by the largest coordinate, the nearest one with anything
+    // occupied is; at most kRoom, 0 for a cell that has something itself. Null: there is none, and every step is tested.
     const uint8_t* room;
 };
 constexpr int kCoarse = 32, kCoarseReach = 2, kRoom = 15;
 constexpr int kCoarseCells = kCoarse * kCoarse * kCoarse, kCoarseWords = kCoarseCells / 32;
 
-// What a camera's gradient holds: rotation (3, a turn about its centre in the scene's axes, radians), centre (3, scene
-// units), then fx, fy, cx, cy and the five distortion coefficients.
+// The parts of a camera's gradient: rotation (3; about the camera's centre, in the scene's axes, radians), centre (3;
+// scene units), fx, fy, cx, cy, and the five distortion coefficients.
 constexpr int kCameraGradient = 15;
 
 enum LensKind : int { kPerspective = 0, kFisheye = 1 };
@@ -72,33 +72,33 @@ struct CameraDesc {
     int64_t pixels;  // training: this photo's first byte in the photos' buffer
     int64_t depths;  // training: this photo's first cell among the known depths
 };
-constexpr int kDepthCell = 4;  // pixels a side
+constexpr int kDepthCell = 4;  // pixels per side
 
-// The photos that a field is trained on, 8 bits a channel, one after the other.
+// The photos that a field is trained on, 8 bits per channel, one after the other.
 struct Photos {
     const CameraDesc* cameras;
-    const uint64_t* first_pixel;        // cameras + 1 entries: running count of pixels
+    const uint64_t* first_pixel;        // n + 1 entries: how many pixels the photos before have
     const uint8_t* pixels;
-    const uint32_t* chosen;             // running numbers of the pixels to train on; null: all of them
+    const uint32_t* chosen;             // indices of the pixels to train on, over all photos; null: all pixels
     uint64_t n_chosen;
-    // How far away what a photo shows is, for each cell of kDepthCell² pixels, row by row, photo after photo: along the
-    // ray, scene units; 0: not known. Null: nowhere.
+    // The distance to what a photo shows, for each cell of kDepthCell² pixels, row by row and photo after photo: along the
+    // ray, in scene units; 0: not known. Null: known nowhere.
     const float* depths;
     int n, channels;
-    int random_background;              // each ray its own; else `background`
+    int random_background;              // one for each ray; otherwise `background`
     float background[3];
 };
 
 struct AdamStep {
     float rate, beta1, beta2, epsilon;
-    float pull = 0;  // towards zero: times the parameter, added to its gradient
+    float pull = 0;  // towards zero: pull × parameter is added to the gradient
 };
 
-// How rays are marched and what is thrown away.
+// How rays are marched, and which samples are dropped.
 struct March {
-    float min_weight;         // samples that weigh less take no part in colour or gradient
-    float stop_transmittance; // a ray ends here
-    float coarseness;         // multiplies the steps' length; 1 once training has settled
+    float min_weight;         // samples with less weight get no colour and no gradient
+    float stop_transmittance; // a ray ends when less than this is left
+    float coarseness;         // factor for the length of steps; 1 once training has settled
 };
 
 }  // namespace nerfscene

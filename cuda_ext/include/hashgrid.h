@@ -1,12 +1,12 @@
 // The multi-resolution hash grid (Müller et al., "Instant Neural Graphics Primitives", 2022).
 //
-// The contract, mirrored in nerfscene/ops/reference.py:
-//   - a point u in [0, 1]^3 lies at  p = u * resolution + 0.5  in a level's lattice (the half cell keeps
-//     the lattices of different levels from lining up); its cell is floor(p), its weights are trilinear;
-//   - a level whose (resolution + 2)^3 vertices fit in 2^log2_table rows is stored densely, x fastest;
-//     any other is hashed: x ^ y·2654435761 ^ z·805459861, modulo the table's size (the paper's primes);
-//   - a row is `features` consecutive numbers; a level's rows start at `offset`; encodings of the levels
-//     follow one another, coarse to fine.
+// Its definition, which nerfscene/ops/reference.py follows too:
+//   - A point u in [0, 1]^3 is at  p = u * resolution + 0.5  in a level's lattice. (The half cell keeps the lattices of
+//     different levels from lining up.) Its cell is floor(p), and its weights are trilinear.
+//   - A level whose (resolution + 2)^3 vertices fit in 2^log2_table rows is stored densely, x fastest. Any other level
+//     is hashed: x ^ y·2654435761 ^ z·805459861, modulo the table's size (with the paper's primes).
+//   - A row is `features` consecutive numbers. A level's rows start at `offset`. The encodings of the levels follow one
+//     another, from coarse to fine.
 #pragma once
 #include "desc.h"
 #include "platform.h"
@@ -22,7 +22,7 @@ NS_HD U dense_row(U x, U y, U z, uint32_t side) {
     return x + (y + z * side) * side;
 }
 
-// Where a point lies in one level: the cell's lower corner and the position inside it.
+// Where a point is in one level: its cell's lower corner, and its position inside the cell.
 template <class T>
 struct Cell {
     typename Lanes<T>::Int x, y, z;
@@ -42,8 +42,8 @@ NS_HD Cell<T> locate(T ux, T uy, T uz, float resolution) {
     return c;
 }
 
-// The eight rows (relative to the level's first) and their weights; corner bits are x, y, z from the
-// lowest. Both passes use it: the gradient of the encoding with respect to a row is that row's weight.
+// Corner k of a cell: its row, counted from the level's first, and its weight. The bits of k, from the lowest, are x, y
+// and z. The forward and the backward pass use it: the gradient of the encoding with respect to a row is its weight.
 template <class T>
 NS_HD void corner(const Cell<T>& c, int k, bool hashed, uint32_t size, uint32_t side,
                   typename Lanes<T>::Uint& row, T& weight) {
@@ -53,16 +53,31 @@ NS_HD void corner(const Cell<T>& c, int k, bool hashed, uint32_t size, uint32_t 
     row = hashed ? hash_row(cx, cy, cz, size - 1) : dense_row(cx, cy, cz, side);
     weight = ((k & 1) ? c.fx : 1.0f - c.fx) * ((k & 2) ? c.fy : 1.0f - c.fy) * ((k & 4) ? c.fz : 1.0f - c.fz);
 }
+// All eight corners.
 template <class T>
 NS_HD void corners(const Cell<T>& c, bool hashed, uint32_t size, uint32_t side,
                    typename Lanes<T>::Uint row[8], T weight[8]) {
     for (int k = 0; k < 8; ++k) corner(c, k, hashed, size, side, row[k], weight[k]);
 }
 
-// The gradient inside a cell of a trilinear interpolation of the corners' values, by the position in it.
+// All eight corners of a cell in one level of a grid.
+template <class T>
+NS_HD void level_corners(const HashGrid& grid, int level, const Cell<T>& c, typename Lanes<T>::Uint row[8], T weight[8]) {
+    if (grid.hashed[level])
+        corners(c, true, grid.size[level], 0u, row, weight);
+    else
+        corners(c, false, 0u, uint32_t(grid.resolution[level] + 2), row, weight);
+}
+
+// How many rows the table has.
+NS_HD size_t table_rows(const HashGrid& grid) {
+    return size_t(grid.offset[grid.levels - 1]) + grid.size[grid.levels - 1];
+}
+
+// Inside a cell: the gradient of the trilinear interpolation of the corners' values with respect to the position.
 template <class V>
 NS_HD void interpolation_gradient(const V* v, float fx, float fy, float fz, V& dx, V& dy, V& dz) {
-    V across[4], along[4];  // by (y, z)
+    V across[4], along[4];  // one for each (y, z): values interpolated along x, and their slopes
     for (int i = 0; i < 4; ++i) {
         along[i] = v[2 * i + 1] - v[2 * i];
         across[i] = v[2 * i] + along[i] * fx;

@@ -4,17 +4,17 @@
 
 NS_BEGIN
 
-// Density from the network's first output. The clamp keeps an early overshoot from becoming infinite.
+// Density from the network's first output. The limit keeps an overshoot early in training from becoming infinite.
 constexpr float kDensityShift = -1.0f;
 constexpr float kDensityLimit = 12.0f;
 template <class T>
 NS_HD T density_activation(T x) {
     return ns_exp(ns_min(x + kDensityShift, (x - x) + kDensityLimit));
 }
-// d density / d x, from the density itself.
+// d density / d x, computed from the density.
 NS_HD float density_activation_gradient(float density) { return density; }
 
-NS_HD float color_gradient(float color) { return color * (1.0f - color); }  // of the sigmoid
+NS_HD float color_gradient(float color) { return color * (1.0f - color); }  // the sigmoid's
 
 // Real spherical harmonics of a unit direction up to degree 3 (16 values; the first 9 are degree 2).
 template <class T>

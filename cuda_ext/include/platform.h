@@ -1,9 +1,8 @@
-// What every header of device math needs: one macro that makes a function compile for the CPU and for
-// CUDA, and the handful of elementary functions that are written for a number *or* a vector of numbers.
+// What every header of the kernels' math needs: NS_HD, which makes a function compile for the CPU and for CUDA, and a few
+// elementary functions that take a number *or* a vector of numbers.
 //
-// The namespace carries the instruction set's name (NS_ISA): the same headers are compiled several times
-// into one module, and an inline function compiled for AVX-512 must never be linked into the portable
-// path.
+// The namespace has the name of the instruction set (NS_ISA). The same headers are compiled several times into one
+// module, and the linker must never put an inline function compiled for AVX-512 into the portable code.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -36,7 +35,7 @@ NS_HD Vec3 operator-(Vec3 a, Vec3 b) { return {a.x - b.x, a.y - b.y, a.z - b.z};
 NS_HD Vec3 operator*(Vec3 a, float s) { return {a.x * s, a.y * s, a.z * s}; }
 NS_HD float dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 
-// The types that go with T: cpu/simd.h specialises this for its vectors.
+// The integer types that match T. cpu/simd.h specialises this for its vectors.
 template <class T>
 struct Lanes {
     using Int = int32_t;
@@ -77,8 +76,8 @@ NS_HD T ns_abs(T a) {
     return a < (a - a) ? -a : a;
 }
 
-// exp(x) for |x| up to 87, relative error below 3e-7: x = n ln 2 + r, a degree-6 polynomial in r, and n
-// added to the exponent's bits. Not libm's, because it must also take a vector.
+// exp(x) for |x| up to 87, with a relative error below 3e-7: x = n ln 2 + r, a polynomial of degree 6 in r, and n added
+// to the exponent's bits. libm's exp takes no vectors.
 template <class T>
 NS_HD T ns_exp(T x) {
     using L = Lanes<T>;

@@ -1,7 +1,7 @@
-// From the gradient at a sample's place to that of the camera whose ray it lies on.
+// From the gradient with respect to a sample's position to that of the camera whose ray the sample is on.
 //
-// A ray's samples stay at their distances; colours are taken as seen from where they were: only where the samples
-// lie pulls at the camera.
+// The samples keep their distances along the ray, and the viewing direction of their colours is held fixed. So only the
+// samples' positions pull at the camera.
 #pragma once
 #include "camera.h"
 #include "march.h"
@@ -12,8 +12,8 @@ NS_HD Vec3 cross(Vec3 a, Vec3 b) {
     return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
 
-// The gradient `g` with respect to a unit-cube point → with respect to the scene point there: the contraction is
-// p · f(m) / 4 + 1/2 with f(m) = (2 - 1/m) / m and m the largest coordinate.
+// The gradient `g` with respect to a unit-cube point → the gradient with respect to its scene point. The contraction is
+// p · f(m) / 4 + 1/2, with f(m) = (2 - 1/m) / m and m the largest coordinate.
 NS_HD Vec3 to_unit_gradient(int unbounded, Vec3 unit, Vec3 g) {
     if (!unbounded) return g * 0.5f;
     const Vec3 p = from_unit(unbounded, unit);
@@ -31,8 +31,8 @@ NS_HD Vec3 to_unit_gradient(int unbounded, Vec3 unit, Vec3 g) {
     return out;
 }
 
-// Gradients with respect to the distorted image-plane coordinates (xd, yd) and the distortion coefficients `k`
-// (added to), from that with respect to the direction in the camera's frame, which pixel_direction made of them.
+// The gradient `g` with respect to a direction in the camera's frame, as pixel_direction computes it → the gradients with
+// respect to the distorted image-plane coordinates (xd, yd), and to the distortion coefficients (added to `k`).
 NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 direction, Vec3 g, float& g_xd, float& g_yd,
                               float* k) {
     if (c.lens == kFisheye) {
@@ -64,9 +64,9 @@ NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 dire
     // (x, y) solves distort(k, x, y) = (xd, yd): by the implicit function theorem, with the transposed Jacobian.
     const float* q = c.distortion;
     const float r2 = x * x + y * y, radial = 1.0f + r2 * (q[0] + r2 * (q[1] + r2 * q[4]));
-    const float slope = 2.0f * (q[0] + r2 * (2.0f * q[1] + r2 * 3.0f * q[4]));  // of radial, by r2, twice
+    const float slope = 2.0f * (q[0] + r2 * (2.0f * q[1] + r2 * 3.0f * q[4]));  // 2 d radial / d r2
     const float xx = radial + x * x * slope + 2.0f * q[2] * y + 6.0f * q[3] * x;
-    const float xy = x * y * slope + 2.0f * q[2] * x + 2.0f * q[3] * y;  // both mixed ones
+    const float xy = x * y * slope + 2.0f * q[2] * x + 2.0f * q[3] * y;  // and yx, which is equal
     const float yy = radial + y * y * slope + 6.0f * q[2] * y + 2.0f * q[3] * x;
     const float inverse = 1.0f / (xx * yy - xy * xy);
     g_xd = (yy * g_x - xy * g_y) * inverse;
@@ -79,8 +79,8 @@ NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 dire
     k[4] -= outward * r2 * r2 * r2;
 }
 
-// One ray's gradients with respect to its origin and direction (d_ray, 6) → its camera's, as kCameraGradient
-// numbers, overwritten.
+// One ray's gradients with respect to its origin and direction (d_ray, 6) → its camera's gradient, kCameraGradient
+// numbers, which are overwritten.
 NS_HD void camera_gradient(const CameraDesc& c, float px, float py, const float* d_ray, float* out) {
     Vec3 origin, direction;
     pixel_ray(c, px, py, origin, direction);

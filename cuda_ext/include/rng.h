@@ -1,4 +1,4 @@
-// Random numbers as a function of (seed, counter): no state, so any thread on any device draws the same.
+// Random numbers as a function of (seed, counter). They have no state, so any thread on any device draws the same ones.
 #pragma once
 #include "platform.h"
 
@@ -21,9 +21,9 @@ NS_HD float random_unit(uint32_t seed, uint32_t a, uint32_t b) {
     return float(random_bits(seed, a, b) >> 8) * (1.0f / 16777216.0f);
 }
 
-// The i-th element of a pseudo-random permutation of 0 … n-1: a four-round Feistel network on the next
-// even power of two, walked until it falls below n. Drawing pixels by it visits each of them once before
-// any of them twice, which matters where a budget is about one pass over the photos.
+// The i-th element of a pseudo-random permutation of 0 … n-1: a Feistel network of four rounds on the next even power of
+// two, repeated until the result is below n. Pixels drawn by it come once each before any of them comes twice. That
+// matters when the time is enough for about one pass over the photos.
 NS_HD uint64_t permute(uint64_t i, uint64_t n, uint32_t seed) {
     int half = 1;
     while ((uint64_t(1) << (2 * half)) < n) ++half;

@@ -1,6 +1,6 @@
-"""Camera geometry and lens models, in plain numpy: what every later stage computes with.
+"""Camera geometry and lens models in plain numpy, used by every later stage.
 
-In: poses and intrinsics (``types.Intrinsics``, 4×4 matrices).
-Out: transformed, scaled and placed cameras.
+In: poses (4×4 matrices), intrinsics (``types.Intrinsics``) and posed captures.
+Out: transformed and scaled cameras, and the placement of a capture in scene coordinates.
 Read first: ``algebra.py``.
 """

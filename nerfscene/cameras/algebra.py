@@ -1,7 +1,7 @@
-"""Camera algebra: intrinsics at another size, poses, and where the subject lies.
+"""Camera algebra: scaling intrinsics, transforming poses, and finding where the subject is.
 
-``place`` chooses the scene's coordinates: the transform ``scene_from_world`` puts the subject into
-[-1, 1]³ with the cameras' common up along +z, and says whether there is anything beyond it.
+``place`` chooses the scene coordinates: its ``scene_from_world`` maps the subject into [-1, 1]³, with the
+cameras' common up direction along +z.
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ import numpy as np
 
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
-# Unbounded scenes: the cameras stand this far from the subject's centre (median), in scene units, so
-# that the subject has the uncontracted part of space and they still see it whole.
+# Unbounded scenes: median distance, in scene units, of the cameras from the subject's centre. This gives the
+# subject the uncontracted part of space, and the cameras still see all of it.
 CAMERA_DISTANCE = 1.5
-UNCERTAIN = 0.2  # of its distance: a point where axes meet is known less well than that, or not
-# Where no point is what all photos look at, so many per cent of the sparse points have that part of space.
+# Largest standard error of the point where the optical axes meet, as a fraction of its distance.
+UNCERTAIN = 0.2
+# If the photos don't all look at one point, the uncontracted part of space gets this percentage of the sparse
+# points.
 POINTS_WITHIN = 60.0
-ONE_WAY = 0.8  # length of the mean of unit axes that all look about the same way
-FEW_POINTS = 100  # too few to say where things are
+ONE_WAY = 0.8  # least length of the mean of unit axes for cameras that look about the same way
+FEW_POINTS = 100  # fewer sparse points don't show reliably where things are
+# Without sparse points that come closer, nothing is expected nearer to a camera than this fraction of its
+# distance to the subject.
+NEAR_FRACTION = 1.0 / 3.0
 
 
 @dataclass(frozen=True)
 class Placement:
     """Scene coordinates for a capture.
 
-    ``scene_from_world`` is a similarity (4, 4). ``near`` is the closest distance from a camera, in
-    scene units, at which anything is looked for. ``unbounded``: space beyond [-1, 1]³ exists.
+    ``scene_from_world`` is a similarity (4, 4). ``unbounded``: the scene continues beyond [-1, 1]³. ``near``
+    is the distance from a camera, in scene units, at which rays start.
     """
 
     scene_from_world: Array
@@ -37,7 +42,7 @@ class Placement:
 
 
 def scaled(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
-    """The same lens on a picture of another size; pixel centres stay at half-integers."""
+    """The same lens for the picture resized to ``width`` × ``height`` pixels, centres at half-integers."""
     sx, sy = width / intrinsics.width, height / intrinsics.height
     return replace(
         intrinsics,
@@ -51,27 +56,27 @@ def scaled(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
 
 
 def vertical_fov(intrinsics: Intrinsics) -> float:
-    """The angle, radians, that an undistorted picture spans from top to bottom."""
+    """Vertical field of view, in radians, of the picture without distortion."""
     return float(2 * np.arctan(intrinsics.height / 2 / intrinsics.fy))
 
 
 def similarity_scale(m: Array) -> float:
-    """Scale factor of a similarity (4, 4)."""
+    """Scale factor of a similarity transform (4, 4)."""
     return float(np.cbrt(np.linalg.det(m[:3, :3])))
 
 
 def pose_in_scene(scene_from_world: Array, world_from_cam: Array) -> Array:
-    """Camera pose (4, 4), rigid, in scene units, from one in world units."""
+    """The rigid camera pose scene_from_cam (4, 4), in scene units, from ``world_from_cam`` in world units."""
     pose = scene_from_world @ world_from_cam
     pose[:3, :3] /= similarity_scale(scene_from_world)
     return pose
 
 
 def nearest_point_to_axes(centres: Array, axes: Array) -> Array:
-    """The point (3,) closest to all optical axes, robustly (three rounds of reweighting).
+    """The point (3,) closest to all optical axes: least squares, reweighted three times against outliers.
 
-    centres (n, 3), axes (n, 3) unit. Where the axes are so nearly parallel that the point is not
-    determined, a weak pull keeps it in front of the cameras, at twice their spread.
+    centres (n, 3): camera centres; axes (n, 3): unit viewing directions. A weak prior keeps the point in
+    front of the cameras, at twice their spread, when the axes are too nearly parallel to determine it.
     """
     spread = float(np.linalg.norm(centres - centres.mean(0), axis=1).mean())
     prior = centres.mean(0) + axes.mean(0) * 2.0 * max(spread, 1e-9)
@@ -89,32 +94,38 @@ def nearest_point_to_axes(centres: Array, axes: Array) -> Array:
 
 
 def axes_meet(centres: Array, axes: Array, focus: Array) -> bool:
-    """Whether the optical axes say by themselves how far the point nearest to them is.
+    """Whether the optical axes alone determine how far away ``focus`` is, the point nearest to them.
 
-    They don't where they are parallel but for a shaky hand, as along a front: by how much they miss the
-    point, and how little they differ, it could be anywhere.
+    centres (n, 3), axes (n, 3) unit, focus (3,). They don't if they are parallel except for a shaky hand, as
+    in a walk along a façade: the standard error of the distance is then larger than UNCERTAIN of it.
     """
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     miss = np.median(np.linalg.norm((across @ (focus - centres)[:, :, None])[:, :, 0], axis=1))
-    least = max(float(np.linalg.eigvalsh(across.mean(0))[0]), 1e-12)  # sin² of how far the axes spread
+    spread = max(float(np.linalg.eigvalsh(across.mean(0))[0]), 1e-12)  # sin² of the axes' angular spread
     distance = np.median(np.linalg.norm(focus - centres, axis=1))
-    return bool(miss / np.sqrt(len(centres) * least) < UNCERTAIN * distance)
+    return bool(miss / np.sqrt(len(centres) * spread) < UNCERTAIN * distance)
 
 
 def looked_at(centres: Array, axes: Array, focus: Array) -> bool:
-    """Whether cameras stand around or before the focus and look at it, by the mean cosine."""
+    """Whether the cameras look towards ``focus``: on average, the cosine of the angle to it exceeds 0.5.
+
+    centres (n, 3), axes (n, 3) unit, focus (3,).
+    """
     toward = focus - centres
     distance = np.maximum(np.linalg.norm(toward, axis=1), 1e-12)
     return bool(((toward * axes).sum(1) / distance).mean() > 0.5)
 
 
 def look_one_way(axes: Array) -> bool:
-    """Whether all cameras look about the same way, as before a front or along a street."""
+    """Whether all cameras look about the same way, as in front of a façade; axes (n, 3) unit."""
     return bool(np.linalg.norm(axes.mean(0)) >= ONE_WAY)
 
 
 def walks_ahead(centres: Array, axes: Array) -> bool:
-    """Whether cameras were carried where they look, as along a street: what they look at is passed by."""
+    """Whether the cameras moved in the direction they look, as on a walk along a street.
+
+    centres (n, 3), axes (n, 3) unit.
+    """
     if not look_one_way(axes):
         return False
     ahead = axes.mean(0) / np.linalg.norm(axes.mean(0))
@@ -125,14 +136,18 @@ def walks_ahead(centres: Array, axes: Array) -> bool:
 
 
 def up_direction(views: Sequence[View]) -> Array:
-    """The cameras' common up (3,), unit: the mean of -y, made orthogonal to a common plane of x."""
+    """The cameras' common up direction (3,), unit, in world axes.
+
+    It is the direction orthogonal to all x axes if they lie in one plane, otherwise the mean of the -y axes.
+    """
     rotations = np.stack([v.world_from_cam[:3, :3] for v in views])
     mean_up = -rotations[:, :, 1].mean(0)
-    # People tilt a camera up and down but hold it level: up is what all x axes are orthogonal to.
+    # People tilt a camera up and down but hold it level, so up is orthogonal to all x axes.
     x = rotations[:, :, 0]
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     level = vectors[:, 0] * np.sign(vectors[:, 0] @ mean_up or 1.0)
-    upright = level @ mean_up > 0.5 * np.linalg.norm(mean_up)  # short where cameras look down all round
+    # Relative to its length: mean_up is short when cameras all around look down.
+    upright = level @ mean_up > 0.5 * np.linalg.norm(mean_up)
     agree = values[1] > 0.05 and values[0] < 0.25 * values[1] and upright
     up = level if agree else mean_up
     norm = float(np.linalg.norm(up))
@@ -140,7 +155,7 @@ def up_direction(views: Sequence[View]) -> Array:
 
 
 def rotation_to_z(up: Array) -> Array:
-    """A rotation (3, 3) that takes the unit vector ``up`` to +z."""
+    """A rotation (3, 3) that maps the unit vector ``up`` (3,) to +z."""
     z = np.array([0.0, 0.0, 1.0])
     v, c = np.cross(up, z), float(up @ z)
     if c < -0.999999:
@@ -150,7 +165,10 @@ def rotation_to_z(up: Array) -> Array:
 
 
 def point_depths(posed: PosedCapture) -> Array:
-    """Depth (m,) along the optical axis of every sparse point in every photo that frames it."""
+    """Depths (m,) of the sparse points, along the optical axis and in world units.
+
+    A point counts once for every photo whose picture contains its projection (distortion ignored).
+    """
     out = []
     for v in posed.views:
         cam = (posed.points - v.world_from_cam[:3, 3]) @ v.world_from_cam[:3, :3]
@@ -164,12 +182,12 @@ def point_depths(posed: PosedCapture) -> Array:
 
 
 def place(posed: PosedCapture, subject_radius: float | None = None) -> Placement:
-    """Scene coordinates from the cameras and the sparse points alone.
+    """Scene coordinates, from the cameras and the sparse points alone.
 
-    Where the cameras look at one thing from around or before it, that is the centre. Where they don't (a walk
-    along a front, a room from its middle), the sparse points say where things are, and how large all is.
-    ``subject_radius``, in world units, is known for cut-out photos: everything lies within it of the
-    point that the cameras look at, and the scene is bounded.
+    If the cameras look at one subject, it is the centre. If they don't (a walk along a façade, a room seen
+    from its middle), the sparse points give the centre and the scale.
+    ``subject_radius``, in world units, is known for cut-out photos: everything lies within that distance of
+    the point that the cameras look at, and the scene is bounded.
     """
     centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in posed.views])
@@ -195,8 +213,3 @@ def place(posed: PosedCapture, subject_radius: float | None = None) -> Placement
     m[:3, :3] = scale * rotation
     m[:3, 3] = -scale * rotation @ focus
     return Placement(scene_from_world=m, unbounded=subject_radius is None, near=near)
-
-
-# Nothing is looked for closer to a camera than this fraction of its distance to the subject, unless
-# the sparse points say that something is there.
-NEAR_FRACTION = 1.0 / 3.0

@@ -1,4 +1,4 @@
-"""The lens of ours that comes closest to one with terms that ours lack."""
+"""Lens projection, and fitting the package's lens models to one with terms that they lack."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 
 from nerfscene.types import Array, Intrinsics
 
-GRID = 25  # places across and down the picture where the two are compared
+GRID = 25  # sample points across and down the picture, at which the two lenses are compared
 INVERSION_STEPS = 30
-STEP = 1e-6  # of base coordinates, for derivatives
+STEP = 1e-6  # in base coordinates, for numerical derivatives
 RIGHT, DOWN = np.array([STEP, 0.0]), np.array([0.0, STEP])
-NOTICEABLE = 0.5  # pixels: a fit that is farther off deserves a warning
+NOTICEABLE = 0.5  # pixels: a fit with a larger error deserves a warning
 
-# Base coordinates (n, 2) of directions → pixels (n, 2). A direction at the angle θ from the axis has
-# the base coordinates (x/z, y/z) for a perspective lens, and θ (x, y) / |(x, y)| for a fisheye lens.
+# Maps the base coordinates (n, 2) of directions to pixels (n, 2). The base coordinates of a direction
+# (x, y, z) are (x/z, y/z) for a perspective lens; for a fisheye lens θ (x, y) / |(x, y)|, where θ is the
+# angle in radians from the optical axis.
 Projection = Callable[[Array], Array]
 
 
 def projection(lens: Intrinsics) -> Projection:
-    """How a lens of ours projects (OpenCV's formulas)."""
+    """The projection of one of the package's lenses (OpenCV's formulas)."""
     k = lens.distortion
 
     def project(base: Array) -> Array:
@@ -40,10 +41,11 @@ def projection(lens: Intrinsics) -> Projection:
 
 
 def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
-    """The lens nearest to ``theirs`` in the mean over the picture, and how far off it is at most, pixels.
+    """The lens that fits ``theirs`` best, and its largest error in pixels.
 
-    ``start`` has the picture's size, the kind of lens, and all terms that the two have in common.
-    Infinite where ``theirs`` folds the picture over, so that hardly a pixel has one direction.
+    Least squares over a grid of points in the picture. ``start`` has the picture's size, the kind of lens,
+    and all terms that the two lenses have in common. The error is infinite, and the lens ``start``, if
+    ``theirs`` can't be inverted at more than a tenth of the points, as where it folds the picture over.
     """
     u, v = np.meshgrid(np.linspace(0, start.width, GRID), np.linspace(0, start.height, GRID))
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)
@@ -51,30 +53,30 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
     base = (pixels - centre) / focal
     with np.errstate(all="ignore"):
         for _ in range(INVERSION_STEPS):  # Newton's method
-            here = theirs(base)
-            miss = pixels - here
-            a, c = ((theirs(base + RIGHT) - here) / STEP).T
-            b, d = ((theirs(base + DOWN) - here) / STEP).T
+            projected = theirs(base)
+            miss = pixels - projected
+            a, c = ((theirs(base + RIGHT) - projected) / STEP).T
+            b, d = ((theirs(base + DOWN) - projected) / STEP).T
             det = a * d - b * c
-            turn = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
-            base = base + turn / det[:, None]
-        seen = np.abs(theirs(base) - pixels).max(axis=1) < 1e-3  # false for NaN too
-    if seen.mean() < 0.9:
+            step = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
+            base = base + step / det[:, None]
+        inverted = np.abs(theirs(base) - pixels).max(axis=1) < 1e-3  # false for NaN too
+    if inverted.mean() < 0.9:
         return start, float("inf")
-    base, pixels = base[seen], pixels[seen]
+    base, pixels = base[inverted], pixels[inverted]
     count = 4 if start.lens == "fisheye" else 5
 
-    def lens(given: Array) -> Intrinsics:
-        fx, fy, cx, cy, *terms = (float(p) for p in given)
+    def lens(parameters: Array) -> Intrinsics:
+        fx, fy, cx, cy, *terms = (float(p) for p in parameters)
         terms += [0.0] * (5 - count)
         return replace(start, fx=fx, fy=fy, cx=cx, cy=cy, distortion=tuple(terms))  # type: ignore[arg-type]
 
-    def off(given: Array) -> Array:
-        return (projection(lens(given))(base) - pixels).ravel()
+    def residuals(parameters: Array) -> Array:
+        return (projection(lens(parameters))(base) - pixels).ravel()
 
-    from scipy.optimize import least_squares  # not at the top: it takes half a second
+    from scipy.optimize import least_squares  # imported here because it takes half a second
 
     first = np.array([*focal, *centre, *start.distortion[:count]])
-    found = least_squares(off, first, x_scale="jac", method="lm")
+    found = least_squares(residuals, first, x_scale="jac", method="lm")
     best = lens(found.x)
-    return best, float(np.linalg.norm(off(found.x).reshape(-1, 2), axis=1).max())
+    return best, float(np.linalg.norm(residuals(found.x).reshape(-1, 2), axis=1).max())

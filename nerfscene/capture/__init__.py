@@ -1,6 +1,6 @@
-"""What a person gives, made into photos that can be used.
+"""From what the user gives to a list of usable photos.
 
-In: a folder of photos, an archive, a video.
-Out: a ``types.Capture``: readable, sharp photos in order, and what was left out.
+In: a folder of photos, an archive, or videos.
+Out: a ``types.Capture``: readable, sharp photos in order, and what was left out; also the pixels of photos.
 Read first: ``folder.py``.
 """

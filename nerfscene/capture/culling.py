@@ -1,8 +1,8 @@
-"""Which photos of a capture are blurred or there twice, from small grey copies.
+"""Finds blurred and duplicate photos in a capture, from small grey copies.
 
-Blur is judged by how much finer than coarse detail there is, compared with the photos around: what
-is in a photo matters little then, and a capture that is soft throughout keeps all its photos. It is
-judged with care, for a soft photo does less harm than a missing one.
+Sharpness is the ratio of fine to coarse detail, compared with that of the other photos. It depends little on
+what a photo shows, and a capture that is soft throughout keeps all its photos. The thresholds are cautious,
+because a soft photo does less harm than a missing one.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.capture.photos import Look
+from nerfscene.capture.photos import Inspection
 from nerfscene.types import Array, Photo
 
-GREY_SIDE = 800  # px, the longer side of the copies that are judged
-COARSE = 5  # px, what counts as coarse detail
-BLURRED = 0.62  # share of the usual fine detail; whole captures of good photos stay above 0.79
-UNUSUAL = 4.0  # deviations below the usual (by the median deviation), which blur must be too
-ENOUGH = 8  # photos that say what is usual
-AROUND = 4  # photos before and after, with which each is compared as well
-MOST_BLURRED = 0.25  # share of a capture left out as blurred, at most
-SMALLEST = 64  # px: blur can't be told on less
-THUMB = 96  # px a side, stretched, to compare pictures by
-SAME = 2.0  # grey levels that two thumbs of the same picture differ by, on average …
-SAME_ANYWHERE = 10.0  # … and at the 0.1 % of pixels where they differ most
+GREY_SIDE = 800  # px, the longer side of the copies
+COARSE = 5  # px, the size of coarse detail
+# A blurred photo has less than this fraction of the usual sharpness; good captures stay above 0.79 …
+BLURRED = 0.62
+UNUSUAL = 4.0  # … and lies this many standard deviations (estimated from the median deviation) below it.
+ENOUGH = 8  # fewer photos don't show what is usual
+AROUND = 4  # number of photos before and after, with which each is also compared
+MOST_BLURRED = 0.25  # at most this fraction of a capture is left out as blurred
+SMALLEST = 64  # px, shorter side of the copy: blur can't be judged on smaller ones
+THUMB = 96  # px, both sides of the thumbnails by which pictures are compared
+SAME = 2.0  # grey levels: mean difference of two thumbnails of the same picture …
+SAME_ANYWHERE = 10.0  # … and their difference at the 0.1 % of pixels where they differ most
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What is kept of a photo to judge it by.
+    """The measurements of a photo by which it is judged.
 
-    fine, edges: fine against coarse detail all over, and at the strongest edges; NaN where the photo
-    is too small; thumb: (THUMB, THUMB) float32
+    ``fine`` and ``edges``: ratio of fine to coarse detail, overall and at the strongest edges; NaN if the
+    photo is too small. ``thumb`` (THUMB, THUMB): a grey thumbnail, 0…255.
     """
 
     photo: Photo
@@ -47,17 +48,17 @@ class Traits:
     thumb: NDArray[np.float32]
 
 
-def traits(look: Look) -> Traits:
-    """Measures a photo's grey copy, its longer side GREY_SIDE."""
-    from scipy.ndimage import uniform_filter1d  # not at the top: it takes half a second
+def traits(inspected: Inspection) -> Traits:
+    """Measures a photo's grey copy, whose longer side should be GREY_SIDE."""
+    from scipy.ndimage import uniform_filter1d  # imported here because it takes half a second
 
-    grey = look.grey.astype(np.float32)
+    grey = inspected.grey.astype(np.float32)
     small = Image.fromarray(grey).resize((THUMB, THUMB), Image.Resampling.BILINEAR)
     thumb = np.asarray(small, np.float32)
     if min(grey.shape) < SMALLEST:
-        return Traits(look.photo, np.nan, np.nan, thumb)
+        return Traits(inspected.photo, np.nan, np.nan, thumb)
     fine, edges = [], []
-    for axis in (0, 1):  # a motion blurs along one axis at least
+    for axis in (0, 1):  # motion may blur only one of them
         near = np.abs(np.diff(grey, axis=axis))
         smooth = uniform_filter1d(grey, COARSE, axis=axis)
         after, before = (slice(COARSE, None), slice(None, -COARSE))
@@ -65,13 +66,16 @@ def traits(look: Look) -> Traits:
         fine.append(np.sqrt((near**2).mean() / max((far**2).mean(), 1e-3)))
         strong = [float(np.percentile(d.ravel()[::5], 99.5)) for d in (near, far)]
         edges.append(strong[0] / max(strong[1], 0.5))
-    return Traits(look.photo, float(min(fine)), float(min(edges)), thumb)
+    return Traits(inspected.photo, float(min(fine)), float(min(edges)), thumb)
 
 
-def find_blurred(given: Sequence[Traits]) -> list[int]:
-    """Indices of the photos that are far less sharp than the others, in order."""
-    fine = np.log(np.maximum([t.fine for t in given], 1e-6))
-    edges = np.log(np.maximum([t.edges for t in given], 1e-6))
+def find_blurred(photos: Sequence[Traits]) -> list[int]:
+    """Indices of the photos that are far less sharp than the others, ascending.
+
+    ``photos`` are in the order of their names, so that neighbours are likely to show the same things.
+    """
+    fine = np.log(np.maximum([t.fine for t in photos], 1e-6))
+    edges = np.log(np.maximum([t.edges for t in photos], 1e-6))
     known = np.isfinite(fine)
     if known.sum() < ENOUGH:
         return []
@@ -81,9 +85,9 @@ def find_blurred(given: Sequence[Traits]) -> list[int]:
 
 
 def _below(values: Array, known: NDArray[np.bool_]) -> Array:
-    """How far each value lies below what is usual, both in the capture and around it (n,).
+    """How far each value (n,) lies below the usual value of the capture and of the photos around it.
 
-    0 where it is within the spread of the capture.
+    0 for values within the capture's spread.
     """
     middle = np.median(values[known])
     spread = 1.4826 * np.median(np.abs(values[known] - middle))
@@ -97,23 +101,23 @@ def _below(values: Array, known: NDArray[np.bool_]) -> Array:
     return result
 
 
-def find_copies(given: Sequence[Traits]) -> dict[int, int]:
-    """Index of each photo that is there twice → index of the one to keep.
+def find_copies(photos: Sequence[Traits]) -> dict[int, int]:
+    """Maps the index of each duplicate photo to the index of the photo to keep instead.
 
-    The same bytes, or pictures that hardly differ (saved again, or shrunk): the largest is kept,
-    the first of equals.
+    Duplicates have the same bytes, or hardly differ (saved again, or shrunk). The largest is kept; of equally
+    large ones, the first.
     """
-    copies = _same_bytes([t.photo.path for t in given])
-    thumbs = np.stack([t.thumb for t in given]) if given else np.zeros((0, THUMB, THUMB), np.float32)
+    copies = _same_bytes([t.photo.path for t in photos])
+    thumbs = np.stack([t.thumb for t in photos]) if photos else np.zeros((0, THUMB, THUMB), np.float32)
     cells = THUMB // 8
     coarse = thumbs.reshape(-1, 8, cells, 8, cells).mean((2, 4)).reshape(-1, 64)
-    ranked = sorted(range(len(given)), key=lambda i: (-given[i].photo.width * given[i].photo.height, i))
+    ranked = sorted(range(len(photos)), key=lambda i: (-photos[i].photo.width * photos[i].photo.height, i))
     kept: list[int] = []
     for i in ranked:
         if i in copies:
             continue
         near = [k for k in kept if np.abs(coarse[k] - coarse[i]).mean() < SAME]
-        same = next((k for k in near if _same_picture(given[k], given[i], thumbs[k] - thumbs[i])), None)
+        same = next((k for k in near if _same_picture(photos[k], photos[i], thumbs[k] - thumbs[i])), None)
         if same is None:
             kept.append(i)
         else:
@@ -122,12 +126,14 @@ def find_copies(given: Sequence[Traits]) -> dict[int, int]:
 
 
 def _same_picture(a: Traits, b: Traits, difference: NDArray[np.float32]) -> bool:
-    shape = a.photo.width * b.photo.height / (a.photo.height * b.photo.width)
+    """Whether two photos, whose thumbnails differ by ``difference``, are the same picture."""
+    aspect = a.photo.width * b.photo.height / (a.photo.height * b.photo.width)
     off = np.abs(difference)
-    return 0.99 < shape < 1.01 and off.mean() < SAME and float(np.percentile(off, 99.9)) < SAME_ANYWHERE
+    return 0.99 < aspect < 1.01 and off.mean() < SAME and float(np.percentile(off, 99.9)) < SAME_ANYWHERE
 
 
 def _same_bytes(paths: Sequence[Path]) -> dict[int, int]:
+    """Maps the index of each file that repeats an earlier one byte by byte to the index of the first."""
     by_size: dict[int, list[int]] = defaultdict(list)
     copies: dict[int, int] = {}
     first: dict[bytes, int] = {}

@@ -1,4 +1,4 @@
-"""Pictures of high dynamic range, as phones film → what they look like on ordinary screens."""
+"""Tone mapping: HDR video frames, as phones record them → sRGB pictures for ordinary screens."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-PQ, HLG = 16, 18  # transfer characteristics, by their numbers in ITU-T H.273
+PQ, HLG = 16, 18  # numbers of the transfer functions in ITU-T H.273
 NAMES = {PQ: "PQ", HLG: "HLG"}
-WHITE = 203.0  # cd/m², of paper under HDR (ITU-R BT.2408): ordinary screens' white
-PEAK = 1000.0  # cd/m², of the screen that HLG is made for
-KNEE = 0.7  # of white, from which on highlights are pressed together
-LUMINANCE = (0.2627, 0.6780, 0.0593)  # of red, green and blue (ITU-R BT.2020)
-# Linear colours of BT.709, which sRGB has too, from BT.2020's (ITU-R BT.2087).
+WHITE = 203.0  # cd/m²: HDR reference white (ITU-R BT.2408), which becomes an ordinary screen's white
+PEAK = 1000.0  # cd/m²: peak luminance of HLG's nominal display
+KNEE = 0.7  # fraction of white above which highlights are compressed
+LUMINANCE = (0.2627, 0.6780, 0.0593)  # weights of red, green and blue (ITU-R BT.2020)
+# Linear BT.709 colours (sRGB has the same primaries) from linear BT.2020 ones (ITU-R BT.2087).
 NARROW_FROM_WIDE = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))
-LEVELS = 4096  # of light, between which sRGB's curve is looked up
+LEVELS = 4096  # entries of the lookup table for sRGB's curve
 
 
 def to_srgb(signal: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
-    """A picture (height, width, 3) under ``transfer``, PQ or HLG with BT.2020's colours, as sRGB.
+    """An sRGB picture (height, width, 3) of an HDR one with BT.2020 colours.
 
-    What is darker than ``KNEE`` of paper keeps its light; what is brighter, up to the sun, shares the rest.
+    ``signal`` (height, width, 3) is full-range 16 bit; ``transfer`` is PQ or HLG. Light up to ``KNEE`` of
+    white stays as it is; everything brighter is compressed into the rest of the range.
     """
-    light = _light(transfer)[signal]  # of white
-    if transfer == HLG:  # so far the scene's: a screen's is steeper
+    light = _light(transfer)[signal]  # as a fraction of white
+    if transfer == HLG:  # scene light so far; HLG's system gamma of 1.2 makes it the display's
         luminance = light @ np.array(LUMINANCE, np.float32)
         light *= (PEAK / WHITE * luminance**0.2)[..., None]
     light = np.maximum(light @ np.array(NARROW_FROM_WIDE, np.float32).T, 0)
-    pressed = 1 - (1 - KNEE) * np.exp((KNEE - light) / (1 - KNEE))
-    shown = np.where(light > KNEE, pressed, light)
+    compressed = 1 - (1 - KNEE) * np.exp((KNEE - light) / (1 - KNEE))
+    shown = np.where(light > KNEE, compressed, light)
     return _srgb()[np.round(shown * (LEVELS - 1)).astype(np.uint16)]
 
 
 @cache
 def _light(transfer: int) -> NDArray[np.float32]:
-    """Light of each value of a signal in 16 bits, by the curves of ITU-R BT.2100.
+    """Linear light (65536,) for each 16-bit signal value, by the curves of ITU-R BT.2100.
 
-    PQ: the screen's, as a share of white; HLG: the scene's, as a share of the most that it can say.
+    PQ: display light as a fraction of white. HLG: scene light as a fraction of the largest value.
     """
     e = np.arange(65536) / 65535
     if transfer == PQ:
@@ -50,6 +51,7 @@ def _light(transfer: int) -> NDArray[np.float32]:
 
 @cache
 def _srgb() -> NDArray[np.uint8]:
+    """sRGB values (LEVELS,) of linear light from 0 to 1."""
     light = np.arange(LEVELS) / (LEVELS - 1)
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(255 * curve).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A folder of photos → Capture: which photos there are, which are left out and why."""
+"""A folder of photos → Capture: finds and checks the photos, and leaves out unusable ones with a warning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nerfscene.capture.photos import (
     FILM_DIAGONAL,
     Progress,
     carries_alpha,
-    look_at,
+    inspect_photo,
     photo_size,
     photo_turns,
     read_all,
@@ -25,10 +25,11 @@ from nerfscene.capture.photos import (
     silent,
     worker_count,
 )
+from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Capture, LeftOut, Photo
 
-__all__ = [  # also what other stages know of photos: photos.py and culling.py are this one's own
+__all__ = [  # includes what other stages need of photos.py
     "ARCHIVE_SUFFIXES",
     "FILM_DIAGONAL",
     "MIN_PHOTOS",
@@ -61,11 +62,11 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv", ".3g2", ".ts", ".m2t", ".m2v", ".mxf", ".asf", ".vob", ".f4v"),
     *(".h264", ".h265", ".hevc", ".insv", ".mjpeg", ".mjpg"),
 )
-ARCHIVE_SUFFIXES = (".zip", ".r3d")  # of files that can be nothing else, even where they are damaged
+ARCHIVE_SUFFIXES = (".zip", ".r3d")
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
-MIN_PHOTOS = 3  # two views fix a scene only up to guesses; the third is the first check on them
+MIN_PHOTOS = 3  # two views always fit each other; only a third one can confirm them
 NAMES_SHOWN = 5
-# Folders that hold other things than photos: what is beside them in data sets, and systems' own.
+# Folders that hold no photos: data sets keep these beside the photos, and operating systems make some.
 NOT_PHOTOS = {
     *("masks", "mask", "depth", "depths", "normals", "sparse", "dense", "colmap", "segmentation"),
     *("thumbs", "thumbnails", "previews", "__macosx", "@eadir", "$recycle.bin"),
@@ -73,58 +74,61 @@ NOT_PHOTOS = {
 
 
 def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> Capture:
-    """The photos of a folder and its sub-folders, in the natural order of names.
+    """The photos of a folder and its sub-folders, in the natural order of their names.
 
-    Where the folder has none itself but its sub-folder ``images`` has, those alone are taken.
-    Every photo is decoded once, so that a damaged one is found here and not halfway through
-    training. Those that can't be read, are much more blurred than the others or are there twice
-    are left out, with one warning for each reason that names them. Masks in ``masks`` are taken.
-    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size.
+    ``find_photos`` says which are taken. Every photo is decoded once, so that a damaged one is found here and
+    not halfway through training. Photos that can't be read, are much more blurred than the others, or are
+    duplicates are left out, with one warning per reason that names them. Masks in folders called ``masks``
+    are used.
+    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size than its photo.
     """
     root = Path(path).expanduser()
     if not root.exists():
         raise NerfsceneError(f"{root} does not exist: give the folder that holds your photos.")
     if root.is_file() and root.name.lower().endswith(VIDEO_SUFFIXES):
-        raise NerfsceneError(f"{root} is a video: nerfscene train (or posed_capture) takes frames from it.")
+        raise NerfsceneError(f"{root} is a video: use nerfscene train (or posed_capture) to get its frames.")
     if root.is_file() and root.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise NerfsceneError(f"{root} is an archive: nerfscene train (or posed_capture) unpacks it.")
+        raise NerfsceneError(f"{root} is an archive: use nerfscene train (or posed_capture) to unpack it.")
     if not root.is_dir():
         raise NerfsceneError(f"{root} is a file: give the folder that holds your photos instead.")
     found = find_photos(root)
     if not found:
         raise NerfsceneError(_no_photos_message(root))
     names = dict(zip(found, short_names(found), strict=True))
-    seen: list[Traits] = []
-    lost: dict[str, list[str]] = {}
+    readable: list[Traits] = []
+    losses: dict[str, list[str]] = {}
     damaged: list[Path] = []
 
-    def look(path: Path) -> tuple[Traits, tuple[str, ...]] | None:
+    def inspect(path: Path) -> tuple[Traits, tuple[str, ...]] | None:
         try:
-            looked = look_at(path, GREY_SIDE)
+            inspected = inspect_photo(path, GREY_SIDE)
         except NerfsceneError:
             return None
-        return traits(looked), looked.lost
+        return traits(inspected), inspected.lost
 
     with ThreadPoolExecutor(worker_count()) as pool:
-        for count, (path_, outcome) in enumerate(zip(found, pool.map(look, found), strict=True), 1):
-            progress("looking at photos", count / len(found))
+        for count, (path_, outcome) in enumerate(zip(found, pool.map(inspect, found), strict=True), 1):
+            progress("checking photos", count / len(found))
             if outcome is None:
                 damaged.append(path_)
                 continue
-            seen.append(outcome[0])
-            for what in outcome[1]:
-                lost.setdefault(what, []).append(names[path_])
-    return _chosen(root, names, seen, damaged, lost)
+            readable.append(outcome[0])
+            for loss in outcome[1]:
+                losses.setdefault(loss, []).append(names[path_])
+    return _select(root, names, readable, damaged, losses)
 
 
-def _chosen(
+def _select(
     root: Path,
     names: dict[Path, str],
-    seen: list[Traits],
+    readable: list[Traits],
     damaged: list[Path],
-    lost: dict[str, list[str]],
+    losses: dict[str, list[str]],
 ) -> Capture:
-    """The capture of the photos that were read, without copies and blurred ones."""
+    """The capture of the readable photos, without duplicates and blurred ones.
+
+    ``names``: the short name of every photo found. ``losses``: what reading loses → names of the photos.
+    """
     left_out = [LeftOut(names[path], "can't be read") for path in damaged]
     warnings = []
     if damaged:
@@ -132,13 +136,13 @@ def _chosen(
             f"left out {len(damaged)} of {len(names)} photos that cannot be read "
             f"({name_some([names[path] for path in damaged])}): copy them again from where they came from."
         )
-    copies = find_copies(seen)
-    single = [t for i, t in enumerate(seen) if i not in copies]
+    copies = find_copies(readable)
+    single = [t for i, t in enumerate(readable) if i not in copies]
     if copies:
-        pairs = {names[seen[i].photo.path]: names[seen[k].photo.path] for i, k in copies.items()}
+        pairs = {names[readable[i].photo.path]: names[readable[k].photo.path] for i, k in copies.items()}
         left_out += [LeftOut(name, f"is the same picture as {kept}") for name, kept in pairs.items()]
         warnings.append(
-            f"left out {len(copies)} of {len(names)} photos that are there twice ({name_some(list(pairs))})."
+            f"left out {len(copies)} of {len(names)} photos that duplicate others ({name_some(list(pairs))})."
         )
     blurred = find_blurred(single)[: max(len(single) - MIN_PHOTOS, 0)]
     photos = _with_masks(root, [t.photo for i, t in enumerate(single) if i not in blurred])
@@ -149,18 +153,18 @@ def _chosen(
             f"left out {len(blurred)} of {len(names)} photos that are much more blurred than the others "
             f"({name_some(soft)})."
         )
-    for what, whose in lost.items():
-        warnings.append(f"{len(whose)} of {len(names)} photos ({name_some(whose)}) {what}.")
+    for loss, affected in losses.items():
+        warnings.append(f"{len(affected)} of {len(names)} photos ({name_some(affected)}) {loss}.")
     if len(photos) < MIN_PHOTOS:
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
     if all(photo.mask is None for photo in photos):
         warnings += _unused_masks(root, photos[0])
-    warnings += _passed_over(root, list(names))
+    warnings += _unused_images_folder(root, list(names))
     return Capture(root, photos, tuple(warnings), tuple(left_out))
 
 
 def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
-    """The photos with the masks that are found for them; raises NerfsceneError for one that doesn't fit."""
+    """The photos with the masks found for them; raises NerfsceneError if a mask and its photo don't match."""
     masks = find_masks(root, [photo.path for photo in photos])
     for photo in photos:
         if photo.path in masks:
@@ -169,35 +173,36 @@ def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
 
 
 def _unused_masks(root: Path, photo: Photo) -> list[str]:
-    """A warning where there are masks but none is called like a photo, or their folder is misnamed."""
+    """A warning if there are masks but none is named after a photo, or their folder has the wrong name."""
     for folder in (root / "masks", root / "mask"):
         count = len(list_photos(folder))
         if count:
             return [
-                f"{folder} holds {count} pictures, but no mask was found for any photo: that of "
-                f"{photo.path.name} would be masks/{photo.path.stem}.png or masks/{photo.path.name}.png."
+                f"{folder} holds {count} pictures, but no photo's mask was found: name the mask of "
+                f"{photo.path.name} masks/{photo.path.stem}.png or masks/{photo.path.name}.png."
             ]
     return []
 
 
-def _passed_over(root: Path, taken: Sequence[Path]) -> list[str]:
-    """A warning where photos beside ``images`` were taken, and those in it were not."""
+def _unused_images_folder(root: Path, taken: Sequence[Path]) -> list[str]:
+    """A warning if the photos beside the sub-folder ``images`` are used, and those in it are not."""
     images = root / "images"
     inside = find_photos(images)
     if not inside or not set(inside).isdisjoint(taken):
         return []
     return [
-        f"{images} holds {len(inside)} photos as well, passed over for the {len(taken)} beside it: "
-        "give that folder itself if those are meant."
+        f"the {len(inside)} photos in {images} are not used, because {len(taken)} lie beside it: give that "
+        "folder itself to use them."
     ]
 
 
 def find_photos(root: Path, follow: bool = True) -> list[Path]:
-    """Photos of a folder and of its sub-folders, in the natural order of their places.
+    """The photos of a folder and of its sub-folders, in the natural order of their paths; [] if none.
 
-    Where the folder itself has too few (a cover, say) but ``images`` has enough, only those. Left out are
-    hidden folders, those that hold something else (masks, depth), those of a COLMAP model or of a scene.
-    ``follow``: also folders elsewhere that links lead to, but none from there.
+    If the folder itself has fewer than MIN_PHOTOS (a cover, say) but its sub-folder ``images`` has enough, or
+    the folder itself has none, only those in ``images``. Hidden folders are skipped, and those that hold
+    masks, depth, a COLMAP model or a scene. ``follow``: also search folders elsewhere that symbolic links
+    point to, but no links in those.
     """
     own = list_photos(root)
     folders = subfolders(root, follow)
@@ -215,7 +220,7 @@ def find_photos(root: Path, follow: bool = True) -> list[Path]:
 
 
 def list_photos(folder: Path) -> list[Path]:
-    """Photos directly in a folder, in the natural order of names; [] where there is no folder."""
+    """The photos directly in a folder, in the natural order of their names; [] if there is no such folder."""
     if not folder.is_dir():
         return []
     photos = (p for p in folder.iterdir() if _is_photo_name(p.name) and p.is_file())
@@ -223,64 +228,68 @@ def list_photos(folder: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Sorts img2 before img10; upper and lower case alike."""
-    parts = re.split(r"(\d+)", name.lower())  # text and digits alternate, so types line up
+    """A sort key that puts img2 before img10 and ignores upper and lower case."""
+    parts = re.split(r"(\d+)", name.lower())  # text and numbers alternate, so only like types are compared
     return tuple(int(p) if i % 2 else p for i, p in enumerate(parts)), name
 
 
 def name_some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first NAMES_SHOWN names in words, and how many more there are: "a.jpg, b.jpg and 3 more"."""
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The files' names, with as many of the folders above as tell equal ones apart."""
+    """The files' names, in order; equal names are preceded by as many parent folders as make them differ."""
     depth = dict.fromkeys(paths, 1)
     while True:
         names = ["/".join(path.parts[-depth[path] :]) for path in paths]
         counts = Counter(names)
-        again = {
+        ambiguous = {
             p for p, name in zip(paths, names, strict=True) if counts[name] > 1 and depth[p] < len(p.parts)
         }
-        if not again:
+        if not ambiguous:
             return names
-        for path in again:
+        for path in ambiguous:
             depth[path] += 1
 
 
 def _is_photo_name(name: str) -> bool:
-    # "._x.jpg" is what macOS leaves beside x.jpg on other file systems: not a photo.
+    # On other file systems, macOS puts a "._x.jpg" beside each x.jpg, which is not a photo.
     return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 
 def subfolders(root: Path, follow: bool = False) -> list[Path]:
-    """Folders in ``root`` that may hold photos; with ``follow`` also links to folders elsewhere."""
-    here = root.resolve()
+    """The folders in ``root`` that may hold photos; [] if it can't be read.
+
+    With ``follow``, also symbolic links to folders elsewhere, neither inside ``root`` nor around it.
+    """
+    resolved = root.resolve()
 
     def elsewhere(folder: Path) -> bool:
         target = folder.resolve()
-        return not (target.is_relative_to(here) or here.is_relative_to(target))
+        return not (target.is_relative_to(resolved) or resolved.is_relative_to(target))
 
-    def may(folder: Path) -> bool:
+    def may_hold_photos(folder: Path) -> bool:
         name = folder.name.lower()
-        # images_4 and the like hold the photos of images again, shrunk.
+        # images_4 and the like hold shrunk copies of the photos in images.
         other = name.startswith(".") or name in NOT_PHOTOS or re.fullmatch(r"images_\d+", name)
-        ours = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", "done.json"))
+        # Folders that nerfscene made.
+        own = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", DONE))
         return (
-            not (other or ours)
+            not (other or own)
             and folder.is_dir()
             and (not folder.is_symlink() or (follow and elsewhere(folder)))
         )
 
-    def ours_to_read(folder: Path) -> bool:
+    def usable(folder: Path) -> bool:
         try:
-            return may(folder)
-        except OSError:  # such as lost+found
+            return may_hold_photos(folder)
+        except OSError:  # permission denied, as for lost+found
             return False
 
     try:
-        return [folder for folder in root.iterdir() if ours_to_read(folder)]
+        return [folder for folder in root.iterdir() if usable(folder)]
     except OSError:
         return []
 
@@ -288,17 +297,17 @@ def subfolders(root: Path, follow: bool = False) -> list[Path]:
 def _too_few_message(root: Path, photos: Sequence[Photo], damaged: list[str], copies: int) -> str:
     usable = f"{len(photos)} readable photo{'' if len(photos) == 1 else 's'}"
     unread = f" (not readable: {name_some(damaged)})" if damaged else ""
-    twice = f" beside {copies} that are there twice" if copies else ""
+    duplicates = f" and {copies} duplicate{'' if copies == 1 else 's'}" if copies else ""
     return (
-        f"{root} holds {usable}{unread}{twice}: at least {MIN_PHOTOS} are needed, and 20 to 100 "
-        "that overlap and go around the subject work best."
+        f"{root} holds {usable}{unread}{duplicates}: at least {MIN_PHOTOS} are needed; 20 to 100 overlapping "
+        "photos from all around the subject work best."
     )
 
 
 def _no_photos_message(root: Path) -> str:
     kinds = ", ".join(s[1:] for s in PHOTO_SUFFIXES)
     files = [p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")]
-    suffixes = Counter(p.suffix.lower() or "no ending" for p in files)
+    suffixes = Counter(p.suffix.lower() or "no suffix" for p in files)
     if not suffixes:
         return f"{root} holds no files: give the folder that holds your photos ({kinds})."
     seen = ", ".join(f"{n} x {suffix}" for suffix, n in suffixes.most_common(NAMES_SHOWN))
@@ -306,7 +315,7 @@ def _no_photos_message(root: Path) -> str:
     if suffixes.keys() & set(RAW_SUFFIXES):
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
-        hint = "give the video itself, or the folder that it lies in"
+        hint = "give the video itself, or the folder that it is in"
     elif archives := suffixes.keys() & set(ARCHIVE_SUFFIXES):
-        hint = f"give the {min(archives)} itself, or unpack it"
+        hint = f"give the {min(archives)} file itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

@@ -1,4 +1,4 @@
-"""One photo or mask on disk → what is in it, upright, in 8 bits. The one place that opens pictures."""
+"""Reads photos and masks: size, orientation, focal length and pixels. Only this module opens pictures."""
 
 from __future__ import annotations
 
@@ -20,73 +20,77 @@ from PIL import ExifTags, Image, ImageCms
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
-ALIKE = 3  # of 255: colours that differ by less need no other profile
+ALIKE = 3  # of 255: a colour profile that changes colours by less counts as sRGB
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF's FocalPlaneResolutionUnit
 ALPHA_SAMPLES = 8
-# Pillow takes pictures of twice this for attacks; phones write 200 megapixels.
+# Pillow refuses pictures of twice this many pixels as attacks; phones write 200 megapixels.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as phones write them
-ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")  # elsewhere, more pictures are depth maps or thumbnails
+# In files of other formats, further pictures are depth maps or thumbnails.
+ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")
 
-# What Pillow's readers of this and that format end in, given a damaged file.
+# What Pillow's readers of the various formats raise for a damaged file.
 DAMAGED = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, TypeError, LookupError, ArithmeticError),
     *(struct.error, Image.DecompressionBombError),
 )
 
-Progress = Callable[[str, float], None]  # stage in words, fraction done in 0…1
+Progress = Callable[[str, float], None]  # takes the stage in words and the fraction done, 0…1
 
 pillow_heif.register_heif_opener()  # HEIC and HEIF; AVIF is Pillow's own
 
 
 def silent(stage: str, fraction: float) -> None:
-    """The Progress that says nothing."""
+    """A Progress that reports nothing."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """A photo, a grey copy (height, width) uint8 of it, and what is lost when it is read, in words."""
+class Inspection:
+    """A photo, a grey copy of it (height, width), and what reading it loses.
+
+    ``lost``: ends of sentences about photos, such as "are grey: …"; empty for an ordinary photo.
+    """
 
     photo: Photo
     grey: NDArray[np.uint8]
     lost: tuple[str, ...]
 
 
-def look_at(path: Path, longest: int) -> Look:
-    """The photo decoded to its end: only that shows that a file is whole.
+def inspect_photo(path: Path, longest: int) -> Inspection:
+    """Decodes the whole photo, because only that shows whether the file is complete.
 
-    ``longest``: pixels of the grey copy's longer side, or the photo's own where it is smaller.
-    Raises NerfsceneError when the file is no readable photo.
+    ``longest``: pixels of the grey copy's longer side; a smaller photo keeps its size.
+    Raises NerfsceneError when the file can't be read as a photo.
     """
     with _opened(path) as image:
         width, height = _shown_size(image)
         photo = Photo(path, width, height, _focal_pixels(image))
-        lost = _what_is_lost(image)
+        lost = _losses(image)
         _draft(image, (longest, longest))
         flat = _to_rgb(image)
-        if flat.mode == "RGBA":  # what lies under transparent pixels is not part of the photo
+        if flat.mode == "RGBA":  # colours under transparent pixels are not part of the photo
             flat = Image.alpha_composite(Image.new("RGBA", flat.size, (0, 0, 0, 255)), flat)
         grey = flat.convert("L")
         scale = min(1.0, longest / max(grey.size))
         size = max(round(grey.width * scale), 1), max(round(grey.height * scale), 1)
-        return Look(photo, np.asarray(grey.resize(size, Image.Resampling.BOX)), lost)
+        return Inspection(photo, np.asarray(grey.resize(size, Image.Resampling.BOX)), lost)
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """(width, height) as a viewer shows the photo, from its header alone.
+    """(width, height) in pixels as an image viewer shows the photo, read from its header alone.
 
-    Raises NerfsceneError when the file is no readable photo.
+    Raises NerfsceneError when the file can't be read as a photo.
     """
     with _opened(path) as image:
         return _shown_size(image)
 
 
 def photo_turns(path: Path) -> int:
-    """Quarter turns clockwise, 0 to 3, that a viewer gives the picture as stored, by its EXIF orientation.
+    """Quarter turns clockwise, 0 to 3, by which the EXIF orientation turns the stored picture for viewing.
 
-    Mirrored ones count as 0. Raises NerfsceneError when the file is no readable photo.
+    Mirrored orientations count as 0. Raises NerfsceneError when the file can't be read as a photo.
     """
     with _opened(path) as image:
         value = 1 if image.format == "HEIF" else _exif(image).get(ExifTags.Base.Orientation, 1)
@@ -94,18 +98,18 @@ def photo_turns(path: Path) -> int:
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """The photo as shown (EXIF orientation applied), (height, width, 3) or with alpha (…, 4), in sRGB.
+    """The photo's sRGB pixels (height, width, 3), or (height, width, 4) with alpha; EXIF orientation applied.
 
-    Shrinks by averaging areas, alpha-weighted where there is alpha, so that what lies under
-    transparent pixels does not bleed into the edges. Colours are not premultiplied.
-    Raises NerfsceneError when the photo cannot be decoded.
+    ``width`` and ``height`` are the size wanted; shrinking averages areas, weighted by alpha so that colours
+    under transparent pixels don't bleed into the edges. Colours are not premultiplied by alpha.
+    Raises NerfsceneError when the photo can't be decoded.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
         size = (height, width) if orientation >= 5 else (width, height)
         full = image.size
         _draft(image, size)
-        # A draft rounds its size up; the last fraction of a pixel is not part of the photo.
+        # A draft's size is rounded up; the excess fraction of a pixel is not part of the photo.
         shrunk = max(round(full[0] / image.width), 1)
         box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
         pixels = _to_rgb(image)
@@ -115,17 +119,17 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
-    """Which pixels of a photo of this size to use, (height, width): true where the mask is white.
+    """Which pixels of a ``width`` × ``height`` photo to use: (height, width), true where the mask is white.
 
-    The mask is shrunk by averaging areas; black, and transparent, is what to ignore. A mask that
-    holds only 0 and 1 counts as black and white.
-    Raises NerfsceneError when it cannot be decoded.
+    Black and transparent pixels of the mask mean "ignore". The mask is shrunk by averaging areas. In a mask
+    that holds only the values 0 and 1, 1 counts as white.
+    Raises NerfsceneError when the mask can't be decoded.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
         flat = np.asarray(_to_rgb(image), np.float32)
-        used = flat[..., :3].mean(-1) * (flat[..., 3] / 255 if flat.shape[2] == 4 else 1)
-        white = Image.fromarray(np.where(used >= (1 if used.max() <= 1 else 128), 255, 0).astype(np.uint8))
+        grey = flat[..., :3].mean(-1) * (flat[..., 3] / 255 if flat.shape[2] == 4 else 1)
+        white = Image.fromarray(np.where(grey >= (1 if grey.max() <= 1 else 128), 255, 0).astype(np.uint8))
         size = (height, width) if orientation >= 5 else (width, height)
         if white.size != size:
             box = (0.0, 0.0, float(white.width), float(white.height))
@@ -136,86 +140,92 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
 def read_all(
     paths_and_sizes: Sequence[tuple[Path, int, int]], progress: Progress = silent
 ) -> list[NDArray[np.uint8]]:
-    """read_pixels of every (path, width, height), in order, on all cores."""
+    """The result of read_pixels for every (path, width, height), in order, using all cores.
+
+    Raises NerfsceneError when a photo can't be decoded.
+    """
     pixels = []
     with ThreadPoolExecutor(worker_count()) as pool:
-        for done in pool.map(lambda job: read_pixels(*job), paths_and_sizes):
-            pixels.append(done)
+        for photo in pool.map(lambda job: read_pixels(*job), paths_and_sizes):
+            pixels.append(photo)
             progress("reading photos", len(pixels) / len(paths_and_sizes))
     return pixels
 
 
 def carries_alpha(paths: Sequence[Path]) -> bool:
-    """Whether the photos are cut-outs: half of a few, evenly chosen, have a transparent pixel.
+    """Whether the photos are cut-outs: at least half of an evenly spaced sample have a transparent pixel.
 
-    One alone is a photo that was straightened, and left transparent at its corners.
+    A single such photo may just have been straightened, which leaves its corners transparent.
+    Raises NerfsceneError when a photo of the sample can't be decoded.
     """
-    asked = paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]
-    clear = 0
-    for path in asked:
+    sample = paths[:: max(len(paths) // ALPHA_SAMPLES, 1)]
+    transparent = 0
+    for path in sample:
         with _opened(path) as image:
-            clear += bool(_transparent(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255)
-    return 2 * clear >= len(asked) > 0
+            transparent += bool(_has_transparency(image) and np.asarray(_to_rgb(image))[..., 3].min() < 255)
+    return 2 * transparent >= len(sample) > 0
 
 
 def worker_count() -> int:
-    """Threads for decoding: Pillow lets go of the interpreter while it decodes and resizes."""
+    """Number of threads for decoding, which run in parallel: Pillow releases the GIL while it decodes."""
     return min(os.cpu_count() or 1, 16)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The open photo; whatever a damaged one is made of becomes one NerfsceneError."""
+    """Opens the photo; any error that a damaged file causes becomes a NerfsceneError."""
     try:
         with Image.open(path) as image:
-            _refuse_misread(image)
+            _refuse_planar_tiff(image)
             yield image
     except DAMAGED as error:
         raise NerfsceneError(_unreadable_message(path, error)) from error
 
 
-def _refuse_misread(image: Image.Image) -> None:
-    """Pillow takes the low bytes of 16-bit TIFFs whose colours lie in planes, and says nothing."""
+def _refuse_planar_tiff(image: Image.Image) -> None:
+    """Raises ValueError for a 16-bit TIFF with separate colour planes, whose low bytes Pillow would read."""
     tags = getattr(image, "tag_v2", None)
     if tags is not None and tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
         raise ValueError("a 16-bit TIFF in separate colour planes; export it as JPEG, or interleaved")
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
-    """Lets a JPEG be decoded at 1/2, 1/4 or 1/8, never below ``size``.
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8 of its size, but not smaller than ``size``; faster.
 
-    Nothing else: of a HEIF, this would give the thumbnail that the camera put beside the photo.
+    Only a JPEG: a HEIF would come back as the thumbnail that the camera stored beside the photo.
     """
     if image.format in JPEGS:
         image.draft(None, size)
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    # Pillow decodes a whole PNG to look for EXIF behind its pixels, where hardly anyone puts it.
-    late = image.format == "PNG" and "exif" not in image.info
+    """The photo's EXIF tags; empty if it has none or they are damaged."""
+    # Pillow would decode a whole PNG to look for EXIF after its pixels, where hardly any program writes it.
+    after_pixels = image.format == "PNG" and "exif" not in image.info
     try:
-        return Image.Exif() if late else image.getexif()
-    except DAMAGED:  # of the notes beside a picture, which is whole
+        return Image.Exif() if after_pixels else image.getexif()
+    except DAMAGED:  # only the EXIF data: the picture itself may be intact
         return Image.Exif()
 
 
 def _orientation(image: Image.Image) -> int:
-    # A HEIF says itself how it is turned, decoding heeds that, and EXIF repeats it at most; a TIFF's pixels
-    # Pillow turns by itself as it reads them.
+    """The EXIF orientation, 1 to 8, that is still to be applied to the decoded pixels."""
+    # Decoding already applies a HEIF's own rotation, which EXIF only repeats, and a TIFF's orientation.
     turned = image.format in ("HEIF", "TIFF")
     value = 1 if turned else _exif(image).get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) once the orientation is applied."""
     width, height = image.size
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def _focal_pixels(image: Image.Image) -> float | None:
-    """Focal length in pixels from EXIF, None where it says nothing that can be.
+    """Focal length in pixels from EXIF; None if EXIF gives none or an impossible one.
 
-    From the 35 mm equivalent; else from millimetres and how many pixels a sensor's inch has.
+    Computed from the 35 mm equivalent, else from millimetres and the sensor's pixels per unit of length.
     """
     base = ExifTags.Base
     try:
@@ -235,48 +245,48 @@ def _focal_pixels(image: Image.Image) -> float | None:
         density = number(base.FocalPlaneXResolution) / UNIT_MM.get(
             int(number(base.FocalPlaneResolutionUnit)), 25.4
         )
-        across = number(base.ExifImageWidth)  # when it was taken; shrinking leaves the density
-        scale = max(image.size) / across if across > 0 else 1.0
+        original = number(base.ExifImageWidth)  # the density refers to this size, before any shrinking
+        scale = max(image.size) / original if original > 0 else 1.0
         equivalent = number(base.FocalLength) * density * scale * FILM_DIAGONAL / diagonal
         if not 8 <= equivalent <= 1200:
             return None
     return equivalent * diagonal / FILM_DIAGONAL
 
 
-def _what_is_lost(image: Image.Image) -> tuple[str, ...]:
-    """What reading this photo drops, each as the end of a sentence about several photos."""
+def _losses(image: Image.Image) -> tuple[str, ...]:
+    """What reading this photo loses, each as the end of a sentence about several photos."""
     lost = []
     tags = getattr(image, "tag_v2", {})
     tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
     bits = max(*tags.get(258, (8,)), int(image.info.get("bit_depth", 8)))
     if image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
-        lost.append("have more than 8 bits a colour: 8 are used")
+        lost.append("have more than 8 bits per colour: only 8 are used")
     if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")):
-        lost.append("are grey: what they show has no colour in the scene")
+        lost.append("are grey: the scene will have no colour where they show it")
     if image.mode == "CMYK":
-        lost.append("are CMYK, for print: their colours are converted roughly")
+        lost.append("are CMYK, meant for print: their colours are only roughly converted")
     if image.format in ANIMATED and getattr(image, "n_frames", 1) > 1:
-        lost.append("hold several pictures: the first of each is used")
+        lost.append("hold several pictures: only the first of each is used")
     return tuple(lost)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB, or RGBA where the photo carries transparency of any kind."""
-    if image.mode.startswith(("I", "F")):  # 16-bit or float greyscale: convert() would clip it
+    """The photo in 8-bit RGB, or RGBA if it has any kind of transparency."""
+    if image.mode.startswith(("I", "F")):  # 16-bit or float greyscale, which convert() would clip
         values = np.asarray(image, dtype=np.float64)
         top = 1.0 if image.mode == "F" else 65535.0
         image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-    mode = "RGBA" if _transparent(image) else "RGB"
+    mode = "RGBA" if _has_transparency(image) else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An RGB or RGBA picture in the colours that screens and films here are for, as most phones' is not."""
+    """An RGB or RGBA picture converted from its ICC profile to sRGB; most phones write another profile."""
     transform = _srgb_transform(profile) if profile else None
     if transform is None:
         return image
     converted = ImageCms.applyTransform(image.convert("RGB"), transform)
-    assert converted is not None  # None would say that it was changed in place
+    assert converted is not None  # it is None only for a conversion in place
     if image.mode == "RGBA":
         converted.putalpha(image.getchannel("A"))
     return converted
@@ -284,35 +294,37 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _srgb_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """From an ICC profile's colours to sRGB; None where they are that, not RGB, or can't be made out."""
+    """The transform from an ICC profile to sRGB; None if it is sRGB already, isn't RGB, or can't be read."""
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if given.profile.xcolor_space.strip() != "RGB":  # CMYK and grey were converted as they were read
+        if given.profile.xcolor_space.strip() != "RGB":  # CMYK and grey are converted when they are read
             return None
-        # Without a cache, which threads would share.
-        made = ImageCms.buildTransform(
+        # Threads would share the transform's cache, so it has none.
+        transform = ImageCms.buildTransform(
             given, ImageCms.createProfile("sRGB"), "RGB", "RGB", flags=ImageCms.Flags.NOCACHE
         )
         levels = np.arange(0, 256, 51, dtype=np.uint8)
         colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-        changed = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), made), float)
+        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform), float)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
-    return made if np.abs(changed - colours).max() >= ALIKE else None
+    return transform if np.abs(converted - colours).max() >= ALIKE else None
 
 
-def _transparent(image: Image.Image) -> bool:
+def _has_transparency(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _area_filter(box: tuple[float, ...], size: tuple[int, int]) -> Image.Resampling:
-    # BOX is an exact area average where whole pixels fall together; elsewhere it would take one
-    # pixel here and two there, and shift details by half a pixel: HAMMING is as local without that.
-    whole = box[2] % size[0] == 0 and box[3] % size[1] == 0
-    return Image.Resampling.BOX if whole else Image.Resampling.HAMMING
+    """The filter for shrinking ``box`` to ``size`` (width, height)."""
+    # BOX is an exact area average for an integer factor. For other factors it would average one pixel here
+    # and two there, which shifts details by half a pixel; HAMMING is as local and doesn't.
+    integer = box[2] % size[0] == 0 and box[3] % size[1] == 0
+    return Image.Resampling.BOX if integer else Image.Resampling.HAMMING
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture with its EXIF orientation (1 to 8) applied."""
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -327,7 +339,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _unreadable_message(path: Path, error: Exception) -> str:
     if not path.exists():
-        return f"{path} does not exist any more: put the photo back or start again without it."
+        return f"{path} does not exist any more: put the photo back, or start again without it."
     what = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"{path} cannot be read as a photo ({what}): copy it again from where it came from, or "

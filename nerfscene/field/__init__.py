@@ -1,6 +1,6 @@
-"""The radiance field and how it is looked at: hash grid, rendering, what training may move.
+"""The radiance field, its rendering, and the refinement of its photos' cameras.
 
 In: a ``config.FieldConfig``, or arrays read from disk; cameras.
-Out: ``types.Frame``: colour, depth and accumulation.
+Out: a ``RadianceField``, and pictures of it (``types.Frame``: colour, depth and accumulation).
 Read first: ``hash_grid.py``.
 """

@@ -1,8 +1,8 @@
-"""Where a held-out photo was really taken, as the finished scene sees it.
+"""Fits the camera of a held-out photo to the finished scene, before the photo is compared with it.
 
-Training may move the cameras of its photos (``refinement``); those of held-out photos only follow their
-neighbours, so that a scene that became sharper can score worse. Measured the accepted way (Lin et al.,
-"BARF", 2021), the held-out camera is first fitted to the finished scene, which stays as it is.
+Training may move the cameras of its photos (``refinement``), while those of held-out photos only follow their
+neighbours. A scene that became sharper could therefore score worse. The accepted remedy (Lin et al., "BARF",
+2021) is to fit each held-out camera first, with the scene fixed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, 
 from nerfscene.ops import backend
 from nerfscene.types import Array, View
 
-PIXELS = 1200  # of a photo that are looked at
-ROUNDS = 2
-NUDGE = 0.7  # pixels that a far point moves by, for the differences that stand for slopes
-ROBUST = 0.1  # errors (0…1) beyond this count less
-DAMPING = 1e-3
-MOST = 0.05  # radians, and scene units: a camera that seems farther off is left where it is
+PIXELS = 1200  # pixels of a photo that are compared
+ROUNDS = 2  # Gauss-Newton steps
+NUDGE = 0.7  # pixels that a far point moves by, for slopes by finite differences
+ROBUST = 0.1  # errors (0…1) above this get less weight
+DAMPING = 1e-3  # of the normal equations' diagonal
+MOST = 0.05  # radians, and scene units: a fit that moves the camera farther is discarded
 
 Floats = NDArray[np.float32]
 
@@ -31,11 +31,11 @@ Floats = NDArray[np.float32]
 def aligned(
     renderer: Renderer, view: View, photo: Floats, used: NDArray[np.bool_] | None = None, seed: int = 0
 ) -> View:
-    """The view with its camera moved to where its photo (height, width, 3) fits the scene best.
+    """The view with its camera moved so that the scene fits its photo (height, width, 3), 0…1, best.
 
-    ``used`` (height, width): the pixels that count; None: all. Gauss-Newton on a sample of them, with
-    slopes by differences; the photo's gain in each channel is fitted along. The view as it is where that
-    is no better.
+    ``used`` (height, width): the pixels that count; None: all. Runs Gauss-Newton on a random sample of them
+    (by ``seed``), with slopes by finite differences, and also fits the photo's gain in each channel. Returns
+    the camera with the smallest error, which may be the given one. Raises NerfsceneError if the GPU fails.
     """
     k = view.intrinsics
     candidates = np.arange(k.width * k.height) if used is None else np.flatnonzero(used)
@@ -44,22 +44,22 @@ def aligned(
     chosen = np.random.default_rng(seed).choice(candidates, min(PIXELS, len(candidates)), replace=False)
     rows, columns = np.divmod(chosen, k.width)
     pixels = np.stack([columns, rows], 1).astype(np.float32) + np.float32(0.5)
-    wanted = photo[rows, columns].astype(np.float64)
+    target = photo[rows, columns].astype(np.float64)
     nudge = NUDGE / ((k.fx + k.fy) / 2)
     change = best = np.zeros(6)
     least = np.inf
-    for turn in range(ROUNDS + 1):
-        seen = colors(renderer, view, change, pixels)
-        gain = (seen * wanted).sum(0) / np.maximum((seen * seen).sum(0), 1e-9)
-        residual = (seen * gain - wanted).ravel()
+    for iteration in range(ROUNDS + 1):
+        rendered = colors(renderer, view, change, pixels)
+        gain = (rendered * target).sum(0) / np.maximum((rendered * rendered).sum(0), 1e-9)
+        residual = (rendered * gain - target).ravel()
         weight = np.minimum(1.0, ROBUST / np.maximum(np.abs(residual), 1e-9))
         error = float(np.mean(weight * residual**2))
         if error < least:
             best, least = change, error
-        if turn == ROUNDS:
+        if iteration == ROUNDS:
             break
-        tried = [colors(renderer, view, change + e, pixels) for e in np.eye(6) * nudge]
-        slopes = np.stack([((t - seen) * gain).ravel() / nudge for t in tried], 1)
+        nudged = [colors(renderer, view, change + e, pixels) for e in np.eye(6) * nudge]
+        slopes = np.stack([((c - rendered) * gain).ravel() / nudge for c in nudged], 1)
         normal = slopes.T @ (weight[:, None] * slopes)
         normal += DAMPING * np.diag(np.diag(normal)) + 1e-9 * np.eye(6)
         change = change - np.linalg.solve(normal, slopes.T @ (weight * residual))
@@ -69,7 +69,7 @@ def aligned(
 
 
 def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Array:
-    """What pixels (n, 2) of a view's camera, changed as refinement.moved does, show: (n, 3) in 0…1."""
+    """Rendered colours (n, 3), 0…1, at pixel coordinates (n, 2) of a view whose camera is ``moved`` first."""
     n = len(pixels)
     pose = moved(view.world_from_cam, change, renderer.scene_from_world)
     camera = kernel_camera(view.intrinsics, pose_in_scene(renderer.scene_from_world, pose))

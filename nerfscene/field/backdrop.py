@@ -1,8 +1,9 @@
-"""What is shown behind the scene where no photo looked: guessed from what was seen around there.
+"""Guesses a backdrop: what is shown behind the scene in directions that no photo saw.
 
-A film's camera looks up a little higher than the photos did, and one plain colour there would end in a ragged
-edge against the sky. So the colours of what lies farthest are gathered by direction and carried on, ever
-smoother, to the directions that no photo saw. A guess, and only behind: what was seen is not changed.
+When a film's camera looks up a little higher than the photos did, a single colour there would meet the sky in
+a ragged edge. So the colours of the farthest surfaces are collected by direction and extrapolated, more and
+more smoothly, to the directions that no photo saw. The backdrop only shows behind the scene, which stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from nerfscene.cameras.algebra import pose_in_scene, scaled, similarity_scale
 from nerfscene.field.rendering import BACKDROP_ROWS, Renderer, cell_directions, ray_directions, render
 from nerfscene.types import Array, Camera, View
 
-MOST_VIEWS, LONGEST = 32, 24  # small pictures of so many photos' views are looked at
-FARTHEST = 10.0  # scene units from which on farther counts no more
-SEEN = 0.5  # of a ray that met something
+MOST_VIEWS, LONGEST = 32, 24  # views that are rendered, and pixels along the longer side of each rendering
+FARTHEST = 10.0  # scene units: surfaces beyond get no more weight than one there
+SEEN = 0.5  # accumulation of a ray that hit a surface
 
 
 def guessed(renderer: Renderer, views: Sequence[View]) -> NDArray[np.float32]:
-    """A backdrop (rows, 2 · rows, 3) in 0…1, for ``Renderer.backdrop``, from what these views see."""
+    """A backdrop (rows, 2 · rows, 3) in 0…1, for ``Renderer.backdrop``, from renderings of these views.
+
+    Raises NerfsceneError if the GPU fails.
+    """
     directions, colors, weights = [], [], []
     for i in np.unique(np.linspace(0, len(views) - 1, min(MOST_VIEWS, len(views))).round().astype(int)):
         k, pose = views[i].intrinsics, views[i].world_from_cam
@@ -36,18 +40,18 @@ def guessed(renderer: Renderer, views: Sequence[View]) -> NDArray[np.float32]:
         far = np.linalg.norm(in_scene[:3, 3] + distance[:, None] * toward[seen], axis=1)
         directions.append(toward[seen])
         colors.append(np.clip(frame.rgb.reshape(-1, 3)[seen], 0, 1))
-        weights.append(np.clip(far, 0.1, FARTHEST) ** 4)  # the wall behind the subject, not the subject
+        weights.append(np.clip(far, 0.1, FARTHEST) ** 4)  # favours the wall behind the subject
     d, c, w = (np.concatenate(parts) for parts in (directions, colors, weights))
     return spread(d, c, w, renderer.background)
 
 
 def spread(
-    directions: Array, colors: Array, weights: Array, nothing: tuple[float, float, float]
+    directions: Array, colors: Array, weights: Array, default: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     """Colours (n, 3) seen in unit directions (n, 3) → colours (rows, 2 · rows, 3) of all directions.
 
-    Each is a mean of all that was seen, whose weight falls with the sixth power of the angle to it
-    (Shepard's interpolation, 1968); ``nothing`` where nothing was.
+    Each is a mean of all colours seen, whose weights (n,) fall with the sixth power of the angle to them
+    (Shepard's interpolation, 1968). If no colour was seen, all are ``default``.
     """
     centres = cell_directions()
     rows, columns = centres.shape[:2]
@@ -56,20 +60,20 @@ def spread(
     total = np.bincount(cell, weights, rows * columns)
     known = np.flatnonzero(total)
     if not len(known):
-        return np.broadcast_to(np.asarray(nothing, np.float32), (rows, columns, 3)).copy()
+        return np.broadcast_to(np.asarray(default, np.float32), (rows, columns, 3)).copy()
     sums = np.stack([np.bincount(cell, weights * colors[:, c], rows * columns) for c in range(3)], 1)
     means = sums[known] / total[known, None]
     flat = centres.reshape(-1, 3)
     angle = np.arccos(np.clip(flat @ flat[known].T, -1, 1))
     near = (angle**2 + (0.5 * np.pi / rows) ** 2) ** -3.0
-    # A cell near a pole is small, and what was seen but at its rim tells less: many cells, one say.
+    # Cells near a pole are small and many: each counts by its area.
     near *= np.linalg.norm(flat[known, :2], axis=1)
     made = (near @ means / near.sum(1, keepdims=True)).astype(np.float32)
     return made.reshape(rows, columns, 3)
 
 
 def _cells_of(directions: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The row and column of the cell that each direction falls into."""
+    """The rows (n,) and columns (n,) of the cells that unit directions (n, 3) fall into."""
     rows, columns = BACKDROP_ROWS, 2 * BACKDROP_ROWS
     latitude = np.arccos(np.clip(directions[:, 2], -1, 1)) / np.pi * rows
     longitude = (np.arctan2(directions[:, 1], directions[:, 0]) / (2 * np.pi) % 1.0) * columns

@@ -1,7 +1,8 @@
-"""How many rays a pixel needs: as many as its photos' pixels would fit into it.
+"""How many rays a pixel of a picture needs: about as many as pixels of the photos would fit into it.
 
-The field resolves what the photos did. A picture whose pixels cover more of the scene than theirs, because
-it is smaller or taken from farther away, would pick single points out of it, which shimmer in a film.
+The field resolves as much detail as the photos. If a picture's pixels cover more of the scene than theirs,
+because it is smaller or taken from farther away, one ray per pixel would sample the detail too sparsely, and
+the picture would shimmer in a film.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.types import Array, Camera, View
 
-MOST = 4  # rays along a pixel's side; more gain little
-PROBE = 32  # pixels along the longer side of the picture by which distances are found
-MARGIN = 1.2  # how far outside its frame, as a share of it, a photo still counts as showing a point
+MOST = 4  # most rays along a pixel's side; more gain little
+PROBE = 32  # pixels along the longer side of the small picture that distances are measured in
+MARGIN = 1.2  # a photo counts as showing all points within a frame this many times as large as its own
 
 
 @dataclass(frozen=True)
 class Photos:
-    """What is needed of the photos: cam_from_world (n, 4, 4), focal (n,) in pixels, half (n, 2) in pixels."""
+    """The photos' cameras.
+
+    cam_from_world: (n, 4, 4); focal: (n,), pixels; half: (n, 2), half the width and height, pixels.
+    """
 
     cam_from_world: Array
     focal: Array
@@ -30,7 +34,7 @@ class Photos:
 
 
 def photos_of(views: Sequence[View]) -> Photos:
-    """Of the views that were trained on, at the size that they were trained at."""
+    """The cameras of the views that were trained on, at their size in training; of all views if none was."""
     used = [v for v in views if v.split == "train"] or list(views)
     return Photos(
         np.stack([np.linalg.inv(v.world_from_cam) for v in used]),
@@ -42,30 +46,30 @@ def photos_of(views: Sequence[View]) -> Photos:
 def pixel_samples(photos: Photos, renderer: Renderer, camera: Camera, most: int = MOST) -> int:
     """Rays along a pixel's side (1 … ``most``) for the picture that ``camera`` takes.
 
-    The median over the picture of how much larger its pixels' footprints are than those of the photo that
-    shows the same point in most detail.
+    This is the ratio of a pixel's footprint to that of the photo that shows the same point in most detail,
+    as the median over the picture. Raises NerfsceneError if the GPU fails.
     """
     k = camera.intrinsics
-    shrunk = PROBE / max(k.width, k.height)
-    small = scaled(k, max(round(k.width * shrunk), 1), max(round(k.height * shrunk), 1))
+    shrink = PROBE / max(k.width, k.height)
+    small = scaled(k, max(round(k.width * shrink), 1), max(round(k.height * shrink), 1))
     frame = render(renderer, Camera(small, camera.world_from_cam))
-    met = (frame.accumulation > 0.5) & (frame.depth > 0)
-    if not met.any():
+    hit = (frame.accumulation > 0.5) & (frame.depth > 0)
+    if not hit.any():
         return 1
-    rows, columns = np.nonzero(met)
+    rows, columns = np.nonzero(hit)
     x = (columns + 0.5 - small.cx) / small.fx
     y = (rows + 0.5 - small.cy) / small.fy
     rays = np.stack([x, y, np.ones_like(x)], 1)  # the lens's distortion matters little here
-    distance = frame.depth[met].astype(np.float64)
+    distance = frame.depth[hit].astype(np.float64)
     points = rays / np.linalg.norm(rays, axis=1, keepdims=True) * distance[:, None]
     world = points @ camera.world_from_cam[:3, :3].T + camera.world_from_cam[:3, 3]
     seen = world @ photos.cam_from_world[:, :3, :3].transpose(0, 2, 1) + photos.cam_from_world[:, None, :3, 3]
     depth = seen[..., 2]  # (photos, points)
-    aside = np.abs(seen[..., :2]) * photos.focal[:, None, None] / np.maximum(depth, 1e-9)[..., None]
-    shows = (depth > 0) & (aside < MARGIN * photos.half[:, None, :]).all(-1)
+    off_centre = np.abs(seen[..., :2]) * photos.focal[:, None, None] / np.maximum(depth, 1e-9)[..., None]
+    shows = (depth > 0) & (off_centre < MARGIN * photos.half[:, None, :]).all(-1)
     finest = np.where(shows, np.linalg.norm(seen, axis=-1) / photos.focal[:, None], np.inf).min(0)
     known = np.isfinite(finest)
     if not known.any():
         return 1
-    mine = distance / ((k.fx + k.fy) / 2)
-    return int(np.clip(round(float(np.median(mine[known] / finest[known]))), 1, most))
+    footprint = distance / ((k.fx + k.fy) / 2)
+    return int(np.clip(round(float(np.median(footprint[known] / finest[known]))), 1, most))

@@ -1,7 +1,6 @@
-"""The radiance field: a hash grid, two small networks and the grid that says where it is empty.
+"""The radiance field: a hash grid, one or two small networks and a grid of occupied cells.
 
-Everything is numpy arrays that the kernels read and write in place; which kernels is the backend's
-business (``ops.backend``).
+All parameters are numpy arrays that the kernels read and write in place. ``ops.backend`` chooses the kernels.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from nerfscene.ops import backend
 from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
 BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
-LEVELS, FEATURES = 4, 8  # of the hash grid
-# A GPU has the time for more steps and levels, and for more and finer rows: on an H100, 12 seconds of chair
-# 800×800 gain 2.5 dB by all of them (bench/README.md).
+LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
+# A GPU has time for more steps, more levels, more table rows and a finer grid. On an H100, training chair at
+# 800×800 for 12 seconds gains 2.5 dB from all of these together (docs/benchmarks-history.md).
 GPU_BOUNDED_STEPS, GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 1024, 8, 4
-GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # rows: as a power of two more
-UNBOUNDED_CONE = 0.006  # an unbounded scene's steps, as a fraction of the distance
-FAR = 1000.0  # scene units: the contraction leaves nothing to see beyond
+GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
+UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
+FAR = 1000.0  # scene units: beyond, the contraction leaves no visible detail
 
 
 @dataclass(frozen=True)
 class RadianceField:
-    """Parameters of a field, ready for the kernels.
+    """A field's settings and parameters, in the form that the kernels use.
 
     table: (rows, features) uint16, the bits of binary16 numbers
-    weights, weights_t: flat float32, every layer row-major (in × out), and (out × in)
-    occupancy: (cells / 32,) uint32, one bit a cell, x fastest
+    weights, weights_t: flat float32, each layer row-major, (in × out) and (out × in)
+    occupancy: (cells / 32,) uint32, one bit per cell, x fastest
     """
 
     config: FieldConfig
@@ -46,12 +45,15 @@ class RadianceField:
 
     @property
     def color_layers(self) -> int:
-        """Hidden layers of the colour network, 0 for spherical harmonics."""
+        """Hidden layers of the colour network; 0 if colour is stored as spherical harmonics."""
         return 0 if self.config.color == "harmonics" else self.config.color_layers
 
 
 def make_space(unbounded: bool, near: float, occupancy_resolution: int, on_gpu: bool = False) -> Space:
-    """The steps for a bounded scene (constant, shorter on a GPU) or an unbounded one (growing)."""
+    """The extent and steps of a bounded scene (constant, shorter on a GPU) or an unbounded one (growing).
+
+    near: distance of the near plane, scene units.
+    """
     if unbounded:
         step = UNBOUNDED_CONE * near
         return Space(True, near, FAR, step, UNBOUNDED_CONE, occupancy_resolution)
@@ -60,21 +62,21 @@ def make_space(unbounded: bool, near: float, occupancy_resolution: int, on_gpu: 
 
 
 def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: bool = False) -> FieldConfig:
-    """Fills in what depends on the photos, and on what trains: ``photo_side`` is √(pixels in a photo).
+    """Fills in the settings that are None, by the photos' size and the device that trains.
 
-    A grid finer than the photos resolve only adds noise and cache misses; twice the pixels along a
-    side want one more power of two in the table.
+    ``photo_side`` is √(pixels of a photo). A grid finer than the photos' detail only adds noise and cache
+    misses; twice as many pixels along a side need one more power of two of table rows.
     """
     log2_table, levels, features = config.log2_table, config.levels, config.features
-    rich = on_gpu and not unbounded
-    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if rich else (0, 1.0)
+    large = on_gpu and not unbounded
+    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if large else (0, 1.0)
     if levels is None:
-        levels = GPU_BOUNDED_LEVELS if rich else LEVELS
+        levels = GPU_BOUNDED_LEVELS if large else LEVELS
     if features is None:
-        features = GPU_BOUNDED_FEATURES if rich else FEATURES
+        features = GPU_BOUNDED_FEATURES if large else FEATURES
     if log2_table is None:
-        wanted = round(np.log2(photo_side / 400)) + (18 if unbounded else 17) + rows
-        log2_table = int(np.clip(wanted, 14, 20))
+        by_size = round(np.log2(photo_side / 400)) + (18 if unbounded else 17) + rows
+        log2_table = int(np.clip(by_size, 14, 20))
     finest = config.finest_resolution
     if finest is None:
         finest = int(np.clip(photo_side * (3.0 if unbounded else 0.64) * finer, 128, 4096))
@@ -82,7 +84,7 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: boo
 
 
 def grid_of(config: FieldConfig) -> GridLayout:
-    """The hash grid's levels, of settings that are resolved."""
+    """The layout of the hash grid; ``config`` must be resolved."""
     c = config
     assert c.levels is not None and c.features is not None, "not resolved"
     assert c.log2_table is not None and c.finest_resolution is not None, "not resolved"
@@ -90,13 +92,13 @@ def grid_of(config: FieldConfig) -> GridLayout:
 
 
 def layer_shapes(config: FieldConfig) -> list[tuple[int, int]]:
-    """(in, out) of every layer, in the order of the weights."""
+    """(in, out) of every layer, in the order of the weights; ``config`` must be resolved."""
     layers = 0 if config.color == "harmonics" else config.color_layers
     return network_shapes(grid_of(config).encoding, config.hidden, config.color_hidden, layers)
 
 
 def check_config(config: FieldConfig) -> None:
-    """Raises NerfsceneError for settings that make no field; those still to be resolved may be None."""
+    """Raises NerfsceneError for settings out of range; settings that ``resolve`` fills in may be None."""
     log2_table, finest = config.log2_table, config.finest_resolution
     levels = LEVELS if config.levels is None else config.levels
     features = FEATURES if config.features is None else config.features
@@ -116,17 +118,17 @@ def check_config(config: FieldConfig) -> None:
     )
     if not ok:
         raise NerfsceneError(
-            "field settings out of range: levels 1 to 16, features 2, 4 or 8 (their product at most "
-            "128), widths multiples of 16 up to 128, colour layers 1 or 2, occupancy resolution a "
-            "multiple of 32 up to 512, log2 table 6 to 24, base resolution 1 to 128 and not above the finest"
+            "field settings out of range: levels must be 1 to 16, features 2, 4 or 8 (levels times features "
+            "at most 128), widths multiples of 16 up to 128, colour layers 1 or 2, occupancy resolution a "
+            "multiple of 32 up to 512, log2 table 6 to 24, base resolution 1 to 128 and at most the finest"
         )
 
 
 def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceField, NDArray[np.float32]]:
-    """A field before training, and its master table (rows, features) float32.
+    """An untrained field, and its table's float32 master copy (rows, features).
 
-    The table starts within ±1e-4 (Müller et al. 2022), the weights by Glorot's rule. ``config`` must
-    be resolved.
+    The table starts uniform within ±1e-4 (Müller et al. 2022), the weights by Glorot's rule. ``config`` must
+    be resolved. Raises NerfsceneError for settings out of range.
     """
     check_config(config)
     grid = grid_of(config)
@@ -138,7 +140,7 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     for i, (n_in, n_out) in enumerate(shapes):
         w = rng.uniform(-1, 1, (n_in, n_out)).astype(np.float32) * np.sqrt(6.0 / (n_in + n_out))
         if i == 0:
-            w[grid.levels * grid.features :] = 0  # padding stays zero: it never gets gradient
+            w[grid.levels * grid.features :] = 0  # padding never gets a gradient, so it stays zero
         if i == 1 and harmonics:
             w[:, 28:] = 0
         if i == len(shapes) - 1 and not harmonics:
@@ -159,13 +161,13 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
 
 
 def transposed(weights: NDArray[np.float32], shapes: list[tuple[int, int]]) -> NDArray[np.float32]:
-    """Every layer of a flat (in × out) weight vector turned to (out × in), at the same offsets."""
+    """Flat weights with every layer transposed from (in × out) to (out × in), at the same offsets."""
     out = np.empty_like(weights)
-    at = 0
+    offset = 0
     for n_in, n_out in shapes:
         n = n_in * n_out
-        out[at : at + n] = weights[at : at + n].reshape(n_in, n_out).T.ravel()
-        at += n
+        out[offset : offset + n] = weights[offset : offset + n].reshape(n_in, n_out).T.ravel()
+        offset += n
     return out
 
 
@@ -176,7 +178,7 @@ def restored(
     weights: NDArray[np.float32],
     occupancy: NDArray[np.uint32],
 ) -> RadianceField:
-    """A field from its saved arrays. Raises NerfsceneError when their sizes don't fit ``config``."""
+    """A field from its saved arrays. Raises NerfsceneError if their sizes don't fit ``config``."""
     check_config(config)
     if None in vars(config).values():
         raise NerfsceneError("the field's settings are incomplete")
@@ -189,12 +191,12 @@ def restored(
         and occupancy.shape == (config.occupancy_resolution**3 // 32,)
     )
     if not fits:
-        raise NerfsceneError("the field's arrays don't have the sizes that its settings say")
+        raise NerfsceneError("the sizes of the field's arrays don't fit its settings")
     return RadianceField(config, space, grid, table, weights, transposed(weights, shapes), occupancy)
 
 
 def kernel_field(field: RadianceField, module: Any) -> Any:
-    """The backend's view of a field: it borrows the arrays, so changes are seen on both sides."""
+    """The backend's ``Field`` object for a field; the two share their arrays and so all changes to them."""
     s = field.space
     return module.Field(
         features=field.layout.features,
@@ -225,8 +227,9 @@ def evaluate(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Density (n,) per scene unit and colour (n, 3) in 0…1 at unit-cube points, along directions.
 
-    points (n, 3) in [0, 1] (``ops.reference.to_unit`` takes scene points there), directions (n, 3)
-    unit vectors from the camera outwards.
+    points (n, 3) in [0, 1] (``ops.reference.to_unit`` maps scene points there), directions (n, 3)
+    unit vectors away from the camera; ``which``: the backend, one of ``ops.backend.BACKENDS``.
+    Raises NerfsceneError if the backend can't be used, ValueError for points outside the unit cube.
     """
     density = np.empty(len(points), np.float32)
     rgb = np.empty((len(points), 3), np.float32)

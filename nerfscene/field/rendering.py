@@ -1,4 +1,4 @@
-"""Scene + camera → frame."""
+"""Renders pictures of a field: scene and camera in, ``types.Frame`` out."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ LENSES = {"perspective": 0, "fisheye": 1}
 
 @dataclass(frozen=True)
 class Renderer:
-    """A field made ready to be looked at: ``Renderer(...)`` is cheap, ``render`` does the work.
+    """A field and how it is shown. Making a ``Renderer`` is cheap; ``render`` does the work.
 
-    Its first picture on a GPU brings the field there; keep the Renderer for the next.
+    On a GPU the first picture copies the field there, so keep the Renderer for further pictures.
 
-    ``scene_from_world`` (4, 4) is the similarity that cameras' poses go through; ``background`` is
-    what shows where rays end nowhere, 0…1; ``crop``: world_from_box (4, 4), the linear map that takes
-    [-1, 1]³ to the only part of the world that is seen. ``backdrop`` (rows, 2 · rows, 3), 0…1: what shows
-    instead of ``background``, by the direction of the ray, unless something is cropped.
+    scene_from_world: (4, 4), the similarity from cameras' coordinates to the field's
+    background: 0…1, the colour behind the scene
+    backend: one of ``ops.backend.BACKENDS``; threads: 0 for all
+    crop: world_from_box (4, 4), the linear map from [-1, 1]³ to the only visible part of the world; None: all
+    backdrop: (rows, 2 · rows, 3), 0…1, shown by rays' directions instead of ``background``, unless ``crop``
+        is set; None: the background is plain
     """
 
     field: RadianceField
@@ -39,12 +41,12 @@ class Renderer:
 
     @property
     def shown_backdrop(self) -> NDArray[np.float32] | None:
-        """The backdrop, where it shows: behind what is cropped the background is plain."""
+        """The backdrop if it shows; None with a crop, because then the background is plain."""
         return self.backdrop if self.crop is None else None
 
     @cached_property
     def native(self) -> Any:
-        """The kernels' view of the field."""
+        """The kernels' ``Field`` object."""
         return kernel_field(self.field, backend.load(self.backend))
 
 
@@ -54,26 +56,29 @@ def looking(
     crop: Array | None,
     backdrop: NDArray[np.float32] | None,
 ) -> Renderer:
-    """The renderer with another background, crop and backdrop, and the same kernels' view of the field.
+    """The renderer with another background, crop and backdrop, but the same kernels' ``Field`` object.
 
-    On a GPU that is the field itself, which is not to be brought there again.
+    Reusing that object means that the field isn't copied to the GPU again.
     """
     changed = replace(renderer, background=background, crop=crop, backdrop=backdrop)
     changed.__dict__["native"] = renderer.native
     return changed
 
 
-# Samples lighter than this are not worth a colour, and a ray this dark is over: together they change a
+# Samples below MIN_WEIGHT get no colour, and rays stop below STOP_TRANSMITTANCE. Together they change a
 # picture by less than one step of 8 bits.
 MIN_WEIGHT = 1e-3
 STOP_TRANSMITTANCE = 3e-3
-OPEN = 1 / 255  # of a pixel that must be left for what is behind to matter
+OPEN = 1 / 255  # transmittance of a pixel from which on the backdrop is visible through it
 
 
 def kernel_camera(
     intrinsics: Intrinsics, scene_from_cam: Array
 ) -> tuple[list[float], int, int, int, list[float]]:
-    """A camera as the kernels take it: intrinsics (9), lens, width, height, pose (12)."""
+    """A camera in the form that the kernels take: intrinsics (9), lens, width, height, pose (12).
+
+    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``.
+    """
     k = intrinsics
     numbers = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
     pose = [float(x) for x in scene_from_cam[:3].ravel()]
@@ -81,29 +86,30 @@ def kernel_camera(
 
 
 def crop_in_scene(renderer: Renderer) -> list[float]:
-    """box_from_scene as the kernels take it (12 numbers), empty where nothing is cropped."""
+    """The crop as box_from_scene in the form that the kernels take: 12 numbers, or none without a crop."""
     if renderer.crop is None:
         return []
     box_from_scene = np.linalg.inv(renderer.scene_from_world @ renderer.crop)
     return [float(x) for x in box_from_scene[:3].ravel()]
 
 
-Rect = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
+Rect = tuple[int, int, int, int]  # first row, last row + 1, first column, last column + 1
 
 
 def new_cancel(renderer: Renderer) -> Any:
-    """What stops a picture under way: ``set`` it from another thread, ``clear`` it before the next."""
+    """An object that stops ``render_part`` once another thread calls ``set``, until ``clear``."""
     return backend.load(renderer.backend).Cancel()
 
 
-RAYS_AT_ONCE = 1 << 22  # of a picture with several rays a pixel: bounds its memory
+RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
 
 
 def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
-    """The picture that ``camera`` (in world coordinates) takes of the scene.
+    """The picture that ``camera`` (in world coordinates) takes of the scene; depth in world units.
 
     ``samples``: rays along a pixel's side, evenly spread over it; ``footprint.pixel_samples`` says how many
-    a picture needs that shows less detail than the photos do.
+    a picture with less detail than the photos needs.
+    Raises NerfsceneError if the backend can't be used or the GPU fails.
     """
     k = camera.intrinsics
     return render_part(renderer, camera, (0, k.height, 0, k.width), samples=samples)
@@ -112,21 +118,25 @@ def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
 def render_part(
     renderer: Renderer, camera: Camera, rect: Rect, cancel: Any = None, samples: int = 1
 ) -> Frame:
-    """A rectangle of that picture. Where ``cancel`` is set from another thread, the rest stays black."""
+    """A rectangle of the picture that ``render`` returns.
+
+    ``cancel`` is from ``new_cancel``: once another thread sets it, the rest of the picture stays black.
+    Raises NerfsceneError as ``render`` does.
+    """
     if samples > 1:
         frame = _averaged(renderer, camera, rect, cancel, samples)
     else:
         frame = _traced(renderer, camera, rect, cancel)
     if renderer.shown_backdrop is not None:
-        left = 1 - frame.accumulation
+        transmittance = 1 - frame.accumulation
         if cancel is not None:
-            left[~frame.rgb.any(-1)] = 0  # what was cancelled has no colour
-        _put_behind(frame, left, renderer, camera, rect)
+            transmittance[~frame.rgb.any(-1)] = 0  # cancelled pixels are black
+        _put_behind(frame, transmittance, renderer, camera, rect)
     return frame
 
 
 def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Frame:
-    """One ray a pixel, the plain background behind."""
+    """A rectangle of a picture with one ray per pixel, in front of the plain background."""
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
@@ -154,11 +164,11 @@ def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Fram
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 
 
-BACKDROP_ROWS = 32  # cells of 5.6°, from straight up to straight down; twice as many round the horizon
+BACKDROP_ROWS = 32  # cells of 5.6° from straight up to straight down; twice as many around the horizon
 
 
 def cell_directions() -> Array:
-    """Unit vectors (rows, 2 · rows, 3), in scene axes, to the centres of a backdrop's cells."""
+    """Unit vectors (rows, 2 · rows, 3), in scene axes, towards the centres of a backdrop's cells."""
     polar = (np.arange(BACKDROP_ROWS) + 0.5) / BACKDROP_ROWS * np.pi
     around = (np.arange(2 * BACKDROP_ROWS) + 0.5) / BACKDROP_ROWS * np.pi
     sine, cosine = np.sin(polar)[:, None], np.cos(polar)[:, None]
@@ -167,24 +177,25 @@ def cell_directions() -> Array:
 
 
 def _put_behind(
-    frame: Frame, left: NDArray[np.float32], renderer: Renderer, camera: Camera, rect: Rect
+    frame: Frame, transmittance: NDArray[np.float32], renderer: Renderer, camera: Camera, rect: Rect
 ) -> None:
-    """Shows the backdrop through what is left of a frame's pixels; one colour a pixel, as it is smooth."""
+    """Adds the backdrop behind a frame's pixels; as it is smooth, one direction per pixel is enough."""
     assert renderer.backdrop is not None
-    rows = max(RAYS_AT_ONCE // 8 // max(left.shape[1], 1), 1)
+    rows = max(RAYS_AT_ONCE // 8 // max(transmittance.shape[1], 1), 1)
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     plain = np.asarray(renderer.background, np.float32)
-    for first in range(0, len(left), rows):
-        which = left[first : first + rows] > OPEN
-        if which.any():
-            part = (rect[0] + first, rect[0] + first + len(which), rect[2], rect[3])
-            toward = ray_directions(renderer, camera.intrinsics, pose, which, part)
-            more = left[first : first + rows][which][:, None] * (behind(renderer.backdrop, toward) - plain)
-            frame.rgb[first : first + rows][which] += more
+    for first in range(0, len(transmittance), rows):
+        strip = transmittance[first : first + rows]
+        mask = strip > OPEN
+        if mask.any():
+            part = (rect[0] + first, rect[0] + first + len(mask), rect[2], rect[3])
+            toward = ray_directions(renderer, camera.intrinsics, pose, mask, part)
+            change = strip[mask][:, None] * (behind(renderer.backdrop, toward) - plain)
+            frame.rgb[first : first + rows][mask] += change
 
 
 def behind(backdrop: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A backdrop's colours (n, 3) in unit directions (n, 3), in scene axes: between cells bilinear."""
+    """A backdrop's colours (n, 3) in unit directions (n, 3), in scene axes, interpolated bilinearly."""
     rows, columns = backdrop.shape[:2]
     down = np.clip(np.arccos(np.clip(directions[:, 2], -1, 1)) / np.pi * rows - 0.5, 0, rows - 1)
     along = np.arctan2(directions[:, 1], directions[:, 0]) / (2 * np.pi) * columns - 0.5
@@ -202,11 +213,15 @@ def ray_directions(
     renderer: Renderer,
     intrinsics: Intrinsics,
     scene_from_cam: Array,
-    which: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
     rect: Rect | None = None,
 ) -> NDArray[np.float32]:
-    """Unit directions (n, 3), in scene axes, of the rays of those pixels of a picture, or of its ``rect``."""
-    rows, columns = np.nonzero(which)
+    """Unit directions (n, 3), in scene axes, of the rays through the pixels where ``mask`` is set.
+
+    ``mask`` (height, width) covers the whole picture, or only ``rect`` of it. Raises NerfsceneError if the
+    GPU fails.
+    """
+    rows, columns = np.nonzero(mask)
     top, left = (rect[0], rect[2]) if rect is not None else (0, 0)
     pixels = np.stack([columns + left + 0.5, rows + top + 0.5], 1).astype(np.float32)
     origins, directions = np.empty((2, len(pixels), 3), np.float32)
@@ -217,7 +232,7 @@ def ray_directions(
 
 
 def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, samples: int) -> Frame:
-    """The mean over several rays a pixel; depth is that of the rays that met something."""
+    """The mean over ``samples``² rays per pixel; each ray's depth counts by its accumulation."""
     k, n = camera.intrinsics, samples
     fine = Camera(scaled(k, k.width * n, k.height * n), camera.world_from_cam)
     width = rect[3] - rect[2]
@@ -225,11 +240,11 @@ def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, sampl
     parts = []
     for first in range(rect[0], max(rect[1], rect[0] + 1), rows):
         last = min(first + rows, rect[1])
-        one = _traced(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
+        traced = _traced(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
         shape = (last - first, n, width, n)
-        seen = one.accumulation.reshape(shape)
-        weight = seen.sum((1, 3))
-        depth = (one.depth.reshape(shape) * seen).sum((1, 3)) / np.maximum(weight, 1e-9)
-        rgb = one.rgb.reshape(*shape, 3).mean((1, 3))
+        accumulation = traced.accumulation.reshape(shape)
+        weight = accumulation.sum((1, 3))
+        depth = (traced.depth.reshape(shape) * accumulation).sum((1, 3)) / np.maximum(weight, 1e-9)
+        rgb = traced.rgb.reshape(*shape, 3).mean((1, 3))
         parts.append((rgb, depth, weight / (n * n)))
     return Frame(*(np.concatenate(arrays).astype(np.float32) for arrays in zip(*parts, strict=True)))

@@ -1,8 +1,8 @@
 """OpenSfM's ``reconstruction.json`` and OpenMVG's ``sfm_data.json`` → PosedCapture.
 
-Both have cameras that look along +z with y down, as ours, and points with them; their pixels are those
-of the file, whatever EXIF says of its orientation. Tried on projects of OpenSfM, and for OpenMVG on a
-sfm_data.bin of a real reconstruction, converted.
+In both, cameras look along +z with y down, as ours do; both come with a sparse model's points. Pixels are
+the stored ones, whatever EXIF says about orientation. Tried on projects of OpenSfM and, for OpenMVG, on
+the converted sfm_data.bin of a real reconstruction.
 """
 
 from __future__ import annotations
@@ -18,24 +18,22 @@ from nerfscene.capture.folder import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     Values,
+    as_dict,
+    as_list,
     as_shown,
-    capture_root,
-    left_without,
     lens_of,
     load_json,
     number,
     numbers,
-    photo_finder,
-    photos_beside,
-    rows,
-    said,
-    table,
-    turn_of,
+    printable,
+    rotation_of,
+    text_of,
 )
-from nerfscene.formats.listing import Listed, finish, rigid, with_masks
+from nerfscene.formats.listing import PosedFrame, rigid
+from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
 
-# Kind of lens → terms of ours, in the order of Intrinsics.distortion.
+# Projection type → the names of its coefficients, in the order of Intrinsics.distortion.
 OPENSFM_PERSPECTIVE = {
     "perspective": ("k1", "k2"),
     "simple_radial": ("k1",),
@@ -43,6 +41,7 @@ OPENSFM_PERSPECTIVE = {
     "brown": ("k1", "k2", "p1", "p2", "k3"),
 }
 OPENSFM_FISHEYE = {"fisheye": ("k1", "k2"), "fisheye_opencv": ("k1", "k2", "k3", "k4")}
+# Lens type → the key of its coefficients, and how many there are.
 OPENMVG_DISTORTION = {
     "pinhole": ("", 0),
     "pinhole_radial_k1": ("disto_k1", 1),
@@ -50,146 +49,155 @@ OPENMVG_DISTORTION = {
     "pinhole_brown_t2": ("disto_t2", 5),
     "fisheye": ("fisheye", 4),
 }
-NEW_TYPE = 1 << 31  # set in an id where the type's name stands beside it
+NEW_TYPE = 1 << 31  # this bit of a type's id is set where the type's name is given too
+GREY = (128.0, 128.0, 128.0)  # colour of points without one
 
 
 def is_opensfm(values: object) -> bool:
-    """Whether parsed JSON is a list of reconstructions, as OpenSfM writes."""
+    """Whether parsed JSON is a list of reconstructions, as OpenSfM writes it."""
     return isinstance(values, list) and any(
         isinstance(v, dict) and {"shots", "cameras"} <= set(v) for v in values
     )
 
 
 def is_openmvg(values: object) -> bool:
-    """Whether parsed JSON is a scene, as OpenMVG writes."""
+    """Whether parsed JSON is a scene, as OpenMVG writes it."""
     return isinstance(values, dict) and {"views", "intrinsics", "extrinsics"} <= set(values)
 
 
 def is_posed_opensfm(path: Path) -> bool:
-    """Whether a file is one of OpenSfM's with shots in it, by the look of its text; it need not be whole."""
-    text = _text(path)
+    """Whether a file looks like OpenSfM's with at least one shot, judged by its text; it may be damaged."""
+    text = text_of(path)
     return '"cameras"' in text and re.search(r'"shots"\s*:\s*\{\s*"', text) is not None
 
 
 def is_posed_openmvg(path: Path) -> bool:
-    """Whether a file is one of OpenMVG's and not a list of photos alone; it need not be whole."""
-    text = _text(path)
-    named = all(f'"{name}"' in text for name in ("sfm_data_version", "views"))
-    return named and re.search(r'"extrinsics"\s*:\s*\[\s*\]', text) is None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    """Whether a file looks like OpenMVG's with poses, judged by its text; it may be damaged."""
+    text = text_of(path)
+    is_scene = all(f'"{name}"' in text for name in ("sfm_data_version", "views"))
+    return is_scene and re.search(r'"extrinsics"\s*:\s*\[\s*\]', text) is None
 
 
 def is_packed_openmvg(path: Path) -> bool:
-    """Whether a file is OpenMVG's sfm_data.bin, by its name: what it holds is not read here."""
+    """Whether a file is OpenMVG's sfm_data.bin, judged by its name; nerfscene can't read its contents."""
     return path.name.lower().startswith("sfm_data") and path.suffix.lower() == ".bin"
 
 
 def how_to_convert(path: Path) -> str:
-    """What to do for the cameras in OpenMVG's sfm_data.bin, as part of a message."""
+    """How to convert OpenMVG's sfm_data.bin to the JSON that can be read, as part of a message."""
     return f"run openMVG_main_ConvertSfM_DataFormat -i {path.name} -o {path.stem}.json there"
 
 
 def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
-    """A ``reconstruction.json`` with its points; photos are in ``images``, or ``images`` or right beside it.
+    """Reads a ``reconstruction.json``; photos are in ``images``, or where photo_search.photo_finder looks.
 
-    Or they are in ``images`` beside its folder or, if that is called ``opensfm``, anywhere beside it.
-
-    Of several reconstructions, the one with most shots is taken, with a warning; photos beside those of
-    its shots are left out, with a warning of those that are in none. A shot's rotation
-    (axis times angle) and translation are cam_from_world; focal lengths and centres are shares of the
-    picture's longer side (OpenSfM's documentation, Geometric Models). Projection types perspective,
-    simple_radial, radial, brown, fisheye and fisheye_opencv.
+    If there are several reconstructions, the one with most shots is used, with a warning. Photos beside
+    those of its shots are left out; those without a pose in any reconstruction get a warning. A shot's
+    rotation (axis times angle) and translation are cam_from_world; focal lengths and principal points are
+    fractions of the picture's longer side (OpenSfM's documentation, Geometric Models). Projection types:
+    perspective, simple_radial, radial, brown, fisheye and fisheye_opencv.
     Raises NerfsceneError when the file makes no sense, a lens is of another type, or photos don't fit.
     """
-    every = [table(r, f"a reconstruction in {path}") for r in rows(load_json(path), str(path))]
-    shots = [table(r.get("shots", {}), f"shots in {path}") for r in every]
+    reconstructions = [as_dict(r, f"a reconstruction in {path}") for r in as_list(load_json(path), str(path))]
+    shots = [as_dict(r.get("shots", {}), f"shots in {path}") for r in reconstructions]
     if not any(shots):
-        raise NerfsceneError(f"{path} has no shots with poses: run OpenSfM again, or give the photos alone.")
-    best = max(range(len(every)), key=lambda i: len(shots[i]))
+        raise NerfsceneError(f"{path} has no shots with poses: run OpenSfM again, or give only the photos.")
+    best = max(range(len(reconstructions)), key=lambda i: len(shots[i]))
     warnings: tuple[str, ...] = ()
     if sum(map(bool, shots)) > 1:
         warnings = (
             f"{path.name} holds {sum(map(bool, shots))} reconstructions that don't connect: took the "
             f"largest, with {len(shots[best])} of {sum(map(len, shots))} photos.",
         )
-    cameras = table(every[best].get("cameras"), f"cameras in {path}")
+    frames = _opensfm_frames(path, images, reconstructions[best], shots[best])
+    points, colors = [], []
+    for key, value in as_dict(reconstructions[best].get("points") or {}, f"points in {path}").items():
+        point = as_dict(value, f"point {printable(key)} in {path}")
+        points.append(point.get("coordinates"))
+        colors.append(point.get("color") or GREY)
+    every_shot = [name for group in shots for name in group]
+    return _finish(path, "opensfm", frames, points, colors, warnings, every_shot)
+
+
+def _opensfm_frames(
+    path: Path, images: Path | None, reconstruction: Values, shots: Values
+) -> list[PosedFrame]:
+    """A frame for each shot, in the natural order of names."""
+    cameras = as_dict(reconstruction.get("cameras"), f"cameras in {path}")
     lenses: dict[str, Intrinsics] = {}
-    find = photo_finder(path.parent, images, shots[best], path)
-    listed = []
-    for name in sorted(shots[best], key=natural_key):
-        where = f"shot {said(name)} in {path}"
-        shot = table(shots[best][name], where)
+    find = photo_finder(path.parent, images, shots, path)
+    frames = []
+    for name in sorted(shots, key=natural_key):
+        where = f"shot {printable(name)} in {path}"
+        shot = as_dict(shots[name], where)
         key = str(shot.get("camera"))
         if key not in lenses:
-            lenses[key] = _opensfm_lens(
-                table(cameras.get(key), f"camera {said(key)} in {path}"), f"{said(key)} in {path}"
-            )
-        axis = numbers(shot.get("rotation"), (3,), where, "rotation")
-        shift = numbers(shot.get("translation"), (3,), where, "translation")
-        angle = float(np.linalg.norm(axis))
+            camera = f"camera {printable(key)} in {path}"
+            lenses[key] = _opensfm_lens(as_dict(cameras.get(key), camera), camera)
+        axis_angle = numbers(shot.get("rotation"), (3,), where, "rotation")
+        translation = numbers(shot.get("translation"), (3,), where, "translation")
+        angle = float(np.linalg.norm(axis_angle))
         sine = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
-        turn = turn_of([*(axis * sine), np.cos(angle / 2)], where)
-        listed.append(as_shown(Listed(said(name), find(name), lenses[key], _inverse(turn, shift))))
-    points, colors = [], []
-    for key, value in table(every[best].get("points") or {}, f"points in {path}").items():
-        point = table(value, f"point {said(key)} in {path}")
-        points.append(point.get("coordinates"))
-        colors.append(point.get("color") or (128.0, 128.0, 128.0))
-    return _finish(path, "opensfm", listed, points, colors, warnings, [name for s in shots for name in s])
+        rotation = rotation_of([*(axis_angle * sine), np.cos(angle / 2)], where)
+        pose = _inverse(rotation, translation)
+        frames.append(as_shown(PosedFrame(printable(name), find(name), lenses[key], pose)))
+    return frames
 
 
 def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
-    """A ``sfm_data.json`` with its points; photos are in ``images``, or where those of OpenSfM's.
+    """Reads a ``sfm_data.json``; photos are in ``images``, or where photo_search.photo_finder looks.
 
-    Rotations are cam_from_world, centres in the world, lenses in pixels (OpenMVG's documentation, SfM
-    data format): pinhole, pinhole_radial_k1, _k3, pinhole_brown_t2 and fisheye. Photos without a pose
-    are left out, with a warning. Raises NerfsceneError when the file makes no sense or photos don't fit.
+    Rotations are cam_from_world, centres are in the world, lenses in pixels (OpenMVG's documentation, SfM
+    data format). Lens types: pinhole, pinhole_radial_k1, pinhole_radial_k3, pinhole_brown_t2 and fisheye.
+    Photos without a pose are left out, with a warning.
+    Raises NerfsceneError when the file makes no sense, a lens is of another type, or photos don't fit.
     """
-    values = table(load_json(path), str(path))
+    values = as_dict(load_json(path), str(path))
     poses = {
-        str(key): table(value, f"pose {said(key)} in {path}")
-        for key, value in _keyed(values, "extrinsics", path)
+        str(key): as_dict(value, f"pose {printable(key)} in {path}")
+        for key, value in _entries(values, "extrinsics", path)
     }
-    types: dict[int, str] = {}
+    type_names: dict[int, str] = {}
     lenses = {}
-    for key, value in _keyed(values, "intrinsics", path):
-        lenses[str(key)] = _openmvg_lens(
-            table(value, f"lens {said(key)} in {path}"), types, f"lens {said(key)} in {path}"
-        )
-    views = []
-    for key, value in _keyed(values, "views", path):
-        view = _data(table(value, f"view {said(key)} in {path}"), f"view {said(key)} in {path}")
-        name = view.get("filename")
-        if not isinstance(name, str) or not name:
-            raise NerfsceneError(f"view {said(key)} in {path} has no filename: export it again.")
-        if str(view.get("id_pose")) in poses:
-            views.append((_joined(view.get("local_path"), name), view))
-    if not views:
-        raise NerfsceneError(f"{path} has no views with poses: give the file that the reconstruction left.")
-    top = values.get("root_path")
-    find = photo_finder(path.parent, images, [_joined(top, name) for name, _ in views], path)
-    listed = []
+    for key, value in _entries(values, "intrinsics", path):
+        where = f"lens {printable(key)} in {path}"
+        lenses[str(key)] = _openmvg_lens(as_dict(value, where), type_names, where)
+    folder = values.get("root_path")
+    frames = []
+    views = _openmvg_views(values, poses, path)
+    find = photo_finder(path.parent, images, [_joined(folder, name) for name, _ in views], path)
     for name, view in sorted(views, key=lambda item: natural_key(item[0])):
-        where = f"view {said(name)} in {path}"
+        where = f"view {printable(name)} in {path}"
         lens = lenses.get(str(view.get("id_intrinsic")))
         if lens is None:
             raise NerfsceneError(f"{where} has a lens that is not in the file: export it again.")
         pose = poses[str(view.get("id_pose"))]
-        turn = numbers(pose.get("rotation"), (3, 3), where, "rotation")
+        rotation = numbers(pose.get("rotation"), (3, 3), where, "rotation")
         centre = numbers(pose.get("center"), (3,), where, "center")
-        matrix = rigid(np.column_stack([turn.T, centre]), where)
-        listed.append(as_shown(Listed(said(name), find(_joined(top, name)), lens, matrix)))
-    found = [
-        table(value, f"point {said(key)} in {path}").get("X")
-        for key, value in _keyed(values, "structure", path)
+        world_from_cam = rigid(np.column_stack([rotation.T, centre]), where)
+        photo = find(_joined(folder, name))
+        frames.append(as_shown(PosedFrame(printable(name), photo, lens, world_from_cam)))
+    points = [
+        as_dict(value, f"point {printable(key)} in {path}").get("X")
+        for key, value in _entries(values, "structure", path)
     ]
-    return _finish(path, "openmvg", listed, found, [(128.0, 128.0, 128.0)] * len(found), (), [])
+    return _finish(path, "openmvg", frames, points, [GREY] * len(points), (), [])
+
+
+def _openmvg_views(values: Values, poses: dict[str, Values], path: Path) -> list[tuple[str, Values]]:
+    """(name with folders, values) of each view that has a pose. Raises NerfsceneError if there is none."""
+    views = []
+    for key, value in _entries(values, "views", path):
+        where = f"view {printable(key)} in {path}"
+        view = _data(as_dict(value, where), where)
+        name = view.get("filename")
+        if not isinstance(name, str) or not name:
+            raise NerfsceneError(f"{where} has no filename: export it again.")
+        if str(view.get("id_pose")) in poses:
+            views.append((_joined(view.get("local_path"), name), view))
+    if not views:
+        raise NerfsceneError(f"{path} has no views with poses: give the file that the reconstruction wrote.")
+    return views
 
 
 def _joined(folder: object, name: str) -> str:
@@ -199,38 +207,27 @@ def _joined(folder: object, name: str) -> str:
 def _finish(
     path: Path,
     kind: Source,
-    listed: list[Listed],
+    frames: list[PosedFrame],
     points: list[Any],
     colors: list[Any],
-    told: tuple[str, ...],
-    shots: list[str],
+    warnings: tuple[str, ...],
+    posed_names: list[str],
 ) -> PosedCapture:
-    """``shots``: names of all photos that the file has a pose for, those of smaller reconstructions too."""
+    """The capture. posed_names: all photos that the file has a pose for, in unused reconstructions too."""
     xyz = np.zeros((0, 3))
     rgb: NDArray[np.uint8] = np.zeros((0, 3), np.uint8)
     if points:
         xyz = numbers(points, (-1, 3), str(path), "list of points")
         rgb = numbers(colors, (-1, 3), str(path), "list of colours").clip(0, 255).astype(np.uint8)
-    left_out, lost = left_without(listed, path, shots)
-    root = capture_root(path, listed)
-    return finish(
-        path,
-        root,
-        kind,
-        with_masks(root, listed),
-        warnings=told + lost,
-        photos_given=len(photos_beside(listed)),
-        left_out=left_out,
-        points=xyz,
-        point_colors=rgb,
-    )
+    left_out, no_pose = photos_without_pose(frames, path, posed_names)
+    return finish_app_export(path, kind, frames, warnings + no_pose, left_out, xyz, rgb)
 
 
-def _inverse(turn: Array, shift: Array) -> Array:
-    """world_from_cam (4, 4) from the parts of cam_from_world."""
+def _inverse(rotation: Array, translation: Array) -> Array:
+    """world_from_cam (4, 4) from the rotation (3, 3) and translation (3,) of cam_from_world."""
     result = np.eye(4)
-    result[:3, :3] = turn.T
-    result[:3, 3] = -turn.T @ shift
+    result[:3, :3] = rotation.T
+    result[:3, 3] = -rotation.T @ translation
     return result
 
 
@@ -239,7 +236,7 @@ def _opensfm_lens(values: Values, where: str) -> Intrinsics:
     terms = OPENSFM_PERSPECTIVE.get(kind) or OPENSFM_FISHEYE.get(kind)
     if terms is None:
         raise NerfsceneError(
-            f"camera {where} has the projection {said(kind)}, which is not supported: reconstruct with "
+            f"{where} has the projection {printable(kind)}, which is not supported: reconstruct with "
             f"{', '.join([*OPENSFM_PERSPECTIVE, *OPENSFM_FISHEYE])}."
         )
     width, height = number(values, "width", where), number(values, "height", where)
@@ -262,31 +259,29 @@ def _opensfm_lens(values: Values, where: str) -> Intrinsics:
     )
 
 
-def _keyed(values: Values, what: str, path: Path) -> list[tuple[object, object]]:
-    """OpenMVG's maps: lists of a key and a value each."""
-    found = [
-        table(item, f"an entry of {what} in {path}")
-        for item in rows(values.get(what, []), f"{what} in {path}")
-    ]
+def _entries(values: Values, name: str, path: Path) -> list[tuple[object, object]]:
+    """(key, value) of each entry in a map, which OpenMVG writes as a list of objects."""
+    items = as_list(values.get(name, []), f"{name} in {path}")
+    found = [as_dict(item, f"an entry of {name} in {path}") for item in items]
     return [(item.get("key"), item.get("value")) for item in found]
 
 
 def _data(values: Values, where: str) -> Values:
-    """What a pointer points to, with what it inherits (as newer versions write it) among it."""
-    data = table(table(values.get("ptr_wrapper"), where).get("data"), where)
+    """The object behind a pointer; newer versions nest the fields of its base class under value0."""
+    data = as_dict(as_dict(values.get("ptr_wrapper"), where).get("data"), where)
     base = data.get("value0")
     return (base | data) if isinstance(base, dict) else data
 
 
-def _openmvg_lens(values: Values, types: dict[int, str], where: str) -> Intrinsics:
-    """``types`` collects the names of lens types by id: only the first of a type has its name."""
-    number_of_type = int(number(values, "polymorphic_id", where, 0.0)) % NEW_TYPE
+def _openmvg_lens(values: Values, type_names: dict[int, str], where: str) -> Intrinsics:
+    """A lens. ``type_names``, by id, is filled on the way: only the first lens of a type names it."""
+    type_id = int(number(values, "polymorphic_id", where, 0.0)) % NEW_TYPE
     if isinstance(values.get("polymorphic_name"), str):
-        types[number_of_type] = values["polymorphic_name"]
-    kind = types.get(number_of_type, "")
+        type_names[type_id] = values["polymorphic_name"]
+    kind = type_names.get(type_id, "")
     if kind not in OPENMVG_DISTORTION:
         raise NerfsceneError(
-            f"{where} is of the type {said(kind) or '(none)'}, which is not supported: reconstruct with "
+            f"{where} is of the type {printable(kind) or '(none)'}, which is not supported: reconstruct with "
             f"{', '.join(OPENMVG_DISTORTION)}."
         )
     data = _data(values, where)

@@ -1,10 +1,10 @@
-"""What phone apps export: Polycam's raw data and Record3D's folders.
+"""Exports of phone apps: Polycam's raw data and Record3D's folders → PosedCapture.
 
-Record3D's EXR_RGBD was tried on a real export. Polycam's raw data, and Record3D's .r3d unpacked, are read
-as others describe them.
+Both apps write ARKit's cameras as world_from_cam: x to the right and y up in the stored picture, looking
+along -z; units are metres and the world's y is up (Apple's documentation of ARCamera).
 
-Both give ARKit's cameras as world_from_cam: x to the right and y up in the picture as stored, looking
-along -z; metres, y of the world up (Apple's documentation of ARCamera).
+Record3D's EXR_RGBD was tried on a real export. For Polycam's raw data and unpacked .r3d files, public
+descriptions and other public readers were followed; these were not tried on files of the apps.
 """
 
 from __future__ import annotations
@@ -15,21 +15,31 @@ import numpy as np
 
 from nerfscene.capture.folder import find_photos, list_photos, name_some, natural_key
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import lens_of, load_json, number, numbers, rows, table, turn_of
-from nerfscene.formats.listing import Listed, finish, locate, rigid, with_masks
-from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
-from nerfscene.types import Intrinsics, LeftOut, PosedCapture
+from nerfscene.formats.app_files import (
+    Values,
+    as_dict,
+    as_list,
+    lens_of,
+    load_json,
+    number,
+    numbers,
+    rotation_of,
+    text_of,
+)
+from nerfscene.formats.listing import Export, PosedFrame, finish, locate, rigid, with_masks
+from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
+from nerfscene.types import Array, LeftOut, PosedCapture
 
-POLYCAM_KINDS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))  # the first wins
-MOST_FRAMES = 300  # of a recording that are used: 60 a second are far more than differ
-RECORD3D_PHOTOS = {"metadata.json": "rgb", "metadata": "rgbd"}  # file of cameras → folder beside it
-NO_LENS = Intrinsics(1, 1, 1.0, 1.0, 0.5, 0.5)  # for frames without a photo
+# (photos, cameras) in the order of preference.
+POLYCAM_FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
+MOST_FRAMES = 300  # used of one recording: at 60 a second, neighbouring frames hardly differ
+RECORD3D_PHOTOS = {"metadata.json": "rgb", "metadata": "rgbd"}  # file of cameras → folder of its photos
 
 
 def find_polycam(root: Path) -> tuple[Path, Path] | None:
-    """The folders of photos and of cameras that Polycam's raw export has; None where it is none."""
+    """(folder of photos, folder of cameras) of Polycam's raw export; None if ``root`` is not one."""
     for base in (root, root / "keyframes"):
-        for images, cameras in POLYCAM_KINDS:
+        for images, cameras in POLYCAM_FOLDERS:
             if (base / images).is_dir() and _has_polycam_camera(base / cameras):
                 return base / images, base / cameras
     return None
@@ -39,29 +49,28 @@ def _has_polycam_camera(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     first = next(iter(folder.glob("*.json")), None)
-    try:
-        return first is not None and '"t_00"' in first.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
+    return first is not None and '"t_00"' in text_of(first)
 
 
 def read_polycam(root: Path) -> PosedCapture:
-    """Polycam's raw data: ``cameras/*.json`` beside ``images``, here or in ``keyframes``.
+    """Reads Polycam's raw data: ``cameras/*.json`` beside ``images``, in ``root`` or in its ``keyframes``.
 
-    The optimised ``corrected_cameras`` are preferred, with ``corrected_images``. ``t_00`` … ``t_23``
-    are the rows of world_from_cam in ARKit's axes, the lens is ideal and in pixels (polyform, Polycam's
-    own description of the format). Blur scores and depth are not used.
-    Raises NerfsceneError when a camera makes no sense, or its photo doesn't fit.
+    If there are optimised ``corrected_cameras``, these and ``corrected_images`` are used. ``t_00`` …
+    ``t_23`` are the rows of world_from_cam in ARKit's axes; the lens is in pixels and has no distortion
+    (polyform, Polycam's own description of the format). Blur scores and depth are not used.
+    Raises NerfsceneError when a camera makes no sense or its photo doesn't fit.
     """
-    places = find_polycam(root)
-    if places is None:
-        raise NerfsceneError(f"{root} holds no raw data of Polycam: give the folder that has cameras in it.")
-    images, cameras = places
-    listed = []
+    folders = find_polycam(root)
+    if folders is None:
+        raise NerfsceneError(
+            f"{root} holds no raw data of Polycam: give the folder that contains the folder cameras."
+        )
+    images, cameras = folders
+    frames = []
     for path in sorted(cameras.glob("*.json"), key=lambda p: natural_key(p.name)):
         if path.name.startswith("."):
             continue
-        values = table(load_json(path), str(path))
+        values = as_dict(load_json(path), str(path))
         entries = [[values.get(f"t_{row}{column}") for column in range(4)] for row in range(3)]
         matrix = rigid(numbers(entries, (3, 4), str(path), "pose t_00 to t_23"), str(path))
         lens = lens_of(
@@ -71,22 +80,20 @@ def read_polycam(root: Path) -> PosedCapture:
             (number(values, "cx", str(path)), number(values, "cy", str(path))),
             str(path),
         )
-        listed.append(Listed(path.stem, locate(images, path.stem), lens, matrix @ OPENGL_FROM_OPENCV))
-    listed = with_masks(root, with_masks(images.parent, listed))
-    return finish(cameras, root, "polycam", listed, photos_given=len(find_photos(images)))
+        photo = locate(images, path.stem)
+        frames.append(PosedFrame(path.stem, photo, lens, matrix @ OPENGL_FROM_OPENCV))
+    frames = with_masks(root, with_masks(images.parent, frames))
+    return finish(Export(cameras, root, "polycam", frames, photos_given=len(find_photos(images))))
 
 
 def is_record3d(path: Path) -> bool:
-    """Whether a ``metadata.json`` or ``metadata`` is Record3D's, by names of its values; false for none."""
-    try:
-        head = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return '"poses"' in head and '"K"' in head
+    """Whether a ``metadata.json`` or ``metadata`` looks like Record3D's; False if it doesn't exist."""
+    text = text_of(path)
+    return '"poses"' in text and '"K"' in text
 
 
 def find_record3d(root: Path) -> Path | None:
-    """The file of cameras in a folder that Record3D exported, or None."""
+    """The file of cameras in a folder that Record3D exported; None if ``root`` is no such folder."""
     for name, photos in RECORD3D_PHOTOS.items():
         if (root / photos).is_dir() and is_record3d(root / name):
             return root / name
@@ -94,26 +101,21 @@ def find_record3d(root: Path) -> Path | None:
 
 
 def read_record3d(path: Path) -> PosedCapture:
-    """Record3D's ``metadata.json``, which stands beside ``rgb`` with ``0.jpg`` … or ``0.png`` ….
+    """Reads Record3D's ``metadata.json``, or the ``metadata`` of an unpacked .r3d file.
 
-    Or a .r3d's ``metadata``, beside ``rgbd`` (issue 93 of marek-simonik/record3d; written from that and
-    from what public readers of such files take from them, and tried on no file of the app).
-    ``K`` is the ideal lens of all frames, 3×3 by columns, or ``perFrameIntrinsicCoeffs`` that of each
-    (fx, fy, cx, cy), in pixels of a picture of ``w``×``h``; ``poses`` are quaternion (x y z w) and
-    position of world_from_cam in ARKit's axes (issues 27, 36 and 83 of marek-simonik/record3d, and
-    nerfstudio's converter). Of more than MOST_FRAMES frames, so many are taken, evenly.
+    Photos lie beside it, in ``rgb`` or ``rgbd`` respectively, and are called ``0.jpg`` … or ``0.png`` ….
+    ``poses`` are (quaternion x y z w, position) of world_from_cam in ARKit's axes. ``K`` is the lens of all
+    frames, 3×3 by columns and without distortion; ``perFrameIntrinsicCoeffs`` instead holds (fx, fy, cx, cy)
+    of each frame. Lenses are in pixels of a picture of ``w``×``h``. Sources: issues 27, 36, 83 and 93 of
+    marek-simonik/record3d, and nerfstudio's converter. If there are more than MOST_FRAMES frames, that many
+    are used, evenly spaced.
     Raises NerfsceneError when the file makes no sense or its photos don't fit.
     """
     where = str(path)
-    values = table(load_json(path), where)
-    width, height = number(values, "w", where), number(values, "h", where)
+    values = as_dict(load_json(path), where)
     poses = numbers(values.get("poses"), (-1, 7), where, "list of poses")
-    each = values.get("perFrameIntrinsicCoeffs")
-    if isinstance(each, list) and len(each) == len(poses) and each:
-        lenses = numbers(each, (-1, 4), where, "list perFrameIntrinsicCoeffs")
-    else:
-        k = numbers(rows(values.get("K"), f"K in {where}"), (9,), where, "matrix K")
-        lenses = np.tile(k[[0, 4, 6, 7]], (len(poses), 1))
+    lenses = _record3d_lenses(values, len(poses), where)
+    width, height = number(values, "w", where), number(values, "h", where)
     folder = path.parent / RECORD3D_PHOTOS.get(path.name, "rgb")
     photos = {p.stem: p for p in list_photos(folder)}
     present = [index for index in range(len(poses)) if str(index) in photos]
@@ -123,35 +125,39 @@ def read_record3d(path: Path) -> PosedCapture:
             "its photos, as .r3d or as EXR and JPG."
         )
     warnings: tuple[str, ...] = ()
-    chosen = range(len(poses))
-    left_out: list[LeftOut] = []
+    indices = list(range(len(poses)))
     if len(present) > MOST_FRAMES:
-        kept = {present[i] for i in np.linspace(0, len(present) - 1, MOST_FRAMES).round().astype(int)}
-        chosen = sorted(kept)  # type: ignore[assignment]
-        warnings = (f"{path} has {len(present)} frames with photos: took {len(kept)} of them, evenly.",)
-    listed = []
-    for index in chosen:
+        evenly = np.linspace(0, len(present) - 1, MOST_FRAMES).round().astype(int)
+        indices = [present[i] for i in np.unique(evenly)]
+        warnings = (
+            f"{path} has {len(present)} frames with photos: took {len(indices)} of them, evenly spaced.",
+        )
+    frames = []
+    for index in indices:
         frame = f"frame {index} in {path}"
-        matrix = np.eye(4)
-        matrix[:3, :3] = turn_of(poses[index, :4], frame)
-        matrix[:3, 3] = poses[index, 4:]
+        pose = np.eye(4)
+        pose[:3, :3] = rotation_of(poses[index, :4], frame)
+        pose[:3, 3] = poses[index, 4:]
         photo = photos.get(str(index))
         fx, fy, cx, cy = lenses[index]
         lens = NO_LENS if photo is None else lens_of(width, height, (fx, fy), (cx, cy), frame)
-        listed.append(Listed(str(index), photo, lens, matrix @ OPENGL_FROM_OPENCV))
-    unknown = sorted(set(photos) - {str(i) for i in range(len(poses))}, key=natural_key)
-    if unknown:
-        left_out = [LeftOut(photos[name].name, f"has no pose in {path.name}") for name in unknown]
+        frames.append(PosedFrame(str(index), photo, lens, pose @ OPENGL_FROM_OPENCV))
+    no_pose = sorted(set(photos) - {str(i) for i in range(len(poses))}, key=natural_key)
+    if no_pose:
         warnings += (
-            f"{len(unknown)} photos have no pose in {path.name} and were left out ({name_some(unknown)}).",
+            f"{len(no_pose)} photos have no pose in {path.name} and were left out ({name_some(no_pose)}).",
         )
-    listed = with_masks(path.parent, listed)
+    left_out = [LeftOut(photos[name].name, f"has no pose in {path.name}") for name in no_pose]
+    frames = with_masks(path.parent, frames)
     return finish(
-        path,
-        path.parent,
-        "record3d",
-        listed,
-        warnings=warnings,
-        photos_given=len(photos),
-        left_out=left_out,
+        Export(path, path.parent, "record3d", frames, warnings, photos_given=len(photos), left_out=left_out)
     )
+
+
+def _record3d_lenses(values: Values, n_frames: int, where: str) -> Array:
+    """(fx, fy, cx, cy) of each frame, (n_frames, 4), pixels."""
+    each = values.get("perFrameIntrinsicCoeffs")
+    if isinstance(each, list) and len(each) == n_frames and each:
+        return numbers(each, (-1, 4), where, "list perFrameIntrinsicCoeffs")
+    k = numbers(as_list(values.get("K"), f"K in {where}"), (9,), where, "matrix K")
+    return np.tile(k[[0, 4, 6, 7]], (n_frames, 1))

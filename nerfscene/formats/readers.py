@@ -1,6 +1,6 @@
-"""Captures that come with cameras → PosedCapture: which kind a folder or file is, and COLMAP models.
+"""Recognises captures that come with cameras (``find_posed``), and reads COLMAP models.
 
-``find_posed`` recognises them; each other kind is read in a module of its own.
+Every other kind has a reader in its own module.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import INNER, load_json
-from nerfscene.formats.listing import Listed, finish, locate, with_masks
+from nerfscene.formats.app_files import load_json
+from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -32,6 +32,7 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
+from nerfscene.formats.photo_search import INNER
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.posing.poses import read_model
@@ -46,19 +47,25 @@ Read = Callable[[Path, Path | None], PosedCapture]
 def find_posed(
     path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
 ) -> PosedCapture | None:
-    """The capture with its cameras if ``path`` is one of a kind we know, else None.
+    """The capture with its cameras if ``path`` is a known kind of export, else None.
 
-    Known are, and the first of these wins: a ``transforms.json`` (instant-ngp, nerfstudio) or a folder
-    that holds one; a folder with ``transforms_train.json`` (NeRF-synthetic), or that file; a COLMAP
-    model folder, or a folder that holds one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``; and
-    what other apps export, a folder that holds it or the file itself: raw data of Polycam;
-    ``metadata.json`` beside ``rgb`` or ``metadata`` beside ``rgbd`` (Record3D); an .xml of Metashape; a
-    .csv of RealityCapture; ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap);
-    ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG). Of a folder that holds but one folder, that
-    one is meant. Files that merely end so are passed over, and so are exports without cameras in a
-    folder. ``images`` is where the photos of COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG are,
-    if not in ``images`` beside it.
-    Raises NerfsceneError when it is of such a kind but cannot be used.
+    ``path`` is a file, or a folder that contains one of these; the first match in this order is used:
+
+    - ``transforms.json`` (instant-ngp, nerfstudio)
+    - ``transforms_train.json`` (NeRF-synthetic)
+    - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
+    - raw data of Polycam
+    - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
+    - an .xml of Metashape
+    - a .csv of RealityCapture
+    - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
+    - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+
+    If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
+    have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
+    folder of photos for COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG, if they are not in
+    ``images`` beside the export.
+    Raises NerfsceneError when ``path`` is of a known kind but can't be used.
     """
     root = Path(path).expanduser()
     photos = None if images is None else Path(images)
@@ -73,25 +80,25 @@ def find_posed(
     if not root.is_dir():
         return None
     found = _read_export(root, photos)
-    alone = None if found is not None else _all_there_is(root)
-    return found if alone is None else find_posed(alone, photos)
+    only = None if found is not None else _only_folder(root)
+    return found if only is None else find_posed(only, photos)
 
 
-def _all_there_is(root: Path) -> Path | None:
-    """The folder that is all that a folder holds, if it is so and may hold photos."""
+def _only_folder(root: Path) -> Path | None:
+    """The one folder in ``root`` if there is nothing else in it and the folder may hold photos."""
     inside = [path for path in root.iterdir() if not path.name.startswith(".")]
     return inside[0] if len(inside) == 1 and inside[0] in subfolders(root, not root.is_symlink()) else None
 
 
 def unread_cameras(root: Path) -> tuple[str, ...]:
-    """A warning where a folder, or all there is in it, has cameras in a form that find_posed can't read."""
+    """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
     if not packed:
-        alone = _all_there_is(root) if root.is_dir() else None
-        return () if alone is None else unread_cameras(alone)
+        only = _only_folder(root) if root.is_dir() else None
+        return () if only is None else unread_cameras(only)
     return (
-        f"the cameras in {packed[0].relative_to(root)} are not used, as that file can't be read here: for "
-        f"these, {how_to_convert(packed[0])}.",
+        f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
+        f"to use them, {how_to_convert(packed[0])}.",
     )
 
 
@@ -100,13 +107,13 @@ def _packed_message(path: Path) -> str:
 
 
 def _packed_openmvg(root: Path) -> list[Path]:
-    """Files sfm_data.bin of a folder of OpenMVG's."""
+    """The files sfm_data.bin in a folder of OpenMVG's."""
     places = [root, *sorted(root.glob(OPENMVG_INNER))] if root.is_dir() else []
     return [path for place in places for path in sorted(place.glob("*.bin")) if is_packed_openmvg(path)]
 
 
 def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
-    """find_posed of one file."""
+    """The capture of one file, or None."""
     suffix = path.suffix.lower()
     if suffix == ".xml" and is_metashape(path):
         return read_metashape(path, images)
@@ -129,26 +136,29 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
 
 
 def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
-    """What another app left in a folder, or None. Raises NerfsceneError where it left two of a kind."""
+    """The capture of another program's export in a folder, or None.
+
+    Raises NerfsceneError when the folder holds two exports of the same kind.
+    """
     if find_polycam(root):
         return read_polycam(root)
-    recorded = find_record3d(root)
-    if recorded is not None:
-        return read_record3d(recorded)
-    whole = images or root  # photos of what lies in a folder of its own are anywhere in the project
+    record3d = find_record3d(root)
+    if record3d is not None:
+        return read_record3d(record3d)
+    anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
     kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
-        (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, whole),
-        (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, whole),
+        (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
+        (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
     )
-    for pattern, known, read, photos in kinds:
+    for pattern, is_export, read, photos in kinds:
         files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
-        found = [path for path in files if path.is_file() and known(path)]
+        found = [path for path in files if path.is_file() and is_export(path)]
         if found:
-            return read(_the_one(found, root), photos)
+            return read(_only_export(found, root), photos)
     packed = _packed_openmvg(root)
     if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))
@@ -156,23 +166,24 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
 
 
 def _has_videos(folder: Path) -> bool:
-    """Whether there are videos, as intake takes them where there are no photos."""
+    """Whether a folder or its sub-folders hold videos: intake uses them if there are no photos."""
     files = (p for p in folder.iterdir() if p.name.lower().endswith(VIDEO_SUFFIXES) and p.is_file())
     return any(p.name[0] != "." for p in files) or any(map(_has_videos, subfolders(folder)))
 
 
-def _the_one(exports: Sequence[Path], root: Path) -> Path:
+def _only_export(exports: Sequence[Path], root: Path) -> Path:
+    """The one export. Raises NerfsceneError when there are several."""
     if len(exports) > 1:
         names = name_some([str(path.relative_to(root)) for path in exports])
         raise NerfsceneError(
             f"{root} holds {len(exports)} exports of cameras ({names}): give the one to use, or move the "
-            "others away."
+            "others to another folder."
         )
     return exports[0]
 
 
 def find_models(root: Path) -> list[Path]:
-    """COLMAP model folders of a capture, from the first of the usual places that has any."""
+    """The COLMAP model folders of a capture, from the first usual place (MODEL_PLACES) that has any."""
     for place in MODEL_PLACES:
         base = root / place
         if not base.is_dir():
@@ -186,10 +197,11 @@ def find_models(root: Path) -> list[Path]:
 
 
 def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
-    """A COLMAP sparse model, text or binary, and its photos; the model with most images wins.
+    """Reads a COLMAP sparse model, text or binary, with its photos.
 
-    ``root`` is the capture's folder or the model's own. Images without a pose are left out, and
-    listed images that aren't on disk with one warning that counts them.
+    ``root`` is the capture's folder or the model's own. If there are several models, the one with most
+    images is used, with a warning. Images without a pose are left out; images that aren't on disk are left
+    out with one warning that counts them.
     Raises NerfsceneError when there is no readable model, or its photos aren't found or don't fit.
     """
     folders = find_models(root)
@@ -201,8 +213,8 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
         raise NerfsceneError(f"{folder} holds a COLMAP model with no posed images: run it again.")
     photos = images or _photo_folder(root, folder, model)
     order = sorted(range(len(model.names)), key=lambda i: natural_key(model.names[i]))
-    listed = [
-        Listed(
+    frames = [
+        PosedFrame(
             model.names[i],
             locate(photos, model.names[i]),
             model.intrinsics[i],
@@ -211,24 +223,25 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
         )
         for i in order
     ]
-    listed = with_masks(photos, with_masks(root, listed))
+    frames = with_masks(photos, with_masks(root, frames))
     warnings: tuple[str, ...] = ()
     if len(models) > 1:
         warnings = (
             f"{root} holds {len(models)} COLMAP models that don't connect: took the largest, "
             f"{folder.name}, with {len(model.names)} images.",
         )
-    return finish(
+    export = Export(
         folder,
         root,
         "colmap",
-        listed,
+        frames,
         warnings=warnings,
         photos_given=len(find_photos(photos)),
         points=model.points,
         point_colors=model.point_colors,
         reprojection_error=model.reprojection_error,
     )
+    return finish(export)
 
 
 def _is_model(folder: Path) -> bool:
@@ -239,7 +252,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _photo_folder(root: Path, folder: Path, model: SparseModel) -> Path:
-    """Where most of the model's photos are: ``images`` at or above the model, or just there."""
+    """The folder with most of the model's photos: ``images`` at or above the model, or the folder itself."""
     bases = list(dict.fromkeys([root, folder, *folder.parents[:3]]))
     places = [place for base in bases for place in (base / "images", base)]
     counts = [sum(locate(p, name) is not None for name in model.names) for p in places]
@@ -247,6 +260,6 @@ def _photo_folder(root: Path, folder: Path, model: SparseModel) -> Path:
     if counts[best] == 0:
         raise NerfsceneError(
             f"none of the {len(model.names)} photos that the COLMAP model {folder} lists (such as "
-            f"{model.names[0]}) is there: put them into {root / 'images'}."
+            f"{model.names[0]}) was found: put them into {root / 'images'}."
         )
     return places[best]

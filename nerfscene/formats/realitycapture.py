@@ -1,11 +1,13 @@
 """RealityCapture's (RealityScan's) "Internal/External camera parameters", a CSV → PosedCapture.
 
-Angles are degrees. Heading, pitch and roll of 0 look straight down with the picture's top towards +y,
-the world's north; the formula is in the makers' "Registration export and camera orientations", and it
-gives the matrix that the program itself writes to XMP beside it. Lenses are Brown's with OpenCV's signs
-("RealityCapture XMP camera math"), f in mm on film 36 mm wide, px and py as shares of the picture's
-longer side, from its middle to the right and down. All are of the pixels as they are stored, whatever
-EXIF says of their orientation. Written from the makers' documents, and tried on no export of the program.
+Angles are in degrees. With heading, pitch and roll 0 a camera looks straight down and the top of its
+picture points towards +y, the world's north. The formula is in the makers' "Registration export and camera
+orientations"; it gives the same matrix that the program writes to XMP files. Lenses follow Brown's model
+with OpenCV's signs ("RealityCapture XMP camera math"): f is in mm for film 36 mm wide; px and py are
+offsets from the picture's centre, to the right and down, as fractions of its longer side. Everything
+refers to the stored pixels, whatever EXIF says about orientation.
+
+Written from the makers' documents; not yet tried on a real export of the program.
 """
 
 from __future__ import annotations
@@ -16,20 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.cameras.lens_fit import NOTICEABLE, Projection, fitted
+from nerfscene.cameras.lens_fit import NOTICEABLE, Projection
 from nerfscene.capture.folder import natural_key, photo_size, photo_turns
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     as_shown,
-    capture_root,
-    left_without,
     lens_of,
+    nearest_lens,
     number,
-    photo_finder,
-    photos_beside,
-    said,
+    printable,
 )
-from nerfscene.formats.listing import Listed, finish, with_masks
+from nerfscene.formats.listing import PosedFrame
+from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
 from nerfscene.types import Array, Intrinsics, PosedCapture
 
 NEEDED = ("x", "y", "alt", "heading", "pitch", "roll", "f")
@@ -39,9 +39,9 @@ HEAD = 1 << 12  # bytes that hold the names of the columns
 
 
 def columns(text: str) -> list[str] | None:
-    """Names of the columns if the text begins as such an export does, else None.
+    """The names of the columns, in lower case, if the text begins like such an export; else None.
 
-    The first line may count the cameras, "#cameras 20".
+    The line above the names may give the number of cameras ("#cameras 20").
     """
     lines = [line.strip() for line in text.splitlines()[:2]]
     if lines and lines[0].lower().startswith("#cameras"):
@@ -53,7 +53,7 @@ def columns(text: str) -> list[str] | None:
 
 
 def is_realitycapture(path: Path) -> bool:
-    """Whether a file is such an export, by its first lines."""
+    """Whether a file is such an export, judged by its first lines."""
     try:
         with path.open("rb") as file:
             return columns(file.read(HEAD).decode("utf-8-sig", errors="replace")) is not None
@@ -62,12 +62,12 @@ def is_realitycapture(path: Path) -> bool:
 
 
 def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
-    """The CSV and its photos, which are in ``images``, or in ``images`` or right beside it.
+    """Reads the CSV; its photos are in ``images``, or where photo_search.photo_finder looks.
 
-    The world is the export's, in its units. k4, where not 0, is approximated by the nearest lens
-    without it, with a warning where that is visibly off. Columns of the lens may be absent.
-    Photos beside those that have no row are left out, with a warning.
-    Raises NerfsceneError when the file is broken, or the photos aren't found.
+    World coordinates and units are the export's. A lens with k4 other than 0 is approximated by the
+    nearest lens without it, with a warning if the difference is visible. Columns for the lens may be
+    missing. Photos beside those listed that have no row are left out, with a warning.
+    Raises NerfsceneError when the file is broken or the photos aren't found.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -76,47 +76,41 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
     names = columns(text)
     if names is None:
         raise NerfsceneError(
-            f"{path} has no columns #name, {', '.join(NEEDED)}: export the registration from RealityCapture "
-            "as Internal/External camera parameters."
+            f"{path} lacks one of the columns #name, {', '.join(NEEDED)}: export the registration from "
+            "RealityCapture as Internal/External camera parameters."
         )
     try:
         rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
     except csv.Error as error:
         raise NerfsceneError(f"{path} is broken ({error}): export it again.") from error
     if not rows:
-        raise NerfsceneError(f"{path} lists no cameras: align the photos before it is exported.")
+        raise NerfsceneError(f"{path} lists no cameras: align the photos before you export.")
     find = photo_finder(path.parent, images, [row[0] for row in rows], path)
-    listed = []
+    frames = []
     worst = 0.0
     for row in sorted(rows, key=lambda r: natural_key(r[0])):
-        where = f"camera {said(row[0])} in {path}"
+        where = f"camera {printable(row[0])} in {path}"
         values = _values(dict(zip(names, row, strict=False)), where)
         photo = find(row[0])
         width, height = _stored_size(photo)
-        lens, off = _lens(values, width, height, where)
-        worst = max(worst, off)
-        listed.append(as_shown(Listed(said(row[0]), photo, lens, _pose(values))))
+        lens, deviation = _lens(values, width, height, where)
+        worst = max(worst, deviation)
+        frames.append(as_shown(PosedFrame(printable(row[0]), photo, lens, _pose(values))))
     warnings: tuple[str, ...] = ()
     if worst > NOTICEABLE:
         warnings = (
-            f"lenses in {path.name} have a term k4, which is not known here: the nearest lens without it is "
+            f"lenses in {path.name} have the term k4, which is not supported: the nearest lens without it is "
             f"off by up to {worst:.1f} pixels; align with the lens model Brown3 for sharper results.",
         )
-    left_out, told = left_without(listed, path)
-    root = capture_root(path, listed)
-    return finish(
-        path,
-        root,
-        "realitycapture",
-        with_masks(root, listed),
-        warnings=warnings + told,
-        photos_given=len(photos_beside(listed)),
-        left_out=left_out,
-    )
+    left_out, no_pose = photos_without_pose(frames, path)
+    return finish_app_export(path, "realitycapture", frames, warnings + no_pose, left_out)
 
 
 def _stored_size(photo: Path | None) -> tuple[int, int]:
-    """Width and height of the pixels in the photo's file: the export doesn't say; any without a photo."""
+    """Width and height of the photo as stored, which the export doesn't give.
+
+    Without a photo any size will do, because its lens isn't used.
+    """
     if photo is None:
         return 3, 2
     width, height = photo_size(photo)
@@ -124,6 +118,8 @@ def _stored_size(photo: Path | None) -> tuple[int, int]:
 
 
 def _values(row: dict[str, str], where: str) -> dict[str, float]:
+    """The numbers in a row; columns that aren't NEEDED are 0 when empty or missing."""
+
     def value(name: str, needed: bool) -> float:
         text = row.get(name, "").strip()
         try:
@@ -149,7 +145,7 @@ def _pose(values: dict[str, float]) -> Array:
 
 
 def _lens(values: dict[str, float], width: int, height: int, where: str) -> tuple[Intrinsics, float]:
-    """The lens of a row, and how far it is off at most, pixels."""
+    """The lens of a row, and by how many pixels it differs from the export's at most."""
     longer = max(width, height)
     focal = values["f"] / FILM_WIDTH * longer
     centre = width / 2 + values["px"] * longer, height / 2 + values["py"] * longer
@@ -157,17 +153,11 @@ def _lens(values: dict[str, float], width: int, height: int, where: str) -> tupl
     lens = lens_of(width, height, (focal, focal), centre, where, distortion)
     if values["k4"] == 0:
         return lens, 0.0
-    best, off = fitted(lens, _projection(lens, values))
-    if not math.isfinite(off):
-        raise NerfsceneError(
-            f"{where} has a lens that folds its picture over, so it can't be right: align the photos again, "
-            "or export undistorted ones."
-        )
-    return best, off
+    return nearest_lens(lens, _projection(lens, values), where)
 
 
 def _projection(lens: Intrinsics, values: dict[str, float]) -> Projection:
-    """RealityCapture's own, of base coordinates as in lens_fit."""
+    """RealityCapture's projection, from base coordinates as in lens_fit to pixels."""
     k1, k2, k3, k4, t1, t2 = (values[term] for term in TERMS[2:])
 
     def project(base: Array) -> Array:

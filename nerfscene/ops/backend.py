@@ -1,4 +1,4 @@
-"""Which module computes: the compiled kernels or the torch implementation with the same signatures."""
+"""Chooses the module that computes: the compiled kernels, or torch code with the same signatures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTALL_TCNN = (
 
 
 def why_no_cpu() -> str | None:
-    """None when the compiled kernels can be used, else the reason in one sentence."""
+    """Why the compiled CPU kernels can't be used, in one sentence; None if they can."""
     try:
         importlib.import_module("nerfscene.ops._cpu")
     except ImportError as error:
@@ -29,7 +29,7 @@ def why_no_cpu() -> str | None:
 
 
 def why_no_cuda() -> str | None:
-    """None when the CUDA kernels can be used on a GPU that is here, else the reason in one sentence."""
+    """Why the CUDA kernels can't be used on this machine, in one sentence; None if they can."""
     try:
         module = importlib.import_module("nerfscene.ops._cuda")
     except ImportError as error:
@@ -42,24 +42,24 @@ def why_no_cuda() -> str | None:
 
 
 def why_no_tcnn() -> str | None:
-    """None when tiny-cuda-nn can be used, else the reason and what mends it in one sentence."""
+    """Why tiny-cuda-nn can't be used and how to fix that, in one sentence; None if it can be used."""
     try:
         importlib.import_module("tinycudann")
-    except (ImportError, OSError, RuntimeError) as error:  # it looks for a GPU while it is imported
+    except (ImportError, OSError, RuntimeError) as error:  # importing it already looks for a GPU
         why = str(error).strip().rstrip(".")
         return (
-            f"tiny-cuda-nn can't be used ({why}): it needs an NVIDIA GPU, torch with CUDA and nvcc, and "
-            f"where they are, `{INSTALL_TCNN}` installs it"
+            f"tiny-cuda-nn can't be used ({why}): it needs an NVIDIA GPU, torch with CUDA and nvcc; on a "
+            f"machine that has them, install it with `{INSTALL_TCNN}`"
         )
     return None
 
 
 def load(name: str = "auto") -> ModuleType:
-    """The module for a backend's name.
+    """Returns the module of the named backend, one of ``BACKENDS``.
 
-    ``auto`` takes the CUDA kernels where they and a GPU are there, else those for the processor, and never
-    falls back to something slower than its own kernels: where they are missing, it raises NerfsceneError
-    saying what to do. So does a backend that was asked for by name and can't be used.
+    ``auto`` takes the CUDA kernels if they are built and a GPU is present, otherwise the CPU kernels. It
+    never falls back to anything slower than these.
+    Raises NerfsceneError, saying what to do, for an unknown name or a backend that can't be used here.
     """
     if name not in BACKENDS:
         raise NerfsceneError(f"no backend is called {name!r}; choose one of {', '.join(BACKENDS)}")
@@ -76,24 +76,27 @@ def load(name: str = "auto") -> ModuleType:
             return importlib.import_module("nerfscene.ops._cuda")
         if name == "cuda":
             raise NerfsceneError(
-                f"{reason}; `nerfscene doctor` tells what mends it, and --backend cpu works without"
+                f"{reason}; run `nerfscene doctor` to see how to fix this, or use --backend cpu"
             )
     reason = why_no_cpu()
     if reason:
         raise NerfsceneError(
             f"{reason}; run `pip install .` in the checkout to build them, or use --backend torch "
-            "(some twenty times slower)"
+            "(about twenty times slower)"
         )
     return importlib.import_module("nerfscene.ops._cpu")
 
 
 def on_gpu(module: Any) -> bool:
-    """Whether a backend's module computes on a GPU."""
+    """Whether a backend module computes on a GPU."""
     return hasattr(module, "devices")
 
 
 def shared(array: Shared, module: Any) -> Shared:
-    """The array itself, or a copy of it that the GPU and numpy both read and write in place."""
+    """The array itself, or for a GPU backend a copy that the GPU and numpy both read and write in place.
+
+    Raises NerfsceneError if the GPU can't provide the memory.
+    """
     if not on_gpu(module):
         return array
     with device_errors():
@@ -103,7 +106,7 @@ def shared(array: Shared, module: Any) -> Shared:
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Turns what a GPU's driver raises into NerfsceneError with the same sentence."""
+    """Turns the GPU driver's errors (``DeviceError``) into NerfsceneError with the same message."""
     try:
         yield
     except RuntimeError as error:
@@ -113,7 +116,10 @@ def device_errors() -> Iterator[None]:
 
 
 def describe(name: str = "auto") -> str:
-    """What a backend is, for a person: "our kernels on the CPU (avx512)"."""
+    """A backend's description for users, such as "our kernels on the CPU (avx512)".
+
+    Raises NerfsceneError as ``load`` does.
+    """
     module = load(name)
     if name == "torch":
         return "plain torch"
@@ -124,10 +130,10 @@ def describe(name: str = "auto") -> str:
     return f"our kernels on the CPU ({module.instruction_set()})"
 
 
-def thread_count(asked: int = 0) -> int:
-    """Threads to use: as asked, or all that this process may run on."""
-    if asked > 0:
-        return asked
+def thread_count(requested: int = 0) -> int:
+    """Number of threads to use: ``requested``, or if that is 0, one for each core this process may use."""
+    if requested > 0:
+        return requested
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

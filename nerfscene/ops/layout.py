@@ -1,6 +1,7 @@
-"""How a field's parameters are laid out in memory, the same for every backend.
+"""How a field's parameters are laid out in memory; every backend uses this layout.
 
-The hash grid's contract is written in ``cuda_ext/include/hashgrid.h``, the networks' in ``desc.h``.
+The same layout is defined for the kernels in ``cuda_ext/include``: the hash grid's in ``hashgrid.h``, the
+networks' in ``desc.h``.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 MAX_LEVELS = 16
-DENSE_ROWS_MULTIPLE = 64  # rows of a dense level are updated in words of 64
-WIDTH_MULTIPLE = 16  # every dimension of a layer: the widest vector
+DENSE_ROWS_MULTIPLE = 64  # the rows of a dense level are updated in blocks of 64
+WIDTH_MULTIPLE = 16  # every layer dimension is a multiple of this, the widest vector's length
 
 
 @dataclass(frozen=True)
 class GridLayout:
-    """A multi-resolution hash grid (Müller et al. 2022), without its numbers.
+    """The shape of a multi-resolution hash grid (Müller et al. 2022), without its parameters.
 
-    features: numbers in a row, 2, 4 or 8
-    resolution, size, hashed: of each level, coarse to fine: cells along a side, rows in the table,
-        and whether those are found by hashing (else the level is dense, x fastest)
+    features: numbers per row, 2, 4 or 8
+    resolution: cells along a side of each level, coarse to fine
+    size: each level's rows in the table
+    hashed: whether a level's rows are found by hashing; if not, the level is dense, x fastest
     """
 
     features: int
@@ -51,13 +53,13 @@ class GridLayout:
 
 @dataclass(frozen=True)
 class Space:
-    """Where a field lives and how rays are stepped through it; see ``cuda_ext/include/march.h``.
+    """The extent of a field and the steps along its rays; see ``cuda_ext/include/march.h``.
 
-    unbounded: space beyond [-1, 1]³ exists
-    near, far: no sample is closer to its camera, or farther, scene units
+    unbounded: whether the scene extends beyond [-1, 1]³
+    near, far: smallest and largest distance of a sample from its camera, scene units
     step: the shortest step, scene units
-    cone: a step as a fraction of the distance, where that is longer; 0 for constant steps
-    occupancy_resolution: cells along a side
+    cone: a step is max(step, cone · distance) long; 0 for constant steps
+    occupancy_resolution: occupancy cells along a side
     """
 
     unbounded: bool
@@ -69,7 +71,7 @@ class Space:
 
 
 def padded(n: int, multiple: int = WIDTH_MULTIPLE) -> int:
-    """The smallest multiple that holds ``n``."""
+    """``n`` rounded up to a multiple of ``multiple``."""
     return (n + multiple - 1) // multiple * multiple
 
 
@@ -80,20 +82,23 @@ def grid_layout(
     base_resolution: int,
     finest_resolution: int,
 ) -> GridLayout:
-    """Resolutions in geometric progression from base to finest, dense where 2**log2_table rows do.
+    """A grid whose levels grow geometrically from the base to the finest resolution.
 
-    Raises ValueError for numbers that make no grid.
+    A level is dense if its (resolution + 2)³ vertices fit in 2**log2_table rows, and hashed otherwise.
+    Raises ValueError for values out of range.
     """
     if not 1 <= levels <= MAX_LEVELS:
-        raise ValueError(f"1 to {MAX_LEVELS} levels, not {levels}")
+        raise ValueError(f"a grid has 1 to {MAX_LEVELS} levels, not {levels}")
     if features not in (2, 4, 8):
-        raise ValueError(f"2, 4 or 8 features a level, not {features}")
+        raise ValueError(f"a level has 2, 4 or 8 features, not {features}")
     if not 1 <= base_resolution <= finest_resolution:
-        raise ValueError(f"resolutions from {base_resolution} to {finest_resolution}")
+        raise ValueError(
+            f"the base resolution ({base_resolution}) must be from 1 to the finest ({finest_resolution})"
+        )
     if not 6 <= log2_table <= 24:
-        raise ValueError(f"log2_table from 6 to 24, not {log2_table}")
+        raise ValueError(f"log2_table must be from 6 to 24, not {log2_table}")
     growth = (finest_resolution / base_resolution) ** (1 / max(levels - 1, 1))
-    # Rounding must not make the finest level one cell coarser than was asked for.
+    # The 1e-6 keeps rounding errors from making the finest level one cell coarser than requested.
     resolution = tuple(math.floor(base_resolution * growth**i + 1e-6) for i in range(levels))
     dense = tuple((r + 2) ** 3 for r in resolution)
     hashed = tuple(n > 2**log2_table for n in dense)
@@ -104,15 +109,16 @@ def grid_layout(
 
 
 def network_shapes(encoding: int, hidden: int, color_hidden: int, color_layers: int) -> list[tuple[int, int]]:
-    """(inputs, outputs) of every layer, in the order in which their weights follow one another.
+    """(inputs, outputs) of every layer, in the order of their weights in memory.
 
-    ``encoding`` is padded here if it isn't already. The density network's last layer has 32 outputs
-    when they hold spherical harmonics of colour (``color_layers`` = 0: density, 27 coefficients and
-    padding), and 16 when a colour network follows; that network's inputs are those 16 and the
-    direction's 16 harmonics, its outputs three colours padded to 16.
+    ``encoding``, the encoding's width, is padded here if it isn't already. With ``color_layers`` = 0 the
+    colour is stored as spherical harmonics: the density network's last layer has 32 outputs (density, 27
+    coefficients and padding). Otherwise it has 16 outputs and a colour network follows, whose inputs are
+    these 16 and the direction's 16 harmonics, and whose outputs are three colours padded to 16.
+    Raises ValueError for ``color_layers`` outside 0 to 2.
     """
     if not 0 <= color_layers <= 2:
-        raise ValueError(f"0 to 2 hidden colour layers, not {color_layers}")
+        raise ValueError(f"color_layers must be from 0 to 2, not {color_layers}")
     shapes = [(padded(encoding), hidden), (hidden, 32 if color_layers == 0 else 16)]
     if color_layers > 0:
         shapes.append((32, color_hidden))

@@ -1,8 +1,9 @@
-"""The field's operations in plain torch: what every kernel is held against.
+"""The field's operations in plain torch: the reference that every kernel is tested against.
 
-Any float dtype, differentiable by autograd, slow. Each function keeps the contract of the header
-of the same subject in ``cuda_ext/include``. Here are the hash grid, the networks and the optimiser;
-``reference_rays`` has space, marching, compositing and the losses, ``reference_lens`` the cameras.
+They work in any float dtype, are differentiable by autograd, and slow. Each function computes what the
+header of the same subject in ``cuda_ext/include`` specifies. This module has the hash grid, the networks
+and the optimiser; ``reference_rays`` has space, marching, compositing and the losses, and
+``reference_lens`` the cameras. This module re-exports the names of both that are used elsewhere.
 """
 
 from __future__ import annotations
@@ -91,11 +92,11 @@ HALF_MAX = 65504.0
 
 
 def hash_rows(points: Tensor, grid: GridLayout, level: int) -> tuple[Tensor, Tensor]:
-    """The eight rows that a point reads in one level, and their trilinear weights.
+    """The eight rows that each point reads in one level, and their trilinear weights.
 
-    points (n, 3) in [0, 1] → rows (n, 8) int64, counted in the whole table; weights (n, 8), which
-    sum to one. Müller et al., "Instant Neural Graphics Primitives", 2022. Differentiable to points
-    except on the cells' borders, where the encoding is continuous but bends.
+    points (n, 3) in [0, 1] → rows (n, 8) int64, indices into the whole table; weights (n, 8), which
+    sum to one. Müller et al., "Instant Neural Graphics Primitives", 2022. Differentiable with respect to
+    points, except on the cells' borders, where the encoding is continuous but has a kink.
     """
     position = points * grid.resolution[level] + 0.5
     cell = position.detach().floor()
@@ -113,10 +114,10 @@ def hash_rows(points: Tensor, grid: GridLayout, level: int) -> tuple[Tensor, Ten
 
 
 def hash_encode(points: Tensor, table: Tensor, grid: GridLayout) -> Tensor:
-    """Encodings of points: all levels' interpolated rows side by side, coarse to fine.
+    """Encodings of points: the interpolated rows of all levels side by side, coarse to fine.
 
-    points (n, 3) in [0, 1], table (rows, features) → (n, encoding), the padding zero.
-    Differentiable to points and to the table.
+    points (n, 3) in [0, 1], table (rows, features) → (n, encoding), padded with zeros.
+    Differentiable with respect to points and table.
     """
     found = [hash_rows(points, grid, level) for level in range(grid.levels)]
     rows = torch.stack([r for r, _ in found], dim=1)
@@ -126,7 +127,7 @@ def hash_encode(points: Tensor, table: Tensor, grid: GridLayout) -> Tensor:
 
 
 def to_half(x: Tensor) -> Tensor:
-    """float32 → float16, to nearest even, the largest for all that is larger, never infinite."""
+    """float32 → float16, rounded to nearest even; values out of range become ±65504, never infinite."""
     return x.clamp(-HALF_MAX, HALF_MAX).half()
 
 
@@ -134,7 +135,7 @@ def to_half(x: Tensor) -> Tensor:
 
 
 def split_weights(weights: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """A flat vector of weights → one (in, out) matrix a layer, views of it.
+    """A flat vector of weights → one (in, out) matrix per layer, as views.
 
     ``shapes`` come from ``layout.network_shapes``.
     """
@@ -143,14 +144,14 @@ def split_weights(weights: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Te
 
 
 def network_outputs(encoding: Tensor, layers: Sequence[Tensor]) -> Tensor:
-    """The density network: encoding (n, e) → raw outputs (n, 16 or 32), density's first."""
+    """The density network: encoding (n, e) → raw outputs (n, 16 or 32), the first of them for density."""
     return torch.relu(encoding @ layers[0]) @ layers[1]
 
 
 def density_activation(raw: Tensor) -> Tensor:
-    """Raw output → density per scene unit: exp(raw - 1), its exponent at most 12.
+    """Raw output → density per scene unit: exp(raw - 1), with the exponent limited to 12.
 
-    The gradient is the density itself even where the limit holds, so that an overshoot comes back.
+    The gradient is the density itself even at the limit, so that training can bring an overshoot back.
     """
     x = raw + DENSITY_SHIFT
     return torch.exp(x + (x.clamp(max=DENSITY_LIMIT) - x).detach())
@@ -190,9 +191,9 @@ def spherical_harmonics(d: Tensor, degree: int) -> Tensor:
 def color(outputs: Tensor, directions: Tensor, layers: Sequence[Tensor]) -> Tensor:
     """Colour (n, 3) in 0…1 from the density network's raw outputs and directions (n, 3).
 
-    With only the density network's two layers, outputs (n, 32) hold from 1 to 27 the coefficients
-    of nine spherical harmonics for three colours, the colour's index fastest; else a network of the
-    remaining layers takes the outputs (n, 16) and the direction's 16 harmonics.
+    If there are only the density network's two layers, columns 1 to 27 of the outputs (n, 32) are the
+    coefficients of nine spherical harmonics for three colours, the colour's index fastest. Otherwise the
+    remaining layers are a network that takes the outputs (n, 16) and the direction's 16 harmonics.
     """
     if len(layers) == 2:
         return harmonic_color(outputs, directions)
@@ -203,7 +204,7 @@ def color(outputs: Tensor, directions: Tensor, layers: Sequence[Tensor]) -> Tens
 
 
 def harmonic_color(outputs: Tensor, directions: Tensor) -> Tensor:
-    """Colour (n, 3) where outputs (n, 32) hold its spherical harmonics; see ``color``."""
+    """Colour (n, 3) in 0…1 from outputs (n, 32) that hold its spherical harmonics; see ``color``."""
     basis = spherical_harmonics(directions, 2)
     return torch.sigmoid((outputs[:, 1:28].reshape(-1, 9, 3) * basis[..., None]).sum(1))
 
@@ -224,10 +225,10 @@ def adam(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam without bias correction → new parameters, m, v (any shape).
 
-    ``pull`` times the parameters is added to their gradient: towards zero, where nothing else has a say.
-
-    Kingma & Ba, 2015; rows of a hash table meet their first gradient at any time, so there is no
-    common count of steps to correct by.
+    ``pull`` times the parameters is added to their gradient, which draws them towards zero. Kingma & Ba,
+    2015. There is no bias correction because rows of a hash table get their first gradient at different times
+    and so have no common step count.
+    So many parameters because they are Adam's state and constants, as the kernels' ``adam`` takes them.
     """
     gradient = gradient + pull * parameters
     m = beta1 * m + (1 - beta1) * gradient

@@ -1,4 +1,4 @@
-"""Pixel → ray in plain torch; see ``reference``. The contract: ``cuda_ext/include/camera.h``."""
+"""From pixels to rays in plain torch; see ``reference``. Specified in ``cuda_ext/include/camera.h``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 PERSPECTIVE, FISHEYE = 0, 1
 UNDISTORT_STEPS = 20
 FISHEYE_STEPS = 10
-CAMERA_GRADIENT = 15
+CAMERA_GRADIENT = 15  # numbers per camera, see camera_gradient
 
 
 def distort(k: Tensor, xy: Tensor) -> Tensor:
-    """Ideal image-plane coordinates (n, 2) → distorted ones, OpenCV's k1 k2 p1 p2 k3."""
+    """Ideal image-plane coordinates (n, 2) → distorted ones, by OpenCV's k1 k2 p1 p2 k3 in k (n, 5)."""
     x, y = xy.unbind(-1)
     k1, k2, p1, p2, k3 = k.unbind(-1)
     r2 = x * x + y * y
@@ -23,7 +23,7 @@ def distort(k: Tensor, xy: Tensor) -> Tensor:
 
 
 def undistort(k: Tensor, xy: Tensor) -> Tensor:
-    """The inverse of ``distort`` by fixed-point iteration, for lenses that don't fold the image."""
+    """The inverse of ``distort`` by fixed-point iteration, for lenses that don't fold the image over."""
     k1, k2, p1, p2, k3 = k.unbind(-1)
     ideal = xy
     for _ in range(UNDISTORT_STEPS):
@@ -37,7 +37,7 @@ def undistort(k: Tensor, xy: Tensor) -> Tensor:
 
 
 def fisheye_angle(k: Tensor, radius: Tensor) -> Tensor:
-    """Angle θ (n,) from the axis, radians, at a distorted radius (n,), by Newton's method.
+    """Angle θ (n,) from the optical axis, radians, at a distorted radius (n,), by Newton's method.
 
     radius = θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸): OpenCV's fisheye model (Kannala & Brandt 2006).
     """
@@ -52,11 +52,12 @@ def fisheye_angle(k: Tensor, radius: Tensor) -> Tensor:
 
 
 def pixel_rays(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays through pixel coordinates: origins (n, 3), in the pose's units, and unit directions.
+    """Rays through pixel coordinates: origins (n, 3), in the pose's units, and unit directions (n, 3).
 
     pixels (n, 2): x right, y down, a pixel's centre at + 0.5. intrinsics (9,) or (n, 9): fx fy cx cy
     and five distortion coefficients (perspective k1 k2 p1 p2 k3, fisheye k1 k2 k3 k4 and an unused
-    one). pose (12,) or (n, 12): scene_from_cam, 3×4 row-major. Cameras look along +z (OpenCV).
+    one). lens: 0 perspective, 1 fisheye. pose (12,) or (n, 12): scene_from_cam, 3×4 row-major. Cameras
+    look along +z (OpenCV).
     """
     focal, centre, k = intrinsics.split([2, 2, 5], dim=-1)
     image = (pixels - centre) / focal
@@ -74,11 +75,11 @@ def pixel_rays(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor) -> t
 
 
 def camera_gradient(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor, d_rays: Tensor) -> Tensor:
-    """Rays' gradients → their camera's, each ray's by itself (n, 15), by autograd.
+    """Gradients with respect to rays → with respect to each ray's camera (n, 15), by autograd.
 
-    Like ``pixel_rays``, intrinsics (n, 9) and pose (n, 12); d_rays (n, 6) by origins and directions. The
-    result: a turn about the camera's centre (3, radians, the pose's axes), the centre (3), intrinsics (9).
-    The contract: ``cuda_ext/include/refine.h``.
+    Arguments as in ``pixel_rays``, with intrinsics (n, 9) and pose (n, 12). d_rays (n, 6): gradients with
+    respect to origins and directions. The result, per ray: a rotation about the camera's centre (3, radians,
+    the pose's axes), the centre (3), intrinsics (9). Specified in ``cuda_ext/include/refine.h``.
     """
     n = len(pixels)
     turn = torch.zeros(n, 3, dtype=pose.dtype, requires_grad=True)

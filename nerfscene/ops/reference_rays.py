@@ -1,7 +1,7 @@
 """Space, marching, compositing and the losses in plain torch; see ``reference``.
 
-The contracts are those of ``march.h``, ``composite.h`` and ``occupancy.h`` in ``cuda_ext/include``,
-and of ``cuda_ext/cpu/trace.h`` for what is thrown away.
+Specified by ``march.h``, ``composite.h`` and ``occupancy.h`` in ``cuda_ext/include``, and by
+``cuda_ext/cpu/trace.h`` for which samples are discarded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from nerfscene.ops.layout import Space
 def to_unit(points: Tensor, unbounded: bool) -> Tensor:
     """Scene points (n, 3) → the grid's unit cube.
 
-    Bounded: [-1, 1]³. Unbounded: everything; what lies beyond [-1, 1]³ is contracted into the rest
-    of [-2, 2]³ (Barron et al., mip-NeRF 360, 2022, with the largest coordinate as norm).
+    A bounded scene fills [-1, 1]³. An unbounded one fills all of space, and what lies beyond [-1, 1]³ is
+    contracted into the rest of [-2, 2]³ (Barron et al., mip-NeRF 360, 2022, with the largest coordinate
+    as the norm).
     """
     if not unbounded:
         return points * 0.5 + 0.5
@@ -31,7 +32,7 @@ def to_unit(points: Tensor, unbounded: bool) -> Tensor:
 
 
 def from_unit(unit: Tensor, unbounded: bool) -> Tensor:
-    """The inverse of ``to_unit``; the cube's surface, which is infinity, comes out very far."""
+    """The inverse of ``to_unit``; points on the cube's surface, which is infinity, end up very far away."""
     if not unbounded:
         return unit * 2 - 1
     c = unit * 4 - 2
@@ -40,18 +41,18 @@ def from_unit(unit: Tensor, unbounded: bool) -> Tensor:
 
 
 def occupancy_cell(unit: Tensor, resolution: int) -> Tensor:
-    """Index (n,) of the cell of unit-cube points (n, 3), x fastest; outside is clamped in."""
+    """Indices (n,) of the occupancy cells of unit-cube points (n, 3), x fastest, clamped to the grid."""
     x, y, z = (unit * resolution).clamp(0, resolution - 0.5).long().unbind(-1)
     return x + (y + z * resolution) * resolution
 
 
 def occupied(bits: Tensor, cell: Tensor) -> Tensor:
-    """Whether cells' bits are set: bits (cells / 32,) int32, bit i of word j is cell 32 j + i."""
+    """Whether the bits of cells (n,) are set: bits (cells / 32,) int32, bit i of word j is cell 32 j + i."""
     return (bits[cell >> 5] >> (cell & 31)) & 1 == 1
 
 
 def reference_step(points: Tensor, space: Space) -> Tensor:
-    """The length (n,) by which density at scene points (n, 3) counts for occupancy, scene units."""
+    """The length (n,), scene units, that density at scene points (n, 3) is multiplied by for occupancy."""
     return (space.cone * points.abs().amax(-1)).clamp(min=space.step)
 
 
@@ -60,9 +61,10 @@ def reference_step(points: Tensor, space: Space) -> Tensor:
 
 @dataclass(frozen=True)
 class StepLaw:
-    """Steps along rays: constant from ``first``, growing by ``exp(log_growth)`` from ``bend`` on.
+    """Steps along rays: constant from ``first``, growing by a factor exp(log_growth) from ``bend`` on.
 
-    first, bend: distances (n,); bend_index: the index (n,) of the step that reaches ``bend``.
+    first, bend: distances (n,); step: the constant length; bend_index: index (n,) of the step that reaches
+    ``bend``, which may be fractional.
     """
 
     first: Tensor
@@ -73,7 +75,7 @@ class StepLaw:
 
 
 def step_law(first: Tensor, step: float, cone: float) -> StepLaw:
-    """``step`` long until ``cone · t`` is longer, then growing by 1 + cone; cone = 0: constant."""
+    """``step`` long until ``cone · t`` is longer, then growing by 1 + cone; cone = 0: all ``step`` long."""
     if cone == 0:
         infinite = torch.full_like(first, math.inf)
         return StepLaw(first, step, 0.0, infinite, infinite)
@@ -82,7 +84,7 @@ def step_law(first: Tensor, step: float, cone: float) -> StepLaw:
 
 
 def step_distance(law: StepLaw, k: Tensor) -> Tensor:
-    """Distances (n, s) at steps ``k`` (n, s), which may be fractional."""
+    """Distances (n, s) at step indices ``k`` (n, s), which may be fractional."""
     linear = law.first[:, None] + k * law.step
     if law.log_growth == 0:
         return linear
@@ -92,7 +94,7 @@ def step_distance(law: StepLaw, k: Tensor) -> Tensor:
 
 
 def step_index(law: StepLaw, t: Tensor) -> Tensor:
-    """The inverse: the step (n,) at which a distance (n,) is reached."""
+    """The inverse of ``step_distance``: the step indices (n,), fractional, of distances (n,)."""
     linear = (t - law.first) / law.step
     if law.log_growth == 0:
         return linear
@@ -101,13 +103,13 @@ def step_index(law: StepLaw, t: Tensor) -> Tensor:
 
 
 def intersect_box(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave [-1, 1]³ (n,), within near and far; a miss has entry ≥ exit."""
+    """Distances (n,) at which rays enter and leave [-1, 1]³, within near and far; entry ≥ exit for a miss."""
     near = rays_o.new_full(rays_o.shape[:1], space.near)
     far = rays_o.new_full(rays_o.shape[:1], space.far)
     parallel = rays_d == 0
     inverse = 1 / torch.where(parallel, 1.0, rays_d)
     a, b = (-1 - rays_o) * inverse, (1 - rays_o) * inverse
-    # A ray parallel to a pair of faces is between them everywhere or nowhere.
+    # A ray parallel to a pair of faces lies either entirely between them or entirely outside.
     outside = parallel & (rays_o.abs() > 1)
     low = torch.where(parallel, -math.inf, torch.minimum(a, b)).amax(-1)
     high = torch.where(parallel, math.inf, torch.maximum(a, b)).amin(-1)
@@ -116,9 +118,9 @@ def intersect_box(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[Tensor,
 
 
 def ray_steps(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[StepLaw, Tensor, Tensor]:
-    """The part of rays (n, 3) that is sampled: law of steps, end (n,), number of steps (n,).
+    """The part of rays (n, 3) that is sampled: their steps, their ends (n,) and numbers of steps (n,).
 
-    A ray that misses has 0 steps. A step's sample counts if it lies before the end.
+    A ray that misses a bounded scene has 0 steps. A step's sample counts if it lies before the ray's end.
     """
     if space.unbounded:
         first = rays_o.new_full(rays_o.shape[:1], space.near)
@@ -138,8 +140,8 @@ def ray_steps(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[StepLaw, Te
 class Samples:
     """Samples of ``n_rays`` rays, packed: ray r has values[offsets[r] : offsets[r] + counts[r]].
 
-    offsets, counts (n_rays,) int64; ray (n,) int64, each sample's ray; t (n,) distance and length
-    (n,) of its step, scene units; points (n, 3) scene units; unit (n, 3) in the grid's cube.
+    offsets, counts (n_rays,) int64; ray (n,) int64, each sample's ray; t (n,) its distance and length (n,)
+    that of its step, scene units; points (n, 3) scene units; unit (n, 3) in the unit cube.
     """
 
     offsets: Tensor
@@ -152,7 +154,7 @@ class Samples:
 
 
 def coarser(space: Space, coarseness: float) -> tuple[float, float]:
-    """Shortest step and cone when all steps are ``coarseness`` times as long."""
+    """The shortest step and the cone if all steps are ``coarseness`` times as long."""
     return space.step * coarseness, space.cone * coarseness
 
 
@@ -164,10 +166,10 @@ def march(
     space: Space,
     coarseness: float = 1.0,
 ) -> Samples:
-    """All samples of rays that lie in occupied cells, before the rays' ends.
+    """All samples of rays that lie in occupied cells and before the rays' ends.
 
-    rays_o, rays_d (n_rays, 3), directions unit; jitter (n_rays,) in [0, 1), where inside its steps
-    a ray is sampled; occupancy (cells / 32,) int32 bits. A sample's length is max(step, cone · t).
+    rays_o, rays_d (n_rays, 3), with unit directions; jitter (n_rays,) in [0, 1), the position of a ray's
+    samples within its steps; occupancy (cells / 32,) int32 bits. A sample's length is max(step, cone · t).
     Not differentiable. Memory: n_rays × the longest ray's steps.
     """
     step, cone = coarser(space, coarseness)
@@ -188,24 +190,23 @@ def march(
 
 
 def cropped(samples: Samples, box_from_scene: Tensor) -> Samples:
-    """Only the samples that ``box_from_scene`` (3, 4) takes into [-1, 1]³."""
+    """Only the samples that ``box_from_scene`` (3, 4) maps into [-1, 1]³."""
     s = samples
-    at = s.points @ box_from_scene[:, :3].T.to(s.points) + box_from_scene[:, 3].to(s.points)
-    keep = (at.abs() <= 1).all(-1)
-    counts = torch.bincount(s.ray[keep], minlength=len(s.counts))
-    return Samples(
-        counts.cumsum(0) - counts,
-        counts,
-        s.ray[keep],
-        s.t[keep],
-        s.length[keep],
-        s.points[keep],
-        s.unit[keep],
-    )
+    in_box = s.points @ box_from_scene[:, :3].T.to(s.points) + box_from_scene[:, 3].to(s.points)
+    return picked(samples, (in_box.abs() <= 1).all(-1))
+
+
+def picked(samples: Samples, index: Tensor) -> Samples:
+    """Only the samples that ``index``, a mask (n,) or ascending indices (k,), picks."""
+    s = samples
+    ray = s.ray[index]
+    counts = torch.bincount(ray, minlength=len(s.counts))
+    first = counts.cumsum(0) - counts
+    return Samples(first, counts, ray, s.t[index], s.length[index], s.points[index], s.unit[index])
 
 
 def dense(values: Tensor, samples: Samples, fill: float = 0.0) -> Tensor:
-    """Packed values (n,) → (n_rays, the longest ray's samples), padded with ``fill``."""
+    """Packed values (n,) → (n_rays, most samples of any ray), padded with ``fill``."""
     most = int(samples.counts.max()) if len(samples.counts) else 0
     out = values.new_full((len(samples.counts), most), fill)
     index = torch.arange(len(values)) - samples.offsets[samples.ray]
@@ -224,9 +225,9 @@ def packed(values: Tensor, samples: Samples) -> Tensor:
 class Pixels:
     """What rays see.
 
-    rgb (n_rays, 3); depth (n_rays,) mean distance of what has weight, 0 where nothing has;
+    rgb (n_rays, 3); depth (n_rays,) mean distance of the samples by weight, 0 for a ray without any weight;
     accumulation (n_rays,) = 1 - transmittance; transmittance (n_rays,) at the end of the ray;
-    weights (n,) of the samples, zero for those that take no part.
+    weights (n,) of the samples, zero for those not kept.
     """
 
     rgb: Tensor
@@ -240,17 +241,17 @@ class Pixels:
 def survivors(
     samples: Samples, density: Tensor, min_weight: float, stop_transmittance: float
 ) -> tuple[Tensor, Tensor]:
-    """Which samples are met before their ray ends (alive), and which of those weigh enough (kept).
+    """Which samples come before their ray ends (alive), and which of those weigh enough (kept).
 
     Both (n,) bool. A ray ends behind the sample that takes its transmittance below
-    ``stop_transmittance``. Samples of at most ``min_weight`` still attenuate what is behind them,
+    ``stop_transmittance``. Samples that weigh at most ``min_weight`` still attenuate what is behind them,
     but get no colour and no gradient.
     """
     length = dense(samples.length, samples)
     weights, transmittance, _ = nerfacc.render_weight_from_density(
         torch.zeros_like(length), length, dense(density, samples)
     )
-    transmittance[:, :1] = 1.0  # the first sample is always met
+    transmittance[:, :1] = 1.0  # the first sample is always alive
     alive = packed(transmittance, samples) >= stop_transmittance
     return alive, alive & (packed(weights, samples) > min_weight)
 
@@ -267,7 +268,7 @@ def composite(
 
     Max, "Optical models for direct volume rendering", 1995. backgrounds (n_rays, 3); alive and kept
     from ``survivors``. The weights are nerfacc's batched ones on (n_rays, most) tensors, padded with
-    empty samples. Differentiable to density and rgb of the kept samples, and backgrounds.
+    empty samples. Differentiable with respect to backgrounds, and density and rgb of the kept samples.
     """
     sigma = torch.where(kept, density, density.detach())
     sigma = dense(torch.where(alive, sigma, torch.zeros_like(sigma)), samples)
@@ -289,7 +290,7 @@ def composite(
 
 
 def exposed(rgb: Tensor, exposure: Tensor) -> Tensor:
-    """Colours (n, 3) of the scene, without their background, as photos with log-gains (n, 3) show them."""
+    """Colours (n, 3) of the scene, without background, as photos with log-gains (n, 3) show them."""
     return rgb * exposure.exp()
 
 
@@ -303,7 +304,7 @@ def huber(error: Tensor, delta: float) -> Tensor:
 
 
 def distortion_loss(weights: Tensor, t: Tensor, length: Tensor) -> Tensor:
-    """The loss (n_rays,) against fog: mip-NeRF 360, eq. 15, by definition, over log distance.
+    """The distortion loss (n_rays,) against fog: mip-NeRF 360, eq. 15, by definition, over log distance.
 
     Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ_i w_i² Δ_i with m = log(t + length / 2), Δ = log(1 + length / t).
     weights, t, length (n_rays, s); padding has weight 0 and any t > 0.
@@ -314,46 +315,42 @@ def distortion_loss(weights: Tensor, t: Tensor, length: Tensor) -> Tensor:
 
 
 def distortion_of(samples: Samples, weights: Tensor, index: Tensor) -> Tensor:
-    """The same loss (n_rays,) of the packed samples that ``index`` (k,) picks, in linear time.
+    """``distortion_loss`` (n_rays,) of the packed samples that ``index`` (k,) picks, in linear time.
 
-    Mid-points grow along a ray, so the pairs' sum is 2 Σ_i w_i (m_i Σ_{j<i} w_j - Σ_{j<i} w_j m_j).
+    Mid-points grow along a ray, so the sum over pairs is 2 Σ_i w_i (m_i Σ_{j<i} w_j - Σ_{j<i} w_j m_j).
     weights (n,) of all samples.
     """
-    ray, t, length = samples.ray[index], samples.t[index], samples.length[index]
-    counts = torch.bincount(ray, minlength=len(samples.counts))
-    some = Samples(
-        counts.cumsum(0) - counts, counts, ray, t, length, samples.points[index], samples.unit[index]
-    )
+    some = picked(samples, index)
     w = dense(weights[index], some)
-    m = dense(torch.log(t + 0.5 * length), some)
-    width = dense(torch.log(1 + length / t), some)
+    m = dense(torch.log(some.t + 0.5 * some.length), some)
+    width = dense(torch.log(1 + some.length / some.t), some)
     before, moment_before = w.cumsum(1) - w, (w * m).cumsum(1) - w * m
     return (2 * w * (m * before - moment_before) + w * w * width / 3).sum(1)
 
 
 def sky_pull(t: Tensor, distance: float) -> Tensor:
-    """What a sample's weight costs on a ray that may see sky: nothing from ``distance`` on."""
+    """Loss per unit of weight for samples at t (n,) on rays that may see sky; 0 from ``distance`` on."""
     return torch.log(distance / t).clamp_min(0)
 
 
 def near_gradient_scale(t: Tensor, full: float) -> Tensor:
-    """What gradients of samples at distances t (n,) are multiplied by: (t / full)² up to ``full``.
+    """The factor (n,) for gradients of samples at distances t (n,): (t / full)² up to ``full``, then 1.
 
-    Philip & Deschaintre, "Floaters No More", 2023. ``full`` = 0 leaves all of them alone.
+    Philip & Deschaintre, "Floaters No More", 2023. With ``full`` = 0 the factor is always 1.
     """
     return torch.ones_like(t) if full == 0 else (t / full).clamp(max=1) ** 2
 
 
 def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
-    """``x`` unchanged, its gradient multiplied by ``scale``."""
+    """Returns ``x`` itself, but its gradient is multiplied by ``scale``."""
     return x * scale + x.detach() * (1 - scale)
 
 
 def depth_cost(t: Tensor, known: Tensor, slack: float, most: float) -> Tensor:
-    """What a sample's weight costs on a ray that should end at ``known``; nothing where that is 0, unknown.
+    """Loss per unit of weight for samples at t (n,) on rays that should end at distance ``known`` (n,).
 
-    Logarithms of distance: nothing up to ``slack`` off, and no more than ``most``, which is also what the
-    background's weight costs.
+    It is |log(t / known)| - slack, clamped to 0 … ``most``, and 0 where ``known`` is 0, which means unknown.
+    The background's weight costs ``most``.
     """
     off = torch.log(t / known.clamp_min(1e-30)).abs() - slack
     return off.clamp(0, most) * (known > 0)

@@ -1,11 +1,12 @@
-"""tiny-cuda-nn's encoding and fully fused networks inside our marching: the torch backend's names.
+"""The torch backend with tiny-cuda-nn's encoding and fully fused networks.
 
-What one backend trains, the others render: the table, the weights and everything around them stay the torch
-backend's, and are copied into tiny-cuda-nn's modules as ``tcnn_layout`` says. Only parameters, points and
-results travel to the GPU where these modules live and back; torch marches and takes the optimiser's steps.
+The table, the weights and everything else stay the torch backend's; they are copied into tiny-cuda-nn's
+modules as ``tcnn_layout`` describes. So the other backends can render what this one trains, and the other
+way round. Only parameters, points and results are copied to the modules' GPU and back: torch still marches
+along rays and runs the optimiser.
 
-Encodings, activations and gradients are binary16 there, sums mostly float32. A density is exp of a binary16
-number, and so is right to about 1 %; colours are to about 0.004.
+tiny-cuda-nn computes encodings, activations and gradients in binary16, and sums mostly in float32. A density
+is exp of a binary16 number and therefore accurate to about 1 %; colours are accurate to about 0.004.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from nerfscene.ops import reference as ref
 from nerfscene.ops import tcnn_layout as layout
 from nerfscene.ops import torch_field, torch_trainer
 from nerfscene.ops.layout import GridLayout
+from nerfscene.ops.torch_arrays import require
 from nerfscene.ops.torch_backend import adam, camera_gradient, pixel_rays, to_half
-from nerfscene.ops.torch_field import Cancel, require
-from nerfscene.ops.torch_trainer import TrainOptions
+from nerfscene.ops.torch_field import Cancel
+from nerfscene.ops.torch_options import TrainOptions
+from nerfscene.ops.torch_photos import Rays
 
-__all__ = [
+__all__ = [  # the names that every backend module has
     "Cancel",
     "Field",
     "TrainOptions",
@@ -43,23 +46,23 @@ __all__ = [
     "use_instruction_set",
 ]
 
-# Losses are multiplied by this before their gradients pass through binary16, and by the next where that
-# overflows.
+# The loss is multiplied by the first of these before its gradient passes through binary16. If the gradient
+# then isn't finite, the next one is tried.
 GRADIENT_SCALES = (128.0, 1.0, 1 / 128)
 
 
 def instruction_sets() -> list[str]:
-    """Only tiny-cuda-nn's own choice."""
+    """The available instruction sets: only "tiny-cuda-nn", which chooses its own."""
     return ["tiny-cuda-nn"]
 
 
 def instruction_set() -> str:
-    """The one there is."""
+    """The instruction set in use."""
     return "tiny-cuda-nn"
 
 
 def use_instruction_set(name: str) -> None:
-    """Raises ValueError for any other than the one there is."""
+    """Raises ValueError unless ``name`` is "tiny-cuda-nn"."""
     require(name == "tiny-cuda-nn", f"no such instruction set here: {name}")
 
 
@@ -67,8 +70,8 @@ def use_instruction_set(name: str) -> None:
 class Modules:
     """tiny-cuda-nn's modules for one field.
 
-    levels, encodings: one each for every level of the grid
-    networks: of density and, where there is one, of colour
+    levels, encodings: one for each level of the grid
+    networks: the density network and, if the field has one, the colour network
     """
 
     levels: list[layout.Level]
@@ -77,14 +80,15 @@ class Modules:
 
     @property
     def device(self) -> torch.device:
-        """Where tiny-cuda-nn made their parameters, and wants what it is given."""
+        """The device on which tiny-cuda-nn keeps the parameters and expects its inputs."""
         return torch.device(self.encodings[0].params.device)
 
 
 def make_modules(grid: GridLayout, shapes: Sequence[tuple[int, int]]) -> Modules:
-    """Modules that hold as many parameters as this grid and these layers.
+    """Modules for this grid and these layers.
 
-    Raises NerfsceneError where tiny-cuda-nn makes no such modules, or other ones than ``tcnn_layout`` knows.
+    Raises NerfsceneError if tiny-cuda-nn can't make them or makes them with another number of parameters than
+    ``tcnn_layout`` expects.
     """
     tcnn = importlib.import_module("tinycudann")
     levels = [layout.level_of(grid, i) for i in range(grid.levels)]
@@ -97,37 +101,37 @@ def make_modules(grid: GridLayout, shapes: Sequence[tuple[int, int]]) -> Modules
         ]
     except RuntimeError as error:
         raise NerfsceneError(
-            f"tiny-cuda-nn can't make this field ({error}); --backend cuda and --backend cpu can"
+            f"tiny-cuda-nn can't make this field ({error}); use --backend cuda or --backend cpu"
         ) from error
-    wanted = [v.rows * grid.features for v in levels]
-    wanted += [sum(a * b for a, b in some) for some in (shapes[:2], shapes[2:]) if some]
-    for module, n in zip([*encodings, *networks], wanted, strict=True):
+    expected = [v.rows * grid.features for v in levels]
+    expected += [sum(a * b for a, b in some) for some in (shapes[:2], shapes[2:]) if some]
+    for module, n in zip([*encodings, *networks], expected, strict=True):
         if module.params.numel() != n:
             raise NerfsceneError(
-                f"this version of tiny-cuda-nn has another layout ({module.params.numel()} parameters where "
-                f"{n} were expected); install its newest, or use --backend cuda or --backend cpu"
+                f"this version of tiny-cuda-nn has another layout ({module.params.numel()} parameters, not "
+                f"{n}); install its newest version, or use --backend cuda or --backend cpu"
             )
-        module.loss_scale = 1.0  # ours is applied to the loss, before its gradient is ever cut to 16 bits
+        module.loss_scale = 1.0  # GRADIENT_SCALES scales the loss itself, before anything is binary16
     return Modules(levels, encodings, networks)
 
 
 class Field(torch_field.Field):
-    """The torch backend's field, computed at points by tiny-cuda-nn.
+    """The torch backend's field, evaluated at points by tiny-cuda-nn.
 
-    Takes what that takes. Its parameters are those of ``encodings``, then those of ``networks``, on their
-    device and in their precision.
+    It takes the same arguments. Its ``parameters`` are those of ``Modules.encodings``, followed by those of
+    ``Modules.networks``, on the modules' device and in their precision.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.modules = make_modules(self.grid, self.shapes)
         self._held: list[Tensor] | None = None
-        self._alone = threading.RLock()  # modules are lent their parameters, one caller at a time
+        self._lock = threading.RLock()  # functional_call swaps the modules' parameters
 
     # --- parameters -------------------------------------------------------------------------------
 
     def parameters(self) -> list[Tensor]:
-        """The arrays as they are now, or as they were when they were last ``held``."""
+        """The current parameters, or inside ``held`` those of its start."""
         return self._held if self._held is not None else self._read()
 
     @torch.no_grad()
@@ -140,8 +144,8 @@ class Field(torch_field.Field):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Brings the parameters to the device once for all that this thread, alone, computes meanwhile."""
-        with self._alone:
+        """Copies the parameters to the device once for everything computed inside; other threads wait."""
+        with self._lock:
             outer = self._held
             self._held = outer if outer is not None else self._read()
             try:
@@ -150,30 +154,30 @@ class Field(torch_field.Field):
                 self._held = outer
 
     def leaves(self) -> list[Tensor]:
-        """Copies of ``parameters`` to take gradients of."""
+        """Copies of ``parameters`` that require gradients."""
         return [p.detach().clone().requires_grad_() for p in self.parameters()]
 
-    def gradients(self, loss: Tensor, n: int, of: list[Tensor]) -> list[Tensor]:
-        """Those of loss / n, float32. All zero where no scale brings them through binary16."""
+    def gradients(self, loss: Tensor, n: int, inputs: list[Tensor]) -> list[Tensor]:
+        """Gradients of loss / n, float32. All zero if they overflow binary16 with every scale."""
         for scale in GRADIENT_SCALES if loss.requires_grad else ():
-            found = torch.autograd.grad(loss * scale, of, retain_graph=True, materialize_grads=True)
+            found = torch.autograd.grad(loss * scale, inputs, retain_graph=True, materialize_grads=True)
             if all(bool(torch.isfinite(g).all()) for g in found):
                 return [g.float() / (scale * n) for g in found]
-        return [torch.zeros_like(p, dtype=torch.float32) for p in of]
+        return [torch.zeros_like(p, dtype=torch.float32) for p in inputs]
 
     def arranged(self, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Gradients of all ``leaves`` → of the table (rows, features) and of the weights (n,)."""
+        """Gradients of all ``leaves`` → gradients of the table (rows, features) and the weights (n,)."""
         levels = self.grid.levels
         table = layout.table_of(gradients[:levels], self.grid)
         return table, layout.weights_of(gradients[levels:], self.shapes)
 
-    # --- at points: all results are on the modules' device, float32 ---------------------------------
+    # --- at points: results are float32, on the modules' device unless noted ------------------------
 
     def _run(self, module: Any, parameters: Tensor, x: Tensor, width: int) -> Tensor:
-        """A module's outputs (n, width) with these parameters; it is never asked for none."""
+        """A module's outputs (n, width) for inputs x (n, …); the module itself can't take n = 0."""
         if len(x) == 0:
             return torch.zeros(0, width, device=x.device)
-        with self._alone:
+        with self._lock:
             out: Tensor = torch.func.functional_call(module, {"params": parameters}, (x,))
         return out[:, :width].float()
 
@@ -201,28 +205,28 @@ class Field(torch_field.Field):
         return torch.sigmoid(self._run(self.modules.networks[1], p[-1], x, 16)[:, :3])
 
     def densities_at(self, unit: Tensor, p: list[Tensor]) -> Tensor:
-        """Density (n,) alone, where the points are."""
+        """Density (n,) per scene unit, without the colour, on the points' device."""
         raw = self.outputs(self.encodings(unit, p), p)[:, 0]
         return ref.density_activation(raw).to(unit.device)
 
     def at(self, unit: Tensor, directions: Tensor, p: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Density (n,) and colour (n, 3), differentiable to these parameters; where the points are."""
+        """Density (n,) and colour (n, 3), differentiable with respect to ``p``, on the points' device."""
         density, rgb = super().at(unit, directions, p)
         return density.to(unit.device), rgb.to(unit.device)
 
     def trace(self, *arguments: Any, **named: Any) -> None:
-        """As the torch backend does, with the parameters brought to the device once."""
+        """As in the torch backend, with the parameters copied to the device only once."""
         with self.held():
             super().trace(*arguments, **named)
 
 
 class Trainer(torch_trainer.Trainer):
-    """The torch backend's trainer, of a field that tiny-cuda-nn computes."""
+    """The torch backend's trainer for a field evaluated by tiny-cuda-nn."""
 
     field: Field
 
     def _gradients(
-        self, options: TrainOptions, rays: torch_trainer.Rays, report: dict[str, Any], cameras: bool
+        self, options: TrainOptions, rays: Rays, report: dict[str, Any], cameras: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with self.field.held():
             return super()._gradients(options, rays, report, cameras)

@@ -1,6 +1,7 @@
-"""The backend one can read and change: the compiled module's names, in torch.
+"""The backend to read and to change: the compiled modules' names, in torch.
 
-Some twenty times slower than the kernels, and the same model: what one trains, the other renders.
+It is about twenty times slower than the kernels. The model is the same: either can render what the other has
+trained.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 import torch
 
 from nerfscene.ops import reference as ref
-from nerfscene.ops.torch_field import Cancel, Field, borrow, require
-from nerfscene.ops.torch_trainer import Trainer, TrainOptions
+from nerfscene.ops.torch_arrays import borrow, require
+from nerfscene.ops.torch_field import Cancel, Field
+from nerfscene.ops.torch_options import TrainOptions
+from nerfscene.ops.torch_trainer import Trainer
 
 __all__ = [
     "Cancel",
@@ -31,22 +34,22 @@ __all__ = [
 
 
 def instruction_sets() -> list[str]:
-    """Only torch's own choice."""
+    """The available instruction sets: only "torch", which chooses its own."""
     return ["torch"]
 
 
 def instruction_set() -> str:
-    """The one there is."""
+    """The instruction set in use."""
     return "torch"
 
 
 def use_instruction_set(name: str) -> None:
-    """Raises ValueError for any other than the one there is."""
+    """Raises ValueError unless ``name`` is "torch"."""
     require(name == "torch", f"no such instruction set here: {name}")
 
 
 def to_half(source: Any, out: Any) -> None:
-    """float32 → the bits (uint16) of binary16, round to nearest even, saturating."""
+    """Writes float32 numbers as the bits (uint16) of binary16, rounded to nearest even and saturated."""
     x, to = borrow(source), borrow(out, np.uint16, np.float16)
     require(x.numel() == to.numel(), "sizes differ")
     to.copy_(ref.to_half(x).reshape(to.shape))
@@ -62,7 +65,7 @@ def pixel_rays(
     origins: Any,
     directions: Any,
 ) -> None:
-    """Rays (n, 3) of a camera through pixel coordinates (n, 2); see ``reference.pixel_rays``."""
+    """Writes a camera's rays (n, 3) through pixel coordinates (n, 2); see ``reference.pixel_rays``."""
     xy = borrow(pixels)
     require(xy.ndim == 2 and xy.shape[1] == 2, "pixels must be (n, 2)")
     o, d = ref.pixel_rays(xy, torch.tensor(list(intrinsics)), lens, torch.tensor(list(pose)))
@@ -82,7 +85,7 @@ def camera_gradient(
     d_rays: Any,
     out: Any,
 ) -> None:
-    """Rays' gradients (n, 6) → their camera's, each by itself (n, 15); see ``reference.camera_gradient``."""
+    """Writes the camera's gradient by each ray (n, 15) to ``out``; see ``reference.camera_gradient``."""
     xy, to = borrow(pixels), borrow(out)
     require(xy.ndim == 2 and xy.shape[1] == 2, "pixels must be (n, 2)")
     n = len(xy)
@@ -102,7 +105,7 @@ def adam(
     epsilon: float,
     pull: float = 0.0,
 ) -> None:
-    """One step on all parameters, in place; ``moments`` holds all m, then all v."""
+    """One step of ``reference.adam`` on all parameters, in place; ``moments`` holds all m, then all v."""
     g, p, both = borrow(gradient).reshape(-1), borrow(parameters), borrow(moments)
     require(p.numel() == g.numel() and both.numel() == 2 * g.numel(), "moments: twice the gradient")
     m, v = both.reshape(2, -1)

@@ -1,12 +1,11 @@
-"""A radiance field for torch: the native module's ``Field``, written with the functions of ``reference``.
+"""A radiance field in torch: the compiled modules' ``Field``, written with the functions of ``reference``.
 
-Arrays come in as numpy, are checked, borrowed and written in place, as the compiled kernels do.
+Like the compiled modules, it takes numpy arrays, checks them and writes results into them in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,78 +14,29 @@ from torch import Tensor
 
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import GridLayout, Space, network_shapes
+from nerfscene.ops.torch_arrays import borrow, require, rows_of_three, unit_points, using_threads
 
 RAYS_AT_ONCE = 1024
 SAMPLES_AT_ONCE = 1 << 15
 
 
-def require(ok: bool, what: str) -> None:
-    """Raises ValueError saying ``what`` should have been."""
-    if not ok:
-        raise ValueError(what)
-
-
-def borrow(array: Any, dtype: Any = np.float32, view: Any = None) -> Tensor:
-    """A tensor on the memory of a contiguous numpy array of exactly this type.
-
-    Raises TypeError for any other array: a copy would lose what is written to it.
-    """
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or not array.flags.c_contiguous:
-        raise TypeError(f"a contiguous numpy array of {np.dtype(dtype).name} is needed")
-    if not array.flags.writeable:
-        array = array.copy()  # an input: torch only takes writable memory
-    return torch.from_numpy(array if view is None else array.view(view))
-
-
-def rows_of_three(array: Any, n: int | None = None) -> Tensor:
-    """Finite numbers of shape (n, 3) from an array that holds as many."""
-    x = borrow(array)
-    require(x.numel() % 3 == 0 and (n is None or x.numel() == 3 * n), "rays differ in number")
-    require(bool(torch.isfinite(x).all()), "rays must be finite")
-    return x.reshape(-1, 3)
-
-
-def unit_points(array: Any) -> Tensor:
-    """Points (n, 3) that lie in the unit cube, checked."""
-    points = borrow(array)
-    require(points.ndim == 2 and points.shape[1] == 3, "points must have shape (n, 3)")
-    inside = bool(((points >= 0) & (points <= 1)).all())
-    require(inside, "points must lie in the unit cube")
-    return points
-
-
-@contextmanager
-def using_threads(n: int) -> Iterator[None]:
-    """Runs torch with ``n`` threads, and gives it back the number it had."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(n, 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Cancel:
-    """Stops a picture that another thread renders: pass it to ``render``, then ``set`` it."""
+    """Stops a rendering in another thread: pass it to ``render``, then call ``set``."""
 
     def __init__(self) -> None:
         self.asked = False
 
     def set(self) -> None:
-        """The picture under way is not wanted any more."""
+        """Stops the current rendering."""
         self.asked = True
 
     def clear(self) -> None:
-        """For the next one."""
+        """Makes it ready for the next rendering."""
         self.asked = False
 
 
 class Field:
-    """Parameters of a radiance field and what can be asked of it.
-
-    table: (rows, features) uint16, the bits of binary16 numbers; weights, weights_t: flat float32;
-    occupancy: (cells / 32,) uint32 bits; the rest as in ``layout.GridLayout`` and ``layout.Space``.
-    """
+    """A radiance field: evaluates it at points, along rays and for cameras."""
 
     def __init__(
         self,
@@ -108,8 +58,16 @@ class Field:
         weights_t: Any,
         occupancy: Any,
     ) -> None:
-        require(1 <= len(resolution) <= 16 and features in (2, 4, 8), "1 to 16 levels of 2, 4 or 8")
-        require(len(size) == len(hashed) == len(resolution), "one size and flag a level")
+        """Borrows the arrays.
+
+        table: (rows, features) uint16, the bits of binary16 numbers; weights, weights_t: flat float32, each
+        layer row-major, (in × out) and (out × in); occupancy: (cells / 32,) uint32 bits; the rest as in
+        ``layout.GridLayout``, ``layout.network_shapes`` and ``layout.Space``.
+        Raises ValueError or TypeError if a value is out of range or an array has the wrong size or type.
+        So many parameters because the compiled modules' ``Field`` is called with the same ones.
+        """
+        require(1 <= len(resolution) <= 16 and features in (2, 4, 8), "1 to 16 levels of 2, 4 or 8 features")
+        require(len(size) == len(hashed) == len(resolution), "one size and one flag per level")
         require(step > 0 and cone >= 0 and 0 <= near < far, "steps and planes must be positive")
         require(
             occupancy_resolution > 0 and occupancy_resolution % 32 == 0,
@@ -134,26 +92,26 @@ class Field:
         self.occupancy = borrow(occupancy, np.uint32, np.int32)
         require(self.occupancy.numel() * 32 == occupancy_resolution**3, "one occupancy bit a cell")
 
-    # --- parameters, and what they make of points: another backend may have its own ----------------
+    # --- parameters, and the networks' parts: tcnn_backend has its own -------------------------------
 
     def layers(self, weights: Tensor | None = None) -> list[Tensor]:
-        """The weights, layer by layer, (in, out) each."""
+        """The weights as one (in, out) matrix per layer, as views."""
         return ref.split_weights(self.weights if weights is None else weights, self.shapes)
 
     def parameters(self) -> list[Tensor]:
-        """What the field is read from, in the form that ``encodings`` and its like take: table, weights."""
+        """The current parameters, table and weights, in the form that the methods below take as ``p``."""
         return [self.table, self.weights]
 
     def leaves(self) -> list[Tensor]:
-        """Copies of ``parameters`` to take gradients of."""
+        """Copies of ``parameters`` that require gradients."""
         return [p.float().clone().requires_grad_() for p in self.parameters()]
 
-    def gradients(self, loss: Tensor, n: int, of: list[Tensor]) -> list[Tensor]:
-        """Those of loss / n, float32, zero where nothing depends on it."""
-        return list(torch.autograd.grad(loss / n, of, materialize_grads=True))
+    def gradients(self, loss: Tensor, n: int, inputs: list[Tensor]) -> list[Tensor]:
+        """Gradients of loss / n with respect to ``inputs``, float32; zero for inputs it doesn't depend on."""
+        return list(torch.autograd.grad(loss / n, inputs, materialize_grads=True))
 
     def arranged(self, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Gradients of all ``leaves`` → of the table (rows, features) and of the weights (n,)."""
+        """Gradients of all ``leaves`` → gradients of the table (rows, features) and the weights (n,)."""
         return gradients[0], gradients[1].reshape(-1)
 
     def encodings(self, unit: Tensor, p: list[Tensor]) -> Tensor:
@@ -169,32 +127,32 @@ class Field:
         return ref.color(outputs, directions, self.layers(p[1]))
 
     def densities_at(self, unit: Tensor, p: list[Tensor]) -> Tensor:
-        """Density (n,) alone."""
+        """Density (n,) per scene unit at unit-cube points (n, 3), without the colour."""
         return ref.density(self.encodings(unit, p), self.layers(p[1]))
 
     # --- at points --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def densities(self, unit: Tensor) -> Tensor:
-        """Density (n,) at unit-cube points (n, 3), without gradients, in pieces that fit in memory."""
+        """Density (n,) at unit-cube points (n, 3), without gradients, computed in pieces to save memory."""
         p = self.parameters()
         pieces = [self.densities_at(some, p) for some in unit.split(SAMPLES_AT_ONCE)]
         return torch.cat(pieces) if pieces else unit.new_zeros(0)
 
     def at(self, unit: Tensor, directions: Tensor, p: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Density (n,) and colour (n, 3) with these parameters, differentiable to them."""
+        """Density (n,) and colour (n, 3), differentiable with respect to ``unit`` and ``p``."""
         outputs = self.outputs(self.encodings(unit, p), p)
         return ref.density_activation(outputs[:, 0]), self.colors(outputs, directions, p)
 
     @torch.no_grad()
     def encode(self, points: Any, out: Any) -> None:
-        """Encodings (n, encoding) of unit-cube points (n, 3)."""
+        """Writes the encodings (n, encoding) of unit-cube points (n, 3) to ``out``."""
         x, to = unit_points(points), borrow(out)
         require(to.shape == (len(x), self.grid.encoding), "out must be (n, encoding)")
         to.copy_(self.encodings(x, self.parameters()))
 
     def encode_backward(self, points: Any, d_out: Any, d_table: Any) -> None:
-        """Accumulates into d_table."""
+        """Adds the table's gradient to d_table, from the encodings' gradient d_out (n, encoding)."""
         x, g, to = unit_points(points), borrow(d_out), borrow(d_table)
         require(g.shape == (len(x), self.grid.encoding), "d_out must be (n, encoding)")
         require(to.numel() == self.table.numel(), "d_table must be like the table")
@@ -204,14 +162,14 @@ class Field:
         to += table.reshape(to.shape).to(to.device)
 
     def density(self, points: Any, out: Any) -> None:
-        """Density (n,) at unit-cube points (n, 3)."""
+        """Writes the density (n,) at unit-cube points (n, 3) to ``out``."""
         x, to = unit_points(points), borrow(out)
         require(to.numel() == len(x), "out must be (n,)")
         to.copy_(self.densities(x).reshape(to.shape))
 
     @torch.no_grad()
     def evaluate(self, points: Any, directions: Any, density: Any, rgb: Any) -> None:
-        """Density (n,) and colour (n, 3) at unit-cube points along unit directions (n, 3)."""
+        """Writes density (n,) and rgb (n, 3) at unit-cube points (n, 3), seen along directions (n, 3)."""
         x = unit_points(points)
         d, to_density, to_rgb = rows_of_three(directions, len(x)), borrow(density), borrow(rgb)
         fits = to_density.numel() == len(x) and to_rgb.numel() == 3 * len(x)
@@ -229,7 +187,7 @@ class Field:
         d_encoding: Any,
         d_weights: Any,
     ) -> None:
-        """Overwrites d_encoding and d_weights."""
+        """Overwrites d_encoding (n, encoding) and d_weights, from the gradients of ``evaluate``'s results."""
         x = unit_points(points)
         d = rows_of_three(directions, len(x))
         p = self.leaves()
@@ -256,7 +214,10 @@ class Field:
         length: Any,
         points: Any,
     ) -> None:
-        """Samples of each ray in occupied cells, at most ``capacity`` a ray: t, length (n, capacity)."""
+        """Writes the first samples of each ray in occupied cells, at most ``capacity`` per ray.
+
+        counts (n,) int32; t, length (n, capacity); points (n, capacity, 3), in the unit cube.
+        """
         j, to_t = borrow(jitter), borrow(t)
         n = j.numel()
         o, d = rows_of_three(origins, n), rows_of_three(directions, n)
@@ -264,10 +225,10 @@ class Field:
         samples = ref.march(o, d, j, self.occupancy, self.space, coarseness)
         index = torch.arange(len(samples.ray)) - samples.offsets[samples.ray]
         fits = index < capacity
-        at = samples.ray[fits], index[fits]
-        to_t.reshape(n, capacity)[at] = samples.t[fits]
-        borrow(length).reshape(n, capacity)[at] = samples.length[fits]
-        borrow(points).reshape(n, capacity, 3)[at] = samples.unit[fits]
+        place = samples.ray[fits], index[fits]
+        to_t.reshape(n, capacity)[place] = samples.t[fits]
+        borrow(length).reshape(n, capacity)[place] = samples.length[fits]
+        borrow(points).reshape(n, capacity, 3)[place] = samples.unit[fits]
         borrow(counts, np.int32).copy_(samples.counts.clamp(max=capacity))
 
     @torch.no_grad()
@@ -282,7 +243,7 @@ class Field:
         coarseness: float,
         crop: Sequence[float] = (),
     ) -> ref.Pixels:
-        """What rays (n, 3) see: densities first, colours only for the samples that matter."""
+        """What rays (n, 3) see. Colours are computed only for the samples that are kept."""
         s = ref.march(origins, directions, jitter, self.occupancy, self.space, coarseness)
         if len(crop):
             s = ref.cropped(s, torch.tensor(list(crop)).reshape(3, 4))
@@ -311,9 +272,11 @@ class Field:
         cancel: Cancel | None = None,
         crop: Sequence[float] = (),
     ) -> None:
-        """Rays → rgb (n, 3), depth (n,), accumulation (n,); cancelled, the rest stays as it was.
+        """Traces rays and writes rgb (n, 3), depth (n,) and accumulation (n,).
 
-        threads: 0 leaves torch what it has.
+        origins, directions, backgrounds (n, 3), jitter (n,). threads: 0 leaves torch's number unchanged.
+        Once ``cancel`` is set, the remaining outputs stay unwritten. crop as in ``render``.
+        So many parameters because the compiled modules' ``trace`` is called with the same ones.
         """
         if threads > 0:
             with using_threads(threads):
@@ -357,9 +320,11 @@ class Field:
         cancel: Cancel | None = None,
         crop: Sequence[float] = (),
     ) -> None:
-        """A camera's rays in rows rect[0] … rect[1], columns rect[2] … rect[3], as ``trace`` does.
+        """Traces a camera's rays through rows rect[0] … rect[1] - 1 and columns rect[2] … rect[3] - 1.
 
-        crop: box_from_scene, 3×4 row-major; only what it takes into [-1, 1]³ is seen. Empty: all is.
+        Camera as in ``reference.pixel_rays``; outputs as in ``trace``. crop: box_from_scene, 3×4 row-major;
+        only what it maps into [-1, 1]³ is visible. Empty: everything is.
+        So many parameters because the compiled modules' ``render`` is called with the same ones.
         """
         require(len(crop) in (0, 12), "a crop is a 3×4 matrix, row-major")
         row0, row1, col0, col1 = rect

@@ -1,7 +1,7 @@
-"""Upright copies of the photos at working size, for COLMAP.
+"""Writes upright copies of photos and masks at working size, for COLMAP.
 
-COLMAP reads raw pixels, EXIF orientation unheeded, at full size. From such copies its poses are
-those of the photos as shown, and its memory is bounded.
+COLMAP reads photos at full size and ignores their EXIF orientation. With these copies its poses refer to the
+photos as an image viewer shows them, and its memory use is bounded.
 """
 
 from __future__ import annotations
@@ -18,48 +18,49 @@ from nerfscene.types import Photo
 
 
 def working_size(photo: Photo, longest: int) -> tuple[int, int]:
-    """(width, height) in pixels, the longer side at most ``longest``."""
+    """(width, height) of the photo's copy in pixels: the longer side at most ``longest``, never enlarged."""
     scale = min(1.0, longest / max(photo.width, photo.height))
     return max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
 
 
 def copy_name(index: int) -> str:
-    """File name of the copy of the capture's photo number ``index``."""
+    """File name of the copy of the photo at ``index`` in the capture."""
     return f"{index:05d}.jpg"
 
 
 def copy_index(name: str) -> int:
-    """The inverse of copy_name."""
+    """The index of the photo whose copy has this name: the inverse of copy_name."""
     return int(Path(name).stem)
 
 
 def write_masks(folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]]) -> bool:
-    """Masks at the photos' sizes (width, height), named as COLMAP wants them; returns whether any has one.
+    """Writes masks at ``sizes`` (width, height) into the new ``folder``, named as COLMAP expects.
 
-    A photo without gets one that is all white: COLMAP finds nothing in a photo whose mask is missing.
+    A photo without a mask gets a white one: COLMAP finds no features in a photo whose mask is missing.
+    Writes nothing and returns False if no photo has a mask. Raises NerfsceneError if a mask can't be read.
     """
     if all(photo.mask is None for photo in photos):
         return False
     folder.mkdir()
     for index, photo in enumerate(photos):
         width, height = sizes[index]
-        used = np.ones((height, width), bool) if photo.mask is None else read_mask(photo.mask, width, height)
-        Image.fromarray(used.astype(np.uint8) * 255).save(folder / f"{copy_name(index)}.png")
+        mask = np.ones((height, width), bool) if photo.mask is None else read_mask(photo.mask, width, height)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{copy_name(index)}.png")
     return True
 
 
 def write_copies(
     folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], progress: Progress
 ) -> None:
-    """Writes every photo at its size (width, height) into the new ``folder``.
+    """Writes a JPEG copy of every photo at its size (width, height) into the new ``folder``.
 
-    Raises NerfsceneError when a photo cannot be read any more.
+    Raises NerfsceneError when a photo can't be read any more.
     """
     folder.mkdir()
 
     def write(index: int) -> None:
         pixels = read_pixels(photos[index].path, *sizes[index])
-        if pixels.shape[2] == 4:  # cut-outs: hidden colours must not give features
+        if pixels.shape[2] == 4:  # a cut-out: colours under transparent pixels must not give features
             alpha = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / copy_name(index), quality=95)

@@ -1,8 +1,8 @@
-"""The steps by which photos are posed: from the cheap and usual to the slow and patient.
+"""The steps of posing, from cheap to thorough: a ladder that is climbed only as far as needed.
 
-Each is taken only where those before it left photos out, or put them where their own matches say that they
-are not, and builds on what they found: more matches join those there are, and photos are added to the best
-model before one is begun anew.
+A step runs only if the steps before it left photos out, or placed them against their own matches. It builds
+on their results: new matches are added to those in the database, and photos are added to the best model
+before a new model is started.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from nerfscene.posing.misplaced import agreement, without_misplaced
 from nerfscene.posing.pairs import Pair, groups
 from nerfscene.types import Photo, PoseReport
 
-ENOUGH = 0.9  # share of photos posed, under which slower steps are worth it
-MANY_PHOTOS = 100  # of so many, the slowest step is taken only
-MANY_ENOUGH = 0.6  # below this share; of fewer, below one between the two
-FITS_WELL = 0.5  # px, of error, from which on photos are suspected of different zooms
+ENOUGH = 0.9  # if less than this fraction of the photos is posed, slower steps are worth it
+# With MANY_PHOTOS or more, the slowest step is worth it only below MANY_ENOUGH. With fewer, the limit rises
+# linearly to ENOUGH.
+MANY_PHOTOS = 100
+MANY_ENOUGH = 0.6
+FITS_WELL = 0.5  # px: with a larger reprojection error, the photos may have different zooms
 NEGLIGIBLE = 0.1  # px
-WORSE = 1.3  # of the error with a lens for each photo, above which one for several doesn't fit
-CLOSER = 0.8  # of the error, below which a model fits clearly better
-DOUBTFUL = 0.86  # share of the matches that fit a model, under which it may be wrong as a whole
-NEARER = 4.0  # degrees between the rays of the two photos that another beginning is made from
+WORSE = 1.3  # a shared lens doesn't fit if it gives more than this times the error of separate lenses
+CLOSER = 0.8  # a model fits clearly better if its error is below this fraction of the other's
+DOUBTFUL = 0.86  # if less than this fraction of the matches fits a model, it may be wrong as a whole
+NEARER = 4.0  # degrees between the rays of the first two photos, for a new start
 
-# Steps in words, for reports; with "placing cameras" before them, for progress.
+# The steps in words, for the report; after "placing cameras", for progress.
 USUALLY = "one photo after another"
 FURTHER = "adding photos on less evidence"
-ANEW = "begun with photos nearer each other"
+ANEW = "started with photos nearer to each other"
 EACH_LENS = "with a lens for each photo"
 BY_ZOOM = "with a lens for each zoom"
 NO_FOCALS = "without the focal lengths in EXIF"
@@ -46,9 +48,9 @@ CAREFULLY = "again, more carefully"
 
 @dataclass(frozen=True)
 class Job:
-    """What is posed, in which folder, and who is told."""
+    """The photos to pose, the folder to work in, and the settings."""
 
-    folder: Path  # holds the copies in images/
+    folder: Path  # holds the copies of the photos in images/
     photos: tuple[Photo, ...]
     sizes: list[tuple[int, int]]  # of the copies: width, height
     config: PoseConfig
@@ -57,7 +59,7 @@ class Job:
 
 @dataclass
 class _Climb:
-    """What was found so far. The one mutable thing here: every step adds to it."""
+    """What the steps so far have found. Mutable: every step updates it."""
 
     job: Job
     best: Model | None = None
@@ -74,25 +76,30 @@ class _Climb:
     def database(self) -> Path:
         return self.job.folder / "database.db"
 
-    def whole(self) -> bool:
+    def complete(self) -> bool:
+        """Whether all photos are posed."""
         return mapping.count(self.best) == self.total
 
     def enough(self) -> bool:
+        """Whether so many photos are posed that slower steps are not worth it."""
         return mapping.count(self.best) >= ENOUGH * self.total
 
     def consider(self, models: list[Model], step: str, closer: float = 0.0) -> bool:
-        """Keeps the best of ``models`` if it beats what there is; whether it does.
+        """Keeps the best of ``models`` if it is better than the best so far; returns whether it is.
 
-        That is by a photo more, or with ``closer`` by an error of less than so much of the one before.
+        Better means that it poses more photos, or as many with less than ``closer`` times the error.
         """
         photos, error = mapping.rank(self.best)
-        # A photo more is an improvement at any error; an error alone is hardly ever worth a change.
+        # One more photo is an improvement at any error; a smaller error alone is hardly ever worth a change.
         return self._take(
             models, step, lambda count, now, _: count > photos or (count == photos and now < closer * -error)
         )
 
     def consider_fitting(self, models: list[Model], step: str) -> bool:
-        """Keeps the best of ``models`` if it has as many photos, and fits their matches better; whether."""
+        """Keeps the best of ``models`` if it poses no fewer photos and more of their matches fit it.
+
+        Returns whether it does.
+        """
         assert self.best is not None
         photos, fits = mapping.count(self.best), agreement(self.best, self.database)
         return self._take(
@@ -100,11 +107,14 @@ class _Climb:
         )
 
     def _take(self, models: list[Model], step: str, better: Callable[[int, float, Model], bool]) -> bool:
-        """Keeps the best of ``models`` where it is ``better``, by its photos, its error and itself."""
+        """Keeps the best of ``models`` if ``better`` says so of its number of photos, its error and itself.
+
+        Misplaced photos and implausible models are removed first, and models that agree are merged.
+        """
         self.tried.append(step)
         placed = [without_misplaced(model, self.database) for model in models]
-        sound = [model for model in map(mapping.believable, placed) if model is not None]
-        for model in mapping.joined(sound)[:1]:
+        plausible = [model for model in map(mapping.believable, placed) if model is not None]
+        for model in mapping.joined(plausible)[:1]:
             count, error = mapping.rank(model)
             if better(count, -error, model):
                 self.best, self.found_by, self.models = model, step, len(models)
@@ -113,20 +123,20 @@ class _Climb:
 
 
 def climb(job: Job) -> tuple[Model | None, PoseReport]:
-    """The best model that the steps come to, None where none found any; and how.
+    """The best model that the steps find, None if they find none, and a report.
 
     Leaves the database that the model was made from in ``job.folder``/database.db.
     """
     state = _Climb(job)
     most = job.config.max_features
-    _find(job, matching.usual_effort(job.sizes, most), "")
-    _compare(state, broad=False, stage="matching photos")
+    _find_features(job, matching.usual_effort(job.sizes, most), "")
+    _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
-    _go_on(state, SOME)
-    _begin_anew(state)
+    _extend(state, SOME)
+    _start_anew(state)
     if not state.enough():
         _without_focals(state)
-    _tell_zooms_apart(state)
+    _separate_zooms(state)
     if not state.enough():
         _at_once(state)
     if not state.enough():
@@ -137,17 +147,17 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
 
 
 def _worth_care(total: int) -> float:
-    """Share of photos posed, under which the slowest step is worth it: with each photo it takes longer."""
+    """The fraction of posed photos below which the slowest step, slower with more photos, is worth it."""
     return ENOUGH - (ENOUGH - MANY_ENOUGH) * min(total / MANY_PHOTOS, 1.0)
 
 
-def _find(job: Job, effort: Effort, suffix: str) -> None:
+def _find_features(job: Job, effort: Effort, suffix: str) -> None:
     stage = "finding features" + suffix
     matching.find_features(job.folder, job.photos, job.sizes, effort, stage, job.progress)
 
 
-def _compare(state: _Climb, broad: bool, stage: str) -> bool:
-    """Matches what is worth it and was not matched yet; whether there was any."""
+def _match(state: _Climb, broad: bool, stage: str) -> bool:
+    """Matches the promising pairs that were not matched before; returns whether there were any."""
     job, database = state.job, state.database
     wanted = matching.pairs_to_match(database, job.config.matcher, broad, job.progress)
     new = [pair for pair in wanted if pair not in state.pairs]
@@ -157,8 +167,11 @@ def _compare(state: _Climb, broad: bool, stage: str) -> bool:
     return bool(new)
 
 
-def _told(job: Job, stage: str, already: int) -> Callable[[], None]:
-    """Counts placed photos into progress; several models may be tried, so it can pass all."""
+def _placed_counter(job: Job, stage: str, already: int) -> Callable[[], None]:
+    """A function to call for each photo placed, which reports progress; ``already`` are placed at the start.
+
+    Capped at 99 %, because mapping may try several models and so place a photo more than once.
+    """
     placed = already
 
     def one_more() -> None:
@@ -171,20 +184,23 @@ def _told(job: Job, stage: str, already: int) -> Callable[[], None]:
 
 
 def _map(state: _Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
+    """Builds models from nothing and considers them; returns whether one is better than the best so far."""
     job = state.job
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _told(job, stage, 2))
+    models = mapping.incremental_mapping(
+        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
+    )
     job.progress(stage, 1.0)
     return state.consider(models, step, closer)
 
 
-def _go_on(state: _Climb, evidence: Evidence) -> None:
-    """Adds photos to the best model, on less evidence than it was begun with."""
+def _extend(state: _Climb, evidence: Evidence) -> None:
+    """Adds the remaining photos to the best model, on less evidence than it was started with."""
     job = state.job
-    if state.best is None or state.whole() or not _connected(state):
+    if state.best is None or state.complete() or not _connected(state):
         return
-    stage = "placing the photos left"
-    told = _told(job, stage, mapping.count(state.best))
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, told, state.best)
+    stage = "placing the remaining photos"
+    placed = _placed_counter(job, stage, mapping.count(state.best))
+    models = mapping.incremental_mapping(job.folder, evidence, job.config.seed, placed, state.best)
     job.progress(stage, 1.0)
     found_by = state.found_by
     if state.consider(models, FURTHER) and found_by != FURTHER:
@@ -192,17 +208,17 @@ def _go_on(state: _Climb, evidence: Evidence) -> None:
 
 
 def _connected(state: _Climb) -> bool:
-    """Whether any photo left shares matches with one that is posed."""
+    """Whether any remaining photo shares matches with a posed one."""
     posed = _posed(state.best)
     links = matching.connections(state.database, matching.FEWEST_RELAXED)
     return any((a in posed) != (b in posed) for a, b in links)
 
 
-def _begin_anew(state: _Climb) -> None:
-    """From two other photos, then all at once, where many matches speak against what was found.
+def _start_anew(state: _Climb) -> None:
+    """If many matches contradict the model: starts with two other photos, then places all cameras at once.
 
-    What a scene begins with is refined but seldom put right: of two photos of something flat there are two
-    stories that are as likely, and a model that began with the wrong one bends, or breaks in two.
+    Mapping refines the poses of the first two photos but seldom corrects them. Two photos of something flat
+    have two equally likely solutions, and a model that starts with the wrong one bends or breaks in two.
     """
     job = state.job
 
@@ -213,38 +229,40 @@ def _begin_anew(state: _Climb) -> None:
         return
     stage = f"placing cameras, {ANEW}"
     evidence = replace(USUAL, first_angle=NEARER)
-    models = mapping.one_after_another(job.folder, evidence, job.config.seed, _told(job, stage, 2))
+    models = mapping.incremental_mapping(
+        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
+    )
     job.progress(stage, 1.0)
     better = state.consider_fitting(models, ANEW)
     if doubtful():
-        better |= state.consider_fitting(_all_at_once(state), AT_ONCE)
+        better |= state.consider_fitting(_global_mapping(state), AT_ONCE)
     if better:
-        _go_on(state, SOME)
+        _extend(state, SOME)
 
 
 def _without_focals(state: _Climb) -> None:
-    """From COLMAP's guess at focal lengths, where EXIF says some: crops and zooms make it wrong."""
+    """Maps with COLMAP's guess instead of EXIF's focal lengths, which crops and digital zoom make wrong."""
     job, database = state.job, state.database
     if not any(photo.focal for photo in job.photos) or not _mappable(state):
         return
     lenses = matching.forget_focal_lengths(database)
     if _map(state, USUAL, NO_FOCALS, f"placing cameras, {NO_FOCALS}"):
-        _go_on(state, SOME)
+        _extend(state, SOME)
     else:
         matching.set_lenses(database, lenses)
 
 
-def _tell_zooms_apart(state: _Climb) -> None:
-    """A lens for each photo, to see through which it was taken; then one for those that agree.
+def _separate_zooms(state: _Climb) -> None:
+    """Maps with a lens for each photo to find out their zooms; then gives photos of one zoom a common lens.
 
-    Where photos are left out, or where what was found fits badly and fits well with a lens for each.
+    Only if photos are left out, or if the model fits badly with shared lenses and well with separate ones.
     """
     database = state.database
     shared = zooms.lenses(database)
     known = all(camera.has_prior_focal_length for camera in shared.values())
     one_photo_each = len({camera.camera_id for camera in shared.values()}) == len(shared)
     slow = state.enough() and state.total >= MANY_PHOTOS
-    if one_photo_each or slow or (known and state.enough()) or not _may_hide_zooms(state):
+    if one_photo_each or slow or (known and state.enough()) or not _zooms_may_differ(state):
         return
     before = database.with_name("shared.db")
     shutil.copyfile(database, before)
@@ -258,14 +276,14 @@ def _tell_zooms_apart(state: _Climb) -> None:
         if mapping.believable(grouped) is not None and not _worse(grouped, state.best):
             state.best, state.found_by = grouped, BY_ZOOM
             zooms.set_lenses_of(database, found)
-        _go_on(state, SOME)
+        _extend(state, SOME)
     else:
         before.replace(database)
 
 
-def _may_hide_zooms(state: _Climb) -> bool:
-    """Whether a lens for each photo could be better than those they share."""
-    if state.best is None or not state.whole():
+def _zooms_may_differ(state: _Climb) -> bool:
+    """Whether separate lenses might be better than shared ones."""
+    if state.best is None or not state.complete():
         return _mappable(state)
     error = state.best.compute_mean_reprojection_error()
     if error < FITS_WELL:
@@ -274,53 +292,56 @@ def _may_hide_zooms(state: _Climb) -> bool:
     return bool(own.compute_mean_reprojection_error() < CLOSER * error)
 
 
-def _worse(model: Model, than: Model) -> bool:
-    """Whether lenses that are shared fit clearly worse than one for each photo."""
-    least = max(than.compute_mean_reprojection_error(), NEGLIGIBLE)
-    return bool(model.compute_mean_reprojection_error() > WORSE * least)
+def _worse(grouped: Model, separate: Model) -> bool:
+    """Whether the model with shared lenses fits clearly worse than the one with a lens for each photo."""
+    least = max(separate.compute_mean_reprojection_error(), NEGLIGIBLE)
+    return bool(grouped.compute_mean_reprojection_error() > WORSE * least)
 
 
 def _at_once(state: _Climb) -> None:
-    if _mappable(state) and state.consider(_all_at_once(state), AT_ONCE):
-        _go_on(state, SOME)
+    """Global mapping, if the matches can give more photos."""
+    if _mappable(state) and state.consider(_global_mapping(state), AT_ONCE):
+        _extend(state, SOME)
 
 
-def _all_at_once(state: _Climb) -> list[Model]:
+def _global_mapping(state: _Climb) -> list[Model]:
+    """The models of global mapping, which calibrates focal lengths unless all come from EXIF."""
     job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
     known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
-    models = mapping.all_at_once(job.folder, not known, job.config.seed)
+    models = mapping.global_mapping(job.folder, not known, job.config.seed)
     job.progress(stage, 1.0)
     return models
 
 
 def _mappable(state: _Climb) -> bool:
-    """Whether the matches can give more photos than are posed."""
+    """Whether matches connect more photos than are posed so far."""
     largest = groups(state.total, matching.connections(state.database))[0]
     return len(largest) > max(mapping.count(state.best), 2)
 
 
 def _more_pairs(state: _Climb) -> None:
-    if not _compare(state, broad=True, stage="matching more photos"):
+    """Matches more pairs, then extends the best model; starts a new one if that is not enough."""
+    if not _match(state, broad=True, stage="matching more photos"):
         return
-    _go_on(state, LITTLE)
+    _extend(state, LITTLE)
     if not state.enough():
         _map(state, LITTLE, MORE_PAIRS, f"placing cameras, {MORE_PAIRS}")
 
 
 def _carefully(state: _Climb, effort: Effort) -> None:
-    """All anew from finer features; the database before is kept where this finds no more photos."""
+    """Starts over with finer features; restores the previous database if this poses no more photos."""
     folder = state.job.folder
     database, before = folder / "database.db", folder / "before.db"
     database.rename(before)
     usual_pairs, state.pairs = state.pairs, set()
-    _find(state.job, effort, f" ({CAREFULLY})")
-    _compare(state, broad=True, stage=f"matching photos ({CAREFULLY})")
+    _find_features(state.job, effort, f" ({CAREFULLY})")
+    _match(state, broad=True, stage=f"matching photos ({CAREFULLY})")
     better = _map(state, LITTLE, CAREFULLY, f"placing cameras ({CAREFULLY})")
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.all_at_once(folder, calibrate=True, seed=state.job.config.seed)
+        models = mapping.global_mapping(folder, calibrate=True, seed=state.job.config.seed)
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:
@@ -331,6 +352,7 @@ def _carefully(state: _Climb, effort: Effort) -> None:
 
 
 def _report(state: _Climb) -> PoseReport:
+    """How the poses were found, and what they are like."""
     links = matching.connections(state.database)
     posed, model = _posed(state.best), state.best
     names = short_names([photo.path for photo in state.job.photos])
@@ -352,5 +374,5 @@ def _report(state: _Climb) -> PoseReport:
 
 
 def _posed(model: Model | None) -> set[int]:
-    """Places in the capture of the photos that the model poses."""
+    """The indices in the capture of the photos that the model poses."""
     return set() if model is None else {copy_index(model.image(i).name) for i in model.reg_image_ids()}

@@ -1,4 +1,7 @@
-"""Matches → cameras: COLMAP's two mappers, joining their models, and judging what they found."""
+"""Matches → models: runs COLMAP's incremental and global mappers, checks, merges and refines their models.
+
+A model is COLMAP's reconstruction: lenses, posed images and sparse points.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +21,29 @@ import pycolmap
 from nerfscene.capture.folder import MIN_PHOTOS
 from nerfscene.types import Array
 
-FULL_LENS_FROM = 15  # photos with one lens that pin down OPENCV's four coefficients
-LARGEST_COEFFICIENT = 0.5  # of distortion: real lenses stay below, runaway fits don't
+FULL_LENS_FROM = 15  # photos with the same lens that determine OPENCV's four distortion coefficients
+LARGEST_COEFFICIENT = 0.5  # of distortion: real lenses stay below it, diverging fits don't
 MOST_MODELS = 10
-LARGE_FROM = 100  # photos, from which on refining everything together is done more rarely
-RARER = 1.3  # growth of the model between two such refinements (COLMAP's own: 1.1)
+LARGE_FROM = 100  # photos: from this number on, global bundle adjustment runs less often
+RARER = 1.3  # factor by which the model grows between two such runs (COLMAP's own: 1.1)
 
-FOCALS = (0.15, 12.0)  # focal length over the longest side: 147° down to 5° of view
-CORNER_SHIFT = (-0.33, 0.6)  # of radius by distortion at a corner; below, the picture would fold over
-SMALLEST_SPREAD = 0.003  # of cameras, as a share of the distance to what they see
-LARGEST_SHARE_BEHIND = 0.1  # of observations that lie behind their camera
-FEWEST_SEEN = 12  # points that a photo must see once all is refined, to stay where it was put
-LEAST_TRACK = 2.05  # photos that see a point, mean: below, hardly anything checks the cameras
-SHARED_POINTS = 20  # that two models must agree on to be joined
-AGREEMENT = 0.03  # of the distance of shared points, within which two models agree on them
-AGREEING = 0.5  # share of the shared points that must
-JOINED_ERROR = 1.5  # a joined model may fit worse than the larger one by this factor
-LARGEST_ERROR = 4.0  # pixels, of an observation that is kept
+FOCALS = (0.15, 12.0)  # focal length over the longest side: field of view from 147° down to 5°
+# Relative change of the radius by distortion at a corner of the picture; below, the picture would fold over.
+CORNER_SHIFT = (-0.33, 0.6)
+SMALLEST_SPREAD = 0.003  # of the camera centres, as a fraction of the distance to what they see
+LARGEST_SHARE_BEHIND = 0.1  # fraction of observations whose point lies behind the camera
+FEWEST_SEEN = 12  # points that a photo must observe after refinement to keep its pose
+LEAST_TRACK = 2.05  # mean number of photos per point; with fewer, hardly anything checks the cameras
+SHARED_POINTS = 20  # points on which two models must agree to be merged
+AGREEMENT = 0.03  # they agree on a point within this fraction of its distance
+AGREEING = 0.5  # fraction of the shared points on which they must agree
+JOINED_ERROR = 1.5  # a merged model may have this many times the error of the larger one
+LARGEST_ERROR = 4.0  # pixels: observations with a larger error are removed
 
 Model = pycolmap.Reconstruction
 
-# In a process of its own, because it cannot be stopped from Python and may end the process it is in.
-_ALL_AT_ONCE = """
+# The global mapper runs in a separate process, because Python can't interrupt it and it may crash.
+_GLOBAL_MAPPING = """
 import sys, pycolmap
 database, images, output, seed, calibrate = sys.argv[1:]
 pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
@@ -57,13 +61,13 @@ pycolmap.global_mapping(database, images, output, options)
 
 @dataclass(frozen=True)
 class Evidence:
-    """How much must speak for a place before a camera is put there."""
+    """How much evidence incremental mapping needs to place a camera."""
 
-    pair_matches: int  # between two photos, for the pair to count
-    first_matches: int  # between the first two photos
-    first_angle: float  # degrees between the first two photos' rays
-    points: int  # that a photo must see
-    share: float  # of its matched points that must fit
+    pair_matches: int  # least number of matches between two photos for the pair to be used
+    first_matches: int  # least number between the first two photos
+    first_angle: float  # least angle, in degrees, between the rays of the first two photos
+    points: int  # least number of known points that a photo must observe
+    share: float  # least fraction of its matched points that must fit
 
 
 USUAL = Evidence(15, 100, 16.0, 30, 0.25)
@@ -72,25 +76,26 @@ LITTLE = Evidence(10, 40, 6.0, 15, 0.15)
 
 
 def repeatable(seed: int) -> pycolmap.IncrementalPipelineOptions:
-    """COLMAP's options, by which the same seed gives the same cameras and points."""
+    """Options for COLMAP with which the same seed gives the same cameras and points."""
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    # Several threads race for the first pair, and another one begins another model. What is lost is
-    # little: threads pay only in the largest refinements.
+    # With several threads, chance decides the first pair, and another pair gives another model. One thread
+    # costs little time: more would help only in the largest bundle adjustments.
     options.num_threads = 1
     return options
 
 
-def one_after_another(
+def incremental_mapping(
     folder: Path,
     evidence: Evidence,
     seed: int,
     placed: Callable[[], None],
     start: Model | None = None,
 ) -> list[Model]:
-    """Models from ``folder``'s database.db, built photo by photo; ``placed`` hears of each.
+    """Models that incremental mapping makes from ``folder``'s database.db, one photo after another.
 
-    With ``start`` only that model is built further. Gives the same cameras for the same seed.
+    ``placed`` is called for each photo placed. With ``start``, only that model is extended. The same seed
+    gives the same cameras.
     """
     options = repeatable(seed)
     options.min_model_size = MIN_PHOTOS
@@ -124,17 +129,18 @@ def one_after_another(
     return [models[key] for key in sorted(models)]
 
 
-def all_at_once(folder: Path, calibrate: bool, seed: int) -> list[Model]:
-    """Models from a copy of ``folder``'s database.db, all cameras placed together.
+def global_mapping(folder: Path, calibrate: bool, seed: int) -> list[Model]:
+    """Models that global mapping makes from a copy of ``folder``'s database.db, placing all cameras together.
 
-    Needs focal lengths that are about right; ``calibrate`` estimates them from the matches first.
+    Needs focal lengths that are about right; ``calibrate`` first estimates them from the matches. [] if the
+    mapper fails.
     """
     output = folder / "at-once"
     output.mkdir()
     shutil.copyfile(folder / "database.db", output / "database.db")
-    command = [sys.executable, "-c", _ALL_AT_ONCE, str(output / "database.db"), str(folder / "images")]
+    command = [sys.executable, "-c", _GLOBAL_MAPPING, str(output / "database.db"), str(folder / "images")]
     command += [str(output), str(seed), "calibrate" if calibrate else ""]
-    # In a session of its own, so that Ctrl-C reaches this process alone, which then ends the other.
+    # In a session of its own, so that Ctrl-C reaches only this process, which then kills the child.
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as child:
         try:
@@ -152,53 +158,53 @@ def all_at_once(folder: Path, calibrate: bool, seed: int) -> list[Model]:
 
 
 def count(model: Model | None) -> int:
-    """Photos that the model poses."""
+    """The number of posed photos in the model; 0 for None."""
     return 0 if model is None else int(model.num_reg_images())
 
 
 def rank(model: Model | None) -> tuple[int, float]:
-    """Larger for the better model: more photos, then a smaller error."""
+    """(posed photos, minus the mean reprojection error in pixels): larger for the better model."""
     if model is None:
         return 0, 0.0
     return count(model), -float(model.compute_mean_reprojection_error())
 
 
 def believable(model: Model) -> Model | None:
-    """The model without photos through absurd lenses or with hardly any points; None where what is
-    left cannot be what was photographed.
+    """The model without photos that have absurd lenses or hardly any points; None if the rest is implausible.
 
-    That is: cameras all in one place, things behind the cameras that saw them, or points so rarely
-    seen that nothing checks the cameras.
+    It is implausible if all cameras are in one place, too many points lie behind cameras that observe them,
+    or the points are observed by so few photos that nothing checks the cameras.
     """
     model = Model(model)
     for image_id in sorted(model.reg_image_ids()):
         image = model.image(image_id)
-        if not _sound_lens(model.camera(image.camera_id)) or image.num_points3D < FEWEST_SEEN:
+        if not _plausible_lens(model.camera(image.camera_id)) or image.num_points3D < FEWEST_SEEN:
             model.deregister_frame(image.frame_id)
     if count(model) < MIN_PHOTOS or len(model.points3D) < SHARED_POINTS:
         return None
     points = {key: point.xyz for key, point in model.points3D.items()}
-    centres, behind, seen = [], 0, 0
+    positions, behind, total = [], 0, 0
     for image_id in sorted(model.reg_image_ids()):
         image = model.image(image_id)
-        rigid = image.cam_from_world().matrix()  # (3, 4)
+        cam_from_world = image.cam_from_world().matrix()  # (3, 4)
         observed = np.array([points[p.point3D_id] for p in image.get_observation_points2D()]).reshape(-1, 3)
-        behind += int((observed @ rigid[2, :3] + rigid[2, 3] <= 0).sum())
-        seen += len(observed)
-        centres.append(image.projection_center())
-    where = np.array(centres)
-    spread = np.linalg.norm(where - where.mean(0), axis=1).mean()
-    distance = np.median(np.linalg.norm(np.array(list(points.values())) - where.mean(0), axis=1))
-    sound = (
-        np.isfinite(where).all()
+        behind += int((observed @ cam_from_world[2, :3] + cam_from_world[2, 3] <= 0).sum())
+        total += len(observed)
+        positions.append(image.projection_center())
+    centres = np.array(positions)
+    spread = np.linalg.norm(centres - centres.mean(0), axis=1).mean()
+    distance = np.median(np.linalg.norm(np.array(list(points.values())) - centres.mean(0), axis=1))
+    plausible = (
+        np.isfinite(centres).all()
         and spread > SMALLEST_SPREAD * distance
-        and behind <= LARGEST_SHARE_BEHIND * seen
+        and behind <= LARGEST_SHARE_BEHIND * total
         and model.compute_mean_track_length() >= LEAST_TRACK
     )
-    return model if sound else None
+    return model if plausible else None
 
 
-def _sound_lens(camera: pycolmap.Camera) -> bool:
+def _plausible_lens(camera: pycolmap.Camera) -> bool:
+    """Whether focal length and distortion are within the limits of real lenses."""
     known = dict(zip(camera.params_info.split(", "), map(float, camera.params), strict=True))
     focal = known.get("f", known.get("fx", 0.0))
     if not FOCALS[0] <= focal / max(camera.width, camera.height) <= FOCALS[1]:
@@ -209,7 +215,7 @@ def _sound_lens(camera: pycolmap.Camera) -> bool:
 
 
 def joined(models: Iterable[Model]) -> list[Model]:
-    """The models, best first; those that share photos made one where they agree."""
+    """The models, best first, after merging those that share photos and agree on their points."""
     rest = sorted(models, key=rank, reverse=True)
     done: list[Model] = []
     while rest:
@@ -218,9 +224,9 @@ def joined(models: Iterable[Model]) -> list[Model]:
         while grown:
             grown = False
             for other in rest:
-                both = join(base, other)
-                if both is not None:
-                    base, grown = both, True
+                merged = join(base, other)
+                if merged is not None:
+                    base, grown = merged, True
                     rest = [model for model in rest if model is not other]
                     break
         done.append(base)
@@ -228,79 +234,79 @@ def joined(models: Iterable[Model]) -> list[Model]:
 
 
 def join(base: Model, other: Model) -> Model | None:
-    """``base`` with the photos that only ``other`` has, refined; None where they don't agree.
+    """``base`` with the photos that only ``other`` has, refined; None if the two don't agree.
 
-    Both must come from one database: that a point of each is seen at one feature of a shared photo
-    says which points are the same.
+    Both must come from the same database: points of the two models are the same if they are observed at the
+    same feature of a shared photo.
     """
     shared = {a for a, _ in base.find_common_reg_image_ids(other)}
     base_from_other = _similarity(base, other, shared)
     new = sorted(set(other.reg_image_ids()) - set(base.reg_image_ids()))
     if base_from_other is None or not new:
         return None
-    both = Model(base)
+    merged = Model(base)
     for image_id in new:
-        _add_photo(both, other, image_id, base_from_other)
+        _add_photo(merged, other, image_id, base_from_other)
     for key in sorted(other.points3D):
         point = other.points3D[key]
-        elements = [e for e in point.track.elements if both.exists_image(e.image_id)]
-        holders = [both.image(e.image_id).points2D[e.point2D_idx] for e in elements]
-        free = [e for e, holder in zip(elements, holders, strict=True) if not holder.has_point3D()]
-        same = [holder.point3D_id for holder in holders if holder.has_point3D()]
+        elements = [e for e in point.track.elements if merged.exists_image(e.image_id)]
+        features = [merged.image(e.image_id).points2D[e.point2D_idx] for e in elements]
+        free = [e for e, feature in zip(elements, features, strict=True) if not feature.has_point3D()]
+        same = [feature.point3D_id for feature in features if feature.has_point3D()]
         if same:
             for element in free:
-                both.add_observation(same[0], element)
+                merged.add_observation(same[0], element)
         elif len(free) > 1:
-            both.add_point3D(base_from_other * point.xyz, pycolmap.Track(free), point.color)
-    both = refined(both)
-    sound = believable(both)
+            merged.add_point3D(base_from_other * point.xyz, pycolmap.Track(free), point.color)
+    merged = refined(merged)
+    plausible = believable(merged)
     limit = JOINED_ERROR * max(base.compute_mean_reprojection_error(), 0.5)
-    lost = sound is None or count(sound) <= count(base)
-    return None if lost or both.compute_mean_reprojection_error() > limit else sound
+    if plausible is None or count(plausible) <= count(base):
+        return None
+    return None if merged.compute_mean_reprojection_error() > limit else plausible
 
 
 def _similarity(base: Model, other: Model, shared: set[int]) -> pycolmap.Sim3d | None:
-    """base_from_other from the points that both see at the same features; None where few agree."""
-    theirs, ours = [], []
+    """base_from_other, from the points that both observe at the same features; None if too few agree."""
+    other_points, base_points = [], []
     for image_id in sorted(shared):
         pairs = zip(other.image(image_id).points2D, base.image(image_id).points2D, strict=True)
         for a, b in pairs:
             if a.has_point3D() and b.has_point3D():
-                theirs.append(other.points3D[a.point3D_id].xyz)
-                ours.append(base.points3D[b.point3D_id].xyz)
-    if len(ours) < SHARED_POINTS:
+                other_points.append(other.points3D[a.point3D_id].xyz)
+                base_points.append(base.points3D[b.point3D_id].xyz)
+    if len(base_points) < SHARED_POINTS:
         return None
-    here, there = np.array(ours), np.array(theirs)
+    source, target = np.array(other_points), np.array(base_points)
     centre = np.mean([base.image(key).projection_center() for key in sorted(shared)], axis=0)
-    near = AGREEMENT * float(np.median(np.linalg.norm(here - centre, axis=1)))
     options = pycolmap.RANSACOptions()
-    options.max_error = near
+    options.max_error = AGREEMENT * float(np.median(np.linalg.norm(target - centre, axis=1)))
     options.random_seed = 0
-    found: Any = pycolmap.estimate_sim3d_robust(there, here, options)
-    enough = found is not None and found["num_inliers"] >= max(SHARED_POINTS, AGREEING * len(here))
+    found: Any = pycolmap.estimate_sim3d_robust(source, target, options)
+    enough = found is not None and found["num_inliers"] >= max(SHARED_POINTS, AGREEING * len(target))
     return found["tgt_from_src"] if enough else None
 
 
-def _add_photo(both: Model, other: Model, image_id: int, base_from_other: pycolmap.Sim3d) -> None:
-    """A photo of ``other`` and its pose, its features not tied to points yet."""
+def _add_photo(model: Model, other: Model, image_id: int, model_from_other: pycolmap.Sim3d) -> None:
+    """Adds a photo of ``other`` with its pose to ``model``; its features are not linked to points yet."""
     source = other.image(image_id)
-    pose = base_from_other.transform_camera_world(source.cam_from_world())
-    if both.exists_image(image_id):  # known, but not posed
-        frame = both.image(image_id).frame_id
-        both.frame(frame).rig_from_world = pose
-        both.register_frame(frame)
+    pose = model_from_other.transform_camera_world(source.cam_from_world())
+    if model.exists_image(image_id):  # present, but without a pose
+        frame = model.image(image_id).frame_id
+        model.frame(frame).rig_from_world = pose
+        model.register_frame(frame)
         return
-    if not both.exists_camera(source.camera_id):
-        both.add_camera_with_trivial_rig(other.camera(source.camera_id))
+    if not model.exists_camera(source.camera_id):
+        model.add_camera_with_trivial_rig(other.camera(source.camera_id))
     features = np.array([point.xy for point in source.points2D]).reshape(-1, 2)
     image = pycolmap.Image(source.name, features, source.camera_id, image_id)
-    both.add_image_with_trivial_frame(image, pose)
+    model.add_image_with_trivial_frame(image, pose)
 
 
 def with_full_lenses(model: Model) -> Model:
-    """The model with OPENCV lenses where many photos share one, all refined together.
+    """The model with OPENCV lenses (four distortion coefficients) where many photos share one, refined.
 
-    The model as it was, where that fits no better or the lenses come out absurd.
+    The model itself, if that doesn't fit better or gives absurd lenses.
     """
     full = Model(model)
     users = Counter(full.images[i].camera_id for i in full.reg_image_ids())
@@ -320,19 +326,20 @@ def with_full_lenses(model: Model) -> Model:
 
 
 def refined(model: Model) -> Model:
-    """A copy with everything refined together, and without the points that don't fit."""
-    made = Model(model)
+    """A copy of the model with poses, lenses and points refined together, without points that don't fit."""
+    copied = Model(model)
     for _ in range(2):
-        _refine(made)
-        pycolmap.ObservationManager(made).filter_all_points3D(LARGEST_ERROR, 1.0)
-        made.update_point_3d_errors()
-    return made
+        _refine(copied)
+        pycolmap.ObservationManager(copied).filter_all_points3D(LARGEST_ERROR, 1.0)
+        copied.update_point_3d_errors()
+    return copied
 
 
 def fit_poses(model: Model) -> None:
-    """Poses and points refined together in place, lenses as they are; then without points that don't fit.
+    """Refines poses and points in place, with fixed lenses, and then removes points that don't fit.
 
-    What lies far off has little say: the poses may be those of a phone's tracking, and matches on them wrong.
+    A robust loss limits the influence of outliers: poses from a phone's tracking may be far off, and some
+    matches wrong.
     """
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = options.refine_extra_params = False
@@ -344,19 +351,19 @@ def fit_poses(model: Model) -> None:
 
 
 def _refine(model: Model, options: pycolmap.BundleAdjustmentOptions | None = None) -> None:
-    """Bundle adjustment of everything, in place."""
+    """Bundle adjustment of the whole model, in place."""
     options = options or pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     setup = pycolmap.BundleAdjustmentConfig()
     for key in model.reg_image_ids():
         setup.add_image(key)
     setup.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    # Not pycolmap.bundle_adjustment: that turns COLMAP's log on again.
+    # Not pycolmap.bundle_adjustment, which turns COLMAP's log on again.
     pycolmap.create_default_bundle_adjuster(options, setup, model).solve()
 
 
 def world_from_cam(image: pycolmap.Image) -> Array:
-    """(4, 4), of an image with a pose."""
+    """The pose (4, 4) of a posed image."""
     matrix = np.eye(4)
     matrix[:3] = image.cam_from_world().inverse().matrix()
     return matrix
@@ -364,7 +371,7 @@ def world_from_cam(image: pycolmap.Image) -> Array:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps COLMAP's running commentary out of the terminal."""
+    """Keeps COLMAP's log out of the terminal."""
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
     try:

@@ -1,4 +1,7 @@
-"""Photos → features and matches in COLMAP's database."""
+"""Detects features in the photos and matches them, into COLMAP's database.
+
+Photos are identified by their index in the capture, which their copies' names give.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,26 @@ from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs, largest_features
 from nerfscene.types import Photo
 
-FEATURE_CHUNKS = 10  # how often progress is told
-FINE_BELOW = 800  # px, longest side: smaller pictures are doubled, to find enough features
-PAIRS_AT_ONCE = 200  # Ctrl-C waits for these
-FEWEST_MATCHES = 15  # that agree on the two photos' geometry, for a pair to connect
-FEWEST_RELAXED = 10
+FEATURE_CHUNKS = 10  # number of progress reports while features are detected
+FINE_BELOW = 800  # px, longest side: smaller pictures are doubled to find enough features
+PAIRS_AT_ONCE = 200  # pairs per call of COLMAP, which Ctrl-C can't interrupt
+FEWEST_MATCHES = 15  # least number of geometrically verified matches that connect two photos
+FEWEST_RELAXED = 10  # the same for relaxed matching
 
 Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard features are looked for."""
+    """Settings of SIFT: how many features to look for, and how weak ones."""
 
-    first_octave: int  # -1 doubles the picture first: four times the work, three times the features
-    max_features: int
+    first_octave: int  # -1 first doubles the picture: four times the work, three times the features
+    max_features: int  # per photo
     peak_threshold: float
 
 
 def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
-    """For pictures of these sizes, at most so many features in each."""
+    """The usual settings for pictures of these sizes, with at most ``most`` features in each."""
     small = max(max(size) for size in sizes) < FINE_BELOW
     return Effort(-1 if small else 0, most, 0.0067)
 
@@ -46,24 +49,25 @@ def find_features(
     stage: str,
     progress: Progress,
 ) -> None:
-    """Puts lenses and features of the copies in ``folder``/images into ``folder``/database.db.
+    """Writes the lenses and features of the copies in ``folder``/images to ``folder``/database.db.
 
-    Photos of one size and EXIF focal length share a lens.
+    ``photos`` are the originals and ``sizes`` those of the copies. Photos of equal size and EXIF focal length
+    share a lens. Masks in ``folder``/masks are applied. ``stage`` names this step for ``progress``.
     """
     database = folder / "database.db"
-    pycolmap.Database.open(database).close()  # import_images wants the file to exist
+    pycolmap.Database.open(database).close()  # import_images requires the file to exist
     cameras: dict[tuple[object, ...], list[int]] = {}
     for index, photo in enumerate(photos):
         focal = photo.focal and round(photo.focal, 1)
         cameras.setdefault((photo.width, photo.height, focal), []).append(index)
     for members in cameras.values():
         reader = pycolmap.ImageReaderOptions()
-        # One distortion term while cameras are being placed: four run away on the first few photos
-        # (94 of 100 lost on a capture that is posed whole with one). with_full_lenses frees them.
+        # One distortion coefficient during mapping: four diverge on the first few photos, and then 94 of 100
+        # photos were lost of a capture that is posed completely with one. with_full_lenses adds the others.
         reader.camera_model = "SIMPLE_RADIAL"
         reader.camera_params = _camera_prior(photos[members[0]], sizes[members[0]], reader)
         names = [copy_name(i) for i in members]
-        # Before any feature is found, so that ids follow the photos' order and not the threads'.
+        # Before features are extracted, so that ids follow the order of the photos, not that of the threads.
         pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader)
     masked = pycolmap.ImageReaderOptions()
     if (folder / "masks").exists():
@@ -89,7 +93,7 @@ def find_features(
 
 
 def _camera_prior(photo: Photo, size: Size, reader: pycolmap.ImageReaderOptions) -> str:
-    """COLMAP's parameters from EXIF's focal length; "" lets COLMAP guess where EXIF is silent."""
+    """COLMAP's camera parameters from the EXIF focal length; "", for COLMAP's guess, if EXIF gives none."""
     if photo.focal is None:
         return ""
     focal = photo.focal * size[0] / photo.width
@@ -98,45 +102,40 @@ def _camera_prior(photo: Photo, size: Size, reader: pycolmap.ImageReaderOptions)
 
 
 def guessed_focal(camera: pycolmap.Camera) -> float:
-    """COLMAP's guess at the focal length, in pixels, of a photo that says none."""
+    """COLMAP's guess of the focal length, in pixels, of a photo without one in EXIF."""
     guess = pycolmap.ImageReaderOptions().default_focal_length_factor
     return float(guess * max(camera.width, camera.height))
 
 
 def forget_focal_lengths(database: Path) -> list[pycolmap.Camera]:
-    """Sets every lens to COLMAP's guess; the lenses as they were, for set_lenses."""
+    """Sets every lens to COLMAP's guess; returns the lenses as they were, for set_lenses."""
     with pycolmap.Database.open(database) as db:
         before = db.read_all_cameras()
         for camera in db.read_all_cameras():
-            camera.params = [
-                guessed_focal(camera),
-                camera.width / 2,
-                camera.height / 2,
-                0.0,
-            ]
+            camera.params = [guessed_focal(camera), camera.width / 2, camera.height / 2, 0.0]
             camera.has_prior_focal_length = False
             db.update_camera(camera)
     return list(before)
 
 
 def set_lenses(database: Path, cameras: Sequence[pycolmap.Camera]) -> None:
-    """Writes the lenses back that forget_focal_lengths replaced."""
+    """Writes the lenses back that forget_focal_lengths returned."""
     with pycolmap.Database.open(database) as db:
         for camera in cameras:
             db.update_camera(camera)
 
 
 def pairs_to_match(database: Path, matcher: str, broad: bool, progress: Progress) -> list[Pair]:
-    """Pairs of photos, by their place in the capture, that are worth comparing."""
+    """Pairs of photos, by index, that are worth matching (see ``pairs.choose_pairs``)."""
     with pycolmap.Database.open(database) as db:
         images = sorted(db.read_all_images(), key=lambda image: image.name)
-        # Only what a first look needs is kept: all features of 300 photos are half a gigabyte.
+        # Keeps only the largest features, because all features of 300 photos take half a gigabyte.
         features = [_features(db, image.image_id) for image in images]
     return choose_pairs(features, matcher, broad, progress)
 
 
 def _features(db: pycolmap.Database, image_id: int) -> Features:
-    """Descriptors (n, 128) and their sizes in pixels (n,), of the largest features."""
+    """Descriptors (n, 128) and sizes in pixels (n,) of an image's largest features."""
     keypoints = db.read_keypoints(image_id).astype(np.float64)  # x, y and a 2×2 affine shape
     scales = np.sqrt(np.abs(np.linalg.det(keypoints[:, 2:6].reshape(-1, 2, 2))))
     return largest_features(np.asarray(db.read_descriptors(image_id).data, np.float32), scales)
@@ -145,7 +144,11 @@ def _features(db: pycolmap.Database, image_id: int) -> Features:
 def match(
     database: Path, pairs: Sequence[Pair], relaxed: bool, seed: int, stage: str, progress: Progress
 ) -> None:
-    """Adds the matches of ``pairs`` to the database; pairs that are in it already are skipped."""
+    """Matches ``pairs``, verifies the matches geometrically, and adds them to the database.
+
+    Pairs that are already in the database are skipped. ``relaxed`` accepts fewer matches per pair. ``stage``
+    names this step for ``progress``.
+    """
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
     verification = pycolmap.TwoViewGeometryOptions()
@@ -154,23 +157,23 @@ def match(
     listing = database.with_name("pairs.txt")
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        some = pairs[start : start + PAIRS_AT_ONCE]
-        listing.write_text("".join(f"{copy_name(a)} {copy_name(b)}\n" for a, b in some))
+        batch = pairs[start : start + PAIRS_AT_ONCE]
+        listing.write_text("".join(f"{copy_name(a)} {copy_name(b)}\n" for a, b in batch))
         pairing = pycolmap.ImportedPairingOptions()
         pairing.match_list_path = str(listing)
         pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
-        progress(stage, (start + len(some)) / len(pairs))
+        progress(stage, (start + len(batch)) / len(pairs))
     listing.unlink(missing_ok=True)
 
 
 def connections(database: Path, fewest: int = FEWEST_MATCHES) -> list[Pair]:
-    """Pairs of photos, by their place in the capture, with so many matches that agree."""
+    """Pairs (a, b), a < b, of photos by index that have at least ``fewest`` verified matches, sorted."""
     with pycolmap.Database.open(database) as db:
-        place = {image.image_id: copy_index(image.name) for image in db.read_all_images()}
+        index = {image.image_id: copy_index(image.name) for image in db.read_all_images()}
         keys, inliers = db.read_two_view_geometry_num_inliers()
     pairs = []
     for key, number in zip(keys, inliers, strict=True):
         if number >= fewest:
-            a, b = (place[image] for image in pycolmap.pair_id_to_image_pair(key))
+            a, b = (index[image] for image in pycolmap.pair_id_to_image_pair(key))
             pairs.append((min(a, b), max(a, b)))
     return sorted(pairs)

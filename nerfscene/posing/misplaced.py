@@ -1,4 +1,7 @@
-"""Photos that a model has in a wrong place, as their own matches tell. They may be placed once more."""
+"""Finds photos that a model has placed wrongly, because their own matches contradict it.
+
+Removed from the model, they can be placed again.
+"""
 
 from __future__ import annotations
 
@@ -11,49 +14,53 @@ from numpy.typing import NDArray
 
 from nerfscene.posing.pairs import Pair, groups
 
-SEEN_OF_MATCHED = 0.5  # share of the points its matches lead to that a photo sees; in the right place 0.9
-FEWEST_MATCHED = 50  # of such points, or matches, from which on a share tells anything
-FITS = 0.002  # of a photo's longer side: how near a match lies to the line on which it must
-TIGHT = 0.9  # share of a pair's matches that fit where both photos are well placed
-TIGHT_FROM = 30  # such matches, for that to count
-CHANCE = 15  # matches of a pair, below which they may agree by chance
-AGREE = 0.4  # share of the matches between two groups that fit; in the right places 0.6 at least
+# A photo should observe at least this fraction of the points that its matches lead to; well placed ones
+# observe 0.9.
+SEEN_OF_MATCHED = 0.5
+FEWEST_MATCHED = 50  # least number of such points, or of matches, for a fraction to be meaningful
+FITS = 0.002  # largest distance of a fitting match from its epipolar line, as a fraction of the longer side
+TIGHT = 0.9  # least fraction of a pair's matches that fit if both photos are placed well
+TIGHT_FROM = 30  # least number of fitting matches for that to count
+CHANCE = 15  # fewer matches of a pair may agree by chance
+AGREE = 0.4  # least fraction of fitting matches between two groups; at least 0.6 if both are placed well
 
 Model = pycolmap.Reconstruction
 
 
 @dataclass(frozen=True)
 class _Matches:
-    """Features (n,) of one photo and of the other that were found to be the same, by their numbers."""
+    """The verified matches of two photos: indices (n,) into the features of the first and of the second."""
 
-    ours: NDArray[np.int64]
-    theirs: NDArray[np.int64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
 
 
 def without_misplaced(model: Model, database: Path) -> Model:
-    """The model without the photos whose matches speak against where it has them; itself where none do.
+    """The model without the photos whose matches contradict their poses; the model itself if there are none.
 
-    A pattern that repeats can put a photo in a wrong place, on the few points that fit there by chance: its
-    matches with the photos around it then lead to points that it does not see. And a few photos can come
-    to fit each other in one place, and all others in another.
+    Two kinds of photos are removed. A repeating pattern can place a photo wrongly, on the few points that fit
+    there by chance; its matches with the photos around it then lead to points that it doesn't observe. And a
+    few photos can fit each other, but not the rest of the model.
     """
-    pairs = _matched(model, database)
-    wrong = _seeing_little(model, pairs)
+    pairs = _verified_matches(model, database)
+    wrong = _observing_little(model, pairs)
     left = _without(model, wrong)
-    return _without(left, _apart(left, {k: m for k, m in pairs.items() if not wrong & set(k)}))
+    return _without(left, _inconsistent(left, {k: m for k, m in pairs.items() if not wrong & set(k)}))
 
 
 def agreement(model: Model, database: Path) -> float:
-    """Share of the matches between its photos that fit where the model has them; 1 where there are none."""
-    pairs = _telling(_matched(model, database))
-    return sum(_fitting(model, pairs)) / sum(len(m.ours) for m in pairs.values()) if pairs else 1.0
+    """The fraction (0…1) of the matches between posed photos that fit their poses; 1 without any matches."""
+    pairs = _meaningful(_verified_matches(model, database))
+    return sum(_fitting(model, pairs)) / sum(len(m.first) for m in pairs.values()) if pairs else 1.0
 
 
-def _telling(pairs: dict[Pair, _Matches]) -> dict[Pair, _Matches]:
-    return {pair: m for pair, m in pairs.items() if len(m.ours) >= CHANCE}
+def _meaningful(pairs: dict[Pair, _Matches]) -> dict[Pair, _Matches]:
+    """The pairs with too many matches to agree by chance."""
+    return {pair: m for pair, m in pairs.items() if len(m.first) >= CHANCE}
 
 
 def _without(model: Model, wrong: set[int]) -> Model:
+    """A copy of the model without the poses of these images; the model itself if there are none."""
     if not wrong:
         return model
     left = Model(model)
@@ -62,8 +69,8 @@ def _without(model: Model, wrong: set[int]) -> Model:
     return left
 
 
-def _matched(model: Model, database: Path) -> dict[Pair, _Matches]:
-    """Of each two posed photos that have any, those that agree on the pair's geometry."""
+def _verified_matches(model: Model, database: Path) -> dict[Pair, _Matches]:
+    """The geometrically verified matches of every two posed photos that have any, by image ids."""
     posed, found = set(model.reg_image_ids()), {}
     with pycolmap.Database.open(database) as db:
         for pair, geometry in zip(*db.read_two_view_geometries(), strict=True):
@@ -73,74 +80,76 @@ def _matched(model: Model, database: Path) -> dict[Pair, _Matches]:
     return found
 
 
-def _seeing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
-    """Photos that see hardly anything of what their matches say they see."""
+def _observing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
+    """The photos that observe hardly any of the points to which their matches lead."""
     posed = sorted(model.reg_image_ids())
-    seen = {key: np.array([p.has_point3D() for p in model.image(key).points2D], bool) for key in posed}
-    matched = {key: np.zeros(len(seen[key]), bool) for key in posed}
+    observed = {key: np.array([p.has_point3D() for p in model.image(key).points2D], bool) for key in posed}
+    matched = {key: np.zeros(len(observed[key]), bool) for key in posed}
     for (a, b), m in pairs.items():
-        matched[a][m.ours[seen[b][m.theirs]]] = True
-        matched[b][m.theirs[seen[a][m.ours]]] = True
+        matched[a][m.first[observed[b][m.second]]] = True
+        matched[b][m.second[observed[a][m.first]]] = True
     return {
         key
         for key in posed
         if matched[key].sum() >= FEWEST_MATCHED
-        and (seen[key] & matched[key]).sum() < SEEN_OF_MATCHED * matched[key].sum()
+        and (observed[key] & matched[key]).sum() < SEEN_OF_MATCHED * matched[key].sum()
     }
 
 
-def _apart(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
-    """Photos that fit each other but not the largest group of photos, with which they have matches."""
-    pairs = _telling(pairs)
+def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
+    """The photos that fit each other but not the largest group of photos, with which they have matches.
+
+    Groups grow from pairs that fit tightly; groups whose matches agree are merged.
+    """
+    pairs = _meaningful(pairs)
     keys = sorted(model.reg_image_ids())
-    number = {key: i for i, key in enumerate(keys)}
-    links = [(number[a], number[b]) for a, b in pairs]
+    index = {key: i for i, key in enumerate(keys)}
+    links = [(index[a], index[b]) for a, b in pairs]
     counts = np.array(
-        [(len(m.ours), fit) for m, fit in zip(pairs.values(), _fitting(model, pairs), strict=True)]
+        [(len(m.first), fit) for m, fit in zip(pairs.values(), _fitting(model, pairs), strict=True)]
     )
     joined = [link for link, (n, fit) in zip(links, counts, strict=True) if fit >= max(TIGHT * n, TIGHT_FROM)]
     while True:
         found = groups(len(keys), joined)  # the largest first
         group = {i: g for g, members in enumerate(found) for i in members}
-        between = np.zeros((len(found), len(found), 2))
+        between = np.zeros((len(found), len(found), 2))  # matches, and those that fit
         for (a, b), count in zip(links, counts, strict=True):
-            one, other = sorted((group[a], group[b]))
-            if one != other:
-                between[one, other] += count
+            g, h = sorted((group[a], group[b]))
+            if g != h:
+                between[g, h] += count
         matched, fit = between[..., 0], between[..., 1]
         agreeing = np.argwhere((matched >= FEWEST_MATCHED) & (fit >= AGREE * matched))
         if not len(agreeing):
             break
         joined += [(found[g][0], found[h][0]) for g, h in agreeing]
-    if not found or 2 * len(found[0]) <= len(
-        keys
-    ):  # nothing tells which are right: the whole is to be doubted
+    # Without a majority, nothing shows which photos are right, and the whole model is doubtful.
+    if not found or 2 * len(found[0]) <= len(keys):
         return set()
     return {keys[i] for g in np.flatnonzero(matched[0] >= FEWEST_MATCHED) for i in found[g]}
 
 
 def _fitting(model: Model, pairs: dict[Pair, _Matches]) -> list[int]:
-    """How many of each pair's matches lie where the model's cameras let them: near their epipolar lines.
+    """How many of each pair's matches fit the model's cameras, that is, lie near their epipolar lines.
 
-    The distance is Sampson's (Hartley and Zisserman, Multiple View Geometry, 11.4.3), in photos whose focal
-    length is 1.
+    The distance is Sampson's (Hartley and Zisserman, Multiple View Geometry, 11.4.3), in pictures scaled to a
+    focal length of 1.
     """
-    rays, near, cam_from_world = {}, {}, {}
+    rays, limit, cam_from_world = {}, {}, {}
     for key in sorted(model.reg_image_ids()):
         image = model.image(key)
         camera = model.camera(image.camera_id)
-        flat = np.array([point.xy for point in image.points2D]).reshape(-1, 2)
-        rays[key] = np.c_[np.asarray(camera.cam_from_img(flat)).reshape(-1, 2), np.ones(len(flat))]
-        near[key] = FITS * max(camera.width, camera.height) / camera.mean_focal_length()
+        pixels = np.array([point.xy for point in image.points2D]).reshape(-1, 2)
+        rays[key] = np.c_[np.asarray(camera.cam_from_img(pixels)).reshape(-1, 2), np.ones(len(pixels))]
+        limit[key] = FITS * max(camera.width, camera.height) / camera.mean_focal_length()
         cam_from_world[key] = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])
     counts = []
     for (a, b), m in pairs.items():
         b_from_a = cam_from_world[b] @ np.linalg.inv(cam_from_world[a])
         x, y, z = b_from_a[:3, 3]
         essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ b_from_a[:3, :3]
-        here, there = rays[a][m.ours], rays[b][m.theirs]
-        lines, others = here @ essential.T, there @ essential
-        steep = np.sqrt((lines[:, :2] ** 2).sum(1) + (others[:, :2] ** 2).sum(1))
-        off = np.abs((there * lines).sum(1))
-        counts.append(int((off < (near[a] + near[b]) / 2 * steep).sum()))
+        rays_a, rays_b = rays[a][m.first], rays[b][m.second]
+        lines_b, lines_a = rays_a @ essential.T, rays_b @ essential
+        gradient = np.sqrt((lines_b[:, :2] ** 2).sum(1) + (lines_a[:, :2] ** 2).sum(1))
+        residual = np.abs((rays_b * lines_b).sum(1))
+        counts.append(int((residual < (limit[a] + limit[b]) / 2 * gradient).sum()))
     return counts

@@ -1,4 +1,8 @@
-"""Which photos are worth comparing feature by feature, and which groups the comparison leaves."""
+"""Chooses the pairs of photos that are worth matching, and finds the groups that matches connect.
+
+Matching every pair of many photos would take too long, so a coarse comparison of the largest features finds
+the photos that look alike.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,18 @@ from numpy.typing import NDArray
 from nerfscene.capture.folder import Progress, silent
 from nerfscene.types import Array
 
-ALL_UP_TO = 25  # photos; so many are compared all with all in a few seconds on two cores
-COARSE_FEATURES = 256  # largest features of a photo, for a first look
-COARSE_MATCHES = 4  # what a first look must find, so that a second is taken
-BEST_PARTNERS = 20  # photos each photo is compared with, when there are too many to try all
-FEWER_FROM = 100  # photos, from which on partners get fewer, so that time grows with the photos' number
+ALL_UP_TO = 25  # photos: every pair is matched, in a few seconds on two cores
+COARSE_FEATURES = 256  # number of largest features per photo in the coarse comparison
+COARSE_MATCHES = 4  # coarse matches that make a pair worth matching in full
+BEST_PARTNERS = 20  # photos with which each photo is matched, if there are too many for every pair
+FEWER_FROM = 100  # photos: beyond, each gets fewer partners, so that time grows linearly with their number
 FEWEST_PARTNERS = 10
-NEARBY = 10  # photos by name: a film's neighbours are all alike, and would take every place
-FAR_SHARE = 3  # one in so many places is for photos farther off by name: where a walk comes round again
-BRIDGES = 8  # pairs tried between groups that the first look leaves apart
-BROADER = 4  # how much further a second try compares all with all: up to 100 photos
-MORE_PARTNERS = 2  # how many times as many partners a second try gives to each of more photos
-COARSE_BLOCK = 32  # photos a first look takes at once: bounds memory at about 32 MB
+NEARBY = 10  # photos apart in the order of names; neighbours in a film look alike and would fill every place
+FAR_SHARE = 3  # one in this many partners is farther away in that order, to find where a walk closes a loop
+BRIDGES = 8  # pairs tried from each group that the coarse comparison leaves unconnected
+BROADER = 4  # the broad choice matches every pair of this many times more photos (up to 100)
+MORE_PARTNERS = 2  # and gives each of more photos this many times more partners
+COARSE_BLOCK = 32  # photos compared at once, which bounds memory to about 32 MB
 
 Pair = tuple[int, int]
 Features = tuple[NDArray[np.float32], Array]  # descriptors (n, 128), sizes in pixels (n,)
@@ -30,14 +34,13 @@ Features = tuple[NDArray[np.float32], Array]  # descriptors (n, 128), sizes in p
 def choose_pairs(
     features: list[Features], matcher: str, broad: bool = False, progress: Progress = silent
 ) -> list[Pair]:
-    """Pairs (a, b), a < b, of photos to match, sorted.
+    """Pairs (a, b), a < b, of photos to match, sorted. ``features`` of the photos are in the order of names.
 
-    ``auto`` compares all with all up to ALL_UP_TO photos; beyond that each photo with its
-    neighbours by name and with those that a first look at the largest features finds most alike
-    ("preemptive matching", Wu 2013), which needs no trained vocabulary and no order. Some places
-    are kept for photos far off by name, so that a film's walk is closed where it comes round, and
-    groups that would be left apart get the most promising pairs between them.
-    ``broad`` raises all limits. Only the COARSE_FEATURES largest features of a photo are looked at.
+    ``matcher`` is as in PoseConfig. ``auto`` takes every pair of up to ALL_UP_TO photos. Of more photos, it
+    takes each with its neighbours in the order of names and with those that look most alike in a coarse
+    comparison of the COARSE_FEATURES largest features ("preemptive matching", Wu 2013), which needs no
+    trained vocabulary. Some partners are chosen far away in that order, to close loops, and groups that would
+    stay unconnected get the most promising pairs between them. ``broad`` raises all limits.
     """
     count = len(features)
     if matcher == "exhaustive" or (count <= ALL_UP_TO * (BROADER if broad else 1) and matcher == "auto"):
@@ -45,37 +48,40 @@ def choose_pairs(
     if matcher == "sequential" and not broad:
         return sequential_pairs(count)
     alike = coarse_matches(features, progress)
-    more = MORE_PARTNERS if broad else 1
+    factor = MORE_PARTNERS if broad else 1
     pairs = {(a, a + step) for step in (1, 2) for a in range(count - step)}
     for a in range(count):
-        pairs.update((min(a, b), max(a, b)) for b in _partners(a, alike[a], _places(count) * more))
-    seen = [pair for pair in pairs if alike[pair] >= COARSE_MATCHES]
-    return sorted(pairs | _bridges(alike, groups(count, seen), BRIDGES * more))
+        pairs.update((min(a, b), max(a, b)) for b in _partners(a, alike[a], _partner_count(count) * factor))
+    connected = [pair for pair in pairs if alike[pair] >= COARSE_MATCHES]
+    return sorted(pairs | _bridges(alike, groups(count, connected), BRIDGES * factor))
 
 
-def _places(count: int) -> int:
-    """Partners of each photo in the first round."""
+def _partner_count(count: int) -> int:
+    """How many partners each of ``count`` photos gets."""
     return int(np.clip(BEST_PARTNERS * FEWER_FROM / max(count, 1), FEWEST_PARTNERS, BEST_PARTNERS))
 
 
-def _partners(a: int, alike: NDArray[np.int64], places: int) -> list[int]:
-    """The photos most like photo a, a share of them from farther off by name."""
+def _partners(a: int, alike: NDArray[np.int64], most: int) -> list[int]:
+    """The photos most like photo ``a``, at most ``most``, some of them far away in the order of names.
+
+    ``alike`` (n,): coarse matches of ``a`` with every photo.
+    """
     order = [int(b) for b in np.argsort(-alike, kind="stable") if alike[b] >= COARSE_MATCHES]
-    far = [b for b in order if abs(b - a) > NEARBY][: places // FAR_SHARE]
-    first = order[: places - len(far)]
+    far = [b for b in order if abs(b - a) > NEARBY][: most // FAR_SHARE]
+    first = order[: most - len(far)]
     rest = [b for b in order if b not in first and b not in far]
     far = [b for b in far if b not in first]
-    return [*first, *far, *rest[: places - len(first) - len(far)]]
+    return [*first, *far, *rest[: most - len(first) - len(far)]]
 
 
 def _bridges(alike: NDArray[np.int64], apart: list[list[int]], most: int) -> set[Pair]:
-    """The most promising pairs from each group of photos to all the others."""
+    """The ``most`` most promising pairs from each group but the largest (the first) to photos outside it."""
     found: set[Pair] = set()
-    for group in apart[1:]:  # the largest is reached from the others
+    for group in apart[1:]:  # pairs from these also reach the largest
         outside = np.setdiff1d(np.arange(len(alike)), group)
         table = alike[group][:, outside]
-        for place in np.argsort(-table, axis=None, kind="stable")[:most]:
-            row, column = divmod(int(place), len(outside))
+        for entry in np.argsort(-table, axis=None, kind="stable")[:most]:
+            row, column = divmod(int(entry), len(outside))
             if table[row, column] > 0:
                 a, b = group[row], int(outside[column])
                 found.add((min(a, b), max(a, b)))
@@ -83,7 +89,7 @@ def _bridges(alike: NDArray[np.int64], apart: list[list[int]], most: int) -> set
 
 
 def groups(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
-    """The connected components of ``count`` photos under ``pairs``: largest first, then by number."""
+    """The groups of photos 0 … ``count`` - 1 that ``pairs`` connect, each sorted; the largest group first."""
     leader = list(range(count))
 
     def find(a: int) -> int:
@@ -101,15 +107,15 @@ def groups(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
 
 
 def sequential_pairs(count: int) -> list[Pair]:
-    """Each photo with the next ten, and with those 16, 32, 64 … further on."""
+    """Each photo with the next ten, and with those 16, 32, 64 … positions later."""
     steps = [*range(1, 11), *(1 << k for k in range(4, max(count, 2).bit_length()))]
     return sorted((a, a + step) for step in steps for a in range(count - step))
 
 
 def coarse_matches(features: list[Features], progress: Progress = silent) -> NDArray[np.int64]:
-    """Matches among each two photos' largest features, (n, n), symmetric, 0 on the diagonal.
+    """Numbers of matches (n, n) among the largest features of every two photos; symmetric, 0 on the diagonal.
 
-    A match is mutually nearest and clearly nearer than the runner-up (Lowe's ratio 0.8).
+    A match is mutually nearest and clearly nearer than the second nearest (Lowe's ratio test, 0.8).
     """
     largest = np.stack([_unit_length(*largest_features(*each)) for each in features])
     count = len(largest)
@@ -124,13 +130,13 @@ def coarse_matches(features: list[Features], progress: Progress = silent) -> NDA
 
 
 def largest_features(descriptors: NDArray[np.float32], sizes: Array) -> Features:
-    """The COARSE_FEATURES largest: all that a first look needs, so that no more has to be kept."""
+    """The COARSE_FEATURES largest features, which are enough for the coarse comparison."""
     chosen = np.argsort(-sizes, kind="stable")[:COARSE_FEATURES]
     return descriptors[chosen], sizes[chosen]
 
 
 def _unit_length(descriptors: NDArray[np.float32], sizes: Array) -> NDArray[np.float32]:
-    """Descriptors (COARSE_FEATURES, 128) of length 1, padded with zeros (which match nothing)."""
+    """Descriptors (COARSE_FEATURES, 128) scaled to length 1, padded with zero rows, which match nothing."""
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     padded = np.zeros((COARSE_FEATURES, 128), np.float32)
     padded[: len(descriptors)] = descriptors / np.maximum(lengths, 1e-6)
@@ -138,13 +144,13 @@ def _unit_length(descriptors: NDArray[np.float32], sizes: Array) -> NDArray[np.f
 
 
 def _mutual_count(cosines: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Matches in each of m tables of cosines (m, k, l) between features."""
+    """Numbers of matches (m,) in m tables of cosines (m, k, l) between features; overwrites the tables."""
     best = cosines.argmax(2)  # (m, k)
     back = cosines.argmax(1)  # (m, l)
     first = np.take_along_axis(cosines, best[..., None], 2)[..., 0]
     np.put_along_axis(cosines, best[..., None], -1.0, 2)
     second = cosines.max(2)
     mutual = np.take_along_axis(back, best, 1) == np.arange(cosines.shape[1])
-    # Between unit vectors the distance is sqrt(2 - 2 cosine): the ratio test without roots.
+    # Between unit vectors the distance is sqrt(2 - 2 cosine), so the ratio test needs no roots.
     clear = (1 - first) < 0.8**2 * (1 - second)
     return (mutual & clear & (first > 0)).sum(1)

@@ -1,21 +1,20 @@
-"""Capture → PosedCapture by structure from motion; ladder.py says in which steps.
+"""Capture → PosedCapture by structure from motion. ladder.py has the steps; this module keeps their result.
 
-The work is done in ``<workdir>/posing.partial`` and renamed to ``<workdir>/posing`` once it is
-complete, so that what is found under that name can be trusted:
+The work is done in ``<workdir>/posing.partial``, which is renamed to ``<workdir>/posing`` once it is
+complete. That folder holds:
 
     images/       upright copies of the photos at working size, 00000.jpg … in the capture's order
-    masks/        of those that have one, 00000.jpg.png …, black where no features are wanted
+    masks/        if any photo has a mask: 00000.jpg.png …, black where no features are wanted
     database.db   features and matches
-    sparse/       the model (COLMAP opens it)
-    done.json     which photos and settings it is for; anything else there means pose again.
-                  Beside that, how the cameras were found
+    sparse/       the model, which COLMAP can open
+    done.json     the photos and settings that this result is for (with others, posing runs again), and the
+                  report of how the cameras were found
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
+from nerfscene.capture.work_folder import DONE, read_json, replacing
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
@@ -34,10 +34,14 @@ from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.sparse import SparseModel, not_connected_message, posed_from_photos
 from nerfscene.types import Capture, Intrinsics, Lens, PosedCapture, PoseReport
 
-GIVE_UP_BELOW = 0.1  # share of photos posed, under which a scene would mislead
+GIVE_UP_BELOW = 0.1  # if less than this fraction of the photos is posed, a scene would mislead
 
 PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
 FISHEYE = ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE")
+
+# A point is well determined if at least this many photos observe it, from directions that span at least this
+# angle (degrees), with at most this reprojection error (pixels).
+KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
 
 
 def pose(
@@ -46,13 +50,13 @@ def pose(
     config: PoseConfig | None = None,
     progress: Progress = silent,
 ) -> PosedCapture:
-    """Where each photo was taken from, and through which lens.
+    """Estimates where each photo was taken and through which lens.
 
-    Photos of the same size (and EXIF focal length) share one lens. World coordinates, scale
-    included, are as COLMAP leaves them. A complete result in ``workdir`` for the same unchanged
-    photos and settings is taken as it is. Photos that don't connect are left out with a warning.
-    ``reprojection_error`` is in pixels of the photos themselves, not of the working size.
-    Raises NerfsceneError when hardly any photos connect, or one can no longer be read.
+    Photos of the same size and EXIF focal length share one lens, unless they turn out to have different
+    zooms. World coordinates and their scale are as COLMAP chooses them. A complete result in ``workdir`` for
+    the same unchanged photos and settings is reused. Photos that don't connect are left out with a warning.
+    ``reprojection_error`` is in pixels of the photos themselves, not of the working copies.
+    Raises NerfsceneError when hardly any photos connect, or a photo can no longer be read.
     """
     config = config or PoseConfig()
     if len(capture.photos) < MIN_PHOTOS:
@@ -61,41 +65,38 @@ def pose(
             "show the same things from different places are needed."
         )
     done = Path(workdir) / "posing"
-    found = once(
+    report = make_once(
         done,
         _fingerprint(capture, config),
         lambda folder: asdict(_pose_into(folder, capture, config, progress)),
     )
-    return posed_from_photos(capture, read_model(done / "sparse"), _report(found))
+    return posed_from_photos(capture, read_model(done / "sparse"), _report(report))
 
 
-def once(done: Path, made_from: dict[str, object], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """What ``make`` reported, when it filled the folder ``done``; called only where that isn't from the same.
+def make_once(
+    done: Path, made_from: dict[str, object], make: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Fills the folder ``done`` with ``make``, unless it was already made from ``made_from``.
 
-    It is given a folder of another name, which is renamed when it is through and removed where it is not.
+    ``make`` fills the new folder that it is given and returns a report, which this function returns too, also
+    when the folder is reused. The folder gets its name only once ``make`` has succeeded.
     """
-    kept = _read_json(done / "done.json")
-    found = kept.pop("report", None)
+    content = read_json(done / DONE)
+    kept = dict(content) if isinstance(content, dict) else {}
+    report = kept.pop("report", None)
     if kept != made_from:
-        partial = done.with_name(done.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
+        with replacing(done) as partial:
+            partial.mkdir(parents=True)
             with mapping.quiet():
-                found = make(partial)
-            (partial / "done.json").write_text(json.dumps(made_from | {"report": found}, indent=1))
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(done, ignore_errors=True)
-        partial.rename(done)
-    return found if isinstance(found, dict) else {}
+                report = make(partial)
+            (partial / DONE).write_text(json.dumps(made_from | {"report": report}, indent=1))
+    return report if isinstance(report, dict) else {}
 
 
 def read_model(folder: Path) -> SparseModel:
-    """A COLMAP model, text or binary, with the images that have poses.
+    """The COLMAP model in ``folder``, text or binary, with those of its images that have poses.
 
-    Raises NerfsceneError when it cannot be read or uses a lens this package doesn't know.
+    Raises NerfsceneError when it can't be read or uses a lens model that this package doesn't support.
     """
     try:
         with mapping.quiet():
@@ -106,7 +107,7 @@ def read_model(folder: Path) -> SparseModel:
         ) from error
     images = [rec.images[i] for i in sorted(rec.reg_image_ids())]
     points = list(rec.points3D.values())
-    seen = well_known(rec)
+    seen = well_determined(rec)
     return SparseModel(
         names=tuple(image.name for image in images),
         intrinsics=tuple(_intrinsics(rec.cameras[i.camera_id], folder) for i in images),
@@ -118,42 +119,39 @@ def read_model(folder: Path) -> SparseModel:
     )
 
 
-# A point's place is well known where so many photos show it, from directions that differ by so many degrees,
-# and no farther than so many pixels from where it projects to.
-KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
-
-
-def well_known(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
-    """Of each image, by its id: the running numbers of the points it shows whose places are well known."""
+def well_determined(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
+    """Per image id: the well-determined points that it observes, by their position in ``rec.points3D``."""
     centres = {i: rec.images[i].projection_center() for i in rec.reg_image_ids()}
+    # One entry per observation; the observations of a point follow each other.
     images: list[int] = []
-    owners: list[int] = []
+    points: list[int] = []
     rays: list[NDArray[np.float64]] = []
-    for number, point in enumerate(rec.points3D.values()):
-        by = {e.image_id for e in point.track.elements} & centres.keys()
-        if len(by) >= KNOWN_BY and point.error <= KNOWN_ERROR:
-            images += by
-            owners += [number] * len(by)
-            rays += [centres[i] - point.xyz for i in by]
-    if not owners:
+    for index, point in enumerate(rec.points3D.values()):
+        observers = {e.image_id for e in point.track.elements} & centres.keys()
+        if len(observers) >= KNOWN_BY and point.error <= KNOWN_ERROR:
+            images += observers
+            points += [index] * len(observers)
+            rays += [centres[i] - point.xyz for i in observers]
+    if not points:
         return {}
-    image, owner, ray = np.array(images), np.array(owners), np.array(rays)
+    image, point_of, ray = np.array(images), np.array(points), np.array(rays)
     ray /= np.linalg.norm(ray, axis=1, keepdims=True)
-    start = np.flatnonzero(np.diff(owner, prepend=-1))  # where each point's rays begin
-    which = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(owner))))
-    # Between the ray that is farthest from the first and the one that is farthest from that.
-    aside = start[which]
+    start = np.flatnonzero(np.diff(point_of, prepend=-1))  # where each point's observations begin
+    segment = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(point_of))))
+    # The angle that a point's rays span: between the ray farthest from the first one, and the ray farthest
+    # from that.
+    reference = start[segment]
     for _ in range(2):
-        apart = np.linalg.norm(ray - ray[aside], axis=1)
-        last = np.lexsort((apart, which))[np.append(start[1:], len(owner)) - 1]
-        aside = last[which]
-    widest = 2 * np.arcsin(np.clip(apart[last] / 2, 0, 1))
-    known = widest[which] >= np.radians(KNOWN_ANGLE)
-    return {int(i): np.sort(owner[known & (image == i)]) for i in np.unique(image)}
+        distance = np.linalg.norm(ray - ray[reference], axis=1)
+        farthest = np.lexsort((distance, segment))[np.append(start[1:], len(point_of)) - 1]
+        reference = farthest[segment]
+    angle = 2 * np.arcsin(np.clip(distance[farthest] / 2, 0, 1))
+    known = angle[segment] >= np.radians(KNOWN_ANGLE)
+    return {int(i): np.sort(point_of[known & (image == i)]) for i in np.unique(image)}
 
 
 def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Progress) -> PoseReport:
-    """Leaves images, database and sparse model in ``folder``."""
+    """Writes copies, database and model into ``folder``; raises NerfsceneError if too few photos connect."""
     photos = capture.photos
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
     write_copies(folder / "images", photos, sizes, progress)
@@ -167,15 +165,16 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Pro
     return report
 
 
-def _intrinsics(camera: pycolmap.Camera, where: Path) -> Intrinsics:
+def _intrinsics(camera: pycolmap.Camera, folder: Path) -> Intrinsics:
+    """COLMAP's camera as Intrinsics; ``folder``, which it was read from, is for the error message."""
     model = camera.model_name
     known = dict(zip(camera.params_info.split(", "), map(float, camera.params), strict=True))
     unsupported = any(known.get(name, 0.0) != 0 for name in ("k5", "k6"))
     unsupported |= model == "FULL_OPENCV" and known["k4"] != 0
     if model not in PERSPECTIVE + FISHEYE or unsupported:
         raise NerfsceneError(
-            f"{where} uses the lens model {model}, which is not supported in full: run COLMAP with "
-            "OPENCV or OPENCV_FISHEYE, or undistort the photos first."
+            f"{folder} uses the lens model {model}, which is not fully supported: run COLMAP with OPENCV or "
+            "OPENCV_FISHEYE, or undistort the photos first."
         )
     lens: Lens = "fisheye" if model in FISHEYE else "perspective"
     order = ("k1", "k2", "k3", "k4") if lens == "fisheye" else ("k1", "k2", "p1", "p2", "k3")
@@ -195,10 +194,11 @@ def _intrinsics(camera: pycolmap.Camera, where: Path) -> Intrinsics:
 
 
 def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
+    """What the result depends on, for done.json."""
     photos = []
     for photo in capture.photos:
         stat = photo.path.stat()
-        name = os.path.relpath(photo.path, capture.root)  # a moved capture is the same capture
+        name = os.path.relpath(photo.path, capture.root)  # so a capture that was moved is still the same
         photos.append([name, stat.st_size, stat.st_mtime_ns, photo.width, photo.height])
         if photo.mask is not None:
             stat = photo.mask.stat()
@@ -206,17 +206,8 @@ def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
     return {"pycolmap": pycolmap.__version__, "config": asdict(config), "photos": photos}
 
 
-def _read_json(path: Path) -> dict[str, object]:
-    """The object in a file; empty where there is none."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _report(content: dict[str, Any]) -> PoseReport | None:
-    """What done.json keeps; None where an older version left nothing."""
+    """The report kept in done.json; None if an older version wrote none."""
     if not content:
         return None
     known = {field.name: content[field.name] for field in fields(PoseReport) if field.name in content}
@@ -225,4 +216,5 @@ def _report(content: dict[str, Any]) -> PoseReport | None:
 
 
 def _one_line(error: Exception) -> str:
+    """The last line of an error's message, or its type's name if it has none."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

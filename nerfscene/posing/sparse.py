@@ -1,4 +1,4 @@
-"""A sparse model in this package's terms, and the posed capture it makes of photos."""
+"""A COLMAP model in this package's types, and the posed capture made from it, with warnings for the user."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ GROUPS_SHOWN = 3
 
 @dataclass(frozen=True)
 class SparseModel:
-    """A COLMAP model in this package's terms, images in the order of their ids."""
+    """A COLMAP model in this package's types, with its posed images in the order of their ids."""
 
     names: tuple[str, ...]
     intrinsics: tuple[Intrinsics, ...]
     world_from_cam: tuple[Array, ...]  # (4, 4) each
-    points: Array  # (n, 3)
+    points: Array  # (n, 3), world units
     point_colors: NDArray[np.uint8]  # (n, 3)
-    reprojection_error: float  # pixels
-    seen: tuple[NDArray[np.int64], ...]  # of each image, the points found in it whose places are well known
+    reprojection_error: float  # pixels, mean over the points
+    seen: tuple[NDArray[np.int64], ...]  # per image: indices of the well-determined points that it observes
 
 
 def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport | None = None) -> PosedCapture:
-    """The capture with the cameras of a model of its working copies, lenses at full photo size.
+    """The capture with the cameras of ``model``, which was made from the working copies of its photos.
 
-    Photos that the model lacks are left out with one warning that counts and names them.
+    Intrinsics and reprojection error are scaled to the full size of the photos. Photos that the model lacks
+    are left out, with a warning that counts and names them.
     """
     views, scales = [], []
     posed = sorted((copy_index(name), i) for i, name in enumerate(model.names))
@@ -54,13 +55,13 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         groups = _groups_in_words(apart)
         warnings += (
             f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
-            f"were left out{named}{groups and ': '}{groups}: photos that overlap more, taken between "
-            "these and the others, would connect them.",
+            f"were left out{named}{groups and ': '}{groups}: add overlapping photos taken between these "
+            "and the others to connect them.",
         )
-    silent = [
+    without_focal = [
         (names[i], v) for (i, _), v in zip(posed, views, strict=True) if capture.photos[i].focal is None
     ]
-    warnings += _told_apart(silent, len(capture.photos))
+    warnings += _zoom_warning(without_focal, len(capture.photos))
     return PosedCapture(
         root=capture.root,
         source="photos",
@@ -76,41 +77,46 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
     )
 
 
-def _told_apart(silent: Sequence[tuple[str, View]], total: int) -> tuple[str, ...]:
-    """A warning where photos that don't say so, names and views, were taken at different zooms."""
+def _zoom_warning(without_focal: Sequence[tuple[str, View]], total: int) -> tuple[str, ...]:
+    """A warning if photos of one size turned out to have different zooms, although EXIF gives none.
+
+    ``without_focal``: name and view of each posed photo without a focal length in EXIF.
+    """
     by_size: dict[tuple[int, int], dict[float, list[str]]] = {}
-    for name, view in silent:
+    for name, view in without_focal:
         lens = view.intrinsics
-        found = by_size.setdefault((lens.width, lens.height), {})
-        found.setdefault(round(lens.fx, 2), []).append(name)
+        by_focal = by_size.setdefault((lens.width, lens.height), {})
+        by_focal.setdefault(round(lens.fx, 2), []).append(name)
     others = [
-        group for found in by_size.values() for group in sorted(found.values(), key=len, reverse=True)[1:]
+        group
+        for by_focal in by_size.values()
+        for group in sorted(by_focal.values(), key=len, reverse=True)[1:]
     ]
     if not others:
         return ()
-    among = [name for group in others for name in group]
+    names = [name for group in others for name in group]
     return (
-        f"{len(among)} of {total} photos ({name_some(among)}) were taken at another zoom than "
-        "the rest, which had to be guessed: photos straight from the camera say it, in their EXIF.",
+        f"{len(names)} of {total} photos ({name_some(names)}) were taken at another zoom than the rest, "
+        "which had to be estimated: photos straight from the camera give it in their EXIF data.",
     )
 
 
 def not_connected_message(capture: Capture, report: PoseReport) -> str:
-    """Why too few photos could be posed, and what to do."""
+    """The error message for a capture of which too few photos could be posed: why, and what to do."""
     count, posed = len(capture.photos), report.photos_posed
     found = f"only {posed} of the {count} photos" if posed else f"none of the {count} photos"
     names = short_names([photo.path for photo in capture.photos])
     apart = _groups_in_words(report.apart)
-    why = apart or f"{name_some(names)}: they overlap, but too little to tell where they were taken from"
+    why = apart or f"{name_some(names)} overlap, but too little to find out where they were taken"
     return (
         f"{found} in {capture.root} could be connected to the others ({why}): take sharp photos of a "
-        "textured, still subject, from different places rather than turning on the spot, each "
-        "showing most of what the one before shows."
+        "textured subject that doesn't move, from different places instead of turning on the spot, and let "
+        "each photo show most of what the one before shows."
     )
 
 
 def _why(name: str, report: PoseReport | None) -> str:
-    """A sentence's end on a photo that is not posed."""
+    """Why a photo is not posed, as the end of a sentence about it."""
     group = next((group for group in report.apart if name in group), None) if report else None
     if group is None:
         return "could not be connected to the other photos: they share too little that fits"
@@ -120,14 +126,12 @@ def _why(name: str, report: PoseReport | None) -> str:
 
 
 def _groups_in_words(apart: tuple[tuple[str, ...], ...]) -> str:
-    """Which photos share nothing with the others, by group; "" where there are none."""
+    """Which photos share nothing with the others, by group; "" if there are none."""
     several = [group for group in apart if len(group) > 1]
     alone = [group[0] for group in apart if len(group) == 1]
-    said = [
-        f"{name_some(group)} form a group of their own, of {len(group)}" for group in several[:GROUPS_SHOWN]
-    ]
+    parts = [f"{name_some(group)} form a separate group of {len(group)}" for group in several[:GROUPS_SHOWN]]
     if len(several) > GROUPS_SHOWN:
-        said.append(f"{len(several) - GROUPS_SHOWN} more groups")
+        parts.append(f"there are {len(several) - GROUPS_SHOWN} more groups")
     if alone:
-        said.append(f"{name_some(alone)} share{'s' * (len(alone) == 1)} nothing with any other photo")
-    return "; ".join(said)
+        parts.append(f"{name_some(alone)} share{'s' * (len(alone) == 1)} nothing with any other photo")
+    return "; ".join(parts)

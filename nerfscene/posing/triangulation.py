@@ -1,10 +1,10 @@
-"""Sparse points for photos whose cameras came with them; and those cameras, where they are off, moved to fit.
+"""Triangulates sparse points for photos that came with cameras, and moves the cameras if they don't fit.
 
-Apps and transforms.json tell where photos were taken and not what they show. Features matched between photos
-say how far away things are (``depths.py``), and how well the cameras fit: a phone's own tracking drifts, and
-is off by several pixels. COLMAP's bundle adjustment then starts from the cameras that were given.
+Apps and transforms.json give the poses of photos but no points. Matched features give points, which tell
+training how far away things are (``training/depths.py``), and show how well the cameras fit: a phone's own
+tracking drifts, and can be off by several pixels. COLMAP's bundle adjustment then refines the given cameras.
 
-Kept in ``<workdir>/points``: the model in sparse/, and done.json, which says what it was made from.
+``<workdir>/points`` keeps the model in sparse/, and in done.json what it was made from.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index, copy_name, working_size, write_copies, write_masks
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
 from nerfscene.posing.pairs import groups
-from nerfscene.posing.poses import once, read_model
+from nerfscene.posing.poses import make_once, read_model
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
-SMALLEST_SIDE = 240  # px, of the photos' longer side: smaller ones have hardly any features
-MOST_PHOTOS = 400  # so many take minutes
-MANY = 100  # photos, of more than which half the features are enough
-OFF = 1.0  # px, of error, from which on cameras are tried to be moved
-CLOSER = 0.5  # of the error, which it must come below for them to be
-LOOSE = 4  # times as large an error is allowed while cameras are off
-MOST_TURNED = 10.0  # degrees, median: what turns by more doesn't start from the cameras given
-MOST_BLIND = 0.1  # of the photos may see too few points for their cameras to be told by them
-FEWEST_POINTS = 100  # fewer may be chance
-FEWER = 0.5  # of the points that cameras as given make, which moved ones must make
-ANY = 1e9  # of a lens's terms: they were given, and need no doubt
+SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features
+MOST_PHOTOS = 400  # more would take too long: these already take minutes
+MANY = 100  # photos: with more, half the features per photo are enough
+OFF = 1.0  # px of reprojection error: with more, moving the cameras is tried
+CLOSER = 0.5  # moved cameras are kept if their error is at most this fraction of the given ones'
+LOOSE = 4  # factor on the largest error of an observation while the cameras are off
+MOST_TURNED = 10.0  # degrees, median: cameras that turn by more no longer follow the given ones
+MOST_BLIND = 0.1  # fraction of the photos that may observe too few points to determine their poses
+FEWEST_POINTS = 100  # fewer may be there by chance
+FEWER = 0.5  # moved cameras must give at least this fraction of the given ones' points
+ANY = 1e9  # a limit on lens parameters that never applies: given lenses are trusted
 
 
 def with_points(
@@ -50,27 +50,28 @@ def with_points(
     move: bool = True,
     progress: Progress = silent,
 ) -> PosedCapture:
-    """The capture with sparse points, and with cameras that fit them, in the world that they were given in.
+    """The capture with sparse points, and with cameras that fit them, in the same world coordinates.
 
-    As it is where it has points, is a cut-out (whose silhouettes tell more), or its photos are too few, too
-    many or too small. With ``move``, cameras that are off by more than a pixel of the working size are moved
-    where that makes the error half as large or less; a warning says so. What ``workdir`` keeps of the same
-    photos and cameras is taken as it is. Raises NerfsceneError when a photo can't be read.
+    Returned unchanged if it has points already, consists of cut-outs (their silhouettes are better evidence),
+    or its photos are too few, too many or too small. With ``move``, cameras that are off by more than a pixel
+    of the working size are moved if that at least halves the error; a warning says so. A result in
+    ``workdir`` for the same photos, cameras and settings is reused. Raises NerfsceneError when a photo can't
+    be read.
     """
-    if not fits(posed):
+    if not can_have_points(posed):
         return posed
     config = config or PoseConfig()
     done = Path(workdir) / "points"
     try:
-        found = once(
+        found = make_once(
             done,
             _made_from(posed, config, move),
             lambda folder: _fill(folder, posed, config, move, progress),
         )
-    except (RuntimeError, ValueError) as error:  # COLMAP's: points are worth having, and can be done without
-        said = f"no points could be found from the cameras that came with the photos ({error})"
-        return replace(posed, warnings=(*posed.warnings, said))
-    posed = replace(posed, warnings=posed.warnings + _misfit(found, move))
+    except (RuntimeError, ValueError) as error:  # from COLMAP; a scene without points is possible
+        warning = f"no points could be triangulated from the cameras that came with the photos ({error})"
+        return replace(posed, warnings=(*posed.warnings, warning))
+    posed = replace(posed, warnings=posed.warnings + _misfit_warning(found, move))
     if not found["points"]:
         return posed
     model = read_model(done / "sparse")
@@ -89,27 +90,27 @@ def with_points(
     )
 
 
-def _misfit(found: dict[str, Any], move: bool) -> tuple[str, ...]:
-    """What is to be said where the cameras that were given don't fit."""
+def _misfit_warning(found: dict[str, Any], move: bool) -> tuple[str, ...]:
+    """A warning if the given cameras don't fit the photos. ``found`` is what _fill returned."""
     fit = "hardly fit them"
     if found["given"] is not None:
-        fit = f"fit them to {found['given']:.1f} pixels only"
+        fit = f"fit them only to {found['given']:.1f} pixels"
     fit = f"the cameras that came with the photos {fit}"
     if found["moved"]:
-        to = f"{found['error']:.1f} pixels"
-        return (f"{fit}, and were moved to fit to {to}; --no-refine-cameras takes them as they are",)
+        error = f"{found['error']:.1f} pixels"
+        return (f"{fit}, so they were moved to fit to {error}; --no-refine-cameras keeps them as they are",)
     if not found["points"]:
-        said = (
-            "what the photos show together gives no points from the cameras that came with them: these don't "
-            "fit, or all photos were taken from one place"
+        warning = (
+            "the photos overlap, but no points could be triangulated from the cameras that came with them: "
+            "the cameras don't fit, or all photos were taken from one place"
         )
-        return (said,) if found["connected"] else ()
-    alone = "moving them helps little: the photos alone, in a folder without cameras, may come out better"
-    return (f"{fit}, and {alone if move else 'are taken as they are'}",) if found["off"] else ()
+        return (warning,) if found["connected"] else ()
+    alone = "moving them helps little; the photos alone, in a folder without cameras, may give a better scene"
+    return (f"{fit}, and {alone if move else 'are kept as they are'}",) if found["off"] else ()
 
 
-def fits(posed: PosedCapture) -> bool:
-    """Whether points are lacking and can be had."""
+def can_have_points(posed: PosedCapture) -> bool:
+    """Whether the capture has no sparse points, and its photos allow triangulating some."""
     lenses = [v.intrinsics for v in posed.views]
     return (
         not len(posed.points)
@@ -123,7 +124,12 @@ def fits(posed: PosedCapture) -> bool:
 def _fill(
     folder: Path, posed: PosedCapture, config: PoseConfig, move: bool, progress: Progress
 ) -> dict[str, Any]:
-    """Leaves the model in ``folder``/sparse; returns how it fits, in pixels of the photos."""
+    """Writes the model to ``folder``/sparse, and returns what is kept of it in done.json.
+
+    ``points``: their number, 0 if too few. ``moved``: whether the cameras were moved. ``off``: whether the
+    given ones don't fit. ``connected``: whether matches connect all photos. ``given`` and ``error``: mean
+    reprojection error before and after, in pixels of the photos; ``given`` is None with too few points.
+    """
     photos = [Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask) for v in posed.views]
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
     write_copies(folder / "images", photos, sizes, progress)
@@ -136,20 +142,20 @@ def _fill(
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
     before = model.compute_mean_reprojection_error()
-    told = len(model.points3D) >= FEWEST_POINTS  # of fewer, chance has made some
+    reliable = len(model.points3D) >= FEWEST_POINTS
     moved = None
-    if move and not (told and before <= OFF):
+    if move and not (reliable and before <= OFF):
         progress("moving cameras to fit", 0.0)
         moved = _moved(given, folder, config.seed)
         fewest = max(FEWEST_POINTS, FEWER * len(model.points3D))
-        closer = CLOSER * before if told else OFF
+        limit = CLOSER * before if reliable else OFF
         if moved is not None and len(moved.points3D) >= fewest:
-            model = moved if moved.compute_mean_reprojection_error() <= closer else model
+            model = moved if moved.compute_mean_reprojection_error() <= limit else model
     (folder / "sparse").mkdir()
     model.write_binary(str(folder / "sparse"))
     connected = groups(len(photos), matching.connections(folder / "database.db"))[0]
-    for left in ("images", "masks"):
-        shutil.rmtree(folder / left, ignore_errors=True)
+    for temporary in ("images", "masks"):
+        shutil.rmtree(folder / temporary, ignore_errors=True)
     (folder / "database.db").unlink()
     progress("placing points", 1.0)
     pixels = float(np.mean([photo.width / size[0] for photo, size in zip(photos, sizes, strict=True)]))
@@ -158,13 +164,13 @@ def _fill(
         "moved": model is moved,
         "off": bool(before > OFF),
         "connected": len(connected) == len(photos),
-        "given": before * pixels if told else None,
+        "given": before * pixels if reliable else None,
         "error": model.compute_mean_reprojection_error() * pixels,
     }
 
 
 def _as_given(database: Path, views: Sequence[View], sizes: Sequence[matching.Size]) -> Model:
-    """A model without points, of the cameras as they are; their lenses are put into the database too."""
+    """A model of the given cameras, without points. Also writes their lenses to the database."""
     with pycolmap.Database.open(database) as db:
         ids = {copy_index(image.name): image.image_id for image in db.read_all_images()}
     lenses: dict[Intrinsics, pycolmap.Camera] = {}
@@ -184,42 +190,45 @@ def _as_given(database: Path, views: Sequence[View], sizes: Sequence[matching.Si
 
 
 def colmap_lens(key: int, lens: Intrinsics) -> pycolmap.Camera:
-    """A lens as COLMAP has it: FULL_OPENCV, or OPENCV_FISHEYE."""
+    """COLMAP's camera, with id ``key``, for a lens: FULL_OPENCV or OPENCV_FISHEYE."""
     name = "OPENCV_FISHEYE" if lens.lens == "fisheye" else "FULL_OPENCV"
     camera = pycolmap.Camera.create_from_model_name(key, name, lens.fx, lens.width, lens.height)
-    k1, k2, p1, p2, k3 = lens.distortion  # of a fisheye: k1, k2, k3, k4
-    more = [k1, k2, p1, p2] if lens.lens == "fisheye" else [k1, k2, p1, p2, k3, 0.0, 0.0, 0.0]
-    camera.params = [lens.fx, lens.fy, lens.cx, lens.cy, *more]
+    k1, k2, p1, p2, k3 = lens.distortion  # for a fisheye lens: k1, k2, k3, k4, 0
+    terms = [k1, k2, p1, p2] if lens.lens == "fisheye" else [k1, k2, p1, p2, k3, 0.0, 0.0, 0.0]
+    camera.params = [lens.fx, lens.fy, lens.cx, lens.cy, *terms]
     camera.has_prior_focal_length = True
     return camera
 
 
 def _triangulated(model: Model, folder: Path, seed: int, looseness: float = 1.0) -> Model:
-    """The model's cameras with the points that they make of the database's matches."""
+    """A copy of the model with points triangulated from the matches in ``folder``'s database.
+
+    ``looseness`` multiplies the largest reprojection error of an observation.
+    """
     options = mapping.repeatable(seed)
-    for trusting in (options, options.triangulation):
-        trusting.min_focal_length_ratio, trusting.max_focal_length_ratio = 1 / ANY, ANY
-        trusting.max_extra_param = ANY
+    for limits in (options, options.triangulation):
+        limits.min_focal_length_ratio, limits.max_focal_length_ratio = 1 / ANY, ANY
+        limits.max_extra_param = ANY
     largest = looseness * LARGEST_ERROR
     options.mapper.filter_max_reproj_error = largest
     options.triangulation.merge_max_reproj_error = options.triangulation.complete_max_reproj_error = largest
     output = folder / "triangulated"
     output.mkdir()
-    made = pycolmap.triangulate_points(
+    triangulated = pycolmap.triangulate_points(
         Model(model), folder / "database.db", folder / "images", output, True, options
     )
     shutil.rmtree(output)
-    return made
+    return triangulated
 
 
 def _moved(given: Model, folder: Path, seed: int) -> Model | None:
-    """Cameras that fit the points they make, in the world of the cameras given; None where they lost it.
+    """The given cameras refined together with their points, in the same world; None if they changed too much.
 
-    Those that see hardly a point stay as given.
+    Cameras that observe hardly any points stay as given.
     """
     model = _triangulated(given, folder, seed, LOOSE)
     mapping.fit_poses(model)
-    # Anew: points that the cameras as they were couldn't make, and none that they made wrongly.
+    # Triangulating again adds points that the given cameras couldn't give, and drops those they gave wrongly.
     model = _triangulated(model, folder, seed)
     mapping.fit_poses(model)
     given_from_model = _similarity(model, given)
@@ -233,26 +242,29 @@ def _moved(given: Model, folder: Path, seed: int) -> Model | None:
 
 
 def _frames(model: Model, keys: Sequence[int]) -> Array:
-    """(n, 4, 4), world_from_cam of these images."""
+    """The poses world_from_cam (n, 4, 4) of these images."""
     return np.stack([mapping.world_from_cam(model.images[key]) for key in keys])
 
 
 def _similarity(model: Model, given: Model) -> pycolmap.Sim3d | None:
-    """given_from_model that brings cameras onto those given, their directions too, for those in one place."""
+    """given_from_model, which best aligns the model's cameras with the given ones, in position and direction.
+
+    Directions matter because positions alone don't determine it, for example if they lie on a line.
+    """
     keys = sorted(given.reg_image_ids())
 
-    def marks(frames: Array) -> Array:
-        """Where cameras are, and the ends of their axes, as long as the cameras are spread."""
+    def points(frames: Array) -> Array:
+        """The camera centres, and the ends of axes as long as the centres' spread: (4n, 3)."""
         centres = frames[:, :3, 3]
         spread = np.linalg.norm(centres - centres.mean(0), axis=1).mean()
         ends = centres[:, None] + spread * frames[:, :3, :3].transpose(0, 2, 1)
         return np.concatenate([centres[:, None], ends], axis=1).reshape(-1, 3)
 
-    return pycolmap.estimate_sim3d(marks(_frames(model, keys)), marks(_frames(given, keys)))
+    return pycolmap.estimate_sim3d(points(_frames(model, keys)), points(_frames(given, keys)))
 
 
 def _turned(model: Model, given: Model) -> float:
-    """Degrees by which cameras differ, median."""
+    """Median angle, in degrees, by which the model's cameras are rotated against the given ones."""
     keys = sorted(given.reg_image_ids())
     ours, theirs = _frames(model, keys)[:, :3, :3], _frames(given, keys)[:, :3, :3]
     cosine = (np.einsum("nij,nij->n", ours, theirs) - 1) / 2
@@ -260,6 +272,7 @@ def _turned(model: Model, given: Model) -> float:
 
 
 def _made_from(posed: PosedCapture, config: PoseConfig, move: bool) -> dict[str, object]:
+    """What the result depends on, for done.json."""
     digest = hashlib.sha256()
     for view in posed.views:
         stat = view.path.stat()

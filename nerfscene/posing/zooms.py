@@ -1,8 +1,8 @@
-"""Photos that share a size but not a zoom, and say nothing of it: which were taken through which lens.
+"""Finds out which photos of one size share a lens, if they differ in zoom and have no EXIF.
 
-Messengers strip EXIF from photos, and phones change lenses. One focal length for all then puts the zoomed
-photos closer to what they show, or leaves them out. With a focal length of its own for each photo mapping
-finds them all, and the focal lengths it comes to tell the lenses apart.
+Messengers strip EXIF from photos, and phones switch lenses. With one focal length for all, mapping places the
+zoomed photos too close to the subject, or not at all. With a focal length for each photo, it places them all,
+and the focal lengths that it estimates tell the lenses apart.
 """
 
 from __future__ import annotations
@@ -19,22 +19,27 @@ from nerfscene.posing.matching import guessed_focal
 
 Model = pycolmap.Reconstruction
 
-SAME_ZOOM = 1.06  # ratio of neighbouring focal lengths; phones' lenses differ by 1.5 and more
-TABLES = ("keypoints", "descriptors", "matches", "two_view_geometries")  # what knows nothing of lenses
+SAME_ZOOM = (
+    1.06  # largest ratio of neighbouring focal lengths in a group; phones' lenses differ by 1.5 and more
+)
+TABLES = ("keypoints", "descriptors", "matches", "two_view_geometries")  # don't depend on the lenses
 
 
 def lenses(database: Path) -> dict[int, pycolmap.Camera]:
-    """The lens of each image, by the image's id."""
+    """The lens of each image, by image id."""
     with pycolmap.Database.open(database) as db:
         cameras = {camera.camera_id: camera for camera in db.read_all_cameras()}
         return {image.image_id: cameras[image.camera_id] for image in db.read_all_images()}
 
 
 def set_lenses_of(database: Path, lens_of: Mapping[int, pycolmap.Camera]) -> None:
-    """Writes the database anew with these lenses of its images, equal ids for one that is shared."""
-    made = database.with_name("lenses.db")
-    made.unlink(missing_ok=True)
-    with pycolmap.Database.open(database) as old, pycolmap.Database.open(made) as new:
+    """Gives the images of the database these lenses. Images that share a lens have cameras of one camera_id.
+
+    The database is written anew, with the same image ids, features and matches.
+    """
+    rewritten = database.with_name("lenses.db")
+    rewritten.unlink(missing_ok=True)
+    with pycolmap.Database.open(database) as old, pycolmap.Database.open(rewritten) as new:
         for camera in {c.camera_id: c for c in lens_of.values()}.values():
             new.write_camera(camera, use_camera_id=True)
             rig = pycolmap.Rig(rig_id=camera.camera_id)
@@ -42,22 +47,22 @@ def set_lenses_of(database: Path, lens_of: Mapping[int, pycolmap.Camera]) -> Non
             new.write_rig(rig, use_rig_id=True)
         for image in old.read_all_images():
             camera_id = lens_of[image.image_id].camera_id
-            moved = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image.image_id)
-            new.write_image(moved, use_image_id=True)
+            copied = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image.image_id)
+            new.write_image(copied, use_image_id=True)
             frame = pycolmap.Frame(frame_id=image.image_id, rig_id=camera_id)
-            frame.add_data_id(moved.data_id)
+            frame.add_data_id(copied.data_id)
             new.write_frame(frame, use_frame_id=True)
-    with sqlite3.connect(made) as both:
-        both.execute("ATTACH ? AS old", (str(database),))
+    with sqlite3.connect(rewritten) as connection:
+        connection.execute("ATTACH ? AS old", (str(database),))
         for table in TABLES:
-            both.execute(f"DELETE FROM main.{table}")
-            both.execute(f"INSERT INTO main.{table} SELECT * FROM old.{table}")
-    both.close()
-    made.replace(database)
+            connection.execute(f"DELETE FROM main.{table}")
+            connection.execute(f"INSERT INTO main.{table} SELECT * FROM old.{table}")
+    connection.close()
+    rewritten.replace(database)
 
 
 def one_each(lens_of: Mapping[int, pycolmap.Camera]) -> dict[int, pycolmap.Camera]:
-    """A lens for each image, as it is where its focal length is known, else from COLMAP's guess."""
+    """A separate lens for each image, with its known focal length or else COLMAP's guess."""
     own = {}
     for key, camera in lens_of.items():
         known = camera.has_prior_focal_length
@@ -67,9 +72,9 @@ def one_each(lens_of: Mapping[int, pycolmap.Camera]) -> dict[int, pycolmap.Camer
 
 
 def by_zoom(model: Model, lens_of: Mapping[int, pycolmap.Camera]) -> dict[int, pycolmap.Camera]:
-    """The lenses of ``lens_of``, split by the focal lengths that a model with a lens for each image came to.
+    """The lenses of ``lens_of``, split by the focal lengths in ``model``, which has a lens for each image.
 
-    Images that the model lacks get the lens that most of those like them have.
+    Images that the model lacks get the lens of the largest group of images with which they shared one.
     """
     posed = set(model.reg_image_ids())
     focal = {key: model.camera(model.image(key).camera_id).params[0] for key in sorted(posed)}
@@ -83,16 +88,16 @@ def by_zoom(model: Model, lens_of: Mapping[int, pycolmap.Camera]) -> dict[int, p
         for group in groups:
             known = [focal[key] for key in group if key in focal]
             camera = lens_of[group[0]]
-            made = _lens(next_id, camera, float(np.median(known)) if known else camera.params[0], bool(known))
-            split |= dict.fromkeys(group, made)
+            lens = _lens(next_id, camera, float(np.median(known)) if known else camera.params[0], bool(known))
+            split |= dict.fromkeys(group, lens)
             next_id += 1
     return split
 
 
 def zooms(focal: Mapping[int, float]) -> list[list[int]]:
-    """Keys by focal length, a new group wherever the next longer one differs by more than SAME_ZOOM.
+    """The keys grouped by focal length (pixels), the largest group first.
 
-    The largest group first.
+    A new group begins where a focal length is more than SAME_ZOOM times the next shorter one.
     """
     groups: list[list[int]] = []
     before = 0.0
@@ -105,22 +110,22 @@ def zooms(focal: Mapping[int, float]) -> list[list[int]]:
 
 
 def with_lenses(model: Model, lens_of: Mapping[int, pycolmap.Camera]) -> Model:
-    """A copy of a model through these lenses, by image id; equal ids for one that is shared."""
-    made = Model()
+    """A copy of the model with these lenses of its images, by image id; not refined yet."""
+    result = Model()
     for camera in {c.camera_id: c for c in lens_of.values()}.values():
-        made.add_camera_with_trivial_rig(camera)
+        result.add_camera_with_trivial_rig(camera)
     for key in sorted(model.reg_image_ids()):
         image = model.image(key)
         features = np.array([point.xy for point in image.points2D]).reshape(-1, 2)
-        like = pycolmap.Image(image.name, features, lens_of[key].camera_id, key)
-        made.add_image_with_trivial_frame(like, image.cam_from_world())
+        copied = pycolmap.Image(image.name, features, lens_of[key].camera_id, key)
+        result.add_image_with_trivial_frame(copied, image.cam_from_world())
     for point in model.points3D.values():
-        made.add_point3D(point.xyz, pycolmap.Track(list(point.track.elements)), point.color)
-    return made
+        result.add_point3D(point.xyz, pycolmap.Track(list(point.track.elements)), point.color)
+    return result
 
 
 def own_lenses(model: Model) -> dict[int, pycolmap.Camera]:
-    """A lens for each photo of a model, equal to the one that it shares there."""
+    """A separate lens for each posed image of the model, a copy of the one that it has."""
     own = {}
     for key in model.reg_image_ids():
         camera = copy.copy(model.camera(model.image(key).camera_id))
@@ -130,6 +135,7 @@ def own_lenses(model: Model) -> dict[int, pycolmap.Camera]:
 
 
 def _lens(camera_id: int, like: pycolmap.Camera, focal: float, known: bool) -> pycolmap.Camera:
-    made = pycolmap.Camera.create_from_model_id(camera_id, like.model, focal, like.width, like.height)
-    made.has_prior_focal_length = known
-    return made
+    """A new lens of the model and size of ``like``; ``known``: whether to trust ``focal`` (pixels)."""
+    lens = pycolmap.Camera.create_from_model_id(camera_id, like.model, focal, like.width, like.height)
+    lens.has_prior_focal_length = known
+    return lens

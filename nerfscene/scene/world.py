@@ -1,7 +1,7 @@
-"""A scene in other world coordinates: which way is up, where the origin is, how long a unit.
+"""Changes a scene's world coordinates: which way is up, where the origin is, how long a unit is.
 
-COLMAP's world is turned, placed and scaled at will. A person sets it right by pointing; from then on
-``world_from_capture`` (a similarity) is kept with the scene, whose world has +z up.
+COLMAP's world has an arbitrary rotation, origin and scale. In the viewer, a user sets them by clicking on
+points. From then on ``world_from_capture`` (a similarity) is saved with the scene, and +z is up in its world.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
 
-LEAST_SINE = 0.02  # of an angle in a triangle of floor points: about 1°
+LEAST_SINE = 0.02  # sine of the smallest angle allowed in a triangle of floor points, about 1°
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a person set by hand, in the world's coordinates, and the world: training leaves it alone."""
+    """What a user has set for a scene and training leaves unchanged, see ``Scene``."""
 
     world_from_capture: Array | None = None
     up: Array | None = None
@@ -30,9 +30,9 @@ class Kept:
 
 
 def in_world(scene: Scene, new_from_world: Array) -> Scene:
-    """The same scene, sharing its arrays, told in coordinates that a similarity (4, 4) leads to.
+    """The same scene, sharing its arrays, in the world that a similarity (4, 4) maps the present one to.
 
-    Every camera in the new world sees what it saw from the same place in the old one.
+    Every camera, moved along with the world, sees the same as before.
     """
     rotation = new_from_world[:3, :3] / np.cbrt(np.linalg.det(new_from_world[:3, :3]))
     before = np.eye(4) if scene.world_from_capture is None else scene.world_from_capture
@@ -49,27 +49,32 @@ def in_world(scene: Scene, new_from_world: Array) -> Scene:
 
 
 def kept(folder: Path) -> Kept:
-    """What was set in the scene of a folder; nothing where there is no scene yet."""
+    """What has been set for the scene in a folder; nothing if there is no scene yet.
+
+    Raises NerfsceneError if the scene is damaged or of another version.
+    """
     if not scenes.is_scene(folder):
         return Kept()
     data = scenes.read_manifest(folder)
     try:
         return Kept(*(scenes.optional_array(data, name) for name in ("world_from_capture", "up", "crop")))
     except (TypeError, ValueError) as error:
-        raise NerfsceneError(f"{folder / scenes.SCENE_JSON} is damaged ({error}); train it again") from error
+        raise NerfsceneError(
+            f"{folder / scenes.SCENE_JSON} is damaged ({error}); train it again with --overwrite"
+        ) from error
 
 
 def keeping(scene: Scene, given: Kept) -> Scene:
-    """A scene in the capture's own coordinates, with what was set for it."""
+    """A scene that is in the capture's own coordinates, changed to what has been set for it."""
     if given.world_from_capture is not None:
         scene = in_world(scene, given.world_from_capture)
     return replace(scene, up=given.up, crop=given.crop)
 
 
 def save_world(folder: Path, new_from_world: Array, up: Array) -> None:
-    """Puts the scene of a folder into another world, whose up (3,) is known from then on.
+    """Changes the world of the scene in a folder, as ``in_world`` does, and sets its ``up`` (3,).
 
-    The field's own file stays as it is. Raises NerfsceneError as scene.load and scene.save do.
+    Only scene.json is written. Raises NerfsceneError as ``folder.load`` and ``folder.save`` do.
     """
     changed = replace(in_world(scenes.load(folder), new_from_world), up=up)
     data = scenes.read_manifest(folder)
@@ -77,9 +82,10 @@ def save_world(folder: Path, new_from_world: Array, up: Array) -> None:
 
 
 def on_floor(points: Array, above: Array) -> Array:
-    """new_from_world: the floor through points (3, 3) becomes z = 0, the first of them the origin.
+    """new_from_world (4, 4) by which the floor through three points (3, 3) becomes z = 0.
 
-    ``above`` (3,) is on its upper side. Scale stays. Raises NerfsceneError for points in a line.
+    The first point becomes the origin. ``above`` (3,) is a point on the floor's upper side. The scale stays
+    the same. Raises NerfsceneError for points in a line.
     """
     a, b = points[1] - points[0], points[2] - points[0]
     normal = np.cross(a, b)
@@ -92,24 +98,25 @@ def on_floor(points: Array, above: Array) -> Array:
 
 
 def at_origin(point: Array, up: Array) -> Array:
-    """new_from_world: a point (3,) becomes the origin, ``up`` (3,) the direction +z."""
+    """new_from_world (4, 4) by which a point (3,) becomes the origin and ``up`` (3,) the direction +z."""
     return _placed(rotation_to_z(up / np.linalg.norm(up)), point)
 
 
 def to_scale(points: Array, distance: float, up: Array) -> Array:
-    """new_from_world: two points (2, 3) come to lie ``distance`` apart, ``up`` becomes +z.
+    """new_from_world (4, 4) by which two points (2, 3) get this distance and ``up`` becomes +z.
 
-    Raises NerfsceneError where they are one point or the distance is no positive number.
+    Raises NerfsceneError if the points are the same or the distance is not a positive number.
     """
-    apart = float(np.linalg.norm(points[1] - points[0]))
-    if not (apart > 0 and 0 < distance < np.inf):
+    current = float(np.linalg.norm(points[1] - points[0]))
+    if not (current > 0 and 0 < distance < np.inf):
         raise NerfsceneError("a scale needs two different points and the distance between them, above 0")
     m = _placed(rotation_to_z(up / np.linalg.norm(up)), np.zeros(3))
-    m[:3] *= distance / apart
+    m[:3] *= distance / current
     return m
 
 
 def _placed(rotation: Array, origin: Array) -> Array:
+    """The pose (4, 4) that rotates by (3, 3) and maps ``origin`` (3,) to 0."""
     m = np.eye(4)
     m[:3, :3] = rotation
     m[:3, 3] = -rotation @ origin

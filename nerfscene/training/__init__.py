@@ -1,6 +1,6 @@
-"""From photos with cameras to a scene: the loop around the kernels' step.
+"""Training: from photos with known cameras to a scene.
 
-In: a ``types.PosedCapture`` and a ``config.TrainConfig``.
-Out: a ``Scene`` in its folder.
+In: a ``types.PosedCapture``, a ``config.TrainConfig`` and a ``config.FieldConfig``.
+Out: a ``scene.folder.Scene``, also saved in its folder.
 Read first: ``loop.py``.
 """

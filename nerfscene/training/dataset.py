@@ -1,4 +1,7 @@
-"""Posed photos made ready to train on: pixels at training size, scene coordinates, what can be empty."""
+"""Makes posed photos ready for training: pixels at training size, the scene's extent, known depths.
+
+``prepare`` does all of it.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,29 @@ from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.capture.folder import Progress, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
-from nerfscene.measure.metrics import holdout
+from nerfscene.measuring.metrics import holdout
 from nerfscene.training import occupancy
 from nerfscene.training.depths import known_depths
-from nerfscene.types import PosedCapture, View
+from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
-SMALLEST = 16  # pixels: structural similarity, for one, has a window of 11
+SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
+
+Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask leaves in; None: all
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """What the trainer reads.
 
-    views: every view, at training size, with its split decided
-    pixels: the training photos' bytes one after another, (…, channels) uint8
-    allowed: occupancy bits of the cells that can hold anything
-    chosen: running numbers of the pixels to train on, where masks leave some out; None: all
-    depths: how far away what the training photos show is (``depths.known_depths``); None: not known
+    views: all views at training size, with their final split
+    pixels: the training photos' pixels one after another, (all, channels) uint8
+    placement, space: where the scene lies in the field, and the steps along rays
+    allowed: (cells / 32,) uint32, occupancy bits of the cells that can hold anything
+    background: 0…1, the colour behind the scene
+    downscale: factor by which photos were shrunk
+    chosen: indices of the pixels to train on if masks leave some out; None: all
+    depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
     """
 
     views: tuple[View, ...]
@@ -49,13 +57,13 @@ class TrainingSet:
 
     @property
     def photo_side(self) -> float:
-        """√(pixels) of a typical training photo."""
+        """√(pixels) of a training photo, by the median number of pixels."""
         counts = [v.intrinsics.width * v.intrinsics.height for v in self.train_views]
         return float(np.sqrt(np.median(counts)))
 
 
 def resized(views: Sequence[View], factor: float) -> tuple[View, ...]:
-    """The same cameras on photos shrunk by ``factor`` (at least 1), to whole pixels."""
+    """The views with their photos' sizes divided by ``factor`` (at least 1), rounded to whole pixels."""
     out = []
     for v in views:
         k = v.intrinsics
@@ -65,7 +73,11 @@ def resized(views: Sequence[View], factor: float) -> tuple[View, ...]:
 
 
 def split_views(posed: PosedCapture, every: int) -> tuple[View, ...]:
-    """Decides what is held out: the capture's own split, or every n-th view in order of names."""
+    """Decides which views are held out: by the capture's own split, or every n-th one in their order.
+
+    ``every``: n; 0: none are, and views that the capture's own split holds out are dropped. If fewer than two
+    views would be left to train on, none are held out.
+    """
     views = posed.views
     if posed.given_split:
         return views if every else tuple(replace(v, split="train") for v in views if v.split == "train")
@@ -83,83 +95,138 @@ def prepare(
     progress: Progress = silent,
     on_gpu: bool = False,
 ) -> TrainingSet:
-    """Reads the training photos and lays out the scene, with steps as short as what trains has time for.
+    """Reads the training photos and places the scene in the field's coordinates.
 
-    Raises NerfsceneError when a photo can't be read or the photos don't fit in memory.
+    downscale: factor (at least 1) by which photos are shrunk; every: see ``split_views``;
+    occupancy_resolution: cells along a side; on_gpu: whether a GPU trains, which has time for shorter steps.
+    Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
     views = resized(split_views(posed, every), downscale)
-    for v in views:
-        if min(v.intrinsics.width, v.intrinsics.height) < SMALLEST:
-            raise NerfsceneError(
-                f"{v.path} would be trained on at {v.intrinsics.width}×{v.intrinsics.height} pixels, and "
-                f"{SMALLEST} a side are the least; use larger photos or a smaller --downscale"
-            )
+    check_sizes(views)
     train = [v for v in views if v.split == "train"]
+    pixels = join_photos(train, 4 if posed.has_alpha else 3, progress)
+    masks = read_masks(train)
+    if posed.has_alpha:
+        extent = cut_out_extent(replace(posed, views=tuple(train)), pixels, occupancy_resolution, on_gpu)
+        depths = None  # the silhouettes tell more than the points would
+    else:
+        extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution)
+        depths = known_depths(reachable(train, posed.points, extent), posed.points, extent.placement)
+    return TrainingSet(
+        views=views,
+        pixels=pixels,
+        channels=pixels.shape[1],
+        placement=extent.placement,
+        space=extent.space,
+        allowed=occupancy.pack(extent.allowed),
+        background=WHITE if posed.has_alpha else mean_colour(pixels),
+        downscale=downscale,
+        chosen=chosen_pixels(train, masks),
+        depths=depths,
+    )
+
+
+def check_sizes(views: Sequence[View]) -> None:
+    """Raises NerfsceneError, naming the photo, if one is smaller than SMALLEST at its training size."""
+    for v in views:
+        k = v.intrinsics
+        if min(k.width, k.height) < SMALLEST:
+            raise NerfsceneError(
+                f"{v.path} has only {k.width}×{k.height} pixels at its size in training, but each side needs "
+                f"{SMALLEST} or more; use larger photos or a smaller --downscale"
+            )
+
+
+def join_photos(train: Sequence[View], channels: int, progress: Progress = silent) -> NDArray[np.uint8]:
+    """The pixels of all training photos one after another, (all, channels) uint8, channels 3 or 4.
+
+    A photo without an alpha channel is opaque. Raises NerfsceneError if a photo can't be read or the photos
+    don't fit in memory.
+    """
     sizes = [(v.path, v.intrinsics.width, v.intrinsics.height) for v in train]
     try:
         photos = read_all(sizes, progress)
-        channels = 4 if posed.has_alpha else 3
         pixels = np.empty((sum(p.shape[0] * p.shape[1] for p in photos), channels), np.uint8)
     except MemoryError as error:
         raise NerfsceneError(
             f"{len(train)} photos of this size don't fit in memory; shrink them with --downscale 2"
         ) from error
-    at, alphas = 0, []
+    start = 0
     photos.reverse()
-    while photos:  # each is let go once it is copied: together they are as large as what they go into
+    while photos:  # frees each photo once it is copied: together they are as large as ``pixels``
         photo = photos.pop()
-        n = photo.shape[0] * photo.shape[1]
-        rows = photo.reshape(n, photo.shape[2])
-        pixels[at : at + n, :3] = rows[:, :3]
+        rows = photo.reshape(-1, photo.shape[2])
+        part = pixels[start : start + len(rows)]
+        part[:, :3] = rows[:, :3]
         if channels == 4:
-            pixels[at : at + n, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
-            alphas.append(pixels[at : at + n, 3].reshape(photo.shape[:2]))
-        at += n
-    masks = read_masks(train)
-    if posed.has_alpha:
-        shrunk = replace(posed, views=tuple(train))
-        placement = place(shrunk, occupancy.subject_radius(shrunk, alphas))
-        space = make_space(False, placement.near, occupancy_resolution, on_gpu)
-        allowed = occupancy.cut_out_cells(train, alphas, placement, space)
-        reachable = []  # their silhouettes tell more
-    else:
-        placement = place(replace(posed, views=views))
-        space = make_space(True, placement.near, occupancy_resolution)
-        allowed = occupancy.framed_cells(train, placement, space)
-        if masks is not None:
-            allowed &= occupancy.unmasked_cells(train, masks, placement, space)
-        # A ray that is pulled to where nothing may be would find the nearest place where something may.
-        m = placement.scene_from_world
-        there = occupancy.cell_of(posed.points @ m[:3, :3].T + m[:3, 3], occupancy_resolution, True)
-        reachable = [replace(v, seen=v.seen[allowed[there[v.seen]]]) for v in train]
-    return TrainingSet(
-        views=views,
-        pixels=pixels,
-        channels=channels,
-        placement=placement,
-        space=space,
-        allowed=occupancy.pack(allowed),
-        background=WHITE if posed.has_alpha else mean_colour(pixels),
-        downscale=downscale,
-        chosen=chosen_pixels(train, masks),
-        depths=known_depths(reachable, posed.points, placement),
-    )
+            part[:, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
+        start += len(rows)
+    return pixels
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where the scene lies in the field, and the occupancy cells (cells,) bool that can hold anything."""
+
+    placement: Placement
+    space: Space
+    allowed: NDArray[np.bool_]
+
+
+def cut_out_extent(
+    posed: PosedCapture, pixels: NDArray[np.uint8], occupancy_resolution: int, on_gpu: bool
+) -> Extent:
+    """The extent of a cut-out subject, from its silhouettes: a bounded scene.
+
+    ``posed`` has the training views alone, whose pixels (all, 4) are given.
+    """
+    alphas = alpha_channels(posed.views, pixels)
+    placement = place(posed, occupancy.subject_radius(posed, alphas))
+    space = make_space(False, placement.near, occupancy_resolution, on_gpu)
+    return Extent(placement, space, occupancy.cut_out_cells(posed.views, alphas, placement, space))
+
+
+def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Each view's alpha channel (height, width), from the pixels (all, 4) of all of them, as views."""
+    sizes = [(v.intrinsics.height, v.intrinsics.width) for v in views]
+    ends = np.cumsum([height * width for height, width in sizes])
+    return [a.reshape(size) for a, size in zip(np.split(pixels[:, 3], ends[:-1]), sizes, strict=True)]
+
+
+def photographed_extent(
+    posed: PosedCapture, train: Sequence[View], masks: Masks | None, occupancy_resolution: int
+) -> Extent:
+    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks leave in."""
+    placement = place(posed)
+    space = make_space(True, placement.near, occupancy_resolution)
+    allowed = occupancy.framed_cells(train, placement, space)
+    if masks is not None:
+        allowed &= occupancy.unmasked_cells(train, masks, placement, space)
+    return Extent(placement, space, allowed)
+
+
+def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View]:
+    """The views without their points (n, 3) outside the allowed cells.
+
+    The loss on depth would draw the end of a ray to such a point into the nearest allowed cell instead.
+    """
+    m = extent.placement.scene_from_world
+    resolution = extent.space.occupancy_resolution
+    cell = occupancy.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
+    return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
 
 
 def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Of pixels (…, 3), in 0…1: what is seen where no photo looked stands out least in it."""
+    """The mean of pixels (all, 3), in 0…1: the least conspicuous colour where no photo looked."""
     sums = pixels.reshape(-1, 3).sum(0, dtype=np.int64)
     red, green, blue = (float(c) for c in sums / (255 * max(len(pixels), 1)))
     return red, green, blue
 
 
-Masks = Sequence[NDArray[np.bool_] | None]
-
-
 def read_masks(train: Sequence[View]) -> Masks | None:
-    """What each photo's mask leaves, (height, width), None where it has none; None where none has.
+    """Each photo's mask (height, width), true where it leaves the photo in, None for a photo without one.
 
-    Raises NerfsceneError for a mask that can't be read.
+    None if no photo has a mask. Raises NerfsceneError for a mask that can't be read.
     """
     if all(v.mask is None for v in train):
         return None
@@ -169,22 +236,22 @@ def read_masks(train: Sequence[View]) -> Masks | None:
 
 
 def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:
-    """Running numbers of the pixels that the photos' masks leave, photo after photo; None without masks.
+    """Indices of the pixels that masks leave in, among the pixels of all photos; None without masks.
 
-    Raises NerfsceneError where nothing is left.
+    Raises NerfsceneError if the masks leave no pixel.
     """
     if masks is None:
         return None
-    parts, at = [], 0
+    parts, start = [], 0
     for v, used in zip(train, masks, strict=True):
         count = v.intrinsics.width * v.intrinsics.height
         inside = np.arange(count) if used is None else np.flatnonzero(used)
-        parts.append((at + inside).astype(np.uint32))
-        at += count
+        parts.append((start + inside).astype(np.uint32))
+        start += count
     chosen = np.concatenate(parts)
     if not len(chosen):
         raise NerfsceneError(
-            f"the masks of {train[0].path.parent} leave nothing to train on: in a mask, white is what to use "
-            "and black what to ignore"
+            f"the masks of {train[0].path.parent} leave nothing to train on: make the pixels to use white in "
+            "the masks, and those to ignore black"
         )
     return chosen

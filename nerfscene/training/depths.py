@@ -1,4 +1,4 @@
-"""How far away what the photos show is, where the sparse points tell."""
+"""Known depths: how far away surfaces in the photos are, from the sparse points that the photos show."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nerfscene.cameras.algebra import Placement, similarity_scale
 from nerfscene.cameras.lens_fit import projection
 from nerfscene.types import Array, View
 
-CELL = 4  # pixels a side, as the kernels have it: few enough that a cell shows one thing, if not an edge
+CELL = 4  # pixels along a side, the kernels' value too: small, so that most cells show a single surface
 
 
 def known_depths(views: Sequence[View], points: Array, placement: Placement) -> NDArray[np.float32] | None:
-    """For each cell of CELL² pixels of the views, row by row, view after view: distance along the ray.
+    """Distances along rays, scene units, for each cell of CELL² pixels, row by row, view after view.
 
-    points (n, 3): world units, which the views' ``seen`` index; distances are in scene units, 0 where
-    no point is, and the nearest where there are several. None where there is none at all.
+    points (n, 3): world units; the views' ``seen`` are indices into them. A cell with several points has the
+    distance of the nearest, one without points has 0. None if no cell has a point.
     """
     scale = similarity_scale(placement.scene_from_world)
     maps = [scale * _of_view(view, points).reshape(-1) for view in views]
@@ -27,7 +27,7 @@ def known_depths(views: Sequence[View], points: Array, placement: Placement) -> 
 
 
 def _of_view(view: View, points: Array) -> Array:
-    """Distances (rows, columns of cells) in world units, 0 where there is none."""
+    """Distances (rows, columns) of cells, world units; 0 for a cell without points."""
     k = view.intrinsics
     shape = -(-k.height // CELL), -(-k.width // CELL)
     nearest = np.full(shape, np.inf)

@@ -1,4 +1,7 @@
-"""Posed capture → scene: one visible loop around the kernels' fused step."""
+"""Trains a scene from a posed capture: the loop around the kernels' training steps.
+
+``train_posed`` is the loop; the functions it calls follow in the order in which it calls them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.measure.evaluate import measure
+from nerfscene.measuring.evaluate import measure
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
@@ -24,8 +27,9 @@ from nerfscene.training.run import Run, as_begun, finished, fraction_done, new_r
 from nerfscene.training.schedule import budget, downscale_for, options_at
 from nerfscene.types import PosedCapture
 
-SLICE = 0.25  # seconds the kernels run between looks at the clock, the progress and Ctrl-C
-SAVE_EVERY = 30.0  # seconds of training that a crash can lose
+SLICE = 0.25  # seconds: how long the kernels run between checks of the clock, ``control`` and Ctrl-C
+SAVE_EVERY = 30.0  # seconds of training between saves, the most that a crash can lose
+PAUSE = 0.05  # seconds between checks while paused
 
 
 def train_posed(
@@ -37,31 +41,30 @@ def train_posed(
     resume: bool = False,
     control: Control | None = None,
 ) -> Scene:
-    """Trains a posed capture and leaves the scene in ``folder`` (which exists).
+    """Trains a scene from a posed capture, saves it in ``folder``, which must exist, and returns it.
 
-    On KeyboardInterrupt what was trained is saved and the exception goes on. With ``resume``, the
-    time and steps already spent count towards the budget. Through ``control`` it is paused, saved and
-    stopped early: then it is measured too, and can be gone on with.
-    Raises NerfsceneError for photos that can't be used or a folder that can't be written.
+    listener: called with the progress a few times a second
+    resume: continue the training saved in ``folder``; time and steps already spent count towards the budget
+    control: lets other threads pause the training, save the scene or stop early; a scene stopped early is
+        measured too, and its training can be resumed
+    On KeyboardInterrupt the scene is saved and the exception raised again.
+    Raises NerfsceneError if photos can't be used, the folder can't be written, the saved training can't be
+    resumed, or training diverges.
     """
     control = control or Control()
     data, run, record = begin(posed, folder, config, field_config, listener, resume)
     control.started(current(record, run, data))
-    saved_at = run.seconds
     try:
         while not finished(run, config) and not control.stop:
-            asked, control.save = control.save, False
-            if asked or run.seconds - saved_at > SAVE_EVERY:
-                save(record, run, data, look=asked)
-                saved_at = run.seconds
+            save_if_due(record, run, data, control)
             if control.pause:
-                time.sleep(0.05)
-                continue
-            report = advance(run, data, config)
-            listener(training_progress(run, report, config))
+                time.sleep(PAUSE)
+            else:
+                report = advance(run, data, config)
+                listener(training_progress(run, report, config))
         scene = save(record, run, data)
         figures = measured(scene, config, listener, control)
-        return save(record, run, data, look=False, finished=finished(run, config), **figures)
+        return save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
     except KeyboardInterrupt:
         save(record, run, data)
         raise
@@ -75,9 +78,10 @@ def begin(
     listener: Listener,
     resume: bool,
 ) -> tuple[TrainingSet, Run, Record]:
-    """Everything up to the first step: photos read, arrays made or taken up from ``folder``, kernels told.
+    """Everything before the first step: reads the photos, and makes the run or restores it from ``folder``.
 
-    Raises NerfsceneError as ``train_posed`` does, and where ``folder`` holds a run of other settings.
+    Raises NerfsceneError if photos can't be used, or if the training in ``folder`` can't be continued with
+    these photos and settings.
     """
     data = prepare(
         posed,
@@ -89,45 +93,51 @@ def begin(
     )
     if resume and scenes.read_split(folder) != [v.split for v in data.views]:
         raise NerfsceneError(
-            f"{folder} was trained with other photos held out, so training can't go on with these; give the "
-            "same photos and --holdout, or start again with --overwrite"
+            f"{folder} was trained with other photos held out, so its training can't continue with these; "
+            "give the same photos and --holdout, or start again with --overwrite"
         )
-    begun = scenes.load(folder) if resume else None
-    if begun is not None:
-        data, field_config = as_begun(data, field_config, begun.field)
+    saved = scenes.load(folder) if resume else None
+    if saved is not None:
+        data, field_config = as_begun(data, field_config, saved.field)
     run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
     record = begin_record(posed, data, run, folder, config)
-    if begun is None:
+    if saved is None:
         start(run, data, config)
     else:
         restore(run, data, config, folder)
-        record.backdrop = begun.backdrop
+        record.backdrop, record.saved_at = saved.backdrop, run.seconds
     return data, run, record
 
 
+def save_if_due(record: Record, run: Run, data: TrainingSet, control: Control) -> None:
+    """Saves the scene after every SAVE_EVERY seconds of training, and when ``control.save`` is set."""
+    asked, control.save = control.save, False
+    if asked or run.seconds - record.saved_at > SAVE_EVERY:
+        save(record, run, data, new_backdrop=asked)
+
+
 def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
-    """One slice of training: up to SLICE seconds of steps. Returns the kernels' report."""
-    module = backend.load(config.backend)
-    seconds, steps = budget(config)
+    """Trains for one slice, up to SLICE seconds, and returns the kernels' report.
+
+    Raises NerfsceneError if training diverges or the GPU fails.
+    """
     done = fraction_done(run, config)
-    options = options_at(done, data.space.unbounded, module)
+    options = options_at(done, data.space.unbounded, backend.load(config.backend))
     if not exposures_matter(run, done):
         options.exposure_rate = 0.0
     refining = refines(run, data, done)
     options.camera_every = REFINE_EVERY if refining else 0
-    left = (steps - run.steps) if steps is not None else 1 << 40
-    limit = min(SLICE, seconds - run.seconds)
-    if steps is not None:  # schedules must not depend on the clock when steps are what is asked for
-        left, limit = min(left, 50), math.inf if not math.isfinite(seconds) else limit
+    most_steps, most_seconds = slice_limits(run, config)
     if refining:
-        left = min(left, REFINE_STEPS)
+        most_steps = min(most_steps, REFINE_STEPS)
     began = time.perf_counter()
     try:
         with backend.device_errors():
-            report: dict[str, Any] = run.trainer.run(options, left, limit)
-    finally:  # Ctrl-C arrives just here, and what was trained by then counts
+            report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds)
+    finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
+    # Cameras move whenever another REFINE_APART of the training is done.
     if refining and int(fraction_done(run, config) / REFINE_APART) > int(done / REFINE_APART):
         move_cameras(run, data, done)
     run.rays += report["rays"]
@@ -139,9 +149,21 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     return report
 
 
+def slice_limits(run: Run, config: TrainConfig) -> tuple[int, float]:
+    """The most steps and seconds that the next slice may take."""
+    seconds, steps = budget(config)
+    left = seconds - run.seconds
+    if steps is None:
+        return 1 << 40, min(SLICE, left)
+    # With a budget of steps, slices are counted in steps too, so that schedules don't depend on the clock.
+    return min(steps - run.steps, 50), math.inf if not math.isfinite(seconds) else min(SLICE, left)
+
+
 def measured(scene: Scene, config: TrainConfig, listener: Listener, control: Control) -> dict[str, Any]:
-    """The scene's figures on its held-out photos; fields of ``Figures``."""
-    stage = "measuring held-out photos"
-    listener(Progress(stage, 0.0))
-    told = lambda fraction: listener(Progress(stage, fraction))  # noqa: E731
-    return measure(scene, config.backend, config.threads, told, control.measured)
+    """Compares the scene with its held-out photos; returns fields of ``Figures``."""
+
+    def on_progress(fraction: float) -> None:
+        listener(Progress("measuring held-out photos", fraction))
+
+    on_progress(0.0)
+    return measure(scene, config.backend, config.threads, on_progress, control.measured)

@@ -1,8 +1,8 @@
-"""Where a scene can have anything at all, known from the cameras before training starts.
+"""Occupancy cells that can hold anything at all, known from cameras and masks before training starts.
 
-The training itself learns which cells are empty; this is what no training is needed for. Cells that
-fewer than ``MIN_VIEWS`` cameras frame can never be told from floaters, unless they are far away; with
-cut-out photos, a cell that any photo shows as background is empty.
+Training itself learns which of these are empty. Excluded are cells in the pictures of fewer than MIN_VIEWS
+cameras, unless they are far away, because nothing there can be distinguished from floaters; cells that masks
+leave out; and with cut-out photos, cells that any photo shows as background.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from nerfscene.field.hash_grid import Space
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
-FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units from a camera: as far behind the subject as it is before it
+FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units: as far behind the subject as the camera is in front of it
 VIEWS_AT_ONCE = 16
-MASKS_LOOKED_AT = 32  # of so many photos at first
-MASK_MARGIN = 0.01  # of a photo's longer side, by which what a mask leaves is taken to be wider
-MASKED_IN = 0.75  # of the photos that frame a cell
-CELLS_AT_ONCE = 1 << 14  # with the views above, what a processor keeps at hand
+MASKS_LOOKED_AT = 32  # photos whose masks are projected on all cells; the others only on undecided ones
+MASK_MARGIN = 0.01  # of a photo's longer side: masks are widened by this
+MASKED_IN = 0.75  # a cell is excluded if masks leave it out of more than this share of the photos framing it
+CELLS_AT_ONCE = 1 << 14  # together with VIEWS_AT_ONCE, as much as fits in a processor's cache
 Bits = NDArray[np.uint32]
 
 
@@ -43,7 +43,7 @@ def cell_centres(resolution: int, unbounded: bool) -> NDArray[np.float32]:
 
 
 def cell_of(points: NDArray[np.float64], resolution: int, unbounded: bool) -> NDArray[np.int64]:
-    """The numbers (n,) of the cells that scene points (n, 3) lie in, as ``cell_centres`` counts them."""
+    """Indices (n,) of the cells that scene points (n, 3) lie in, in the order of ``cell_centres``."""
     if unbounded:
         m = np.maximum(np.abs(points).max(axis=1, keepdims=True), 1)
         unit = (points / m * (2 - 1 / m) + 2) / 4
@@ -54,17 +54,17 @@ def cell_of(points: NDArray[np.float64], resolution: int, unbounded: bool) -> ND
 
 
 def pack(cells: NDArray[np.bool_]) -> Bits:
-    """One bit a cell, cell 0 the lowest bit of word 0."""
+    """Flags (cells,) → bits (cells / 32,) uint32; cell 0 is the lowest bit of word 0."""
     return np.packbits(cells.reshape(-1, 32), axis=1, bitorder="little").view("<u4").astype(np.uint32).ravel()
 
 
 def project(
     points: NDArray[np.float32], intrinsics: Intrinsics, scene_from_cam: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Pixel coordinates u, v (n,) and depth z (n,) of scene points, the lens taken as ideal.
+    """Pixel coordinates u, v (n,) and depth z (n,) of scene points (n, 3), ignoring lens distortion.
 
-    Ideal, because a cell is far wider than the bend of any lens near the picture's middle, and the
-    callers leave a margin at its border.
+    A cell is far larger than the distortion of any lens near the picture's centre, and callers leave a margin
+    at its border.
     """
     pose = scene_from_cam.astype(np.float32)
     cam = (points - pose[:3, 3]) @ pose[:3, :3]
@@ -76,85 +76,89 @@ def project(
 
 
 def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> NDArray[np.bool_]:
-    """Cells (cells,) that at least ``MIN_VIEWS`` cameras (or all, if fewer) have in their picture, and
-    those far behind the subject that one has.
+    """Flags (cells,) of cells in the pictures of enough cameras, or far behind the subject in one.
 
-    These let every ray end where it does no harm: what one photo alone shows would otherwise have to be
-    close to the camera, and hang in the air of all other pictures.
+    Enough are ``MIN_VIEWS`` cameras, or all if there are fewer. The far cells give every ray a place to end.
+    Otherwise, surfaces that only one photo shows would have to form close to its camera, and float in the air
+    in all other pictures.
     """
     points = cell_centres(space.occupancy_resolution, space.unbounded)
     planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
     needed = min(MIN_VIEWS, len(views))
-    # First those far apart: most cells are settled by a few views, and are looked at no further.
+    # Views far apart come first: a few of them decide most cells, which are then not checked any further.
     stride = max(len(views) // VIEWS_AT_ONCE, 1)
     ordered = np.concatenate([planes[k::stride] for k in range(stride)])
 
-    def settle(start: int) -> NDArray[np.bool_]:
+    def decide(start: int) -> NDArray[np.bool_]:
         block = points[start : start + CELLS_AT_ONCE]
         rows = np.concatenate([block.T, np.ones((1, len(block)), np.float32)])  # (4, n)
         count = np.zeros(len(block), np.int32)
-        left = np.arange(len(block))
+        undecided = np.arange(len(block))
         for k in range(0, len(ordered), VIEWS_AT_ONCE):
             some = ordered[k : k + VIEWS_AT_ONCE]
-            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, left]).reshape(6, len(some), -1)
+            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, undecided]).reshape(6, len(some), -1)
             inside = sides[:5].min(0) > 0
-            count[left] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
-            left = left[count[left] < needed]
-            if not len(left):
+            count[undecided] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
+            undecided = undecided[count[undecided] < needed]
+            if not len(undecided):
                 break
         return count >= needed
 
     with ThreadPoolExecutor(worker_count()) as pool:
-        return np.concatenate(list(pool.map(settle, range(0, len(points), CELLS_AT_ONCE))))
+        return np.concatenate(list(pool.map(decide, range(0, len(points), CELLS_AT_ONCE))))
 
 
 def unmasked_cells(
     views: Sequence[View], used: Sequence[NDArray[np.bool_] | None], placement: Placement, space: Space
 ) -> NDArray[np.bool_]:
-    """Cells (cells,) but those that masks leave out of nearly all photos that frame them.
+    """Flags (cells,) of all cells except those that masks leave out of nearly all photos framing them.
 
-    ``used``: what each view's mask leaves, (height, width); None: all. What masks leave out is not trained
-    on, so whatever came to hang there would stay: round a subject that was masked all the way, or where
-    the sky was. Loose masks leave the air around the subject in more photos, and it stays.
+    ``used``: each view's mask (height, width), true where it leaves the photo in; None: everywhere. Pixels
+    that masks leave out are not trained on, so floaters there would stay: around a subject that is masked in
+    every photo, or in the sky. With loose masks, more photos leave in the air around the subject, and its
+    cells stay.
     """
-    from scipy.ndimage import maximum_filter  # not at the top: it takes half a second
+    from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
     points = cell_centres(space.occupancy_resolution, space.unbounded)
     framed, masked = np.zeros((2, len(points)), np.int32)
 
     def look(index: int, cells: NDArray[np.intp]) -> tuple[Any, Any]:
-        """Which of the cells a photo frames, and which of these its mask leaves out."""
-        view, left = views[index], used[index]
+        """The cells that a photo frames, and for each of them whether its mask leaves it out."""
+        view, mask = views[index], used[index]
         k = view.intrinsics
         u, v, z = project(points[cells], k, pose_in_scene(placement.scene_from_world, view.world_from_cam))
         seen = (z > 0.5 * space.near) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height)
-        if left is None:
+        if mask is None:
             return cells[seen], np.zeros(int(seen.sum()), bool)
-        reach = int(np.ceil(MASK_MARGIN * max(k.width, k.height)))
-        wide = maximum_filter(left, size=2 * reach + 1)
+        margin = int(np.ceil(MASK_MARGIN * max(k.width, k.height)))
+        wide = maximum_filter(mask, size=2 * margin + 1)
         return cells[seen], ~wide[v[seen].astype(np.intp), u[seen].astype(np.intp)]
 
-    # Bent as their pictures are, fisheyes have no say: cells are projected as by an ideal lens.
+    # Fisheye photos are skipped: ``project`` ignores their strong distortion.
     straight = np.array([i for i, view in enumerate(views) if view.intrinsics.lens != "fisheye"], np.intp)
     stride = max(len(straight) // MASKS_LOOKED_AT, 1)
-    left = np.arange(len(points))
+    candidates = np.arange(len(points))
     with ThreadPoolExecutor(worker_count()) as pool:
-        # A few photos first: most cells are settled by these, and the others look at no more of them.
+        # A few photos first: they decide most cells, and the others only check those that may be excluded.
         for some in (straight[::stride], np.delete(straight, np.s_[::stride])):
-            for cells, out in pool.map(look, some, repeat(left)):
+            for cells, left_out in pool.map(look, some, repeat(candidates)):
                 framed[cells] += 1
-                masked[cells] += out
-            left = np.flatnonzero(masked > MASKED_IN * framed)
+                masked[cells] += left_out
+            candidates = np.flatnonzero(masked > MASKED_IN * framed)
     return masked <= MASKED_IN * framed
 
 
 def _frame_planes(view: View, placement: Placement, space: Space) -> Array:
-    """(6, 4), to multiply a scene point (x, y, z, 1) with: it is in the view's picture where the first five
-    products are positive (near, left, right, top, bottom), and far behind the subject where the last is."""
+    """Planes (6, 4) to multiply a scene point (x, y, z, 1) with.
+
+    The point is in the view's picture if the first five products (near, left, right, top, bottom) are
+    positive, and far behind the subject if the last one is.
+    """
     k = view.intrinsics
     pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
     cam_from_scene = np.linalg.inv(pose)[:3]
-    mx, my = 0.05 * k.width, 0.05 * k.height  # bent lenses see a little farther
+    mx, my = 0.05 * k.width, 0.05 * k.height  # lenses with distortion see a little farther
     lens = np.array(
         [
             [0, 0, 1],
@@ -177,12 +181,12 @@ def cut_out_cells(
     placement: Placement,
     space: Space,
 ) -> NDArray[np.bool_]:
-    """Cells (cells,) of a bounded scene that no photo shows as wholly background.
+    """Flags (cells,) of the cells of a bounded scene that no photo shows as background alone.
 
-    ``alphas``: each view's alpha channel (height, width). A cell's shadow in a photo is taken as a
-    square of pixels around its centre, large enough to contain it: what is carved away is truly empty.
+    ``alphas``: each view's alpha channel (height, width). A cell's projection into a photo is taken as a
+    square of pixels around its centre that is large enough to contain it, so excluded cells are truly empty.
     """
-    from scipy.ndimage import maximum_filter  # not at the top: it takes half a second
+    from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
     resolution = space.occupancy_resolution
     points = cell_centres(resolution, space.unbounded)
@@ -191,25 +195,27 @@ def cut_out_cells(
     for view, alpha in zip(views, alphas, strict=True):
         k = view.intrinsics
         pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
-        left = np.flatnonzero(keep)
-        u, v, z = project(points[left], k, pose)
+        kept = np.flatnonzero(keep)
+        u, v, z = project(points[kept], k, pose)
         nearest = max(float(np.linalg.norm(pose[:3, 3])) - np.sqrt(3.0), 0.2)
         reach = int(np.ceil(radius * max(k.fx, k.fy) / nearest)) + 1
-        shadow = maximum_filter(alpha > 0, size=2 * reach + 1)
-        # Beyond the picture nothing is known, so cells there stay.
+        opaque = maximum_filter(alpha > 0, size=2 * reach + 1)
+        # Cells outside the picture stay, as the photo says nothing about them.
         x, y = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
         inside = (z > 0) & (x >= 0) & (x < k.width) & (y >= 0) & (y < k.height)
-        empty = np.zeros(len(left), bool)
-        empty[inside] = ~shadow[y[inside], x[inside]]
-        keep[left[empty]] = False
+        empty = np.zeros(len(kept), bool)
+        empty[inside] = ~opaque[y[inside], x[inside]]
+        keep[kept[empty]] = False
     return keep
 
 
 def subject_radius(posed: PosedCapture, alphas: Sequence[NDArray[np.uint8]]) -> float:
-    """World-unit radius, around the point the cameras look at, that holds all that is not cut out.
+    """Radius of the subject around the point that the cameras look at, world units.
 
-    From each photo's alpha: its farthest opaque pixel from the projected centre, at the centre's
-    depth; the largest over the photos, since a photo sees only what faces it, and a tenth more.
+    ``alphas``: each training view's alpha channel (height, width). Each photo gives the distance of its
+    farthest opaque pixel from the projected point, at the point's depth. The radius is the largest of all
+    photos, as each only shows the side that faces it, plus a tenth. If no photo has an opaque pixel, it is
+    the cameras' median distance from the point.
     """
     views = [v for v in posed.views if v.split == "train"]
     centres = np.stack([v.world_from_cam[:3, 3] for v in views])
@@ -222,7 +228,7 @@ def subject_radius(posed: PosedCapture, alphas: Sequence[NDArray[np.uint8]]) -> 
             continue
         k = view.intrinsics
         u, v, z = project(focus[None].astype(np.float32), k, view.world_from_cam)
-        # per axis: the scene is a cube, and corners of the subject's box reach farther than its sides
+        # Per axis, because the scene is a cube: the corners of the subject's box are farther than its sides.
         dx = np.abs(cols + 0.5 - u[0]).max() / k.fx
         dy = np.abs(rows + 0.5 - v[0]).max() / k.fy
         radii.append(float(max(dx, dy) * z[0]))

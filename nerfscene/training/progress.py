@@ -1,4 +1,4 @@
-"""What a training under way tells others, and what they may ask of it."""
+"""How others follow a training (``Progress``) and steer it (``Control``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nerfscene.config import TrainConfig
-from nerfscene.measure.evaluate import Seen, unseen
+from nerfscene.measuring.evaluate import Seen, unseen
 from nerfscene.scene.folder import Scene
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
@@ -16,11 +16,13 @@ from nerfscene.training.schedule import budget
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands; sent a few times a second.
+    """How far the work has come; sent a few times a second.
 
-    ``fraction`` of this stage in 0…1; the rest is set while training: loss is the mean squared error
-    of recent rays, ``psnr`` its decibels, ``rate`` trained samples a second, ``remaining`` seconds,
-    ``seconds`` those spent.
+    stage: what is being done, such as "training"; fraction: how much of this stage is done, 0…1
+    The rest is only set while training:
+    step: training steps so far; seconds: time spent on them; remaining: seconds left
+    loss: mean squared error of recent rays; psnr: the same in dB
+    rate: samples trained on per second
     """
 
     stage: str
@@ -37,15 +39,18 @@ Listener = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """The Listener that says nothing."""
+    """A Listener that ignores the progress."""
 
 
 @dataclass
 class Control:
-    """What others may ask of a training under way, from any thread; looked at a few times a second.
+    """Steers a training from any thread; the training checks it a few times a second.
 
-    ``started`` is called with the scene before the first step; it shares the arrays being trained.
-    ``measured`` gets every held-out view at the end, as evaluate.measure's ``seen``.
+    started: called before the first step with the scene, which shares the arrays being trained
+    measured: called for each held-out view at the end, see ``seen`` of ``measuring.evaluate.measure``
+    pause: while true, training waits
+    stop: set to end training early; the scene is still saved and measured
+    save: set to save the scene now; training sets it back
     """
 
     started: Callable[[Scene], None] = lambda scene: None
@@ -56,7 +61,7 @@ class Control:
 
 
 def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:
-    """The report as a person reads it; also noted in the run's history, once per cent or so."""
+    """The kernels' report as Progress. Also adds it to the run's history, about once per percent."""
     seconds, steps = budget(config)
     done = fraction_done(run, config)
     rays = max(report["rays"] - report["dropped"], 1)

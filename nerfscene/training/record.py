@@ -1,4 +1,4 @@
-"""A training run as a scene on disk: its views, its points, and the figures of how it was made."""
+"""Turns a training run into a ``Scene`` and saves it: field, views, points and figures."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ from nerfscene.types import PosedCapture, View
 
 @dataclass
 class Record:
-    """What is written down of a run under way, and where.
+    """What a run's scene on disk needs besides the run itself.
 
-    points: the sparse model's points in scene units, (n, 3)
-    figures: what was known of the scene's making before the first step
-    backdrop: what shows behind the scene, (rows, 2 · rows, 3); None: plain
+    folder: where the scene is saved
+    figures: the figures known before the first step
+    points: the sparse model's points, (n, 3), scene units
+    backdrop: what shows behind the scene, (rows, 2 · rows, 3), 0…1; None: the plain background
+    saved_at: seconds of training when the scene was last saved
     """
 
     folder: Path
@@ -41,12 +43,13 @@ class Record:
     figures: Figures
     points: NDArray[np.float32]
     backdrop: NDArray[np.float32] | None = None
+    saved_at: float = 0.0
 
 
 def begin_record(
     posed: PosedCapture, data: TrainingSet, run: Run, folder: Path, config: TrainConfig
 ) -> Record:
-    """The record of a run that has not started."""
+    """The record of a run that has not started yet."""
     figures = Figures(
         photos=posed.photos_given,
         photos_posed=len(posed.views),
@@ -64,31 +67,33 @@ def begin_record(
 
 
 def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scene:
-    """The scene as it stands (sharing the run's arrays), with the world a person chose for it.
+    """The scene at this moment (sharing the run's arrays), in the world that a user has set for it.
 
-    That world is read from the folder each time: it may be set in the viewer while training goes on.
+    That world is read from the folder each time, because it can be set in the viewer during training.
     """
     scene = snapshot(run, data, replace(record.figures, **figures), record.points)
     return keeping(scene, kept(record.folder))
 
 
-def save(record: Record, run: Run, data: TrainingSet, look: bool = True, **figures: Any) -> Scene:
-    """Writes the scene as it stands and returns it.
+def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True, **figures: Any) -> Scene:
+    """Saves the scene at this moment and returns it.
 
-    ``look``: guesses its backdrop anew, which takes seconds.
+    new_backdrop: guess the backdrop again, which takes seconds; figures: fields of ``Figures`` to set.
+    Raises NerfsceneError if the folder can't be written.
     """
     scene = current(record, run, data, **figures)
-    if look and data.space.unbounded:
-        seen = [v for v in scene.views if v.split == "train"]
+    if new_backdrop and data.space.unbounded:
+        trained = [v for v in scene.views if v.split == "train"]
         renderer = scene.photo_renderer(record.config.backend, record.config.threads)
-        record.backdrop = guessed(renderer, seen)
+        record.backdrop = guessed(renderer, trained)
     scene = replace(scene, backdrop=record.backdrop)
     scenes.save(scene, record.folder, training_arrays(run))
+    record.saved_at = run.seconds
     return scene
 
 
 def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.float32]) -> Scene:
-    """The run as a scene (sharing its arrays)."""
+    """The run as a scene (sharing its arrays), in the capture's own world coordinates."""
     return Scene(
         field=run.field,
         views=exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world),
@@ -109,7 +114,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
 
 
 def kinds(views: Sequence[View]) -> tuple[dict[str, int], ...]:
-    """How many photos there are of each size (pixels) and focal length (mm, a 35 mm camera's), most first."""
+    """Counts of photos by size (pixels) and focal length (mm, 35 mm equivalent), most frequent first."""
     counts: Counter[tuple[int, int, int]] = Counter()
     for view in views:
         k = view.intrinsics
@@ -125,14 +130,16 @@ def scene_points(posed: PosedCapture, data: TrainingSet) -> NDArray[np.float32]:
 
 
 def finished_already(folder: Path, config: TrainConfig, field_config: FieldConfig) -> bool:
-    """Whether the scene in ``folder`` was trained to the end with just these settings."""
-    done = scenes.read_figures(folder)
-    asked = asdict(config)
-    field_asked = {k: v for k, v in asdict(field_config).items() if v is not None}
-    trained, field_trained = done.settings.get("train", {}), done.settings.get("field", {})
-    ignored = {"threads"}
+    """Whether the scene in ``folder`` has finished training with exactly these settings.
+
+    Threads don't matter. Raises NerfsceneError as ``scene.folder.load`` does.
+    """
+    figures = scenes.read_figures(folder)
+    wanted = {k: v for k, v in asdict(config).items() if k != "threads"}
+    wanted_field = {k: v for k, v in asdict(field_config).items() if v is not None}
+    trained, trained_field = figures.settings.get("train", {}), figures.settings.get("field", {})
     return (
-        done.finished
-        and all(trained.get(k) == v for k, v in asked.items() if k not in ignored)
-        and all(field_trained.get(k) == v for k, v in field_asked.items())
+        figures.finished
+        and all(trained.get(k) == v for k, v in wanted.items())
+        and all(trained_field.get(k) == v for k, v in wanted_field.items())
     )

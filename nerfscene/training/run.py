@@ -1,4 +1,4 @@
-"""The arrays of a training run: made, handed to the kernels, kept on disk and taken up again."""
+"""A training run's state: its arrays, the kernels' trainer, and resuming it from disk."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposu
 
 @dataclass
 class Run:
-    """A training run's arrays: the field, and what the optimiser keeps besides."""
+    """A training run: the field, the optimiser's arrays, and what has been spent so far."""
 
     field: RadianceField
-    master: NDArray[np.float32]  # (rows, features)
+    master: NDArray[np.float32]  # (rows, features): the table in float32
     table_moments: NDArray[np.float32]  # (rows, 2, features)
     weight_moments: NDArray[np.float32]  # (2 · weights,)
     occupancy_values: NDArray[np.float32]  # (cells,)
     exposures: NDArray[np.float32]  # (training photos, 3): logarithms of gains
     exposure_moments: NDArray[np.float32]  # (training photos, 2, 3)
-    cameras: CameraFit | None = None  # None: they stay where they are
-    trainer: Any = None
-    seconds: float = 0.0
+    cameras: CameraFit | None = None  # None: cameras are not refined
+    trainer: Any = None  # the kernels' Trainer, once ``start`` has made it
+    seconds: float = 0.0  # spent training
     steps: int = 0
     rays: int = 0
     samples: int = 0
-    history: tuple[dict[str, float], ...] = ()
-    tried: bool = False  # whether it was decided if the photos' exposures matter
-    refined: bool = False  # and if their cameras do
+    history: tuple[dict[str, float], ...] = ()  # see progress.training_progress
+    exposures_decided: bool = False  # whether the trial of fitting exposures is over
+    cameras_decided: bool = False  # whether the trial of refining cameras is over
 
 
 def fraction_done(run: Run, config: TrainConfig) -> float:
-    """How much of the budget is spent, 0…1; schedules are written in it."""
+    """The fraction of the budget that is spent, 0…1; schedules are functions of it."""
     seconds, steps = budget(config)
     spent = run.seconds / seconds if math.isfinite(seconds) else 0.0
     return min(max(spent, run.steps / steps if steps else 0.0), 1.0)
@@ -66,13 +66,14 @@ def finished(run: Run, config: TrainConfig) -> bool:
 
 
 def new_run(
-    data: TrainingSet, field_config: FieldConfig, seed: int, which: str = "auto", refine: bool = True
+    data: TrainingSet, field_config: FieldConfig, seed: int, backend_name: str = "auto", refine: bool = True
 ) -> Run:
-    """Arrays of a run that has not started, where a backend's kernels can reach them.
+    """A run that has not started, its arrays in memory that the backend's kernels can reach.
 
-    With ``refine``, cameras are refined too, but for cut-outs', which come from renderers: theirs are exact.
+    refine: refine cameras too, except for cut-outs, which come from renderers with exact cameras.
+    Raises NerfsceneError if the backend can't be used, or for field settings out of range.
     """
-    module = backend.load(which)
+    module = backend.load(backend_name)
     config = resolve(field_config, data.photo_side, data.space.unbounded, backend.on_gpu(module))
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
@@ -100,7 +101,7 @@ def new_run(
 
 
 def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
-    """Hands the arrays to the kernels."""
+    """Makes the kernels' trainer, which shares the run's arrays. Raises NerfsceneError if the GPU fails."""
     module = backend.load(config.backend)
     views = data.train_views if run.cameras is None else refined_views(run.cameras)
     cameras = kernel_cameras(views, data.placement.scene_from_world)
@@ -115,7 +116,7 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             cameras,
             data.pixels.reshape(-1),
             data.channels,
-            # A background of its own for each ray: what is seen through would take on a fixed one's colour.
+            # A random background for each ray: with a fixed one, see-through parts would learn its colour.
             data.space.unbounded or data.channels == 4,
             list(data.background),
             config.seed,
@@ -129,7 +130,7 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
 
 
 def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
-    """What the optimiser keeps, by name."""
+    """The optimiser's arrays, by name."""
     out: dict[str, NDArray[Any]] = {name: getattr(run, name) for name in KEPT}
     if run.cameras is not None:
         names = ("poses", "lenses", "pose_moments", "lens_moments")
@@ -138,7 +139,7 @@ def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
 
 
 def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
-    """What going on needs besides the field."""
+    """All arrays that resuming the run needs besides the field, by name."""
     t = run.trainer
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
@@ -149,7 +150,10 @@ def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
 
 
 def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
-    """Fills a new run's arrays from a saved one; returns the trainer's numbers to restore."""
+    """Fills a new run's arrays from those saved in ``folder``; returns the trainer's state (4,) to restore.
+
+    Raises NerfsceneError if the saved arrays are missing, damaged or of other settings.
+    """
     arrays = scenes.load_training(folder, figures.steps)
     try:
         for name, array in kept_arrays(run).items():
@@ -158,8 +162,8 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
         state: NDArray[np.float64] = arrays["state"]
     except (KeyError, ValueError) as error:
         raise NerfsceneError(
-            f"{folder} was trained with other settings, so training can't go on with these; give the "
-            "same ones, or start again with --overwrite"
+            f"{folder} was trained with other settings, so its training can't continue with these; give the "
+            "same settings, or start again with --overwrite"
         ) from error
     run.field.table[...] = run.master.astype(np.float16).view(np.uint16)
     run.field.weights_t[...] = transposed(run.field.weights, layer_shapes(run.field.config))
@@ -170,9 +174,9 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
 
 
 def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> None:
-    """Starts a new run from where the one saved in ``folder`` stood.
+    """Continues the run saved in ``folder`` in a new run: fills its arrays and makes its trainer.
 
-    Raises NerfsceneError where that is missing, damaged or of other settings.
+    Raises NerfsceneError if the saved run is missing, damaged or of other settings.
     """
     state = resume_run(run, folder, scenes.read_figures(folder))
     start(run, data, config)
@@ -181,6 +185,10 @@ def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> N
 
 
 def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
-    """What was chosen for the device that a training began on stays, though another goes on with it."""
-    chosen = {name: getattr(field.config, name) for name, asked in vars(config).items() if asked is None}
+    """The training set and settings with everything that was chosen for the device on which training began.
+
+    A training may be resumed on another device, for which these choices would be different. ``field``: the
+    saved field.
+    """
+    chosen = {name: getattr(field.config, name) for name, value in vars(config).items() if value is None}
     return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)

@@ -1,6 +1,6 @@
-"""A scene in the browser; the only wing that imports viser.
+"""A scene in the browser. No other wing imports viser.
 
-In: a ``Scene``, or one that is being trained.
-Out: a page to look around in, make camera paths and film them.
+In: a ``Scene``, trained or still in training.
+Out: a web page to look around in, make camera paths and render films.
 Read first: ``server.py``.
 """

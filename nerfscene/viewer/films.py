@@ -1,4 +1,4 @@
-"""A film rendered in the background while the viewer goes on."""
+"""Renders a film in the background while the viewer goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.filming import render_film
+from nerfscene.films.filming import render_film
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan
@@ -20,7 +20,10 @@ class _Cancelled(Exception):
 
 
 class FilmJob:
-    """One film; ``done`` is called with its bytes, or with None and a sentence why there is none."""
+    """One film. ``done(film, reason)`` gets the file's bytes and "", or None and why there is no film.
+
+    progress is called with the fraction done.
+    """
 
     def __init__(
         self,
@@ -37,25 +40,25 @@ class FilmJob:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stops after the frame under way; nothing is left behind."""
+        """Stops after the current frame; no file is left behind."""
         self._cancelled.set()
 
     def wait(self, seconds: float) -> None:
-        """Until it has ended."""
+        """Waits for the film to end, at most this many seconds."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        def frame(made: int, total: int) -> None:
+        def frame_done(done: int, total: int) -> None:
             if self._cancelled.is_set():
                 raise _Cancelled
-            self._progress(made / total)
+            self._progress(done / total)
 
         try:
             with tempfile.TemporaryDirectory(prefix="nerfscene-film-") as folder:
                 path, film = Path(folder) / "path.json", Path(folder) / "film.mp4"
                 keyframes.save(self._plan, path)
                 config = RenderConfig(path=str(path), backend=self._backend)  # type: ignore[arg-type]
-                render_film(self._scene, config, film, progress=frame)
+                render_film(self._scene, config, film, progress=frame_done)
                 self._done(film.read_bytes(), "")
         except _Cancelled:
             self._done(None, "cancelled")

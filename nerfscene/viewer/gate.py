@@ -1,9 +1,10 @@
-"""Who may see the page: viser has no authentication, no check of origins, and a tunnel that clients can open.
+"""Decides who may see the page, because viser itself has no access control.
 
-The gate listens where the user said and passes on, to a viser server on a loopback port of its own, only
-what may pass: with a token on any address but this machine's own, and never a websocket or a host name of
-another site. What it can't help: other users of the same machine could reach viser's own port, if they
-find it.
+viser has no authentication, doesn't check origins, and lets clients open a public tunnel. So viser listens
+only on a loopback port of its own, and the gate listens where the user asked and forwards what is allowed:
+on any address but this machine's own, only requests with a token; and never a websocket or a host name of
+another site. It can't stop other users of the same machine from connecting to viser's own port directly, if
+they find it.
 """
 
 from __future__ import annotations
@@ -22,39 +23,39 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from nerfscene.errors import NerfsceneError
 
-HEAD_LIMIT = 64 * 1024  # bytes of a request's head
-HEAD_SECONDS = 10.0
-CHUNK = 64 * 1024
-PORTS = 100  # how many are tried from the one that was asked for
+HEAD_LIMIT = 64 * 1024  # bytes of a request's head, at most
+HEAD_SECONDS = 10.0  # to send the head in
+CHUNK = 64 * 1024  # bytes forwarded at a time
+PORTS = 100  # how many ports are tried, from the requested one upwards
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def needs_token(host: str) -> bool:
-    """Whether others than this machine's users can reach an address."""
+    """Whether other machines can reach an address, so that a token is needed."""
     if host == "localhost":
         return False
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return True  # a name: who knows
+        return True  # a host name may stand for any address
 
 
 def new_token() -> str:
-    """One that can't be guessed."""
+    """A random token that can't be guessed."""
     return secrets.token_urlsafe(24)
 
 
 def free_port() -> int:
-    """A port on this machine that nobody listens on now."""
+    """A port on this machine that nothing listens on now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
 def forbid_sharing(server: Any) -> None:
-    """Unregisters what lets a client open viser's public tunnel, or close one.
+    """Removes the handlers with which a client opens or closes viser's public tunnel.
 
-    Raises NerfsceneError where this viser is built otherwise, so that nothing can be made sure.
+    Raises NerfsceneError when this version of viser is built differently, so that removal can't be verified.
     """
     from viser import _messages
 
@@ -75,7 +76,7 @@ def forbid_sharing(server: Any) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """A request's head, taken apart."""
+    """The head of an HTTP request."""
 
     method: str
     target: str
@@ -83,17 +84,17 @@ class Request:
     headers: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str:
-        """A header's value, "" where it is missing."""
+        """The value of a header (lower-case name), "" if it is missing."""
         return next((v for k, v in self.headers if k.lower() == name), "")
 
     @property
     def upgrades(self) -> bool:
-        """Whether it wants a websocket."""
+        """Whether the request asks for a websocket."""
         return "websocket" in self.get("upgrade").lower()
 
 
 def parse_head(head: bytes) -> Request | None:
-    """A request's head; None where it is none."""
+    """The parsed head of a request; None if it isn't valid HTTP/1."""
     try:
         first, *rest = head.decode("latin-1").split("\r\n")
         method, target, version = first.split(" ")
@@ -119,36 +120,40 @@ def host_of(value: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What passes: ``token`` where one is needed, ``local`` where only this machine may be meant."""
+    """Which requests are allowed.
+
+    token: required, if not None. local: the Host header must name this machine. cookie: the name of the
+    cookie that holds the token.
+    """
 
     token: str | None
     local: bool
     cookie: str
 
     def refuse(self, r: Request) -> tuple[str, str] | None:
-        """Status and a sentence for what must not pass; None for what may."""
+        """(status, sentence) for a request that is not allowed; None for one that is."""
         if self.local and host_of(r.get("host")) not in LOCAL:
-            return "403 Forbidden", "This page is served to this machine only: open it as localhost."
+            return "403 Forbidden", "This page is only for this machine: open it as localhost."
         origin = r.get("origin")
         if origin and urlsplit(origin).netloc.lower() != r.get("host").lower():
-            return "403 Forbidden", "Another site's page must not connect here."
-        if self.token is not None and not self.known(r):
-            return "401 Unauthorized", "Open the whole link that nerfscene printed: it ends in a token."
+            return "403 Forbidden", "Pages of other sites may not connect here."
+        if self.token is not None and not self.has_token(r):
+            return "401 Unauthorized", "Open the complete link that nerfscene printed; it ends in a token."
         return None
 
-    def known(self, r: Request) -> bool:
-        """Whether a request carries the token, in its address or in the cookie."""
+    def has_token(self, r: Request) -> bool:
+        """Whether a request carries the token, in its URL or in the cookie."""
         assert self.token is not None
         given = [v for k, v in parse_qsl(urlsplit(r.target).query) if k == "token"]
         for part in r.get("cookie").split(";"):
             name, _, value = part.strip().partition("=")
             if name == self.cookie:
                 given.append(value)
-        # Compared as bytes in constant time: how long it takes must not tell how much was right.
+        # Compared in constant time, so that the time doesn't reveal how much of a guess was right.
         return any(hmac.compare_digest(g.encode(), self.token.encode()) for g in given)
 
     def redirect(self, r: Request) -> str | None:
-        """Where a link with the token leads, without it; None for other requests."""
+        """The URL of a link without its token, to redirect to; None for other requests."""
         parts = urlsplit(r.target)
         query = parse_qsl(parts.query, keep_blank_values=True)
         if self.token is None or r.upgrades or not any(k == "token" for k, _ in query):
@@ -158,7 +163,7 @@ class Rules:
 
 
 def forwarded(r: Request) -> bytes:
-    """The head as viser gets it: one request a connection, so that each is looked at; no token in its log."""
+    """The head to send to viser, without the token; one request a connection, so that each is checked."""
     keep = [(k, v) for k, v in r.headers if r.upgrades or k.lower() not in ("connection", "keep-alive")]
     if not r.upgrades:
         keep.append(("Connection", "close"))
@@ -170,7 +175,7 @@ def forwarded(r: Request) -> bytes:
 
 
 def answer(status: str, text: str, *headers: str) -> bytes:
-    """A whole response of plain text."""
+    """A complete HTTP response of plain text."""
     body = (text + "\n").encode()
     lines = [f"HTTP/1.1 {status}", "Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}",
              "Connection: close", "Cache-Control: no-store", *headers]  # fmt: skip
@@ -178,11 +183,11 @@ def answer(status: str, text: str, *headers: str) -> bytes:
 
 
 class Gate:
-    """Serves a viser server that listens on a loopback port to those who may see it; ``close`` ends it.
+    """Forwards allowed requests to a viser server on a loopback port, until ``close``.
 
-    host, port: where to listen; a port that is taken makes way for the next free one. token: of the link,
-    made here where one is needed and none is given. Raises NerfsceneError for a host or port that can't be
-    listened on.
+    inner_port: viser's. host, port: where to listen; if the port is taken, the next free one is used. token:
+    of the link; generated if one is needed and none is given. ``url`` is the link, ``port`` the port used.
+    Raises NerfsceneError for a host or port that can't be listened on.
     """
 
     def __init__(
@@ -206,7 +211,7 @@ class Gate:
         ready.wait()
 
     def close(self) -> None:
-        """Ends every connection and frees the port."""
+        """Closes every connection and frees the port."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
@@ -256,16 +261,16 @@ class Gate:
             return
         request = parse_head(head[:-4])
         if request is None:
-            await reply(writer, answer("400 Bad Request", "This is not a request that a browser makes."))
+            await reply(writer, answer("400 Bad Request", "This is not a valid request."))
             return
         refused = self._rules.refuse(request)
         if refused is not None:
             await reply(writer, answer(*refused))
             return
-        to = self._rules.redirect(request)
-        if to is not None:
+        target = self._rules.redirect(request)
+        if target is not None:
             cookie = f"Set-Cookie: {self._rules.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-            await reply(writer, answer("302 Found", "Welcome.", f"Location: {to}", cookie))
+            await reply(writer, answer("302 Found", "Welcome.", f"Location: {target}", cookie))
             return
         try:
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._inner)
@@ -274,33 +279,36 @@ class Gate:
             return
         try:
             inner_writer.write(forwarded(request))
-            back = asyncio.ensure_future(pipe(inner_reader, writer))
-            # Beyond its head only a websocket's bytes go in: a second request on the same connection would
-            # pass unlooked at.
-            there = asyncio.ensure_future(pipe(reader, inner_writer) if request.upgrades else back)
-            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (there, back):
+            to_client = asyncio.ensure_future(pipe(inner_reader, writer))
+            # After the head, only a websocket may send more: a second request on the same connection would
+            # not be checked.
+            to_viser = asyncio.ensure_future(pipe(reader, inner_writer) if request.upgrades else to_client)
+            await asyncio.wait({to_viser, to_client}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (to_viser, to_client):
                 task.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
+            await asyncio.gather(to_viser, to_client, return_exceptions=True)
         finally:
             inner_writer.close()
 
 
 async def reply(writer: asyncio.StreamWriter, response: bytes) -> None:
-    """Sends a whole response."""
+    """Sends a complete response."""
     writer.write(response)
     await writer.drain()
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes from one side to the other until it ends, no faster than the other takes them."""
+    """Copies bytes until the reader ends, no faster than the writer takes them."""
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on this port, or on the next free one."""
+    """A listening socket on this port, or on the next free one.
+
+    Raises NerfsceneError for a host that isn't this machine's, or when PORTS ports are taken.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -317,13 +325,11 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             s.close()
             reason = error
-    raise NerfsceneError(
-        f"nothing can be served on {host} from port {port} on ({reason}); give another --port"
-    )
+    raise NerfsceneError(f"no port of {host} from {port} upwards can be used ({reason}); give another --port")
 
 
 def link(host: str, port: int, token: str | None) -> str:
-    """What to open. An address that stands for all of a machine's is named by the machine's own."""
+    """The link to open. For a host that means all addresses, it has the machine's own name."""
     shown = host
     if host in ("0.0.0.0", "::", ""):
         shown = socket.gethostname()

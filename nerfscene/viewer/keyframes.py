@@ -1,4 +1,4 @@
-"""A camera path as a person edits it: keyframes, how they are joined, and the film that follows them."""
+"""An editable camera path: keyframes, how they are joined, and the settings of the film along them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.camera_path_file import read_camera_path, write_camera_path
-from nerfscene.film.paths import CameraPath, interpolate
+from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.folder import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 
 EASINGS = ("none", "gentle", "strong")
 VERSION = 1
-OURS = "nerfscene"  # the name under which a camera_path.json holds what other programs don't know
+OURS = "nerfscene"  # the key of our own settings in a camera_path.json
 MOST_UNDO = 100
 
 
 @dataclass(frozen=True)
 class Keyframe:
-    """world_from_cam (4, 4), OpenCV axes; fov vertical, degrees; time: seconds from the one before it.
+    """A camera on the path.
 
-    Times are weighed against one another to fill the film's.
+    world_from_cam: (4, 4), OpenCV axes. fov: vertical, degrees. time: seconds from the keyframe before it;
+    only ratios of these times matter, because they are scaled to fill the film.
     """
 
     world_from_cam: Array
@@ -38,7 +39,7 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Plan:
-    """Keyframes and the film along them."""
+    """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds."""
 
     keyframes: tuple[Keyframe, ...] = ()
     loop: bool = False
@@ -56,24 +57,24 @@ class Plan:
 
 
 def added(plan: Plan, keyframe: Keyframe, after: int | None = None) -> Plan:
-    """With a keyframe more, after the one of that number, or at the end."""
-    at = len(plan.keyframes) if after is None else after + 1
-    return replace(plan, keyframes=(*plan.keyframes[:at], keyframe, *plan.keyframes[at:]))
+    """The plan with a keyframe added after number ``after`` (from 0), or at the end."""
+    index = len(plan.keyframes) if after is None else after + 1
+    return replace(plan, keyframes=(*plan.keyframes[:index], keyframe, *plan.keyframes[index:]))
 
 
 def removed(plan: Plan, index: int) -> Plan:
-    """Without a keyframe."""
+    """The plan without one keyframe."""
     return replace(plan, keyframes=plan.keyframes[:index] + plan.keyframes[index + 1 :])
 
 
 def changed(plan: Plan, index: int, **values: Any) -> Plan:
-    """With some of a keyframe's values changed."""
+    """The plan with some fields of one keyframe changed."""
     new = replace(plan.keyframes[index], **values)
     return replace(plan, keyframes=(*plan.keyframes[:index], new, *plan.keyframes[index + 1 :]))
 
 
 def moved(plan: Plan, index: int, to: int) -> Plan:
-    """With a keyframe at another place in the order."""
+    """The plan with one keyframe moved to another place in the order."""
     rest = list(plan.keyframes)
     one = rest.pop(index)
     rest.insert(to, one)
@@ -81,7 +82,7 @@ def moved(plan: Plan, index: int, to: int) -> Plan:
 
 
 def transformed(plan: Plan, new_from_world: Array) -> Plan:
-    """The same path told in another world, to which a similarity (4, 4) leads."""
+    """The same path in the coordinates of another world; ``new_from_world``: a similarity (4, 4)."""
     frames = (
         replace(k, world_from_cam=pose_in_scene(new_from_world, k.world_from_cam)) for k in plan.keyframes
     )
@@ -89,16 +90,16 @@ def transformed(plan: Plan, new_from_world: Array) -> Plan:
 
 
 def rolled(world_from_cam: Array, degrees: float) -> Array:
-    """A pose turned about its own line of sight, clockwise as seen in the picture's content."""
+    """A pose (4, 4) turned about its viewing direction so that the picture's content turns clockwise."""
     out = world_from_cam.copy()
     out[:3, :3] = out[:3, :3] @ Rotation.from_euler("z", -degrees, degrees=True).as_matrix()
     return out
 
 
 def progress_at(plan: Plan, share: Array) -> Array:
-    """Where on the way a share (0…1) of the film's time is: 0 at the first keyframe, 1 at the second…
+    """The position on the path at a share (0…1) of the film's time: 0 at the first keyframe, 1 at the second…
 
-    Keyframes' times make the pace, smoothly and never backwards; easing starts and ends slowly.
+    It follows the keyframes' times, smoothly and never backwards; easing starts and ends slowly.
     """
     x = np.clip(share, 0, 1)
     if not plan.loop:
@@ -112,53 +113,55 @@ def progress_at(plan: Plan, share: Array) -> Array:
         steps.append(max(plan.keyframes[0].time, 1e-3))
     if not steps:
         return np.zeros_like(x)
-    reached = np.append(0.0, np.cumsum(steps)) / sum(steps)
+    times = np.append(0.0, np.cumsum(steps)) / sum(steps)
     if len(set(steps)) == 1:
         return x * (n - 1 + plan.loop)
-    return np.asarray(PchipInterpolator(reached, np.arange(len(reached)))(x))
+    return np.asarray(PchipInterpolator(times, np.arange(len(times)))(x))
 
 
 def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
-    """The film's cameras. Raises NerfsceneError where there are no keyframes."""
+    """The camera of each frame; ``n_frames`` instead of the plan's own number.
+
+    Raises NerfsceneError if the plan has no keyframes.
+    """
     if not plan.keyframes:
         raise NerfsceneError("this path has no keyframes; add one where the camera is, or choose a preset")
     n = plan.n_frames if n_frames is None else n_frames
-    poses = [k.world_from_cam for k in plan.keyframes]
-    focals = np.array([plan.height / 2 / np.tan(np.radians(k.fov) / 2) for k in plan.keyframes])
-    if plan.constant_speed and plan.easing == EASINGS[0]:
-        placed, f = interpolate(poses, focals, n, True, plan.loop)
-    else:
-        share = np.linspace(0, 1, n, endpoint=not plan.loop) if n > 1 else np.zeros(1)
-        if plan.constant_speed:  # evenly along the way, but for the easing
-            fine, fine_f = interpolate(poses, focals, 64 * len(poses) + 1, True, plan.loop)
-            eased = progress_at(
-                replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False), share
-            )
-            placed, f = interpolate(fine, fine_f, n, at=eased * (len(fine) - 1))
-        else:
-            placed, f = interpolate(poses, focals, n, False, plan.loop, at=progress_at(plan, share))
     w, h = plan.width, plan.height
+    poses = [k.world_from_cam for k in plan.keyframes]
+    focals = np.array([h / 2 / np.tan(np.radians(k.fov) / 2) for k in plan.keyframes])
+    share = np.linspace(0, 1, n, endpoint=not plan.loop) if n > 1 else np.zeros(1)
+    if not plan.constant_speed:
+        key_times = progress_at(plan, share)
+        poses, focals = interpolate(poses, focals, n, False, plan.loop, key_times=key_times)
+    elif plan.easing == EASINGS[0]:
+        poses, focals = interpolate(poses, focals, n, True, plan.loop)
+    else:  # even speed along the path, except for the easing at its ends
+        ends = replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False)
+        poses, focals = interpolate(poses, focals, 64 * len(poses) + 1, True, plan.loop)
+        key_times = progress_at(ends, share) * (len(poses) - 1)
+        poses, focals = interpolate(poses, focals, n, key_times=key_times)
     shots = tuple(
-        Camera(Intrinsics(w, h, float(x), float(x), w / 2, h / 2), pose)
-        for pose, x in zip(placed, f, strict=True)
+        Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
+        for pose, f in zip(poses, focals, strict=True)
     )
     return CameraPath(shots, plan.fps, plan.seconds, plan.loop)
 
 
 class Editor:
-    """The plan being edited, and the ones before it."""
+    """The plan being edited, and earlier plans to undo to."""
 
     def __init__(self, plan: Plan = Plan()) -> None:
         self.plan = plan
         self._before: list[Plan] = []
 
     def apply(self, plan: Plan) -> None:
-        """Goes on with another plan; ``undo`` comes back."""
+        """Changes the plan; ``undo`` takes this back."""
         self._before = [*self._before[-MOST_UNDO:], self.plan]
         self.plan = plan
 
     def undo(self) -> bool:
-        """Back to the plan before; False where there is none."""
+        """Goes back to the plan before; False if there is none."""
         if not self._before:
             return False
         self.plan = self._before.pop()
@@ -166,9 +169,9 @@ class Editor:
 
 
 def save(plan: Plan, file: Path) -> None:
-    """A camera_path.json: nerfstudio's, frame by frame, and beside that everything that was set here.
+    """Writes a camera_path.json: every frame in nerfstudio's format, and our own settings beside them.
 
-    Raises NerfsceneError for a path without keyframes or a file that can't be written.
+    Raises NerfsceneError for a plan without keyframes or a file that can't be written.
     """
     write_camera_path(cameras(plan), file, plan.fps)
     data = json.loads(file.read_text(encoding="utf-8"))
@@ -182,7 +185,7 @@ def save(plan: Plan, file: Path) -> None:
 
 
 def load(file: Path) -> Plan:
-    """What ``save`` wrote, or the keyframes or frames of another program's file.
+    """Reads a plan that ``save`` wrote, or makes one from another program's camera_path.json.
 
     Raises NerfsceneError, naming the file, for anything that can't be used.
     """
@@ -215,11 +218,11 @@ def load(file: Path) -> Plan:
 
 
 def from_path(path: CameraPath, most: int = 12) -> Plan:
-    """A plan with up to ``most`` keyframes along a finished path, and its film's size and time."""
+    """A plan with up to ``most`` keyframes along a path, and with the size, fps and length of its film."""
     n = len(path.cameras)
-    wanted = min(n, most)
-    last = n if path.loop else n - 1  # a loop's last stretch leads back to its first frame
-    chosen = np.unique(np.linspace(0, last, wanted + path.loop)[:wanted].round().astype(int))
+    n_keyframes = min(n, most)
+    last = n if path.loop else n - 1  # a loop goes on from the last frame to the first
+    chosen = np.unique(np.linspace(0, last, n_keyframes + path.loop)[:n_keyframes].round().astype(int))
     frames = []
     for i in chosen:
         fov = float(np.degrees(vertical_fov(path.cameras[i].intrinsics)))

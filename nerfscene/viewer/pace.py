@@ -1,4 +1,4 @@
-"""How large a picture may be while the camera moves, and in which order one at rest is refined."""
+"""The size of pictures while the camera moves, and the order of tiles when it is at rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nerfscene.field.rendering import Rect
 
-FLOOR = 2e4  # pixels a second: one bad measurement must not end in a picture of a few pixels
+FLOOR = 2e4  # pixels a second at least: one bad measurement must not shrink the picture to a few pixels
 SMALLEST = 64  # pixels along the longer side
 TILE = 128  # pixels along a tile's sides
 
@@ -16,24 +16,25 @@ TILE = 128  # pixels along a tile's sides
 class Pace:
     """A smoothed measurement of how many pixels a second are rendered.
 
-    It is kept in logarithms and moves by a third at each picture, so that one slow picture (another tab,
-    a busy moment) changes little; it never falls below FLOOR and knows nothing of the sizes that it led
-    to, so that it can't pull itself down.
+    The logarithm moves by a third of the way at each picture, so that one slow picture (another tab, a busy
+    moment) changes little. It never falls below FLOOR, and doesn't depend on the sizes chosen by it, so that
+    it can't spiral down.
     """
 
     pixels_per_second: float = 5e5
 
     def note(self, pixels: int, seconds: float) -> None:
-        """A picture of so many pixels took so long."""
+        """Updates the estimate: ``pixels`` took ``seconds`` to render."""
         if pixels <= 0 or seconds <= 0:
             return
-        seen = max(pixels / seconds, FLOOR)
-        self.pixels_per_second = math.exp(math.log(self.pixels_per_second) * 2 / 3 + math.log(seen) / 3)
+        measured = max(pixels / seconds, FLOOR)
+        self.pixels_per_second = math.exp(math.log(self.pixels_per_second) * 2 / 3 + math.log(measured) / 3)
 
     def moving_size(self, width: int, height: int, frames_per_second: float) -> tuple[int, int]:
-        """The size, at most (width, height) and of its aspect, that holds this frame rate.
+        """The largest size (width, height) that can be rendered at this frame rate.
 
-        In steps of an eighth of the full size, so that the picture's sharpness doesn't flicker.
+        The size is a multiple of an eighth of the given full size, so that sharpness doesn't flicker,
+        and never below SMALLEST pixels along the longer side.
         """
         share = math.sqrt(self.pixels_per_second / frames_per_second / max(width * height, 1))
         eighths = min(max(math.floor(share * 8), 1), 8)
@@ -42,7 +43,7 @@ class Pace:
 
 
 def tiles_from_centre(width: int, height: int, tile: int = TILE) -> list[Rect]:
-    """Rectangles that cover a picture once, those nearest its middle first."""
+    """Rectangles that together cover a picture once, the nearest to its middle first."""
     rects = [
         (row, min(row + tile, height), column, min(column + tile, width))
         for row in range(0, height, tile)

@@ -1,4 +1,4 @@
-"""A tab's controls: looking, photos, the camera path, films, training."""
+"""A tab's controls: the look, photos, crop and training, and the panels for world, path and film."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ import numpy as np
 from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.capture.folder import short_names
 from nerfscene.errors import NerfsceneError
-from nerfscene.film.paths import look_at
+from nerfscene.films.paths import look_at
 from nerfscene.scene.folder import save_crop
+from nerfscene.viewer.film_panel import FilmPanel
 from nerfscene.viewer.path_panel import PathPanel
 from nerfscene.viewer.pictures import MODES
-from nerfscene.viewer.session import COMPARE, Session
+from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import Stage, guarded, pose_of, put_camera, quaternion, shot_at, triple
+from nerfscene.viewer.still import COMPARE
 from nerfscene.viewer.world_panel import WorldPanel
 
 HELP = """
-**Drag** turns, **right-drag** shifts, **wheel** comes nearer. **W A S D** walk, **Q E** sink and rise,
+**Drag** turns, **right-drag** shifts, **wheel** comes nearer. **W A S D** walk, **Q E** go down and up,
 **arrows** turn. **F** frames the scene. **1 2 3 4**: colour, depth, accumulation, normals. **K** adds a
 keyframe. Click a photo's frame to stand where it was taken.
 """
 
 
 class Panels:
-    """Everything a tab can click. Callbacks run on viser's threads; errors become notifications."""
+    """All controls of one tab. Callbacks run on viser's threads; errors become notifications."""
 
     def __init__(self, stage: Stage, client: Any, session: Session) -> None:
         self.stage, self.client, self.session = stage, client, session
-        self.path = PathPanel(stage, session, self.say)
+        self.path = PathPanel(stage, client, self.say)
+        self.film = FilmPanel(stage, session, self.path.editor, self.say)
         self.world = WorldPanel(stage, client, session, self.say)
-        self._frustums: list[Any] = []  # made when first asked for
-        self._filling = False  # while values are set from here, not by a person
+        self._frustums: list[Any] = []  # made when first shown
+        self._filling = False  # True while the program, not the visitor, sets the controls' values
         gui = client.gui
         tabs = gui.add_tab_group()
         with tabs.add_tab("Look"):
             self._look()
         with tabs.add_tab("Path"):
-            self.path.add_path()
+            self.path.add()
         with tabs.add_tab("Film"):
-            self.path.add_film()
+            self.film.add()
         if stage.training is not None:
             with tabs.add_tab("Training"):
                 self._training()
         self._commands()
 
     def close(self) -> None:
-        """The tab is gone, or the viewer is."""
+        """Ends what runs in the background, because the tab or the viewer closes."""
         self.path.close()
+        self.film.close()
 
     def say(self, title: str, body: str, color: Any = None) -> None:
-        """A notification that goes by itself."""
-        with contextlib.suppress(Exception):  # the tab may have gone meanwhile
+        """Shows a notification that disappears by itself."""
+        with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
             self.client.add_notification(title, body, auto_close_seconds=6.0, color=color)
 
-    # --- looking ----------------------------------------------------------------------------------
+    # --- look and photos --------------------------------------------------------------------------
 
     def _look(self) -> None:
         gui, look = self.client.gui, self.session.look
@@ -78,10 +82,10 @@ class Panels:
             self.show_photos = gui.add_checkbox("Show where they were taken", False)
             self.show_photos.on_update(lambda _: self._show_photos())
             views = self.stage.scene.views
-            plain = short_names([v.path for v in views])
+            short = short_names([v.path for v in views])
             names = [
                 name + (" (held out)" if v.split == "test" else "")
-                for name, v in zip(plain, views, strict=True)
+                for name, v in zip(short, views, strict=True)
             ]
             self.photo = gui.add_dropdown("Stand at", names)
             self.photo.on_update(lambda _: self.stand_at(names.index(self.photo.value)))
@@ -121,10 +125,10 @@ class Panels:
             self.stage.crop.changed()
             return
         box = self.stage.crop.page_from_box
-        if box is None:  # upright, about what the photos look at
+        if box is None:  # a new one: upright, around what the photos look at
             home, up = self.stage.world.home, self.stage.world.up
-            across = look_at(self.stage.focus, self.stage.focus + home[:3, 2], up)[:3, 0]
-            upright = np.stack([across, np.cross(up, across), up], 1)
+            right = look_at(self.stage.focus, self.stage.focus + home[:3, 2], up)[:3, 0]
+            upright = np.stack([right, np.cross(up, right), up], 1)
             box = np.eye(4)
             box[:3, :3] = upright * [s.value / 2 for s in self.crop_size]
             box[:3, 3] = self.stage.focus
@@ -132,7 +136,7 @@ class Panels:
         self._read_crop()
 
     def _show_box(self, box: Any) -> None:
-        """A handle to drag and turn it by, and sliders that say its size."""
+        """Adds the handle to drag and turn the box by, and sets the sliders to its size."""
         sizes = np.linalg.norm(box[:3, :3], axis=0)
         pose = box.copy()
         pose[:3, :3] /= sizes
@@ -164,17 +168,17 @@ class Panels:
             raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
         box = self.stage.crop.page_from_box
         save_crop(self.stage.folder, None if box is None else self.stage.world.world_from_page @ box)
-        self.say("Saved", "films and exports show this part alone")
+        self.say("Saved", "films and exports show only this part")
 
     def _set_fov(self) -> None:
         self.client.camera.fov = float(np.radians(self.fov.value))
 
     def go_home(self) -> None:
-        """The camera where the page opened."""
+        """Moves the camera to where the page opened."""
         put_camera(self.client, self.stage, self.stage.world.home, float(np.radians(self.fov.value)))
 
     def stand_at(self, index: int) -> None:
-        """The camera where a photo was taken."""
+        """Moves the camera to where a photo was taken; ``index``: of the scene's views."""
         view = self.stage.scene.views[index]
         shot = shot_at(view, self.client.camera)
         put_camera(self.client, self.stage, shot.world_from_cam, shot.fov)
@@ -230,7 +234,7 @@ class Panels:
         self.show_training()
 
     def show_training(self) -> None:
-        """Figures and curve as they are now."""
+        """Updates the training's figures and curves."""
         training = self.stage.training
         if training is None:
             return

@@ -1,4 +1,4 @@
-"""Frame → what a person sees: colour, depth with its legend, accumulation, normals; a photo beside it."""
+"""Rendered frames as pictures (colour, depth, accumulation, normals), and comparisons with a photo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from nerfscene.film import video
+from nerfscene.films import video
 from nerfscene.types import Array, Frame, Intrinsics
 
 MODES = ("colour", "depth", "accumulation", "normals")
@@ -15,10 +15,10 @@ Picture = NDArray[np.uint8]
 
 
 def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array, unit: float = 1.0) -> Picture:
-    """A frame in one of MODES, uint8 (height, width, 3).
+    """A frame as a picture in one of MODES, uint8 (height, width, 3).
 
-    Normals are coloured in the axes, and the depth's legend is written in the units, of the world:
-    ``unit`` is how many of them are one of the frame's.
+    camera, world_from_cam: those of the frame, for normals in the world's axes. unit: world units per unit
+    of the frame's depth, for the depth's legend.
     """
     if mode == "depth":
         near, far = video.depth_range(frame.depth, frame.accumulation)
@@ -33,10 +33,10 @@ def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array, 
 
 
 def normals(frame: Frame, camera: Intrinsics, world_from_cam: Array) -> NDArray[np.float32]:
-    """Unit normals (height, width, 3) in world axes, towards the camera, from neighbouring depths.
+    """Unit normals (height, width, 3) in world axes, facing the camera, from neighbouring depths.
 
-    For a lens without distortion, as the viewer's is. Depth is smoothed a little first: its noise is
-    small beside itself, but not beside its differences from pixel to pixel.
+    The lens must have no distortion, as the viewer's has none. Depth is smoothed a little first: its noise is
+    small compared with depth itself, but not with the differences between pixels.
     """
     height, width = frame.depth.shape
     smooth = gaussian_filter(frame.depth, min(1.0 + height / 400, 3.0), mode="nearest")
@@ -55,7 +55,9 @@ def normals(frame: Frame, camera: Intrinsics, world_from_cam: Array) -> NDArray[
 
 
 def with_legend(picture: Picture, near: float, far: float) -> Picture:
-    """A bar of the depth colours, lower left beside the axes, with the distances it runs from and to."""
+    """The picture with a bar of the depth colours at the lower left, labelled with its nearest and farthest
+    distance. Small pictures are returned without one.
+    """
     height, width = picture.shape[:2]
     if width < 200 or height < 80:
         return picture
@@ -63,20 +65,21 @@ def with_legend(picture: Picture, near: float, far: float) -> Picture:
     inverse = np.linspace(1 / near, 1 / far, bar_width) if near > 0 else np.linspace(0, 1, bar_width)
     bar = video.color_depth(np.tile(1 / np.maximum(inverse, 1e-9), (bar_height, 1)), near, far)
     image = Image.fromarray(picture)
-    at = (64, height - 30)
-    image.paste(Image.fromarray(bar), at)
+    left, top = 64, height - 30  # beside the page's axes
+    image.paste(Image.fromarray(bar), (left, top))
     draw = ImageDraw.Draw(image)
-    for text, x in ((f"{near:.3g}", at[0]), (f"{far:.3g} units", at[0] + bar_width - 50)):
+    for text, x in ((f"{near:.3g}", left), (f"{far:.3g} units", left + bar_width - 50)):
         draw.text(
-            (x, at[1] + bar_height + 1), text, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0)
+            (x, top + bar_height + 1), text, fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0)
         )
     return np.asarray(image)
 
 
 def fitted(camera: Intrinsics, width: int, height: int) -> tuple[Intrinsics, tuple[int, int, int, int]]:
-    """A photo's lens on a picture of another size, as large as it fits, and where the photo lies in it.
+    """A photo's lens for a picture of another size, in which the photo is centred and as large as fits.
 
-    Returns the lens (distortion kept) and (first row, row after the last, first column, column after).
+    Returns the lens (distortion kept) and where the photo lies: (first row, row after the last, first
+    column, column after the last).
     """
     s = min(width / camera.width, height / camera.height)
     w, h = min(round(camera.width * s), width), min(round(camera.height * s), height)
@@ -89,7 +92,7 @@ def fitted(camera: Intrinsics, width: int, height: int) -> tuple[Intrinsics, tup
 
 
 def wiped(render: Picture, photo: Picture, where: tuple[int, int, int, int], share: float) -> Picture:
-    """The render with the photo over the left ``share`` (0…1) of where the photo lies, and a line between."""
+    """The render with the photo over the left ``share`` (0…1) of ``where``, and a white line between them."""
     top, bottom, left, right = where
     out = render.copy()
     edge = left + round((right - left) * min(max(share, 0.0), 1.0))
@@ -101,7 +104,7 @@ def wiped(render: Picture, photo: Picture, where: tuple[int, int, int, int], sha
 
 
 def error_map(render: Picture, photo: Picture, where: tuple[int, int, int, int]) -> Picture:
-    """Where render and photo differ: black none, through red and yellow, white a quarter of the range."""
+    """The difference of render and photo, coloured as in ``video.color_error``; black outside ``where``."""
     top, bottom, left, right = where
     sized = np.asarray(Image.fromarray(photo).resize((right - left, bottom - top), Image.Resampling.LANCZOS))
     difference = np.abs(render[top:bottom, left:right].astype(np.float32) - sized).mean(-1) / 255

@@ -1,4 +1,4 @@
-"""``view(scene)``: a page in which a person walks through a scene."""
+"""``view(scene)`` opens a web page to walk through a scene."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.proxy import Splats, inside, splats_of
-from nerfscene.viewer.session import Look, Session
+from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
+from nerfscene.viewer.still import Look
 
 log = logging.getLogger(__name__)
 
 
 class Viewer:
-    """A running page. ``url`` is what to open; ``close`` ends it. Also a context manager."""
+    """A running page: open ``url`` in a browser, end it with ``close``. Also a context manager.
+
+    folder: the scene's, where crops, worlds and camera paths are saved; None: they can't be saved.
+    host, port: where to serve; if the port is taken, the next free one is used.
+    training: how to watch and control the training, if the scene is still being trained.
+    Raises NerfsceneError for a host or port that can't be used.
+    """
 
     def __init__(
         self,
@@ -41,8 +48,8 @@ class Viewer:
         training: Training | None = None,
     ) -> None:
         self.stage = stage_of(scene, folder, backend, training)
-        self.stage.crop.changed = self._cropped
-        self.stage.world.changed = self._turned
+        self.stage.crop.changed = self._crop_changed
+        self.stage.world.changed = self._world_changed
         self.scene = self.stage.scene
         self.renderer = self.scene.renderer(backend, threads)
         self._photos = photos_of(self.scene.views)
@@ -62,11 +69,13 @@ class Viewer:
         self.server.on_client_disconnect(self._disconnect)
         self.gate = Gate(self.server.get_port(), host, port)
         self.url = self.gate.url
-        self._aside = threading.Thread(target=self._prepare_splats, name="nerfscene-splats", daemon=True)
-        self._aside.start()
+        self._splat_thread = threading.Thread(
+            target=self._prepare_splats, name="nerfscene-splats", daemon=True
+        )
+        self._splat_thread.start()
 
     def _set_up(self) -> None:
-        """viser's world stands as the scene does, and tabs open at its home."""
+        """Sets viser's up direction and the camera that new tabs open with."""
         stage, home = self.stage, self.stage.world.home
         self.server.scene.set_up_direction(triple(stage.world.up))
         camera = self.server.initial_camera
@@ -108,8 +117,8 @@ class Viewer:
         if session is not None:
             session.close()
 
-    def _cropped(self) -> None:
-        """The box changed: every tab shows what is in it, and moves by splats from in it."""
+    def _crop_changed(self) -> None:
+        """Applies the crop's box to every tab's pictures and splats."""
         with self._lock:
             sessions = list(self.sessions.values())
         for session in sessions:
@@ -117,8 +126,8 @@ class Viewer:
             if self._splats is not None:
                 session.show_splats(inside(self._splats, self.stage.crop.page_from_box))
 
-    def _turned(self) -> None:
-        """The world was set anew: every tab stands upright in it, and tells depths in its units."""
+    def _world_changed(self) -> None:
+        """Turns every tab upright in the new world, whose units it shows depths in from now on."""
         self._set_up()
         with self._lock:
             sessions = list(self.sessions.values())
@@ -128,9 +137,9 @@ class Viewer:
             panels.go_home()
 
     def _prepare_splats(self) -> None:
-        """What tabs draw while they move; made aside, so that the first picture doesn't wait for it."""
+        """Makes the splats that moving tabs draw. Has its own thread: first pictures needn't wait for it."""
         if self.stage.training is not None and not self._finished:
-            return  # the field is still changing: moving tabs get rendered pictures
+            return  # the field still changes, so moving tabs get rendered pictures
         try:
             splats = splats_of(
                 replace(self.renderer, crop=None), self.scene.views, lambda: not self._closed.is_set()
@@ -140,14 +149,14 @@ class Viewer:
             return
         with self._lock:
             self._splats = splats
-            waiting = list(self.sessions.values())
-        for session in waiting:
+            sessions = list(self.sessions.values())
+        for session in sessions:
             session.show_splats(inside(splats, self.stage.crop.page_from_box))
 
-    # --- from outside -----------------------------------------------------------------------------
+    # --- for the program that opened the page -----------------------------------------------------
 
     def refresh(self) -> None:
-        """The field changed: every tab gets a new picture."""
+        """Gives every tab a new picture, because the field changed."""
         with self._lock:
             sessions = list(self.sessions.values())
         for session in sessions:
@@ -156,9 +165,9 @@ class Viewer:
             panels.show_training()
 
     def trained(self, backdrop: NDArray[np.float32] | None = None) -> None:
-        """The training is over: the field stays as it is now, and tabs get splats to move by.
+        """Tells the page that training is over: the field no longer changes, and tabs get splats.
 
-        ``backdrop``: what training found for the scene, see ``rendering.Renderer``.
+        backdrop: (rows, 2 · rows, 3), what training found to lie behind the scene, see rendering.Renderer.
         """
         self._finished = True
         self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop)
@@ -171,12 +180,12 @@ class Viewer:
         self._prepare_splats()
 
     def wait(self) -> None:
-        """Until ``close`` is called, or Ctrl-C."""
+        """Waits until ``close`` is called, or Ctrl-C."""
         while not self._closed.wait(0.5):
             pass
 
     def close(self) -> None:
-        """Ends the page and every tab's thread."""
+        """Closes the page and ends every tab's thread."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -186,10 +195,10 @@ class Viewer:
         sessions = list(self.sessions.values())
         for session in sessions:
             session.close()
-        # Nothing may be in the kernels any more when the process ends.
+        # No thread may still run a kernel when the process ends.
         for session in sessions:
             session.wait(10)
-        self._aside.join(10)
+        self._splat_thread.join(10)
         self.server.stop()
 
     def __enter__(self) -> Viewer:
@@ -201,7 +210,7 @@ class Viewer:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """viser prints a banner with an address that isn't ours."""
+    """Suppresses viser's banner: it shows the address of viser's own port, not the gate's."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -213,11 +222,13 @@ def view(
     backend: str = "auto",
     threads: int = 0,
 ) -> Viewer:
-    """Opens a page for a scene (or the folder of one) and returns at once, so that a notebook goes on.
+    """Opens a page for a scene, or for the scene in a folder, and returns at once.
 
-    ``viewer.url`` is the link, ``viewer.close()`` ends it. On another host than this machine's own address
-    the link holds a token, and nobody gets in without. Where the port is taken, the next free one is used.
-    Raises NerfsceneError for a scene, host or port that can't be used.
+    ``viewer.url`` is the link and ``viewer.close()`` ends the page; in a notebook the next cell can run
+    meanwhile. host: the address to serve on; with any but this machine's own address (127.0.0.1, localhost),
+    the link holds a token and nobody gets in without it. port: if it is taken, the next free one is used.
+    backend: what computes: auto, cpu, cuda, torch or tcnn. threads: 0 for all.
+    Raises NerfsceneError for a scene, backend, host or port that can't be used.
     """
     from nerfscene.scene import folder as scenes
 

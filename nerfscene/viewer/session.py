@@ -1,7 +1,8 @@
 """One browser tab: its camera, and the thread that keeps a picture of the scene behind it.
 
-While the camera moves the tab draws splats by itself, or the scene is rendered at the size that holds the
-frame rate; at rest it is rendered whole, in tiles from the middle outwards. A move stops a tile under way.
+While the camera moves, the tab draws splats by itself, or the scene is rendered at the size that holds the
+frame rate. At rest the scene is rendered in full, in tiles from the middle outwards. A move of the camera
+cancels the tile that is being rendered.
 """
 
 from __future__ import annotations
@@ -10,67 +11,42 @@ import logging
 import math
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
-from nerfscene.capture.folder import photo_size, read_pixels
-from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import Photos, pixel_samples
 from nerfscene.field.rendering import Renderer, looking, new_cancel, render_part
-from nerfscene.film.paths import look_at
+from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
-from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped
+from nerfscene.viewer.pictures import MODES, Picture
 from nerfscene.viewer.proxy import Splats
 from nerfscene.viewer.stage import Shot
+from nerfscene.viewer.still import Look, Still, developed, fill_coarsely, lens_of, still_of
 
 log = logging.getLogger(__name__)
-REST = 0.2  # seconds without a move: the camera is at rest
-MOVING_FPS = 15.0  # aimed at while it moves
-SHOW_EVERY = 0.35  # seconds between pictures sent while one at rest is refined
-PICKED = 5  # pixels a side of the patch whose depth a click asks for
-COMPARE = ("no", "wipe", "error")
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a tab wants to see; every change of it makes a new picture.
-
-    mode: one of pictures.MODES; longest: the picture's longer side at most, pixels; splats: drawn while
-    moving; compare, share: with the photo that the camera stands at, and how far the wipe is open.
-    """
-
-    mode: str = MODES[0]
-    longest: int = 1280
-    splats: bool = True
-    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    compare: str = COMPARE[0]
-    share: float = 0.5
-
-
-def lens_of(shot: Shot, width: int, height: int) -> Intrinsics:
-    """The ideal lens of a tab's camera on a picture of this size."""
-    f = height / 2 / math.tan(shot.fov / 2)
-    return Intrinsics(width, height, f, f, width / 2, height / 2)
+REST = 0.2  # seconds without a move after which the camera counts as at rest
+MOVING_FPS = 15.0  # the frame rate aimed at while the camera moves
+SHOW_EVERY = 0.35  # seconds between the pictures sent while one at rest is refined
+PICK_SIDE = 5  # pixels along the sides of the patch whose depth a click measures
 
 
 class Session:
     """Renders for one client until ``close``; every public method may be called from any thread."""
 
     def __init__(self, client: Any, renderer: Renderer, look: Look, photos: Photos | None = None) -> None:
-        """``photos``: whose detail a picture at rest is averaged down from; None: one ray a pixel."""
+        """photos: what pixel_samples needs to average a picture at rest down; None: one ray a pixel."""
         self.client = client
         self.look = look
         self.pace = Pace()
-        self.finished = 0  # pictures at rest that were completed, for tests and figures
-        self.seconds_at_rest = 0.0  # what the last of them took
+        self.finished = 0  # completed pictures at rest, for tests and benchmarks
+        self.seconds_at_rest = 0.0  # how long the last of them took
         self.moving_frames = 0
-        self.pictures = 0  # sent, of any kind
+        self.pictures = 0  # pictures sent, of any kind
         self._photos = photos
         self._renderer = renderer
         self._crop = renderer.crop
@@ -78,23 +54,23 @@ class Session:
         self._world_from_page = np.eye(4)
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
-        self._version, self._done = 1, 0
-        self._again = False  # the scene changed while a picture was under way
-        self._whole: tuple[Shot, Frame] | None = None  # the last picture at rest, and where from
-        self._told = ""  # the error last told
-        self._moved = 0.0
+        self._version, self._done = 1, 0  # of what the tab should show, and of what it shows
+        self._again = False  # the scene changed while a picture was being rendered
+        self._whole: tuple[Shot, Frame] | None = None  # the last complete picture at rest, and its camera
+        self._last_error = ""  # the text of the last error that the tab was told
+        self._moved = 0.0  # when the camera last moved, by time.monotonic
         self._shot: Shot | None = None
-        self._photo: tuple[View, Shot] | None = None  # the photo stood at, and the camera that did
+        self._photo: tuple[View, Shot] | None = None  # the photo that the camera stands at, and the camera
         self._splats: Any = None
-        self._haze = np.zeros((6, 8, 3), np.uint8)
+        self._haze = np.zeros((6, 8, 3), np.uint8)  # the last picture, tiny
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="nerfscene-view", daemon=True)
         self._thread.start()
 
-    # --- told from outside ------------------------------------------------------------------------
+    # --- changes from other threads ---------------------------------------------------------------
 
     def move(self, shot: Shot) -> None:
-        """The camera is here now."""
+        """Sets the tab's camera."""
         with self._wake:
             before = self._shot
             same = before is not None and np.allclose(before.world_from_cam, shot.world_from_cam, atol=1e-7)
@@ -110,57 +86,60 @@ class Session:
             self._change()
 
     def set_look(self, **changes: Any) -> None:
-        """Changes some of what is wanted."""
+        """Changes fields of ``look``."""
         with self._wake:
             self.look = replace(self.look, **changes)
             self._change()
 
     def set_crop(self, crop: Array | None) -> None:
-        """Shows what is in a box alone (world_from_box), or everything."""
+        """Shows only what is in a box, world_from_box (4, 4), or everything (None)."""
         with self._wake:
             self._crop = crop
             self._change()
 
     def set_backdrop(self, backdrop: NDArray[np.float32] | None) -> None:
-        """What shows behind the scene became known."""
+        """Sets the backdrop (rows, 2 · rows, 3) behind the scene, see rendering.Renderer; None: plain."""
         with self._wake:
             self._backdrop = backdrop
             self._change()
 
     def set_world(self, world_from_page: Array) -> None:
-        """In whose axes and units normals and depths are shown."""
+        """Sets the world (4, 4) in whose axes and units normals and depths are shown."""
         with self._wake:
             self._world_from_page = world_from_page
             self._change()
 
     def pick(self, origin: Array, direction: Array) -> Array | None:
-        """Where a ray (3,), (3,) meets something that is mostly opaque; None where it doesn't."""
+        """The point (3,) where a ray meets something mostly opaque; None if it doesn't.
+
+        origin, direction: (3,), in the page's coordinates.
+        """
         shot = self._shot
         if shot is None:
             return None
         pose = look_at(origin, origin + direction, np.array([0.0, 0.0, 1.0]))
         f = shot.height / 2 / math.tan(shot.fov / 2)
-        lens = Intrinsics(PICKED, PICKED, f, f, PICKED / 2, PICKED / 2)
-        frame = render_part(self._with(self.look), Camera(lens, pose), (0, PICKED, 0, PICKED))
-        met = (frame.accumulation > 0.5) & (frame.depth > 0)
-        return origin + float(np.median(frame.depth[met])) * pose[:3, 2] if met.any() else None
+        lens = Intrinsics(PICK_SIDE, PICK_SIDE, f, f, PICK_SIDE / 2, PICK_SIDE / 2)
+        frame = render_part(self._with(self.look), Camera(lens, pose), (0, PICK_SIDE, 0, PICK_SIDE))
+        hit = (frame.accumulation > 0.5) & (frame.depth > 0)
+        return origin + float(np.median(frame.depth[hit])) * pose[:3, 2] if hit.any() else None
 
     def refresh(self) -> None:
-        """The scene itself changed: a new picture is made, once the one under way is whole."""
+        """Makes a new picture because the scene changed; one that is being rendered is finished first."""
         with self._wake:
             if self._done == self._version:
                 self._change()
-            else:  # a training that changes it faster than it can be rendered would leave it in pieces
+            else:  # training may change the scene faster than a picture can be finished
                 self._again = True
 
     def stand_at(self, view: View, shot: Shot) -> None:
-        """The camera was put where a photo was taken; it may be compared until the camera moves on."""
+        """Notes that the camera stands where a photo was taken, to compare them until it moves on."""
         with self._wake:
             self._photo = (view, shot)
             self._change()
 
     def show_splats(self, splats: Splats) -> None:
-        """Gives the tab what it draws by itself while the camera moves, in place of what it had."""
+        """Gives the tab the splats that it draws while the camera moves, instead of earlier ones."""
         before, self._splats = self._splats, None
         if before is not None:
             before.remove()
@@ -170,13 +149,13 @@ class Session:
             )
 
     def close(self) -> None:
-        """Stops the thread; the tab is gone."""
+        """Stops the thread."""
         with self._wake:
             self._closed = True
             self._change()
 
     def wait(self, seconds: float) -> None:
-        """Until the thread has ended, after ``close``."""
+        """Waits for the thread to end after ``close``, at most this many seconds."""
         self._thread.join(seconds)
 
     def _change(self) -> None:
@@ -202,20 +181,20 @@ class Session:
                     self._at_rest(version, shot, look)
                 else:
                     self._moving(version, shot, look)
-            except Exception as error:  # whatever it is, the viewer goes on
+            except Exception as error:  # the viewer must go on whatever it is
                 self._done = version
-                if str(error) != self._told:  # the same again at every move would bury the page
+                if str(error) != self._last_error:  # the same message at every move would bury the page
                     log.exception("a picture could not be rendered")
                     self._tell(error)
-                    self._told = str(error)
+                    self._last_error = str(error)
 
     def _tell(self, error: Exception) -> None:
         try:
             self.client.add_notification(
                 "This picture could not be rendered", str(error), color="red", auto_close_seconds=8.0
             )
-        except Exception:  # the tab may have gone meanwhile
-            log.debug("nobody to tell", exc_info=True)
+        except Exception:  # the tab may have been closed meanwhile
+            log.debug("the tab is gone", exc_info=True)
 
     def _stale(self, version: int) -> bool:
         return self._version != version or self._closed
@@ -224,7 +203,7 @@ class Session:
         if look.splats and self._splats is not None and look.mode == MODES[0]:
             if not self._splats.visible:
                 self._splats.visible = True
-                # Behind them only a haze of the last picture, which is of another place by now.
+                # Behind the splats only a haze of the last picture: its camera was elsewhere.
                 self.client.scene.set_background_image(self._haze, format="png")
             self._wait_for_rest()
             return
@@ -232,10 +211,10 @@ class Session:
         width, height = self.pace.moving_size(*self._full_size(shot, look), MOVING_FPS)
         camera = Camera(lens_of(shot, width, height), shot.world_from_cam)
         began = time.perf_counter()
-        # Not cancelled by the next move: at this size it is done sooner than its successor would be.
+        # The next move doesn't cancel this: at this size it ends sooner than its successor would.
         frame = render_part(self._with(look), camera, (0, height, 0, width))
         self.pace.note(width * height, time.perf_counter() - began)
-        picture = self._develop(frame, look.mode, camera)
+        picture = developed(frame, look.mode, camera, self._world_from_page)
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=70)
         self.moving_frames += 1
         self.pictures += 1
@@ -243,7 +222,7 @@ class Session:
             self._wait_for_rest()
 
     def _wait_for_rest(self) -> None:
-        """Until the camera moves again or has been still for long enough."""
+        """Waits until the camera moves again or has been still for REST seconds."""
         with self._wake:
             version = self._version
             while not self._closed and self._version == version:
@@ -253,69 +232,32 @@ class Session:
                 self._wake.wait(left)
 
     def _at_rest(self, version: int, shot: Shot, look: Look) -> None:
-        width, height = self._full_size(shot, look)
-        lens, where, photo = lens_of(shot, width, height), (0, height, 0, width), None
-        gain = np.ones(3, np.float32)  # a photo is compared with what it should show at its own exposure
-        if self._photo is not None and look.compare != "no":
-            lens, where = fitted(self._photo[0].intrinsics, width, height)
-            photo = load_photo(self._photo[0])
-            gain = np.exp(np.asarray(self._photo[0].exposure, np.float32))
-        camera = Camera(lens, shot.world_from_cam)
-        renderer = self._with(look)
+        """Renders the picture in full: one ray a pixel first, then more if the photos have more detail."""
         began = time.perf_counter()
-        shown = began
-        if (
-            self._whole is not None
-            and self._whole[0] is shot
-            and self._whole[1].depth.shape == (height, width)
-        ):
-            whole = self._whole[1]
-        else:
-            whole = Frame(
-                np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32),
-                np.zeros((height, width), np.float32),
-            )  # fmt: skip
-        # What takes long starts from an earlier or a coarse picture, so that tiles replace something.
-        if not whole.accumulation.any() and width * height / self.pace.pixels_per_second > SHOW_EVERY:
-            self._coarse(renderer, camera, whole)
+        width, height = self._full_size(shot, look)
+        standing_at = self._photo
+        view = standing_at[0] if standing_at is not None else None
+        still = still_of(shot, look, (width, height), view, began)
+        renderer = self._with(look)
+        earlier = self._whole
+        if earlier is not None and earlier[0] is shot and earlier[1].depth.shape == (height, width):
+            still.frame = earlier[1]
+        # A slow picture starts from an earlier or a coarse one, so that its tiles replace something.
+        slow = width * height / self.pace.pixels_per_second > SHOW_EVERY
+        if slow and not still.frame.accumulation.any():
+            fill_coarsely(still.frame, renderer, still.camera)
             if self._stale(version):
                 return
-            if self.pictures == 0:  # a page that has nothing yet gets something to look at
-                self._publish(self._develop(whole, look.mode, camera), 70)
-
-        def fill(samples: int) -> bool:
-            """Renders tile after tile, shown as they come; False when the camera moved on meanwhile."""
-            nonlocal shown
-            for i, rect in enumerate(tiles := tiles_from_centre(width, height)):
-                start = time.perf_counter()
-                part = render_part(renderer, camera, rect, self._cancel, samples)
-                if self._stale(version):
-                    return False
-                rays = (rect[1] - rect[0]) * (rect[3] - rect[2]) * samples**2
-                self.pace.note(rays, time.perf_counter() - start)
-                rows, columns = slice(rect[0], rect[1]), slice(rect[2], rect[3])
-                whole.rgb[rows, columns] = part.rgb
-                whole.depth[rows, columns] = part.depth
-                whole.accumulation[rows, columns] = part.accumulation
-                last = i == len(tiles) - 1
-                if last or time.perf_counter() - shown > SHOW_EVERY:
-                    picture = self._develop(replace(whole, rgb=gain * whole.rgb), look.mode, camera)
-                    if photo is not None and look.compare == "wipe":
-                        picture = wiped(picture, photo, where, look.share)
-                    elif photo is not None:
-                        picture = error_map(picture, photo, where)
-                    self._publish(picture, 92 if last else 75)
-                    shown = time.perf_counter()
-            return True
-
-        if not fill(1):
+            if self.pictures == 0:  # a new page gets something to look at as soon as possible
+                self._publish(developed(still.frame, look.mode, still.camera, self._world_from_page), 70)
+        if not self._fill(still, renderer, version, 1):
             return
         self.seconds_at_rest = time.perf_counter() - began
-        self._whole = shot, whole
-        self._told = ""  # a whole picture came through: what fails from here on is news
-        # Once there is something to look at, the fine grain that a small window would pick apart.
-        samples = pixel_samples(self._photos, renderer, camera) if self._photos is not None else 1
-        if samples > 1 and not fill(samples):
+        self._whole = shot, still.frame
+        self._last_error = ""  # a picture was completed, so a later error is worth telling again
+        # More rays a pixel average out the fine grain that a small window would show as noise.
+        samples = pixel_samples(self._photos, renderer, still.camera) if self._photos is not None else 1
+        if samples > 1 and not self._fill(still, renderer, version, samples):
             return
         with self._wake:
             self._done = version
@@ -324,23 +266,29 @@ class Session:
                 self._again = False
                 self._change()
 
-    def _coarse(self, renderer: Renderer, camera: Camera, whole: Frame) -> None:
-        """Fills a frame with a picture of an eighth of its size."""
-        k = camera.intrinsics
-        width, height = max(k.width // 8, 1), max(k.height // 8, 1)
-        sx, sy = width / k.width, height / k.height
-        small = replace(k, width=width, height=height, fx=k.fx * sx, fy=k.fy * sy, cx=k.cx * sx, cy=k.cy * sy)
-        frame = render_part(renderer, Camera(small, camera.world_from_cam), (0, height, 0, width))
-        rows = np.minimum(np.arange(k.height) * height // k.height, height - 1)[:, None]
-        columns = np.minimum(np.arange(k.width) * width // k.width, width - 1)[None, :]
-        whole.rgb[:] = frame.rgb[rows, columns]
-        whole.depth[:] = frame.depth[rows, columns]
-        whole.accumulation[:] = frame.accumulation[rows, columns]
+    def _fill(self, still: Still, renderer: Renderer, version: int, samples: int) -> bool:
+        """Renders tile after tile with samples² rays a pixel, and sends the picture now and then.
 
-    def _develop(self, frame: Frame, mode: str, camera: Camera) -> Picture:
-        world_from_page = self._world_from_page
-        pose = pose_in_scene(world_from_page, camera.world_from_cam)
-        return develop(frame, mode, camera.intrinsics, pose, similarity_scale(world_from_page))
+        False if something changed meanwhile, so that the picture is out of date.
+        """
+        height, width = still.frame.depth.shape
+        tiles = tiles_from_centre(width, height)
+        for i, tile in enumerate(tiles):
+            start = time.perf_counter()
+            part = render_part(renderer, still.camera, tile, self._cancel, samples)
+            if self._stale(version):
+                return False
+            rays = (tile[1] - tile[0]) * (tile[3] - tile[2]) * samples**2
+            self.pace.note(rays, time.perf_counter() - start)
+            rows, columns = slice(tile[0], tile[1]), slice(tile[2], tile[3])
+            still.frame.rgb[rows, columns] = part.rgb
+            still.frame.depth[rows, columns] = part.depth
+            still.frame.accumulation[rows, columns] = part.accumulation
+            last = i == len(tiles) - 1
+            if last or time.perf_counter() - still.shown > SHOW_EVERY:
+                self._publish(still.picture(self._world_from_page), 92 if last else 75)
+                still.shown = time.perf_counter()
+        return True
 
     def _publish(self, picture: Picture, quality: int) -> None:
         self.pictures += 1
@@ -353,20 +301,21 @@ class Session:
             self._splats.visible = False
 
     def _full_size(self, shot: Shot, look: Look) -> tuple[int, int]:
-        """The picture at rest: as large as the window, but for what the tab allows."""
+        """(width, height) of a picture at rest: the window's, limited by ``look.longest``."""
         width, height = max(shot.width, 1), max(shot.height, 1)
         scale = min(1.0, look.longest / max(width, height))
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
     def behind(self, look: Look) -> tuple[tuple[float, float, float], NDArray[np.float32] | None]:
-        """What shows where the scene has nothing: a colour, and the backdrop unless another was chosen.
+        """(colour, backdrop) behind the scene; no backdrop if the visitor chose another background colour.
 
-        Who chooses a colour wants to see that, and no guess at what may lie behind.
+        Someone who chooses a colour wants to see it, not a guess at what may lie behind the scene.
         """
-        own = np.allclose(look.background, self._own_background, atol=1 / 255)  # a page rounds it
+        own = np.allclose(look.background, self._own_background, atol=1 / 255)  # the page rounds colours
         return look.background, self._backdrop if own else None
 
     def _with(self, look: Look) -> Renderer:
+        """The renderer with the tab's background and crop."""
         background, backdrop = self.behind(look)
         wanted = (background, self._crop, backdrop)
         now = self._renderer
@@ -376,18 +325,7 @@ class Session:
 
 
 def _same_place(a: Shot, b: Shot) -> bool:
+    """Whether two cameras stand at the same place and look the same way, up to rounding."""
     turned = a.world_from_cam[:3, :3].T @ b.world_from_cam[:3, :3]
     near = np.linalg.norm(a.world_from_cam[:3, 3] - b.world_from_cam[:3, 3])
     return bool(near < 1e-3 * (1 + np.abs(a.world_from_cam[:3, 3]).max()) and turned.trace() > 3 - 1e-4)
-
-
-def load_photo(view: View) -> Picture | None:
-    """A photo as a person sees it, on the lens's size; None where it can't be read any more."""
-    try:
-        pixels = read_pixels(view.path, *photo_size(view.path))
-    except NerfsceneError:
-        return None
-    if pixels.shape[2] == 4:
-        alpha = pixels[..., 3:].astype(np.uint16)
-        pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return pixels

@@ -1,4 +1,4 @@
-"""Where a scene stands in the page: upright, its middle, how far one stands from it; cameras put there."""
+"""A scene in the page's own coordinates, and helpers to convert cameras between viser and nerfscene."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.film import paths
-from nerfscene.film.filming import world_points
+from nerfscene.films.filming import world_points
+from nerfscene.films.orbit import orbit, subject_of
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.world import in_world, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes
 
-DISTANCE = 3.0  # units of the page from its first camera to the subject: keys walk two in a second
+DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
 PATH_FILE = "camera_path.json"
-Say = Callable[..., None]  # (title, body, colour): tells the tab
+Say = Callable[..., None]  # (title, body, colour): shows a notification in the tab
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A camera as a tab has it: pose, vertical field of view in radians, and its window in pixels."""
+    """A tab's camera: world_from_cam (4, 4), vertical field of view in radians, and its window in pixels."""
 
     world_from_cam: Array
     fov: float
@@ -36,7 +36,11 @@ class Shot:
 
 @dataclass(frozen=True)
 class Training:
-    """What the page can ask of a training under way, and do to it."""
+    """How the page watches and controls a training.
+
+    figures: returns {"text", "seconds", "psnr", "loss"}: a line of text, and three lists of equal length.
+    pause: called with True to pause and False to go on.
+    """
 
     figures: Callable[[], dict[str, Any]]
     pause: Callable[[bool], None]
@@ -46,7 +50,7 @@ class Training:
 
 @dataclass
 class Crop:
-    """The box that is shown, the same in every tab; ``changed`` tells them."""
+    """The box that is shown, the same in every tab; None: everything. ``changed()`` updates the tabs."""
 
     page_from_box: Array | None
     changed: Callable[[], None] = lambda: None
@@ -54,10 +58,10 @@ class Crop:
 
 @dataclass
 class World:
-    """The world that the page shows, in whose terms paths, boxes and depths are told and saved.
+    """The scene's world, in whose coordinates and units paths, boxes and depths are shown and saved.
 
-    ``up`` is a direction (3,) of the page, ``home`` the camera (4, 4) that it opens with; ``changed``
-    tells every tab.
+    world_from_page: a similarity (4, 4). up: (3,), a direction in the page. home: the camera (4, 4) that
+    the page opens with. ``changed()`` updates the tabs.
     """
 
     world_from_page: Array
@@ -67,17 +71,18 @@ class World:
 
     @property
     def unit(self) -> float:
-        """How many of the world's units one of the page's is long."""
+        """The length of one page unit in world units."""
         return similarity_scale(self.world_from_page)
 
 
 @dataclass
 class Stage:
-    """A scene as the page has it: its subject in the middle, seen from a distance that is always the same.
+    """A scene in the page's coordinates: the subject at the origin, the first camera DISTANCE away from it.
 
-    So whatever the capture's own scale, keys walk at a sensible speed and nothing is lost to rounding in
-    the browser. ``scene`` and all else here is in the page's coordinates; ``world`` leads out of them. The
-    scene is another once it has been trained: its backdrop is known then.
+    This keeps walking speed sensible and rounding in the browser small at any scale of the capture.
+    ``scene`` and everything else here is in the page's coordinates; ``world`` converts to the world's.
+    ``scene`` is replaced when training ends, because its backdrop is known only then.
+    distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
     """
 
     scene: Scene
@@ -92,12 +97,13 @@ class Stage:
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:
-    """The scene seen from where the photos were taken, at their distance, upright."""
-    subject = paths.subject_of(scene.views, world_points(scene), scene.up)
+    """The stage of a scene: first seen from the photos' height and distance, upright."""
+    subject = subject_of(scene.views, world_points(scene), scene.up)
     home = home_of(scene, scene.up)
-    apart = float(np.linalg.norm(home[:3, 3] - subject.focus)) if subject.inward else 0.0
+    distance = float(np.linalg.norm(home[:3, 3] - subject.focus)) if subject.inward else 0.0
     page_from_world = np.eye(4)
-    page_from_world[:3, :3] *= DISTANCE / apart if apart > 0 else similarity_scale(scene.scene_from_world)
+    scale = DISTANCE / distance if distance > 0 else similarity_scale(scene.scene_from_world)
+    page_from_world[:3, :3] *= scale
     page_from_world[:3, 3] = -page_from_world[:3, :3] @ subject.focus
     fov = min(max(vertical_fov(scene.views[0].intrinsics), 0.3), 1.6)
     page = in_world(scene, page_from_world)
@@ -107,17 +113,18 @@ def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training
 
 
 def home_of(scene: Scene, up: Array | None) -> Array:
-    """The camera (4, 4) from which a scene is seen at first."""
+    """The camera (4, 4) from which a scene is first seen. up: (3,); estimated from the cameras if None."""
     if len(scene.views) < 2:
         return scene.views[0].world_from_cam
-    return paths.orbit(paths.subject_of(scene.views, world_points(scene), up), 8)[2]
+    return orbit(subject_of(scene.views, world_points(scene), up), 8)[2]
 
 
 def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
-    """Shows another world in the page, and keeps it with the scene.
+    """Changes the scene's world in the page and in the scene's folder.
 
-    ``new_from_page`` is a similarity (4, 4), ``up`` (3,) the new world's, in the page. A camera path that
-    lies beside the scene goes along. Raises NerfsceneError where the scene's folder can't be written.
+    new_from_page: a similarity (4, 4) to the new world. up: (3,), the new world's, in the page. A camera
+    path saved in the scene's folder is converted too. Raises NerfsceneError when the folder can't be
+    written.
     """
     world = stage.world
     if stage.folder is not None:
@@ -131,7 +138,7 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
 
 
 def guarded(say: Say, work: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A callback whose NerfsceneError is told instead of lost in a log."""
+    """A callback that shows a NerfsceneError in the tab; viser would only log it."""
 
     def run(event: Any) -> None:
         try:
@@ -143,18 +150,18 @@ def guarded(say: Say, work: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def triple(v: Any) -> tuple[float, float, float]:
-    """Three numbers as viser takes them."""
+    """Three numbers as viser expects them."""
     return float(v[0]), float(v[1]), float(v[2])
 
 
 def quaternion(world_from_cam: Array) -> tuple[float, float, float, float]:
-    """A pose's rotation as viser writes it: w, x, y, z."""
+    """A pose's rotation as viser's quaternion (w, x, y, z)."""
     x, y, z, w = Rotation.from_matrix(world_from_cam[:3, :3]).as_quat()
     return float(w), float(x), float(y), float(z)
 
 
 def pose_of(thing: Any) -> Array:
-    """The pose (4, 4) of something in viser's scene, or of its camera."""
+    """The pose (4, 4) of a viser object or camera."""
     pose = np.eye(4)
     w, x, y, z = thing.wxyz
     pose[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()
@@ -163,21 +170,21 @@ def pose_of(thing: Any) -> Array:
 
 
 def shot_of(camera: Any) -> Shot:
-    """A viser camera's state."""
+    """The state of a viser camera."""
     return Shot(pose_of(camera), float(camera.fov), int(camera.image_width), int(camera.image_height))
 
 
 def shot_at(view: View, camera: Any) -> Shot:
-    """A tab's camera as it would be where a photo was taken, as wide as the photo needs."""
+    """A tab's camera where a photo was taken, wide enough to show the whole photo."""
     k = view.intrinsics
     aspect = max(float(camera.aspect), 1e-3)
-    high = max(k.height / k.fy, k.width / k.fx / aspect)
-    fov = float(2 * np.arctan(high / 2))
+    height = max(k.height / k.fy, k.width / k.fx / aspect)  # of the view at distance 1
+    fov = float(2 * np.arctan(height / 2))
     return Shot(view.world_from_cam, fov, int(camera.image_width), int(camera.image_height))
 
 
 def put_camera(client: Any, stage: Stage, world_from_cam: Array, fov: float | None = None) -> None:
-    """Moves a tab's camera at once."""
+    """Moves a tab's camera; ``fov``: vertical, radians; unchanged if None."""
     with client.atomic():
         client.camera.wxyz = quaternion(world_from_cam)
         client.camera.position = triple(world_from_cam[:3, 3])

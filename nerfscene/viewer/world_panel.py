@@ -1,4 +1,4 @@
-"""A tab's controls for the world: which way is up, the origin, the scale, by clicking on what is seen."""
+"""A tab's controls for the world's up direction, origin and scale, set by clicking points in the scene."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ ASKED = {
 
 
 class WorldPanel:
-    """Points to click, and what they make of the world; ``say(title, body, color)`` tells the tab."""
+    """Sets the world from clicked points; ``say(title, body, color)`` shows a notification in the tab."""
 
     def __init__(self, stage: Stage, client: Any, session: Session, say: Say) -> None:
         self.stage, self.client, self.session, self.say = stage, client, session, say
         self.picking: str | None = None
         self._picked: list[Array] = []
         self._marks: list[Any] = []
-        self._before: list[tuple[Array, Array]] = []
+        self._before: list[tuple[Array, Array]] = []  # (world_from_page, up), to undo to
         self._listening: Any = None
 
     def add(self) -> None:
-        """The controls, into the folder that is open."""
+        """Adds the controls to the folder that is open."""
         gui = self.client.gui
-        gui.add_markdown("Set by clicking in the scene; saved with it, for films and exports too.")
+        gui.add_markdown(
+            "Click points in the scene to set its world. It is saved, for films and exports too."
+        )
         self.buttons = {}
-        for what in WANTED:
-            if what == SCALE:
-                self.apart = gui.add_number("Their distance", 1.0, min=1e-6, step=0.001)
-            button = gui.add_button(what)
-            button.on_click(lambda _, what=what: self.ask(what))
-            self.buttons[what] = button
+        for task in WANTED:
+            if task == SCALE:
+                self.distance = gui.add_number("Their distance", 1.0, min=1e-6, step=0.001)
+            button = gui.add_button(task)
+            button.on_click(lambda _, task=task: self.ask(task))
+            self.buttons[task] = button
         gui.add_button("Undo").on_click(guarded(self.say, lambda _: self.undo()))
 
-    def ask(self, what: str) -> None:
-        """Waits for clicks; the same button again gives it up."""
-        again = self.picking == what
+    def ask(self, task: str) -> None:
+        """Waits for the clicks of a task; a second click on its button cancels it."""
+        again = self.picking == task
         self._stop()
         if again:
             return
-        self.picking = what
-        self.buttons[what].label = "Give up"
-        self.say(what, ASKED[what])
+        self.picking = task
+        self.buttons[task].label = "Cancel"
+        self.say(task, ASKED[task])
 
         def clicked(event: Any) -> None:
             self.picked(np.array(event.ray_origin, float), np.array(event.ray_direction, float))
@@ -62,7 +64,10 @@ class WorldPanel:
         self.client.scene.on_click()(self._listening)
 
     def picked(self, origin: Array, direction: Array) -> None:
-        """A click, as a ray of the page. Raises NerfsceneError where the points can't be used."""
+        """Handles a click, given as a ray in the page: origin, direction (3,).
+
+        Raises NerfsceneError when nothing was hit or the points can't be used.
+        """
         if self.picking is None:
             return
         point = self.session.pick(origin, direction)
@@ -78,34 +83,35 @@ class WorldPanel:
         self._marks.append(mark)
         if len(self._picked) < WANTED[self.picking]:
             return
-        what, points = self.picking, np.stack(self._picked)
+        task, points = self.picking, np.stack(self._picked)
         self._stop()
-        above = pose_of(self.client.camera)[:3, 3]
-        stage = self.stage
-        now, up = stage.world.world_from_page, stage.world.up
-        world_points = points @ now[:3, :3].T + now[:3, 3]
-        world_up = now[:3, :3] @ up
-        if what == FLOOR:
-            new = world.on_floor(world_points, now[:3, :3] @ above + now[:3, 3])
-        elif what == ORIGIN:
-            new = world.at_origin(world_points[0], world_up)
-        else:
-            new = world.to_scale(world_points, float(self.apart.value), world_up)
-        new_from_page = new @ now
+        world_from_page, up = self.stage.world.world_from_page, self.stage.world.up
+        new_from_page = self._new_world(task, points) @ world_from_page
         new_up = new_from_page[2, :3] / np.linalg.norm(new_from_page[2, :3])
-        self._set(new_from_page, new_up)
-        self._before.append((now, up))
-        self.say("Done", f"{what.lower()}: the world is set" + (", and saved" if stage.folder else ""))
+        set_world(self.stage, new_from_page, new_up)
+        self._before.append((world_from_page, up))
+        saved = ", and saved" if self.stage.folder else ""
+        self.say("Done", f"{task.lower()}: the world is set{saved}")
+
+    def _new_world(self, task: str, points: Array) -> Array:
+        """new_from_world (4, 4) for a task and its points (n, 3), which are in the page's coordinates."""
+        world_from_page = self.stage.world.world_from_page
+        rotation, translation = world_from_page[:3, :3], world_from_page[:3, 3]
+        in_world = points @ rotation.T + translation
+        if task == FLOOR:
+            camera = pose_of(self.client.camera)[:3, 3]  # above the floor
+            return world.on_floor(in_world, rotation @ camera + translation)
+        up = rotation @ self.stage.world.up
+        if task == ORIGIN:
+            return world.at_origin(in_world[0], up)
+        return world.to_scale(in_world, float(self.distance.value), up)
 
     def undo(self) -> None:
-        """Back to the world before."""
+        """Goes back to the world before. Raises NerfsceneError if there is none."""
         if not self._before:
-            raise NerfsceneError("nothing was set here that could be undone")
-        self._set(*self._before[-1])
+            raise NerfsceneError("there is nothing to undo")
+        set_world(self.stage, *self._before[-1])
         self._before.pop()
-
-    def _set(self, new_from_page: Array, up: Array) -> None:
-        set_world(self.stage, new_from_page, up)
 
     def _stop(self) -> None:
         if self.picking is not None:

@@ -45,7 +45,7 @@ def test_images_subfolder_is_used_only_without_photos_beside_it(tmp_path: Path) 
     capture = open_capture(tmp_path)
     assert len(capture.photos) == 4
     (told,) = capture.warnings
-    assert "images holds 3 photos" in told and "passed over for the 4 beside it" in told
+    assert "the 3 photos in" in told and "images are not used, because 4 lie beside it" in told
 
 
 def test_links_to_photos_elsewhere_are_followed_once(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_high_dynamic_range_looks_as_it_should(tmp_path: Path, transfer: int, na
     pictures = [np.minimum(p, 215) for p in walk([0] + [12] * 9)]  # no brighter than what is left alone
     video = write_hdr(tmp_path / "hdr.mkv", pictures, transfer)
     (told,) = take_frames([video], tmp_path / "frames")
-    assert f"hdr.mkv is in high dynamic range ({name})" in told
+    assert f"hdr.mkv has high dynamic range ({name})" in told
     coarse = [blocks(picture) for picture in pictures]  # in which JPEG's own errors even out
     for file in taken(tmp_path / "frames"):
         with Image.open(file) as image:

@@ -23,7 +23,7 @@ from nerfscene.capture.folder import (
     read_pixels,
     short_names,
 )
-from nerfscene.capture.photos import look_at
+from nerfscene.capture.photos import inspect_photo
 from nerfscene.errors import NerfsceneError
 
 DEMO = Path(__file__).parents[2] / "data/demo/images"
@@ -71,7 +71,7 @@ def test_broken_notes_beside_a_whole_picture_do_no_harm(tmp_path: Path, suffix: 
     broken = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(range(40))
     pictures(1)[0].save(path, exif=broken)
     assert photo_size(path) == (480, 360)
-    assert look_at(path, 100).photo.focal is None
+    assert inspect_photo(path, 100).photo.focal is None
     assert read_pixels(path, 480, 360).shape == (360, 480, 3)
 
 
@@ -87,7 +87,7 @@ def test_a_tiff_damaged_anywhere_is_one_sentence_or_read(tmp_path: Path) -> None
         path = tmp_path / "hurt.tif"
         path.write_bytes(hurt)
         try:
-            look_at(path, 50)
+            inspect_photo(path, 50)
         except NerfsceneError as error:
             assert "hurt.tif cannot be read" in str(error)
 
@@ -264,11 +264,11 @@ def test_photos_that_are_there_twice_are_left_out(tmp_path: Path) -> None:
         "1.jpg": "is the same picture as 1 (copy).jpg",
     }
     (warning,) = capture.warnings
-    assert "2 of 6" in warning and "twice" in warning
+    assert "2 of 6" in warning and "duplicate others" in warning
     (tmp_path / "0-small.jpg").unlink()
     for name in ("2.jpg", "3.jpg"):
         (tmp_path / name).write_bytes((tmp_path / "0.jpg").read_bytes())
-    assert "2 readable photos beside 3 that are there twice" in message_of(tmp_path)
+    assert "2 readable photos and 3 duplicates" in message_of(tmp_path)
 
 
 def test_photos_in_sub_folders_are_found(tmp_path: Path) -> None:

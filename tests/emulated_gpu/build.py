@@ -1,4 +1,4 @@
-"""Builds the CUDA sources with the host's compiler, against the emulated GPU."""
+"""Builds the CUDA sources for the emulated GPU, with the host's compiler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "_cuda_emulated"
 
 
 def sources() -> list[Path]:
-    """Everything but the CUDA runtime's part."""
+    """All sources of the module, except the part that calls the CUDA runtime."""
     import nanobind
 
     cuda = [p for p in sorted((KERNELS / "cuda").glob("*.cu")) if p.name != "runtime.cu"]
@@ -29,12 +29,12 @@ def sources() -> list[Path]:
 
 
 def build(folder: Path) -> Path:
-    """Compiles into ``folder`` and returns the module's path. Raises CalledProcessError with g++'s words."""
+    """Compiles into ``folder``; returns the module's path. Raises CalledProcessError with what g++ said."""
     import nanobind
 
     base = Path(nanobind.include_dir()).parent
     includes = [HERE, base / "include", base / "ext/robin_map/include", sysconfig.get_path("include")]
-    # _longjmp between fibers' stacks is what a fortified build forbids.
+    # A fortified build would forbid _longjmp between the fibers' stacks.
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE",
              "-fno-strict-aliasing", "-ffp-contract=fast", "-DNS_EMULATE", "-DNB_DOMAIN=nerfscene_emulated",
              f"-DNS_MODULE={NAME}", *(f"-I{p}" for p in includes)]  # fmt: skip
@@ -54,7 +54,7 @@ def build(folder: Path) -> Path:
 
 
 def cached() -> Path:
-    """The module as it was last built from these very sources, or built now (half a minute)."""
+    """The module of these sources, from an earlier build if there is one, else built now (half a minute)."""
     digest = hashlib.sha256(sys.version.encode())
     for path in [*sources(), *sorted(KERNELS.rglob("*.h")), *sorted(HERE.glob("*.h")), Path(__file__)]:
         digest.update(path.read_bytes())
@@ -62,7 +62,7 @@ def cached() -> Path:
     module = folder / (NAME + sysconfig.get_config_var("EXT_SUFFIX"))
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that want it, one builds it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # if several processes want it, one of them builds it
         if not module.exists():
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 os.replace(build(Path(work)), module)
@@ -70,7 +70,7 @@ def cached() -> Path:
 
 
 def load(module: Path) -> ModuleType:
-    """Imports what ``build`` made."""
+    """Imports the module that ``build`` made."""
     spec = importlib.util.spec_from_file_location(NAME, module)
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)

@@ -24,8 +24,9 @@ struct Fiber {
     std::unique_ptr<char[]> stack;
     bool started = false, done = false;
 };
-// Where lanes meet: the generation that all must reach, and what each handed in. Two sets of slots in turn:
-// a lane may arrive at the next meeting before another has read from this one.
+// A point where threads wait for each other: how many have arrived, and how often all of them have. A warp also has what
+// its lanes passed. It has two sets of slots, used in turn, because one lane may arrive at the next such point before
+// another lane has read its values from this one.
 struct Meeting {
     int arrived = 0, generation = 0, size = 0;
 };
@@ -55,7 +56,7 @@ void entry() {
     fibers[current].done = true;
     _longjmp(scheduler, 1);
 }
-// Waits until all of a meeting's members have come; returns its number.
+// Waits until all threads have arrived. Returns how often that had happened before.
 int meet(Meeting& m) {
     const int mine = m.generation;
     if (++m.arrived == m.size) {
@@ -101,10 +102,10 @@ void mma(float* c, const uint32_t* a, const uint32_t* b) {
 }
 
 void run(int blocks, int threads, size_t shared, const std::function<void()>& kernel) {
-    if (threads % 32 != 0 || threads > 1024 || threads <= 0) throw std::runtime_error("a block of whole warps, at most 1024 threads");
+    if (threads % 32 != 0 || threads > 1024 || threads <= 0) throw std::runtime_error("a block must be whole warps, at most 1024 threads");
     if (shared > 227 * 1024) throw std::runtime_error("more shared memory than any GPU has");
     if (blocks <= 0) throw std::runtime_error("a grid of no blocks");
-    // The order of threads between barriers must not matter: a test runs kernels both ways.
+    // The order of threads between barriers must not matter. A test runs kernels in both orders.
     const bool backwards = std::getenv("NERFSCENE_EMULATED_BACKWARDS") != nullptr;
     work = &kernel;
     failure.clear();
@@ -150,7 +151,7 @@ void run(int blocks, int threads, size_t shared, const std::function<void()>& ke
                          w.generation != warp_seen || w.arrived != warp_came;
             }
             if (!failure.empty()) throw std::runtime_error(failure);
-            // A whole turn in which nobody came to a meeting: some wait for others that never will.
+            // In a whole round no thread arrived anywhere or ended: some wait for others that will never come.
             if (!moved && alive > 0)
                 throw std::runtime_error("deadlock: threads wait at a barrier that others never reach");
         }

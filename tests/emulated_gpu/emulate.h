@@ -1,6 +1,6 @@
-// A GPU made of fibers: CUDA's names for the host's compiler, so that the very sources that run on a GPU can
-// be tested where there is none. A block's threads are fibers of one thread; collective operations (shuffles,
-// votes, barriers, tensor-core products) switch between them. Slow, exact, and it finds deadlocks.
+// A GPU made of fibers: CUDA's names for the host's compiler, so that the sources that run on a GPU can be tested without
+// one. A block's threads are fibers of one thread, and collective operations (shuffles, votes, barriers, tensor-core
+// products) switch between them. It is slow and exact, and it finds deadlocks.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -37,19 +37,19 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-extern uint3 threadIdx, blockIdx;  // of the fiber that runs
+extern uint3 threadIdx, blockIdx;  // of the running fiber
 extern dim3 blockDim, gridDim;
 
 namespace emulate {
 
-// Runs a kernel's blocks one after the other; throws std::runtime_error when threads wait for each other for
-// ever, or leave a barrier that others wait at.
+// Runs a kernel's blocks one after the other. Throws std::runtime_error when threads wait for each other forever, or end
+// while others wait for them at a barrier.
 void run(int blocks, int threads, size_t shared, const std::function<void()>& kernel);
 unsigned char* shared_memory();
 
 void block_barrier();
 void warp_barrier();
-// Every lane hands in a value and gets all 32 of them.
+// Every lane passes a value and gets the values of all 32 lanes.
 const uint64_t* exchange(uint64_t value);
 void mma(float* c, const uint32_t* a, const uint32_t* b);
 
@@ -90,7 +90,7 @@ inline unsigned __ballot_sync(unsigned, int predicate) {
 }
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 
-// One fiber runs at a time, and none is interrupted: plain arithmetic is atomic.
+// Only one fiber runs at a time, and none is interrupted. So plain arithmetic is atomic.
 template <class T, class V>
 T atomicAdd(T* to, V value) {
     const T before = *to;

@@ -1,4 +1,4 @@
-// cuda/runtime.h for the emulated GPU: its memory is the host's, its streams are always done.
+// cuda/runtime.h for the emulated GPU: its memory is the host's, and its streams are never busy.
 #include "../../cuda_ext/cuda/runtime.h"
 
 #include <cstdlib>
@@ -8,8 +8,8 @@
 namespace nerfscene {
 namespace gpu {
 
-// NERFSCENE_EMULATED_APART: the host sees no memory of the device, as under Windows.
-// NERFSCENE_EMULATED_SHARED: bytes of shared memory a block may ask for, to try what small cards do.
+// NERFSCENE_EMULATED_APART: host and device can't share memory, as under Windows.
+// NERFSCENE_EMULATED_SHARED: the bytes of shared memory that a block may ask for, to test small cards.
 std::vector<Device> devices() {
     const char* shared = std::getenv("NERFSCENE_EMULATED_SHARED");
     return {{"emulated GPU", 9, 0, 2, size_t(1) << 32, shared ? size_t(std::atol(shared)) : size_t(227 * 1024), 13000, 13000,
@@ -21,7 +21,7 @@ const Device& current_device() {
     return device;
 }
 namespace {
-// What the emulated device can reach: start → size.
+// The memory that the emulated device can reach: start → size.
 std::map<const char*, size_t>& reachable() {
     static std::map<const char*, size_t> all;
     return all;
@@ -44,7 +44,7 @@ void* allocate_managed(size_t bytes) {
     return allocate(bytes);
 }
 void release_managed(void* pointer) noexcept { release(pointer); }
-void bring_here(const void*, size_t, Stream) {}
+void prefetch(const void*, size_t, Stream) {}
 bool is_device_accessible(const void* pointer) {
     const char* p = static_cast<const char*>(pointer);
     auto after = reachable().upper_bound(p);

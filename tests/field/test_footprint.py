@@ -15,9 +15,9 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.field import rendering
 from nerfscene.field.footprint import MOST, photos_of, pixel_samples
 from nerfscene.field.rendering import render, render_part
-from nerfscene.film.filming import render_film
-from nerfscene.measure.evaluate import photo_over
-from nerfscene.measure.metrics import psnr
+from nerfscene.films.filming import render_film
+from nerfscene.measuring.evaluate import photo_over
+from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera
 
@@ -93,7 +93,7 @@ def test_a_film_asks_for_them(scene: Any, tmp_path: Path, monkeypatch: pytest.Mo
         asked.append(samples)
         return render(renderer, camera, samples)
 
-    monkeypatch.setattr("nerfscene.film.filming.render", noted)
+    monkeypatch.setattr("nerfscene.films.filming.render", noted)
     small = RenderConfig(width=24, fps=2, seconds=1)
     render_film(scene, small, None, tmp_path / "few")
     assert max(asked) >= 2

@@ -26,7 +26,7 @@ from nerfscene.field.refinement import (
     update,
 )
 from nerfscene.formats.readers import find_posed
-from nerfscene.measure.evaluate import photo_over, photographed
+from nerfscene.measuring.evaluate import photo_over, photographed
 from nerfscene.scene import folder as scenes
 from nerfscene.training import loop as training
 from nerfscene.training import moving_cameras

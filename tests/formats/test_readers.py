@@ -261,7 +261,7 @@ def with_entry(matrix: np.ndarray, value: float) -> np.ndarray:
         (lambda m: with_entry(m, math.inf), "NaN or infinite"),
         (lambda m: m @ np.diag([2.0, 2, 2, 1]), "scales"),
         (lambda m: m @ np.diag([-1.0, 1, 1, 1]), "mirrors"),
-        (lambda m: m + np.eye(4)[[3, 3, 3, 0]], "not a rotation and a shift"),
+        (lambda m: m + np.eye(4)[[3, 3, 3, 0]], "not a rotation and a translation"),
         (lambda m: m[:2], "no 4×4"),
         (lambda m: "identity", "no 4×4"),
         (lambda m: [[1, 2], [3]], "no 4×4"),
@@ -297,7 +297,7 @@ def test_identical_poses_are_refused(tmp_path: Path) -> None:
     [
         ('{"w": 40,\n "h": 30,\n "frames": [}\n', "line 3"),
         ("", "line 1"),
-        ("[1, 2]", "no named values"),
+        ("[1, 2]", "not a JSON object"),
         ('{"w": 40}', "no list of frames"),
         ('{"frames": {"a": 1}}', "no list of frames"),
         ('{"frames": []}', "lists no frames"),

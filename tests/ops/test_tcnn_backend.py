@@ -40,7 +40,7 @@ from nerfscene.field.rendering import render
 from nerfscene.ops import backend, tcnn_backend, tcnn_layout, torch_backend
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import GridLayout, grid_layout, network_shapes
-from nerfscene.ops.torch_field import using_threads
+from nerfscene.ops.torch_arrays import using_threads
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 

@@ -102,8 +102,8 @@ def test_the_usual_step_is_enough_where_all_connect(tmp_path: Path, monkeypatch:
 def test_all_cameras_at_once_come_out_as_they_were_and_the_same_again(tmp_path: Path) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
-        (model,) = mapping.all_at_once(tmp_path, calibrate=True, seed=0)
-        (again,) = mapping.all_at_once(tmp_path, calibrate=True, seed=0)
+        (model,) = mapping.global_mapping(tmp_path, calibrate=True, seed=0)
+        (again,) = mapping.global_mapping(tmp_path, calibrate=True, seed=0)
     assert posed(model) == list(range(12)) and worst(model, truth) < 0.01
     assert sorted(p.name for p in tmp_path.iterdir()) == ["database.db", "images"]
     for key in model.reg_image_ids():
@@ -116,7 +116,7 @@ def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
-    monkeypatch.setattr(mapping, "one_after_another", lambda *_: [])
+    monkeypatch.setattr(mapping, "incremental_mapping", lambda *_: [])
     model, report, told = climb_given(tmp_path, monkeypatch)
     assert report.found_by == ladder.AT_ONCE
     assert report.tried == (ladder.USUALLY, ladder.EACH_LENS, ladder.AT_ONCE)
@@ -127,7 +127,7 @@ def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
 def test_a_failure_inside_the_other_mapper_is_a_step_that_found_nothing(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "database.db").write_bytes(b"no database")
-    assert mapping.all_at_once(tmp_path, calibrate=False, seed=0) == []
+    assert mapping.global_mapping(tmp_path, calibrate=False, seed=0) == []
 
 
 def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.Monkey
     original = mapping.subprocess.Popen.wait
     monkeypatch.setattr(mapping.subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        mapping.all_at_once(tmp_path, calibrate=False, seed=0)
+        mapping.global_mapping(tmp_path, calibrate=False, seed=0)
     assert started[0].poll() is not None and started[0].returncode < 0
 
 
@@ -152,19 +152,19 @@ def test_photos_with_little_evidence_are_added_to_the_model(
 ) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
     for key in (3, 7):
         model.deregister_frame(model.image(key).frame_id)
-    original = mapping.one_after_another
+    original = mapping.incremental_mapping
 
     def first_without_two(*given: object) -> list[Model]:
         return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(mapping, "one_after_another", first_without_two)
+    monkeypatch.setattr(mapping, "incremental_mapping", first_without_two)
     whole, report, told = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
-    assert told == ["placing cameras", "placing the photos left"]
+    assert told == ["placing cameras", "placing the remaining photos"]
 
 
 def misplaced(model: Model, key: int) -> Model:
@@ -183,18 +183,18 @@ def misplaced(model: Model, key: int) -> Model:
 def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
         wrong = misplaced(model, 5)
         assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
         assert without_misplaced(model, tmp_path / "database.db") is model
         left = without_misplaced(wrong, tmp_path / "database.db")
         assert posed_ids(left) == [1, 2, 3, 4, *range(6, 13)]
-    original = mapping.one_after_another
+    original = mapping.incremental_mapping
 
     def first_wrong(*given: object) -> list[Model]:
         return original(*given) if len(given) == 5 else [wrong]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(mapping, "one_after_another", first_wrong)
+    monkeypatch.setattr(mapping, "incremental_mapping", first_wrong)
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
@@ -224,7 +224,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
     truth = world(tmp_path)
     database = tmp_path / "database.db"
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
         wrong = turned(model, (2, 3, 4, 9), lambda _: 8.0)
         assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
         assert posed_ids(without_misplaced(wrong, database)) == [1, 5, 6, 7, 8, 10, 11, 12]
@@ -232,7 +232,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
         bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
         assert posed_ids(without_misplaced(bent, database)) == list(range(1, 13))
         assert posed_ids(without_misplaced(Model(), database)) == []
-    monkeypatch.setattr(mapping, "one_after_another", first(wrong, mapping.one_after_another))
+    monkeypatch.setattr(mapping, "incremental_mapping", first(wrong, mapping.incremental_mapping))
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
@@ -244,17 +244,17 @@ def test_a_model_that_most_matches_speak_against_is_begun_anew(
 ) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
         bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
         assert agreement(model, tmp_path / "database.db") > 0.99
         assert agreement(bent, tmp_path / "database.db") < ladder.DOUBTFUL
-    original, asked = mapping.one_after_another, []
+    original, asked = mapping.incremental_mapping, []
 
     def nearer(*given: Any) -> list[Model]:
         asked.append(given[1].first_angle)
         return original(*given) if nearer_helps else [bent]
 
-    monkeypatch.setattr(mapping, "one_after_another", first(bent, nearer))
+    monkeypatch.setattr(mapping, "incremental_mapping", first(bent, nearer))
     whole, report, told = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 0.01
     assert asked == [ladder.NEARER]
@@ -285,7 +285,7 @@ def moved(model: Model) -> Model:
 def test_models_that_share_photos_become_one(tmp_path: Path) -> None:
     truth = world(tmp_path, photos=14)
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
         (both,) = mapping.joined(
             [moved(part(tmp_path, model, range(6, 14))), part(tmp_path, model, range(9))]
         )
@@ -297,7 +297,7 @@ def test_models_that_share_photos_become_one(tmp_path: Path) -> None:
 def test_models_that_disagree_are_not_joined(tmp_path: Path) -> None:
     world(tmp_path, photos=10)
     with mapping.quiet():
-        (model,) = mapping.one_after_another(tmp_path, USUAL, 0, lambda: None)
+        (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
         other = part(tmp_path, model, range(4, 10))
         rng = np.random.default_rng(0)
         for point in other.points3D.values():
@@ -337,7 +337,7 @@ def test_missing_pairs_are_added_to_the_matches_there_are(
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
     assert report.pairs_compared == 2
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
-    assert told == ["placing cameras", "placing the photos left"]
+    assert told == ["placing cameras", "placing the remaining photos"]
 
 
 def zoom(folder: Path, factors: dict[int, float]) -> None:
@@ -388,7 +388,7 @@ def test_lenses_stay_shared_where_one_for_each_photo_did_not_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world(tmp_path)
-    original = mapping.one_after_another
+    original = mapping.incremental_mapping
     seen = []
 
     def without_one(folder: Path, *rest: object) -> list[Model]:
@@ -398,7 +398,7 @@ def test_lenses_stay_shared_where_one_for_each_photo_did_not_help(
             model.deregister_frame(model.image(12).frame_id)
         return models
 
-    monkeypatch.setattr(mapping, "one_after_another", without_one)
+    monkeypatch.setattr(mapping, "incremental_mapping", without_one)
     model, report, _ = climb_given(tmp_path, monkeypatch)
     assert mapping.count(model) == 11 and 12 in seen and report.found_by == ladder.USUALLY
     assert len({c.camera_id for c in zooms.lenses(tmp_path / "database.db").values()}) == 1
@@ -414,7 +414,7 @@ def test_a_wrong_focal_length_in_exif_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
-    original = mapping.one_after_another
+    original = mapping.incremental_mapping
 
     def only_without(folder: Path, *rest: object) -> list[Model]:
         with pycolmap.Database.open(folder / "database.db") as database:
@@ -426,7 +426,7 @@ def test_a_wrong_focal_length_in_exif_is_done_without(
         camera.params = [5000.0, 512.0, 384.0, 0.0]
         camera.has_prior_focal_length = True
         database.update_camera(camera)
-    monkeypatch.setattr(mapping, "one_after_another", only_without)
+    monkeypatch.setattr(mapping, "incremental_mapping", only_without)
     model, report, _ = climb_given(tmp_path, monkeypatch, focal=5000.0)
     assert report.found_by == ladder.NO_FOCALS
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3

@@ -238,7 +238,7 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     assert posed.photos_given == 10
     (warning,) = posed.warnings
     assert "4 of 10" in warning and "another0.jpg, another1.jpg" in warning
-    assert "form a group of their own, of 4" in warning
+    assert "form a separate group of 4" in warning
     assert {left.reason for left in posed.left_out} == {
         "is one of a group of 4 that shares nothing with the other photos"
     }
@@ -286,7 +286,7 @@ def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         expected = pycolmap.synthesize_dataset(options, database)
     with mapping.quiet():
-        (got,) = mapping.one_after_another(tmp_path, mapping.USUAL, 0, lambda: None)
+        (got,) = mapping.incremental_mapping(tmp_path, mapping.USUAL, 0, lambda: None)
     for name, model in (("got", got), ("expected", expected)):
         (tmp_path / name).mkdir()
         model.write_binary(str(tmp_path / name))

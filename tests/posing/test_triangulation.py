@@ -23,7 +23,7 @@ from nerfscene.capture.folder import silent
 from nerfscene.config import PoseConfig, TrainConfig
 from nerfscene.formats.readers import find_posed
 from nerfscene.posing import triangulation
-from nerfscene.posing.triangulation import colmap_lens, fits, with_points
+from nerfscene.posing.triangulation import can_have_points, colmap_lens, with_points
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Array, Intrinsics, PosedCapture
 
@@ -121,7 +121,7 @@ def test_a_photo_that_shows_nothing_stays_while_others_are_moved(true: PosedCapt
 def test_they_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -> None:
     given = shaken(true, 0.004)
     posed = with_points(given, tmp_path, FEW, move=False)
-    assert "taken as they are" in posed.warnings[-1] and len(posed.points) > 50
+    assert "kept as they are" in posed.warnings[-1] and len(posed.points) > 50
     for ours, theirs in zip(posed.views, given.views, strict=True):
         np.testing.assert_array_equal(ours.world_from_cam, theirs.world_from_cam)
 
@@ -213,15 +213,15 @@ def test_photos_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_where_it_is_not_done(true: PosedCapture) -> None:
-    assert fits(true)
-    assert not fits(replace(true, points=np.zeros((5, 3))))
-    assert not fits(replace(true, has_alpha=True))
-    assert not fits(replace(true, views=true.views[:2]))
-    assert not fits(replace(true, views=true.views * 41))
+    assert can_have_points(true)
+    assert not can_have_points(replace(true, points=np.zeros((5, 3))))
+    assert not can_have_points(replace(true, has_alpha=True))
+    assert not can_have_points(replace(true, views=true.views[:2]))
+    assert not can_have_points(replace(true, views=true.views * 41))
     gone = replace(true.views[0], path=true.root / "gone.jpg")
-    assert not fits(replace(true, views=(gone, *true.views[1:])))
+    assert not can_have_points(replace(true, views=(gone, *true.views[1:])))
     tiny = [replace(v, intrinsics=scaled(v.intrinsics, 100, 75)) for v in true.views]
-    assert not fits(replace(true, views=tuple(tiny)))
+    assert not can_have_points(replace(true, views=tuple(tiny)))
 
 
 def test_a_training_says_what_is_to_be_done_with_cameras(trained: Path, tmp_path: Path) -> None:

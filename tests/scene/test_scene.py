@@ -23,7 +23,7 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
-from nerfscene.measure import evaluate
+from nerfscene.measuring import evaluate
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 

@@ -15,7 +15,7 @@ from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.config import RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
-from nerfscene.film.filming import film_path
+from nerfscene.films.filming import film_path
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import at_origin, in_world, kept, on_floor, save_world, to_scale
 from nerfscene.types import Camera

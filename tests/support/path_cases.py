@@ -8,10 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nerfscene.film.paths import (
-    CameraPath,
-    look_at,
-)
+from nerfscene.films.paths import CameraPath, look_at
 from nerfscene.types import Array, Intrinsics, View
 
 UP = np.array([0.0, 0.0, 1.0])

@@ -11,8 +11,8 @@ import pytest
 
 from nerfscene.cameras.algebra import Placement
 from nerfscene.cameras.lens_fit import projection
-from nerfscene.film.paths import look_at
-from nerfscene.posing.poses import well_known
+from nerfscene.films.paths import look_at
+from nerfscene.posing.poses import well_determined
 from nerfscene.training.depths import CELL, known_depths
 from nerfscene.types import Intrinsics, View
 
@@ -74,7 +74,7 @@ def test_only_points_seen_well_by_several_photos_are_well_known() -> None:
     for image, index in observed[2:]:
         model.delete_observation(image, index)
     model.points3D[wrong].error = 9.0
-    seen = well_known(model)
+    seen = well_determined(model)
     order = list(model.points3D)
     everywhere = set(np.concatenate(list(seen.values())).tolist())
     assert order.index(few) not in everywhere and order.index(wrong) not in everywhere
@@ -91,4 +91,4 @@ def test_points_seen_from_one_direction_alone_are_not_well_known() -> None:
     model = pycolmap.synthesize_dataset(options)
     for key in model.points3D:
         model.points3D[key].xyz = model.points3D[key].xyz * 1e5  # as if all were at the horizon
-    assert not any(len(listed) for listed in well_known(model).values())
+    assert not any(len(listed) for listed in well_determined(model).values())

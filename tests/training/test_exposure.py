@@ -18,7 +18,7 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.measure.metrics import exposure_matched
+from nerfscene.measuring.metrics import exposure_matched
 from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
 from nerfscene.scene import folder as scenes
@@ -255,7 +255,8 @@ def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> Non
 @pytest.mark.parametrize(("differ", "kept"), ((0.031, True), (0.029, False)))
 def test_exposures_are_given_up_below_three_percent(differ: float, kept: bool) -> None:
     pattern = np.tile([differ, -differ], 6).reshape(4, 3).astype(np.float32)
-    run = SimpleNamespace(exposures=pattern.copy(), exposure_moments=np.ones((4, 2, 3)), tried=False)
+    moments = np.ones((4, 2, 3))
+    run = SimpleNamespace(exposures=pattern.copy(), exposure_moments=moments, exposures_decided=False)
     assert exposures.exposures_matter(run, 0.1) and run.exposures.any()  # type: ignore[arg-type]
     assert exposures.exposures_matter(run, 0.2) == kept  # type: ignore[arg-type]
     assert exposures.exposures_matter(run, 0.9) == kept == bool(run.exposures.any())  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from nerfscene import api
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
-from nerfscene.measure.evaluate import compare
+from nerfscene.measuring.evaluate import compare
 from nerfscene.training.dataset import chosen_pixels, read_masks
 
 COVERED = (slice(10, 34), slice(20, 44))  # rows and columns of a bystander's place in every photo

@@ -20,7 +20,7 @@ from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
-from nerfscene.film import video
+from nerfscene.films import video
 from nerfscene.formats.readers import find_posed
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import in_world
@@ -29,8 +29,9 @@ from nerfscene.types import Camera
 from nerfscene.viewer import keyframes, proxy
 from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
-from nerfscene.viewer.session import Session, lens_of
+from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import pose_of, shot_of
+from nerfscene.viewer.still import lens_of, load_photo
 
 FLAGS = [
     "--no-sandbox",
@@ -243,12 +244,13 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     session.set_look(background=(1.0, 0.0, 0.0))
     red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
     wait(page, lambda: red().mean() > 0.3, what="for the colour")
-    path = viewer.panels[session.client.client_id].path
+    panels = viewer.panels[session.client.client_id]
+    path = panels.path
     path.add_keyframe()
     path.add_keyframe()
     path.editor.apply(replace(path.editor.plan, width=64, height=48, fps=5.0, seconds=0.4))
-    path.render_film()
-    film = wait(page, lambda: path.film, what="for the film")
+    panels.film.render()
+    film = wait(page, lambda: panels.film.film, what="for the film")
     with av.open(io.BytesIO(film)) as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24")
     # A film's codec keeps colours less well than a picture's.
@@ -271,7 +273,7 @@ def test_standing_at_a_photo_and_comparing_with_it(browser: Any, viewer: Viewer)
     wait(page, lambda: np.allclose(pose_of(session.client.camera), view_.world_from_cam, atol=1e-3))
     session.set_look(compare="wipe", share=1.0)
     wait(page, lambda: at_rest(session))
-    photo = sessions.load_photo(view_)
+    photo = load_photo(view_)
     assert photo is not None
     right = small(Image.fromarray(photo))
     wait(page, lambda: np.abs(seen(page) - right).mean() < 0.05, what="for the photo")
@@ -308,7 +310,7 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
     wait(page, lambda: np.allclose(pose_of(session.client.camera), two, atol=1e-2), what="for the last frame")
     page.get_by_role("tab", name="Film").click()
     page.get_by_role("button", name="Render the film").click()
-    wait(page, lambda: panels.path.film is not None, what="for the film")
+    wait(page, lambda: panels.film.film is not None, what="for the film")
     button = page.get_by_role("button", name="Download film.mp4")
     with page.expect_download() as download:
         button.click()
@@ -434,7 +436,7 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
     assert tilt < 8  # z was up already, and the table is level; a scene trained this briefly is not
     settled(page, viewer, session)
     # A scale: the same two points, said to be 5 apart.
-    panel.apart.value = 5.0
+    panel.distance.value = 5.0
     panel.ask("Two points, that far apart")
     for at in clicked[:2]:
         here = (np.linalg.inv(true_world) @ [*at, 1])[:3]

@@ -13,8 +13,9 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import new_cancel, render, render_part
-from nerfscene.film.camera_path_file import read_camera_path
-from nerfscene.film.paths import look_at, preset
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.paths import look_at
+from nerfscene.films.presets import preset
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, pictures
@@ -249,7 +250,7 @@ def test_parts_are_of_the_whole_and_cancelled_ones_stop(trained: Path) -> None:
 
 
 def test_photos_that_are_gone_are_not_compared(trained: Path, tmp_path: Path) -> None:
-    from nerfscene.viewer.session import load_photo
+    from nerfscene.viewer.still import load_photo
 
     view = scenes.load(trained).views[0]
     photo = load_photo(view)

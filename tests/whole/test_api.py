@@ -14,7 +14,7 @@ from conftest import ROOT
 
 import nerfscene as ns
 from nerfscene import api
-from nerfscene.film.video import film_facts
+from nerfscene.films.video import film_facts
 from nerfscene.training.progress import Progress
 
 
@@ -44,6 +44,12 @@ def test_every_name_that_is_offered_is_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         ns.trian  # type: ignore[attr-defined]  # noqa: B018
     assert callable(ns.train) and callable(ns.render) and callable(ns.film)
+
+
+def test_no_wing_has_the_name_of_a_function() -> None:
+    """Importing ``nerfscene.film`` would put the folder in the place of ``ns.film``."""
+    modules = {path.stem for path in (ROOT / "nerfscene").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not modules & set(ns.__all__) - {"__init__"}
 
 
 def test_importing_the_package_is_quick_and_needs_no_compiled_part() -> None:

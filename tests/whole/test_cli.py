@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 from conftest import ROOT, TRAINED_STEPS
 
+import nerfscene
 from nerfscene import cli
-from nerfscene.film import filming
-from nerfscene.film.video import film_facts
+from nerfscene.films import filming
+from nerfscene.films.video import film_facts
+from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene import folder as scene
+from nerfscene.terminal import clock
 
 VERBS = ("train", "render", "eval", "info", "doctor")
 Run = Callable[..., tuple[str, str]]
@@ -86,12 +89,12 @@ def test_eval_in_words(run: Run, trained: Path) -> None:
     lines = out.splitlines()
     assert re.fullmatch(
         r"3 held-out photos: PSNR \d+\.\d\d dB"
-        r"( \(\d+\.\d\d dB but for these photos' exposure and camera\))?"
+        r"( \(\d+\.\d\d dB corrected for these photos' exposure and camera\))?"
         r", SSIM 0\.\d{3} after \d+ s of training",
         lines[0],
     )
     d = one_object(run("eval", trained, "--json")[0])
-    assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + cli.WORTH_SAYING)
+    assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + WORTH_MENTIONING)
     assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}", lines[2])
 
 
@@ -170,6 +173,22 @@ def test_help(run: Run, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert left.value.code == 0 and f"nerfscene {verb}" in out and "--json" in out
 
 
+def test_version() -> None:
+    code = (
+        "import sys\nfrom nerfscene import cli\ncli.main(['--version'])\n"
+        "print('loaded:', [m for m in ('torch', 'scipy', 'pycolmap', 'av', 'viser') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300, check=True
+    )
+    assert done.stdout.splitlines() == [f"nerfscene {nerfscene.__version__}", "loaded: []"]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert versions[0] == nerfscene.__version__ and len(set(versions)) == len(versions)
+
+
 def test_help_loads_nothing_slow() -> None:
     code = (
         "import sys\nfrom nerfscene import cli\n"
@@ -208,4 +227,4 @@ def test_words_that_are_no_command(arguments: tuple[str, ...], capfd: pytest.Cap
     [(0, "0:00"), (61.4, "1:01"), (3600, "60:00"), (float("inf"), "some time"), (-3, "0:00")],
 )
 def test_clock(seconds: float, text: str) -> None:
-    assert cli.clock(seconds) == text
+    assert clock(seconds) == text

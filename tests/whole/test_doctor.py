@@ -172,12 +172,12 @@ def doctor_says(facts: dict[str, Any]) -> str:
 
 def test_words_end_in_one_command() -> None:
     said = doctor_says(GPU)
-    assert f"mend it: {INSTALL}   (in the checkout)" in said and said.count("mend it") == 1
+    assert f"to fix it: {INSTALL}   (in the checkout)" in said and said.count("to fix it") == 1
     assert "on the processor" in said
     said = doctor_says({**GPU, **MODULE, "visible": ""})
-    assert f"mend it: {UNSET}\n" in said
+    assert f"to fix it: {UNSET}\n" in said
     for fine in ({}, {**GPU, **MODULE, "devices": [DEVICE]}):
-        assert "mend it" not in doctor_says(fine)
+        assert "to fix it" not in doctor_says(fine)
 
 
 def module_with(devices: Any) -> ModuleType:

@@ -25,7 +25,7 @@ from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import make_space, resolve
 from nerfscene.field.rendering import render
-from nerfscene.measure.metrics import psnr
+from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 

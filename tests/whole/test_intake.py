@@ -46,7 +46,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
-    assert set(told) == {"looking at photos"}, "frames and poses are kept"
+    assert set(told) == {"checking photos"}, "frames and poses are kept"
     assert posed.root == workdir / "frames"
 
 
@@ -153,7 +153,7 @@ def test_what_lies_beside_the_photos_is_told(
     assert len(found.photos) == 3
     video, pictures = found.warnings
     assert video.startswith("1 video (walk.mp4) beside the photos is not used") and "give the video" in video
-    assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are of a kind") and "JPEG" in pictures
+    assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are not used") and "JPEG" in pictures
 
 
 def test_photos_beside_a_video_are_told(
@@ -186,7 +186,7 @@ def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: P
     several = sorted((room / "images").iterdir())[:3]
     done = command("train", *several, "-o", tmp_path / "out")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
-    assert "3 paths are given" in done.stderr and nothing_in(tmp_path / "out")
+    assert "3 paths were given" in done.stderr and nothing_in(tmp_path / "out")
     done = command("train", "-o", tmp_path / "out")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
     assert "say what to make a scene of" in done.stderr
@@ -194,4 +194,4 @@ def test_paths_that_are_no_one_capture(command: Command, room: Path, tmp_path: P
     pack(tmp_path / "packed/photos.zip", ("a.txt", b"text"))
     done = command("train", tmp_path / "packed", "-o", tmp_path / "out", "--json")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
-    assert "give the .zip itself" in done.stderr
+    assert "give the .zip file itself" in done.stderr

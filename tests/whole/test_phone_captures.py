@@ -24,9 +24,9 @@ from phone_cases import (
 from PIL import Image
 
 from nerfscene.capture.motion import sharpness
-from nerfscene.film.paths import preset
-from nerfscene.measure.evaluate import compare
-from nerfscene.measure.metrics import psnr
+from nerfscene.films.presets import preset
+from nerfscene.measuring.evaluate import compare
+from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Array
 

@@ -1,0 +1,143 @@
+// Stage 4 of a training step: the loss of each ray, and its gradients with respect to the ray's samples.
+// Only step.cu includes this.
+#pragma once
+#include "../include/exposure.h"
+#include "rays.h"
+
+NS_BEGIN
+
+namespace {
+
+// The distance to what this ray sees, or 0 where it is not known.
+NS_D float known_end(const TrainInput& in, int ray, int photo) {
+    if (in.given.n > 0) return in.given.known ? in.given.known[ray] : 0.0f;
+    return in.photos.depths ? known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
+}
+
+// Walks a ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp take
+// part in each call.
+constexpr int kChainLanes = 4;
+struct Chain {
+    const int* previous;
+    int next;  // the next sample to visit; -1: there are no more
+
+    // This lane's share of the next samples, or -1 if it has none. The group's first lane gets the one that is farthest
+    // along the ray. The samples that a warp stored together are neighbours in memory. So each lane reads the link of
+    // the sample where it expects its own to be, and the group then checks how far that guess was right.
+    NS_D int take(const Group& group) {
+        const int k = next >= group.place ? next - group.place : -1;
+        const int before = k >= 0 ? previous[k] : -1;
+        const unsigned breaks = group.votes(k < 0 || before != k - 1);
+        const int n = breaks ? __ffs(int(breaks)) : group.size;
+        next = group.from(n - 1, before);
+        return group.place < n ? k : -1;
+    }
+};
+
+// Returns `total` plus the sum of `mine` over the group's lanes before this one. Adds the sum over all of the group's
+// lanes to `total`.
+NS_D float running(const Group& group, float mine, float& total) {
+    float before = total;
+#pragma unroll 1  // unrolled, nvcc spills registers
+    for (int k = 0; k < group.size; ++k) {
+        const float value = group.from(k, mine);
+        if (k < group.place) before += value;
+        total += value;
+    }
+    return before;
+}
+
+// Adds up the loss. Replaces each sample's colour by the gradients of its raw colour and raw density. kChainLanes lanes
+// share a ray. This is one long function because nvcc makes other machine code of it when it is split.
+__global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
+    const TrainOptions& o = in.numbers->options;
+    const int n = rays_of(in), groups = int(gridDim.x * blockDim.x) / kChainLanes;
+    const Samples& s = in.samples;
+    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // whoever hands in rays wants these gradients too
+    const Group group(kChainLanes);
+    float squared = 0;
+    for (int base = int(blockIdx.x * blockDim.x + threadIdx.x) / kWarp * (kWarp / kChainLanes); base < n; base += groups) {
+        const int i = base + lane_index() / kChainLanes;
+        const bool here = i < n, dropped = here && in.rays.dropped[i];
+        const int last = here ? in.rays.last[i] : -1;
+        float c[3] = {0, 0, 0}, w_total = 0, wm_total = 0;
+        for (Chain chain = {s.previous, last}; __any_sync(kAllLanes, chain.next >= 0);) {
+            const int k = chain.take(group);
+            if (k < 0) continue;
+            if (dropped) {
+                s.color[k] = make_float4(0, 0, 0, 0);
+                continue;
+            }
+            const float4 rgb = s.color[k], state = s.state[k];
+            c[0] += state.z * rgb.x, c[1] += state.z * rgb.y, c[2] += state.z * rgb.z;
+            if (o.distortion > 0) {
+                w_total += state.z;
+                wm_total += state.z * logf(s.place[k].w + 0.5f * state.x);
+            }
+        }
+        for (int a = 0; a < 3; ++a) c[a] = group.sum(c[a]);
+        if (o.distortion > 0) w_total = group.sum(w_total), wm_total = group.sum(wm_total);
+        const bool counts = here && !dropped;
+        float g[3] = {0, 0, 0}, behind = 0, known = 0;  // g: with respect to Σ w rgb
+        bool sky = false;
+        if (counts) {
+            const float transmittance = in.rays.transmittance[i];
+            const int photo = in.rays.photos[i];
+            for (int a = 0; a < 3; ++a) {
+                const float background = in.rays.backgrounds[3 * i + a];
+                const float exposure = photo >= 0 ? in.state.exposures[3 * photo + a] : 0.0f;
+                const float shown = exposed(c[a], exposure);
+                const float error = shown + transmittance * background - in.rays.targets[3 * i + a];
+                const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
+                behind += transmittance * background * d;
+                g[a] = exposed(d, exposure);
+                if (!group.leads()) continue;
+                squared += error * error;
+                if (photo >= 0 && exposes)
+                    atomicAdd(in.exposure_gradient + 3 * photo + a,
+                              exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
+            }
+            sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
+                  (in.given.n > 0 || is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
+            // Not in steps for the cameras' gradients: cameras follow colours alone.
+            known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
+            if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
+        }
+        float w_behind = 0, wm_behind = 0;
+        for (Chain chain = {s.previous, counts ? last : -1}; __any_sync(kAllLanes, chain.next >= 0);) {
+            const int k = chain.take(group);
+            float4 rgb = make_float4(0, 0, 0, 0), state = rgb;
+            float t = 1, m = 0, q = 0;
+            if (k >= 0) {
+                rgb = s.color[k], state = s.state[k], t = s.place[k].w;
+                q = rgb.x * g[0] + rgb.y * g[1] + rgb.z * g[2];
+                if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
+                if (known > 0)
+                    q += o.depth_pull * kGradientScale *
+                         depth_gradient(t + 0.5f * state.x, known, o.depth_slack, o.depth_most);
+            }
+            const float length = state.x, density = state.y, w = state.z;
+            if (o.distortion > 0) {
+                if (k >= 0) m = logf(t + 0.5f * length);
+                const float w_before = w_total - running(group, w, w_behind) - w;
+                const float wm_before = wm_total - running(group, w * m, wm_behind) - w * m;
+                if (k >= 0)
+                    q += o.distortion * kGradientScale *
+                         distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+            }
+            float behind_this = running(group, w * q, behind);
+            if (k < 0) continue;
+            const float d = density_gradient(length, state.w, w, q, behind_this);
+            const float scale = near_gradient_scale(t, o.full_gradient_distance);
+            s.color[k] = make_float4(scale * w * g[0] * color_gradient(rgb.x), scale * w * g[1] * color_gradient(rgb.y),
+                                     scale * w * g[2] * color_gradient(rgb.z),
+                                     scale * d * density_activation_gradient(density));
+        }
+    }
+    squared = warp_sum(squared);
+    if (lane_index() == 0) atomicAdd(&in.numbers->squared_error, double(squared));
+}
+
+}  // namespace
+
+NS_END

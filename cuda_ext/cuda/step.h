@@ -1,0 +1,16 @@
+// The parts of a training step that the trainer puts into graphs. step.cu and occupancy.cu define them.
+#pragma once
+#include "samples.h"
+
+namespace nerfscene {
+namespace gpu {
+
+// One step, from drawing rays to the optimiser. Without `update` it stops at the gradients and changes nothing.
+void launch_step(const cuda::TrainInput& in, bool update, Stream stream);
+// One update of the occupancy grid, which evaluates the density in `probed` cells. `scratch`: kCoarseCells bytes.
+void launch_occupancy(const cuda::TrainInput& in, int probed, uint8_t* scratch, Stream stream);
+// Makes the total squared error NaN if any weight is infinite or NaN.
+void launch_weight_check(const cuda::TrainInput& in, Stream stream);
+
+}  // namespace gpu
+}  // namespace nerfscene

@@ -1,0 +1,162 @@
+"""Renders a scene along a camera path to a film, numbered pictures and depth pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.cameras.algebra import scaled
+from nerfscene.config import RenderConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.field.footprint import photos_of, pixel_samples
+from nerfscene.field.rendering import Renderer, render
+from nerfscene.films import video
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.paths import CameraPath, resample
+from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.scene.folder import Scene
+from nerfscene.types import Camera
+
+FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
+LONGEST = 960  # pixels along a film's longer side if no size is given
+HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
+
+
+def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int, int]:
+    """The film's (width, height), pixels, both even.
+
+    A missing side follows from the photos' aspect ratio; with neither given, the longer side is 960 pixels,
+    or that of the photos if they are smaller. Raises NerfsceneError outside 16 to 8192 pixels.
+    """
+    k = scene.views[0].intrinsics
+    aspect = k.width / k.height
+    if width is None and height is None:
+        longest = min(LONGEST, max(k.width, k.height))
+        width = longest if aspect >= 1 else round(longest * aspect)
+    if width is None:
+        assert height is not None
+        width = round(height * aspect)
+    if height is None:
+        height = round(width / aspect)
+    if not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise NerfsceneError(f"a film of {width}×{height} can't be made; give 16 to 8192 pixels")
+    return width // 2 * 2, height // 2 * 2
+
+
+def world_points(scene: Scene) -> NDArray[np.float64]:
+    """The sparse model's points (n, 3) in world coordinates."""
+    world_from_scene = np.linalg.inv(scene.scene_from_world)
+    return scene.points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
+
+
+def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
+    """The camera of every frame, and the frames per second; ``config`` overrides a path's file.
+
+    Raises NerfsceneError for settings or a path that can't be used.
+    """
+    for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
+        if value is not None and not 0 < value <= 3600:
+            raise NerfsceneError(f"{name} must be a positive number, not {value:g}")
+    if not 0 <= config.threads <= 1024:
+        raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
+    if not 0 <= config.samples <= 8:
+        raise NerfsceneError(f"--samples must be 1 to 8, or 0 for as many as needed, not {config.samples}")
+    if config.path in ("auto", *PRESETS):
+        name = suited(scene.views) if config.path == "auto" else config.path
+        width, height = film_size(scene, config.width, config.height)
+        fps = config.fps or FRAMES_PER_SECOND
+        n = max(round((config.seconds or SECONDS) * fps), 1)
+        return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
+    if not config.path.lower().endswith(".json"):
+        raise NerfsceneError(
+            f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "
+            "a camera_path.json"
+        )
+    path = read_camera_path(config.path, config.width, config.height)
+    fps = config.fps or path.fps or FRAMES_PER_SECOND
+    if config.seconds is not None:
+        path = resample(path, max(round(config.seconds * fps), 1))
+    elif config.fps and path.fps and config.fps != path.fps:
+        path = resample(path, max(round(len(path.cameras) * config.fps / path.fps), 1))
+    return path, fps
+
+
+def render_film(
+    scene: Scene,
+    config: RenderConfig,
+    film: Path | None,
+    frames: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, float | int | str]:
+    """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
+
+    progress is called with (frames done, frames in all). With ``config.depth`` the film shows depth as
+    colours, and 16-bit depth pictures are written beside the frames (frames/depth-00000.png; their scale
+    is in frames/depth.json).
+    Returns film, frames_folder, frames (their number), fps, width, height and seconds.
+    Raises NerfsceneError for a path, size or output that can't be used.
+    """
+    if film is None and frames is None:
+        raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
+    path, fps = film_path(scene, config)
+    if film is not None:
+        video.check_film_name(film)
+    if frames is not None:
+        video.open_frames(frames)
+    made = _frames(scene, path, config, frames, progress)
+    count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+    k = path.cameras[0].intrinsics
+    even = 2 if film is not None else 1  # a film drops an odd last column or row
+    return {
+        "film": str(film or ""),
+        "frames_folder": str(frames or ""),
+        "frames": count,
+        "fps": fps,
+        "width": k.width // even * even,
+        "height": k.height // even * even,
+        "seconds": count / fps,
+    }
+
+
+def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
+    """(near, far), world units, of the whole film, estimated from five small frames.
+
+    One range for all frames keeps the colours of a depth film steady.
+    """
+    depths, hits = [], []
+    for i in np.unique(np.linspace(0, len(path.cameras) - 1, 5).round().astype(int)):
+        k = path.cameras[i].intrinsics
+        small = scaled(k, max(k.width // 6, 1), max(k.height // 6, 1))
+        frame = render(renderer, Camera(small, path.cameras[i].world_from_cam))
+        depths.append(frame.depth)
+        hits.append(frame.accumulation)
+    return video.depth_range(np.concatenate(depths), np.concatenate(hits))
+
+
+def _frames(
+    scene: Scene,
+    path: CameraPath,
+    config: RenderConfig,
+    folder: Path | None,
+    progress: Callable[[int, int], None],
+) -> Iterator[NDArray[np.uint8]]:
+    """Renders and yields the film's frames; writes the numbered pictures to ``folder`` on the way."""
+    renderer = scene.renderer(config.backend, config.threads)
+    limits = depth_limits(renderer, path)
+    unit = 4 * limits[1] / 65535  # world units a step: 16 bits reach four times as far as the colours
+    photos = photos_of(scene.views)
+    for i, camera in enumerate(path.cameras):
+        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
+        picture = video.to_bytes(frame.rgb)
+        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        if folder is not None:
+            if i == 0 and config.depth:
+                video.write_depth_scale(folder, unit)
+            video.write_picture(picture, folder / f"{i:05d}.png")
+            if config.depth:
+                video.write_depth(depth, folder / f"depth-{i:05d}.png", unit)
+        progress(i + 1, len(path.cameras))
+        yield video.color_depth(depth, *limits) if config.depth else picture

@@ -1,0 +1,147 @@
+"""Closed camera paths about what the photos look at: an orbit, and a small spiral."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerfscene.cameras.algebra import axes_meet, nearest_point_to_axes, up_direction
+from nerfscene.films.paths import look_at
+from nerfscene.types import Array, View
+
+SWING = 0.42  # amplitude of an orbit to and fro, as a share of the photographed arc
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the photos look at, in world coordinates.
+
+    centres, axes: (n, 3), where the cameras are and where they look (unit vectors). focus: (3,), the
+    point nearest to all optical axes. up: (3,), unit. inward: the cameras look at the focus; False when
+    they look away from it, as in a room photographed from its middle.
+    """
+
+    centres: Array
+    axes: Array
+    focus: Array
+    up: Array
+    inward: bool
+
+
+def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:
+    """The subject of the photos, estimated from their cameras.
+
+    points: (n, 3), the sparse model's; used for the distance if the optical axes hardly meet.
+    up: (3,); estimated from the cameras if not given.
+    """
+    centres = np.stack([v.world_from_cam[:3, 3] for v in views])
+    axes = np.stack([v.world_from_cam[:3, 2] for v in views])
+    focus = nearest_point_to_axes(centres, axes)
+    mean_axis = axes.mean(0)
+    agreement = float(np.linalg.norm(mean_axis))  # 1 where all photos look the same way
+    if points is not None and len(points) and agreement > 0.5 and not axes_meet(centres, axes, focus):
+        ahead = mean_axis / agreement
+        depths = (points - centres.mean(0)) @ ahead
+        if (depths > 0).any():
+            focus = centres.mean(0) + ahead * np.median(depths[depths > 0])
+    toward = focus - centres
+    # Cameras that only turn on the spot are themselves the focus, up to rounding.
+    apart = np.median(np.linalg.norm(toward, axis=1)) > 1e-6 * max(1.0, float(np.abs(centres).max()))
+    inward = bool(apart and np.median((toward * axes).sum(1)) > 0)
+    unit_up = up_direction(views) if up is None else up / np.linalg.norm(up)
+    return Subject(centres, axes, focus, unit_up, inward)
+
+
+def orbit(subject: Subject, n_frames: int) -> list[Array]:
+    """Poses (4, 4) around the focus and looking at it, at the photos' median distance and height; closed.
+
+    A full turn if the photos go all the way round; otherwise to and fro within the photographed arc, so
+    that the film never shows what no photo saw. If the photos look outward, the camera instead stays in
+    their middle and turns through the directions in which they looked.
+    """
+    s = subject
+    offsets = s.centres - s.focus if s.inward else s.axes
+    heights = offsets @ s.up
+    flat = offsets - heights[:, None] * s.up
+    distances = np.linalg.norm(flat, axis=1)
+    radius, height = float(np.median(distances)), float(np.median(heights))
+    # A photo from straight above has no direction that it was taken from.
+    has_direction = distances >= 0.2 * radius
+    first = int(has_direction.argmax())
+    e1 = flat[first] / max(distances[first], 1e-12)
+    e2 = np.cross(s.up, e1)
+    directions = flat / np.maximum(distances, 1e-12)[:, None]
+    if s.inward and not axes_meet(s.centres, s.axes, s.focus):
+        # A walk along a front: the photos look straight at it, and none shows it from the side.
+        level = s.axes - (s.axes @ s.up)[:, None] * s.up
+        directions = directions - level / np.maximum(np.linalg.norm(level, axis=1), 1e-12)[:, None]
+    begin, extent = photographed_arc(np.arctan2(directions @ e2, directions @ e1)[has_direction])
+    t = np.arange(n_frames) / n_frames
+    if extent >= 2 * np.pi:
+        angles = begin + extent * t
+    else:
+        # A cosine swing rests at both ends, as a hand-held camera would. A twelfth of the arc is left out
+        # at each end: few photos show it, and the outermost may be held out.
+        angles = begin + extent * (0.5 - SWING * np.cos(2 * np.pi * t))
+    from_middle = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
+    middle = s.centres[from_middle.argmin()]  # a place where the photographer stood
+    poses = []
+    for angle in angles:
+        out = radius * (np.cos(angle) * e1 + np.sin(angle) * e2) + height * s.up
+        if s.inward:
+            poses.append(look_at(s.focus + out, s.focus, s.up))
+        else:
+            poses.append(look_at(middle, middle + out, s.up))
+    return poses
+
+
+def photographed_arc(angles: Array) -> tuple[float, float]:
+    """(begin, extent), radians, of the arc that holds most of the angles (n,) and has no wide gap.
+
+    (0, 2π) if the angles go all the way round. A gap is wide if it exceeds twice the median gap between
+    photos, but never less than 60° or more than 100°.
+    """
+    a = np.sort(np.mod(angles, 2 * np.pi))
+    gaps = np.diff(np.append(a, a[0] + 2 * np.pi))
+    limit = np.clip(2 * np.median(gaps), np.radians(60), np.radians(100))
+    cuts = np.flatnonzero(gaps > limit)
+    if len(cuts) == 0:
+        return 0.0, 2 * np.pi
+    arcs = []
+    for cut, following in zip(cuts, np.append(cuts[1:], cuts[0] + len(a)), strict=True):
+        first, last = a[(cut + 1) % len(a)], a[following % len(a)]
+        arcs.append((following - cut, (last - first) % (2 * np.pi), first))
+    n_photos, extent, begin = max(arcs)
+    if n_photos == 1:  # no photo has a neighbour: leave out only the widest gap
+        widest = int(gaps.argmax())
+        begin, extent = a[(widest + 1) % len(a)], 2 * np.pi - gaps[widest]
+    return float(begin), float(extent)
+
+
+def spiral(subject: Subject, n_frames: int) -> list[Array]:
+    """Poses (4, 4): two small turns about the typical camera, looking at the focus; closed.
+
+    Suits photos taken from the front. If the typical camera doesn't look towards the focus, the path looks
+    straight ahead from that camera instead.
+    """
+    s = subject
+    from_middle = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
+    spread = float(np.median(from_middle))
+    # One of the cameras, not their mean: that would be inside a subject photographed from all sides.
+    typical = int(np.argmin(from_middle / max(spread, 1e-12) - s.axes @ s.axes.mean(0)))
+    centre, axis = s.centres[typical], s.axes[typical]
+    focus = s.focus
+    if not s.inward or (focus - centre) @ axis < 0.2 * np.linalg.norm(focus - centre):
+        focus = centre + axis * max(4 * spread, 1e-6)
+    distance = float(np.linalg.norm(focus - centre))
+    pose = look_at(centre, focus, s.up)
+    right, up, forward = pose[:3, 0], -pose[:3, 1], pose[:3, 2]
+    radius = min(0.5 * spread, 0.25 * distance)
+    poses = []
+    for a in 4 * np.pi * np.arange(n_frames) / n_frames:
+        offset = radius * (np.cos(a) * right + 0.6 * np.sin(a) * up + 0.5 * np.sin(a / 2) * forward)
+        # The camera's own up, so that looking straight down doesn't spin the picture.
+        poses.append(look_at(centre + offset, focus, up))
+    return poses

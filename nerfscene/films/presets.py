@@ -1,0 +1,79 @@
+"""Preset camera paths (orbit, spiral, walkthrough), made from the photos' own cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nerfscene.cameras.algebra import look_one_way, looked_at, nearest_point_to_axes, walks_ahead
+from nerfscene.errors import NerfsceneError
+from nerfscene.films.orbit import orbit, spiral, subject_of
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.walkthrough import walkthrough
+from nerfscene.types import Array, Camera, Intrinsics, View
+
+PRESETS = ("orbit", "spiral", "walkthrough")
+WIDEST = 2.4  # radians across a film's shorter side, about 137°
+
+
+def film_intrinsics(views: Sequence[View], width: int, height: int) -> Intrinsics:
+    """A lens without distortion for a film of ``width``×``height`` pixels.
+
+    The angle across the film's shorter side is the median of the photos' angles across their shorter
+    sides, at most 137°. So a landscape film of portrait photos keeps the subject whole.
+    """
+    angles = []
+    for view in views:
+        k = view.intrinsics
+        side, focal = (k.width, k.fx) if k.width <= k.height else (k.height, k.fy)
+        # In a fisheye picture the distance from the centre is proportional to the angle.
+        angles.append(side / focal if k.lens == "fisheye" else 2 * np.arctan(0.5 * side / focal))
+    focal = 0.5 * min(width, height) / np.tan(0.5 * min(float(np.median(angles)), WIDEST))
+    return Intrinsics(width, height, focal, focal, width / 2, height / 2)
+
+
+def preset(
+    name: str,
+    views: Sequence[View],
+    n_frames: int,
+    width: int,
+    height: int,
+    points: Array | None = None,
+    up: Array | None = None,
+) -> CameraPath:
+    """The path ``orbit``, ``spiral`` or ``walkthrough`` with ``n_frames`` cameras, for these photos.
+
+    width, height: the film's size, pixels. points: (n, 3), world units; they give the subject's distance
+    if all photos look the same way. up: (3,); estimated from the cameras if not given.
+    Raises NerfsceneError for another name, fewer than two views, or no frames.
+    """
+    if name not in PRESETS:
+        raise NerfsceneError(
+            f"no camera path is called {name!r}; choose {', '.join(PRESETS)}, or give a camera_path.json"
+        )
+    if len(views) < 2:
+        raise NerfsceneError("a camera path needs a scene with at least two posed photos")
+    if n_frames < 1:
+        raise NerfsceneError("a camera path needs at least one frame; give more seconds or frames a second")
+    if name == "walkthrough":
+        poses = walkthrough(views, n_frames)
+    else:
+        poses = (orbit if name == "orbit" else spiral)(subject_of(views, points, up), n_frames)
+    k = film_intrinsics(views, width, height)
+    return CameraPath(tuple(Camera(k, p) for p in poses), loop=name != "walkthrough")
+
+
+def suited(views: Sequence[View]) -> str:
+    """The name of the preset that shows what the photos show.
+
+    ``walkthrough`` for photos taken while walking ahead along a street, or looking here and there in a
+    room, because neither has a subject to orbit; else ``orbit``.
+    """
+    poses = np.stack([v.world_from_cam for v in views])
+    centres, axes = poses[:, :3, 3], poses[:, :3, 2]
+    if look_one_way(axes):
+        return "walkthrough" if walks_ahead(centres, axes) else "orbit"
+    focus = nearest_point_to_axes(centres, axes)
+    around_focus = looked_at(centres, axes, focus) or looked_at(centres, -axes, focus)
+    return "orbit" if around_focus else "walkthrough"

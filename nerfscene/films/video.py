@@ -1,0 +1,224 @@
+"""Writes films, pictures and depth pictures, and colours depth and errors.
+
+Apart from capture/footage.py, which reads videos, this is the only module that imports av.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene.errors import NerfsceneError
+from nerfscene.scene.folder import write_json, writing
+
+KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
+SUFFIXES = tuple(KINDS)
+LEAST_FPS, MOST_FPS = 0.01, 1000
+CRF = "18"  # x264's scale, lower is better; 18 is close to indistinguishable from the frames
+
+
+def check_film_name(file: Path) -> None:
+    """Makes the film's folder. Raises NerfsceneError when a film can't be written under this name."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise NerfsceneError(
+            f"{file} doesn't end in {', '.join(SUFFIXES)}; name the film like film.mp4, or give "
+            "--frames FOLDER for pictures"
+        )
+    if file.is_dir():
+        raise NerfsceneError(f"{file} is a folder; give the film another name")
+    make_folder_of(file, "choose another with -o")
+
+
+def make_folder_of(file: Path, instead: str) -> None:
+    """Makes the folder that ``file`` will lie in; ``instead``: what to do, for the error message.
+
+    Raises NerfsceneError when the folder can't be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NerfsceneError(
+            f"the folder {file.parent} can't be made ({error.strerror}); {instead}"
+        ) from error
+
+
+def to_bytes(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Values 0…1 of any shape as uint8 0…255, rounded and clipped."""
+    return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def write_film(
+    frames: Iterable[NDArray[np.uint8]],
+    file: Path,
+    fps: float,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int], None] = lambda written: None,
+) -> int:
+    """Writes pictures (height, width, 3) uint8, all of one size, as an H.264 film; returns how many.
+
+    size: (width, height) that the frames must have; the first frame's if not given. An odd width or height
+    loses its last column or row, because 4:2:0 video needs even sizes. progress: called with the number of
+    frames written so far. A film of the same name is replaced once the new one is complete; a failure or
+    Ctrl-C leaves nothing behind.
+    Raises NerfsceneError for a name or folder that can't be written, a full disk, no frames, or an fps
+    outside 0.01 to 1000; ValueError for frames of another type or size.
+    """
+    check_film_name(file)
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise NerfsceneError(
+            f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
+        )
+    count = 0
+    with writing(file) as temporary:
+        # FFmpeg can't infer the container from the temporary name.
+        kind = KINDS[file.suffix.lower()]
+        options = {"movflags": "+faststart"} if kind != "matroska" else {}
+        with av.open(str(temporary), "w", format=kind, options=options) as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": CRF, "preset": "medium"}
+            context = stream.codec_context
+            # BT.709, so that players and editors show the frames' colours unchanged.
+            for name in ("color_primaries", "color_trc", "colorspace"):
+                setattr(context, name, 1)
+            context.color_range = 1
+            for frame in frames:
+                size = size or (frame.shape[1], frame.shape[0])
+                width, height = size[0] // 2 * 2, size[1] // 2 * 2
+                _check_frame(frame, size)
+                if count == 0:
+                    stream.width, stream.height = width, height
+                picture = av.VideoFrame.from_ndarray(
+                    np.ascontiguousarray(frame[:height, :width]), format="rgb24"
+                )
+                picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                container.mux(stream.encode(picture))
+                count += 1
+                progress(count)
+            if count == 0:
+                raise NerfsceneError("a film needs at least one frame; give more --seconds or --fps")
+            container.mux(stream.encode())
+    return count
+
+
+def _check_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> None:
+    if frame.dtype != np.uint8 or frame.shape != (size[1], size[0], 3) or min(size) < 2:
+        raise ValueError(
+            f"a film's frames must be uint8 ({size[1]}, {size[0]}, 3), at least 2 pixels a side: "
+            f"{frame.dtype} {frame.shape}"
+        )
+
+
+def open_frames(folder: Path) -> None:
+    """Makes the folder for numbered frames. Raises NerfsceneError when it isn't empty or can't be made."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NerfsceneError(f"{folder} can't be made ({error.strerror}); choose another folder") from error
+
+
+def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
+    """Writes one PNG: uint8 (height, width, 3) or uint16 (height, width).
+
+    Raises NerfsceneError when the disk is full or the folder can't be written.
+    """
+    with writing(file) as temporary:
+        Image.fromarray(pixels).save(temporary, format="png")
+
+
+def write_frames(frames: Iterable[NDArray[np.uint8]], folder: Path) -> int:
+    """Writes pictures (height, width, 3) uint8 as 00000.png, 00001.png, …; returns how many.
+
+    Raises NerfsceneError when the folder isn't empty or can't be written.
+    """
+    open_frames(folder)
+    count = 0
+    for frame in frames:
+        write_picture(frame, folder / f"{count:05d}.png")
+        count += 1
+    return count
+
+
+def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:
+    """Writes depth (height, width), world units, as a 16-bit PNG with steps of ``unit`` world units.
+
+    0 means that nothing was hit, or that the depth isn't finite; depths are 1 to 65535 steps, clipped.
+    Raises ValueError unless ``unit`` is above 0, NerfsceneError as ``write_picture`` does.
+    """
+    if not (np.isfinite(unit) and unit > 0):
+        raise ValueError(f"a step of depth must be above 0, not {unit}")
+    hit = np.isfinite(depth) & (depth > 0)
+    steps = np.clip(np.rint(np.where(hit, depth, 0).astype(np.float64) / unit), 1, 65535)
+    write_picture(np.where(hit, steps, 0).astype(np.uint16), file)
+
+
+def write_depth_scale(folder: Path, unit: float) -> None:
+    """Writes depth.json: world units per step of the 16-bit depth pictures, and the value for nothing hit."""
+    write_json({"world_units_per_step": unit, "nothing": 0}, folder / "depth.json")
+
+
+def depth_range(depth: NDArray[np.float32], accumulation: NDArray[np.float32]) -> tuple[float, float]:
+    """(near, far), world units: the 2nd and 98th percentile of the depths of what was hit.
+
+    depth, accumulation: (height, width). Returns (0, 1) if nothing was hit.
+    """
+    seen = depth[accumulation > 0.5]
+    if seen.size == 0:
+        return 0.0, 1.0
+    near, far = np.percentile(seen, [2, 98])
+    return float(near), float(max(far, near * 1.001 + 1e-9))
+
+
+def color_depth(depth: NDArray[np.floating[Any]], near: float, far: float) -> NDArray[np.uint8]:
+    """Depth (height, width) as colours, uint8 (height, width, 3): near is red, far is blue.
+
+    depth, near, far: the same unit, near < far. The scale is linear in 1 / depth and clipped at both ends.
+    Pixels where nothing was hit (0, or not finite) are black. The colour map is Turbo in its published
+    polynomial approximation (A. Mikhailov, "Turbo, an improved rainbow colormap", 2019).
+    """
+    hit = np.isfinite(depth) & (depth > 0)
+    safe = np.where(hit, depth, 1.0).astype(np.float64)
+    low, high = 1.0 / far, 1.0 / max(near, 1e-3 * far)
+    x = np.clip((1.0 / safe - low) / max(high - low, 1e-12 * high), 0, 1)
+    x = 0.05 + 0.95 * x  # the polynomial begins almost black, which would look like nothing hit
+    powers = np.stack([x**i for i in range(6)], axis=-1)
+    turbo = np.array(
+        [
+            [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
+            [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
+            [0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
+        ]
+    )
+    return to_bytes((powers @ turbo.T * hit[..., None]).astype(np.float32))
+
+
+def color_error(difference: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Absolute differences (height, width) of values in 0…1 as colours, uint8 (height, width, 3).
+
+    From black (no difference) through red and yellow to white (0.25 or more).
+    """
+    x = np.clip(difference / 0.25, 0, 1)[..., None] * 3
+    return to_bytes(np.clip(x - np.array([0.0, 1.0, 2.0]), 0, 1).astype(np.float32))
+
+
+def film_facts(file: Path) -> dict[str, float]:
+    """The number of frames, fps, width and height of a film, read from the file."""
+    with contextlib.closing(av.open(str(file))) as container:
+        stream = container.streams.video[0]
+        n = sum(1 for _ in container.decode(stream))
+        return {
+            "frames": n,
+            "fps": float(stream.average_rate or 0),
+            "width": stream.width,
+            "height": stream.height,
+        }

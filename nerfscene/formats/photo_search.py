@@ -1,0 +1,195 @@
+"""The photos of an export: found on disk by name, and made into a capture with their poses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.capture.folder import find_photos, list_photos, name_some
+from nerfscene.errors import NerfsceneError
+from nerfscene.formats.app_files import printable
+from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.types import Array, LeftOut, PosedCapture, Source
+
+# Folders inside a project that OpenDroneMap (OpenSfM) and OpenMVG write their cameras to.
+INNER = ("opensfm", "reconstruction_*")
+
+
+def photo_finder(
+    root: Path, images: Path | None, names: Iterable[str], source: Path
+) -> Callable[[str], Path | None]:
+    """A function that takes a name from an export to its photo on disk, or to None if there is none.
+
+    root: the export's folder. images: the folder of photos, if the user named one. names: all names in
+    the export. source: the export's file, for messages.
+
+    Without ``images``, the photos are looked for in ``root/images``, ``root`` and the ``images`` folder
+    beside ``root``, sub-folders included; the place that holds the most of the names is used. If nothing
+    is found and ``root`` is a project's folder for cameras (INNER), the whole project is searched.
+    Folders called ``undistorted`` are skipped, because their photos have another lens.
+
+    A name may lack its file extension. It may include folders of the machine that exported it; these only
+    help to choose among photos with the same file name. If that leaves several, the photo in the
+    shallowest folder is used, because programs write processed copies into deeper folders. The function
+    raises NerfsceneError when several photos still fit.
+    """
+    wanted = Counter(list(names))
+    index = _best_index(root, images, list(wanted))
+
+    def find(name: str) -> Path | None:
+        found = _candidates(index, name)
+        found = _highest([_shared_folders(path, name) for path in found], found)
+        if wanted[name] == 1:  # several cameras with one name have a photo each: depth can't choose then
+            found = _highest([-len(path.parts) for path in found], found)
+        if len(found) > 1:
+            raise NerfsceneError(
+                f"{source} names a photo {printable(name)}, and there are {len(found)} of that name "
+                f"({found[0]}, {found[1]}): keep one, or rename them before you export the cameras."
+            )
+        return found[0] if found else None
+
+    return find
+
+
+def _best_index(root: Path, images: Path | None, names: Sequence[str]) -> dict[str, list[Path]]:
+    """The photos, by name, of the place that holds the most of ``names``; places as in photo_finder."""
+    if images is not None:
+        return _by_name(_original_photos(images))
+
+    def matches(index: dict[str, list[Path]]) -> tuple[int, int]:
+        """How many names have a photo in the index, and how many of these agree in the extension too."""
+        pairs = [(found[0].name.lower(), _file_name(n)) for n in names if (found := _candidates(index, n))]
+        return len(pairs), sum(photo == name for photo, name in pairs)
+
+    project = root.absolute().parent
+    photos = _original_photos(root)
+    inside, directly_inside = _by_name(photos), _by_name([p for p in photos if p.parent == root])
+    own, beside = (_by_name(_original_photos(place / "images")) for place in (root, project))
+    # max() takes the first of equals: ``images`` beside ``root`` goes before sub-folders of ``root``.
+    rest = (inside, beside) if matches(directly_inside) == matches(inside) else (beside, inside)
+    best = max((own, *rest), key=matches)
+    if not matches(best)[0] and any(fnmatch(root.absolute().name, inner) for inner in INNER):
+        return _by_name(_original_photos(project))
+    return best
+
+
+def _highest(scores: Sequence[int], paths: list[Path]) -> list[Path]:
+    """The paths with the highest score."""
+    return [path for path, score in zip(paths, scores, strict=True) if score == max(scores)]
+
+
+def capture_root(source: Path, frames: Sequence[PosedFrame]) -> Path:
+    """The capture's folder: the export's, or the one above it if the photos are in ``images`` there."""
+    here = source.absolute()
+    images = here.parent.parent / "images"
+    photos = [frame.path.absolute() for frame in frames if frame.path is not None]
+    beside = images not in here.parents and any(images in photo.parents for photo in photos)
+    return images.parent if beside else source.parent
+
+
+def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
+    """All photos in the folders of the frames' photos, sub-folders not included."""
+    folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
+    return [path for folder in folders for path in list_photos(folder)]
+
+
+def photos_without_pose(
+    frames: Sequence[PosedFrame], source: Path, other_parts: Iterable[str] = ()
+) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Photos that lie beside the frames' photos but have no frame, and a warning that counts them.
+
+    other_parts: names of photos posed in a part of the export that is not used; these are left out
+    without a warning.
+    """
+    used = {frame.path for frame in frames}
+    unused = [path for path in photos_beside(frames) if path not in used]
+    elsewhere = {_file_name(name) for name in other_parts}
+    others = [path.name for path in unused if path.name.lower() in elsewhere]
+    no_pose = [path.name for path in unused if path.name.lower() not in elsewhere]
+    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in no_pose]
+    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
+    if not no_pose:
+        return left_out, ()
+    return left_out, (
+        f"{len(no_pose)} photo{' has' if len(no_pose) == 1 else 's have'} no pose in {source.name} and "
+        f"{'was' if len(no_pose) == 1 else 'were'} left out ({name_some(no_pose)}).",
+    )
+
+
+def finish_app_export(
+    source: Path,
+    kind: Source,
+    frames: Sequence[PosedFrame],
+    warnings: tuple[str, ...],
+    left_out: Sequence[LeftOut],
+    points: Array | None = None,
+    point_colors: NDArray[np.uint8] | None = None,
+) -> PosedCapture:
+    """The capture of an export whose photos lie in its own folder or in ``images`` near it.
+
+    Arguments are as in ``listing.Export``. Raises NerfsceneError as ``listing.finish`` does.
+    """
+    root = capture_root(source, frames)
+    export = Export(
+        source,
+        root,
+        kind,
+        with_masks(root, frames),
+        warnings=warnings,
+        photos_given=len(photos_beside(frames)),
+        left_out=left_out,
+    )
+    if points is not None and point_colors is not None:
+        export = replace(export, points=points, point_colors=point_colors)
+    return finish(export)
+
+
+def _original_photos(folder: Path) -> list[Path]:
+    """The photos in a folder and below it, without copies that a program undistorted."""
+    found = find_photos(folder) if folder.is_dir() else []
+    return [p for p in found if "undistorted" not in _parts(p.relative_to(folder).parent.as_posix())]
+
+
+def _by_name(photos: Iterable[Path]) -> dict[str, list[Path]]:
+    """Photos by lower-case file name and by the name without its extension; a full name takes precedence."""
+    full_names: dict[str, list[Path]] = {}
+    stems: dict[str, list[Path]] = {}
+    for path in photos:
+        full_names.setdefault(path.name.lower(), []).append(path)
+        stems.setdefault(path.stem.lower(), []).append(path)
+    return stems | full_names
+
+
+def _parts(name: str) -> list[str]:
+    """The folders and the file name in a path with either kind of slash, in lower case."""
+    return [part for part in name.lower().replace("\\", "/").split("/") if part]
+
+
+def _file_name(name: str) -> str:
+    """A photo's name without its folders, in lower case; "" for an empty name."""
+    return (_parts(name) or [""])[-1]
+
+
+def _candidates(index: dict[str, list[Path]], name: str) -> list[Path]:
+    """The photos called ``name``, which may lack its extension or have another one."""
+    file_name = _file_name(name)
+    stem = file_name.rpartition(".")[0]
+    return index.get(file_name) or (index.get(stem, []) if stem else [])
+
+
+def _shared_folders(path: Path, name: str) -> int:
+    """How many folders the two have in common, counted from the photo up."""
+    count = 0
+    for ours, theirs in zip(
+        reversed(_parts(path.as_posix())[:-1]), reversed(_parts(name)[:-1]), strict=False
+    ):
+        if ours != theirs:
+            break
+        count += 1
+    return count

@@ -1,6 +1,0 @@
-"""How good a scene came out, in figures, pictures and advice.
-
-In: a ``Scene`` and its held-out photos.
-Out: PSNR and SSIM, a contact sheet, report.html.
-Read first: ``evaluate.py``.
-"""

@@ -1,0 +1,101 @@
+"""A trained scene in memory, and the figures of how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.field.hash_grid import RadianceField
+from nerfscene.field.rendering import Renderer
+from nerfscene.types import Array, View
+
+NEAR_TO_LOOK = 0.7  # of training's near plane: fox's nose needs it, and held-out photos lose 0.06 dB at most
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known about how a scene was made; None for what was not measured."""
+
+    photos: int = 0  # given
+    photos_posed: int = 0
+    source: str = ""  # where the cameras came from
+    reprojection_error: float | None = None  # pixels
+    downscale: float = 1.0
+    train_seconds: float = 0.0
+    steps: int = 0
+    rays: int = 0
+    samples: int = 0
+    finished: bool = False  # whether the budget was spent
+    psnr: float | None = None  # dB, mean over held-out photos
+    ssim: float | None = None
+    psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
+    views: int = 0  # held-out photos measured
+    per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
+    history: tuple[dict[str, float], ...] = ()  # {"fraction", "seconds", "step", "psnr"} during training
+    taken_in: tuple[dict[str, int], ...] = ()  # {"photos", "width", "height", "focal"}: see training.record
+    left_out: tuple[dict[str, str], ...] = ()  # {"name", "reason"}: photos not used, and why
+    warnings: tuple[str, ...] = ()  # about the photos, from when they were read
+    posing: dict[str, Any] | None = None  # fields of types.PoseReport, if COLMAP was run here
+    cameras_moved: float | None = None  # pixels, by training; None if cameras were not refined
+    device: str = ""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A trained scene.
+
+    field: the radiance field
+    views: all photos' cameras, with the intrinsics of the photos as trained on (downscaled)
+    scene_from_world: (4, 4), the similarity from cameras' coordinates to the field's
+    background: 0…1, the colour behind the scene
+    has_alpha: whether the photos were cut-outs
+    points: the sparse model's points, (n, 3), scene units
+    crop: world_from_box (4, 4), which maps [-1, 1]³ to the part of the scene that the viewer, films and
+        exports show; None: all of it. Measuring against photos ignores it.
+    world_from_capture: the similarity (4, 4) from the cameras' original coordinates to the scene's world;
+        None: nobody has set one
+    up: (3,), the world's upward direction; None: to be guessed from the cameras
+    backdrop: (rows, 2 · rows, 3), see ``field.rendering.Renderer``; None: plain
+    """
+
+    field: RadianceField
+    views: tuple[View, ...]
+    scene_from_world: Array
+    background: tuple[float, float, float]
+    has_alpha: bool
+    figures: Figures
+    points: NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    crop: Array | None = None
+    world_from_capture: Array | None = None
+    up: Array | None = None
+    backdrop: NDArray[np.float32] | None = None
+
+    def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
+        """A Renderer (for ``rendering.render``) to look at the scene from anywhere.
+
+        In an unbounded scene, its near plane is nearer than in training. That one was set by what the photos'
+        cameras see, and a camera between them may be closer to the subject.
+        """
+        field, space = self.field, self.field.space
+        if space.unbounded:
+            field = replace(field, space=replace(space, near=NEAR_TO_LOOK * space.near))
+        return Renderer(
+            field, self.scene_from_world, self.background, backend, threads, self.crop, self.backdrop
+        )
+
+    def photo_renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
+        """A Renderer for the photos' own cameras, as used for measuring.
+
+        It shows the whole scene, without the crop, with the near plane used in training.
+        """
+        return replace(self.renderer(backend, threads), field=self.field, crop=None)
+
+
+def with_figures(scene: Scene, **changes: Any) -> Scene:
+    """The same scene with some figures replaced."""
+    return replace(scene, figures=replace(scene.figures, **changes))

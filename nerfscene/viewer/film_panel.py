@@ -1,0 +1,71 @@
+"""A tab's controls for rendering and downloading the film along the camera path."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from nerfscene.viewer import keyframes
+from nerfscene.viewer.films import FilmJob
+from nerfscene.viewer.keyframes import Editor
+from nerfscene.viewer.session import Session
+from nerfscene.viewer.stage import Say, Stage, guarded
+
+
+class FilmPanel:
+    """Renders the plan of ``editor`` as the session shows the scene: with its crop and its background.
+
+    ``say(title, body, color)`` shows a notification in the tab.
+    """
+
+    def __init__(self, stage: Stage, session: Session, editor: Editor, say: Say) -> None:
+        self.stage, self.session, self.client = stage, session, session.client
+        self.editor, self.say = editor, say
+        self.job: FilmJob | None = None
+        self.film: bytes | None = None
+
+    def close(self) -> None:
+        """Cancels a film that is being rendered."""
+        if self.job is not None:
+            self.job.cancel()
+            self.job.wait(10)
+
+    def add(self) -> None:
+        """Adds the controls to the tab that is open."""
+        gui = self.client.gui
+        gui.add_markdown("The film follows the path, at the size and length set there.")
+        self.start = gui.add_button("Render the film")
+        self.start.on_click(guarded(self.say, lambda _: self.render()))
+        self.bar = gui.add_progress_bar(0.0, visible=False)
+        self.stop = gui.add_button("Cancel", visible=False)
+        self.stop.on_click(lambda _: self.job.cancel() if self.job else None)
+        self.download = gui.add_button("Download film.mp4", visible=False)
+        self.download.on_click(lambda _: self._download())
+
+    def render(self) -> None:
+        """Starts rendering in the background. Raises NerfsceneError if the path has no keyframes."""
+        keyframes.cameras(self.editor.plan, 2)  # fails before the controls change
+        self.start.disabled, self.bar.visible, self.stop.visible = True, True, True
+        self.download.visible = False
+        self.bar.value = 0.0
+        background, backdrop = self.session.behind(self.session.look)
+        crop = self.stage.crop.page_from_box
+        scene = replace(self.stage.scene, crop=crop, background=background, backdrop=backdrop)
+        self.job = FilmJob(scene, self.editor.plan, self.stage.backend, self._progress, self._done)
+
+    def _progress(self, fraction: float) -> None:
+        self.bar.value = 100 * fraction
+
+    def _done(self, film: bytes | None, reason: str) -> None:
+        self.film = film
+        with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
+            self.start.disabled, self.bar.visible, self.stop.visible = False, False, False
+            self.download.visible = film is not None
+            if film is None:
+                self.say("No film", reason, "red")
+            else:
+                self.say("The film is ready", f"{len(film) / 1e6:.1f} MB")
+
+    def _download(self) -> None:
+        if self.film is not None:
+            self.client.send_file_download("film.mp4", self.film, save_immediately=True)
