@@ -25,9 +25,21 @@ TRAINED_STEPS = 400  # enough that no fog is left, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-# Files that take minutes, begun first, so that where two processes share the suite neither is left with one
-# of them at the end.
-LONG = ("test_viewer", "test_cuda_build", "test_phone_captures", "test_tcnn_backend", "test_cuda")
+# The files that take longest, begun first and the longest of them before all: so where two processes share
+# the suite, neither is left with one of them at the end.
+LONG = (
+    "test_viewer",
+    "test_phone_captures",
+    "test_cuda_build",
+    "test_cuda",
+    "test_poses",
+    "test_end_to_end",
+    "test_ladder",
+    "test_refinement",
+    "test_wheel",
+    "test_tcnn_backend",
+    "test_triangulation",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,7 +31,7 @@ from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import pose_of, shot_of
-from nerfscene.viewer.still import lens_of, load_photo
+from nerfscene.viewer.still import developed, lens_of, load_photo
 
 FLAGS = [
     "--no-sandbox",
@@ -138,7 +138,7 @@ def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
     assert shot is not None
     camera = Camera(lens_of(shot, *session._full_size(shot, session.look)), shot.world_from_cam)
     frame = render(viewer.renderer, camera)
-    return small(Image.fromarray(session._develop(frame, session.look.mode, camera)))
+    return small(Image.fromarray(developed(frame, session.look.mode, camera, session._world_from_page)))
 
 
 def drag(page: Any, dx: int, dy: int) -> None:

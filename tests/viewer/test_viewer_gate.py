@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,7 +208,7 @@ def test_which_addresses_are_this_machines() -> None:
         assert needs_token(host)
 
 
-def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 90) -> str:
+def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 300) -> str:
     """A process's output up to a line that matches; kills it where none comes."""
     assert process.stdout is not None
     timer = threading.Timer(seconds, process.kill)
@@ -234,7 +233,7 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 
 
 def page(url: str) -> int:
-    connection = http.client.HTTPConnection(url.split("/")[2], timeout=20)
+    connection = http.client.HTTPConnection(url.split("/")[2], timeout=120)
     connection.request("GET", "/")
     return connection.getresponse().status
 
@@ -244,24 +243,23 @@ def test_the_command_serves_until_ctrl_c(trained: Path) -> None:
     url = read_until(process, r"(http://\S+)")
     assert page(url) == 200
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(300) == 130
 
 
 def test_a_scene_that_is_none_gets_a_sentence(tmp_path: Path) -> None:
     process = started("view", tmp_path)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in said and str(tmp_path) in said
 
 
-def test_training_can_be_watched(room: Path, tmp_path: Path) -> None:
+def test_training_can_be_watched(small_room: Path, tmp_path: Path) -> None:
     small = ("--field.log2-table", 12, "--field.finest-resolution", 64, "--field.occupancy-resolution", 32)
     watched = ("--view", "--port", free_port())
-    process = started("train", room, "-o", tmp_path / "scene", "--steps", 100, *watched, *small)
+    process = started("train", small_room, "-o", tmp_path / "scene", "--steps", 100, *watched, *small)
     url = read_until(process, r"look at it: (http://\S+)")
     assert page(url) == 200
     read_until(process, r"the page (stays) open")
     assert page(url) == 200
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(300) == 130
     assert (tmp_path / "scene/scene.json").exists()
