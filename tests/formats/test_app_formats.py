@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from posed_captures import error_of, found
 from scipy.spatial.transform import Rotation
 
 from nerfscene import intake
@@ -52,20 +53,6 @@ def write_photos(folder: Path, names: list[str], size: tuple[int, int] = (WIDTH,
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         Image.new("RGB", size, (90, 100, 110)).save(folder / name)
-
-
-def found(path: Path, images: Path | None = None) -> PosedCapture:
-    posed = find_posed(path, images)
-    assert posed is not None
-    return posed
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(NerfsceneError) as caught:
-        find_posed(path)
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 600
-    return message
 
 
 def projected(view: View, points: np.ndarray) -> np.ndarray:

@@ -14,12 +14,13 @@ import numpy as np
 import pycolmap
 import pytest
 from PIL import Image
+from posed_captures import error_of, found
 from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
 from nerfscene.posing.poses import read_model
-from nerfscene.types import Intrinsics, PosedCapture
+from nerfscene.types import Intrinsics
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -59,20 +60,6 @@ def write_transforms(root: Path, values: dict[str, Any], present: int | None = N
     root.mkdir(exist_ok=True)
     path.write_text(json.dumps(values))
     return path
-
-
-def found(path: Path) -> PosedCapture:
-    posed = find_posed(path)
-    assert posed is not None
-    return posed
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(NerfsceneError) as caught:
-        find_posed(path)
-    message = str(caught.value)
-    assert "\n" not in message and str(path) in message
-    return message
 
 
 def test_nothing_known_is_none(tmp_path: Path) -> None:

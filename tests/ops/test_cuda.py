@@ -17,16 +17,16 @@ import pytest
 import ray_cases
 import torch
 import training_steps as steps
+from half_checks import HALF, check_evaluate, check_evaluate_backward, check_step_gradients
 from kernel_cases import (
     assert_close,
     assert_close_but_for_flips,
-    double,
     make_case,
     random_directions,
     random_points,
     traced,
 )
-from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from network_cases import NETWORKS, evaluate
 from training_steps import small_steps
 
 from nerfscene import api
@@ -39,20 +39,10 @@ from nerfscene.types import Camera
 
 pytest_plugins = ["kernel_cases"]
 
-HALF = 2.0**-11  # half a unit in the last place of a binary16 near one
-
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_matches_oracle(device: Any, shape: tuple[int, ...]) -> None:
-    case = networks(shape)
-    points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = evaluate(device, case, points, directions)
-    _, _, expected_density, expected_rgb = oracle(case, points, directions)
-    assert_close(np.log(density), expected_density.detach().log(), atol=20 * HALF)
-    assert_close(rgb, expected_rgb.detach(), atol=8 * HALF)
-    alone = np.empty(len(points), np.float32)
-    case.field(device).density(points, alone)
-    assert np.array_equal(alone, density)
+    check_evaluate(device, shape)
 
 
 @pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 31, 33, 129))
@@ -68,22 +58,7 @@ def test_any_number_of_samples(device: Any, n: int, color_layers: int) -> None:
 @pytest.mark.parametrize("shape", NETWORKS)
 @pytest.mark.parametrize("n", (1, 129))
 def test_evaluate_backward_matches_oracle(device: Any, shape: tuple[int, ...], n: int) -> None:
-    case = networks(shape, 5)
-    points, directions = smooth_samples(case, n, 6)
-    rng = np.random.default_rng(7)
-    d_density = 0.1 * rng.normal(size=n).astype(np.float32)
-    d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
-    d_weights = np.full(len(case.weights), np.nan, np.float32)
-    case.field(device).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
-    encoding, weights, density, rgb = oracle(case, points, directions)
-    torch.autograd.backward([density, rgb], double(d_density, d_rgb))
-    assert encoding.grad is not None and weights.grad is not None
-    for got, want in ((d_encoding, encoding.grad.numpy()), (d_weights, weights.grad.numpy())):
-        assert_close_but_for_flips(got, want, 20 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.9995
-    last = d_weights[-case.shapes[-1][0] * case.shapes[-1][1] :].reshape(case.shapes[-1])
-    assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
+    check_evaluate_backward(device, shape, n, 0.9995)
 
 
 @pytest.mark.parametrize("name", ray_cases.CASES)
@@ -100,21 +75,8 @@ def test_trace_matches_oracle(device: Any, name: str, skipping: bool) -> None:
 @pytest.mark.parametrize("kind", steps.SETTINGS)
 @pytest.mark.parametrize("name", steps.CASES)
 def test_step_gradients_match_oracle(device: Any, name: str, kind: str) -> None:
-    case, rays, targets, behind = steps.given(steps.CASES[name], steps.SETTINGS[kind].occupied)
-    trained = steps.start(device, case)
-    o = steps.options(device, steps.SETTINGS[kind])
-    o.target_samples = 16384
-    got_table, got_weights, report = steps.gradients(
-        trained, o, rays, targets, behind, known=steps.known_depths()
-    )
-    table, weights, squared_error, survivors = steps.expected(name, kind)
-    assert report["rays"] == steps.RAYS and report["dropped"] == 0
-    assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2
-    assert_close(report["squared_error"], squared_error, 0, rtol=0.01)
-    for got, want in ((got_table, table), (got_weights, weights)):
-        assert_close_but_for_flips(got, want, 40 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.998
-    assert not trained.table_moments.any() and not trained.weight_moments.any()
+    report = check_step_gradients(device, name, kind, target_samples=16384)
+    assert report["dropped"] == 0
 
 
 def test_rays_without_room_sit_out(device: Any) -> None:

@@ -17,6 +17,7 @@ import tinycudann_standin as standin
 import torch
 import training_steps as steps
 from grid_cases import GRIDS, encode, position_error
+from half_checks import HALF, check_evaluate, check_evaluate_backward, check_step_gradients
 from kernel_cases import (
     EPS,
     assert_close,
@@ -28,7 +29,7 @@ from kernel_cases import (
     random_rays,
     traced,
 )
-from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from network_cases import NETWORKS, evaluate, networks, oracle
 from refusals import Refused, nothing_in
 from training_steps import small_steps
 
@@ -44,7 +45,6 @@ from nerfscene.ops.torch_arrays import using_threads
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
-HALF = 2.0**-11  # half a unit in the last place of a binary16 near one
 STANDIN, REAL = "stand-in", "tiny-cuda-nn"
 # And a level that is hashed here while one vertex fewer along a side would leave theirs dense.
 EVERY_GRID = [*GRIDS, (1, 4, 12, 15, 15), (2, 2, 12, 14, 15)]
@@ -171,15 +171,7 @@ def test_encode_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case = networks(shape)
-    points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = evaluate(tcnn, case, points, directions)
-    _, _, expected_density, expected_rgb = oracle(case, points, directions)
-    assert_close(np.log(density), expected_density.detach().log(), atol=20 * HALF)
-    assert_close(rgb, expected_rgb.detach(), atol=8 * HALF)
-    alone = np.empty(len(points), np.float32)
-    case.field(tcnn).density(points, alone)
-    assert np.array_equal(alone, density)
+    check_evaluate(tcnn, shape)
 
 
 @pytest.mark.parametrize("n", (0, 1, 255, 256, 257))
@@ -205,22 +197,7 @@ def test_any_number_of_samples(tcnn: Any, n: int, color_layers: int) -> None:
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case, n = networks(shape, 5), 129
-    points, directions = smooth_samples(case, n, 6)
-    rng = np.random.default_rng(7)
-    d_density = 0.1 * rng.normal(size=n).astype(np.float32)
-    d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
-    d_weights = np.full(len(case.weights), np.nan, np.float32)
-    case.field(tcnn).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
-    encoding, weights, density, rgb = oracle(case, points, directions)
-    torch.autograd.backward([density, rgb], double(d_density, d_rgb))
-    assert encoding.grad is not None and weights.grad is not None
-    for got, want in ((d_encoding, encoding.grad.numpy()), (d_weights, weights.grad.numpy())):
-        assert_close_but_for_flips(got, want, 20 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.999
-    last = d_weights[-case.shapes[-1][0] * case.shapes[-1][1] :].reshape(case.shapes[-1])
-    assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
+    check_evaluate_backward(tcnn, shape, 129, 0.999)
 
 
 @pytest.mark.parametrize("shape", EVERY_GRID)
@@ -240,20 +217,7 @@ def test_encode_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> No
 @pytest.mark.parametrize("kind", ("plain", "against fog", "as in training"))
 @pytest.mark.parametrize("name", steps.CASES)
 def test_step_gradients_match_oracle(tcnn: Any, name: str, kind: str) -> None:
-    case, rays, targets, behind = steps.given(steps.CASES[name], steps.SETTINGS[kind].occupied)
-    trained = steps.start(tcnn, case)
-    o = steps.options(tcnn, steps.SETTINGS[kind])
-    got_table, got_weights, report = steps.gradients(
-        trained, o, rays, targets, behind, known=steps.known_depths()
-    )
-    table, weights, squared_error, survivors = steps.expected(name, kind)
-    assert report["rays"] == steps.RAYS
-    assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2
-    assert_close(report["squared_error"], squared_error, 0, rtol=0.01)
-    for got, want in ((got_table, table), (got_weights, weights)):
-        assert_close_but_for_flips(got, want, 40 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.998
-    assert not trained.table_moments.any() and not trained.weight_moments.any()
+    check_step_gradients(tcnn, name, kind)
 
 
 @pytest.mark.parametrize("by", (1.0, 300.0, 3e4))

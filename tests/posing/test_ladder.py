@@ -147,6 +147,16 @@ def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.Monkey
     assert started[0].poll() is not None and started[0].returncode < 0
 
 
+def begins_with(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapper that finds this model when it begins anew; given a model to extend, it works as usual."""
+    original = mapping.incremental_mapping
+
+    def first(*given: object) -> list[Model]:
+        return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mapping, "incremental_mapping", first)
+
+
 def test_photos_with_little_evidence_are_added_to_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,12 +165,7 @@ def test_photos_with_little_evidence_are_added_to_the_model(
         (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
     for key in (3, 7):
         model.deregister_frame(model.image(key).frame_id)
-    original = mapping.incremental_mapping
-
-    def first_without_two(*given: object) -> list[Model]:
-        return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
-
-    monkeypatch.setattr(mapping, "incremental_mapping", first_without_two)
+    begins_with(model, monkeypatch)
     whole, report, told = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
@@ -189,12 +194,7 @@ def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pyte
         assert without_misplaced(model, tmp_path / "database.db") is model
         left = without_misplaced(wrong, tmp_path / "database.db")
         assert posed_ids(left) == [1, 2, 3, 4, *range(6, 13)]
-    original = mapping.incremental_mapping
-
-    def first_wrong(*given: object) -> list[Model]:
-        return original(*given) if len(given) == 5 else [wrong]  # type: ignore[arg-type]
-
-    monkeypatch.setattr(mapping, "incremental_mapping", first_wrong)
+    begins_with(wrong, monkeypatch)
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"

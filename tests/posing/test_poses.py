@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import analytic
 import numpy as np
 import pycolmap
 import pytest
@@ -44,14 +45,7 @@ def textures(seed: int, size: int = 256) -> NDArray[np.float64]:
 def camera_at(angle: float, height: float, distance: float) -> Array:
     """world_from_cam (OpenCV axes, z up) that looks at the corner's middle."""
     target = np.array([1.0, 1.0, 0.8])
-    centre = target + distance * np.array([np.cos(angle), np.sin(angle), height])
-    forward = (target - centre) / np.linalg.norm(target - centre)
-    right = np.cross(forward, [0, 0, 1])
-    right /= np.linalg.norm(right)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    matrix[:3, 3] = centre
-    return matrix
+    return analytic.look(target + distance * np.array([np.cos(angle), np.sin(angle), height]), target)
 
 
 def render(world_from_cam: Array, pictures: NDArray[np.float64]) -> NDArray[np.uint8]:
