@@ -86,10 +86,11 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def viewer(formed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+    """A page of a copy of the demo scene, which a test may change."""
     monkeypatch.setattr(proxy, "LONGEST", 16)  # software WebGL draws few splats in a second
     monkeypatch.setattr(proxy, "VIEWS", 6)
-    with view(formed, port=18080) as running:
+    with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
 
 

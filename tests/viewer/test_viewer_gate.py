@@ -50,7 +50,7 @@ def public(inner: viser.ViserServer) -> Iterator[Gate]:
 
 
 def get(gate: Gate, path: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=120)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
@@ -71,7 +71,7 @@ def first_message(gate: Gate, **headers: str) -> bytes:
         async with websockets.asyncio.client.connect(
             at, additional_headers=headers, origin=origin, subprotocols=protocol(), max_size=None
         ) as connection:
-            return bytes(await asyncio.wait_for(connection.recv(), 10))
+            return bytes(await asyncio.wait_for(connection.recv(), 120))
 
     return asyncio.run(listen())
 
@@ -153,7 +153,7 @@ def test_nobody_can_open_the_tunnel(inner: viser.ViserServer, local: Gate, monke
         async with websockets.asyncio.client.connect(
             f"ws://127.0.0.1:{local.port}/", subprotocols=protocol(), max_size=None
         ) as connection:
-            await asyncio.wait_for(connection.recv(), 10)
+            await asyncio.wait_for(connection.recv(), 120)
             message = _messages.ShareUrlRequest().as_serializable_dict()
             await connection.send(msgspec.msgpack.encode([message]))
             await asyncio.sleep(0.5)
