@@ -191,7 +191,7 @@ def test_ten_bits_and_greys_are_said(tmp_path: Path) -> None:
     assert any("2 of 5 photos (" in w and "are grey" in w for w in warnings), warnings
 
 
-def test_what_would_be_misread_is_left_out(tmp_path: Path) -> None:
+def test_a_tiff_that_would_be_misread_is_left_out(tmp_path: Path) -> None:
     write_photos(tmp_path, ["a.png", "b.png", "c.png"])
     write_tiff16(tmp_path / "planes.tif", noise(40, 30, 9).astype(np.uint16) * 257, planes=True)
     capture = open_capture(tmp_path)
@@ -232,7 +232,7 @@ def test_blurred_photos_are_left_out_by_name(tmp_path: Path) -> None:
     assert "2 of 14" in warning and "5.jpg, 9.jpg" in warning
 
 
-def test_a_capture_that_is_soft_throughout_keeps_all_and_most_are_always_kept(tmp_path: Path) -> None:
+def test_culling_keeps_all_of_a_soft_capture_and_never_drops_most_photos(tmp_path: Path) -> None:
     for index, image in enumerate(pictures(12)):
         soft = image.filter(ImageFilter.GaussianBlur(3))
         (tmp_path / "soft").mkdir(exist_ok=True)

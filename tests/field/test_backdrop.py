@@ -98,7 +98,7 @@ def emptied(loaded: scene.Scene, backend: str) -> Renderer:
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
 @pytest.mark.parametrize("samples", [1, 2])
-def test_where_nothing_is_the_backdrop_shows(loaded: scene.Scene, backend: str, samples: int) -> None:
+def test_the_backdrop_shows_where_the_scene_is_empty(loaded: scene.Scene, backend: str, samples: int) -> None:
     renderer = emptied(loaded, backend)
     camera = Camera(WIDE, loaded.views[3].world_from_cam)
     frame = render(renderer, camera, samples)
@@ -120,7 +120,7 @@ def test_a_part_of_a_picture_shows_its_part_of_the_backdrop(loaded: scene.Scene)
     assert np.allclose(part.rgb, render(renderer, camera).rgb[5:21, 7:30], atol=1e-6)
 
 
-def test_only_what_is_left_of_a_ray_shows_it(loaded: scene.Scene) -> None:
+def test_the_backdrop_fills_what_is_left_of_a_ray(loaded: scene.Scene) -> None:
     view = loaded.views[3]
     camera = Camera(view.intrinsics, view.world_from_cam)
     plain = render(replace(loaded.renderer(), backdrop=None), camera)
@@ -131,7 +131,7 @@ def test_only_what_is_left_of_a_ray_shows_it(loaded: scene.Scene) -> None:
     assert np.abs(shown.rgb - expected).max() < 4e-3 and np.array_equal(shown.depth, plain.depth)
 
 
-def test_a_crop_and_a_cancelled_picture_show_none_of_it(loaded: scene.Scene) -> None:
+def test_a_crop_and_a_cancelled_picture_show_no_backdrop(loaded: scene.Scene) -> None:
     renderer = emptied(loaded, "cpu")
     camera = Camera(WIDE, loaded.views[3].world_from_cam)
     cropped = render(replace(renderer, crop=np.eye(4)), camera)
@@ -156,7 +156,9 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         assert np.abs(frame.rgb.mean((0, 1)) - guess.rgb.mean((0, 1))).max() < 0.15
 
 
-def test_an_interrupted_training_has_one_and_going_on_keeps_it(small_room: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_has_a_backdrop_and_resuming_renews_it(
+    small_room: Path, tmp_path: Path
+) -> None:
     def stop(progress: Progress) -> None:
         if progress.stage == "training" and progress.step >= 50:
             raise KeyboardInterrupt
@@ -170,12 +172,14 @@ def test_an_interrupted_training_has_one_and_going_on_keeps_it(small_room: Path,
     assert made.backdrop is not None and not np.array_equal(made.backdrop, before)
 
 
-def test_cut_outs_have_none(cut_out: Path, tmp_path: Path) -> None:
+def test_cut_outs_have_no_backdrop(cut_out: Path, tmp_path: Path) -> None:
     made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=5))
     assert made.backdrop is None and scene.load(tmp_path / "scene").backdrop is None
 
 
-def test_scenes_without_one_load_and_damaged_ones_are_named(trained: Path, tmp_path: Path) -> None:
+def test_scenes_without_a_backdrop_load_and_damaged_backdrops_are_refused(
+    trained: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
     arrays = load_file(folder / scene.FIELD_FILE)
     steps = json.loads((folder / scene.SCENE_JSON).read_text())["figures"]["steps"]

@@ -86,7 +86,9 @@ def test_small_pictures_are_nearer_to_small_photos(scene: Any) -> None:
     assert np.mean(gains) > 0.3
 
 
-def test_a_film_asks_for_them(scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_films_average_several_rays_a_pixel(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def noted(renderer: Any, camera: Any, samples: int = 1) -> Any:

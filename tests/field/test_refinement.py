@@ -69,7 +69,7 @@ def test_a_camera_that_is_not_trained_follows_what_its_neighbours_have_in_common
     assert not neighbours_changes(fit, [between]).any()
 
 
-def test_what_has_not_moved_is_where_it_was() -> None:
+def test_cameras_without_changes_stay_where_they_are() -> None:
     fit = fit_of()
     for before, after in zip(views(), refined_views(fit), strict=True):
         assert before.intrinsics == after.intrinsics
@@ -92,7 +92,7 @@ def test_a_change_turns_about_the_centre_and_shifts_in_the_scene() -> None:
 
 
 @pytest.mark.parametrize("n", (2, 3, 12))
-def test_what_moves_the_whole_capture_is_taken_out(n: int) -> None:
+def test_a_motion_of_the_whole_capture_is_taken_out(n: int) -> None:
     fit = fit_of(n)
     centres = np.stack([(SCENE_FROM_WORLD @ v.world_from_cam)[:3, 3] for v in fit.views])
     axis, shift, growth = np.array([0.3, -0.2, 0.5]), np.array([1.0, 2.0, -1.0]), 0.3

@@ -123,7 +123,7 @@ def _interrupts(done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("progress", [_fails, _interrupts])
-def test_what_ends_in_the_middle_leaves_no_film(
+def test_a_film_that_fails_halfway_leaves_no_file(
     loaded: Scene, tmp_path: Path, progress: Callable[[int, int], None]
 ) -> None:
     file = tmp_path / "film.mp4"

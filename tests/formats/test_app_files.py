@@ -66,7 +66,9 @@ def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("kind", ["polycam", "record3d", "opensfm", "openmvg"])
 @pytest.mark.parametrize("wrong", [None, "x", math.nan, math.inf, -1, 10**400, [], {}, [[1], 2], "gone"])
-def test_nothing_in_json_can_do_worse_than_a_clear_sentence(tmp_path: Path, kind: str, wrong: Any) -> None:
+def test_any_wrong_value_in_json_leads_to_a_clear_sentence_at_worst(
+    tmp_path: Path, kind: str, wrong: Any
+) -> None:
     """Any one value replaced or missing: the capture is read, or one sentence says why not."""
     path = every_format(tmp_path)[kind]
     good = path.read_text()

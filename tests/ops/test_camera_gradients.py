@@ -152,7 +152,7 @@ def test_threads_sum_the_same(native: Any) -> None:
     assert (np.abs(one - three) <= 1e-4 * np.abs(one).max(0) + 1e-12).all()
 
 
-def test_only_where_asked(native: Any) -> None:
+def test_camera_gradients_are_summed_only_in_the_steps_asked_for(native: Any) -> None:
     assert not summed(native, "bounded", 0).any()
     few, all_ = summed(native, "bounded", 4), summed(native, "bounded", 1)
     assert few.any() and np.abs(all_).sum() > 1.5 * np.abs(few).sum()

@@ -154,7 +154,7 @@ def test_rays_that_see_nothing_see_the_background(native: Any) -> None:
         assert np.array_equal(rgb, b) and not depth.any() and not accumulation.any()
 
 
-def test_an_opaque_first_sample_is_all_there_is(native: Any) -> None:
+def test_an_opaque_first_sample_hides_the_rest(native: Any) -> None:
     case, rays = grey(make_case(), 1e5), random_rays(50, 8, distance=0.5)
     rgb, depth, accumulation = traced(native, case, rays, backgrounds(50), 1e-4, 1e-3)
     assert_close(accumulation, 1, 1e-6)

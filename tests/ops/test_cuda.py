@@ -94,7 +94,7 @@ def test_rays_without_room_sit_out(device: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
-def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
+def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
     case, *_ = steps.given(steps.CASES[name], 0.6)
     allowed = np.random.default_rng(1).integers(0, 2**32, 32**3 // 32, dtype=np.uint32)
     after = []
@@ -145,7 +145,7 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step does show
 
 
-def test_occupancy_may_rest(device: Any) -> None:
+def test_occupancy_updates_can_be_switched_off(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     trained = steps.start(device, case)
     o = steps.options(device, steps.SETTINGS["as in training"])
@@ -204,7 +204,7 @@ def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.Mo
         both()
 
 
-def test_what_is_trained_must_be_shared(device: Any) -> None:
+def test_trained_arrays_must_be_in_shared_memory(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 1.0)
     arrays = (case.master, np.zeros((len(case.master), 2, case.master.shape[1]), np.float32),
               np.zeros(2 * len(case.weights), np.float32), np.zeros(32**3, np.float32))  # fmt: skip
@@ -240,7 +240,7 @@ def test_arrays_in_place_must_be_aligned(device: Any) -> None:
         case.field(device).encode_backward(points, d_out, d_table[1:-3])
 
 
-def test_what_is_looked_at_must_be_on_the_host(device: Any) -> None:
+def test_arrays_to_inspect_must_be_on_the_host(device: Any) -> None:
     if device.device_name() == "emulated GPU":
         pytest.skip("the emulated GPU's memory is the host's")
     case, rays, targets, behind = steps.given(steps.CASES["bounded"], 0.6)
@@ -308,7 +308,7 @@ def render_arguments(width: int, height: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("rect", ((0, 37, 0, 45), (3, 20, 7, 31), (5, 6, 0, 45), (4, 4, 0, 9)))
-def test_pictures_are_those_of_the_processor(device: Any, rect: tuple[int, int, int, int]) -> None:
+def test_pictures_agree_with_the_processor(device: Any, rect: tuple[int, int, int, int]) -> None:
     case = make_case(11, color_layers=2, gain=3.0, occupied=0.5)
     n = (rect[1] - rect[0], rect[3] - rect[2])
     seen = []
@@ -360,7 +360,7 @@ def test_threads_may_share_a_module(device: Any) -> None:
     assert all(np.array_equal(p, pictures[0]) for p in pictures)
 
 
-def test_a_scene_trained_here_renders_there(
+def test_a_scene_trained_on_the_device_renders_on_the_processor(
     device: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import nerfscene.ops

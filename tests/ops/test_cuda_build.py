@@ -144,7 +144,7 @@ def test_architectures() -> None:
     assert [f.split(",code=")[1] for f in flags] == ["sm_80", "sm_90", "compute_90"]
 
 
-def test_complaints_become_one_sentence() -> None:
+def test_compiler_errors_become_one_sentence() -> None:
     refusal = (
         "In file included from <command-line>:\n"
         "crt/host_config.h:145:2: error: #error -- unsupported GNU version! gcc versions later than 15 are "
@@ -160,7 +160,7 @@ def test_complaints_become_one_sentence() -> None:
     assert cuda.first_complaint("", "a.cu")
 
 
-def test_what_is_no_nvcc_is_told(tmp_path: Path) -> None:
+def test_what_is_not_nvcc_is_reported(tmp_path: Path) -> None:
     with pytest.raises(cuda.CudaBuildError, match="exit status 3"):
         cuda.toolkit(program(tmp_path / "fails", "#!/bin/sh\nexit 3\n"))
     with pytest.raises(cuda.CudaBuildError, match="is it an nvcc"):

@@ -67,7 +67,7 @@ def test_evaluate_backward_matches_oracle(native: Any, shape: tuple[int, ...], n
     assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
 
 
-def test_density_is_bounded_and_comes_back(native: Any) -> None:
+def test_density_is_clamped_and_still_has_a_gradient(native: Any) -> None:
     case = make_case(gain=300.0)
     points, directions = random_points(200, 8), random_directions(200, 9)
     density, _ = evaluate(native, case, points, directions)

@@ -83,7 +83,7 @@ def public(thing: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("shape", EVERY_GRID)
-def test_grids_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
+def test_grids_survive_the_round_trip(tcnn: Any, shape: tuple[int, ...]) -> None:
     case = make_case(1, *shape)
     modules = tcnn.make_modules(case.grid, case.shapes)
     table = torch.from_numpy(case.master)
@@ -98,7 +98,7 @@ def test_grids_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", NETWORKS)
-def test_weights_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
+def test_weights_survive_the_round_trip(tcnn: Any, shape: tuple[int, ...]) -> None:
     case = networks(shape)
     modules = tcnn.make_modules(case.grid, case.shapes)
     weights = torch.from_numpy(case.weights)
@@ -127,7 +127,7 @@ def test_networks_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
     assert_close(rgb, expected_rgb.detach(), atol=2e-5)
 
 
-def test_a_level_that_has_no_equal_is_refused(tcnn: Any) -> None:
+def test_a_level_that_tiny_cuda_nn_cannot_have_is_refused(tcnn: Any) -> None:
     roomy = GridLayout(2, (4,), (4096,), (True,))  # hashed, though all of its vertices would fit
     vast = GridLayout(2, (1700,), (1702**3,), (False,))
     for grid in (roomy, vast):
@@ -146,7 +146,7 @@ def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         make_case().field(tcnn_backend)
 
 
-def test_what_tiny_cuda_nn_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_tiny_cuda_nn_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: Any) -> None:
         raise RuntimeError("not compiled with neural network support")
 
@@ -231,7 +231,7 @@ def test_large_gradients_come_through_halves(tcnn: Any, by: float) -> None:
     assert_close(grown / by, plain, 20 * HALF * plain.max())
 
 
-def test_gradients_that_no_scale_brings_through_are_left_out(tcnn: Any) -> None:
+def test_gradients_too_large_for_halves_are_left_out(tcnn: Any) -> None:
     case = make_case(4)
     d_table = np.zeros_like(case.master)
     d_out = np.full((9, case.grid.encoding), 1e30, np.float32)
@@ -242,7 +242,7 @@ def test_gradients_that_no_scale_brings_through_are_left_out(tcnn: Any) -> None:
 # --- along rays, in training, from one backend to another -------------------------------------------
 
 
-def test_it_has_the_torch_backends_names(tcnn: Any) -> None:
+def test_tcnn_has_the_names_of_the_torch_backend(tcnn: Any) -> None:
     assert set(tcnn.__all__) == set(torch_backend.__all__)
     assert public(torch_backend.Field) <= public(tcnn.Field)
     assert public(torch_backend.Trainer) <= public(tcnn.Trainer)
@@ -263,7 +263,7 @@ def test_rays_see_the_same(tcnn: Any, name: str) -> None:
         assert_close_but_for_flips(a, b, 16 * HALF * max(b.max(), 1.0), 0.02)
 
 
-def test_it_reads_the_arrays_as_they_are_now(tcnn: Any) -> None:
+def test_changed_arrays_are_read_anew(tcnn: Any) -> None:
     case, other = make_case(1), make_case(2)
     points, directions = random_points(50, 1), random_directions(50, 2)
     field = case.field(tcnn)
@@ -302,11 +302,11 @@ def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
     assert b.rgb.std() > max(0.005, 5 * difference.mean())
 
 
-def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
+def test_tcnn_renders_what_another_backend_trained(tcnn: Any, trained: Path) -> None:
     assert_alike(scene.load(trained), ("tcnn", "cpu"))
 
 
-def test_another_renders_what_it_trained(
+def test_another_backend_renders_what_tcnn_trained(
     tcnn: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_steps(monkeypatch)
@@ -326,7 +326,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tinycudann", None)
 
 
-def test_without_it_one_sentence_says_so(
+def test_without_tiny_cuda_nn_one_sentence_says_so(
     absent: None, refused: Refused, trained: Path, room: Path, tmp_path: Path
 ) -> None:
     film = tmp_path / "film.mp4"
@@ -350,7 +350,9 @@ def test_doctor_says_whether_it_can_be_used(absent: None, monkeypatch: pytest.Mo
     assert "uses it" in doctor.about_tcnn(doctor.examine())
 
 
-def test_a_gpu_that_it_does_not_find_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tiny_cuda_nn_that_finds_no_gpu_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "tinycudann.py").write_text('raise EnvironmentError("Unknown compute capability.")\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tinycudann", raising=False)
@@ -358,7 +360,7 @@ def test_a_gpu_that_it_does_not_find_is_said(monkeypatch: pytest.MonkeyPatch, tm
     assert reason is not None and "(Unknown compute capability): it needs" in reason
 
 
-def test_layouts_of_every_setting_have_an_equal() -> None:
+def test_tiny_cuda_nn_can_have_the_grids_of_all_settings() -> None:
     """All grids that settings can ask for: theirs hashes just where ours does."""
     for log2_table in (6, 11, 12, 17, 18, 19, 24):
         for finest in (*range(16, 80), 128, 255, 256, 1000, 4096, 65536):

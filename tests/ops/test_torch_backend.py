@@ -29,7 +29,7 @@ def public(thing: Any) -> set[str]:
     return {name for name in dir(thing) if not name.startswith("_")}
 
 
-def test_it_has_the_kernels_names(native: Any) -> None:
+def test_torch_has_the_names_of_the_kernels(native: Any) -> None:
     assert public(native) <= set(torch_backend.__all__)
     assert public(native.Field) <= public(torch_backend.Field)
     trained = start(torch_backend, make_case()).trainer

@@ -99,7 +99,7 @@ def test_the_usual_step_is_enough_where_all_connect(tmp_path: Path, monkeypatch:
     assert report.points > 200 and report.observations > 2000 and report.reprojection_error < 1
 
 
-def test_all_cameras_at_once_come_out_as_they_were_and_the_same_again(tmp_path: Path) -> None:
+def test_global_mapping_recovers_the_cameras_and_repeats_itself(tmp_path: Path) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
         (model,) = mapping.global_mapping(tmp_path, calibrate=True, seed=0)
@@ -112,7 +112,7 @@ def test_all_cameras_at_once_come_out_as_they_were_and_the_same_again(tmp_path: 
         )
 
 
-def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
+def test_global_mapping_is_tried_where_incremental_mapping_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
@@ -124,13 +124,13 @@ def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
     assert told[0] == "placing cameras" and told[-1] == "placing all cameras at once"
 
 
-def test_a_failure_inside_the_other_mapper_is_a_step_that_found_nothing(tmp_path: Path) -> None:
+def test_a_global_mapper_that_crashes_counts_as_finding_nothing(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "database.db").write_bytes(b"no database")
     assert mapping.global_mapping(tmp_path, calibrate=False, seed=0) == []
 
 
-def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_global_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world(tmp_path, photos=3)
     started = []
 
@@ -218,9 +218,7 @@ def first(wrong: Model, then: Callable[..., list[Model]]) -> Callable[..., list[
     return lambda *given: left.pop() if left else then(*given)
 
 
-def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_misplaced_group_of_photos_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = world(tmp_path)
     database = tmp_path / "database.db"
     with mapping.quiet():
@@ -239,7 +237,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
 
 
 @pytest.mark.parametrize("nearer_helps", [True, False])
-def test_a_model_that_most_matches_speak_against_is_begun_anew(
+def test_a_model_that_most_matches_contradict_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearer_helps: bool
 ) -> None:
     truth = world(tmp_path)
@@ -355,7 +353,7 @@ def focals(model: Model) -> list[float]:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.2, 2.0])
-def test_zooms_that_no_photo_tells_are_told_apart(
+def test_zooms_that_exif_does_not_tell_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     truth = world(tmp_path)
@@ -372,7 +370,7 @@ def test_zooms_that_no_photo_tells_are_told_apart(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["database.db", "images"]
 
 
-def test_a_zoom_that_runs_through_the_photos_gives_each_its_own(
+def test_a_zoom_that_differs_in_each_photo_gives_each_its_own_lens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
@@ -432,7 +430,7 @@ def test_a_wrong_focal_length_in_exif_is_done_without(
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
 
 
-def test_lenses_are_as_they_were_where_forgetting_them_did_not_help(tmp_path: Path) -> None:
+def test_lenses_from_exif_come_back_where_ignoring_them_did_not_help(tmp_path: Path) -> None:
     world(tmp_path, photos=3)
     database = tmp_path / "database.db"
 
@@ -487,7 +485,7 @@ def posed_ids(model: Model | None) -> list[int]:
 
 
 @pytest.mark.parametrize("change", ["focal", "distortion", "one place", "behind"])
-def test_what_cannot_be_is_not_taken(change: str) -> None:
+def test_impossible_models_are_not_believed(change: str) -> None:
     with mapping.quiet():
         assert mapping.believable(bent("nothing")) is not None
         assert mapping.believable(bent(change)) is None

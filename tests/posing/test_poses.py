@@ -346,7 +346,7 @@ def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     return np.abs(noisy).astype(np.float32)
 
 
-def test_a_first_look_finds_the_photos_that_show_the_same(
+def test_coarse_matching_finds_photos_of_the_same_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(0)
@@ -416,7 +416,7 @@ def test_the_number_of_pairs_grows_with_that_of_the_photos(monkeypatch: pytest.M
         assert len(choose_pairs([nothing] * count, "auto", broad=True)) <= 2 * most * count + 600
 
 
-def test_a_first_look_bears_photos_without_features() -> None:
+def test_coarse_matching_copes_with_photos_without_features() -> None:
     nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
     assert not coarse_matches([nothing] * 3).any()
 

@@ -118,7 +118,7 @@ def test_a_photo_that_shows_nothing_stays_while_others_are_moved(true: PosedCapt
     assert not any("were moved" in warning for warning in blind.warnings)
 
 
-def test_they_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -> None:
+def test_cameras_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -> None:
     given = shaken(true, 0.004)
     posed = with_points(given, tmp_path, FEW, move=False)
     assert "kept as they are" in posed.warnings[-1] and len(posed.points) > 50
@@ -173,7 +173,7 @@ def test_cameras_of_other_photos_are_told(true: PosedCapture, tmp_path: Path) ->
         np.testing.assert_array_equal(ours.world_from_cam, theirs.world_from_cam)
 
 
-def test_what_was_found_is_kept(true: PosedCapture, tmp_path: Path) -> None:
+def test_points_and_moved_cameras_are_kept(true: PosedCapture, tmp_path: Path) -> None:
     stages: list[str] = []
     told = lambda stage, done: stages.append(stage)  # noqa: E731
     first = with_points(true, tmp_path, FEW, progress=told)
@@ -198,7 +198,7 @@ def stop(stage: str, done: float) -> None:
     raise StopHere
 
 
-def test_photos_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
+def test_photos_without_matches_are_left_alone(tmp_path: Path) -> None:
     """Noise has features, and none that match."""
     rng = np.random.default_rng(0)
     views = []
@@ -212,7 +212,7 @@ def test_photos_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
     assert with_points(given, tmp_path / "work", FEW) == given
 
 
-def test_where_it_is_not_done(true: PosedCapture) -> None:
+def test_which_captures_get_no_points(true: PosedCapture) -> None:
     assert can_have_points(true)
     assert not can_have_points(replace(true, points=np.zeros((5, 3))))
     assert not can_have_points(replace(true, has_alpha=True))

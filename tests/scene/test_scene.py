@@ -173,7 +173,7 @@ def test_a_scene_finds_its_photos_from_anywhere(
     assert evaluate.measure(scene.load("scene"))["psnr"] == pytest.approx(made.figures.psnr, abs=1e-6)
 
 
-def test_training_that_is_older_than_its_scene_is_not_gone_on_with(
+def test_resuming_a_training_older_than_its_scene_is_refused(
     room: Path, trained: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
@@ -188,7 +188,7 @@ def test_training_that_is_older_than_its_scene_is_not_gone_on_with(
     assert scene.load(folder).figures.steps == 1000
 
 
-def test_training_is_not_gone_on_with_in_another_field(room: Path, trained: Path, tmp_path: Path) -> None:
+def test_resuming_with_another_field_is_refused(room: Path, trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
     with pytest.raises(NerfsceneError, match="other settings"):
         api.train(room, folder, TrainConfig(steps=300), resume=True)

@@ -217,7 +217,7 @@ def test_exposures_that_hardly_differ_are_left_to_the_field(
 
 
 @pytest.mark.parametrize("follows", ("time", "place"))
-def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows: str) -> None:
+def test_a_held_out_exposure_comes_from_neighbours_in_time_or_in_place(follows: str) -> None:
     k = analytic.intrinsics(64, 48)
     rng = np.random.default_rng(45)
     ring = analytic.ring(24)
@@ -237,7 +237,7 @@ def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows:
     assert np.corrcoef(got[test].ravel(), gains[test].ravel())[0, 1] > 0.9
 
 
-def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> None:
+def test_held_out_photos_listed_last_have_no_place_in_time() -> None:
     k = analytic.intrinsics(64, 48)
     ring = analytic.ring(24)
     order = [*range(0, 24, 2), 3, 11]

@@ -136,7 +136,7 @@ def test_a_second_request_on_a_connection_is_not_passed_on(local: Gate) -> None:
     ((b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n", b"431"), (b"rubbish\r\n\r\n", b"400"),
      (b"GET http://other/ HTTP/1.1\r\n\r\n", b"400"), (b"\xff\xfe\r\n\r\n", b"400")),
 )  # fmt: skip
-def test_what_no_browser_sends_is_answered(local: Gate, request_: bytes, status: bytes) -> None:
+def test_malformed_requests_are_answered(local: Gate, request_: bytes, status: bytes) -> None:
     with socket.create_connection(("127.0.0.1", local.port), 10) as s:
         with contextlib.suppress(OSError):  # it may answer before all is sent
             s.sendall(request_)
@@ -187,7 +187,7 @@ def test_closing_frees_the_port_and_the_thread(inner: viser.ViserServer) -> None
     gate.close()  # once more does no harm
 
 
-def test_a_viewer_that_ended_is_said() -> None:
+def test_a_viewer_that_has_ended_is_reported() -> None:
     with Gate(free_port(), port=free_port()) as gate:
         status, _, body = get(gate)
         assert status == 502 and b"ended" in body
@@ -196,7 +196,7 @@ def test_a_viewer_that_ended_is_said() -> None:
 @pytest.mark.parametrize(
     ("host", "port"), (("no.such.host.invalid", 0), ("127.0.0.1", 70000), ("8.8.8.8", 0))
 )
-def test_what_cant_be_listened_on(host: str, port: int) -> None:
+def test_addresses_that_cannot_be_listened_on_are_refused(host: str, port: int) -> None:
     with pytest.raises(NerfsceneError, match=r"--(host|port)"):
         Gate(1, host, port)
 
@@ -246,7 +246,7 @@ def test_the_command_serves_until_ctrl_c(trained: Path) -> None:
     assert process.wait(300) == 130
 
 
-def test_a_scene_that_is_none_gets_a_sentence(tmp_path: Path) -> None:
+def test_viewing_what_is_no_scene_gives_one_sentence(tmp_path: Path) -> None:
     process = started("view", tmp_path)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in said and str(tmp_path) in said

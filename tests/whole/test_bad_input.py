@@ -102,7 +102,7 @@ def test_poses_of_other_photos(refused: Refused, room: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["pose", "lens"])
-def test_numbers_that_are_none(refused: Refused, room: Path, tmp_path: Path, where: str) -> None:
+def test_nan_in_poses_and_lenses_is_refused(refused: Refused, room: Path, tmp_path: Path, where: str) -> None:
     def spoil(values: dict[str, Any]) -> None:
         if where == "lens":
             values["fl_x"] = float("nan")
@@ -186,7 +186,7 @@ def test_a_backend_that_does_not_exist(
 
 
 @pytest.mark.parametrize("verb", ["info", "eval", "render"])
-def test_a_scene_that_is_none(refused: Refused, tmp_path: Path, verb: str) -> None:
+def test_what_is_no_scene_is_refused(refused: Refused, tmp_path: Path, verb: str) -> None:
     extra = ("-o", tmp_path / "film.mp4") if verb == "render" else ()
     assert "doesn't exist" in refused(verb, tmp_path / "nowhere", *extra)
     (tmp_path / "folder").mkdir()
@@ -279,7 +279,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
         (("--threads", "-1"), "--threads must be"),
     ],
 )
-def test_renders_that_make_no_sense(
+def test_render_options_that_make_no_sense(
     refused: Refused, trained: Path, tmp_path: Path, arguments: tuple[str, str], told: str
 ) -> None:
     (tmp_path / "bad.json").write_text("{")
@@ -291,14 +291,16 @@ def test_renders_that_make_no_sense(
 
 
 @pytest.mark.parametrize("name", ["film.gif", "film", "file/film.mp4", "folder.mp4"])
-def test_films_that_cannot_be_named_so(refused: Refused, trained: Path, tmp_path: Path, name: str) -> None:
+def test_impossible_names_of_films_are_refused(
+    refused: Refused, trained: Path, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.mp4").mkdir()
     said = refused("render", trained, "-o", tmp_path / name, "--seconds", 0.1, "--width", 32)
     assert name.rsplit("/")[0] in said
 
 
-def test_nothing_asked_of_render(refused: Refused, trained: Path) -> None:
+def test_render_without_an_output_says_what_to_give(refused: Refused, trained: Path) -> None:
     assert "-o film.mp4" in refused("render", trained)
 
 

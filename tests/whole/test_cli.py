@@ -203,7 +203,7 @@ def test_help_loads_nothing_slow() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("train", "--help"), ("doctor",)])
-def test_whoever_reads_may_stop_reading(arguments: tuple[str, ...]) -> None:
+def test_a_closed_pipe_is_no_error(arguments: tuple[str, ...]) -> None:
     """As ``head`` does: no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -216,7 +216,7 @@ def test_whoever_reads_may_stop_reading(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("fly",), ("train",), ("info", "a", "b"), ("render", "a", "--fps", "x")]
 )
-def test_words_that_are_no_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+def test_unknown_commands_are_refused(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(list(arguments))
     assert left.value.code == 2 and "Traceback" not in capfd.readouterr().err

@@ -170,7 +170,7 @@ def doctor_says(facts: dict[str, Any]) -> str:
     )
 
 
-def test_words_end_in_one_command() -> None:
+def test_doctor_ends_with_one_command_to_run() -> None:
     said = doctor_says(GPU)
     assert f"to fix it: {INSTALL}   (in the checkout)" in said and said.count("to fix it") == 1
     assert "on the processor" in said

@@ -208,7 +208,7 @@ def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
     assert make_space(True, 0.1, 128, True) == make_space(True, 0.1, 128)
 
 
-def test_going_on_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
+def test_resuming_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
     def on_gpu(config: FieldConfig, side: float, unbounded: bool, _: bool = False) -> FieldConfig:
         return resolve(config, side, unbounded, True)
 
@@ -252,7 +252,7 @@ def test_every_nth_is_held_out(small_room: Path, tmp_path: Path) -> None:
     assert [v["photo"] for v in made.figures.per_view] == names
 
 
-def test_going_on_with_other_photos_held_out_is_refused(small_room: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_photos_held_out_is_refused(small_room: Path, tmp_path: Path) -> None:
     output = tmp_path / "scene"
     api.train(small_room, output, TrainConfig(steps=3, holdout=4), analytic.SMALL)
     before = scene.load(output).figures

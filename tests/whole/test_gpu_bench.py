@@ -33,7 +33,7 @@ def test_a_standin_may_be_named_but_not_used(tmp_path: Path, monkeypatch: pytest
     assert not hasattr(module, "__path__")
 
 
-def test_all_it_needs_is_imported_with_standins(tmp_path: Path) -> None:
+def test_everything_it_needs_can_be_imported_with_standins(tmp_path: Path) -> None:
     needs.stand_in(tmp_path, needs.REPLACED)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "".join(f"import {name}\n" for name in needs.USED)
@@ -66,7 +66,7 @@ def test_numbers_of_ncu_become_a_table() -> None:
     assert "no numbers" in gpu.ncu_table(lines[:2])
 
 
-def test_the_capture_is_told() -> None:
+def test_the_benchmark_says_which_capture_it_uses() -> None:
     posed, words = gpu.capture()
     assert posed.views and re.search(r"trained on \d+ photos \(.*tested on", words)
 

@@ -50,7 +50,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     assert posed.root == workdir / "frames"
 
 
-def test_a_video_that_is_none(command: Command, tmp_path: Path) -> None:
+def test_a_broken_video_is_refused(command: Command, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(1000))
     done = command("train", tmp_path / "bad.mp4", "-o", tmp_path / "out", "--json")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
