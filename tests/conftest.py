@@ -16,17 +16,17 @@ from refusals import Refused, check_refusal
 from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would every tested command be.
+# A shell's background jobs ignore Ctrl-C, and the commands that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-TRAINED_STEPS = 400  # enough that no fog is left, which is slow to render
+TRAINED_STEPS = 400  # enough to leave no fog, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-# The files that take longest, begun first and the longest of them before all: so where two processes share
-# the suite, neither is left with one of them at the end.
+# The longest test files, the longest first. They are begun first, so that when two processes share the suite
+# none of them is left with a long one at the end.
 LONG = (
     "test_viewer",
     "test_phone_captures",
@@ -43,7 +43,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, the others as they come."""
+    """Puts the tests of long files first; the others keep their order."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
@@ -91,7 +91,7 @@ def run_command(
 
 @pytest.fixture
 def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
+    """Runs ``nerfscene`` in this process; checks that it refuses, and returns its one sentence."""
 
     def run(*arguments: object, quiet: bool = True) -> str:
         capfd.readouterr()
@@ -106,7 +106,7 @@ def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """Data sets that don't come with the source; tests that need them are skipped without."""
+    """The folder of data sets that don't come with the source. Tests that need it are skipped without it."""
     folder = Path(os.environ.get("NERFSCENE_DATA", ROOT.parent / "shared/data"))
     if not folder.is_dir():
         pytest.skip(f"no data sets in {folder} (NERFSCENE_DATA says where else)")

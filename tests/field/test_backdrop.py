@@ -1,4 +1,4 @@
-"""What shows behind the scene: carried on from what was seen, by direction, and only where nothing is."""
+"""The backdrop, which shows where the scene has nothing: looked up by direction, extended from the photos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def some_directions(n: int, seed: int = 0) -> np.ndarray:
 
 
 def axes_picture() -> np.ndarray:
-    """A backdrop whose colour tells the direction."""
+    """A backdrop whose colour encodes the direction."""
     return np.float32(0.5 + 0.5 * cell_directions())
 
 
@@ -50,7 +50,7 @@ def test_a_backdrop_is_looked_up_by_direction() -> None:
     assert np.allclose(behind(noise, np.float32(centres)), noise.reshape(-1, 3), atol=1e-3)
     d = some_directions(5000)
     assert np.abs(behind(axes_picture(), d) - (0.5 + 0.5 * d)).max() < 0.03  # a cell is 0.1 wide
-    # Round the horizon there is no seam, and straight up and down are directions too.
+    # There is no seam at ±180° round the horizon, and straight up and down work too.
     seam = np.float32([[-1, -1e-4, 0.1], [-1, 1e-4, 0.1]])
     assert np.ptp(behind(noise, seam / np.linalg.norm(seam, axis=1, keepdims=True)), 0).max() < 0.01
     assert np.isfinite(behind(noise, np.float32([[0, 0, 1], [0, 0, -1]]))).all()
@@ -92,7 +92,7 @@ def loaded(trained: Path) -> scene.Scene:
 
 def emptied(loaded: scene.Scene, backend: str) -> Renderer:
     field = replace(loaded.field, occupancy=np.zeros_like(loaded.field.occupancy))
-    # The default background, black, is what a cancelled picture has: no reason to show no backdrop.
+    # A cancelled picture is black too. The backdrop must show even though the background is black.
     return replace(loaded.renderer(backend), field=field, backdrop=axes_picture(), background=(0.0, 0.0, 0.0))
 
 
@@ -108,7 +108,7 @@ def test_the_backdrop_shows_where_the_scene_is_empty(loaded: scene.Scene, backen
     pose[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
     toward = ray_directions(renderer, WIDE, pose, np.ones((30, 40), bool))
     assert np.abs(frame.rgb.reshape(-1, 3) - (0.5 + 0.5 * toward)).max() < 0.04
-    # The axis of the camera is where it looks; a wrong sign or axis would show here.
+    # The middle pixel looks along the camera's axis: a wrong sign or axis would show here.
     ahead = rotation @ camera.world_from_cam[:3, 2]
     assert np.allclose(frame.rgb[16, 19], 0.5 + 0.5 * ahead, atol=0.06)
 
@@ -147,7 +147,7 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         replace(loaded, backdrop=None).photo_renderer(), [v for v in loaded.views if v.split == "train"]
     )
     assert np.abs(again - loaded.backdrop).max() < 0.02
-    # Where a photo looks, the guess is what the photo shows there, but for its detail.
+    # Where a photo looks, the guess agrees with the photo except for detail.
     for view in loaded.views[:6]:
         camera = Camera(view.intrinsics, view.world_from_cam)
         frame = render(loaded.renderer(), camera)

@@ -1,4 +1,4 @@
-"""A scene filmed: what was asked for is what lies there, and nothing else."""
+"""Filming a scene leaves exactly the files that were asked for, with the right content."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_command_beats_the_file(loaded: Scene, path_file: Path) -> None:
     name = str(path_file)
     for config, n, fps in (
         (RenderConfig(path=name), 20, 10),
-        (RenderConfig(path=name, fps=20), 40, 20),  # the same time on the way
+        (RenderConfig(path=name, fps=20), 40, 20),  # the path takes the same time
         (RenderConfig(path=name, seconds=1), 10, 10),
         (RenderConfig(path=name, seconds=1, fps=30), 30, 30),
     ):

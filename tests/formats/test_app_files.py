@@ -36,7 +36,7 @@ from nerfscene.types import Intrinsics
 
 
 def every_format(root: Path) -> dict[str, Path]:
-    """A capture in each format, as a folder of its own, and the JSON file to spoil, or the folder."""
+    """Writes a capture in each format into a folder of its own; returns its JSON file, or else the folder."""
     write_polycam(root / "polycam")
     (root / "record3d").mkdir()
     write_record3d(root / "record3d", record3d())
@@ -53,7 +53,7 @@ def every_format(root: Path) -> dict[str, Path]:
 
 
 def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where everything in nested values is, first children of long lists alone."""
+    """Paths of keys to everything in nested values; of long lists only to the first items."""
     out = [at] if at else []
     if isinstance(value, dict):
         for key, inner in list(value.items())[:20]:
@@ -161,7 +161,7 @@ def test_photos_shrunk_after_the_export_take_their_lens_along(tmp_path: Path) ->
 
 
 def stored(kind: str, root: Path) -> Project:
-    """A capture whose pixels are as stored in kind's files; returns that app's formulas."""
+    """Writes a capture whose cameras see the pixels as stored; returns the app's own projection."""
     if kind == "metashape":
         write_metashape(root, metashape_xml(LENS, ending=".jpg"), "images", ".jpg")
         return lambda cam: metashape_frame(cam, LENS)
@@ -181,7 +181,7 @@ def stored(kind: str, root: Path) -> Project:
 def test_cameras_of_stored_pixels_follow_the_photo(
     tmp_path: Path, kind: str, orientation: int, size: tuple[int, int]
 ) -> None:
-    """Apps that pass over EXIF's orientation: points stay on what they show when viewers turn the photo."""
+    """Some apps ignore EXIF's orientation; points must follow photos that are turned upright."""
     project = stored(kind, tmp_path)
     exif = Image.Exif()
     exif[0x0112] = orientation

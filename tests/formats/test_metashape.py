@@ -118,7 +118,7 @@ def test_cameras_of_one_name_are_not_told_apart_by_how_deep_their_photos_lie(tmp
 
 
 def test_metashape_files_without_a_pose(tmp_path: Path) -> None:
-    """The file itself is refused with a reason; beside photos it is passed over, and these can be posed."""
+    """Given itself, the file is refused with a reason; beside photos it is ignored, and they can be posed."""
     path = write_metashape(tmp_path, re.sub("<transform>[-0-9. e]+</transform>", "", metashape_xml(LENS)))
     message = error_of(path)
     assert "no camera with a pose" in message and str(path) in message

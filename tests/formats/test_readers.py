@@ -84,7 +84,7 @@ def test_transforms_axes_and_lens(tmp_path: Path, by_file: bool) -> None:
 
 @pytest.mark.parametrize("folder", ["", "images_2", "images_8"])
 def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: str) -> None:
-    """nerfstudio keeps shrunken copies; people throw the large ones away, or put them beside the file."""
+    """nerfstudio keeps shrunken copies; people delete the original photos, or move them beside the file."""
     path = write_transforms(tmp_path, transforms(), present=0)
     for i in range(4):
         write_photo(tmp_path / folder / f"{i}.png", 20, 15)
@@ -94,7 +94,7 @@ def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: 
 
 
 def test_a_photo_that_was_deleted_stays_away(tmp_path: Path) -> None:
-    """Its shrunken copy is not used in its stead."""
+    """The shrunken copy of a damaged photo is not used in its place."""
     path = write_transforms(tmp_path, transforms(), present=3)
     for i in range(4):
         write_photo(tmp_path / "images_2" / f"{i}.png", 20, 15)

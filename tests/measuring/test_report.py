@@ -187,7 +187,7 @@ def test_a_side_that_is_missing_is_named() -> None:
     assert about_sides(*ring(30, 0, 348), names) == []
     half = about_sides(*ring(30, 0, 170), names)
     assert len(half) == 1 and "190° of the way round are missing" in half[0]
-    assert about_sides(*ring(30, 0, 90), names) == []  # never meant to go round
+    assert about_sides(*ring(30, 0, 90), names) == []  # a walk that was not meant to go round anything
     outward = ring(30, 0, 280)
     assert about_sides(outward[0], -outward[1], names) == []
 
@@ -208,10 +208,10 @@ def test_who_turned_on_the_spot_or_walked_ahead_is_told() -> None:
     turned = about_walking(0.2 * rng.normal(size=(24, 3)), outward, walls)
     assert len(turned) == 1 and "about one place" in turned[0]
     assert about_walking(2.2 * outward, -outward, walls) == []  # along the walls, looking across
-    assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # all about the room
+    assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # looking all around the room
     assert about_walking(*ring(30, 0, 348), walls) == []
     assert about_walking(0.2 * rng.normal(size=(24, 3)), outward, np.zeros((0, 3))) == []
-    for seed in range(20):  # aside along a front: neither
+    for seed in range(20):  # sideways along a front: no advice
         rng = np.random.default_rng(seed)
         aside = np.stack([np.linspace(-1, 1, 12), 0.05 * rng.normal(size=12), 0 * np.arange(12)], 1)
         facing = np.tile([0.0, 1.0, 0.0], (12, 1)) + 0.05 * rng.normal(size=(12, 3))
@@ -315,7 +315,7 @@ def test_a_good_capture_is_told_so(trained: Path) -> None:
     scene = scenes.load(trained)
     good = replace(scene, figures=replace(scene.figures, photos_posed=60, per_view=()))
     said = advice(good)
-    assert all("height" in s or "side" in s for s in said)  # what the room's cameras may lack
+    assert all("height" in s or "side" in s for s in said)  # what the cameras of the room may lack
     assert ("Nothing to improve" in page(good, "x")) == (not said)
 
 

@@ -102,7 +102,7 @@ def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
         depths = np.resize(steps.known_depths(), 48)  # of four photos of 4×3 cells
         trained = steps.start(module, case, allowed=backend.shared(allowed, module), depths=depths)
         o = steps.options(module, steps.SETTINGS["as in training"])
-        trained.trainer.survivors_per_ray = 20.0  # so that the first step has the same rays
+        trained.trainer.survivors_per_ray = 20.0  # both draw the same rays in the first step
         report = trained.trainer.run(o, 4, 60.0)
         assert report["steps"] == 4 and trained.trainer.step == 4
         after.append((trained, report))
@@ -115,9 +115,9 @@ def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
     assert both.mean() > 0.95 * (moved_a != 0).mean()
     assert np.corrcoef(moved_a[both], moved_b[both])[0, 1] > 0.9
     assert np.corrcoef(a.case.weights - case.weights, b.case.weights - case.weights)[0, 1] > 0.9
-    # What the kernels read follows from what was trained.
+    # The halves that the kernels read are the trained table, rounded.
     assert np.array_equal(b.case.table.view(np.float16), b.table.astype(np.float16))
-    # The occupancy grid saw the same, decayed as often and obeys the same mask.
+    # Both occupancy grids agree, have decayed equally often and obey the mask.
     assert np.corrcoef(a.occupancy_values, b.occupancy_values)[0, 1] > 0.999
     assert_close(np.array(b.trainer.occupancy_mean), a.trainer.occupancy_mean, 0, rtol=0.02)
     bits = [np.unpackbits(s.case.occupancy.view(np.uint8)) for s in (a, b)]
@@ -128,8 +128,8 @@ def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
 def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     o = steps.options(device, steps.SETTINGS["plain"])
-    # Room for all samples, or a card would drop another ray each time; and an ε far above the gradients, or
-    # Adam would make as much of a gradient that is nothing but the order of a sum as of any other.
+    # Room for all samples, else a GPU drops different rays each time. And an ε far above the gradients, else
+    # Adam takes whole steps even along gradients that are mere rounding from the order of a sum.
     o.target_samples, o.epsilon, o.table_rate, o.weight_rate = 2560, 1.0, 100.0, 10.0
 
     def trained(*pieces: int) -> Any:
@@ -142,7 +142,7 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     whole = trained(4)
     moved = 1e-3 * np.abs(whole - case.master).max()
     assert_close_but_for_flips(trained(1, 3), whole, moved, 0.01)
-    assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step does show
+    assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step makes a difference
 
 
 def test_occupancy_updates_can_be_switched_off(device: Any) -> None:
@@ -177,7 +177,7 @@ def test_threads_may_run_in_any_order(device: Any, name: str, monkeypatch: pytes
     forward = everything()
     monkeypatch.setenv("NERFSCENE_EMULATED_BACKWARDS", "1")
     for a, b in zip(everything(), forward, strict=True):
-        # Sums come in another order, and Adam turns the smallest gradients' signs into whole steps.
+        # Sums have another order, and Adam takes whole steps by the signs of the smallest gradients.
         scale = float(np.abs(np.asarray(b, np.float64)).max())
         assert_close_but_for_flips(np.asarray(a, np.float64), b, 1e-3 * scale, 0.005)
 
@@ -195,7 +195,7 @@ def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.Mo
         return out
 
     whole = both()
-    for size in (99 * 1024, 64 * 1024):  # of Ampere's and Turing's smaller cards
+    for size in (99 * 1024, 64 * 1024):  # of small cards of the Ampere and Turing generations
         monkeypatch.setenv("NERFSCENE_EMULATED_SHARED", str(size))
         for a, b in zip(both(), whole, strict=True):
             assert_close(a, b, 1e-5 * np.abs(b).max())
@@ -369,7 +369,7 @@ def test_a_scene_trained_on_the_device_renders_on_the_processor(
     monkeypatch.setattr(nerfscene.ops, "_cuda", device, raising=False)
     assert backend.load("auto") is device and device.device_name() in backend.describe()
     small_steps(monkeypatch)
-    # More steps on a card: it adds up in any order, and after a few steps that shows.
+    # More steps on a real GPU: it adds up in any order, which shows after a few steps only.
     small_field = FieldConfig(4, 8, log2_table=15, finest_resolution=64, occupancy_resolution=32)
     n = 30 if device.device_name() == "emulated GPU" else 300
     scene = api.train(
@@ -381,7 +381,7 @@ def test_a_scene_trained_on_the_device_renders_on_the_processor(
     camera = Camera(view.intrinsics, view.world_from_cam)
     pictures = [render(scene.renderer(which), camera).rgb for which in ("cuda", "cpu")]
     assert_close_but_for_flips(pictures[0], pictures[1], 16 * HALF, 0.02)
-    # And goes on from there on the processor.
+    # The processor resumes the training.
     more = api.train(
         cut_out,
         tmp_path / "scene",

@@ -1,4 +1,4 @@
-"""The CUDA module's build: where a compiler comes from, what it is told, what the kernels take of a GPU."""
+"""Building the CUDA module: finding a compiler, calling it, and the registers that the kernels take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench import cuda_resources
 from build_support import cuda
 
 SPILL_LIMIT = 64  # bytes a thread may spill
-# For kernels of their own, by name without template arguments.
+# Limits of single kernels, by name without template arguments.
 SPILL_LIMITS = {"trace_kernel": 16, "color_kernel": 16, "table_kernel": 0, "ray_backward_kernel": 0}
 
 REPORT = """
@@ -177,7 +177,7 @@ def test_why_there_is_no_nvcc() -> None:
 
 
 def test_objects_are_kept_while_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a compiler that only counts its calls."""
+    """The compiler here is a script that only counts its calls."""
     calls = tmp_path / "calls"
     text = f"""#!/bin/sh
 case "$*" in

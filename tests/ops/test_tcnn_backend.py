@@ -1,4 +1,4 @@
-"""The tcnn backend with a stand-in for tiny-cuda-nn, and with the real one where it is: the same model.
+"""The tcnn backend computes the same model, with a stand-in for tiny-cuda-nn and with the real one.
 
 Encodings, activations and gradients are binary16 there, so agreement with the oracle is to some units of
 2^-11, as with the CUDA kernels; with the stand-in in float32, the mapping alone is left, and is exact.
@@ -46,20 +46,20 @@ from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
 STANDIN, REAL = "stand-in", "tiny-cuda-nn"
-# And a level that is hashed here while one vertex fewer along a side would leave theirs dense.
+# The last two have a level that we hash, while tiny-cuda-nn's grid, one vertex smaller, would be dense.
 EVERY_GRID = [*GRIDS, (1, 4, 12, 15, 15), (2, 2, 12, 14, 15)]
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """torch's threads wait for each other by spinning, which on a busy machine takes minutes."""
+    """One thread for torch: several spin while they wait, which takes minutes on a busy machine."""
     with using_threads(1):
         yield
 
 
 @pytest.fixture(params=[STANDIN, pytest.param(REAL, marks=pytest.mark.gpu)])
 def tcnn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The backend's module, computing in halves."""
+    """The tcnn backend computing in half precision, with the stand-in and with the real package."""
     if request.param == STANDIN:
         monkeypatch.setitem(sys.modules, "tinycudann", standin)
     elif backend.why_no_tcnn():
@@ -69,7 +69,7 @@ def tcnn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The backend's module with a stand-in that computes in float32, so that only the mapping is left."""
+    """The tcnn backend with a stand-in that computes in float32, so only the mapping can differ."""
     monkeypatch.setitem(sys.modules, "tinycudann", standin)
     monkeypatch.setattr(standin, "precision", torch.float)
     return backend.load("tcnn")
@@ -112,7 +112,7 @@ def test_encodings_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
     case = make_case(1, *shape)
     points = random_points(1000, 2)
     expected = ref.hash_encode(*double(points, case.master), case.grid).numpy()
-    # Points of dense levels are multiplied on the way, by a factor that is rounded itself.
+    # On dense levels the backend scales the points first, by a rounded factor.
     tolerance = 12 * position_error(case) + 24 * EPS
     assert (np.abs(encode(exact, case, points) - expected) <= tolerance).all()
 
@@ -205,7 +205,7 @@ def test_encode_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> No
     case = make_case(1, *shape)
     points = random_points(300, 2)
     d_out = np.random.default_rng(3).normal(size=(300, case.grid.encoding)).astype(np.float32)
-    got = np.ones_like(case.master)  # it accumulates
+    got = np.ones_like(case.master)  # the call adds to it
     case.field(tcnn).encode_backward(points, d_out, got)
     table, _ = case.tensors()
     ref.hash_encode(double(points)[0], table, case.grid).backward(double(d_out)[0])
@@ -294,7 +294,7 @@ def small_camera(loaded: Any) -> Camera:
 
 
 def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
-    """Two backends' pictures of one scene: to a few steps of 8 bits, to one on average."""
+    """Two backends render a scene alike: to a few 8-bit steps everywhere, to less than one on average."""
     a, b = (render(loaded.renderer(name), small_camera(loaded)) for name in names)
     difference = np.abs(a.rgb - b.rgb)
     assert difference.mean() < 3e-3 and np.quantile(difference, 0.999) < 0.03
@@ -361,7 +361,7 @@ def test_a_tiny_cuda_nn_that_finds_no_gpu_is_reported(
 
 
 def test_tiny_cuda_nn_can_have_the_grids_of_all_settings() -> None:
-    """All grids that settings can ask for: theirs hashes just where ours does."""
+    """In all grids that settings can ask for, tiny-cuda-nn hashes the same levels as we do."""
     for log2_table in (6, 11, 12, 17, 18, 19, 24):
         for finest in (*range(16, 80), 128, 255, 256, 1000, 4096, 65536):
             grid = grid_layout(3, 2, log2_table, 5, finest)

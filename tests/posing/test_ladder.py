@@ -1,4 +1,4 @@
-"""The steps of posing, each on correspondences with known truth that only it can use."""
+"""The steps of posing, each on known correspondences that only this step can solve."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def world(folder: Path, photos: int = 12, keep: Keep = lambda a, b: True, points
 
 
 def worst(got: Model, truth: Model) -> float:
-    """Largest error of a camera's place, as a share of the cameras' extent, once both are aligned."""
+    """The largest error of a camera's place after alignment, as a share of the cameras' extent."""
     names = {truth.image(i).name: truth.image(i).projection_center() for i in truth.reg_image_ids()}
     here = np.array([got.image(i).projection_center() for i in sorted(got.reg_image_ids())])
     there = np.array([names[got.image(i).name] for i in sorted(got.reg_image_ids())])
@@ -64,7 +64,7 @@ def climb_given(
     focal: float | None = None,
     more: Callable[[], None] = lambda: None,
 ) -> tuple[Model | None, PoseReport, list[str]]:
-    """Climbs from the database in ``folder`` in place of features and matches found in photos.
+    """Climbs the ladder with the correspondences in ``folder`` instead of features found in photos.
 
     ``more`` is what matching more pairs does.
     """
@@ -173,7 +173,7 @@ def test_photos_with_little_evidence_are_added_to_the_model(
 
 
 def misplaced(model: Model, key: int) -> Model:
-    """The model with one photo far from its place, seeing only the few points that fit there by chance."""
+    """The model with one photo moved far away, where it sees only the few points that fit by chance."""
     wrong = Model(model)
     image = wrong.image(key)
     for index, point in list(enumerate(image.points2D)):
@@ -201,7 +201,7 @@ def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pyte
 
 
 def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -> Model:
-    """The model with these photos turned round the world's middle, what they see left where it is."""
+    """The model with these photos rotated about the world's centre, while its points stay."""
     wrong = Model(model)
     for key in keys:
         turn = np.eye(4)
@@ -213,7 +213,7 @@ def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -
 
 
 def first(wrong: Model, then: Callable[..., list[Model]]) -> Callable[..., list[Model]]:
-    """A mapper that is wrong once."""
+    """A mapper that returns the wrong model once, and works as usual after that."""
     left = [[wrong]]
     return lambda *given: left.pop() if left else then(*given)
 
@@ -226,7 +226,7 @@ def test_a_misplaced_group_of_photos_is_put_right(tmp_path: Path, monkeypatch: p
         wrong = turned(model, (2, 3, 4, 9), lambda _: 8.0)
         assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
         assert posed_ids(without_misplaced(wrong, database)) == [1, 5, 6, 7, 8, 10, 11, 12]
-        # Where each is off by itself, nothing tells which are right.
+        # Photos that are each wrong in their own way say nothing about which are right.
         bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
         assert posed_ids(without_misplaced(bent, database)) == list(range(1, 13))
         assert posed_ids(without_misplaced(Model(), database)) == []
@@ -263,7 +263,7 @@ def test_a_model_that_most_matches_contradict_is_made_anew(
 
 
 def part(folder: Path, model: Model, numbers: range) -> Model:
-    """What a mapper that placed these photos alone would have left."""
+    """The model of a mapper that placed only these photos."""
     some = Model(model)
     for key in sorted(some.reg_image_ids()):
         if key - 1 not in numbers:
@@ -339,7 +339,7 @@ def test_missing_pairs_are_added_to_the_matches_there_are(
 
 
 def zoom(folder: Path, factors: dict[int, float]) -> None:
-    """The photos of these numbers as if they had been taken at so much more zoom."""
+    """Changes the photos of these numbers as if taken at ``zoom`` times the focal length."""
     with pycolmap.Database.open(folder / "database.db") as database:
         for number, factor in factors.items():
             points = database.read_keypoints(number + 1)
@@ -446,7 +446,7 @@ def test_lenses_from_exif_come_back_where_ignoring_them_did_not_help(tmp_path: P
 
 
 def bent(change: str) -> Model:
-    """A true model, made impossible in one way."""
+    """A correct model, then made impossible in one way."""
     pycolmap.set_random_seed(0)
     options = pycolmap.SyntheticDatasetOptions()
     options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 6, 100

@@ -211,10 +211,10 @@ def test_a_crop_is_kept_and_shown_everywhere(trained: Path, tmp_path: Path) -> N
     assert part.crop is not None and np.allclose(part.crop, box)
     cropped = render(part.renderer(), camera)
     assert np.abs(cropped.rgb - everything.rgb).mean() > 0.01
-    depth = cropped.depth[cropped.accumulation > 0.2]  # thinner things have no depth to speak of
+    depth = cropped.depth[cropped.accumulation > 0.2]  # the depth of thinner things means little
     assert depth.size and depth.min() > 1.0 and depth.max() < 3.5
     measured = [evaluate.measure(s)["psnr"] for s in (part, whole)]
-    assert measured[0] == pytest.approx(measured[1])  # a crop is for looking at
+    assert measured[0] == pytest.approx(measured[1])  # a crop changes what is shown, not what is measured
     scene.save_crop(folder, None)
     assert scene.load(folder).crop is None
     scene.save_crop(folder, np.zeros((4, 4)))

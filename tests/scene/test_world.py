@@ -1,4 +1,4 @@
-"""A scene told in another world is the same scene; floors, origins and scales are what was pointed at."""
+"""Scenes moved into another world stay the same scene; clicked floors, origins and scales are honoured."""
 
 from __future__ import annotations
 

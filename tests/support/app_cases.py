@@ -66,7 +66,7 @@ def assert_same_pixels(
     world: Callable[[np.ndarray], np.ndarray] = lambda p: p,
     within: float = 0.01,
 ) -> None:
-    """Each view sees POINTS, moved as ``world`` says, where the app's own formulas put them."""
+    """Checks that each view sees POINTS, moved by ``world``, at the pixels of the app's own formulas."""
     assert len(posed.views) == COUNT
     for view, (rotation, centre) in zip(posed.views, CAMERAS, strict=True):
         expected = project((POINTS - centre) @ rotation.T)

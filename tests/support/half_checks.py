@@ -38,7 +38,7 @@ def check_evaluate_backward(module: Any, shape: tuple[int, ...], n: int, correla
     rng = np.random.default_rng(7)
     d_density = 0.1 * rng.normal(size=n).astype(np.float32)
     d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
+    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # the call overwrites it
     d_weights = np.full(len(case.weights), np.nan, np.float32)
     case.field(module).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
     encoding, weights, density, rgb = oracle(case, points, directions)

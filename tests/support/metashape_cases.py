@@ -29,7 +29,7 @@ def metashape_frame(cam: np.ndarray, terms: dict[str, float]) -> np.ndarray:
 
 
 def metashape_fisheye(cam: np.ndarray, terms: dict[str, float]) -> np.ndarray:
-    """The manual's formulas for (equidistant) fisheye cameras: those of frame, of another x and y."""
+    """The manual's formulas for equidistant fisheye cameras: as for frame cameras, from another x and y."""
     x0, y0 = cam[:, 0] / cam[:, 2], cam[:, 1] / cam[:, 2]
     r0 = np.sqrt(x0**2 + y0**2)
     x, y = x0 * np.arctan(r0) / r0, y0 * np.arctan(r0) / r0

@@ -26,7 +26,7 @@ def opensfm(camera_: dict[str, Any], count: int = COUNT) -> dict[str, Any]:
 
 
 def opensfm_pixels(shares: np.ndarray) -> np.ndarray:
-    """The documentation's matrix, whose pixels count from the middle of the first; ours from its corner."""
+    """Pixels by OpenSfM's documentation, where 0 is the first pixel's centre; for us it is its corner."""
     return shares * max(WIDTH, HEIGHT) + [(WIDTH - 1) / 2, (HEIGHT - 1) / 2] + 0.5
 
 

@@ -23,7 +23,7 @@ RC_LENS = {
 
 
 def rc_rotation(heading: float, pitch: float, roll: float) -> np.ndarray:
-    """cam_from_world as the makers write it out (Registration export and camera orientations)."""
+    """cam_from_world by the makers' own formulas ("Registration export and camera orientations")."""
     cx, cy, cz = (math.cos(math.radians(a)) for a in (roll, pitch, heading))
     sx, sy, sz = (math.sin(math.radians(a)) for a in (roll, pitch, heading))
     return np.array(

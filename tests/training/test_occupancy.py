@@ -1,4 +1,4 @@
-"""Cells that can hold something, against every cell projected into every picture."""
+"""Cells that can be occupied, checked by projecting every cell into every picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nerfscene.training import occupancy
 def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject() -> None:
     posed = find_posed(DEMO.parent)
     assert posed is not None
-    posed = replace(posed, views=posed.views[:37:2])  # more than are looked at together, and a broken rest
+    posed = replace(posed, views=posed.views[:37:2])  # more cells than one batch, and no multiple of it
     placement = place(posed)
     space = make_space(True, placement.near, 32)
     points = occupancy.cell_centres(32, True)
@@ -45,7 +45,7 @@ def test_nothing_may_hang_where_nearly_all_masks_leave_out(monkeypatch: pytest.M
     subject = np.abs(points).max(1) < 0.1
     away = np.linalg.norm(points, axis=1)
     around = (away > 0.5) & (away < 0.9)
-    close, wide = [], []  # a mask about the subject alone, and one that leaves half of the picture
+    close, wide = [], []  # a mask around the subject alone, and one that keeps half of the picture
     for view in views:
         k = view.intrinsics
         pose = pose_in_scene(placement.scene_from_world, view.world_from_cam)
@@ -57,18 +57,18 @@ def test_nothing_may_hang_where_nearly_all_masks_leave_out(monkeypatch: pytest.M
     assert kept[subject].all() and kept[around].mean() < 0.3
     assert (kept <= occupancy.unmasked_cells(views, wide, placement, space)).mean() > 0.99
     assert occupancy.unmasked_cells(views, [None] * len(views), placement, space).all()
-    # Who walked through a third of the photos takes nothing away.
+    # A bystander masked in a third of the photos removes no cell.
     some = [np.zeros_like(m) if i % 3 == 0 else None for i, m in enumerate(close)]
     assert occupancy.unmasked_cells(views, some, placement, space)[subject].all()
-    # Nor does who covers a subject in the photos that are looked at first, if the others show it.
+    # Nor does one who covers the subject in the first photos, if later photos show it.
     first = [np.zeros_like(m) if i % 2 == 0 else None for i, m in enumerate(close)]
     monkeypatch.setattr(occupancy, "MASKS_LOOKED_AT", len(views) // 2)
     assert occupancy.unmasked_cells(views, first, placement, space)[subject].all()
     assert (occupancy.unmasked_cells(views, close, placement, space) >= kept).all()  # if in doubt, kept
-    # Cells can't be told from a fisheye's picture as they are from others'.
+    # Fisheye pictures don't decide about cells as others do.
     bent = [replace(v, intrinsics=replace(v.intrinsics, lens="fisheye")) for v in views]
     assert occupancy.unmasked_cells(bent, close, placement, space).all()
-    # What no photo frames no mask leaves out: that is for others to say.
+    # Masks say nothing about cells that no photo frames.
     beyond = np.ones(len(points), bool)
     for view in views:
         k = view.intrinsics

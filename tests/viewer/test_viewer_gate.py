@@ -1,4 +1,4 @@
-"""Who may see the page: the gate in front of a real viser server, with real sockets."""
+"""Who may see the page: the gate before a real viser server, with real sockets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def protocol() -> Any:
 
 
 def first_message(gate: Gate, **headers: str) -> bytes:
-    """What the page's websocket hears first; raises InvalidStatus where it is refused."""
+    """The first message on the page's websocket; raises InvalidStatus if the gate refuses it."""
 
     async def listen() -> bytes:
         at = f"ws://127.0.0.1:{gate.port}/"
@@ -209,7 +209,7 @@ def test_which_addresses_are_this_machines() -> None:
 
 
 def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 300) -> str:
-    """A process's output up to a line that matches; kills it where none comes."""
+    """Reads a process's output until a line matches; returns the match. Kills it after ``seconds``."""
     assert process.stdout is not None
     timer = threading.Timer(seconds, process.kill)
     timer.start()

@@ -28,7 +28,7 @@ def test_the_readme_s_example_runs(
     analytic.write_room(tmp_path / "photos", 9)
     monkeypatch.chdir(tmp_path)
     for block in blocks:
-        # The same calls, on a posed capture of tiny photos and for seconds instead of minutes.
+        # The same calls for seconds instead of minutes, on a posed capture of tiny photos.
         block = re.sub(r"\btime=\d+", "time=1", block)
         block = re.sub(r"\bseconds=\d+", "seconds=0.1", block)
         exec(compile(block, str(readme), "exec"), {"__name__": "readme"})

@@ -1,4 +1,4 @@
-"""What goes wrong with people's files and options: one sentence, exit code 2, nothing half-written."""
+"""Bad files and options are refused with one sentence and exit code 2, and nothing is half-written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nerfscene.scene import folder as scene
 
 
 def photos(folder: Path, count: int, seed: int = 0) -> Path:
-    """Pictures of noise, each another."""
+    """Writes pictures of noise, each different."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -31,7 +31,7 @@ def photos(folder: Path, count: int, seed: int = 0) -> Path:
 
 
 def changed(room: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """A copy of a capture with other values in its transforms.json."""
+    """Copies a capture and changes values in its transforms.json."""
     shutil.copytree(room, to)
     values = json.loads((to / "transforms.json").read_text())
     change(values)

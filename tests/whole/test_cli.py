@@ -1,4 +1,4 @@
-"""The command line: words for people, one JSON object for programs."""
+"""The command line: text for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_help_loads_nothing_slow() -> None:
 
 @pytest.mark.parametrize("arguments", [("train", "--help"), ("doctor",)])
 def test_a_closed_pipe_is_no_error(arguments: tuple[str, ...]) -> None:
-    """As ``head`` does: no traceback."""
+    """When a reader such as ``head`` closes the pipe there is no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "nerfscene.cli", *arguments]

@@ -1,4 +1,4 @@
-"""What doctor says of every kind of machine, from facts alone."""
+"""What doctor says about every kind of machine, given its facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bench/gpu.sh leans on: its stand-ins, its list of tests, ncu's numbers as a table."""
+"""What bench/gpu.sh relies on: its stand-ins, its list of tests, ncu's numbers as a table."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_everything_it_needs_can_be_imported_with_standins(tmp_path: Path) -> No
 
 
 def test_every_kernel_test_runs_on_a_gpu() -> None:
-    """gpu.sh finds test files by their text; each that has a test marked gpu must be among them."""
+    """gpu.sh finds test files by searching their text; it must find all that have a test for a GPU."""
     script = (ROOT / "bench/gpu.sh").read_text()
     pattern = re.search(r"grep -lE '(.*?)' tests", script)
     assert pattern is not None

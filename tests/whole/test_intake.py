@@ -1,4 +1,4 @@
-"""What people give, from the command line: HEIC photos, an archive, a video."""
+"""What people give to the command line: HEIC photos, an archive, a video."""
 
 from __future__ import annotations
 
@@ -123,13 +123,13 @@ def test_all_the_photos_or_videos_of_a_folder_are_the_folder(tmp_path: Path) -> 
     for some in (files[:2], [*files, tmp_path], [tmp_path, tmp_path / "photos"], []):
         with pytest.raises(NerfsceneError, match="folder"):
             intake.one_source(some)
-    with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as other tools' commands are written
+    with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as in the commands of other tools
         intake.one_source([files[0].parent, tmp_path / "my-scene"])
 
 
 @pytest.fixture
 def unposed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], Capture]:
-    """What would be posed of a source."""
+    """Opens a source, and returns the capture that would be posed."""
     monkeypatch.setattr(intake, "pose", lambda capture, *_: capture)
     return lambda source, workdir: cast("Capture", intake.open_posed(source, workdir))
 
@@ -142,7 +142,7 @@ def test_what_lies_beside_the_photos_is_told(
     for i, picture in enumerate(demo_pictures(3)):
         Image.fromarray(picture).save(folder / f"IMG_{i}.jpg")
     assert unposed(folder, tmp_path / "work").warnings == ()
-    # A photo that moves, and one that the camera saved as RAW too, are no others.
+    # The video of a live photo and the RAW file of a photo are not reported as extra files.
     (folder / "IMG_0.MOV").write_bytes(b"")
     (folder / "IMG_1.DNG").write_bytes(b"")
     assert unposed(folder, tmp_path / "work").warnings == ()

@@ -1,6 +1,6 @@
-"""What comes off a phone becomes a scene worth showing, with no flag but the input.
+"""Photos and videos from a phone become a good scene without any options.
 
-Steps stand for the time that one would train: the same on every machine, and far fewer. So does the quality.
+Training is limited by steps and quality, not by time as usual: the same on every machine, and much shorter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FRONT = tuple(range(6, 18))  # 90° of the first walk, as one would stand before
 
 
 def trained(command: Command, source: Path, output: Path, *smaller: object) -> Path:
-    """``smaller``: trains on smaller pictures, where all photos are of one size and nothing hangs on it."""
+    """Trains a scene as a person would. ``smaller``: options that shrink the pictures, to save time."""
     done = command("train", source, "-o", output, "--steps", STEPS, "--quality", "1min", *smaller)
     assert done.returncode == 0, done.stderr
     return output
@@ -53,7 +53,7 @@ def of_photos(command: Command, photos: PhonePhotos, tmp_path_factory: pytest.Te
 
 
 def check(errors: CameraErrors) -> None:
-    """0.1 % of the extent, 0.1° and 0.1 % of the focal length are measured."""
+    """Checks places, directions and focal lengths. Measured: 0.1 % of the extent, 0.1° and 0.1 %."""
     assert np.median(errors.places) < 0.005 and errors.places.max() < 0.02
     assert errors.turns.max() < 1.0
     assert np.abs(errors.focals).max() < 0.02
@@ -108,7 +108,7 @@ def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path
         numbers.append(min(off, key=off.__getitem__))
         sharp.append(crispness(frame) / crispness(stills[numbers[-1]]))
     assert set(numbers) == set(WALK) and numbers == sorted(numbers)
-    # Two in ten frames are sharp; where the view jumps, one from in between may be all there is.
+    # Two in ten frames are sharp. Where the view jumps, a blurred one may be the only choice.
     assert np.mean(np.array(sharp) > 0.9) > 0.8
     check(camera_errors(scene.views, numbers, [3 * FOCAL * v.intrinsics.width / 1920 for v in scene.views]))
     assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 24.3 measured
