@@ -210,9 +210,8 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
 def test_exposures_that_hardly_differ_are_left_to_the_field(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        exposures, "EXPOSURE_LEAST", 0.06
-    )  # pictures this small show differences of 0.03 by chance
+    # Pictures this small show differences of 0.03 by chance.
+    monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)
     capture, _ = darker(room, tmp_path / "steady", 0.005)
     scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=600), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)

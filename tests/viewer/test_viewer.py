@@ -256,9 +256,8 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
         first = next(container.decode(video=0)).to_ndarray(format="rgb24")
     # A film's codec preserves colours less well than a picture's.
     assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
-    own = tuple(
-        round(255 * c) / 255 for c in viewer.scene.background
-    )  # rounded as the page's panel rounds it
+    # Rounded as the page's panel rounds it.
+    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)
     session.set_look(background=own)
     settled(page, viewer, session, 0.02)
     # When training ends, a page that watched it gets the backdrop, and so do its films.
