@@ -43,7 +43,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``room`` with 9 photos of 32×24, for trainings of a few steps: what they leave is fog, slow to render."""
+    """``room`` with 9 photos of 32×24, for trainings of a few steps: these leave fog, slow to render."""
     return analytic.write_room(tmp_path_factory.mktemp("small_room"), 9, (32, 24))
 
 
