@@ -184,6 +184,14 @@ def test_version() -> None:
     assert done.stdout.splitlines() == [f"nerfscene {nerfscene.__version__}", "loaded: []"]
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nerfscene", "--version"],
+        capture_output=True, text=True, cwd=ROOT, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"nerfscene {nerfscene.__version__}\n"
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert versions[0] == nerfscene.__version__ and len(set(versions)) == len(versions)
