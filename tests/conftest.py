@@ -39,6 +39,7 @@ LONG = (
     "test_wheel",
     "test_tcnn_backend",
     "test_triangulation",
+    "test_examples",
 )
 
 
