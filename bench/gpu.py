@@ -221,7 +221,7 @@ def ncu_table(lines: Iterable[str]) -> str:
     """ncu's CSV as a table: how often each kernel was launched, and the means of its metrics."""
     rows = list(csv.reader(line for line in lines if line.startswith('"')))
     if len(rows) < 2:
-        return "ncu wrote no results; its log says why."
+        return "ncu wrote no numbers; its log says why."
     head = rows[0]
     name, metric, value, unit = (
         head.index(x) for x in ("Kernel Name", "Metric Name", "Metric Value", "Metric Unit")

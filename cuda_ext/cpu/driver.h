@@ -25,7 +25,7 @@ struct Rays {
     int n;
     float* pixels;                      // training, output: the ray's position in its photo, (n, 2)
     float* d_rays;                      // output: gradients by origin and direction, (n, 6); null: not wanted
-    const float* known;                 // given rays: the distance to what each ray sees, 0: unknown; null: all are
+    const float* known;                 // given rays: the distance to what each ray sees, 0: unknown; null: all unknown
 };
 
 struct TrainStep {

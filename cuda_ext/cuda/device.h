@@ -137,7 +137,7 @@ NS_D void store_halves(uint16_t* to, const float* from) {
 NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
 NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
 NS_D int highest_bit(unsigned x) { return 31 - __clz(int(x)); }
-// Neighbouring lanes of a warp that share a ray: `size` of them, a power of two.
+// Neighbouring lanes of a warp that work together, usually on one ray: `size` of them, a power of two.
 struct Group {
     int size, place, first;  // `place`: this lane's index in the group; `first`: its first lane's index in the warp
 

@@ -9,7 +9,7 @@
 
 NS_BEGIN
 
-constexpr int kPadHalves = 8;  // padding of every row in shared memory, so that loads from eight rows have no bank conflicts
+constexpr int kPadHalves = 8;  // added to each row in shared memory, so that loads from eight rows have no bank conflicts
 
 // Allocates shared memory piece by piece. With a null base it only counts bytes.
 struct Carver {
@@ -181,7 +181,8 @@ int resident_blocks(Kernel kernel, int64_t items, int a_block, int threads, size
     return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
 }
 constexpr const char* kTooWide =
-    "these networks are too wide for this GPU's shared memory; choose narrower ones (--field.hidden, --field.color-hidden)";
+    "these networks are too wide for this GPU's shared memory; choose narrower ones "
+    "(--field.hidden, --field.color-hidden)";
 template <class Kernel>
 LaunchShape network_launch(Kernel kernel, const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();

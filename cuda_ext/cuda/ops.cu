@@ -52,8 +52,7 @@ __global__ void make_samples_kernel(Field f, Samples s, const float* points) {
     s.ray[i] = i;
     encode_row(f, p[0], p[1], p[2], s.encoding + size_t(i) * f.net.encoding);
 }
-// Gradients of density and colour → gradients of the raw outputs (before the activations), scaled for the backward
-// pass.
+// Gradients of density and colour → gradients of the raw outputs, before the activations, times the loss scale.
 __global__ void raw_gradients_kernel(Samples s, const float* density, const float* d_density, const float* d_rgb) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= int(*s.count)) return;

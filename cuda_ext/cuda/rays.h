@@ -9,15 +9,14 @@ NS_BEGIN
 
 namespace {
 
-// How many rays this step has: the given ones, or as many as the last control_kernel decided.
+// How many rays this step has: the given ones, or as many as should yield the target number of samples.
 NS_D int rays_of(const TrainInput& in) { return in.given.n > 0 ? in.given.n : in.numbers->n_rays; }
 
 NS_D float jitter_of(const TrainInput& in, int ray) {
     return in.given.n > 0 ? in.given.jitter[ray] : drawn_jitter(in.seed, in.numbers->rays_drawn + uint64_t(ray));
 }
 
-// Makes ray i of the step: a ray through a random pixel, or a given one. Stores what later stages need to know about
-// it.
+// Makes ray i of the step, through a random pixel, or takes a given one. Stores what later stages need to know of it.
 NS_D void make_ray(const TrainInput& in, const Space& space, int i, LaneRay& ray) {
     Vec3 o, d;
     float background[3], target[3], x = 0, y = 0;

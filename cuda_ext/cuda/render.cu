@@ -1,5 +1,4 @@
-// Renders pictures: one kernel from pixel to colour. A ray ends when it is opaque, and warps run until all rays are
-// done.
+// Pictures: one kernel goes from pixel to colour. A ray ends when it is opaque, and warps run until no rays are left.
 #include "driver.h"
 #include "launch.h"
 #include "trace.h"

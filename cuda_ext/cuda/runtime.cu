@@ -60,7 +60,7 @@ struct Pool {
 };
 const Pool& current_pool() {
     static std::mutex mutex;
-    static auto& pools = *new std::map<int, Pool>;  // never destroyed, because memory may be released until the process ends
+    static auto& pools = *new std::map<int, Pool>;  // never destroyed: memory may be released until the process ends
     int which = 0;
     check(cudaGetDevice(&which), "asking which device is in use");
     const std::lock_guard<std::mutex> lock(mutex);

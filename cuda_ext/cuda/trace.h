@@ -109,8 +109,7 @@ NS_D uint32_t take_for_group(uint32_t* counter, const Group& group, bool want) {
     return group.from(0, take_indices(counter, want && group.leads()));
 }
 
-// If at most half of the groups have a ray, makes the groups twice as wide and gives the rays to the first of the new
-// groups.
+// If at most half of the groups have a ray, doubles the groups' width and gives the rays to the first groups.
 template <class Source, class Sink>
 NS_D void widen(Group& group, LaneRay& ray, Source& source, Sink& sink) {
     unsigned leaders = __ballot_sync(kAllLanes, group.leads() && ray.index >= 0);

@@ -39,8 +39,8 @@ NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(d
 
 // The gradient of the depth loss with respect to the weight of a sample at t. The loss applies to rays with a `known`
 // distance to the surface (like DS-NeRF, Deng et al. 2022, but robust). It is Σ_i w_i c(t_i) + T_final · most, with
-// c(t) = |log(t / known)| - slack, clamped to 0 … most. Light that reaches the background costs `most`; otherwise a
-// transparent ray would have the lowest loss.
+// c(t) = |log(t / known)| - slack, clamped to 0 … most. The part of a ray that reaches the background costs `most`;
+// otherwise a transparent ray would have the lowest loss.
 NS_HD float depth_gradient(float t, float known, float slack, float most) {
     return ns_min(ns_max(ns_abs(logf(t / known)) - slack, 0.0f), most);
 }

@@ -18,8 +18,7 @@ NS_HD float exposure_gradient(float d_exposed, float exposed_color, float exposu
     return d_exposed * exposed_color + pull * exposure;
 }
 
-// Updates one photo's exposure from the sum of its rays' gradients. If the gradient is zero, the moments don't change
-// either.
+// Updates one photo's exposure from the sum of its rays' gradients. Does nothing if the gradient is zero.
 NS_HD void update_exposure(const AdamStep& step, const float* gradient, float* exposure, float* moments) {
     if (gradient[0] == 0.0f && gradient[1] == 0.0f && gradient[2] == 0.0f) return;
     for (int c = 0; c < 3; ++c) adam(step, gradient[c], exposure[c], moments[c], moments[3 + c]);

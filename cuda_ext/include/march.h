@@ -140,8 +140,7 @@ NS_HD float unit_length(int unbounded, float length, float m) {
     return unbounded ? 0.25f * length * ns_min(kMostStretch, kFarStretch / ns_max(m, 1e-6f)) : 0.5f * length;
 }
 
-// Whether `count` steps from `step` on are certainly empty, judged by one cell of the coarse grid (f.coarse must
-// exist).
+// Whether `count` steps from `step` on are certainly empty, judged by one cell of the coarse grid, which must exist.
 NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, const StepLaw& law, float jitter,
                            int step, int count) {
     const float t = step_distance(law, float(step) + jitter + 0.5f * float(count - 1));
@@ -162,8 +161,8 @@ NS_HD Vec3 inverse_of(Vec3 d) {
 // the steps that stay inside a region known to be empty:
 //   - the cube of empty coarse cells around the point at t, if there is one (f.room gives its size);
 //   - otherwise the point's own cell of the occupancy grid.
-// (x, y, z): the point in the unit cube; `cell`: its cell; m: its largest coordinate in the scene; `inverse`: 1 /
-// direction.
+// (x, y, z): the point in the unit cube; `cell`: its cell; m: its largest coordinate in the scene;
+// `inverse`: 1 / direction.
 NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z,
                       int cell) {
     const int coarse_room = f.room ? int(f.room[occupancy_cell(x, y, z, kCoarse)]) : 0;
@@ -172,7 +171,7 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
     const float cells = float(coarse_room > 0 ? kCoarse : space.occupancy_resolution), side = 1.0f / cells;
     const float u[3] = {x, y, z}, by[3] = {inverse.x, inverse.y, inverse.z};
     float along = 3.0e38f;  // how far the ray stays in the empty region, scene units
-    if (!space.unbounded || m <= 1.0f) {  // no contraction, so rays are straight: the exact distance to the region's wall
+    if (!space.unbounded || m <= 1.0f) {  // no contraction here, so rays are straight: up to the region's wall
         const float low = space.unbounded ? 0.25f : 0.0f, high = 1.0f - low, lengths = space.unbounded ? 4.0f : 2.0f;
         for (int a = 0; a < 3; ++a) {
             const float at = float(int(u[a] * cells));

@@ -4,8 +4,7 @@
 
 NS_BEGIN
 
-// The density is the exponential of the network's first output. The limit keeps it finite when early training
-// overshoots.
+// Density = exp(the network's first output + kDensityShift). The limit keeps it finite when early training overshoots.
 constexpr float kDensityShift = -1.0f;
 constexpr float kDensityLimit = 12.0f;
 template <class T>
