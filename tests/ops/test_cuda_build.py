@@ -163,7 +163,7 @@ def test_compiler_errors_become_one_sentence() -> None:
 def test_what_is_not_nvcc_is_reported(tmp_path: Path) -> None:
     with pytest.raises(cuda.CudaBuildError, match="exit status 3"):
         cuda.toolkit(program(tmp_path / "fails", "#!/bin/sh\nexit 3\n"))
-    with pytest.raises(cuda.CudaBuildError, match="is it an nvcc"):
+    with pytest.raises(cuda.CudaBuildError, match="is it really nvcc"):
         cuda.toolkit(program(tmp_path / "other", "#!/bin/sh\necho hello\n"))
     with pytest.raises(cuda.CudaBuildError, match="can't be run"):
         cuda.toolkit(tmp_path / "none")
