@@ -30,14 +30,12 @@ from nerfscene.training.schedule import check_config
 from nerfscene.types import PosedCapture
 
 POSES = "poses"
-SOURCE = (
-    "source.json"  # names and sizes of the photos, to notice when other photos are given for the same scene
-)
+SOURCE = "source.json"  # names and sizes of the photos, to notice when other photos are given
 
 
 def posed_capture(
     source: Path | str,
-    workdir: Path,
+    workdir: Path | str,
     config: PoseConfig = PoseConfig(),  # noqa: B008 - frozen
     listener: Listener = silent,
     footage: FootageConfig = FootageConfig(),  # noqa: B008
@@ -56,11 +54,11 @@ def posed_capture(
     def progress(stage: str, fraction: float) -> None:
         listener(Progress(stage, fraction))
 
-    return open_posed(Path(source), workdir, config, footage, progress, given)
+    return open_posed(Path(source).expanduser(), Path(workdir).expanduser(), config, footage, progress, given)
 
 
 def _ours(name: str) -> bool:
-    """Whether a training that was killed may have left a file or folder of this name."""
+    """Whether this name is one that nerfscene writes (also when killed midway)."""
     names = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
     return name in names or (name.startswith(".") and name.endswith(".tmp"))
 
@@ -137,8 +135,8 @@ def train(
     """Makes a scene from photos, or from a posed capture, in the folder ``output``.
 
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
-    resume: continue an interrupted training, or train further with a larger budget. overwrite: train again
-    from the start; the photos' poses are kept.
+    resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
+    the start; the photos' poses are kept.
     listener: called with the progress. warn: called with each warning. posed_listener: called with the
     capture when its cameras are known. control: pauses, saves or stops the training from another thread.
 
@@ -152,7 +150,7 @@ def train(
     backend.load(config.backend)
     is_new = not folder.exists()
     open_output(folder, resume)
-    given = fingerprint(Path(source))
+    given = fingerprint(Path(source).expanduser())
     if scenes.is_scene(folder) and not overwrite:
         refuse_other_photos(folder, given)
         if not resume:
@@ -244,7 +242,7 @@ def info(folder: Path | str) -> dict[str, Any]:
     train_seconds, steps, finished; parameters (of the field), bytes (on disk).
     Raises NerfsceneError for a scene that can't be read.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     scene = scenes.load(folder)
     f = scene.figures
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
@@ -296,4 +294,5 @@ def film(
     Returns frames (their number), fps, width, height, seconds, film and frames_folder.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
-    return render_film(scene, config, Path(file), Path(frames) if frames is not None else None)
+    folder = Path(frames).expanduser() if frames is not None else None
+    return render_film(scene, config, Path(file).expanduser(), folder)

@@ -77,7 +77,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
 
 def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
     """The report as one HTML document; names and texts from outside are escaped."""
-    title = f"{html.escape(name)} – how it came out"
+    title = f"{html.escape(name)} – results"
     sections = [
         _headline(scene),
         _taken_in(scene),
@@ -104,7 +104,7 @@ def _section(title: str, body: str) -> str:
 def _headline(scene: Scene) -> str:
     f = scene.figures
     tiles = [
-        (f"{f.photos_posed} of {f.photos}", "photos placed"),
+        (f"{f.photos_posed} of {f.photos}", "photos posed"),
         (f"{f.train_seconds:.0f} s", "of training"),
     ]
     summary = "No photo was held out, so nothing was measured."
@@ -208,7 +208,7 @@ def _left_out(scene: Scene) -> str:
     f = scene.figures
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in f.warnings)
     if warnings:
-        warnings = _section("What was noticed about the photos", f"<ul>{warnings}</ul>")
+        warnings = _section("Warnings about the photos", f"<ul>{warnings}</ul>")
     if not f.left_out:
         return warnings
     rows = "".join(
@@ -230,7 +230,7 @@ def _settings(scene: Scene) -> str:
         **{
             label: f"{posing[key]:.5g}" for key, label in POSING_LABELS.items() if posing.get(key) is not None
         },
-        "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
+        "trained at": f"{k.width}×{k.height} pixels, photos downscaled by {f.downscale:.3g}",
         **({"cameras moved by training": f"{f.cameras_moved:.2f} pixels"} if f.cameras_moved else {}),
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",

@@ -23,7 +23,7 @@ from nerfscene.types import Array, PosedCapture, View
 WHITE = (1.0, 1.0, 1.0)
 SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
 
-Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask leaves in; None: all
+Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask keeps; None: all
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class TrainingSet:
     placement, space: where the scene lies in the field, and the steps along rays
     allowed: (cells / 32,) uint32, occupancy bits of the cells that can hold anything
     background: 0…1, the colour behind the scene
-    downscale: factor by which photos were shrunk
-    chosen: indices of the pixels to train on if masks leave some out; None: all
+    downscale: factor by which photos were downscaled
+    chosen: indices of the pixels to train on if masks exclude some; None: all
     depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
     """
 
@@ -97,7 +97,7 @@ def prepare(
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
 
-    downscale: factor (at least 1) by which photos are shrunk; every: see ``split_views``;
+    downscale: factor (at least 1) by which photos are downscaled; every: see ``split_views``;
     occupancy_resolution: cells along a side; on_gpu: whether a GPU trains, which has time for shorter steps.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
@@ -149,7 +149,7 @@ def join_photos(train: Sequence[View], channels: int, progress: Progress = silen
         pixels = np.empty((sum(p.shape[0] * p.shape[1] for p in photos), channels), np.uint8)
     except MemoryError as error:
         raise NerfsceneError(
-            f"{len(train)} photos of this size don't fit in memory; shrink them with --downscale 2"
+            f"{len(train)} photos of this size don't fit in memory; downscale them with --downscale 2"
         ) from error
     start = 0
     photos.reverse()
@@ -196,7 +196,7 @@ def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDA
 def photographed_extent(
     posed: PosedCapture, train: Sequence[View], masks: Masks | None, occupancy_resolution: int
 ) -> Extent:
-    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks leave in."""
+    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep."""
     placement = place(posed)
     space = make_space(True, placement.near, occupancy_resolution)
     allowed = occupancy.framed_cells(train, placement, space)
@@ -208,7 +208,7 @@ def photographed_extent(
 def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View]:
     """The views without their points (n, 3) outside the allowed cells.
 
-    The loss on depth would draw the end of a ray to such a point into the nearest allowed cell instead.
+    The depth loss would otherwise pull the surface into the nearest allowed cell.
     """
     m = extent.placement.scene_from_world
     resolution = extent.space.occupancy_resolution
@@ -224,7 +224,7 @@ def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def read_masks(train: Sequence[View]) -> Masks | None:
-    """Each photo's mask (height, width), true where it leaves the photo in, None for a photo without one.
+    """Each photo's mask (height, width), true where the photo is used; None for a photo without one.
 
     None if no photo has a mask. Raises NerfsceneError for a mask that can't be read.
     """
@@ -236,9 +236,9 @@ def read_masks(train: Sequence[View]) -> Masks | None:
 
 
 def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:
-    """Indices of the pixels that masks leave in, among the pixels of all photos; None without masks.
+    """Indices of the pixels that masks keep, among the pixels of all photos; None without masks.
 
-    Raises NerfsceneError if the masks leave no pixel.
+    Raises NerfsceneError if the masks keep no pixel.
     """
     if masks is None:
         return None

@@ -36,7 +36,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Training:
-    """How the page watches and controls a training.
+    """How the page watches and controls a training run.
 
     figures: returns {"text", "seconds", "psnr", "loss"}: a line of text, and three lists of equal length.
     pause: called with True to pause and False to go on.
