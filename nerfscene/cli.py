@@ -227,7 +227,8 @@ def run_eval(a: Eval) -> None:
 
     from nerfscene import api
     from nerfscene.films import video
-    from nerfscene.measuring import contact, evaluate
+    from nerfscene.measuring import evaluate
+    from nerfscene.measuring.contact_sheet import contact_sheet
     from nerfscene.scene import folder as scene
 
     loaded = scene.load(a.scene)
@@ -247,7 +248,7 @@ def run_eval(a: Eval) -> None:
                 figures = d["per_view"][i]
                 label = f"{figures['photo']}, {figures['psnr']:.1f} dB"
                 pairs.append((label, *pictures[figures["photo"]]))
-            contact.contact_sheet(pairs, a.sheet)
+            contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds
     if a.json:
         print(api.as_json(d))

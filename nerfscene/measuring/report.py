@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.films import video
-from nerfscene.measuring import drawings
+from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
@@ -155,7 +155,7 @@ def _cameras(scene: Scene) -> str:
     points = scene.points.astype(float)
     body = '<div class="pair">'
     for flat, caption in (((0, 1), "from above"), ((0, 2), "from the side")):
-        drawn = drawings.cameras(centres, axes, test, fov, points, flat)
+        drawn = svg.cameras(centres, axes, test, fov, points, flat)
         body += f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
     key = '<p class="key"><i class="train"></i> trained on <i class="test"></i> held out to measure</p>'
     return _section("Where the photos were taken", body + "</div>" + key)
@@ -171,7 +171,7 @@ def _curve(scene: Scene) -> str:
     history = scene.figures.history
     if len(history) < 2:
         return ""
-    drawn = drawings.curve([h["seconds"] for h in history], [h["psnr"] for h in history])
+    drawn = svg.curve([h["seconds"] for h in history], [h["psnr"] for h in history])
     note = "<p>PSNR, in dB, on the training photos over seconds of training.</p>"
     return _section("Training", drawn + note)
 

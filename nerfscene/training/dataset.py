@@ -16,7 +16,7 @@ from nerfscene.capture.folder import Progress, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
 from nerfscene.measuring.metrics import holdout
-from nerfscene.training import occupancy
+from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
 from nerfscene.types import Array, PosedCapture, View
 
@@ -118,7 +118,7 @@ def prepare(
         channels=pixels.shape[1],
         placement=extent.placement,
         space=extent.space,
-        allowed=occupancy.pack(extent.allowed),
+        allowed=carving.pack(extent.allowed),
         background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
         chosen=chosen_pixels(train, masks),
@@ -181,9 +181,9 @@ def cut_out_extent(
     ``posed`` has the training views alone, whose pixels (all, 4) are given.
     """
     alphas = alpha_channels(posed.views, pixels)
-    placement = place(posed, occupancy.subject_radius(posed, alphas))
+    placement = place(posed, carving.subject_radius(posed, alphas))
     space = make_space(False, placement.near, occupancy_resolution, on_gpu)
-    return Extent(placement, space, occupancy.cut_out_cells(posed.views, alphas, placement, space))
+    return Extent(placement, space, carving.cut_out_cells(posed.views, alphas, placement, space))
 
 
 def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -199,9 +199,9 @@ def photographed_extent(
     """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep."""
     placement = place(posed)
     space = make_space(True, placement.near, occupancy_resolution)
-    allowed = occupancy.framed_cells(train, placement, space)
+    allowed = carving.framed_cells(train, placement, space)
     if masks is not None:
-        allowed &= occupancy.unmasked_cells(train, masks, placement, space)
+        allowed &= carving.unmasked_cells(train, masks, placement, space)
     return Extent(placement, space, allowed)
 
 
@@ -212,7 +212,7 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
     """
     m = extent.placement.scene_from_world
     resolution = extent.space.occupancy_resolution
-    cell = occupancy.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
+    cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
     return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
 
 

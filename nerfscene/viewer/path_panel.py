@@ -16,7 +16,7 @@ from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
-from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov
+from nerfscene.viewer.film_outline import film_fov, frame_html, page_aspect, page_fov
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
 from nerfscene.viewer.path_marks import PathMarks
 from nerfscene.viewer.stage import (

@@ -20,8 +20,8 @@ from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
-from nerfscene.viewer.proxy import Splats, inside, splats_of
 from nerfscene.viewer.session import Session
+from nerfscene.viewer.splats import Splats, inside, splats_of
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 

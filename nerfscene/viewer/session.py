@@ -24,7 +24,7 @@ from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture
-from nerfscene.viewer.proxy import Splats
+from nerfscene.viewer.splats import Splats
 from nerfscene.viewer.stage import Shot
 from nerfscene.viewer.still import Look, Still, developed, fill_coarsely, lens_of, still_of
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.measuring import drawings
+from nerfscene.measuring import svg
 from nerfscene.measuring.advice import (
     about_agreement,
     about_bad_views,
@@ -321,6 +321,6 @@ def test_a_good_capture_is_told_so(trained: Path) -> None:
 
 @pytest.mark.parametrize(("low", "high"), ((0.0, 1.0), (15.2, 32.9), (-3.0, 0.1), (7.0, 7.0), (0.0, 12345.0)))
 def test_ticks_are_round_and_cover(low: float, high: float) -> None:
-    t = drawings.ticks(low, high)
+    t = svg.ticks(low, high)
     assert 2 <= len(t) <= 8 and t[0] <= low and t[-1] >= high
     assert np.allclose(np.diff(t), t[1] - t[0], rtol=1e-6)
