@@ -19,9 +19,9 @@ from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
+from nerfscene.scene.output_folder import REPORT_FILE
 from nerfscene.types import View
 
-FILE = "report.html"
 POSING_LABELS = {  # fields of types.PoseReport, in words
     "pairs_compared": "pairs of photos compared",
     "pairs_connected": "pairs that connect",
@@ -69,7 +69,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
 
     Raises NerfsceneError when it can't be written.
     """
-    file = folder / FILE
+    file = folder / REPORT_FILE
     with writing(file) as temporary:
         temporary.write_text(page(scene, folder.name, pictures), encoding="utf-8", errors="replace")
     return file

@@ -14,13 +14,13 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
+from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.film_outline import film_fov, frame_html, page_aspect, page_fov
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
 from nerfscene.viewer.path_marks import PathMarks
 from nerfscene.viewer.stage import (
-    PATH_FILE,
     Say,
     Stage,
     guarded,
@@ -179,7 +179,7 @@ class PathPanel:
         else:
             if self.stage.folder is None:
                 raise NerfsceneError("this scene has no folder to keep paths in; save the scene first")
-            file, world_from_page = self.stage.folder / PATH_FILE, self.stage.world.world_from_page
+            file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
             if action == "Save":
                 keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
                 self.say("Saved", f"{file}: nerfscene render and nerfstudio read it")
