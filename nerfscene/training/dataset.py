@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import Placement, place, scaled
-from nerfscene.capture.folder import Progress, read_all, read_mask, silent
+from nerfscene.capture.folder import StageListener, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
 from nerfscene.measuring.metrics import holdout
@@ -92,7 +92,7 @@ def prepare(
     downscale: float,
     every: int,
     occupancy_resolution: int,
-    progress: Progress = silent,
+    progress: StageListener = silent,
     on_gpu: bool = False,
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
@@ -137,7 +137,7 @@ def check_sizes(views: Sequence[View]) -> None:
             )
 
 
-def join_photos(train: Sequence[View], channels: int, progress: Progress = silent) -> NDArray[np.uint8]:
+def join_photos(train: Sequence[View], channels: int, progress: StageListener = silent) -> NDArray[np.uint8]:
     """The pixels of all training photos one after another, (all, channels) uint8, channels 3 or 4.
 
     A photo without an alpha channel is opaque. Raises NerfsceneError if a photo can't be read or the photos
