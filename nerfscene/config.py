@@ -90,7 +90,7 @@ class TrainConfig:
     """CPU threads to use; 0 uses all. With 1 thread, the same seed gives the same scene again."""
     refine_cameras: bool = True
     """By default, the cameras of real photos are refined during training.
-    Before it, cameras that came with the photos but don't fit them are moved.
+    Before training, cameras that came with the photos but don't fit them are moved.
     --no-refine-cameras leaves all cameras as they are."""
     seed: int = 0
     """Random seed."""

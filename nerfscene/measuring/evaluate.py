@@ -119,8 +119,10 @@ def measure(
     rendered with; psnr_matched tells how much that costs: it is measured after metrics.exposure_matched
     and, if training moved its photos' cameras, after alignment.aligned.
 
-    progress is called with the fraction done; ``seen`` with every view's figures, photo and render, from
-    several threads. Raises NerfsceneError when a photo is gone.
+    scene: a trained scene. backend: one of ``ops.backend.BACKENDS``. threads: CPU threads to use, 0 for all.
+    progress: called with the fraction done. seen: called with every view's figures, photo and render, from
+    several threads.
+    Raises NerfsceneError when a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
     paths = [v.path for v in scene.views]

@@ -301,5 +301,5 @@ def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
             f"{path} is missing or damaged, so training can't be resumed; start again with --overwrite"
         ) from error
     if saved < steps:
-        raise NerfsceneError(f"{path} is older than the scene beside it; start again with --overwrite")
+        raise NerfsceneError(f"{path} is older than the scene in this folder; start again with --overwrite")
     return arrays
