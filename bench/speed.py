@@ -17,9 +17,9 @@ from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.hash_grid import grid_of, kernel_field, make_space, new_field, resolve
 from nerfscene.ops import backend
+from nerfscene.training.carving import cell_centres, pack
 from nerfscene.training.dataset import prepare
 from nerfscene.training.loop import advance
-from nerfscene.training.occupancy import cell_centres, pack
 from nerfscene.training.run import new_run, start
 
 NGP = FieldConfig(levels=8, features=4, hidden=64, color="network", color_hidden=64, color_layers=2)

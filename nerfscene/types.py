@@ -28,10 +28,14 @@ Source = Literal[
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A lens and its sensor: picture size, focal lengths and principal point, all in pixels.
+    """A lens and its sensor; all lengths are in pixels.
 
-    ``distortion`` holds OpenCV's coefficients: (k1, k2, p1, p2, k3) for ``perspective``,
-    (k1, k2, k3, k4, 0) for ``fisheye``; all zero for an ideal lens.
+    width, height: the picture's size
+    fx, fy: focal lengths
+    cx, cy: the principal point, from the upper left corner of the picture
+    lens: "perspective" or "fisheye"
+    distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
+        ``fisheye``; all zero for a lens without distortion
     """
 
     width: int
@@ -48,7 +52,9 @@ class Intrinsics:
 class Photo:
     """One photo on disk, with its size in pixels as an image viewer shows it (EXIF orientation applied).
 
-    ``mask``: a picture of the same size; black pixels mark the parts of the photo to ignore.
+    path: the file
+    width, height: pixels
+    mask: a picture of the same size; black pixels mark the parts of the photo to ignore
     """
 
     path: Path
@@ -60,31 +66,35 @@ class Photo:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A photo that is not used. ``reason`` completes a sentence: "is blurred", "can't be read"."""
+    """A photo that is not used."""
 
-    name: str
-    reason: str
+    name: str  # of the photo
+    reason: str  # completes a sentence: "is blurred", "can't be read"
 
 
 @dataclass(frozen=True)
 class Capture:
     """Photos that have no poses yet, in the natural order of their names."""
 
-    root: Path
-    photos: tuple[Photo, ...]
-    warnings: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    root: Path  # the folder that was given
+    photos: tuple[Photo, ...]  # those to be used
+    warnings: tuple[str, ...] = ()  # about the photos, one sentence each
+    left_out: tuple[LeftOut, ...] = ()  # photos that are not used, and why
 
 
 @dataclass(frozen=True)
 class View:
-    """One posed photo: ``world_from_cam`` is a rigid transform (4, 4), OpenCV axes.
+    """One posed photo.
 
-    ``mask``: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore.
-    ``seen`` (n,): indices into the capture's ``points``, of those observed in this photo whose positions are
-    well determined.
-    ``exposure``: natural logarithms of the factors by which this photo multiplies the scene's colours
-    (r, g, b); all 0 unless it is known to differ from the other photos.
+    path: the photo's file
+    intrinsics: its lens, for the photo's size in pixels
+    world_from_cam: a rigid transform (4, 4), OpenCV axes (x right, y down, z forward)
+    split: "train", or "test" for a photo held out to measure quality
+    mask: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore
+    exposure: natural logarithms of the factors by which this photo multiplies the scene's colours (r, g, b);
+        all 0 unless it is known to differ from the other photos
+    seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
+        well determined
     """
 
     path: Path
@@ -100,17 +110,16 @@ class View:
 class PoseReport:
     """How the poses of the photos were found, for the report.
 
-    ``tried`` names the steps in order, in words, and ``found_by`` the one that succeeded. ``apart`` names
-    the photos that share nothing with the posed ones, in connected groups, the largest first.
+    apart: names of the photos that share nothing with the posed ones, in connected groups, largest first
     """
 
-    found_by: str
-    tried: tuple[str, ...]
-    photos_posed: int
+    found_by: str  # the step that succeeded, in words
+    tried: tuple[str, ...]  # the steps in their order, in words
+    photos_posed: int  # number of photos with a pose
     models: int  # number of separate models that the successful step produced
-    pairs_compared: int
-    pairs_connected: int
-    points: int
+    pairs_compared: int  # pairs of photos whose features were matched
+    pairs_connected: int  # those of them with enough matches that fit
+    points: int  # number of points in the sparse model
     observations: int  # of points in photos
     track_length: float  # mean number of photos that observe a point
     reprojection_error: float  # pixels of the working copies, mean over points
@@ -124,9 +133,16 @@ class PoseReport:
 class PosedCapture:
     """Photos with cameras.
 
-    ``points`` (n, 3) are the sparse model's, in world units; (0, 3) if there is no sparse model.
-    ``point_colors`` (n, 3) uint8. ``has_alpha``: the photos are cut-outs, with a transparent background
-    where space is known to be empty. ``given_split``: the data set names its own test views.
+    root: the folder that was given
+    source: where the cameras come from: "photos" if they were estimated here, else the other program
+    views: the posed photos
+    photos_given: number of photos, with those that could not be posed
+    points: (n, 3), the sparse model's, world units; (0, 3) if there is no sparse model
+    point_colors: (n, 3) uint8
+    has_alpha: whether the photos are cut-outs, with a transparent background where space is known to be empty
+    given_split: whether the data set names its own test views
+    warnings: about the photos, one sentence each
+    left_out: photos that are not used, and why
     """
 
     root: Path
@@ -145,19 +161,19 @@ class PosedCapture:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera to render from: ``world_from_cam`` is a rigid transform (4, 4) in the capture's world."""
+    """A camera to render from."""
 
-    intrinsics: Intrinsics
-    world_from_cam: Array
+    intrinsics: Intrinsics  # the lens and the picture's size
+    world_from_cam: Array  # a rigid transform (4, 4) in the capture's world, OpenCV axes
 
 
 @dataclass(frozen=True)
 class Frame:
     """One rendered picture, in float32.
 
-    ``rgb`` (height, width, 3), 0…1, display-referred as in the photos. ``depth`` (height, width) is the
-    expected distance along the ray in world units, 0 where the ray hits nothing. ``accumulation``
-    (height, width), 0…1, is 1 - the transmittance at the end of the ray.
+    rgb: (height, width, 3), 0…1, display-referred as in the photos
+    depth: (height, width), the expected distance along the ray in world units, 0 where the ray hits nothing
+    accumulation: (height, width), 0…1, 1 - the transmittance at the end of the ray
     """
 
     rgb: NDArray[np.float32]

@@ -1,6 +1,6 @@
 """The backend to read and to change: the compiled modules' names, in torch.
 
-It is about twenty times slower than the kernels. The model is the same: either can render what the other has
+It is about 30 times slower than the kernels. The model is the same: either can render what the other has
 trained.
 """
 

@@ -31,8 +31,8 @@ EXPECTED_SURVIVORS = 64.0  # samples per ray that get a gradient, assumed until 
 class Trainer:
     """Trains a field in place, on numpy arrays that it borrows.
 
-    To save a training and resume it, read and set ``step``, ``rays_drawn``, ``survivors_per_ray`` (smoothed;
-    0 before the first step) and ``occupancy_mean``.
+    To save a training run and resume it, read and set ``step``, ``rays_drawn``, ``survivors_per_ray``
+    (smoothed; 0 before the first step) and ``occupancy_mean``.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import in_world
 from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera
-from nerfscene.viewer import keyframes, proxy
+from nerfscene.viewer import keyframes, splats
 from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session
@@ -88,8 +88,8 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
     """A page of a copy of the demo scene, which a test may change."""
-    monkeypatch.setattr(proxy, "LONGEST", 16)  # software WebGL draws few splats in a second
-    monkeypatch.setattr(proxy, "VIEWS", 6)
+    monkeypatch.setattr(splats, "LONGEST", 16)  # software WebGL draws few splats in a second
+    monkeypatch.setattr(splats, "VIEWS", 6)
     with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
 
@@ -509,7 +509,7 @@ def test_keys_walk_at_the_pace_of_any_scene(
     browser: Any, formed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scene a thousand times as large is shown at the usual size, so keys walk at the usual pace."""
-    monkeypatch.setattr(proxy, "LONGEST", 8)
+    monkeypatch.setattr(splats, "LONGEST", 8)
     large = np.diag([1000.0, 1000.0, 1000.0, 1.0])
     with view(in_world(scenes.load(formed), large), port=18080) as running:
         page, session = open_tab(browser, running)

@@ -21,7 +21,7 @@ from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, pictures
 from nerfscene.viewer.keyframes import Editor, Keyframe, Plan
 from nerfscene.viewer.pace import FLOOR, Pace, tiles_from_centre
-from nerfscene.viewer.proxy import splats_of
+from nerfscene.viewer.splats import splats_of
 
 UP = np.array([0.0, 0.0, 1.0])
 

@@ -46,6 +46,13 @@ def one_object(out: str) -> dict[str, Any]:
     return values
 
 
+def test_help_says_what_a_flag_does_that_turns_something_off(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    words = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capfd.readouterr().out).split())
+    assert "--no-refine-cameras leaves all cameras as they are" in words
+
+
 def test_info_in_words(run: Run, trained: Path) -> None:
     out, _ = run("info", trained)
     f = scene.load(trained).figures

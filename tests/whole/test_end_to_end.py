@@ -27,6 +27,7 @@ from nerfscene.field.hash_grid import make_space, resolve
 from nerfscene.field.rendering import render
 from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scene
+from nerfscene.scene.output_folder import SOURCE
 from nerfscene.types import Camera
 
 SMALL_FLAGS = ("--field.occupancy-resolution", 32)
@@ -127,7 +128,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
     assert f.samples > halfway.samples and f.history[: len(halfway.history)] == halfway.history
     assert f.psnr is not None and f.psnr > 24
     left = {p.name for p in output.iterdir()}
-    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, api.SOURCE, "report.html"}
+    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, SOURCE, "report.html"}
 
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nerfscene.capture.folder import open_capture
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder as scene
+from nerfscene.scene.output_folder import POSES
 from nerfscene.types import Capture
 
 SMALL = 400  # px, longest side that features are looked for on
@@ -42,7 +43,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     made = scene.load(tmp_path / "walk-scene")
     assert 10 <= len(made.views) <= 14
     told: list[str] = []
-    workdir = tmp_path / "walk-scene" / api.POSES
+    workdir = tmp_path / "walk-scene" / POSES
     configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
