@@ -34,13 +34,13 @@ class Intrinsics:
     (k1, k2, k3, k4, 0) for ``fisheye``; all zero for an ideal lens.
     """
 
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    lens: Lens = "perspective"
+    width: int  # pixels
+    height: int  # pixels
+    fx: float  # focal length, pixels
+    fy: float  # focal length, pixels
+    cx: float  # principal point, pixels from the left edge
+    cy: float  # principal point, pixels from the top edge
+    lens: Lens = "perspective"  # which of OpenCV's two models
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -51,9 +51,9 @@ class Photo:
     ``mask``: a picture of the same size; black pixels mark the parts of the photo to ignore.
     """
 
-    path: Path
-    width: int
-    height: int
+    path: Path  # the photo's file
+    width: int  # pixels
+    height: int  # pixels
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
 
@@ -62,7 +62,7 @@ class Photo:
 class LeftOut:
     """A photo that is not used. ``reason`` completes a sentence: "is blurred", "can't be read"."""
 
-    name: str
+    name: str  # the photo's
     reason: str
 
 
@@ -70,10 +70,10 @@ class LeftOut:
 class Capture:
     """Photos that have no poses yet, in the natural order of their names."""
 
-    root: Path
-    photos: tuple[Photo, ...]
-    warnings: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    root: Path  # their folder
+    photos: tuple[Photo, ...]  # those that are used
+    warnings: tuple[str, ...] = ()  # sentences for the user
+    left_out: tuple[LeftOut, ...] = ()  # photos that are not used
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class View:
     (r, g, b); all 0 unless it is known to differ from the other photos.
     """
 
-    path: Path
-    intrinsics: Intrinsics
-    world_from_cam: Array
-    split: Split = "train"
+    path: Path  # the photo's file
+    intrinsics: Intrinsics  # its lens
+    world_from_cam: Array  # (4, 4)
+    split: Split = "train"  # trained on, or held out to measure with
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -104,13 +104,13 @@ class PoseReport:
     the photos that share nothing with the posed ones, in connected groups, the largest first.
     """
 
-    found_by: str
+    found_by: str  # the step that succeeded
     tried: tuple[str, ...]
-    photos_posed: int
+    photos_posed: int  # number of photos that have a pose
     models: int  # number of separate models that the successful step produced
-    pairs_compared: int
-    pairs_connected: int
-    points: int
+    pairs_compared: int  # pairs of photos
+    pairs_connected: int  # pairs of photos with verified matches
+    points: int  # number of sparse points
     observations: int  # of points in photos
     track_length: float  # mean number of photos that observe a point
     reprojection_error: float  # pixels of the working copies, mean over points
@@ -129,17 +129,17 @@ class PosedCapture:
     where space is known to be empty. ``given_split``: the data set names its own test views.
     """
 
-    root: Path
-    source: Source
-    views: tuple[View, ...]
-    photos_given: int
+    root: Path  # their folder
+    source: Source  # where the cameras come from
+    views: tuple[View, ...]  # the photos that have a camera
+    photos_given: int  # number of photos before any were left out
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     has_alpha: bool = False
     given_split: bool = False
     reprojection_error: float | None = None  # pixels of the photos, mean over the points
-    warnings: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()  # sentences for the user
+    left_out: tuple[LeftOut, ...] = ()  # photos that are not used
     posing: PoseReport | None = None  # None where the cameras came with the photos
 
 
@@ -147,8 +147,8 @@ class PosedCapture:
 class Camera:
     """A camera to render from: ``world_from_cam`` is a rigid transform (4, 4) in the capture's world."""
 
-    intrinsics: Intrinsics
-    world_from_cam: Array
+    intrinsics: Intrinsics  # the lens, and the size of the picture
+    world_from_cam: Array  # (4, 4)
 
 
 @dataclass(frozen=True)

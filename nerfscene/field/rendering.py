@@ -31,7 +31,7 @@ class Renderer:
         is set; None: the background is plain
     """
 
-    field: RadianceField
+    field: RadianceField  # what is rendered
     scene_from_world: Array
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     backend: str = "auto"

@@ -22,7 +22,7 @@ class CameraPath:
     the film's size in a file, in pixels; the cameras hold the size to render at.
     """
 
-    cameras: tuple[Camera, ...]
+    cameras: tuple[Camera, ...]  # one per frame
     fps: float | None = None
     seconds: float | None = None
     loop: bool = False

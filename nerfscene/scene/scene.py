@@ -21,17 +21,17 @@ class Figures:
     """What is known about how a scene was made; None for what was not measured."""
 
     photos: int = 0  # given
-    photos_posed: int = 0
+    photos_posed: int = 0  # that have a camera
     source: str = ""  # where the cameras came from
     reprojection_error: float | None = None  # pixels
-    downscale: float = 1.0
-    train_seconds: float = 0.0
-    steps: int = 0
-    rays: int = 0
-    samples: int = 0
+    downscale: float = 1.0  # factor by which the photos were shrunk
+    train_seconds: float = 0.0  # spent on training steps
+    steps: int = 0  # of training
+    rays: int = 0  # trained on, in all steps together
+    samples: int = 0  # trained on, in all steps together
     finished: bool = False  # whether the budget was spent
     psnr: float | None = None  # dB, mean over held-out photos
-    ssim: float | None = None
+    ssim: float | None = None  # at most 1, mean over held-out photos
     psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
     views: int = 0  # held-out photos measured
     per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
@@ -41,8 +41,8 @@ class Figures:
     warnings: tuple[str, ...] = ()  # about the photos, from when they were read
     posing: dict[str, Any] | None = None  # fields of types.PoseReport, if COLMAP was run here
     cameras_moved: float | None = None  # pixels, by training; None if cameras were not refined
-    device: str = ""
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    device: str = ""  # what computed, in words
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # "train" and "field", by name
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Scene:
     views: all photos' cameras, with the intrinsics of the photos as trained on (downscaled)
     scene_from_world: (4, 4), the similarity from cameras' coordinates to the field's
     background: 0…1, the colour behind the scene
+    figures: how the scene was made, and how good it is
     has_alpha: whether the photos were cut-outs
     points: the sparse model's points, (n, 3), scene units
     crop: world_from_box (4, 4), which maps [-1, 1]³ to the part of the scene that the viewer, films and
