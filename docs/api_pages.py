@@ -76,7 +76,8 @@ def _spelled_out(annotation: str, function: Any) -> str:
 def _default(value: Any) -> str:
     if dataclasses.is_dataclass(value):
         return f"{type(value).__name__}()"
-    return value.__name__ if inspect.isfunction(value) else repr(value)
+    text = value.__name__ if inspect.isfunction(value) else repr(value)
+    return "..." if text.startswith(("lambda", "<")) else text  # says nothing, or where it is in memory
 
 
 def laid_out(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: list[str]) -> None:
