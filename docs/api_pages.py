@@ -86,7 +86,8 @@ def laid_out(app: Sphinx, what: str, name: str, thing: Any, opts: Any, lines: li
         text, told = parted(lines, {field.name for field in dataclasses.fields(thing)}, verbs=True)
         lines[:] = [line for line in text if line is not HERE] + _fields(thing, told)
         return
-    known = set(inspect.signature(thing).parameters) if inspect.isroutine(thing) else set()
+    takes = inspect.isroutine(thing) or (inspect.isclass(thing) and not issubclass(thing, Exception))
+    known = set(inspect.signature(thing).parameters) if takes else set()
     text, told = parted(lines, known)
     for i in range(len(text) - 1, 0, -1):
         if BEGINS.match(text[i]) and text[i - 1].endswith((".", ":")):
