@@ -28,19 +28,23 @@ Source = Literal[
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A lens and its sensor: picture size, focal lengths and principal point, all in pixels.
+    """A lens and its sensor; all lengths are in pixels.
 
-    ``distortion`` holds OpenCV's coefficients: (k1, k2, p1, p2, k3) for ``perspective``,
-    (k1, k2, k3, k4, 0) for ``fisheye``; all zero for an ideal lens.
+    width, height: the picture's size
+    fx, fy: focal lengths
+    cx, cy: the principal point, from the upper left corner of the picture
+    lens: "perspective" or "fisheye"
+    distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
+        ``fisheye``; all zero for a lens without distortion
     """
 
-    width: int  # pixels
-    height: int  # pixels
-    fx: float  # focal length, pixels
-    fy: float  # focal length, pixels
-    cx: float  # principal point, pixels from the left edge
-    cy: float  # principal point, pixels from the top edge
-    lens: Lens = "perspective"  # which of OpenCV's two models
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    lens: Lens = "perspective"
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -48,49 +52,55 @@ class Intrinsics:
 class Photo:
     """One photo on disk, with its size in pixels as an image viewer shows it (EXIF orientation applied).
 
-    ``mask``: a picture of the same size; black pixels mark the parts of the photo to ignore.
+    path: the file
+    width, height: pixels
+    mask: a picture of the same size; black pixels mark the parts of the photo to ignore
     """
 
-    path: Path  # the photo's file
-    width: int  # pixels
-    height: int  # pixels
+    path: Path
+    width: int
+    height: int
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A photo that is not used. ``reason`` completes a sentence: "is blurred", "can't be read"."""
+    """A photo that is not used."""
 
-    name: str  # the photo's
-    reason: str
+    name: str  # of the photo
+    reason: str  # completes a sentence: "is blurred", "can't be read"
 
 
 @dataclass(frozen=True)
 class Capture:
     """Photos that have no poses yet, in the natural order of their names."""
 
-    root: Path  # their folder
-    photos: tuple[Photo, ...]  # those that are used
-    warnings: tuple[str, ...] = ()  # sentences for the user
-    left_out: tuple[LeftOut, ...] = ()  # photos that are not used
+    root: Path  # the folder that was given
+    photos: tuple[Photo, ...]  # those to be used
+    warnings: tuple[str, ...] = ()  # about the photos, one sentence each
+    left_out: tuple[LeftOut, ...] = ()  # photos that are not used, and why
 
 
 @dataclass(frozen=True)
 class View:
-    """One posed photo: ``world_from_cam`` is a rigid transform (4, 4), OpenCV axes.
+    """One posed photo.
 
-    ``mask``: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore.
-    ``seen`` (n,): indices into the capture's ``points``, of those observed in this photo whose positions are
-    well determined.
-    ``exposure``: natural logarithms of the factors by which this photo multiplies the scene's colours
-    (r, g, b); all 0 unless it is known to differ from the other photos.
+    path: the photo's file
+    intrinsics: its lens, for the photo's size in pixels
+    world_from_cam: a rigid transform (4, 4), OpenCV axes (x right, y down, z forward)
+    split: "train", or "test" for a photo held out to measure quality
+    mask: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore
+    exposure: natural logarithms of the factors by which this photo multiplies the scene's colours (r, g, b);
+        all 0 unless it is known to differ from the other photos
+    seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
+        well determined
     """
 
-    path: Path  # the photo's file
-    intrinsics: Intrinsics  # its lens
-    world_from_cam: Array  # (4, 4)
-    split: Split = "train"  # trained on, or held out to measure with
+    path: Path
+    intrinsics: Intrinsics
+    world_from_cam: Array
+    split: Split = "train"
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -100,17 +110,16 @@ class View:
 class PoseReport:
     """How the poses of the photos were found, for the report.
 
-    ``tried`` names the steps in order, in words, and ``found_by`` the one that succeeded. ``apart`` names
-    the photos that share nothing with the posed ones, in connected groups, the largest first.
+    apart: names of the photos that share nothing with the posed ones, in connected groups, largest first
     """
 
-    found_by: str  # the step that succeeded
-    tried: tuple[str, ...]
-    photos_posed: int  # number of photos that have a pose
+    found_by: str  # the step that succeeded, in words
+    tried: tuple[str, ...]  # the steps in their order, in words
+    photos_posed: int  # number of photos with a pose
     models: int  # number of separate models that the successful step produced
-    pairs_compared: int  # pairs of photos
-    pairs_connected: int  # pairs of photos with verified matches
-    points: int  # number of sparse points
+    pairs_compared: int  # pairs of photos whose features were matched
+    pairs_connected: int  # those of them with enough matches that fit
+    points: int  # number of points in the sparse model
     observations: int  # of points in photos
     track_length: float  # mean number of photos that observe a point
     reprojection_error: float  # pixels of the working copies, mean over points
@@ -124,40 +133,47 @@ class PoseReport:
 class PosedCapture:
     """Photos with cameras.
 
-    ``points`` (n, 3) are the sparse model's, in world units; (0, 3) if there is no sparse model.
-    ``point_colors`` (n, 3) uint8. ``has_alpha``: the photos are cut-outs, with a transparent background
-    where space is known to be empty. ``given_split``: the data set names its own test views.
+    root: the folder that was given
+    source: where the cameras come from: "photos" if they were estimated here, else the other program
+    views: the posed photos
+    photos_given: number of photos, with those that could not be posed
+    points: (n, 3), the sparse model's, world units; (0, 3) if there is no sparse model
+    point_colors: (n, 3) uint8
+    has_alpha: whether the photos are cut-outs, with a transparent background where space is known to be empty
+    given_split: whether the data set names its own test views
+    warnings: about the photos, one sentence each
+    left_out: photos that are not used, and why
     """
 
-    root: Path  # their folder
-    source: Source  # where the cameras come from
-    views: tuple[View, ...]  # the photos that have a camera
-    photos_given: int  # number of photos before any were left out
+    root: Path
+    source: Source
+    views: tuple[View, ...]
+    photos_given: int
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     has_alpha: bool = False
     given_split: bool = False
     reprojection_error: float | None = None  # pixels of the photos, mean over the points
-    warnings: tuple[str, ...] = ()  # sentences for the user
-    left_out: tuple[LeftOut, ...] = ()  # photos that are not used
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     posing: PoseReport | None = None  # None where the cameras came with the photos
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera to render from: ``world_from_cam`` is a rigid transform (4, 4) in the capture's world."""
+    """A camera to render from."""
 
-    intrinsics: Intrinsics  # the lens, and the size of the picture
-    world_from_cam: Array  # (4, 4)
+    intrinsics: Intrinsics  # the lens and the picture's size
+    world_from_cam: Array  # a rigid transform (4, 4) in the capture's world, OpenCV axes
 
 
 @dataclass(frozen=True)
 class Frame:
     """One rendered picture, in float32.
 
-    ``rgb`` (height, width, 3), 0…1, display-referred as in the photos. ``depth`` (height, width) is the
-    expected distance along the ray in world units, 0 where the ray hits nothing. ``accumulation``
-    (height, width), 0…1, is 1 - the transmittance at the end of the ray.
+    rgb: (height, width, 3), 0…1, display-referred as in the photos
+    depth: (height, width), the expected distance along the ray in world units, 0 where the ray hits nothing
+    accumulation: (height, width), 0…1, 1 - the transmittance at the end of the ray
     """
 
     rgb: NDArray[np.float32]

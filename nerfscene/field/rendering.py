@@ -23,15 +23,17 @@ class Renderer:
 
     On a GPU the first picture copies the field there, so keep the Renderer for further pictures.
 
+    field: what is rendered
     scene_from_world: (4, 4), the similarity from cameras' coordinates to the field's
     background: 0…1, the colour behind the scene
-    backend: one of ``ops.backend.BACKENDS``; threads: 0 for all
+    backend: one of ``ops.backend.BACKENDS``
+    threads: CPU threads to use, 0 for all
     crop: world_from_box (4, 4), the linear map from [-1, 1]³ to the only visible part of the world; None: all
     backdrop: (rows, 2 · rows, 3), 0…1, shown by rays' directions instead of ``background``, unless ``crop``
         is set; None: the background is plain
     """
 
-    field: RadianceField  # what is rendered
+    field: RadianceField
     scene_from_world: Array
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     backend: str = "auto"

@@ -18,11 +18,14 @@ TURN_WEIGHT = 0.25  # steps of the camera that a turn by 1 rad counts as
 class CameraPath:
     """One camera per frame, in order, and the film's settings as far as a file gave them.
 
-    fps, seconds: None if unknown. loop: the frame after the last one is the first again. width, height:
-    the film's size in a file, in pixels; the cameras hold the size to render at.
+    cameras: one per frame; their intrinsics hold the size to render at
+    fps: frames per second; None if unknown
+    seconds: length of the film; None if unknown
+    loop: whether the frame after the last one is the first again
+    width, height: the film's size in a file, pixels; None if there is none
     """
 
-    cameras: tuple[Camera, ...]  # one per frame
+    cameras: tuple[Camera, ...]
     fps: float | None = None
     seconds: float | None = None
     loop: bool = False

@@ -13,7 +13,9 @@ from nerfscene.field.hash_grid import RadianceField
 from nerfscene.field.rendering import Renderer
 from nerfscene.types import Array, View
 
-NEAR_TO_LOOK = 0.7  # of training's near plane: fox's nose needs it, and held-out photos lose 0.06 dB at most
+# The free camera's near plane, as a fraction of training's: it lets the camera get closer to the subject, and
+# costs held-out photos at most 0.06 dB.
+NEAR_TO_LOOK = 0.7
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,17 @@ class Figures:
     """What is known about how a scene was made; None for what was not measured."""
 
     photos: int = 0  # given
-    photos_posed: int = 0  # that have a camera
+    photos_posed: int = 0  # of them, with a camera
     source: str = ""  # where the cameras came from
     reprojection_error: float | None = None  # pixels
-    downscale: float = 1.0  # factor by which the photos were shrunk
-    train_seconds: float = 0.0  # spent on training steps
-    steps: int = 0  # of training
-    rays: int = 0  # trained on, in all steps together
-    samples: int = 0  # trained on, in all steps together
+    downscale: float = 1.0  # factor by which photos were downscaled for training
+    train_seconds: float = 0.0  # spent in training steps
+    steps: int = 0  # training steps
+    rays: int = 0  # trained on, in all steps
+    samples: int = 0  # along these rays, that were trained on
     finished: bool = False  # whether the budget was spent
     psnr: float | None = None  # dB, mean over held-out photos
-    ssim: float | None = None  # at most 1, mean over held-out photos
+    ssim: float | None = None  # 0…1, mean over held-out photos
     psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
     views: int = 0  # held-out photos measured
     per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
@@ -42,7 +44,8 @@ class Figures:
     posing: dict[str, Any] | None = None  # fields of types.PoseReport, if COLMAP was run here
     cameras_moved: float | None = None  # pixels, by training; None if cameras were not refined
     device: str = ""  # what computed, in words
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # "train" and "field", by name
+    # {"train", "field"}: the fields of TrainConfig as given, and of FieldConfig as used
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class Scene:
     views: all photos' cameras, with the intrinsics of the photos as trained on (downscaled)
     scene_from_world: (4, 4), the similarity from cameras' coordinates to the field's
     background: 0…1, the colour behind the scene
-    figures: how the scene was made, and how good it is
-    has_alpha: whether the photos were cut-outs
+    has_alpha: whether the photos were cut-outs (photos with a transparent background)
+    figures: what is known about how the scene was made
     points: the sparse model's points, (n, 3), scene units
-    crop: world_from_box (4, 4), which maps [-1, 1]³ to the part of the scene that the viewer, films and
-        exports show; None: all of it. Measuring against photos ignores it.
+    crop: world_from_box (4, 4), which maps [-1, 1]³ to the part of the scene that the viewer and films
+        show; None: all of it. Measuring against photos ignores it.
     world_from_capture: the similarity (4, 4) from the cameras' original coordinates to the scene's world;
         None: nobody has set one
     up: (3,), the world's upward direction; None: to be guessed from the cameras
