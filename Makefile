@@ -1,9 +1,13 @@
-# Two commands on a fresh machine with Python 3.11+, a C++17 compiler and make:
-#   make demo    poses, trains and films the capture in data/demo
-#   make test    builds everything and passes the tests
-# And for who goes on from there:
-#   make docs    builds the pages in docs/ into a site
-# All use a virtual environment in .venv and set it up themselves.
+# On a fresh machine with Python 3.11+, a C++17 compiler and make:
+#   make demo         poses, trains and films the capture in data/demo
+#   make test         builds everything and passes the tests
+#   make lint         ruff and mypy
+#   make docs         builds the pages in docs/ into a site, out/docs
+#   make bench        measures speed and quality, about 25 minutes on two cores
+#   make wheel        builds a wheel for other machines into dist
+#   make wheel-test   installs that wheel into an empty environment and makes a picture with it
+#   make clean        removes all that these have made
+# All but wheel and clean use a virtual environment in .venv and set it up themselves.
 
 PYTHON ?= python3
 # A CPU build of torch; on a machine with an NVIDIA GPU you may want another (TORCH=torch make demo).
@@ -16,7 +20,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint bench wheel wheel-test clean
+.PHONY: demo test lint docs bench wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -56,7 +60,6 @@ $(VENV)/.docs: $(VENV)/.installed pyproject.toml
 		| $(BIN)/pip install --quiet --requirement /dev/stdin
 	@touch $@
 
-.PHONY: docs
 # Strict: a broken link or anchor, a file that is not there or a public name without a docstring fails it.
 docs: $(VENV)/.docs
 	rm -rf $(OUT)/docs

@@ -78,7 +78,9 @@ def table(rows: tuple[Row, ...] = ROWS, every: int = 1) -> list[dict[str, float 
     with tempfile.TemporaryDirectory() as kept:
         fox = captures.fox()
         fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; moves none here
-    print("| capture | seconds | PSNR | floor / aim | SSIM | test views | render s | M samples/s | steps |")
+    print(
+        "| capture | seconds | PSNR | required / goal | SSIM | test views | render s | M samples/s | steps |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         posed = captures.chair(every) if row.name == "chair" else fox

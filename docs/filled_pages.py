@@ -72,6 +72,7 @@ def names(given: str) -> str:
 ALIASES = {
     "Array": "a numpy array of float64",
     "NDArray[np.float32]": "a numpy array of that kind of number; docstrings give the shape",
+    "RadianceField": "the trained grid and networks in memory; `scene.renderer()` is the way to use them",
     "Seen": "a function that takes a view's figures, its photo and its render: (height, width, 3), 0…1",
 }
 

@@ -81,7 +81,7 @@ def commands() -> dict[str, type]:
 
 
 def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], dict[str, list[Option]]]:
-    """A command's arguments by place, its options, and groups of finer options by the group's docstring."""
+    """A command's arguments by place, its options, and groups of finer options by how they begin."""
     hints = typing.get_type_hints(cls, include_extras=True)
     texts = field_texts(cls)
     placed: list[Option] = []
@@ -95,7 +95,7 @@ def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], di
             inner = f"{prefix}{name}." if name else prefix
             _, within, _ = options(kind, inner)  # type: ignore[arg-type]
             if name:
-                groups[inspect.getdoc(kind) or name] = within
+                groups[f"--{inner}"] = within
             else:
                 plain += within
             continue
@@ -105,7 +105,8 @@ def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], di
             placed.append(Option((str(said.get("metavar", _value(kind))),), "", "", text))
         elif kind is bool:
             if field.default is True:
-                plain.append(Option((f"--no-{dashed}",), "", "", f"Turns this off: {text}"))
+                off = f"--no-{dashed}"
+                plain.append(Option((off,), "", "", text if off in text else f"Turns this off: {text}"))
             else:
                 plain.append(Option((f"--{dashed}",), "", "", text))
         else:
@@ -151,7 +152,9 @@ def table(rows: list[Option]) -> str:
     for row in rows:
         names = ", ".join(f"`{n}`" for n in row.names)
         # A bar would end the table's cell, in code too.
-        value = " " + " ".join(f"`{v}`" for v in row.value.split("|")) if row.value else ""
+        words = row.value.split("|")
+        value = (" one of " if len(words) > 1 else " ") + ", ".join(f"`{word}`" for word in words)
+        value = value if row.value else ""
         default = f"`{row.default}`" if row.default else ""
         lines.append(f"| {names}{value} | {default} | {_cell(row.text)} |")
     return "\n".join(lines)
@@ -169,6 +172,8 @@ def section(name: str) -> str:
     parts = [inspect.getdoc(cls) or "", f"```text\n{usage}\n```"]
     parts += [f"`{p.names[0]}`: {p.text}" for p in placed]
     parts.append(table(plain))
-    for title, rows in groups.items():
-        parts += [f"**{title.splitlines()[0]}**", table(rows)]
+    abouts = {f"--{field.name}.": typing.get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
+    for begin, rows in groups.items():
+        about = (inspect.getdoc(abouts[begin]) or "").splitlines()[0]
+        parts += [f"### Options that begin with `{begin}`", about, table(rows)]
     return "\n\n".join(parts)

@@ -1,8 +1,8 @@
 """Training watched from Python.
 
-A listener is called a few times a second with how far training has come. Through ``ns.Control`` it can pause,
-save or stop it. Here it prints a line every five seconds and stops once the photos are matched well enough. A
-training stopped early leaves a whole scene: it is measured and saved, and ``resume=True`` goes on with it.
+A listener is called a few times a second with the training progress. Through ``ns.Control`` it can pause,
+save or stop training. Here it prints a line every five seconds and stops once photos are matched well enough.
+A run that is stopped early leaves a whole scene: it is measured and saved, and ``resume=True`` continues it.
 """
 
 from pathlib import Path

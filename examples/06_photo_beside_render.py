@@ -1,4 +1,4 @@
-"""Photos beside what the scene shows.
+"""Photos next to what the scene shows.
 
 ``ns.measure`` renders every photo that training kept aside and compares the two. It hands over each pair, so
 that you can look at them or compare them by a measure of your own: here, where they differ most. Run example

@@ -1,7 +1,7 @@
 """Masks: what to ignore in photos.
 
-A date stamp or a car's bonnet should not become part of the scene. A folder ``masks`` beside the photos holds
-a picture for each photo that needs one: what is black in it is ignored. This example stamps and masks copies.
+A date stamp or a car's bonnet should not become part of the scene. A folder ``masks`` beside the photos has a
+picture for each photo that needs one; black is ignored. This example stamps copies and masks out the stamp.
 """
 
 import shutil
