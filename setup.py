@@ -1,16 +1,16 @@
-"""Compiles the kernels: one C++ module, several instruction sets inside, chosen when it runs.
+"""Compiles the kernels: one C++ module with several instruction sets, selected at run time.
 
-And one for NVIDIA GPUs wherever an nvcc can be had (``build_support/cuda.py``); without it the package is
-whole but for that, and ``nerfscene doctor`` says why.
+If nvcc is found or can be downloaded, also one for NVIDIA GPUs (``build_support/cuda.py``). Without nvcc
+everything else still works, and ``nerfscene doctor`` says why there is no CUDA module.
 
-Both modules serve every CPython from 3.11 on, so a platform needs one wheel. They are written against
-Python's stable ABI and against nanobind's split mode: the part of nanobind that depends on Python's version
-is in the package ``nanobind-backend``, which has a small wheel for each version and is installed with
-nerfscene. (With nanobind's own code compiled in, the stable ABI would begin at Python 3.12.) Split mode
-excludes PyPy, free-threaded Python and musl, for which there is no such package. It excludes a C++ library
-that is linked statically, too, since exceptions cross from one module to the other. So a wheel asks for a
-glibc and a libstdc++ like those that it was built with: built on Debian 12 it is tagged manylinux_2_34. To
-serve older systems, build it on one.
+Both modules support every CPython from 3.11 on, so a platform needs only one wheel. They use Python's stable
+ABI and nanobind's split mode: the part of nanobind that depends on Python's version is in the package
+``nanobind-backend``, which has a small wheel for each version and is installed with nerfscene. (With
+nanobind's own code compiled in, the stable ABI would begin at Python 3.12.) Split mode excludes PyPy,
+free-threaded Python and musl, for which there is no such package. It also excludes linking the C++ library
+statically, since exceptions cross from one module to the other. So a wheel needs a glibc and a libstdc++ at
+least as new as those it was built with: built on Debian 12 it is tagged manylinux_2_34. To support older
+systems, build it on one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefe
 
 
 class BuildKernels(build_ext):
-    """build_ext that must have the processor's module, and has the GPU's where it can."""
+    """build_ext that requires the CPU module and builds the CUDA module if it can."""
 
     extensions: list[Extension]
     record: cuda.Record | None = None
@@ -60,18 +60,18 @@ class BuildKernels(build_ext):
                 self.build_cuda(ext, record)
                 record.built = True
                 self.extensions.append(ext)
-            except Exception as error:  # whatever it is, the processor's module is here
+            except Exception as error:  # any failure is acceptable: the CPU module is already built
                 record.reason = str(error) if isinstance(error, cuda.CudaBuildError) else self.in_words(error)
                 print(f"nerfscene: installed without its CUDA kernels: {record.reason}", file=sys.stderr)
-                # An earlier build's, from other sources perhaps.
+                # One from an earlier build may be of other sources.
                 Path(self.get_ext_fullpath(CUDA)).unlink(missing_ok=True)
             record.write(Path(self.get_ext_fullpath(CUDA)).parent)
             self.record = record
 
     def build_cuda(self, ext: Extension, record: cuda.Record) -> None:
-        """Compiles and links the CUDA module; ``record`` learns what with. Raises where it can't."""
+        """Compiles and links the CUDA module, and notes in ``record`` what with. Raises if that fails."""
         if cuda.turned_off(os.environ):
-            raise cuda.CudaBuildError("NERFSCENE_CUDA=0 turned it off")
+            raise cuda.CudaBuildError("NERFSCENE_CUDA=0 turned them off")
         nvcc = cuda.find_nvcc()
         if nvcc is None:
             raise cuda.CudaBuildError(cuda.why_no_nvcc(os.environ, cuda.driver()))
@@ -87,16 +87,16 @@ class BuildKernels(build_ext):
         cuda.check_import(Path(self.get_ext_fullpath(CUDA)))
 
     def in_words(self, error: Exception) -> str:
-        """An error of setuptools, or one that nobody foresaw, in one sentence."""
+        """An error of setuptools, or an unexpected one, as one sentence."""
         first = (str(error).strip().splitlines() or [""])[0][:200]
         what = f"their build failed with {type(error).__name__} ({first})"
         if isinstance(error, (CompileError, LinkError)):
             verb = "compiled" if isinstance(error, CompileError) else "linked"
             what = f"their Python bindings could not be {verb}"
-        return f"{what}; `pip install -v .` shows all that the compiler said"
+        return f"{what}; `pip install -v .` shows the compiler's whole output"
 
     def build_extension(self, ext: Extension) -> None:
-        """Compiles the kernels once for each instruction set of this processor, and the rest once."""
+        """Compiles the kernels once per instruction set of this kind of processor, and the rest once."""
         x86 = platform.machine().lower() in {"x86_64", "amd64"}
         sets: dict[str, list[str]] = {"portable": []} | ({"avx2": AVX2, "avx512": AVX512} if x86 else {})
         have = [("NS_HAVE_AVX2", None), ("NS_HAVE_AVX512", None)] if x86 else []
@@ -108,7 +108,7 @@ class BuildKernels(build_ext):
         self.link(ext, objects)
 
     def link(self, ext: Extension, objects: list[str]) -> None:
-        """Makes a module of object files, unless it is newer than all of them."""
+        """Links object files into a module, unless it is newer than all of them."""
         ext.extra_objects, ext.depends = objects, objects
         super().build_extension(ext)
 
@@ -124,19 +124,19 @@ class BuildKernels(build_ext):
             self.tidy_tree()
 
     def tidy_tree(self) -> None:
-        """Leaves in the source tree what this build made, and none that Python would load instead."""
+        """Removes modules of other builds from the source tree, which Python might load instead."""
         modules = [Path(self.get_ext_fullpath(name)) for name in (CPU, CUDA)]
         for module in modules:
             for other in module.parent.glob(f"{module.name.split('.')[0]}.*"):
-                if other != module:  # named for one version of Python, it would come first
+                if other != module:  # one named for a single Python version would be found first
                     other.unlink()
-        if self.record:  # setuptools copies the modules into the tree, not this
+        if self.record:  # setuptools copies only the modules into the tree
             self.record.write(modules[1].parent)
             if not self.record.built:
                 modules[1].unlink(missing_ok=True)
 
 
-# Whatever is added beside these is compiled too.
+# New sources in these folders are compiled without any change here.
 CPU_KERNELS = sorted((ROOT / "cpu").glob("kernels*.cpp"))
 CUDA_BINDINGS = sorted(ROOT.glob("bind_cuda*.cpp"))
 CPU_SOURCES = sorted({*ROOT.glob("*.cpp"), *(ROOT / "cpu").glob("*.cpp")} - {*CPU_KERNELS, *CUDA_BINDINGS})

@@ -3,9 +3,9 @@
     python -m bench.ablations             # fox and the demo, with their published cameras
     python -m bench.ablations PHOTOS …    # folders of photos alone, which are posed here
 
-All train for the same number of steps, so that a busy machine changes the seconds but no other figure. fox
-and the demo are also trained on with what phones do to photos: exposures that wander, and cameras that are a
-little off, once left as they are and once moved to fit before training (``nerfscene.posing.triangulation``).
+All train for the same number of steps, so a busy machine changes only the seconds. fox and the demo are also
+trained with two defects of phone captures: exposures that drift, and cameras that are slightly off. Those
+cameras are once left as they are, and once moved to fit before training (``nerfscene.posing.triangulation``).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from nerfscene.training import loop as training
 from nerfscene.types import PosedCapture
 
 STEPS = 4000
-JITTER = 0.004  # radians, and as a share of the cameras' spread; held-out cameras keep their poses
-NEAREST = 0.02  # in the scene's units, where cameras stand 1.5 from the subject: nothing is this near
+JITTER = 0.004  # radians; also a fraction of the cameras' spread. Held-out cameras keep their poses
+NEAREST = 0.02  # scene units. Cameras are 1.5 from the subject, so nothing is this near
 WANDER = 0.22  # standard deviation of the log-gains along their random walk
 
 
 def faint_too(o: Any) -> None:
-    """Trains samples down to a weight of 1e-4, and ends rays where 0.3 % of their light is left."""
+    """Trains samples down to a weight of 1e-4, and ends rays at a transmittance of 0.3 %."""
     o.min_weight, o.stop_transmittance = 1e-4, 3e-3
 
 
 WITHOUT_DEPTHS = "no depths from sparse points"
-ONE_BACKGROUND = "the photos' mean colour behind every ray, not random"  # cut-outs keep a random one
+ONE_BACKGROUND = "the photos' mean colour behind every ray, not random"  # cut-outs still get a random one
 FROM_THE_CAMERA = "rays from the cameras themselves on"
-# For each variant: what changes the step's options, and what differs in TrainConfig.
+# For each variant: a function that changes the step's options, and the changes to TrainConfig.
 VARIANTS: dict[str, tuple[Callable[[Any], None] | None, dict[str, Any]]] = {
     "the default": (None, {}),
     "cameras stay where they are": (None, {"refine_cameras": False}),
@@ -64,7 +64,7 @@ MOVED_BEFORE = ("the default",)
 
 
 def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
-    """The capture with its cameras turned and shifted at random, except every n-th: those are held out."""
+    """The capture with its cameras randomly turned and shifted, except every n-th, which are held out."""
     rng = np.random.default_rng(0)
     centres = np.stack([v.world_from_cam[:3, 3] for v in posed.views])
     spread = float(np.linalg.norm(centres - centres.mean(0), axis=1).mean())
@@ -80,7 +80,7 @@ def jittered(posed: PosedCapture, every: int = 8) -> PosedCapture:
 
 
 def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
-    """The capture with exposures that wander from photo to photo; writes the changed photos to ``folder``."""
+    """The capture with exposures that drift from photo to photo; writes the changed photos to ``folder``."""
     rng = np.random.default_rng(1)
     n = len(posed.views)
     gains = np.cumsum(rng.normal(0, 1, (n, 1)) + 0.3 * rng.normal(0, 1, (n, 3)), 0)
@@ -97,7 +97,7 @@ def drifting(posed: PosedCapture, folder: Path) -> PosedCapture:
 
 @contextmanager
 def changed(name: str) -> Iterator[dict[str, Any]]:
-    """Replaces functions of the training loop while it lasts; yields what differs in TrainConfig."""
+    """Replaces functions of the training loop inside the context; yields the changes to TrainConfig."""
     before, start = training.options_at, training.start
     change, config = VARIANTS[name]
 
@@ -123,12 +123,12 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
         training.options_at, training.start = before, start
 
 
-# A name, what is trained on, by how much its photos are shrunk, and the variants to train.
+# A name, the capture, the factor by which its photos are downscaled, and the variants to train.
 Source = tuple[str, PosedCapture | None, float | None, Iterable[str]]
 
 
 def with_drifts(name: str, posed: PosedCapture | None, downscale: float, kept: Path) -> Iterator[Source]:
-    """A capture as it is, then with cameras that are off, then with exposures that wander."""
+    """A capture as it is, then with cameras that are off, then with exposures that drift."""
     if posed is None:
         yield name, None, downscale, ()
         return
@@ -141,7 +141,7 @@ def with_drifts(name: str, posed: PosedCapture | None, downscale: float, kept: P
 
 
 def sources(folders: Sequence[Path], kept: Path) -> Iterator[Source]:
-    """What is trained on; each is prepared only when its turn comes."""
+    """The captures to train on; each is prepared only when its turn comes."""
     for i, photos in enumerate(folders):
         name = photos.parent.name if photos.name == "images" else photos.name
         yield f"{name}, photos alone", captures.photos_alone(photos, kept / f"{i}"), None, PHOTOS_ALONE
@@ -151,8 +151,8 @@ def sources(folders: Sequence[Path], kept: Path) -> Iterator[Source]:
 
 
 def table(steps: int = STEPS, folders: Sequence[Path] = ()) -> None:
-    """Prints every variant on every capture as it comes; with ``folders`` of photos, on those instead."""
-    print(f"{steps} steps; PSNR (and with each held-out photo's exposure and camera fitted), SSIM, seconds")
+    """Trains every variant on every capture, or on ``folders`` of photos, and prints each result at once."""
+    print(f"{steps} steps; PSNR, PSNR with each held-out photo's exposure and camera fitted, SSIM, seconds")
     with tempfile.TemporaryDirectory() as kept:
         for name, posed, downscale, variants in sources(folders, Path(kept)):
             if posed is None:

@@ -1,6 +1,6 @@
-"""nerfscene on a capture that others read too: PSNR against time, to compare with bench/nerfacto.py.
+"""nerfscene on a capture that other programs can read: PSNR over time, to compare with bench/nerfacto.py.
 
-bench.shared_capture writes ``FOLDER``. The clock and the held-out photos are those of bench/nerfacto.py.
+bench.shared_capture writes ``FOLDER``. Timing and held-out photos are the same as in bench/nerfacto.py.
 
     python -m bench.against FOLDER --at 30 60 300
     python -m bench.against FOLDER --at 300 --backend torch
@@ -8,10 +8,10 @@ bench.shared_capture writes ``FOLDER``. The clock and the held-out photos are th
     python -m bench.against FOLDER --at 60 --as-given    # don't find points before training
 
 As in ``nerfscene train``, sparse points are found before training, and cameras that are off are moved to fit
-them. That is not on the clock; how long it took is printed. Each time is a training of its own, because
-learning rates fall over the whole budget. PSNR is over all pixels of held-out photos; "matched" is PSNR after
-each photo's gains and camera were fitted to the finished scene. Scenes of every backend are measured through
-our kernels: the other backends agree with them but take minutes for a picture.
+them. The training time does not include this; how long it took is printed. Each time is a training run of its
+own, because learning rates fall over the whole time. PSNR is over all pixels of held-out photos; "matched" is
+PSNR after each photo's gains and camera were fitted to the finished scene. Scenes of every backend are
+measured with our kernels: the other backends give the same pictures but take minutes for one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nerfscene.training import loop as training
 
 
 def measure_quickly(scene: Scene, _backend: str, *more: Any) -> dict[str, Any]:
-    """``evaluate.measure`` through our kernels, whichever backend has trained the scene."""
+    """``evaluate.measure`` with our kernels, whichever backend trained the scene."""
     return measure(scene, "auto", *more)
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--at", type=float, nargs="+", default=[30, 60, 300], help="seconds of training")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--stay", action="store_true", help="don't refine cameras")
-    parser.add_argument("--as-given", action="store_true", help="find no points before training")
+    parser.add_argument("--as-given", action="store_true", help="don't find points before training")
     parser.add_argument("--keep", type=Path, help="leave the scenes here")
     parser.add_argument("--json", type=Path, help="append a line for each row here")
     asked = parser.parse_args()

@@ -1,8 +1,8 @@
 """The captures that the benchmarks read: NeRF-synthetic's chair, instant-ngp's fox, and the demo.
 
-chair and fox are looked for in the folder that ``NERFSCENE_DATA`` names; a function returns None for a
-capture that is not there. ``python -m bench.captures FOLDER`` copies the part of chair that bench.gpu trains
-on, to carry it to another machine.
+chair and fox are looked for in the folder ``NERFSCENE_DATA``; a function returns None if its capture is not
+there. ``python -m bench.captures FOLDER`` copies the part of chair that bench.gpu uses, to take it to another
+machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def chair(every: int = 1) -> PosedCapture | None:
 
 
 def short_chair() -> PosedCapture | None:
-    """chair with every eighth test view: 25 of them, which is all that a copy by ``copy_chair`` has."""
+    """chair with every eighth test view: 25 of them, as many as ``copy_chair`` copies."""
     whole = chair()
     few = whole is not None and sum(v.split == "test" for v in whole.views) <= 25
     return whole if few else chair(8)
@@ -46,7 +46,7 @@ def demo() -> PosedCapture | None:
 
 
 def photos_alone(photos: Path, workdir: Path) -> PosedCapture | None:
-    """A folder of photos, posed here, so that it has sparse points, which published poses lack."""
+    """A folder of photos, posed here; unlike published poses, this gives sparse points too."""
     return pose(open_capture(photos), workdir) if photos.exists() else None
 
 

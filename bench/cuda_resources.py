@@ -27,9 +27,9 @@ class Resources:
     """What one kernel needs on one architecture, per thread or per block.
 
     registers: of a thread
-    stack: local memory of a thread for arrays that are indexed, bytes
+    stack: local memory of a thread for indexed arrays, bytes
     spill: bytes per thread that didn't fit in registers: stored or loaded, whichever is more
-    shared: static shared memory of a block, bytes; what a launch asks for is not included
+    shared: static shared memory of a block, bytes; without what launches request dynamically
     """
 
     kernel: str
@@ -42,7 +42,7 @@ class Resources:
 
 
 def parse(report: str, source: str) -> list[Resources]:
-    """Reads the report of ``-Xptxas -v``. Functions not inlined count with the kernel before them."""
+    """Reads the report of ``-Xptxas -v``. Functions not inlined count as part of the kernel before."""
     rows = []
     parts = re.split(r"Compiling entry function '([^']+)' for 'sm_(\d+)\w*'", report)
     for name, architecture, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -51,7 +51,7 @@ def parse(report: str, source: str) -> list[Resources]:
         )
         registers = re.search(r"Used (\d+) registers", body)
         if not frames or not registers:
-            raise ValueError(f"nvcc's report on {name} can't be read: has its wording changed?")
+            raise ValueError(f"nvcc's report on {name} can't be parsed; its wording may have changed")
         shared = re.search(r"(\d+) bytes smem", body)
         rows.append(
             Resources(
@@ -77,7 +77,7 @@ def demangled(names: Sequence[str]) -> list[str]:
 
 
 def short(name: str) -> str:
-    """kernel<Sizes<32>> of "void a::(anonymous namespace)::kernel<a::Sizes<32>>(a::Input)"."""
+    """E.g. "void a::(anonymous namespace)::kernel<a::Sizes<32>>(a::Input)" → "kernel<Sizes<32>>"."""
     name = re.sub(
         r"\(anonymous namespace\)::|<unnamed>::|\b\w+::|\((?:int|unsigned int|bool)\)|^void ", "", name
     )
@@ -93,10 +93,10 @@ def short(name: str) -> str:
 def measure(
     kit: cuda.Toolkit, architectures: Sequence[int] = ARCHITECTURES, sources: Sequence[Path] | None = None
 ) -> list[Resources]:
-    """What the kernels of each source need on each architecture.
+    """The resources of each source's kernels on each architecture.
 
-    Without ``sources`` it takes the reports that the build kept, if they are of the current sources and of
-    these architectures. Otherwise it compiles, two at a time. Raises CudaBuildError if that fails.
+    Without ``sources`` it uses the reports that the build kept, if they are for the current sources and these
+    architectures. Otherwise it compiles, two at a time. Raises CudaBuildError if that fails.
     """
     kept = kept_reports(kit, architectures) if sources is None else None
     reports = compiled_reports(kit, architectures, sources or cuda.sources()) if kept is None else kept
@@ -109,7 +109,7 @@ def measure(
 
 
 def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[str, str]] | None:
-    """Each source's name and the assembler's report from the build; None if that built something else."""
+    """Each source's name and the assembler's report kept by the build; None if they don't match."""
     built = cuda.architectures(kit.supported, os.environ.get("NERFSCENE_CUDA_ARCHS", ""))
     files = cuda.object_files(kit, built, cuda.OBJECTS)
     if not set(architectures) <= set(built) or not all(cuda.report_of(f).exists() for f in files.values()):
@@ -120,7 +120,7 @@ def kept_reports(kit: cuda.Toolkit, architectures: Sequence[int]) -> list[tuple[
 def compiled_reports(
     kit: cuda.Toolkit, architectures: Sequence[int], sources: Sequence[Path]
 ) -> list[tuple[str, str]]:
-    """The same, from compiling the sources now."""
+    """The same as ``kept_reports``, but compiles the sources now."""
     text = {source: cuda.text_of(source) for source in sources}
     with_kernels = [source for source in sources if "__global__" in text[source]]
     jobs = [(p, a) for p in sorted(with_kernels, key=lambda p: -len(text[p])) for a in architectures]
@@ -157,7 +157,7 @@ def main() -> None:
     """Writes the table."""
     nvcc = cuda.find_nvcc()
     if nvcc is None:
-        raise SystemExit("there is no nvcc here; NERFSCENE_NVCC names one")
+        raise SystemExit("nvcc was not found; set NERFSCENE_NVCC to its path")
     kit = cuda.toolkit(nvcc)
     rows = measure(kit)
     TABLE.write_text(markdown(rows, kit.version))

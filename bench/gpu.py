@@ -1,12 +1,12 @@
-"""Speed and quality on a GPU, with plain torch and tiny-cuda-nn beside it.
+"""Speed and quality on a GPU, compared with plain torch and tiny-cuda-nn.
 
-``bench/gpu.sh`` builds, tests and then runs this, a part at a time, with only Python, torch, nvcc and a GPU:
+``bench/gpu.sh`` builds, tests and then runs this, one part at a time. It needs Python, torch, nvcc and a GPU:
 
 python -m bench.gpu rates          training steps a second, for three fields
 python -m bench.gpu scene 60       trains the default field for 60 seconds: quality, and pictures a second
 python -m bench.gpu kernels        where a step's time goes
-python -m bench.gpu steps 16       runs 16 training steps for ncu to look at
-python -m bench.gpu ncu FILE       prints what ncu wrote about them as a table
+python -m bench.gpu steps 16       runs 16 training steps, for ncu to profile
+python -m bench.gpu ncu FILE       prints ncu's CSV as a table
 python -m bench.gpu peers          plain torch and tiny-cuda-nn on the same GPU
 
 Without arguments it does everything except the two parts for ncu.
@@ -51,7 +51,7 @@ FIELDS = {
 
 
 def capture() -> tuple[PosedCapture, str]:
-    """chair where it is here, otherwise the demo; and, in words, which photos were used."""
+    """chair if it is here, otherwise the demo; and a description of the photos used."""
     posed = captures.short_chair()
     name = "chair 800×800" if posed else "demo 640×480"
     posed = posed or captures.demo()
@@ -68,12 +68,12 @@ def names(photos: list[str]) -> str:
 
 
 def prepared(posed: PosedCapture) -> TrainingSet:
-    """The capture at its photos' own size."""
+    """The capture at its photos' full size."""
     return prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution, on_gpu=True)
 
 
 def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run, Any]:
-    """A run that has trained until its steps take equally long, and the options to go on with.
+    """A run that has trained until its step time is stable, and the options to continue with.
 
     Cameras are not refined.
     """
@@ -89,7 +89,7 @@ def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run,
 
 
 def rate(data: TrainingSet, field: FieldConfig, warm: float, seconds: float) -> dict[str, float]:
-    """Times settled steps for some seconds: millions of samples a second, and what else ``rates`` prints."""
+    """Times settled steps for some seconds: millions of samples a second, and other columns of ``rates``."""
     run, options = settled(data, field, warm)
     began = time.perf_counter()
     report = run.trainer.run(options, 1 << 40, seconds)  # returns when the device is done
@@ -105,11 +105,11 @@ def rate(data: TrainingSet, field: FieldConfig, warm: float, seconds: float) -> 
 
 
 def pictures(scene: Scene) -> tuple[float, float]:
-    """Frames a second of a held-out view: pictures left on the card, and pictures copied to numpy."""
+    """Frames a second of a held-out view: with pictures left on the GPU, and with copies to numpy."""
     view = next(v for v in scene.views if v.split == "test")
     renderer = Renderer(scene.field, scene.scene_from_world, scene.background, "cuda")
     camera = Camera(view.intrinsics, view.world_from_cam)
-    render(renderer, camera)  # copies the field to the card
+    render(renderer, camera)  # copies the field to the GPU
     pose = pose_in_scene(scene.scene_from_world, view.world_from_cam)
     k, lens, width, height, flat = kernel_camera(view.intrinsics, pose)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -129,7 +129,7 @@ def pictures(scene: Scene) -> tuple[float, float]:
 
 @contextmanager
 def torch_on(device: str) -> Iterator[None]:
-    """Puts the torch backend's arrays on a device while it lasts; the backend itself stays on the CPU."""
+    """Puts the torch backend's arrays on a device inside the context; outside, the backend uses the CPU."""
     plain = torch.from_numpy
     torch.from_numpy = lambda array: plain(array).to(device)  # type: ignore[assignment]
     try:
@@ -140,7 +140,7 @@ def torch_on(device: str) -> Iterator[None]:
 
 
 def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: Peer) -> float:
-    """Seconds for a step of ``target`` samples, with all of the torch (or tcnn) backend on a device."""
+    """Seconds for a step of ``target`` samples, with the whole torch (or tcnn) backend on a device."""
     config = TrainConfig(steps=steps, backend=name)
     run = new_run(data, FieldConfig(), 0, name)
     with torch_on(device):
@@ -164,14 +164,14 @@ def torch_steps(data: TrainingSet, steps: int, target: int, device: str, name: P
 
 
 def options_like_cuda(target: int) -> Any:
-    """The torch backend's options early in training, with as many samples as a GPU takes."""
+    """The torch backend's options early in training, with as many samples a step as on a GPU."""
     o = options_at(0.0, False, backend.load("torch"))
     o.target_samples = target
     return o
 
 
 def beside(data: TrainingSet, ours: float, name: Peer) -> None:
-    """Prints how a peer's steps compare with ours (seconds each), or why they could not be measured."""
+    """Prints how a peer's step time compares with ``ours`` (seconds), or why it could not be measured."""
     reason = backend.why_no_tcnn() if name == "tcnn" else None
     if reason:
         print(f"tcnn was skipped: {reason}", flush=True)
@@ -179,12 +179,12 @@ def beside(data: TrainingSet, ours: float, name: Peer) -> None:
     try:
         theirs = torch_steps(data, 20, 1 << 16, "cuda", name)
         print(f"{name}: {1000 * theirs:.1f} ms a step, {theirs / ours:.1f} times ours", flush=True)
-    except Exception as error:  # one peer that fails must not keep the other from being measured
+    except Exception as error:  # if one peer fails, the other must still be measured
         print(f"{name} on the GPU was not measured: {type(error).__name__}: {error}", flush=True)
 
 
 def few_steps(steps: int) -> None:
-    """Runs settled steps and tells ncu where they begin and end."""
+    """Runs settled steps and marks their beginning and end for ncu."""
     run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStart()
@@ -194,7 +194,7 @@ def few_steps(steps: int) -> None:
 
 
 def kernel_times(steps: int = 64) -> None:
-    """Prints the time of each kernel in a step, as torch's profiler has it from the driver."""
+    """Prints the time of each kernel in a step, as measured by torch's profiler."""
     run, options = settled(prepared(capture()[0]), FieldConfig(), 3.0)
     from torch.profiler import ProfilerActivity, profile
 
@@ -211,7 +211,8 @@ def kernel_times(steps: int = 64) -> None:
     for name, count, total in sorted(rows, key=lambda row: -row[2]):
         print(f"| `{name}` | {count / steps:.2f} | {total / count:.1f} | {total / steps:.1f} |")
     print(
-        f"\nTogether {sum(row[2] for row in rows) / steps:.0f} µs of a step's {step:.0f}, unwatched.",
+        f"\nTogether {sum(row[2] for row in rows) / steps:.0f} µs; "
+        f"a step takes {step:.0f} µs without the profiler.",
         flush=True,
     )
 
@@ -229,7 +230,7 @@ def ncu_table(lines: Iterable[str]) -> str:
     for row in rows[1:]:
         try:
             found[short(row[name])][f"{row[metric]} ({row[unit]})"].append(float(row[value].replace(",", "")))
-        except (IndexError, ValueError):  # a metric that this card doesn't have
+        except (IndexError, ValueError):  # a metric that this GPU doesn't have
             continue
     metrics = sorted({m for each in found.values() for m in each})
     table = [f"| kernel | launches | {' | '.join(metrics)} |", "|---" + "|--:" * (1 + len(metrics)) + "|"]
@@ -261,7 +262,7 @@ def trained(seconds: float) -> None:
         f = scene.figures
         card, host = pictures(scene)
     print(f"{name}\n")
-    print("| seconds | PSNR | SSIM | steps | samples | frames/s on the card | frames/s to numpy |")
+    print("| seconds | PSNR | SSIM | steps | samples | frames/s on the GPU | frames/s to numpy |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     print(f"| {f.train_seconds:.1f} | {f.psnr:.2f} | {f.ssim:.4f} | {f.steps} | {f.samples:.3g} | "
           f"{card:.0f} | {host:.0f} |", flush=True)  # fmt: skip
@@ -285,7 +286,7 @@ def peers() -> None:
 
 
 def main(words: list[str]) -> None:
-    """Does the part that is named, or everything."""
+    """Runs the named part, or everything."""
     match words:
         case ["rates"]:
             rates()

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Builds, tests and times all GPU work in one call, in under ten minutes and without a network:
+# Builds, tests and times all GPU code with one command, in under ten minutes and without a network:
 #   bench/gpu.sh [OUT] > gpu.md
 # It prints Markdown to append to docs/benchmarks-history.md. Logs and ncu's table stay in OUT (out/gpu).
 #
 # It needs a GPU, nvcc, g++, and Python 3.11+ with torch (CUDA), numpy, scipy, Pillow and safetensors. Other
-# packages are taken from the folder wheels/, if there is one. For Python 3.12 on Linux x86-64 (4 MB):
+# packages can be put into the folder wheels/. For Python 3.12 on Linux x86-64 (4 MB):
 #   pip download --no-deps --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
 #       -d wheels nanobind nanobind-backend setuptools nerfacc rich markdown-it-py mdurl pygments \
 #       pytest iniconfig pluggy packaging
-# It trains on NERFSCENE_DATA/chair or scratch/data/chair, and on the demo capture where neither is there.
-# `python -m bench.captures scratch/data` makes a chair to carry along (39 MB, with every eighth test photo).
+# It trains on NERFSCENE_DATA/chair or scratch/data/chair, or on the demo capture if neither is there.
+# `python -m bench.captures scratch/data` makes a copy of chair to bring along (39 MB, every eighth test photo).
 # git ignores wheels/ and scratch/.
 #
-# NERFSCENE_GPU_SECONDS: seconds to end after (570); parts that no longer fit are skipped, and say so.
-# NERFSCENE_COMMIT: the commit to print, where there is no git to ask.
+# NERFSCENE_GPU_SECONDS: time limit in seconds (570); parts that no longer fit are skipped and say so.
+# NERFSCENE_COMMIT: the commit to print if git can't tell.
 set -uo pipefail
 exec 2>&1
 cd "$(dirname "$0")/.."
@@ -74,7 +74,7 @@ part "Build for sm_$NERFSCENE_CUDA_ARCHS" 30 300 \
     bash -c "logged '$out/build.log' 4 python3 setup.py build_ext --inplace" || broken
 python3 -c 'from nerfscene.ops import _cpu, _cuda; print(_cuda.devices())' || broken
 
-# All tests of kernels that run on a GPU; those of tiny-cuda-nn run at the end.
+# All tests of kernels on a GPU; those of tiny-cuda-nn run at the end.
 tests=$(grep -lE '\b(device|kernels): Any' tests/*/test_*.py | grep -v tcnn | tr '\n' ' ')
 pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
 part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
@@ -83,7 +83,7 @@ part "Steps" 30 80 python3 -m bench.gpu rates
 part "Pictures, and quality after 5 s" 30 60 python3 -m bench.gpu scene 5
 part "Quality after 60 s" 90 130 python3 -m bench.gpu scene 60
 part "Where a step's time goes" 20 40 python3 -m bench.gpu kernels
-part "Beside plain torch and tiny-cuda-nn" 20 80 python3 -m bench.gpu peers
+part "Compared with plain torch and tiny-cuda-nn" 20 80 python3 -m bench.gpu peers
 if command -v compute-sanitizer >/dev/null; then
     few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
     for tool in memcheck racecheck; do

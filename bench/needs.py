@@ -1,8 +1,8 @@
 """Checks that bench/gpu.sh has what it needs, before anything is built.
 
-Some packages are imported but not used there. Where one of them is missing, ``python -m bench.needs FOLDER``
-writes a module into the folder that stands in for it and raises ImportError when something does use it. Exits
-with status 1 where a package or compiler that is needed is missing.
+Some packages are imported there but not used. For each of them that is missing, ``python -m bench.needs
+FOLDER`` writes a stand-in module to the folder, which raises ImportError when something uses it. Exits with
+status 1 if a needed package or compiler is missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NEEDED = {
     "rich": "rich",
     "nerfacc": "nerfacc",
 }
-# For HEIC photos, posing and videos. None of these is built, tested or timed on a GPU.
+# For HEIC photos, posing and videos, none of which is built, tested or timed on a GPU.
 REPLACED = ("pillow_heif", "pycolmap", "av")
 STANDIN = '''"""Stands in for {name}, which is not installed: it can be imported but not used."""
 
@@ -51,21 +51,21 @@ def __getattr__(name: str) -> type:
         raise AttributeError(name)
     return _Named(name, (), {{}})
 '''
-# What the tests and the timing import. Compiled modules are not among them: they are built later.
+# What tests and benchmarks import, without the compiled modules, which are built later.
 USED = ("bench.gpu", "nerfscene.api", "nerfscene.ops.torch_backend")
 
 
 def why_not(name: str) -> str | None:
-    """None when a module can be imported, otherwise Python's error."""
+    """None if a module can be imported, otherwise Python's error."""
     try:
         importlib.import_module(name)
-    except Exception as error:  # a package that is broken is as good as missing
+    except Exception as error:  # a broken package counts as missing
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def missing(why: Callable[[str], str | None] = why_not) -> list[str]:
-    """A sentence for each package that is needed and can't be imported."""
+    """A sentence for each needed package that can't be imported."""
     found = [(package, why(name)) for name, package in NEEDED.items()]
     return [f"{package} can't be imported ({reason})" for package, reason in found if reason]
 
@@ -74,19 +74,19 @@ def without_compilers() -> list[str]:
     """A sentence for each compiler that is missing."""
     found = [] if shutil.which("g++") else ["there is no g++ here"]
     if cuda.find_nvcc() is None:
-        found.append("there is no nvcc here: put one on PATH, or name it by NERFSCENE_NVCC")
+        found.append("there is no nvcc here: put it on PATH, or set NERFSCENE_NVCC to it")
     return found
 
 
 def stand_in(folder: Path, names: Sequence[str]) -> None:
-    """Writes a module for each name into the folder."""
+    """Writes a stand-in module for each name to the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / f"{name}.py").write_text(STANDIN.format(name=name))
 
 
 def main(folder: Path) -> None:
-    """Checks everything and writes the stand-ins; raises SystemExit where something is missing."""
+    """Checks everything and writes the stand-ins; raises SystemExit if something is missing."""
     sentences = missing() + without_compilers()
     absent = [name for name in REPLACED if why_not(name)]
     stand_in(folder, absent)
@@ -99,7 +99,7 @@ def main(folder: Path) -> None:
         sentences = [f"{name} can't be imported ({reason})" for name, reason in found if reason]
     if sentences:
         raise SystemExit(
-            "\n".join([*sentences, "bench/gpu.sh says in its first lines how to carry packages along."])
+            "\n".join([*sentences, "The first lines of bench/gpu.sh say how to bring packages along."])
         )
     print(f"Everything needed can be imported; stand-ins for {', '.join(absent) or 'nothing'}.")
 

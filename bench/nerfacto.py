@@ -1,6 +1,6 @@
-"""nerfstudio's nerfacto on a CPU: PSNR against time, on a folder that bench.shared_capture wrote.
+"""nerfstudio's nerfacto on a CPU: PSNR over time, on a folder that bench.shared_capture wrote.
 
-It runs in an environment of its own and imports nothing of nerfscene:
+It runs in an environment of its own and imports nothing from nerfscene:
 
     python3 -m venv /tmp/nerfacto && . /tmp/nerfacto/bin/activate
     pip install torch==2.13.0
@@ -14,11 +14,11 @@ It runs in an environment of its own and imports nothing of nerfscene:
 Model, data parser (with its own orientation and scale), ray generator, losses, schedules and camera
 optimiser are those of nerfacto's method configuration. Four things differ: the implementation is the one
 in torch (the only one for a CPU), numbers are float32, a step has ``--rays`` rays instead of 4,096, and
-pixels are drawn from all training photos at once. ``--smaller`` takes a quarter of the table and about
-half the samples on a ray, so that a CPU gets through more steps. The clock counts training only.
-``--clock cpu`` counts CPU seconds divided by the number of threads, for a machine that does other work at
-the same time. PSNR is over pixels drawn at random from each held-out photo, because a whole photo takes
-minutes; it is the mean over photos.
+pixels are drawn from all training photos at once. ``--smaller`` uses a quarter of the table and about half
+the samples per ray, so that a CPU gets more steps done. Only training is timed. ``--clock cpu`` counts CPU
+seconds divided by the number of threads, for a machine that does other work at the same time. PSNR is over
+pixels drawn at random from each held-out photo, because a whole photo takes minutes; the result is the mean
+over photos.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class Rays:
 def measured(model: Any, held_out: Rays, pixels: int) -> tuple[float, float]:
     """Mean PSNR over the held-out photos, as rendered and with gains fitted; always at the same pixels.
 
-    The gains, one for each channel, are fitted on every other pixel and judged on the others, and then the
-    other way round.
+    The gains, one per channel, are fitted on one half of the pixels and evaluated on the other half, and vice
+    versa.
     """
     model.eval()
     with torch.random.fork_rng():
@@ -174,7 +174,7 @@ class Training:
 
 
 def main() -> None:
-    """Trains until the last of ``--at`` and prints a row at each of them."""
+    """Trains until the last time in ``--at`` and prints a row at each of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rays", type=int, default=512)

@@ -1,8 +1,8 @@
-"""Quality against time: PSNR of held-out views after a given number of seconds of training.
+"""Quality over time: PSNR of held-out views after a given number of seconds of training.
 
-Each row is a training of its own, because the learning rate falls over the whole budget, with the default
-settings that users get. Reading photos, carving empty space and finding points for fox's cameras are not on
-the clock.
+Each row is a training run of its own with the default settings, because the learning rate falls over the
+whole time. The time does not include reading photos, carving empty space and finding points for fox's
+cameras.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nerfscene.types import Camera, PosedCapture
 
 @dataclass(frozen=True)
 class Row:
-    """One training: capture, downscale, seconds, and the PSNR to reach at least (floor) and better (aim)."""
+    """A training run: capture, downscale, seconds, and the PSNR required (floor) and aimed for (aim)."""
 
     name: str
     downscale: float
@@ -73,11 +73,11 @@ def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[st
 
 
 def table(rows: tuple[Row, ...] = ROWS, every: int = 1) -> list[dict[str, float | str]]:
-    """Trains all rows whose capture is here and prints each as it comes."""
+    """Trains all rows whose capture is here and prints each result at once."""
     out = []
     with tempfile.TemporaryDirectory() as kept:
         fox = captures.fox()
-        fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; none is moved, for they fit
+        fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; moves none here
     print(
         "| capture | seconds | PSNR | required / goal | SSIM | test views | render s | M samples/s | steps |"
     )

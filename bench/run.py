@@ -1,7 +1,7 @@
-"""All benchmarks of the processor, with one command.
+"""All CPU benchmarks, with one command.
 
     python -m bench.run                    # quality and speed
-    python -m bench.run ablations scales   # only what is named
+    python -m bench.run ablations scales   # only these
 
 The names are quality, speed, ablations and scales.
 """
@@ -20,7 +20,7 @@ from nerfscene.ops import backend
 
 
 def commit() -> str:
-    """The checkout's commit, with a + where files were changed since."""
+    """The checkout's commit, with a + if files were changed since."""
     root = Path(__file__).parents[1]
     try:
         name = subprocess.run(
@@ -33,7 +33,7 @@ def commit() -> str:
 
 
 def main(which: list[str]) -> None:
-    """Prints the machine, then the tables that are named; quality and speed when none is."""
+    """Prints the machine, then the named tables; without names, quality and speed."""
     print(
         f"{processor_name()}, {backend.thread_count()} threads, {platform.system()}; "
         f"{backend.describe()}; commit {commit()}; {time.strftime('%Y-%m-%d')}\n"

@@ -1,7 +1,7 @@
-"""Pictures smaller than the photos: one ray a pixel, against as many as a pixel covers of the photos.
+"""Pictures smaller than the photos: one ray per pixel, compared with as many as its area has photo pixels.
 
-Held-out photos are averaged down to 1/2, 1/4 and 1/8 of the size that was trained on, and compared with
-renders of that size.
+Held-out photos are averaged down to 1/2, 1/4 and 1/8 of the training size and compared with renders of that
+size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VIEWS = 8
 
 
 def averaged(picture: Any, n: int) -> Any:
-    """Means over squares of n×n pixels; pixels left over at the edges are cut off."""
+    """Means over squares of n×n pixels; leftover pixels at the edges are cut off."""
     height, width = picture.shape[0] // n, picture.shape[1] // n
     parts = picture[: height * n, : width * n].reshape(height, n, width, n, -1)
     return parts.mean((1, 3)).astype(np.float32)

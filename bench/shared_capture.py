@@ -1,9 +1,9 @@
-"""Writes one capture for all programs that are compared: photos at the size compared, and a transforms.json.
+"""Writes a capture for comparing programs: photos at the size that is compared, and a transforms.json.
 
 nerfstudio and nerfscene both read it, so they get the same pixels, cameras, lenses and held-out views.
 
     python -m bench.shared_capture PHOTOS FOLDER --downscale 4
-    python -m bench.shared_capture data/demo FOLDER --drifts     # with what phones do to photos
+    python -m bench.shared_capture data/demo FOLDER --drifts     # with defects of phone captures
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BLURRED, BLUR = 7, 1.5  # every 7th photo is blurred by this many pixels; held-o
 
 
 def with_drifts(posed: PosedCapture, folder: Path) -> PosedCapture:
-    """The capture with cameras a little off, wandering exposures, and some photos out of focus."""
+    """The capture with cameras slightly off, drifting exposures, and some photos out of focus."""
     drifted = drifting(jittered(posed, HOLDOUT), folder)
     views = []
     for i, view in enumerate(drifted.views):
@@ -51,7 +51,7 @@ def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
     for i, view in enumerate(resized(split_views(posed, HOLDOUT), downscale)):
         k = view.intrinsics
         if k.lens != "perspective":
-            raise SystemExit(f"{view.path} has a fisheye lens: not compared")
+            raise SystemExit(f"{view.path} has a fisheye lens; only perspective lenses are compared")
         name = f"images/{i:04}.png"
         Image.fromarray(read_pixels(view.path, k.width, k.height)).save(folder / name)
         lens = dict(zip(("k1", "k2", "p1", "p2", "k3"), k.distortion, strict=True))
@@ -75,12 +75,12 @@ def write(posed: PosedCapture, folder: Path, downscale: float) -> None:
 
 
 def main() -> None:
-    """Reads a capture, or poses it where it has no cameras, and writes the folder."""
+    """Reads a capture, poses it if it has no cameras, and writes the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--downscale", type=float, default=1.0)
-    parser.add_argument("--drifts", action="store_true", help="jitter, wandering exposures, soft photos")
+    parser.add_argument("--drifts", action="store_true", help="worse poses, drifting exposures, blur")
     asked = parser.parse_args()
     told = lambda stage, done: None  # noqa: E731
     posed = open_posed(asked.source, asked.folder / "poses", PoseConfig(), FootageConfig(), told, "read")

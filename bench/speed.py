@@ -1,7 +1,7 @@
-"""Where the time of a training step goes: each stage by itself, against what the machine can do.
+"""Where the time of a training step goes: each stage separately, compared with the machine's limits.
 
 Stages are timed with one thread, to compare with the peak of one core. Then whole steps are timed on all
-threads, with networks of instant-ngp's size and with the default field, and the torch backend beside them.
+threads, with networks of instant-ngp's size and with the default field, and compared with the torch backend.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.hash_grid import grid_of, kernel_field, make_space, new_field, resolve
 from nerfscene.ops import backend
+from nerfscene.training.carving import cell_centres, pack
 from nerfscene.training.dataset import prepare
 from nerfscene.training.loop import advance
-from nerfscene.training.occupancy import cell_centres, pack
 from nerfscene.training.run import new_run, start
 
 NGP = FieldConfig(levels=8, features=4, hidden=64, color="network", color_hidden=64, color_layers=2)
@@ -49,14 +49,14 @@ def peak_gflops() -> float:
 
 
 def gather_ns(bytes_in_table: int) -> float:
-    """Nanoseconds for a random read of 64 bytes from a table of this size, with reads overlapping."""
+    """Nanoseconds for a random read of 64 bytes from a table of this size; reads may overlap."""
     rows = np.random.default_rng(0).integers(0, bytes_in_table // 64, 1 << 18)
     table = np.zeros((bytes_in_table // 64, 16), np.float32)
     return best(lambda: np.take(table, rows, axis=0)) / len(rows) * 1e9
 
 
 def mac_count(config: FieldConfig) -> tuple[int, int]:
-    """Multiply-adds for one sample, forward: of the density network, and of all networks together."""
+    """Multiply-adds of one sample's forward pass: in the density network, and in all networks."""
     e = grid_of(config).encoding
     if config.color == "harmonics":
         return e * config.hidden, e * config.hidden + config.hidden * 32
@@ -112,7 +112,7 @@ def stages(config: FieldConfig, title: str) -> None:
         print(f"| {name} | {t:.0f} | {f'{rate:.0f}' if macs else '—'} | "
               f"{f'{100 * rate / peak:.0f} %' if macs else 'memory-bound'} |")  # fmt: skip
     print(f"\nmarching: {hit:.0f} ns a ray through a hollow sphere, {miss:.0f} ns through nothing; "
-          f"optimiser: {row:.1f} ns a row of the table, rows in turn")  # fmt: skip
+          f"optimiser: {row:.1f} ns a row of the table, rows in order")  # fmt: skip
 
 
 def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
@@ -135,7 +135,7 @@ def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
 
 
 def adam_ns(module: Any, features: int) -> float:
-    """Nanoseconds that Adam takes for a row of the table, visiting all rows in order."""
+    """Nanoseconds that Adam takes per row of the table, with all rows in order."""
     gradient, parameters = np.ones(1 << 20, np.float32), np.zeros(1 << 20, np.float32)
     moments = np.zeros(1 << 21, np.float32)
     seconds = best(lambda: module.adam(gradient, parameters, moments, 1e-2, 0.9, 0.99, 1e-15))
@@ -143,7 +143,7 @@ def adam_ns(module: Any, features: int) -> float:
 
 
 def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
-    """Prints trained samples a second in whole steps on chair at 400×400, or on the demo without chair."""
+    """Prints trained samples a second in whole steps, on chair at 400×400 or, if it is not here, the demo."""
     posed, downscale = captures.chair(200), 2.0
     if posed is None:
         posed, downscale = captures.demo(), 2.0
@@ -177,7 +177,7 @@ def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
 
 
 def same_steps(which: str, steps: int = 500, warm: int = 100) -> float:
-    """Seconds for steps ``warm`` to ``warm + steps`` of a training: the same work on any backend."""
+    """Seconds for steps ``warm`` to ``warm + steps`` of a training run: the same work on any backend."""
     posed, downscale = captures.chair(200), 2.0
     if posed is None:
         posed = captures.demo()
@@ -201,7 +201,7 @@ def same_steps(which: str, steps: int = 500, warm: int = 100) -> float:
 
 
 def compare() -> None:
-    """Prints whole steps with instant-ngp's networks and with the default field, then against torch."""
+    """Times whole steps with instant-ngp's networks and with the default field, then compares with torch."""
     print("\n| field and backend | trained M samples/s | evaluated M/s | steps/s | "
           "trace and networks / table / occupancy |")  # fmt: skip
     print("|---|---|---|---|---|")
@@ -211,7 +211,7 @@ def compare() -> None:
 
 
 def torch_ratio() -> None:
-    """Compares the torch backend with the kernels over the same 500 early steps, when both work most."""
+    """Compares the torch backend with the kernels over the same 500 early steps, which take the most work."""
     print("\n| backend, the same 500 steps | seconds | ms a step | M samples/s |")
     print("|---|---|---|---|")
     native = same_steps("cpu")

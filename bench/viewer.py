@@ -1,7 +1,7 @@
-"""How quickly the viewer answers, in a headless Chromium on this machine: ``python -m bench.viewer SCENE``.
+"""The viewer's response times, in a headless Chromium on this machine: ``python -m bench.viewer SCENE``.
 
-The browser draws in software and takes its share of the cores, so figures are worse than on a machine whose
-browser has a GPU.
+The browser renders in software on the same cores, so the results are worse than with a browser that has a
+GPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def opened(browser: Any, viewer: Viewer) -> tuple[Any, Session, float]:
 
 
 def rest(page: Any, session: Session) -> float:
-    """Seconds for a whole picture at rest."""
+    """Seconds for a complete picture when the camera rests."""
     done = session.finished
     session.refresh()
     while session.finished == done:
@@ -49,7 +49,7 @@ def rest(page: Any, session: Session) -> float:
 def moving(page: Any, session: Session, seconds: float = 5.0) -> float:
     """Rendered frames a second while the camera moves 60 times a second.
 
-    The moves are made here, because a browser that draws in software sends only a few.
+    The moves are made here, because a browser that renders in software sends only a few.
     """
     session.set_look(splats=False)
     home = shot_of(session.client.camera)

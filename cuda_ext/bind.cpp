@@ -1,7 +1,7 @@
-// The CPU's Python module: what bind_field.h and bind_trainer.h ask of a `Device`. Arrays come in by the buffer and
-// DLPack protocols (numpy, torch), must already have the right type and layout, and are only borrowed. The GIL is
-// released during computations.
-// Other modules have types of the same names; NB_DOMAIN keeps nanobind from confusing them.
+// The CPU's Python module: implements the `Device` that bind_field.h and bind_trainer.h need. Arrays are passed by the
+// buffer and DLPack protocols (numpy, torch). They must already have the right type and layout, and are used without a
+// copy. The GIL is released during computations.
+// NB_DOMAIN keeps nanobind from confusing this module's types with those of the same name in other modules.
 #ifndef NB_DOMAIN
 #define NB_DOMAIN nerfscene_cpu
 #endif
@@ -39,7 +39,7 @@ struct Workspace {
     }
 };
 
-// (n, 3) points → three arrays, padded to whole vectors.
+// Points (n, 3) → three arrays, padded to whole vectors.
 struct Points {
     std::vector<float> x, y, z;
     Points(const float* from, int n) : x(n + 16, 0.5f), y(n + 16, 0.5f), z(n + 16, 0.5f) {
@@ -47,7 +47,8 @@ struct Points {
     }
 };
 
-// Shares n rays out to threads: part(scratch, first, last) for some rays at a time. To be called without the GIL.
+// Divides n rays among threads, calling part(scratch, first, last) for one range of rays at a time. The caller must
+// have released the GIL.
 template <class Part>
 void share_rays(const Network& net, int threads, int n, Part part) {
     static std::mutex one_at_a_time;
@@ -70,7 +71,7 @@ struct Cpu {
     using RayFloats = Floats;
     using Picture = RenderJob;
 
-    // A field, and the arrays that it points into.
+    // A field, and references that keep its arrays alive.
     struct FieldHandle {
         Field field;
         std::vector<uint32_t> coarse = std::vector<uint32_t>(kCoarseWords);
@@ -92,7 +93,7 @@ struct Cpu {
         std::atomic<int> flag{0};
         void set(int value) { flag = value; }
     };
-    // The arrays that a trainer points into: Python's own, and those made here.
+    // The arrays that a trainer uses: those passed from Python, and those allocated here.
     struct TrainingArrays {
         std::vector<nb::object> keep;
         std::vector<std::vector<float>> own;
@@ -229,7 +230,7 @@ void bind_instruction_sets(nb::module_& m) {
         std::vector<std::string> names;
         for (int i = 0; i < n; ++i) names.push_back(all[i]->name);
         return names;
-    }, "Instruction sets that were compiled in and that this machine runs, best first.");
+    }, "The compiled instruction sets that this machine can run, best first.");
     m.def("instruction_set", [] { return std::string(kernels().name); });
     m.def("use_instruction_set", [](const std::string& name) {
         const Kernels* all[3];
@@ -239,8 +240,8 @@ void bind_instruction_sets(nb::module_& m) {
                 g_kernels = all[i];
                 return;
             }
-        throw nb::value_error(("no such instruction set here: " + name).c_str());
-    }, "name"_a, "Choose one, for tests and measurements; the best is the default.");
+        throw nb::value_error(("instruction set not available on this machine: " + name).c_str());
+    }, "name"_a, "Selects one, for tests and benchmarks. The default is the best one.");
 }
 
 }  // namespace
@@ -261,5 +262,5 @@ NB_MODULE(_cpu, m) {
             generic::camera_gradient(camera, pixels.data()[2 * i], pixels.data()[2 * i + 1], d_rays.data() + 6 * i,
                                      out.data() + kCameraGradient * i);
     }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "pixels"_a.noconvert(), "d_rays"_a.noconvert(),
-       "out"_a.noconvert(), "Rays' gradients (n, 6) → their camera's, each ray's by itself (n, 15).");
+       "out"_a.noconvert(), "Gradients of rays (n, 6) → gradients of their camera, one for each ray (n, 15).");
 }

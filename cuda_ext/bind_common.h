@@ -1,4 +1,4 @@
-// Checks and conversions for both Python modules: Python's numbers → the kernels' structures, reports → dictionaries.
+// Checks and conversions for both Python modules: Python values → the kernels' structures, reports → dictionaries.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -90,7 +90,7 @@ void require_crop(const std::vector<float>& box) {
     for (float x : box) require(x - x == 0.0f, "a crop must be finite");
 }
 
-// A field of which only the inside of a box is visible; all of it where `box` is empty.
+// The field with everything outside a box hidden. An empty `box` hides nothing.
 Field cropped(Field f, const std::vector<float>& box) {
     f.space.cropped = !box.empty();
     std::copy(box.begin(), box.end(), f.space.box_from_scene);
@@ -102,7 +102,7 @@ void copy_background(const std::vector<float>& from, float* to) {
     std::copy(from.begin(), from.end(), to);
 }
 
-// Checks that arrays have the sizes that a field's descriptor asks for.
+// Checks that arrays have the sizes that a field's descriptor requires.
 void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_t, size_t occupancy) {
     require(table == NS_ISA::table_rows(f.grid) * f.grid.features, "table must have (rows, features) entries");
     require(weights == size_t(f.net.size) && weights_t == size_t(f.net.size),
@@ -110,14 +110,14 @@ void require_sizes(const Field& f, size_t table, size_t weights, size_t weights_
     require(occupancy * 32 == NS_ISA::occupancy_cells(f.space), "occupancy must have one bit per cell");
 }
 
-// How many cells of known depths a photo has.
+// The number of a photo's cells with a known depth each (see kDepthCell).
 int64_t depth_cells(const CameraDesc& c) {
     auto cells = [](int pixels) { return int64_t(pixels + kDepthCell - 1) / kDepthCell; };
     return cells(c.width) * cells(c.height);
 }
 
-// Reads the photos' cameras and, into `first_pixel`, how many pixels the photos before each have, with the total at the
-// end. Returns the total.
+// Reads the photos' cameras. Fills `first_pixel` with the index of each photo's first pixel, counted over all photos,
+// and the total number of pixels at the end. Returns the total.
 uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras,
                       std::vector<uint64_t>& first_pixel) {
     uint64_t count = 0;
@@ -134,7 +134,7 @@ uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vec
     return count;
 }
 
-// Replaces the cameras of the same photos by refined ones.
+// Replaces the photos' cameras with refined ones.
 void replace_cameras(const std::vector<nb::tuple>& from, int channels, std::vector<CameraDesc>& cameras) {
     std::vector<CameraDesc> next;
     std::vector<uint64_t> ignored;
@@ -154,8 +154,8 @@ void require_depths(size_t depths, const std::vector<CameraDesc>& cameras) {
 
 // Checks the pixels to train on, which are indices over all photos.
 void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
-    require(n > 0, "no pixel is left to train on");
-    for (size_t i = 0; i < n; ++i) require(chosen[i] < pixels, "every chosen pixel must be a pixel of the photos");
+    require(n > 0, "there must be at least one pixel to train on");
+    for (size_t i = 0; i < n; ++i) require(chosen[i] < pixels, "chosen pixels must be indices of the photos' pixels");
 }
 
 // Checks the photos whose exposures apply to the rays.

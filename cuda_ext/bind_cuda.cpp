@@ -1,8 +1,8 @@
-// The CUDA Python module: what bind_field.h and bind_trainer.h ask of a `Device`, and what only a GPU has. It has the
-// names and signatures of the CPU's module, so that Python code and tests need not know which of the two they hold.
-// Arrays are numpy's or any DLPack array's, on the host or on the device. `stream` is a cudaStream_t as an integer.
+// The CUDA Python module: implements the `Device` that bind_field.h and bind_trainer.h need, and adds what only a GPU
+// has. Names and signatures are the same as in the CPU's module, so Python code and tests can use either.
+// Arrays are numpy arrays or any DLPack arrays, on the host or on the device. `stream` is a cudaStream_t as an integer.
 // Nothing here needs torch, so one build works with every version of it.
-// Other modules have types of the same names; NB_DOMAIN keeps nanobind from confusing them.
+// NB_DOMAIN keeps nanobind from confusing this module's types with those of the same name in other modules.
 #ifndef NB_DOMAIN
 #define NB_DOMAIN nerfscene_cuda
 #endif
@@ -21,7 +21,7 @@
 namespace {
 
 constexpr const char* kMustBeShared =
-    "what training changes must be reachable by the device: make such arrays with `shared`";
+    "arrays that training changes must be accessible to the device; create them with `shared`";
 
 struct Cuda {
     template <class T>
@@ -31,11 +31,11 @@ struct Cuda {
     using RayFloats = ConstFloats;
     using Picture = DevicePicture;
 
-    // A field on the device. Arrays that the device can reach (from `shared`, or torch's CUDA tensors) are borrowed, so
-    // both sides see each other's changes. Of other arrays this holds copies.
+    // A field on the device. Arrays that the device can access (from `shared`, or torch's CUDA tensors) are used in
+    // place, so both sides see each other's changes. Other arrays are copied.
     struct FieldHandle {
         Field field;
-        bool borrowed = true;  // all of them
+        bool borrowed = true;  // all arrays are used in place
         gpu::Buffer<uint16_t> table;
         gpu::Buffer<float> weights, weights_t;
         gpu::Buffer<uint32_t> occupancy;
@@ -71,7 +71,7 @@ struct Cuda {
         Cancel() { set(0); }
         void set(int value) { gpu::set_flag(flag.data(), value); }
     };
-    // The arrays that a trainer points into: Python's own, which the device reaches, and copies of others.
+    // The arrays that a trainer uses: those from Python that the device can access, and copies of the others.
     struct TrainingArrays {
         std::vector<nb::object> keep;
         std::vector<gpu::Buffer<uint8_t>> own;
@@ -96,7 +96,7 @@ struct Cuda {
         }
     };
 
-    // Looking at numbers on the device would mean waiting for it.
+    // Values on the device are not checked: reading them would mean waiting for the device.
     template <class A>
     static bool readable(const A& a) { return !on_device(a); }
     template <class A>
@@ -179,7 +179,7 @@ struct Cuda {
                        const PictureArrays<Cuda>& out, const Cancel* cancel, int, uint64_t handle) {
         const gpu::Stream stream = stream_of(handle);
         nb::gil_scoped_release release;
-        // Where a cancelled picture was not rendered, the arrays stay as they were.
+        // The parts of a cancelled picture that were not rendered must keep their old values.
         const bool keep = cancel != nullptr;
         Out<float> rgb(out.rgb, stream, keep), depth(out.depth, stream, keep), accumulation(out.accumulation, stream, keep);
         picture.rgb = rgb.data(), picture.depth = depth.data(), picture.accumulation = accumulation.data();
@@ -218,7 +218,7 @@ struct Cuda {
     static std::unique_ptr<Trainer> make_trainer(const TrainState& s, const Photos& photos, uint32_t seed, int) {
         return std::make_unique<Trainer>(s, photos, seed);
     }
-    static void refresh(Trainer&) {}  // `run` reads the weights anew
+    static void refresh(Trainer&) {}  // `run` reads the weights again by itself
     static TrainReport gradients(Trainer& trainer, const TrainOptions& o, const GradientArrays<Cuda>& a) {
         aligned(a.d_table);
         nb::gil_scoped_release release;
@@ -266,10 +266,10 @@ void bind_devices(nb::module_& m) {
             found.append(one);
         }
         return found;
-    }, "The NVIDIA GPUs that can be used. Raises DeviceError where the driver says no.");
+    }, "The NVIDIA GPUs that can be used. Raises DeviceError if the driver reports an error.");
     m.def("instruction_sets", [] { return std::vector<std::string>{instruction_set()}; });
     m.def("instruction_set", [] { return instruction_set(); });
-    m.def("use_instruction_set", [](const std::string&) {}, "name"_a, "There is only the card's own.");
+    m.def("use_instruction_set", [](const std::string&) {}, "name"_a, "Does nothing: there is only the GPU's own.");
     m.def("device_name", [] { return gpu::current_device().name; });
     m.def("shared", [](nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> from) {
         const size_t bytes = from.size() * from.itemsize();
@@ -279,7 +279,7 @@ void bind_devices(nb::module_& m) {
         std::vector<size_t> shape;
         for (size_t i = 0; i < from.ndim(); ++i) shape.push_back(from.shape(i));
         return nb::ndarray<nb::numpy>(memory, from.ndim(), shape.data(), owner, nullptr, from.dtype());
-    }, "source"_a, "A copy of a numpy array that both the host and the device read and write in place.");
+    }, "source"_a, "A copy of a numpy array, in memory that both the host and the device can read and write.");
 }
 
 }  // namespace

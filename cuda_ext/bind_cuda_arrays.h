@@ -1,4 +1,4 @@
-// Python's arrays as a GPU sees them: those that it can reach are used in place, the others are copied to it and back.
+// Python's arrays on a GPU: arrays that it can access are used in place; others are copied to it, and results back.
 #pragma once
 #include "bind_common.h"
 #include "cuda/runtime.h"
@@ -17,16 +17,16 @@ bool on_device(const A& a) {
            gpu::is_device_accessible(a.data());
 }
 
-// For arrays whose numbers are read here. Managed memory will do, which numpy's arrays from `shared` are.
+// For arrays that are read on the host. Managed memory is allowed: arrays from `shared` are in it.
 template <class A>
 void require_host(const A& a, const char* what) {
     require(a.device_type() != nb::device::cuda::value, what);
 }
-// Kernels read and write four numbers at once. Copies made here are always aligned.
+// Kernels read and write four numbers at once, so arrays used in place must be aligned. Copies made here always are.
 template <class A>
 const A& aligned(const A& a) {
     require(!on_device(a) || reinterpret_cast<uintptr_t>(a.data()) % 16 == 0,
-            "arrays that the device uses in place must begin at a multiple of 16 bytes: hand in a copy of this slice");
+            "arrays that the device uses in place must start at a multiple of 16 bytes; pass a copy of this slice");
     return a;
 }
 
@@ -36,7 +36,7 @@ void copy_to_device(gpu::Buffer<T>& to, const T* from, size_t n, gpu::Stream str
     gpu::copy(to.data(), from, n * sizeof(T), stream);
 }
 
-// An input on the device: the array itself, or a copy that lives as long as this.
+// An input on the device: the array itself, or a copy that lives as long as this object.
 template <class T>
 class In {
   public:
@@ -53,8 +53,8 @@ class In {
     gpu::Buffer<T> copy_;
 };
 
-// An output: the array itself, or device memory that `finish` copies back to it. `keep`: the device starts from what
-// the array holds, because kernels add to it or leave parts of it as they are.
+// An output: the array itself, or device memory that `finish` copies back to it. With `keep`, that memory starts with
+// the array's contents, for kernels that add to them or leave parts unchanged.
 template <class T>
 class Out {
   public:
@@ -79,7 +79,7 @@ class Out {
     gpu::Buffer<T> copy_;
 };
 
-// Copies outputs back, and waits for the kernels: they may still read temporaries of the caller.
+// Copies outputs back, and waits for the kernels, which may still be using the caller's temporaries.
 template <class... O>
 void finish(gpu::Stream stream, O&... outputs) {
     (outputs.finish(), ...);

@@ -1,20 +1,20 @@
-// The Field class and the plain functions of both Python modules: their signatures, and the checks of their arguments.
+// The Field class and the free functions of both Python modules: signatures and argument checks.
 //
-// `Device` is what a module adds (Cpu in bind.cpp, Cuda in bind_cuda.cpp): its types of arrays, and a function for each
-// operation, called with checked arguments. `Stream` is empty for the CPU. For CUDA it is one uint64_t, a cudaStream_t
-// as an integer, which is then the last argument of every function.
+// Each module supplies a `Device` (Cpu in bind.cpp, Cuda in bind_cuda.cpp): its array types, and one function per
+// operation, which is called with checked arguments. `Stream` is empty for the CPU. For CUDA it is one uint64_t, a
+// cudaStream_t as an integer, and every function takes it as its last argument.
 #pragma once
 #include "bind_common.h"
 
 namespace {
 
-// Rays handed in by Python: (n, 3) each, jitter (n).
+// Rays passed from Python: arrays (n, 3), and jitter (n).
 template <class Device>
 struct RayArrays {
     typename Device::RayFloats origins, directions, jitter, backgrounds;
     int n;
 };
-// Where the picture of n rays goes: (n, 3), (n), (n).
+// The outputs for n rays: (n, 3), (n), (n).
 template <class Device>
 struct PictureArrays {
     typename Device::template Array<float> rgb, depth, accumulation;
@@ -42,7 +42,7 @@ struct FieldBinding {
     using Cancel = typename Device::Cancel;
 
     static void bind(nb::module_& m) {
-        nb::class_<Cancel>(m, "Cancel", "Stops a picture that another thread renders: pass it to `render`, then `set` it.")
+        nb::class_<Cancel>(m, "Cancel", "Stops a rendering in another thread: pass it to `render`, then call `set`.")
             .def(nb::init<>())
             .def("set", [](Cancel& c) { c.set(1); })
             .def("clear", [](Cancel& c) { c.set(0); });
@@ -57,7 +57,7 @@ struct FieldBinding {
     }
 
   private:
-    // The number of points, whose shape and place are checked.
+    // Checks that points are (n, 3) and in the unit cube. Returns n.
     static int points_in(const ConstFloats& points) {
         require(points.ndim() == 2 && points.shape(1) == 3, "points must have shape (n, 3)");
         if (Device::readable(points))
@@ -96,7 +96,7 @@ struct FieldBinding {
                     "d_table must have the size of the table");
             Device::encode_backward(h, points, n, d_out, d_table, stream...);
         }, "points"_a.noconvert(), "d_out"_a.noconvert(), "d_table"_a.noconvert(), ("stream"_a = Stream(0))...,
-           "Accumulates into d_table.");
+           "Adds to d_table.");
     }
 
     static void bind_evaluation(nb::class_<Handle>& field) {
@@ -141,7 +141,7 @@ struct FieldBinding {
             Device::march(h, origins, directions, jitter, coarseness, capacity, counts, t, length, points, stream...);
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "coarseness"_a,
            "counts"_a.noconvert(), "t"_a.noconvert(), "length"_a.noconvert(), "points"_a.noconvert(),
-           ("stream"_a = Stream(0))..., "Samples of each ray in occupied cells, at most `capacity` a ray.");
+           ("stream"_a = Stream(0))..., "The samples of each ray in occupied cells, at most `capacity` per ray.");
     }
 
     static void bind_tracing(nb::class_<Handle>& field) {
@@ -151,7 +151,7 @@ struct FieldBinding {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
                         int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
-                    "rays and outputs must be as many as there are numbers in jitter");
+                    "rays and outputs must have as many entries as jitter");
             require_finite<Device>("rays must be finite", origins, directions, jitter);
             require_finite<Device>("backgrounds must be finite", backgrounds);
             Device::trace(h, RayArrays<Device>{origins, directions, jitter, backgrounds, n}, {min_weight, stop, coarseness},
@@ -159,7 +159,7 @@ struct FieldBinding {
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
            "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
            "accumulation"_a.noconvert(), "threads"_a = 1, ("stream"_a = Stream(0))...,
-           "`threads`: how many to use on the CPU; a GPU ignores it.");
+           "`threads`: how many CPU threads to use; a GPU ignores it.");
     }
 
     static void bind_rendering(nb::class_<Handle>& field) {
@@ -182,7 +182,7 @@ struct FieldBinding {
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
            "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
            "accumulation"_a.noconvert(), "cancel"_a = nullptr, "crop"_a = std::vector<float>(),
-           ("stream"_a = Stream(0))..., "`threads`: how many to use on the CPU; a GPU ignores it.");
+           ("stream"_a = Stream(0))..., "`threads`: how many CPU threads to use; a GPU ignores it.");
     }
 
     static void bind_functions(nb::module_& m) {

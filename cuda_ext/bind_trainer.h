@@ -1,5 +1,5 @@
-// The Trainer class and its options in both Python modules: their signatures, and the checks of their arguments.
-// `Device` is what a module adds, as in bind_field.h.
+// The Trainer class and its options in both Python modules: signatures and argument checks.
+// Each module supplies a `Device`, as in bind_field.h.
 #pragma once
 #include <memory>
 #include <optional>
@@ -7,12 +7,12 @@
 #include "bind_field.h"
 
 namespace nerfscene {
-class Trainer;  // the module's: cpu/trainer.h or cuda/driver.h
+class Trainer;  // defined in cpu/trainer.h or cuda/driver.h
 }
 
 namespace {
 
-// What `gradients` is given beyond the options. Rays' photos and d_exposures are there together or not at all.
+// The arguments of `gradients` except the options. `photos` and `d_exposures` are both given or both missing.
 template <class Device>
 struct GradientArrays {
     template <class T>
@@ -39,7 +39,7 @@ struct TrainerBinding {
     using RayFloats = typename Device::RayFloats;
     using FieldHandle = typename Device::FieldHandle;
 
-    // A trainer, and what it points into.
+    // A trainer, and everything that it points to.
     struct Handle {
         std::vector<CameraDesc> cameras;
         std::vector<uint64_t> first_pixel;
@@ -75,7 +75,7 @@ struct TrainerBinding {
             .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every);
     }
 
-    // The photos, as a trainer wants them; reads the cameras and keeps what it needs in `h`.
+    // Returns the photos in the form that a trainer takes. `h` keeps the cameras and arrays that they point to.
     static Photos read_photos(Handle& h, const std::vector<nb::tuple>& cameras, const Array<const uint8_t>& pixels,
                               bool random_background, const std::vector<float>& background, const nb::object& chosen,
                               const nb::object& depths) {
@@ -108,7 +108,7 @@ struct TrainerBinding {
         }
         const auto e = nb::cast<Floats>(exposures, false), m = nb::cast<Floats>(moments, false);
         require(e.size() == 3 * photos && m.size() == 6 * photos,
-                "exposures must be (photos, 3), their moments (photos, 2, 3)");
+                "exposures must be (photos, 3), and their moments (photos, 2, 3)");
         s.exposures = h.arrays.change(e), s.exposure_moments = h.arrays.change(m);
     }
 
@@ -122,7 +122,7 @@ struct TrainerBinding {
             const Field& f = field.field;
             const size_t entries = NS_ISA::table_rows(f.grid) * f.grid.features, cells = NS_ISA::occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries,
-                    "table and table_moments must have the sizes that the field's table asks for");
+                    "table must have the size of the field's table, and table_moments twice that");
             require(int(weight_moments.size()) == 2 * f.net.size,
                     "weight_moments must have twice as many numbers as the weights");
             require(occupancy_values.size() == cells, "occupancy_values must have one number per cell");
@@ -194,9 +194,9 @@ struct TrainerBinding {
                 replace_cameras(cameras, h.channels, h.cameras);
                 nb::gil_scoped_release release;
                 h.trainer->use_cameras(h.cameras.data());
-            }, "cameras"_a, "The same photos' cameras, refined.")
+            }, "cameras"_a, "Replaces the photos' cameras with refined ones.")
             .def("refresh", [](Handle& h) { Device::refresh(*h.trainer); },
-                 "Call this after changing the weights from outside; on a GPU there is nothing to do.")
+                 "To be called after changing the weights from outside. On a GPU it does nothing.")
             .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
                 TrainReport r;
                 {

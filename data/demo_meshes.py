@@ -22,7 +22,7 @@ class Mesh:
 
 
 def lathe(profile: list[tuple[float, float]], around: int = 128, bumps: Array | None = None) -> Mesh:
-    """A surface of revolution about z from (radius, height) points, with smooth transitions.
+    """A surface of revolution about z, smoothed, from a profile of (radius, height) points.
 
     ``bumps`` (96, around + 1) is added to the radius.
     """
@@ -58,7 +58,7 @@ def sheet(width: float, height: float, wave: Array | None = None, n: int = 65) -
 
 
 def ring(major: float, minor: float, begin: float, end: float) -> Mesh:
-    """Part of a torus in the xz plane, as a handle; angles in radians."""
+    """Part of a torus in the xz plane, used as a handle; angles in radians."""
     a, b = np.meshgrid(np.linspace(begin, end, 48), np.linspace(0, 2 * np.pi, 25), indexing="ij")
     r = major + minor * np.cos(b)
     v = np.stack([r * np.cos(a), minor * np.sin(b), r * np.sin(a)], axis=-1).reshape(-1, 3)
@@ -74,7 +74,7 @@ def upright(width: float, height: float, at: tuple[float, float, float], turn: f
 
 
 def sphere_profile(r: float, dimple: float = 0.0) -> list[tuple[float, float]]:
-    """Profile for ``lathe``: a ball that stands on its pole; ``dimple`` pulls the poles in as in an apple."""
+    """Profile for ``lathe``: a ball resting on z = 0; ``dimple`` pulls the poles in, as in an apple."""
     out = []
     for a in np.linspace(-np.pi / 2, np.pi / 2, 40):
         radius, height = r * math.cos(a), r * math.sin(a)

@@ -1,4 +1,4 @@
-"""The demo still life for Mitsuba: a room, a table and what stands on it. Metres, +z is up."""
+"""The demo still life for Mitsuba: a room, a table and the things on it. Metres, +z is up."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Stage:
         self.folder, self.scene, self.count = folder, {"type": "scene"}, 0
 
     def material(self, texture: tx.Texture, gloss: float, repeat: tuple[float, float]) -> dict[str, object]:
-        """Matt, or rough plastic of roughness ``gloss`` where that is above 0; the same on both sides."""
+        """A two-sided material: plastic of roughness ``gloss`` if that is above 0, otherwise diffuse."""
         file = self.folder / f"t{self.count}.png"
-        # Mitsuba puts a picture's first row at the bottom, v = 0; our textures have it on top.
+        # Mitsuba puts a picture's first row at v = 0, the bottom; our textures have it at the top.
         Image.fromarray((np.clip(texture[::-1], 0, 1) * 255).astype(np.uint8)).save(file)
         bitmap = {
             "type": "bitmap",
@@ -66,7 +66,7 @@ class Stage:
             self.add(place(mesh, at, turn), textures[min(which, len(textures) - 1)], gloss)
 
     def light(self, mesh: Mesh, radiance: tuple[float, float, float]) -> None:
-        """Adds a mesh that gives light."""
+        """Adds a mesh that emits light."""
         self.count += 1
         file = self.folder / f"m{self.count}.ply"
         write_ply(mesh, file)
@@ -75,7 +75,7 @@ class Stage:
 
 
 def build_room(s: Stage) -> None:
-    """Floor, walls, ceiling, light from windows and a lamp, and what hangs and stands along the walls."""
+    """Floor, walls, ceiling, light from windows and a lamp, and the things along the walls."""
     half, high = 2.6, 2.7
     s.add(sheet(2 * half, 2 * half), tx.wood(1, planks=8, light=(0.62, 0.42, 0.25)), 0.25, (2, 2))
     s.add(place(sheet(2 * half, 2 * half), (0, 0, high)), tx.plaster(2, (0.90, 0.88, 0.84)), 0, (2, 2))
@@ -186,7 +186,7 @@ def build_table(s: Stage) -> None:
 
 
 def build_things(s: Stage) -> None:
-    """What stands on the table, whose cloth is 0.757 high."""
+    """The things on the table; the top of the cloth is at z = 0.757."""
     z = 0.757
     clay, blue = (0.90, 0.88, 0.82), (0.12, 0.22, 0.52)
     vase = [

@@ -1,4 +1,4 @@
-"""Textures of the demo still life, every one computed: (height, width, 3) arrays in 0…1, sRGB."""
+"""Procedural textures of the demo still life: (height, width, 3) arrays in 0…1, sRGB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Texture = NDArray[np.float64]
 
 
 def noise(rng: np.random.Generator, h: int, w: int, cells: int, octaves: int = 5) -> Texture:
-    """Smooth fractal noise (h, w) in 0…1 that tiles; ``cells`` across at the coarsest octave."""
+    """Smooth, tileable fractal noise (h, w) in 0…1; the coarsest octave has ``cells`` cells per side."""
     out = np.zeros((h, w))
     for o in range(octaves):
         n = min(cells * 2**o, min(h, w))
@@ -23,7 +23,7 @@ def noise(rng: np.random.Generator, h: int, w: int, cells: int, octaves: int = 5
 
 
 def mix(a: tuple[float, ...] | Texture, b: tuple[float, ...] | Texture, t: Texture) -> Texture:
-    """Between two colours by t (h, w)."""
+    """Blends two colours by t (h, w): 0 gives a, 1 gives b."""
     t = np.clip(t, 0, 1)[..., None]
     return np.asarray(a) * (1 - t) + np.asarray(b) * t
 
@@ -59,7 +59,7 @@ def wood(
 
 
 def bricks(seed: int, h: int = 1024, w: int = 1024, rows: int = 16, columns: int = 8) -> Texture:
-    """Running bond with mortar, every brick its own red."""
+    """Bricks in running bond with mortar, each in its own red."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:h, 0:w]
     r = (y * rows) // h

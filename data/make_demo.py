@@ -3,8 +3,8 @@
     pip install mitsuba
     python data/make_demo.py --out data/demo
 
-writes images/0001.jpg … and transforms.json (OpenGL camera-to-world axes). Photos that exist are kept, so a
-run that was interrupted goes on where it stopped. ``demo_scene.py`` holds the scene, ``demo_meshes.py`` its
+writes images/0001.jpg … and transforms.json (OpenGL camera-to-world axes). Existing photos are kept, so an
+interrupted run continues where it stopped. ``demo_scene.py`` holds the scene, ``demo_meshes.py`` its
 shapes and ``demo_textures.py`` its textures. Units are metres, +z is up.
 """
 
@@ -23,14 +23,14 @@ from demo_meshes import Array
 from demo_scene import Stage, build_room, build_table, build_things
 from PIL import Image
 
-# MITSUBA_VARIANT=llvm_ad_rgb is twice as fast. It needs LLVM 17 or newer (DRJIT_LIBLLVM_PATH says where).
+# MITSUBA_VARIANT=llvm_ad_rgb is twice as fast. It needs LLVM 17 or newer (set DRJIT_LIBLLVM_PATH to it).
 mi.set_variant(os.environ.get("MITSUBA_VARIANT", "scalar_rgb"))
 FOCUS = np.array([0.0, 0.0, 0.90])  # the middle of the things on the table
 FOV = 58.0  # degrees across
 
 
 def camera_poses(views: int) -> list[Array]:
-    """World-from-camera (4, 4), OpenGL axes: three walks round the table, as unsteady as by hand."""
+    """World-from-camera (4, 4), OpenGL axes: three walks around the table, unsteady as if by hand."""
     rng = np.random.default_rng(7)
     poses = []
     heights, distances = (1.28, 1.62, 1.02), (1.28, 1.45, 1.12)
@@ -59,7 +59,7 @@ def camera_poses(views: int) -> list[Array]:
 
 
 def photograph(scene: object, pose: Array, width: int, height: int, spp: int, seed: int) -> Image.Image:
-    """Path-traces one view, then applies exposure, white balance, a curve for highlights, and sRGB."""
+    """Path-traces one view, then applies exposure, white balance, a tone curve, and sRGB."""
     flip = pose @ np.diag([-1.0, 1.0, -1.0, 1.0])  # Mitsuba looks along +z with x to the left
     sensor = mi.load_dict(
         {
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--spp", type=int, default=48)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480))
-    parser.add_argument("--only", type=int, nargs="*", help="numbers of the photos to make, from 1")
+    parser.add_argument("--only", type=int, nargs="*", help="numbers of the photos to render, from 1")
     a = parser.parse_args()
     width, height = a.size
     (a.out / "images").mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ Errors that a user can fix are raised as NerfsceneError, whose message is one se
 ``nerfscene`` does the same from a shell.
 
 Inside the package, each step has a folder, and data flows from one to the next: capture (photos) → posing
-(cameras) → field and training (a radiance field) → scene → film, viewer, measure.
+or formats (cameras) → field and training (a radiance field) → scene → films, viewer, measuring.
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,26 +16,28 @@ from nerfscene.field.hash_grid import check_config as check_field_config
 from nerfscene.films.filming import render_film
 from nerfscene.intake import Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
-from nerfscene.measuring.report import FILE as REPORT_FILE
 from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.output_folder import (
+    POSES,
+    open_output,
+    refuse_other_photos,
+    remember_photos,
+    remove_empty,
+    remove_trained,
+)
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
 from nerfscene.training.schedule import check_config
 from nerfscene.types import PosedCapture
 
-POSES = "poses"
-SOURCE = (
-    "source.json"  # names and sizes of the photos, to notice when other photos are given for the same scene
-)
-
 
 def posed_capture(
     source: Path | str,
-    workdir: Path,
+    workdir: Path | str,
     config: PoseConfig = PoseConfig(),  # noqa: B008 - frozen
     listener: Listener = silent,
     footage: FootageConfig = FootageConfig(),  # noqa: B008
@@ -56,13 +56,7 @@ def posed_capture(
     def progress(stage: str, fraction: float) -> None:
         listener(Progress(stage, fraction))
 
-    return open_posed(Path(source), workdir, config, footage, progress, given)
-
-
-def _ours(name: str) -> bool:
-    """Whether a training that was killed may have left a file or folder of this name."""
-    names = (POSES, SOURCE, REPORT_FILE, scenes.FIELD_FILE, scenes.TRAINING_FILE)
-    return name in names or (name.startswith(".") and name.endswith(".tmp"))
+    return open_posed(Path(source).expanduser(), Path(workdir).expanduser(), config, footage, progress, given)
 
 
 def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
@@ -74,49 +68,6 @@ def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
             return "read"
         refine = scene.figures.settings.get("train", {}).get("refine_cameras", refine)
     return "fitted" if refine else "measured"
-
-
-def remove_trained(folder: Path) -> None:
-    """Deletes a scene's training and keeps its poses."""
-    # scene.json goes first, so that the folder never holds half a scene.
-    for path in [folder / scenes.SCENE_JSON, *folder.iterdir()]:
-        if (path.name != POSES and _ours(path.name)) or path.name == scenes.SCENE_JSON:
-            path.unlink(missing_ok=True)
-
-
-def refuse_other_photos(folder: Path, given: list[list[str | int]]) -> None:
-    """Raises NerfsceneError if the scene in ``folder`` was made from other photos; given: a fingerprint."""
-    try:
-        known = json.loads((folder / SOURCE).read_text())
-    except (OSError, ValueError):  # an older scene, or one whose training was killed
-        return
-    if given and known and known != given:
-        raise NerfsceneError(
-            f"{folder} holds a scene of other photos; choose another folder with -o, or add --overwrite to "
-            "replace that scene"
-        )
-
-
-def open_output(folder: Path, resume: bool) -> None:
-    """Makes the scene's folder and checks that it can be written; a folder that isn't ours is left alone.
-
-    Raises NerfsceneError when it can't be used, or ``resume`` is set and it holds no scene.
-    """
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
-        if folder.exists() and not scenes.is_scene(folder) and not all(map(_ours, os.listdir(folder))):
-            raise NerfsceneError(f"{folder} exists and is not a scene; choose another folder with -o")
-        if resume and not scenes.is_scene(folder):
-            raise NerfsceneError(f"there is no scene in {folder} to resume; leave out --resume to make one")
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{os.getpid()}.tmp"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise NerfsceneError(
-            f"{folder} can't be written ({error.strerror}); choose another folder with -o"
-        ) from error
 
 
 def train(
@@ -137,8 +88,8 @@ def train(
     """Makes a scene from photos, or from a posed capture, in the folder ``output``.
 
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
-    resume: continue an interrupted training, or train further with a larger budget. overwrite: train again
-    from the start; the photos' poses are kept.
+    resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
+    the start; the photos' poses are kept.
     listener: called with the progress. warn: called with each warning. posed_listener: called with the
     capture when its cameras are known. control: pauses, saves or stops the training from another thread.
 
@@ -152,7 +103,7 @@ def train(
     backend.load(config.backend)
     is_new = not folder.exists()
     open_output(folder, resume)
-    given = fingerprint(Path(source))
+    given = fingerprint(Path(source).expanduser())
     if scenes.is_scene(folder) and not overwrite:
         refuse_other_photos(folder, given)
         if not resume:
@@ -170,16 +121,8 @@ def train(
         return _train_and_report(capture, folder, config, field, resume, listener, warn, control)
     finally:
         if posed and scenes.is_scene(folder):
-            with contextlib.suppress(OSError), scenes.writing(folder / SOURCE) as temporary:
-                temporary.write_text(json.dumps(given))
-        _remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Removes those of the folders that hold nothing."""
-    for folder in folders:
-        with contextlib.suppress(OSError):  # rmdir refuses a folder that holds something
-            folder.rmdir()
+            remember_photos(folder, given)
+        remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
 
 
 def _finished_scene(
@@ -244,7 +187,7 @@ def info(folder: Path | str) -> dict[str, Any]:
     train_seconds, steps, finished; parameters (of the field), bytes (on disk).
     Raises NerfsceneError for a scene that can't be read.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     scene = scenes.load(folder)
     f = scene.figures
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
@@ -296,4 +239,5 @@ def film(
     Returns frames (their number), fps, width, height, seconds, film and frames_folder.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
-    return render_film(scene, config, Path(file), Path(frames) if frames is not None else None)
+    folder = Path(frames).expanduser() if frames is not None else None
+    return render_film(scene, config, Path(file).expanduser(), folder)

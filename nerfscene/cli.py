@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from nerfscene import __version__
-from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.terminal import Live, clock, figures_line
 from nerfscene.training.progress import Control
@@ -35,7 +35,7 @@ class Train:
     ]
     """Folder of photos, a .zip of them, or a video; or a capture posed by COLMAP, nerfstudio, Polycam, …"""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the scene; by default NAME-scene in the current folder, NAME being that of the photos."""
+    """Folder for the scene. Default: NAME-scene in the current folder, where NAME is the photos' name."""
     resume: bool = False
     """Continue training the scene in the output folder, up to the budget given now."""
     overwrite: bool = False
@@ -45,7 +45,8 @@ class Train:
     view: bool = False
     """Serve a page that shows the scene while it trains and afterwards, until Ctrl-C."""
     host: str = "127.0.0.1"
-    """With --view: the address to serve on; if others can reach it, the link holds a token."""
+    """With --view: the address to serve on.
+    If other machines can reach it, the link contains an access token."""
     port: int = 8080
     """With --view: the port; if it is taken, the next free one."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
@@ -76,11 +77,11 @@ class View:
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     host: str = "127.0.0.1"
-    """The address to serve on; if others can reach it, the link holds a token."""
+    """The address to serve on; if other machines can reach it, the link contains an access token."""
     port: int = 8080
     """The port; if it is taken, the next free one."""
-    backend: str = "auto"
-    """What computes: auto, cpu, cuda or torch."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
     threads: int = 0
     """Threads to use; 0 for all."""
 
@@ -92,9 +93,9 @@ class Eval:
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     sheet: Path | None = None
-    """Also write a picture (.png or .jpg) of photos beside renders."""
-    backend: str = "auto"
-    """What computes: auto, cpu, cuda or torch."""
+    """Also write a picture (.png or .jpg) that compares photos with renders."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
     json: bool = False
     """Print one JSON object: psnr, ssim, views, train_seconds, per_view."""
 
@@ -105,8 +106,8 @@ class Report:
 
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
-    backend: str = "auto"
-    """What computes: auto, cpu, cuda or torch."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def run_train(a: Train) -> None:
 
 
 def _name_of(source: Path) -> str:
-    """The name of what is trained on: a folder's, or a file's without its extension."""
+    """The name of the photos' folder, or of the file without its extension."""
     named = source.resolve() if source.suffix != ".json" else source.resolve().parent
     return named.stem if named.is_file() else named.name
 
@@ -226,7 +227,8 @@ def run_eval(a: Eval) -> None:
 
     from nerfscene import api
     from nerfscene.films import video
-    from nerfscene.measuring import contact, evaluate
+    from nerfscene.measuring import evaluate
+    from nerfscene.measuring.contact_sheet import contact_sheet
     from nerfscene.scene import folder as scene
 
     loaded = scene.load(a.scene)
@@ -246,7 +248,7 @@ def run_eval(a: Eval) -> None:
                 figures = d["per_view"][i]
                 label = f"{figures['photo']}, {figures['psnr']:.1f} dB"
                 pairs.append((label, *pictures[figures["photo"]]))
-            contact.contact_sheet(pairs, a.sheet)
+            contact_sheet(pairs, a.sheet)
     d["train_seconds"] = loaded.figures.train_seconds
     if a.json:
         print(api.as_json(d))

@@ -1,6 +1,6 @@
 """The settings: one frozen dataclass per stage. A field's docstring is its text in ``--help``.
 
-The help keeps a docstring's line breaks, so each line ends with a sentence.
+``--help`` keeps line breaks, so break lines only between sentences.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+
 
 @dataclass(frozen=True)
 class PoseConfig:
     """How camera poses are estimated from the photos."""
 
     max_image_size: int = 1000
-    """Longest side, in pixels, at which features are detected; larger photos are shrunk to it."""
+    """Longest side, in pixels, at which features are detected; larger photos are downscaled to this."""
     max_features: int = 4096
     """Largest number of features per photo; more help where there is little texture, but take longer."""
     matcher: Literal["auto", "exhaustive", "sequential"] = "auto"
@@ -42,10 +44,10 @@ class FieldConfig:
     levels: int | None = None
     """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4, or 8 for cut-outs on a GPU."""
     features: int | None = None
-    """Numbers stored per row of the hash table: 2, 4 or 8. When not given: 8, or 4 for cut-outs on a GPU.
+    """Features per hash-table entry: 2, 4 or 8. When not given: 8, or 4 for cut-outs on a GPU.
     A few wide levels suit a CPU's caches."""
     log2_table: int | None = None
-    """Base-2 logarithm of the most table rows per level (6 to 24).
+    """log2 of the largest number of table entries per level (6 to 24).
     When not given: depends on the photos' size, and is larger for cut-outs on a GPU."""
     base_resolution: int = 16
     """Cells along a side of the coarsest level."""
@@ -69,25 +71,27 @@ class TrainConfig:
     """How long and in what detail to train."""
 
     time: float | None = None
-    """Seconds to train for, instead of the quality's; posing and reading the photos come on top."""
+    """Training time in seconds; overrides --quality's. Posing and reading the photos are not included."""
     steps: int | None = None
-    """Steps to train for, instead of the quality's seconds.
+    """Number of training steps; overrides --quality's time.
     With --time as well, training ends at whichever is reached first."""
     quality: Literal["1min", "5min", "20min"] = "5min"
-    """How long to train; also shrinks the photos to a longest side of 640, 1000 or 1600 pixels."""
+    """How long to train; also downscales the photos to a longest side of 640, 1000 or 1600 pixels."""
     downscale: float | None = None
-    """Shrink the photos by this factor (1 or more), instead of to the quality's longest side."""
+    """Factor by which to downscale the photos (1 or more); overrides --quality's size."""
     holdout: int = 8
     """Keep every n-th photo out of training, to measure quality with; 0 keeps none out.
     Of fewer than 2n photos, only the middle one is kept out."""
-    backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
-    """cuda, cpu: nerfscene's own kernels, on an NVIDIA GPU or the processor. auto: cuda if usable, else cpu.
+    backend: Backend = "auto"
+    """What computes. auto: cuda if it can be used, else cpu.
+    cuda: nerfscene's own kernels on an NVIDIA GPU. cpu: its kernels on the processor.
     torch: plain PyTorch, slow but readable. tcnn: tiny-cuda-nn, if installed, with PyTorch around it."""
     threads: int = 0
     """CPU threads to use; 0 uses all. With 1 thread, the same seed gives the same scene again."""
     refine_cameras: bool = True
-    """Correct the cameras of real photos a little during training.
-    Before it, move cameras that came with the photos but don't fit them."""
+    """By default, the cameras of real photos are refined during training.
+    Before training, cameras that came with the photos but don't fit them are moved.
+    --no-refine-cameras leaves all cameras as they are."""
     seed: int = 0
     """Random seed."""
 
@@ -98,7 +102,7 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, or a camera_path.json in nerfstudio's format.
-    auto: walkthrough if the photos were taken walking forward or look all around a room, else orbit."""
+    auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     width: int | None = None
     """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
     With neither, the longer side is at most 960 pixels."""
@@ -110,10 +114,10 @@ class RenderConfig:
     """Length of the film in seconds. When not given: the path file's, or 8."""
     samples: int = 0
     """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
-    0: as many as the photos have pixels there."""
+    0: chosen so that the film samples the scene no more coarsely than the photos do."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
-    backend: Literal["auto", "cpu", "cuda", "torch", "tcnn"] = "auto"
-    """What computes, as for nerfscene train."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
     threads: int = 0
     """CPU threads to use; 0 uses all."""

@@ -228,7 +228,7 @@ def unusable(facts: dict[str, Any], found: str, module: str) -> tuple[str, str, 
         return ("driver_too_old", found, module, *newer_driver(needed))
     if facts["name"] is None:
         return ("no_gpu", found, module, None, None)
-    reason = facts["devices_error"] or "it finds no device"
+    reason = facts["devices_error"] or "the driver reports no device"
     hint = f", and CUDA_VISIBLE_DEVICES is {visible!r}" if visible is not None else ""
     missing = f"the NVIDIA driver can't be used ({reason}{hint}); a restart helps after a driver update"
     return ("driver_fails", found, module, missing, "unset CUDA_VISIBLE_DEVICES" if hint else "sudo reboot")
@@ -331,7 +331,7 @@ def in_words(d: dict[str, Any]) -> str:
         lines += [
             f"kernels   {d['kernels_missing']}",
             "          to fix it: pip install .   (in the checkout; needs a C++17 compiler)",
-            "          until then --backend torch works, about twenty times slower",
+            "          until then --backend torch works, about 30 times slower",
         ]
     else:
         others = ", ".join(d["kernels"][1:])

@@ -14,7 +14,7 @@ from nerfscene.capture.folder import (
     PHOTO_SUFFIXES,
     RAW_SUFFIXES,
     VIDEO_SUFFIXES,
-    Progress,
+    StageListener,
     find_photos,
     name_some,
     natural_key,
@@ -45,7 +45,7 @@ def open_posed(
     workdir: Path,
     poses: PoseConfig | None = None,
     footage: FootageConfig | None = None,
-    progress: Progress = silent,
+    progress: StageListener = silent,
     given: Given = "fitted",
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read if it comes with them, otherwise found by COLMAP.

@@ -16,22 +16,35 @@ from refusals import Refused, check_refusal
 from nerfscene import api, cli
 from nerfscene.config import TrainConfig
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would every tested command be.
+# A shell's background jobs ignore Ctrl-C, and the commands that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-TRAINED_STEPS = 400  # enough that no fog is left, which is slow to render
+TRAINED_STEPS = 400  # enough to leave no fog, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-# Files that take minutes, begun first, so that where two processes share the suite neither is left with one
-# of them at the end.
-LONG = ("test_viewer", "test_cuda_build", "test_phone_captures", "test_tcnn_backend", "test_cuda")
+# The longest test files, the longest first. They are begun first, so that when two processes share the suite
+# none of them is left with a long one at the end.
+LONG = (
+    "test_viewer",
+    "test_phone_captures",
+    "test_cuda_build",
+    "test_cuda",
+    "test_poses",
+    "test_end_to_end",
+    "test_ladder",
+    "test_refinement",
+    "test_wheel",
+    "test_tcnn_backend",
+    "test_triangulation",
+    "test_examples",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, the others as they come."""
+    """Puts the tests of long files first; the others keep their order."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
@@ -43,7 +56,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``room`` with 9 photos of 32×24, for trainings of a few steps: these leave fog, slow to render."""
+    """The same with 9 photos of 32×24, for short trainings: these leave fog, which is slow to render."""
     return analytic.write_room(tmp_path_factory.mktemp("small_room"), 9, (32, 24))
 
 
@@ -79,7 +92,7 @@ def run_command(
 
 @pytest.fixture
 def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Runs ``nerfscene`` within this process; returns the one sentence that it must refuse with."""
+    """Runs ``nerfscene`` in this process; checks that it refuses, and returns its one sentence."""
 
     def run(*arguments: object, quiet: bool = True) -> str:
         capfd.readouterr()
@@ -94,7 +107,7 @@ def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """Data sets that don't come with the source; tests that need them are skipped without."""
+    """The folder of data sets that don't come with the source. Tests that need it are skipped without it."""
     folder = Path(os.environ.get("NERFSCENE_DATA", ROOT.parent / "shared/data"))
     if not folder.is_dir():
         pytest.skip(f"no data sets in {folder} (NERFSCENE_DATA says where else)")

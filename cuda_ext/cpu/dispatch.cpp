@@ -1,4 +1,4 @@
-// Which of the compiled instruction sets this machine can run, and how a worker's memory is laid out.
+// Finds the compiled instruction sets that this machine can run, and lays out a worker's memory.
 #include "dispatch.h"
 
 #include <algorithm>
@@ -59,7 +59,7 @@ void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse
 }
 
 namespace {
-// Hands out pieces of a block, aligned to 64 bytes. Without a block it only counts them.
+// Allocates pieces of a block, aligned to 64 bytes. With a null block it only adds up their sizes.
 struct Carver {
     float* block;
     size_t used = 0;

@@ -1,5 +1,5 @@
-// What the common code and the code for each instruction set share: the arguments of a step, a worker's memory, and the
-// table of entry points. Plain data, outside the instruction sets' namespaces.
+// What the common code shares with the code for each instruction set: the arguments of a step, a worker's memory, and
+// the table of entry points. Plain data, outside the instruction sets' namespaces.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,21 +11,21 @@ namespace nerfscene {
 constexpr int kTileRays = 64;           // rays that one thread traces together
 constexpr int kRoundSamples = 8;        // at most this many samples per ray and round
 constexpr int kCandidates = kTileRays * kRoundSamples;
-constexpr int kSurvivors = 4096;        // samples that survive, per tile; in fog a tile has fewer rays
+constexpr int kSurvivors = 4096;        // most surviving samples per tile; in fog a tile has fewer rays
 constexpr int kBlock = 128;             // samples that go through the networks at a time
 constexpr int kShSlots = 32;            // numbers of a ray's direction basis, for either colour model
 
 // Rays to trace; arrays of n (or n × 3) floats. Training fills them from the photos.
 struct Rays {
     float *origins, *directions;        // scene units, unit length
-    float *jitter;                      // in [0, 1): where inside its steps the ray is sampled
+    float *jitter;                      // in [0, 1): the position inside each step at which the ray is sampled
     float *targets, *backgrounds;       // targets: training only; colour = Σ w rgb + T background
     int32_t* photos;                    // training: the photo whose exposure applies; null or below 0: none
     float* d_exposures;                 // training, output: the gradient of that photo's log-gains
     int n;
     float* pixels;                      // training, output: the ray's position in its photo, (n, 2)
-    float* d_rays;                      // output: with respect to origin and direction, (n, 6); null: not wanted
-    const float* known;                 // given rays: the distance to what a ray sees, 0: not known; null: none
+    float* d_rays;                      // output: gradients by origin and direction, (n, 6); null: not wanted
+    const float* known;                 // given rays: the distance to what each ray sees, 0: unknown; null: all unknown
 };
 
 struct TrainStep {
@@ -35,7 +35,7 @@ struct TrainStep {
     Photos photos;
     float* occupancy_values;            // (cells): decaying maxima of optical thickness; may be null
     uint32_t seed;
-    uint64_t first_ray;                 // how many rays were drawn before this step
+    uint64_t first_ray;                 // the number of rays drawn before this step
     float huber_delta, distortion, loss_scale;
     float full_gradient_distance;       // gradients of samples closer than this are scaled down; 0: none
     const float* exposures;             // (photos, 3)
@@ -51,19 +51,19 @@ struct Counters {
 
 // The memory of one worker: pointers into one block that `scratch_layout` divides up.
 struct Scratch {
-    // the samples that one round evaluates
+    // the samples that a round evaluates
     float *cx, *cy, *cz, *ct, *clength, *cx_scene, *calpha;
     int32_t* ccell;
     float *cencoding, *chidden;
-    // the samples of the tile that survive
+    // the tile's surviving samples
     float *sx, *sy, *sz, *st, *sweight, *stransmittance, *slength, *sdensity;
     int32_t *sray, *snext;
     float *sencoding, *shidden, *soutput, *scolor_in, *scolor_hidden[2], *scolor;
     float *d_output, *d_color, *d_hidden_a, *d_hidden_b;  // one block each
     float* basis;                       // (kTileRays, kShSlots)
-    // for the next phase: the positions of the trained samples, and ∂L/∂encoding there
+    // for the next phase: the trained samples' positions, and ∂L/∂encoding of each
     float *gx, *gy, *gz, *g_encoding;
-    float* d_place;                     // one block, (3, kBlock): with respect to unit-cube points
+    float* d_place;                     // one block, (3, kBlock): gradients by unit-cube points
     int g_count, g_capacity;
     float* weight_gradient;             // (net.size)
     Counters counters;

@@ -1,4 +1,4 @@
-// The hash grid on the CPU: encode points, scatter gradients, update the rows that have one.
+// The hash grid on the CPU: encode points, scatter gradients, update the rows that have a gradient.
 #pragma once
 #include "../include/adam.h"
 #include "../include/hashgrid.h"
@@ -6,7 +6,7 @@
 
 NS_BEGIN
 
-// Rows and weights of kWidth points in one level, in memory, so that the loops over points can index them.
+// Rows and weights of kWidth points in one level, kept in memory so that loops over points can index them.
 struct Corners {
     alignas(64) uint32_t row[8][kWidth];
     alignas(64) float weight[8][kWidth];
@@ -22,7 +22,7 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
     }
 }
 
-// out[i][level·F …] for n points, given as three arrays that are readable up to a multiple of kWidth.
+// Writes out[i][level·F …] for n points. Their arrays x, y and z must be readable up to a multiple of kWidth.
 template <int F>
 static inline void encode_points(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
                           const float* z, int n, float* out, long ld) {
@@ -45,8 +45,8 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
     }
 }
 
-// gradient[row] += weight · d_out, for rows [first, last) of one level, so that threads can share a level without sharing
-// a row. Sets the bit in `touched` of each row that it adds to.
+// gradient[row] += weight · d_out, for rows [first, last) of one level: threads can share a level if each takes other
+// rows. Sets the bit in `touched` of each row that it adds to.
 template <int F>
 static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t first, uint32_t last, const float* x,
                              const float* y, const float* z, int n, const float* d_out, long ld,
@@ -71,8 +71,8 @@ static inline void scatter_gradient(const HashGrid& grid, int level, uint32_t fi
     }
 }
 
-// The encodings' gradients d_out → the gradients of the unit-cube points, (n) each. Points are readable up to a multiple
-// of kWidth.
+// The encodings' gradients d_out → the gradients of the unit-cube points, (n) each. The points must be readable up to a
+// multiple of kWidth.
 template <int F>
 static inline void position_gradients(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
                                       const float* z, int n, const float* d_out, long ld, float* d_x, float* d_y,
@@ -109,8 +109,8 @@ static inline void position_gradients(const HashGrid& grid, const uint16_t* tabl
     }
 }
 
-// Adam on the touched rows of [first, last), which are multiples of 64 (or the level's end). Clears their gradients and
-// bits, and rewrites their halves. In `moments`, a row's m and v are next to each other.
+// Adam on the touched rows of [first, last); these limits are multiples of 64 (or the level's end). Clears the rows'
+// gradients and bits, and rewrites their FP16 copies. In `moments`, a row's m and v are next to each other.
 template <int F>
 static inline void update_rows(const AdamStep& step, uint32_t first, uint32_t last, uint64_t* touched, float* gradient,
                         float* table, float* moments, uint16_t* half_table) {

@@ -1,7 +1,7 @@
 // Small dense matrix products for networks a few dozen wide:   C[i][:] (+)= Σ_k A(i, k) · B[k][:].
 //
-// One loop nest serves the forward pass, the input's gradient and the weights' gradient. That works because activations
-// are stored by sample, every weight matrix is stored both ways round, and A is read with two strides.
+// One loop nest serves the forward pass, the input's gradient and the weights' gradient. This works because activations
+// are stored by sample, every weight matrix is also stored transposed, and A is read with two strides.
 // A block of C (kBlockRows × kBlockVectors vectors) stays in registers, B is streamed, and A is broadcast.
 #pragma once
 #include "simd.h"
@@ -18,7 +18,7 @@ constexpr int kBlockRows = 6, kBlockVectors = 4;  // 24 of 32
 constexpr int kBlockRows = 4, kBlockVectors = 2;
 #endif
 
-enum class After { kNothing, kRelu, kMask, kAdd };  // what happens to a sum before it is stored
+enum class After { kNothing, kRelu, kMask, kAdd };  // applied to each sum before it is stored
 
 template <int R, int V, After E>
 NS_HD void gemm_block(int depth, const float* a, long a_row, long a_depth, const float* b, long ldb,
@@ -67,8 +67,8 @@ NS_HD void gemm_rows(int rows, int depth, const float* a, long a_row, long a_dep
                             mask + i * ldm, ldm);
 }
 
-// C is rows × columns, columns being a multiple of 16. `mask`, of the same shape, is for kMask: an activation, and the
-// gradient is zero where it is not positive.
+// C is (rows × columns); columns must be a multiple of 16. `mask` has the same shape and is used by kMask: it is the
+// activation, and the gradient is zeroed where that is not positive.
 template <After E>
 static inline void gemm(int rows, int columns, int depth, const float* a, long a_row, long a_depth,
                         const float* b, long ldb, float* c, long ldc, const float* mask = nullptr,

@@ -1,6 +1,6 @@
-// Every entry point, compiled once per instruction set: NS_ISA names the namespace, and the compiler flags choose the
-// vectors. Nothing here may instantiate a template of the standard library: the linker keeps one copy of such a function,
-// and that might be one that this machine cannot run.
+// All entry points. This file is compiled once per instruction set: NS_ISA names the namespace, and the compiler flags
+// select the vector width. Nothing here may instantiate a template of the standard library: the linker keeps only one
+// copy of such a function, and that might be one that this machine cannot run.
 #include "../include/occupancy.h"
 #include "train.h"
 
@@ -27,8 +27,9 @@ static void update_weights(const AdamStep& step, int n, const float* gradient, f
     }
 }
 
-// Cells [first, last), multiples of 32: the values decay, and the bits follow from them, the threshold and `allowed`
-// (which may be null). Adds the values' sum and the number of set bits to `sum` and `occupied_cells`.
+// For cells [first, last), which are multiples of 32: decays the values, then sets the bit of each cell whose value is
+// above the threshold and that `allowed` (may be null) permits. Adds the values' sum to `sum` and the number of set
+// bits to `occupied_cells`.
 static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bits, int64_t first, int64_t last,
                             float decay, float threshold, double* sum, int64_t* occupied_cells) {
     double total = 0;
@@ -81,7 +82,7 @@ static void density_entry(const Field& f, Scratch& s, const float* x, const floa
     }
 }
 
-// Points with a direction each, in blocks of kTileRays, so that each can be a ray of its own in the table of bases.
+// Evaluates up to kTileRays points with a direction each: every point counts as a ray, with its own entry in s.basis.
 static void field_block(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
                         const float* directions, int m) {
     density_forward(f, x, y, z, m, s.sencoding, s.shidden, s.sdensity);
@@ -102,7 +103,7 @@ static void field_entry(const Field& f, Scratch& s, const float* x, const float*
         }
     }
 }
-// Gradients of densities and colours → s.g_encoding (n, encoding) and s.weight_gradient.
+// Gradients of densities and colours → s.g_encoding (n, encoding) and s.weight_gradient (added to).
 static void field_backward(const Field& f, Scratch& s, const float* x, const float* y, const float* z,
                            const float* directions, int n, const float* d_density, const float* d_rgb) {
     for (int i = 0; i < n; i += kTileRays) {
@@ -119,7 +120,7 @@ static void field_backward(const Field& f, Scratch& s, const float* x, const flo
     }
 }
 
-// The samples of one ray in occupied cells: distances, lengths, unit-cube points (capacity, 3).
+// One ray's samples in occupied cells: distances, lengths and unit-cube points (capacity, 3). Returns their number.
 static int march_ray(const Field& f, const March& march, const float* origin, const float* direction, float jitter,
                      int capacity, float* t, float* length, float* points) {
     float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], ct[kRoundSamples], cl[kRoundSamples],

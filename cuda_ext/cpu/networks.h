@@ -53,7 +53,7 @@ static inline void density_forward(const Field& f, const float* x, const float* 
     }
 }
 
-// One ray's direction in the basis that the colour model uses.
+// The spherical harmonics of one ray's direction, as many as the colour model uses.
 static inline void direction_basis(const Network& net, const float* d, float* basis) {
     spherical_harmonics(d[0], d[1], d[2], basis, net.color_layers > 0);
 }
@@ -94,7 +94,7 @@ static inline void color_forward(const Field& f, Scratch& s, int n) {
                 from = to;
                 width = net.color_hidden;
             }
-            float* last = s.d_color;  // one block, which the forward pass does not use otherwise
+            float* last = s.d_color;  // one block; the forward pass has no other use for it
             gemm<After::kNothing>(m, 16, width, from, width, 1, f.weights + net.offset[2 + net.color_layers], 16,
                                   last, 16);
             for (int k = 0; k < m; ++k)
@@ -106,9 +106,10 @@ static inline void color_forward(const Field& f, Scratch& s, int n) {
     }
 }
 
-// One block of samples, [i, i + m). Input: s.d_color (m, 16), the gradient of the raw colours (before the sigmoid), zero
-// after the first three; d_density[k], the gradient of the raw densities. Output: d_encoding (m, encoding), overwritten;
-// s.weight_gradient, added to.
+// The backward pass for one block of samples, [i, i + m).
+// Inputs: s.d_color (m, 16), the gradients of the raw colours (before the sigmoid), zero after the first three columns;
+// d_density (m), the gradients of the raw densities.
+// Outputs: d_encoding (m, encoding), overwritten; s.weight_gradient, added to.
 static inline void network_backward(const Field& f, Scratch& s, int i, int m, const float* d_density,
                                     float* d_encoding) {
     const Network& net = f.net;

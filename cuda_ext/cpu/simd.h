@@ -1,5 +1,5 @@
-// Vectors as wide as the instruction set that this file is compiled for, and a few operations on them. They are the
-// compiler's vector extensions, so that one text serves AVX-512, AVX2, SSE2 and NEON.
+// Vectors as wide as the instruction set that this file is compiled for, and a few operations on them. They use the
+// compiler's vector extensions, so one source serves AVX-512, AVX2, SSE2 and NEON.
 #pragma once
 #include "../include/platform.h"
 
@@ -84,7 +84,7 @@ struct Lanes<v8> {
 };
 #endif
 
-// A table row of F features as floats, whatever the width of vectors is. F is 2, 4 or 8.
+// A table row of F features as floats, independent of the vector width. F is 2, 4 or 8.
 template <int F>
 struct Row {
     typedef float type __attribute__((vector_size(4 * F)));
@@ -102,7 +102,7 @@ NS_HD void store_row(float* p, typename Row<F>::type v) {
 // --- half precision (IEEE binary16), round to nearest even -------------------------------------------
 NS_HD float half_to_float(uint16_t h) {
     const uint32_t magnitude = uint32_t(h & 0x7fff) << 13, sign = uint32_t(h & 0x8000) << 16;
-    float f;  // the exponents' biases differ by 112; a multiplication handles subnormals too
+    float f;  // multiplying by 2^112, the difference of the exponents' biases, handles subnormals too
     std::memcpy(&f, &magnitude, 4);
     f *= 5.192296858534828e33f;
     uint32_t bits;
@@ -116,8 +116,8 @@ NS_HD uint16_t float_to_half(float x) {
     std::memcpy(&bits, &x, 4);
     const uint32_t sign = (bits >> 16) & 0x8000;
     bits &= 0x7fffffff;
-    if (bits > 0x477fe000) bits = 0x477fe000;  // saturate at 65504: a table never has infinities
-    if (bits < 0x38800000) {                   // subnormal: an addition does the rounding
+    if (bits > 0x477fe000) bits = 0x477fe000;  // saturate at 65504, so that a table never has infinities
+    if (bits < 0x38800000) {                   // subnormal: the addition below rounds it
         float f;
         std::memcpy(&f, &bits, 4);
         f += 0.5f;

@@ -47,7 +47,7 @@ void ThreadPool::work(int worker) {
         while (phase_.load(std::memory_order_acquire) == seen) {
             if (std::chrono::steady_clock::now() - start > std::chrono::microseconds(200)) {
                 std::unique_lock<std::mutex> lock(mutex_);
-                // Not wait(): as GCC 12 compiles it, it asks for a libstdc++ newer than that of many systems in use.
+                // Not wait(): compiled by GCC 12, it would require a libstdc++ newer than many systems have.
                 wake_.wait_for(lock, std::chrono::hours(1), [&] { return phase_.load() != seen; });
             }
         }

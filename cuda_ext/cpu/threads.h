@@ -1,5 +1,5 @@
-// A pool of threads for phases a few hundred microseconds long. Between phases, workers spin briefly before they sleep,
-// because waking one up costs as much as a short phase.
+// A pool of threads for phases of a few hundred microseconds. Between phases, workers spin briefly before they sleep,
+// because waking a thread takes as long as a short phase.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -15,7 +15,7 @@ class ThreadPool {
     explicit ThreadPool(int threads);
     ~ThreadPool();
     int size() const { return int(workers_.size()) + 1; }
-    // Calls task(worker, i) for every i in [0, n), in any order, on all threads. Returns when all are done.
+    // Calls task(worker, i) for every i in [0, n), on all threads and in any order. Returns when all calls are done.
     void run(int n, const std::function<void(int, int)>& task);
 
   private:

@@ -1,6 +1,6 @@
-// A tile of rays through the field, in rounds of a few samples per ray. Each round evaluates the density first, drops
-// samples without weight, and ends rays that are opaque. Only samples that survive get a colour and, in training, a
-// gradient. In a scene that has formed, that means two evaluations per ray instead of hundreds.
+// Traces a tile of rays through the field, in rounds of a few samples per ray. Each round evaluates densities, drops
+// samples of negligible weight, and ends rays that have become opaque. Only the samples that survive get a colour and,
+// in training, a gradient. In a scene that has formed, a ray needs about two evaluations instead of hundreds.
 #pragma once
 #include "../include/composite.h"
 #include "../include/march.h"
@@ -14,7 +14,7 @@ struct RayState {
     float t_end, jitter, transmittance;
     int step, steps;      // the next step to test, and how many there are
     int first, count;     // its samples in this round
-    int head, tail;       // its surviving samples, a linked list in order of distance
+    int head, tail;       // its surviving samples: a linked list in order of distance
     bool active, dropped;
 };
 
@@ -29,8 +29,8 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.dropped = false;
 }
 
-// Moves along the ray to its next samples in occupied cells, at most `want`. Stores them from index `at` on, and returns
-// how many there are.
+// Moves along the ray to its next samples in occupied cells, at most `want` of them. Stores them from index `at` on,
+// and returns their number.
 static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
     alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
     alignas(64) int32_t cell[kWidth];
@@ -78,8 +78,8 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
     return found;
 }
 
-// Traces `n` rays (at most kTileRays). Leaves the samples that survive in `s`, as one linked list per ray, and returns
-// their number. Marks rays as dropped for which the tile's memory was full.
+// Traces `n` rays (at most kTileRays). Leaves the surviving samples in `s`, as one linked list per ray, and returns
+// their number. Rays that did not fit in the tile's memory are marked as dropped.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
                         int first_round, Scratch& s, float* occupancy_values, Counters& counters) {
     const int e = f.net.encoding, h = f.net.hidden;
@@ -145,7 +145,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
     return survivors;
 }
 
-// Renders rays [first, last): rgb (n, 3), depth (n), accumulation (n), which have the same indices as the rays.
+// Renders rays [first, last) into rgb (n, 3), depth (n) and accumulation (n), at the rays' own indices.
 static inline void trace_rays(const Field& f, const March& march, const Rays& rays, Scratch& s, int first,
                               int last, float* rgb, float* depth, float* accumulation, Counters& counters) {
     const Space space = coarser(f.space, march.coarseness);

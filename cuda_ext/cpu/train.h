@@ -1,4 +1,4 @@
-// The first phase of a training step, for some of its rays: trace, compare with the photos, backward pass.
+// The first phase of a training step, for some of its rays: tracing, comparison with the photos, backward pass.
 #pragma once
 #include "../include/exposure.h"
 #include "../include/photos.h"
@@ -7,8 +7,8 @@
 
 NS_BEGIN
 
-// Draws rays [first, last) of a step (at most kTileRays). First chooses all pixels, then reads them: they can be anywhere
-// in memory, and this way the reads overlap.
+// Draws rays [first, last) of a step (at most kTileRays). All pixels are chosen and prefetched before the first one is
+// read: they can be anywhere in memory, and this way the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
     const uint8_t* texels[kTileRays];
     for (int i = first; i < last; ++i) {
@@ -31,14 +31,14 @@ static void make_rays(const TrainStep& step, int first, int last) {
                         step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
 }
 
-// The distance to what a ray sees, or 0 where it is not known. `pixel`: null for rays that were given.
+// The distance to what a ray sees, or 0 if it is unknown. `pixel` is null for rays that were given, not drawn.
 static inline float known_end(const TrainStep& step, int index, int photo, const float* pixel) {
     if (!pixel) return step.rays.known ? step.rays.known[index] : 0.0f;
     return step.photos.depths ? known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
 }
 
-// Adds up the loss of one traced ray. Replaces its samples' colours (`scolor`, in rows of 4) and densities (`sdensity`) by
-// the gradients of the raw colours and raw densities.
+// Adds the loss of one traced ray to the totals. Replaces its samples' colours (`scolor`, in rows of 4) and densities
+// (`sdensity`) with the gradients of the raw colours and raw densities.
 static inline void ray_backward(const TrainStep& step, const RayState& ray, int index, Scratch& s) {
     float c[3] = {0, 0, 0};
     float w_total = 0, wm_total = 0;
@@ -70,7 +70,8 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     }
     const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
-    // Cameras must follow colours alone. Known depths come from the cameras' first positions, and would hold them there.
+    // Known depths were computed from the cameras' initial poses and would hold the cameras there. So steps that refine
+    // the cameras use colours alone.
     const float known = step.depth_pull > 0 && !step.rays.d_rays ? known_end(step, index, photo, pixel) : 0.0f;
     const float depth_scale = step.depth_pull * step.loss_scale;
     if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
@@ -96,14 +97,14 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
         s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);
         for (int ch = 0; ch < 3; ++ch) rgb[ch] = scale * w * g[ch] * color_gradient(rgb[ch]);
     }
-    // If `chain` was too short, the remaining samples still have colours where gradients are expected: zero them.
+    // If `chain` was too short, the remaining samples still hold colours where gradients are expected. Zero those.
     for (int k = n ? s.snext[chain[n - 1]] : -1; k >= 0; k = s.snext[k]) {
         s.sdensity[k] = 0;
         for (int ch = 0; ch < 4; ++ch) s.scolor[k * 4 + ch] = 0;
     }
 }
 
-// The gradients of a block of samples' encodings, [i, i + m) → their rays' gradients, added to d_rays.
+// Gradients of the encodings of samples [i, i + m) → gradients of their rays, which are added to d_rays.
 static inline void ray_gradients(const TrainStep& step, int first, Scratch& s, int i, int m, const float* d_encoding) {
     const HashGrid& g = step.field.grid;
     const long e = step.field.net.encoding;

@@ -15,13 +15,14 @@
 namespace nerfscene {
 
 namespace {
-constexpr int kSampleCapacity = 1 << 17;  // trained samples that a worker can hand to the next phase
+constexpr int kSampleCapacity = 1 << 17;  // most trained samples that a worker can pass to the next phase
 constexpr int kMaxRays = 1 << 17;
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-// A level is divided into ranges of whole 64-row words, so that no two threads write to one word of `touched`.
+// The first row of a part of a level. Parts begin at multiples of 64 rows, so no two threads write to one word of
+// `touched`.
 uint32_t part_start(uint32_t size, int part, int parts) {
     if (part == parts) return size;
     return uint32_t(uint64_t((size + 63) / 64) * part / parts * 64);
@@ -86,7 +87,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
 }
 
 int Trainer::tile_rays() const {
-    // In fog hundreds of samples per ray survive. Take so few rays that a tile's memory holds all samples.
+    // In fog, hundreds of samples per ray survive. Limit the rays so that a tile's memory holds all of their samples.
     const double expected = survivors_per_ray > 0 ? survivors_per_ray : 512;
     return int(std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays)));
 }
@@ -155,7 +156,7 @@ void Trainer::add_camera_gradients(int n_rays) {
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
     const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
-    // Cells that count as empty take their turn too, or nothing could ever appear in them.
+    // Cells that count as empty are probed too; otherwise nothing could ever appear in them.
     const int block = kBlock, blocks = (o.occupancy_cells + block - 1) / block;
     const uint64_t base = cells_probed_;
     pool_.run(blocks, [&](int worker, int i) {

@@ -1,4 +1,4 @@
-// The training loop on the CPU: steps of trace → scatter → update, on all threads.
+// The training loop on the CPU: each step traces, scatters gradients and updates parameters, on all threads.
 #pragma once
 #include <memory>
 #include <vector>
@@ -12,14 +12,14 @@ namespace nerfscene {
 class Trainer {
   public:
     Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32_t seed, int threads);
-    // Takes up to `steps` steps, fewer when `seconds` have passed.
+    // Takes up to `steps` steps, or fewer if `seconds` run out first.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
-    // For tests: the loss and gradients of given rays, with nothing updated. `rays.d_rays` may be null.
+    // For tests: computes the loss and gradients of given rays and updates nothing. `rays.d_rays` may be null.
     TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras) { photos_.cameras = cameras; }
     int n_photos() const { return photos_.n; }
-    void refresh_weights();  // the transposed copies
+    void refresh_weights();  // updates the transposed copies
     bool has_sizes(size_t table, size_t weights) const {
         return table == gradient_.size() && weights == size_t(s_.field.net.size);
     }

@@ -1,9 +1,9 @@
 // Stages 3 and 5 of a training step: the colours of its samples, and the backward pass through the networks and into the
 // table.
 //
-// In the backward pass a block takes up to 64 samples at a time, and each warp 16 of them. Activations and their
-// gradients stay in shared memory. Each warp owns some 16 × 8 tiles of the weights' gradient, and adds the block's
-// samples to them by tensor-core products. So atomics are needed only once, when the block ends.
+// In the backward pass a block takes up to 64 samples at a time, 16 per warp. Activations and their gradients stay in
+// shared memory. Each warp owns some 16 × 8 tiles of the weights' gradient, and adds the contributions of all of the
+// block's samples to them with tensor cores. So atomics are needed only once, when the block ends.
 #include "launch.h"
 #include "samples.h"
 
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(128) color_kernel(Field f, Samples samples, co
     }
 }
 
-// A layer's inputs and the gradients of its outputs, (samples, ld) halves, from which its weights' gradient follows.
+// A layer's inputs and its outputs' gradients, FP16 (samples, ld): what its weights' gradient is computed from.
 struct LayerPair {
     const uint16_t* in;
     int in_ld, in_size;
@@ -74,7 +74,7 @@ NS_HD BackwardBuffers carve_backward(Carver& c, const Network& net, int tile) {
     return b;
 }
 
-// One warp's 16 samples, rows [row, row + 16) of the buffers: the forward pass, then gradients down to d_hidden.
+// For one warp's 16 samples, rows [row, row + 16) of the buffers: the forward pass, then gradients down to d_hidden.
 template <class S>
 NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int row, uint32_t first, uint32_t n) {
     const Network& net = in.field.net;
@@ -93,7 +93,7 @@ NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int r
     layer<1, S::kEncoding, S::kHidden>(b.encoding + row * le, le, wt + net.offset[0], e, e, h, ReluHalves{hidden, lh});
     __syncwarp();
 
-    // The gradients of the outputs, and the direction's basis. Lanes 0 … 15 have a sample each.
+    // The outputs' gradients, and the direction's spherical harmonics. Lanes 0 … 15 have a sample each.
     const uint32_t s = first + uint32_t(lane % 16);
     float4 g = make_float4(0, 0, 0, 0);
     float basis[16] = {};
@@ -156,7 +156,8 @@ NS_D void backward_rows(const BackwardInput& in, const BackwardBuffers& b, int r
     __syncwarp();
 }
 
-// Adds to the tiles of one layer's gradient that this warp owns. `tile` counts the tiles of all layers.
+// Adds the block's samples to the tiles of one layer's gradient that this warp owns. `tile`: the number of tiles in the
+// layers before; returns it with this layer's tiles added.
 NS_D int add_weight_gradient(const LayerPair& l, float* gradient, int samples, int tile) {
     const int lane = lane_index(), g = lane / 4, p = 2 * (lane % 4);
     const int across = l.out_size / 8, tiles = l.in_size / 16 * across;
@@ -179,8 +180,8 @@ NS_D int add_weight_gradient(const LayerPair& l, float* gradient, int samples, i
     return tile + tiles;
 }
 
-// Four lanes share a sample's gradient in one level. Neighbouring lanes add to neighbouring numbers, in one row and in
-// the rows of neighbouring corners, so that these reach the cache together. `part`: which of the four lanes this is.
+// Four lanes share a sample's gradient in one level. Neighbouring lanes add to neighbouring addresses, in one row or in
+// the rows of neighbouring corners, so that the writes coalesce. `part`: which of the four lanes this is.
 constexpr int kScatterLanes = 4;
 template <int F>
 NS_D void scatter_level(const HashGrid& grid, int level, const float4& at, const float* d, int part, float* gradient) {
@@ -246,7 +247,8 @@ __global__ void __launch_bounds__(128) backward_kernel(BackwardInput in, int til
             __syncwarp();
             const int levels = in.field.grid.levels;
             if (in.table_gradient) {
-                // Neighbouring groups take the same level of different samples, whose rows are far apart: few conflicts.
+                // Neighbouring groups take the same level of different samples. Their rows are far apart, so few
+                // atomics conflict.
                 for (int i = lane_index(); i < 16 * levels * kScatterLanes; i += kWarp) {
                     const int group = i / kScatterLanes, r = group % 16;
                     const uint32_t s = first + uint32_t(r);

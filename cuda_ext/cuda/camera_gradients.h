@@ -1,5 +1,5 @@
-// Stages 6 and 8 of a training step, only in steps that collect the cameras' gradients: from the samples to their
-// rays, and from the rays to their photos' cameras. Only step.cu includes this.
+// Stages 6 and 8 of a training step, only in steps that collect the cameras' gradients: gradients go from the samples
+// to their rays, and from the rays to their photos' cameras. Only step.cu includes this.
 #pragma once
 #include "../include/refine.h"
 #include "samples.h"
@@ -8,7 +8,7 @@ NS_BEGIN
 
 namespace {
 
-// Adds the gradient with respect to a sample's unit-cube point, from one level's part of its encoding's gradient.
+// Adds one level's contribution to the gradient with respect to a sample's unit-cube point. d: its encoding's gradient.
 template <int F>
 NS_D void add_position_gradient(const HashGrid& grid, const uint16_t* table, int level, const float4& at, const float* d,
                                 Vec3& to) {
@@ -18,7 +18,7 @@ NS_D void add_position_gradient(const HashGrid& grid, const uint16_t* table, int
     const Cell<float> cell = locate(at.x, at.y, at.z, resolution);
     level_corners(grid, level, cell, row, weight);
     const uint16_t* rows = table + size_t(grid.offset[level]) * F;
-    float v[8];  // each corner's features, times their gradients
+    float v[8];  // for each corner: the dot product of its features and d
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
         float f[F];
@@ -32,7 +32,7 @@ NS_D void add_position_gradient(const HashGrid& grid, const uint16_t* table, int
     to.x += resolution * dx, to.y += resolution * dy, to.z += resolution * dz;
 }
 
-// Gradients of the samples' encodings → gradients of their rays, which add up. One thread per sample.
+// Gradients of the samples' encodings → added to the gradients of their rays. One thread per sample.
 __global__ void __launch_bounds__(128) ray_gradient_kernel(TrainInput in) {
     const Field& f = in.state.field;
     const Samples& s = in.samples;
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(128) ray_gradient_kernel(TrainInput in) {
     }
 }
 
-// Gradients of the rays → added to the gradients of their photos' cameras; the rays' are cleared. One thread per ray.
+// Gradients of the rays → added to the gradients of their photos' cameras. Clears the rays'. One thread per ray.
 __global__ void __launch_bounds__(128) camera_gradient_kernel(TrainInput in) {
     const int n = in.numbers->n_rays;
     const float unscale = gradient_unscale(*in.numbers);

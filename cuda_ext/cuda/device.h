@@ -1,5 +1,5 @@
-// What device code needs beyond plain C++, for CUDA and for the emulated GPU that tests use (tests/emulated_gpu compiles
-// the same sources with the host's compiler, and runs every thread as a fiber).
+// What device code needs beyond plain C++, for CUDA and for the emulated GPU of the tests. (tests/emulated_gpu compiles
+// the same sources with the host's compiler and runs every thread as a fiber.)
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,8 +21,8 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // --- half precision, stored as its bits ------------------------------------------------------------------
-// A gradient that is too large becomes the largest half, not infinity. NaN stays NaN, so that one can see when training
-// diverges.
+// A number that is too large becomes the largest FP16 number, not infinity. NaN stays NaN, so that diverging training
+// is noticed.
 NS_D float clamp_to_half(float x) { return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x; }
 NS_D uint16_t to_half_bits(float x) {
 #if defined(NS_EMULATE)
@@ -51,12 +51,13 @@ NS_D uint32_t pack_halves(float low, float high) {
 }
 
 // --- tensor cores ------------------------------------------------------------------------------------
-// c (16×8, float) += a (16×16, half) · b (16×8, half), by one warp. With g = lane / 4 and p = 2 (lane % 4):
+// One warp computes c (16×8, FP32) += a (16×16, FP16) · b (16×8, FP16). With g = lane / 4 and p = 2 (lane % 4):
 //   a[0] = A[g][p, p+1]      a[1] = A[g+8][p, p+1]    a[2] = A[g][p+8, p+9]   a[3] = A[g+8][p+8, p+9]
 //   b[0] = B[p, p+1][g]      b[1] = B[p+8, p+9][g]
 //   c[0], c[1] = C[g][p, p+1]                         c[2], c[3] = C[g+8][p, p+1]
-// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). On Turing the instruction has half that depth. It is volatile because
-// the whole warp must take part: otherwise the compiler may move it to where only some lanes need the result.
+// (PTX ISA, "Matrix Fragments for mma.m16n8k16"). Turing's instruction has half that depth, so it is issued twice. The
+// asm is volatile because the whole warp must execute it: otherwise the compiler may move it into a branch that only
+// the lanes needing the result take.
 NS_D void mma(float* c, const uint32_t* a, const uint32_t* b) {
 #if defined(NS_EMULATE)
     emulate::mma(c, a, b);
@@ -91,13 +92,13 @@ NS_D void add_row(float* to, const float* g) {
     for (int i = 0; i < F; ++i) atomicAdd(to + i, g[i]);
 #endif
 }
-// *to = max(*to, value) for numbers that are not negative: their bits compare like integers.
+// *to = max(*to, value) for numbers that are not negative, whose bits compare like integers.
 NS_D void max_positive(float* to, float value) {
     if (value > *to) atomicMax(reinterpret_cast<int*>(to), Lanes<float>::bits(value));
 }
 
 // --- several numbers at once ---------------------------------------------------------------------------
-// N floats, aligned to N or to four floats, whichever is less.
+// Loads N floats; `from` is aligned to N floats, or to four if N is more.
 template <int N>
 NS_D void load_floats(const float* from, float* to) {
     if constexpr (N == 2) {
@@ -136,16 +137,16 @@ NS_D void store_halves(uint16_t* to, const float* from) {
 NS_D int lane_index() { return int(threadIdx.x) % kWarp; }
 NS_D int warp_index() { return int(threadIdx.x) / kWarp; }
 NS_D int highest_bit(unsigned x) { return 31 - __clz(int(x)); }
-// Neighbouring lanes of a warp that work on the same thing: `size` of them, a power of two.
+// Neighbouring lanes of a warp that work together, usually on one ray: `size` of them, a power of two.
 struct Group {
-    int size, place, first;  // `place`: which of them this lane is; `first`: the first one's index in the warp
+    int size, place, first;  // `place`: this lane's index in the group; `first`: its first lane's index in the warp
 
     NS_D explicit Group(int lanes) : size(lanes), place(lane_index() & (lanes - 1)), first(lane_index() - place) {}
     NS_D bool leads() const { return place == 0; }
-    // Bit k is the group's k-th lane's `yes`. All lanes of the warp must call this.
+    // Bit k of the result is `yes` of the group's lane k. All lanes of the warp must call this.
     NS_D unsigned votes(bool yes) const { return __ballot_sync(kAllLanes, yes) >> first & (kAllLanes >> (kWarp - size)); }
     NS_D unsigned earlier() const { return (1u << place) - 1u; }  // the bits of the lanes before this one
-    // The group's k-th lane's `mine`. All lanes of the warp must call this.
+    // `mine` of the group's lane k. All lanes of the warp must call this.
     template <class T>
     NS_D T from(int k, T mine) const { return __shfl_sync(kAllLanes, mine, first + k); }
     NS_D float sum(float x) const {
@@ -154,7 +155,7 @@ struct Group {
     }
 };
 NS_D float warp_sum(float x) { return Group(kWarp).sum(x); }
-// Each lane that wants one gets its own index from a counter, with one atomic per warp.
+// Gives each lane with `want` an index of its own from a counter, with one atomic per warp.
 NS_D uint32_t take_indices(uint32_t* counter, bool want) {
     const unsigned takers = __ballot_sync(kAllLanes, want);
     uint32_t base = 0;

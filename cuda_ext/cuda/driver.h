@@ -1,5 +1,5 @@
-// What the CUDA module's bindings call: plain functions on device pointers, each on a stream. This header needs no CUDA
-// headers.
+// What the CUDA module's bindings call: plain functions on device pointers, each with a stream. This header needs no
+// CUDA headers.
 #pragma once
 #include <memory>
 #include <vector>
@@ -15,7 +15,7 @@ struct DeviceRays {
     int n;
     const int* photos;  // training: the photo whose exposure applies to each ray; null: none
     float* d_rays;      // training, output: gradients with respect to origin and direction, (n, 6); null: not wanted
-    const float* known; // training: the distance to what each ray sees, 0: not known; null: known for none
+    const float* known; // training: the distance to what each ray sees, 0: unknown; null: all are unknown
 };
 // A picture to render: rows [row0, row1) × columns [col0, col1), into arrays on the device.
 struct DevicePicture {
@@ -26,9 +26,9 @@ struct DevicePicture {
     const int* cancel;  // the kernel stops soon after this becomes non-zero; may be null
 };
 
-// Outputs are overwritten unless the comment says otherwise.
+// Outputs are overwritten unless a comment says otherwise.
 namespace gpu {
-// Updates a field's room from its occupancy bits. `scratch` has as many bytes as `room`.
+// Computes a field's `room` from its occupancy bits. `scratch` and `room` have kCoarseCells bytes each.
 void update_room(const Field& f, uint8_t* scratch, uint8_t* room, Stream stream);
 void encode(const Field& f, const float* points, int n, float* out, Stream stream);
 // Adds to d_table.
@@ -49,15 +49,15 @@ void pixel_rays(const CameraDesc& camera, const float* pixels, int n, float* ori
 void adam(const AdamStep& step, int n, const float* gradient, float* parameters, float* moments, Stream stream);
 }  // namespace gpu
 
-// The same as on the CPU (cpu/trainer.h). All pointers are the device's, except photos.cameras and photos.first_pixel:
-// they point to host memory, which is copied.
+// The same as on the CPU (cpu/trainer.h). All pointers are to device memory, except photos.cameras and
+// photos.first_pixel, whose arrays on the host are copied.
 class Trainer {
   public:
     Trainer(TrainState state, Photos photos, uint32_t seed);
     ~Trainer();
-    // Takes up to `steps` steps, fewer when `seconds` have passed. The loop waits for the device only every few steps.
+    // Takes up to `steps` steps, or fewer if `seconds` run out first. Waits for the device only every few steps.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
-    // For tests: the loss and gradients of given rays, with nothing updated. All outputs are on the device.
+    // For tests: computes the loss and gradients of given rays and updates nothing. All outputs are on the device.
     TrainReport gradients(const TrainOptions& options, DeviceRays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras);  // the same photos' refined cameras

@@ -18,8 +18,8 @@ int blocks_at_once(void (*)(P...), int, size_t shared) {
 #else
 void check(int error, const char* what);
 
-// While one of these exists, this thread's launches only load their kernels. The runtime loads a kernel's code when it is
-// first used, and that must not happen while a graph is being recorded.
+// While an object of this type exists, this thread's launches only load their kernels. The runtime loads a kernel's
+// code on first use, and that must not happen while a graph is being recorded.
 struct LoadingOnly {
     static thread_local int depth;
     LoadingOnly() { ++depth; }
@@ -28,10 +28,10 @@ struct LoadingOnly {
 
 template <class... P>
 void ask_for_shared(void (*kernel)(P...), size_t shared) {
-    if (shared > 48 * 1024)  // a kernel must ask for more than this
+    if (shared > 48 * 1024)  // more than this must be requested explicitly
         check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    int(shared)),
-              "asking for shared memory");
+              "requesting shared memory");
 }
 
 // How many blocks of a kernel a multiprocessor runs at once.
@@ -40,7 +40,7 @@ int blocks_at_once(void (*kernel)(P...), int threads, size_t shared) {
     int n = 0;
     ask_for_shared(kernel, shared);
     check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&n, reinterpret_cast<const void*>(kernel), threads, shared),
-          "asking how much of a kernel fits");
+          "asking how many blocks of a kernel fit");
     return n;
 }
 

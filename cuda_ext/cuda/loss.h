@@ -8,22 +8,22 @@ NS_BEGIN
 
 namespace {
 
-// The distance to what this ray sees, or 0 where it is not known.
+// The distance to what this ray sees, or 0 if it is unknown.
 NS_D float known_end(const TrainInput& in, int ray, int photo) {
     if (in.given.n > 0) return in.given.known ? in.given.known[ray] : 0.0f;
     return in.photos.depths ? known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
 }
 
-// Walks a ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp take
-// part in each call.
+// Visits a ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp must
+// take part in each call.
 constexpr int kChainLanes = 4;
 struct Chain {
     const int* previous;
     int next;  // the next sample to visit; -1: there are no more
 
-    // This lane's share of the next samples, or -1 if it has none. The group's first lane gets the one that is farthest
-    // along the ray. The samples that a warp stored together are neighbours in memory. So each lane reads the link of
-    // the sample where it expects its own to be, and the group then checks how far that guess was right.
+    // Returns this lane's one of the next samples, or -1 if it has none. The group's first lane gets the one that is
+    // farthest along the ray. Samples that a warp stored together are usually neighbours in memory. So each lane
+    // guesses where its sample is and reads that one's link. The links then show how many of the guesses were right.
     NS_D int take(const Group& group) {
         const int k = next >= group.place ? next - group.place : -1;
         const int before = k >= 0 ? previous[k] : -1;
@@ -34,11 +34,11 @@ struct Chain {
     }
 };
 
-// Returns `total` plus the sum of `mine` over the group's lanes before this one. Adds the sum over all of the group's
-// lanes to `total`.
+// A running sum over the group's lanes: returns `total` plus the sum of `mine` over the lanes before this one, and adds
+// the sum over all of the group's lanes to `total`.
 NS_D float running(const Group& group, float mine, float& total) {
     float before = total;
-#pragma unroll 1  // unrolled, nvcc spills registers
+#pragma unroll 1  // if this is unrolled, nvcc spills registers
     for (int k = 0; k < group.size; ++k) {
         const float value = group.from(k, mine);
         if (k < group.place) before += value;
@@ -47,13 +47,13 @@ NS_D float running(const Group& group, float mine, float& total) {
     return before;
 }
 
-// Adds up the loss. Replaces each sample's colour by the gradients of its raw colour and raw density. kChainLanes lanes
-// share a ray. This is one long function because nvcc makes other machine code of it when it is split.
+// Adds up the loss. Replaces each sample's colour with the gradients of its raw colour and raw density. kChainLanes
+// lanes share a ray. This is one long function because splitting it changes the machine code that nvcc generates.
 __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
     const TrainOptions& o = in.numbers->options;
     const int n = rays_of(in), groups = int(gridDim.x * blockDim.x) / kChainLanes;
     const Samples& s = in.samples;
-    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // whoever hands in rays wants these gradients too
+    const bool exposes = o.exposure_rate > 0 || in.given.n > 0;  // given rays (in tests) always get exposure gradients
     const Group group(kChainLanes);
     float squared = 0;
     for (int base = int(blockIdx.x * blockDim.x + threadIdx.x) / kWarp * (kWarp / kChainLanes); base < n; base += groups) {
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
             }
             sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
                   (in.given.n > 0 || is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
-            // Not in steps for the cameras' gradients: cameras follow colours alone.
+            // Not in steps that collect the cameras' gradients: cameras are refined by colours alone (see cpu/train.h).
             known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
             if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
         }

@@ -1,5 +1,5 @@
-// The networks for one warp: one sample per lane, activations as halves in shared memory, products on tensor cores with
-// sums in float.
+// The networks for one warp: one sample per lane, FP16 activations in shared memory, products on tensor cores with FP32
+// accumulation.
 #pragma once
 #include "../include/desc.h"
 #include "../include/hashgrid.h"
@@ -9,9 +9,9 @@
 
 NS_BEGIN
 
-constexpr int kPadHalves = 8;  // after every row in shared memory, so that loads from eight rows have no bank conflicts
+constexpr int kPadHalves = 8;  // added to each row in shared memory, so that loads from eight rows have no bank conflicts
 
-// Hands out shared memory from the front. With a null base it only counts bytes.
+// Allocates shared memory piece by piece. With a null base it only counts bytes.
 struct Carver {
     unsigned char* base;
     size_t used;
@@ -23,9 +23,9 @@ struct Carver {
     }
 };
 
-// One layer for M·16 samples: out = in · W. `w_t` is W transposed, (n × k) halves in rows of `ld`. Calls
+// One layer for M·16 samples: out = in · W. `w_t` is W transposed, (n × k) in FP16, with row stride `ld`. Calls
 // sink(row, column, a, b) with the outputs of two neighbouring columns. K and N are the layer's sizes if they are known
-// at compile time, else 0. All lanes of the warp take part.
+// at compile time, otherwise 0. All lanes of the warp must take part.
 template <int M, int K, int N, class Sink>
 NS_D void layer(const uint16_t* in, int in_ld, const uint16_t* w_t, int ld, int k_size, int n_size, Sink sink) {
     const int lane = lane_index(), g = lane / 4, p = 2 * (lane % 4);
@@ -67,7 +67,7 @@ NS_D void layer(const uint16_t* in, int in_ld, const uint16_t* w_t, int ld, int 
     }
 }
 
-// The sinks: rows of halves with or without ReLU, and rows of floats.
+// The sinks: rows of FP16 with or without ReLU, and rows of FP32.
 struct ReluHalves {
     uint16_t* to;
     int ld;
@@ -101,7 +101,7 @@ struct Floats {
         to[row * ld + column + 1] = b;
     }
 };
-// The first of eight columns, one row per lane. Row r of each eight rows comes from lane 4 r.
+// Keeps the first of eight columns, one row per lane. Within eight rows, row r comes from lane 4 r.
 struct FirstColumn {
     float& mine;
     NS_D void operator()(int row, int, float a, float) const {
@@ -110,8 +110,8 @@ struct FirstColumn {
     }
 };
 
-// The sizes of a network: compile-time constants in kernels that are specialised for them, or 0, which means that they
-// come from the descriptor.
+// The sizes of a network as compile-time constants, for kernels specialised for them. 0 means that a size comes from
+// the descriptor.
 template <int E, int H, int C, int L>
 struct Sizes {
     static constexpr int kEncoding = E, kHidden = H, kColor = C;
@@ -120,7 +120,7 @@ struct Sizes {
 };
 using AnySizes = Sizes<0, 0, 0, 0>;
 
-// Calls f with the Sizes that fit this network, or with AnySizes if no kernel is specialised for it.
+// Calls f with this network's Sizes, or with AnySizes if there is no specialisation for it.
 template <class F>
 void with_sizes(const Network& net, F f) {
     if (net.encoding == 32 && net.hidden == 32 && net.color_layers == 0)
@@ -132,7 +132,7 @@ void with_sizes(const Network& net, F f) {
 }
 
 NS_HD int larger(int a, int b) { return a > b ? a : b; }
-// The length of a row in a warp's two buffers, in halves, and in its outputs, in floats.
+// The row stride of a warp's two buffers, in FP16 numbers, and of its outputs, in floats.
 NS_HD int first_ld(const Network& net) {
     return larger(net.encoding, net.color_layers > 0 ? larger(32, net.color_hidden) : 0) + kPadHalves;
 }
@@ -141,9 +141,9 @@ NS_HD int second_ld(const Network& net) {
 }
 NS_HD int output_ld(const Network& net) { return net.outputs + 1; }
 
-// What a warp needs to run the networks: the weights, which its block shares, and its own two buffers and outputs.
+// What a warp needs to run the networks: the weights (shared by its block), and its own two buffers and outputs.
 struct WarpNetwork {
-    const uint16_t* w[kMaxLayers];  // (out × in) halves, rows padded
+    const uint16_t* w[kMaxLayers];  // (out × in) in FP16, rows padded
     uint16_t *first, *second;       // (32, ld)
     float* output;                  // (32, ld), if colours are wanted
     int* slots;                     // 32, for next_samples
@@ -168,20 +168,21 @@ inline size_t network_bytes(const Network& net, int warps, bool color) {
     return c.used;
 }
 
-// The shape of a launch of a kernel that runs the networks: up to four warps per block, as many as fit in the card's
-// shared memory, and no more blocks than run at once.
+// The shape of a launch of a kernel that runs the networks: up to four warps per block, as many as fit in the GPU's
+// shared memory, and no more blocks than the GPU runs at once.
 struct LaunchShape {
     int blocks, threads;
     size_t shared;
 };
-// No more blocks than run on the card at once, and no more than there is work for.
+// The number of blocks to launch: no more than the GPU runs at once, and no more than there is work for.
 template <class Kernel>
 int resident_blocks(Kernel kernel, int64_t items, int a_block, int threads, size_t shared) {
     const int64_t together = int64_t(gpu::current_device().multiprocessors) * gpu::blocks_at_once(kernel, threads, shared);
     return int(ns_max<int64_t>(1, ns_min((items + a_block - 1) / a_block, together)));
 }
 constexpr const char* kTooWide =
-    "these networks are too wide for this GPU's shared memory; choose narrower ones (--hidden)";
+    "these networks are too wide for this GPU's shared memory; choose narrower ones "
+    "(--field.hidden, --field.color-hidden)";
 template <class Kernel>
 LaunchShape network_launch(Kernel kernel, const Network& net, bool color, int64_t lanes) {
     const gpu::Device& device = gpu::current_device();
@@ -251,7 +252,7 @@ NS_D void encode_levels(const Field& f, float x, float y, float z, uint16_t* to)
             *reinterpret_cast<uint32_t*>(to + level * F + i) = pack_halves(sum[i], sum[i + 1]);
     }
 }
-// A point's encoding as a row of halves; its padding is zero.
+// A point's encoding as a row of FP16; the padding is zero.
 NS_D void encode_row(const Field& f, float x, float y, float z, uint16_t* to) {
     switch (f.grid.features) {
         case 2: encode_levels<2>(f, x, y, z, to); break;
@@ -272,7 +273,7 @@ NS_D void warp_hidden(const Network& net, const WarpNetwork& w) {
     __syncwarp();
 }
 
-// Encodings → this lane's raw density. Of the outputs, only the first column is needed.
+// Encodings → this lane's raw density, the first of the network's outputs.
 template <class S>
 NS_D float warp_density(const Network& net, const WarpNetwork& w) {
     const int h = net.hidden;

@@ -9,8 +9,8 @@ NS_BEGIN
 
 namespace {
 
-// Evaluates the density in some cells, and raises their values where it is higher. Cells that count as empty take their
-// turn too, or nothing could ever appear in them.
+// Evaluates the density in some cells, and raises the cells' values to it where they are lower. Cells that count as
+// empty are probed too; otherwise nothing could ever appear in them.
 template <class S>
 __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
     NS_SHARED(shared);
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
     }
 }
 
-// All values decay, and the bits follow from them. One lane per cell, so one warp per word of bits.
+// Decays all values and sets the bits by them. One lane per cell, so one warp per word of bits.
 __global__ void __launch_bounds__(256) decay_kernel(TrainInput in, int cells) {
     const TrainOptions& o = in.numbers->options;
     const float threshold = occupancy_threshold(o.occupancy_threshold, in.numbers->occupancy_mean);
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(256) decay_kernel(TrainInput in, int cells) {
     }
 }
 
-// The update's sums become the mean that the next update uses and the fraction that is reported. One thread.
+// Turns the update's sums into the mean for the next update and the fraction that is reported. One thread.
 __global__ void occupancy_control_kernel(TrainInput in, int cells, int probed) {
     if (blockIdx.x + threadIdx.x > 0) return;
     StepNumbers& s = *in.numbers;
@@ -70,9 +70,10 @@ __global__ void occupancy_control_kernel(TrainInput in, int cells, int probed) {
     s.cells_probed += uint64_t(probed);
 }
 
-// `room`: how far each coarse cell is from the nearest one with anything occupied, by the largest coordinate, at most
-// kRoom. One thread per coarse cell: first 0 or kRoom for the cell itself, then the minimum along one axis after the
-// other. That works since  min max(|dx|, |dy|, |dz|) = min_dz max(|dz|, min_dy max(|dy|, min_dx |dx|)).
+// `room`: the distance (maximum norm, at most kRoom) of each coarse cell to the nearest one that contains an occupied
+// cell. One thread per coarse cell. room_kernel writes 0 or kRoom for the cell itself; spread_kernel then takes the
+// minimum along one axis, three times. This works because
+//   min max(|dx|, |dy|, |dz|) = min_dz max(|dz|, min_dy max(|dy|, min_dx |dx|)).
 __global__ void room_kernel(Field f, uint8_t* room) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     const int r = f.space.occupancy_resolution, fine = r / kCoarse;
@@ -83,7 +84,7 @@ __global__ void room_kernel(Field f, uint8_t* room) {
             for (int x = x0; x < x0 + fine; ++x) found |= occupied(f.occupancy, x + (y + z * r) * r);
     room[i] = found ? 0 : kRoom;
 }
-// `stride`: between neighbours along the axis.
+// `stride`: the index difference of neighbours along the axis.
 __global__ void spread_kernel(const uint8_t* from, uint8_t* to, int stride) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x), along = i / stride % kCoarse;
     int least = kRoom;

@@ -1,4 +1,4 @@
-// Single parts of the field, for tests, tools and users in Python. None of this needs to be fast.
+// Single parts of the field, for tests, tools and users of the Python modules. None of this needs to be fast.
 #include "../include/adam.h"
 #include "launch.h"
 #include "samples.h"
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(128) evaluate_kernel(Field f, const float* poi
     }
 }
 
-// For evaluate_backward: points → samples, each on its own ray.
+// For evaluate_backward: turns points into samples, each on its own ray.
 __global__ void make_samples_kernel(Field f, Samples s, const float* points) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= int(*s.count)) return;
@@ -52,7 +52,7 @@ __global__ void make_samples_kernel(Field f, Samples s, const float* points) {
     s.ray[i] = i;
     encode_row(f, p[0], p[1], p[2], s.encoding + size_t(i) * f.net.encoding);
 }
-// Gradients of density and colour → gradients of what goes into their activations, scaled for the backward pass.
+// Gradients of density and colour → gradients of the raw outputs, before the activations, times the loss scale.
 __global__ void raw_gradients_kernel(Samples s, const float* density, const float* d_density, const float* d_rgb) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= int(*s.count)) return;

@@ -8,8 +8,8 @@ NS_BEGIN
 
 namespace {
 
-// Updates the rows that have a gradient, one thread per row. Clears the gradient and rewrites the row's half-precision
-// copy, which is the one that the kernels read.
+// Updates the rows that have a gradient, one thread per row. Clears the gradient and rewrites the row's FP16 copy,
+// which is the one that the kernels read.
 template <int F>
 __global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
     const int row = int(blockIdx.x * blockDim.x + threadIdx.x);
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
     store_halves<F>(in.state.half_table + size_t(row) * F, parameter);
 }
 
-// Updates the weights, one thread per weight. Clears the gradient and rewrites every other copy of the weight.
+// Updates the weights, one thread per weight. Clears the gradient and rewrites all other copies of the weight.
 __global__ void weight_kernel(TrainInput in) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     const Network& net = in.state.field.net;

@@ -1,4 +1,4 @@
-// Stage 1 of a training step: draw the rays, and follow each one to the first sample in occupied space.
+// Stage 1 of a training step: draw the rays, and follow each to its first sample in occupied space.
 // Only step.cu includes this.
 #pragma once
 #include "../include/photos.h"
@@ -9,14 +9,14 @@ NS_BEGIN
 
 namespace {
 
-// How many rays this step has: the given ones, or as many as fill the wanted number of samples.
+// How many rays this step has: the given ones, or as many as should yield the target number of samples.
 NS_D int rays_of(const TrainInput& in) { return in.given.n > 0 ? in.given.n : in.numbers->n_rays; }
 
 NS_D float jitter_of(const TrainInput& in, int ray) {
     return in.given.n > 0 ? in.given.jitter[ray] : drawn_jitter(in.seed, in.numbers->rays_drawn + uint64_t(ray));
 }
 
-// Ray i of the step: through a random pixel, or a given ray. Stores what the later stages need to know about it.
+// Makes ray i of the step, through a random pixel, or takes a given one. Stores what later stages need to know of it.
 NS_D void make_ray(const TrainInput& in, const Space& space, int i, LaneRay& ray) {
     Vec3 o, d;
     float background[3], target[3], x = 0, y = 0;
@@ -39,8 +39,8 @@ NS_D void make_ray(const TrainInput& in, const Space& space, int i, LaneRay& ray
     start(space, i, o, d, jitter_of(in, i), ray);
 }
 
-// One thread per ray. In some captures most rays never meet anything. Finding that out here keeps it from the next
-// stage, where a whole warp would wait for one lane's march through empty space before it runs the networks.
+// One thread per ray. In some captures most rays never meet anything. They are sorted out here, because in the next
+// stage a whole warp would wait for one ray's march through empty space before it could run the networks.
 __global__ void __launch_bounds__(128) rays_kernel(TrainInput in) {
     const Field& f = in.state.field;
     const Space space = coarser(f.space, in.numbers->options.coarseness);

@@ -1,4 +1,4 @@
-// Pictures: one kernel from pixel to colour. Rays end early where they are opaque, and warps run until all rays are done.
+// Pictures: one kernel goes from pixel to colour. A ray ends when it is opaque, and warps run until no rays are left.
 #include "driver.h"
 #include "launch.h"
 #include "trace.h"
@@ -16,7 +16,7 @@ struct RenderInput {
     uint32_t* counter;
 };
 
-// Hands out the pixels of a picture in tiles of 8 × 4, so that a warp's rays are neighbours; or rays from arrays.
+// Hands out a picture's pixels in tiles of 8 × 4, so that a warp's rays are neighbours. Or hands out rays from arrays.
 struct PixelSource {
     const RenderInput& in;
     const Space& space;
@@ -29,8 +29,8 @@ struct PixelSource {
     }
     NS_D bool next(const Group& group, bool want, LaneRay& ray) {
         const DevicePicture& p = in.picture;
-        // A cancelled picture hands out no more rays, and the ones under way are short. The warp decides together, since
-        // all lanes of a group must see the same.
+        // Once the picture is cancelled, no more rays are handed out; those under way end soon by themselves. The whole
+        // warp decides together, because all lanes of a group must get the same answer.
         const bool cancelled = __any_sync(kAllLanes, p.cancel && *static_cast<const volatile int*>(p.cancel) != 0);
         const uint32_t i = take_for_group(in.counter, group, want);
         if (!want) return false;
@@ -52,7 +52,7 @@ struct PixelSource {
 
 template <class S>
 struct ColorSink {
-    static constexpr bool kWidens = false;  // otherwise a pixel's last bits would depend on when other rays end
+    static constexpr bool kWidens = false;  // true would make a pixel's last bits depend on when other rays end
     const RenderInput& in;
     const WarpNetwork& w;
     float color[3] = {}, depth = 0, accumulation = 0;  // this lane's share of its group's ray

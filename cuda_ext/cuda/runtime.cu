@@ -1,4 +1,4 @@
-// runtime.h with the CUDA runtime, which is linked statically: to run, only the driver is needed.
+// Implements runtime.h with the CUDA runtime. That is linked statically, so only the driver is needed to run.
 #include <cuda_runtime.h>
 
 #include "launch.h"
@@ -13,13 +13,13 @@ thread_local int LoadingOnly::depth = 0;
 
 void check(int error, const char* what) {
     if (error == cudaSuccess) return;
-    cudaGetLastError();  // clears the error, or a later call would report it again
+    cudaGetLastError();  // clears the error; otherwise a later call would report it again
     const auto code = static_cast<cudaError_t>(error);
     std::string text = std::string("the GPU failed while ") + what + ": " + cudaGetErrorString(code);
     if (code == cudaErrorMemoryAllocation) text += "; use smaller photos (--downscale) or free memory on the GPU";
     if (code == cudaErrorNoKernelImageForDevice)
-        text += "; this build has no machine code for this card: install again on this machine (pip install .)";
-    if (code == cudaErrorInsufficientDriver) text += "; there is no NVIDIA driver here, or an older one than this build needs: install or update it";
+        text += "; this build has no machine code for this GPU; reinstall on this machine (pip install .)";
+    if (code == cudaErrorInsufficientDriver) text += "; the NVIDIA driver is missing or older than this build needs; install or update it";
     throw Error(text);
 }
 
@@ -52,15 +52,15 @@ namespace {
 
 constexpr uint64_t kKept = uint64_t(256) << 20;  // bytes of released memory that a pool keeps for later
 
-// cudaMalloc and cudaFree wait for the whole device, and then every tile of a picture would too. So memory comes from our
-// own pool, in the order of a stream that nothing else uses. Null where the driver has no pools.
+// cudaMalloc and cudaFree wait for the whole device, which would make every tile of a picture wait. So memory comes
+// from a pool of our own, on a stream that nothing else uses. `pool` is null if the driver has no memory pools.
 struct Pool {
     cudaMemPool_t pool = nullptr;
     cudaStream_t stream = nullptr;
 };
 const Pool& current_pool() {
     static std::mutex mutex;
-    static auto& pools = *new std::map<int, Pool>;  // never destroyed: memory is released until the process ends
+    static auto& pools = *new std::map<int, Pool>;  // never destroyed: memory may be released until the process ends
     int which = 0;
     check(cudaGetDevice(&which), "asking which device is in use");
     const std::lock_guard<std::mutex> lock(mutex);
@@ -93,7 +93,7 @@ void* allocate(size_t bytes) {
         return p;
     }
     check(cudaMallocFromPoolAsync(&p, bytes, from.pool, from.stream), "allocating memory");
-    check(cudaStreamSynchronize(from.stream), "allocating memory");  // from here on every stream may use it
+    check(cudaStreamSynchronize(from.stream), "allocating memory");  // after this, every stream may use it
     return p;
 }
 void release(void* pointer) noexcept {
@@ -101,15 +101,15 @@ void release(void* pointer) noexcept {
     try {
         const Pool& to = current_pool();
         if (to.pool && cudaFreeAsync(pointer, to.stream) == cudaSuccess) return;
-    } catch (...) {  // the device is gone, and so is its memory
+    } catch (...) {  // the device is gone, and its memory with it
     }
     cudaGetLastError();
     cudaFree(pointer);
 }
 void* allocate_managed(size_t bytes) {
     if (!current_device().shares_memory)
-        throw Error("on this system the GPU and the processor can't share memory (under Windows and WSL2 they never can), "
-                    "and training on the GPU needs that: train with --backend cpu; the GPU can render the result");
+        throw Error("the GPU and the CPU can't share memory on this system (on Windows and WSL2 they never can), and training "
+                    "on the GPU needs that; train with --backend cpu, and the GPU can still render the result");
     void* p = nullptr;
     check(cudaMallocManaged(&p, bytes ? bytes : 16), "allocating memory");
     return p;
@@ -174,7 +174,7 @@ void Graph::record(Stream stream, const std::function<void()>& work) {
         const LoadingOnly first;
         work();
     }
-    // Relaxed, so that other threads can use the device meanwhile without breaking the recording.
+    // Relaxed mode lets other threads use the device meanwhile without breaking the recording.
     check(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed), "recording a graph");
     cudaGraph_t graph = nullptr;
     try {

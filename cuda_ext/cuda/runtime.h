@@ -1,5 +1,5 @@
-// The few things that the host asks of a GPU. cuda/runtime.cu implements them with the CUDA runtime, and
-// tests/emulated_gpu with the host's own memory. Nothing here needs CUDA's headers.
+// The few things that the host needs from a GPU. cuda/runtime.cu implements them with the CUDA runtime, and
+// tests/emulated_gpu with host memory. Nothing here needs CUDA's headers.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace nerfscene {
 namespace gpu {
 
-// Anything that goes wrong: a sentence that says what and, where known, what to do.
+// Any failure. The message is a sentence that says what went wrong and, if known, what to do.
 struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -24,17 +24,17 @@ struct Device {
     int major, minor, multiprocessors;
     size_t memory, shared_per_block;  // bytes; `shared_per_block` is the most that a block may ask for
     int driver, runtime;              // CUDA versions, as 1000 · major + 10 · minor
-    bool shares_memory;               // host and device may use memory at the same time; never under Windows
+    bool shares_memory;               // host and device may access memory at the same time; never on Windows
 };
-std::vector<Device> devices();    // throws Error where there is no usable driver
-const Device& current_device();   // the calling thread's
+std::vector<Device> devices();    // throws Error if there is no usable driver
+const Device& current_device();   // of the calling thread
 
-// Neither waits for the device. Nothing that still runs may use what is released.
+// Neither waits for the device. Memory must not be released while work that uses it is still running.
 void* allocate(size_t bytes);
 void release(void* pointer) noexcept;
-void* allocate_managed(size_t bytes);       // for host and device; throws where the system has no such memory
+void* allocate_managed(size_t bytes);       // for host and device; throws if the system has no such memory
 void release_managed(void* pointer) noexcept;
-// If the memory is managed, moves it to the device, in the stream's order. Only a hint.
+// A hint to move managed memory to the device, in the stream's order. Does nothing for other memory.
 void prefetch(const void* pointer, size_t bytes, Stream stream);
 bool is_device_accessible(const void* pointer);
 void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
@@ -42,7 +42,7 @@ void zero(void* to, size_t bytes, Stream stream);
 void synchronize(Stream stream);
 Stream new_stream();
 void delete_stream(Stream stream) noexcept;
-// Writes an int on the device without waiting for what runs there. This is how a running kernel is told to stop.
+// Writes an int on the device without waiting for running kernels. It tells a running kernel to stop.
 void set_flag(int* flag, int value);
 
 // Work that is recorded once and launched many times.
@@ -62,7 +62,7 @@ class Graph {
     std::function<void()> work_;  // for the emulated GPU
 };
 
-// Device memory that is freed with this.
+// Device memory that is freed when the object is destroyed.
 template <class T>
 class Buffer {
   public:
@@ -75,7 +75,7 @@ class Buffer {
         return *this;
     }
     ~Buffer() { release(data_); }
-    // The contents are lost.
+    // Loses the contents.
     void resize(size_t n) {
         release(std::exchange(data_, nullptr));
         n_ = 0;

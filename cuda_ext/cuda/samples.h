@@ -1,22 +1,22 @@
-// What a training step keeps in the device's memory: its rays, the samples that it trains on, and its numbers.
+// What a training step keeps in device memory: its rays, the samples that it trains on, its counters and sums.
 #pragma once
 #include "driver.h"
 #include "networks.h"
 
 NS_BEGIN
 
-// Gradients pass through half precision. Multiplied by this they are neither too small nor too large for it.
+// The loss scale: gradients are multiplied by this, because parts of the backward pass store them in FP16.
 constexpr float kGradientScale = 1024.0f;
 
 struct Samples {
     float4* place;       // x, y, z in the unit cube, distance
     float4* state;       // length, density, weight, transmittance before it
-    float4* color;       // colour; after ray_backward_kernel the gradients of raw colour and raw density, scaled
+    float4* color;       // colour; from ray_backward_kernel on, the scaled gradients of raw colour and raw density
     int* previous;       // the sample before this one on the same ray; -1: none
     int* ray;
-    uint16_t* encoding;  // (capacity, net.encoding) halves
+    uint16_t* encoding;  // (capacity, net.encoding) in FP16
     uint32_t capacity;
-    const uint32_t* count;  // more than the capacity if rays had to be dropped
+    const uint32_t* count;  // larger than the capacity if rays had to be dropped
     NS_D uint32_t n() const { return ns_min(*count, capacity); }
 };
 
@@ -24,14 +24,14 @@ struct Samples {
 struct RayResults {
     float *directions, *targets, *backgrounds;  // (n, 3)
     int* photos;        // the photo whose exposure applies; below 0: none
-    float* pixels;      // (n, 2): the position in that photo; only of drawn rays
+    float* pixels;      // (n, 2): the position in that photo; only for drawn rays
     float* transmittance;
     int* last;          // the ray's last sample; -1: none
     uint8_t* dropped;   // 1: there was no room for its samples, so it has no loss
-    int *meeting, *first_step;  // the rays that meet something, and their first such steps
+    int *meeting, *first_step;  // the rays that meet something, and the step at which each does first
 };
 
-// A step's numbers on the device. Counters that many blocks add to at once have their own cache lines.
+// A step's counters and sums on the device. Those that many blocks add to at once have their own cache lines.
 constexpr int kLine = 128;
 struct StepNumbers {
     TrainOptions options;
@@ -72,11 +72,11 @@ struct TrainInput {
     float* weight_gradient;  // (net.size), scaled; zero between steps
     float* exposure_gradient;  // (photos, 3), scaled; zero between steps
     float* d_rays;      // (n, 6), with respect to origin and direction, scaled; zero between steps; null: not wanted
-    float* d_encoding;  // (samples' capacity, net.encoding): from which d_rays is computed
+    float* d_encoding;  // (samples' capacity, net.encoding); d_rays is computed from it
     uint16_t *half_weights, *half_weights_t;
 };
 
-// What the gradients of a step are multiplied by to get those of the mean over its rays.
+// The factor that turns a step's scaled gradients into the gradients of the mean loss over its rays.
 NS_D float gradient_unscale(const StepNumbers& s) { return 1.0f / (kGradientScale * float(s.n_rays)); }
 
 // The arguments of the backward pass through the networks and the table, for samples whose `color` holds gradients.
@@ -85,16 +85,16 @@ struct BackwardInput {
     Samples samples;
     const float* directions;  // of rays, (n, 3)
     const uint16_t *half_weights, *half_weights_t;
-    float* weight_gradient;  // accumulates
-    float* table_gradient;   // accumulates; may be null
-    float* d_encoding;       // (n, net.encoding), written; may be null
+    float* weight_gradient;  // added to
+    float* table_gradient;   // added to; may be null
+    float* d_encoding;       // (n, net.encoding), overwritten; may be null
 };
 
 NS_END
 
 namespace nerfscene {
 namespace gpu {
-// Defined in backward.cu. `expected`: about how many samples there are; only the number of blocks depends on it.
+// Defined in backward.cu. `expected`: the approximate number of samples; only the number of blocks depends on it.
 void color_forward(const Field& f, const cuda::Samples& samples, const float* directions, int64_t expected,
                    Stream stream);
 void network_backward(const cuda::BackwardInput& in, int64_t expected, Stream stream);

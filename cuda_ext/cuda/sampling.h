@@ -9,7 +9,7 @@ namespace {
 
 NS_D March march_of(const TrainOptions& o) { return {o.min_weight, o.stop_transmittance, o.coarseness}; }
 
-// Hands out the rays that meet something, each from its first sample on.
+// Hands out the rays that meet something, each starting at its first sample.
 struct TrainSource {
     const TrainInput& in;
     const Space& space;
@@ -37,8 +37,8 @@ struct TrainSource {
     }
 };
 
-// Stores the samples that have weight, as one linked list per ray that runs from the ray's last sample to its first.
-// Every lane of a group knows the last sample stored for the group's ray.
+// Stores the samples that have weight: one linked list per ray, from the ray's last sample to its first. Every lane of
+// a group knows the last sample stored for the group's ray.
 struct SampleSink {
     static constexpr bool kWidens = true;
     const TrainInput& in;

@@ -1,6 +1,6 @@
 // The schedule of a training step: `launch_step`, at the end of this file. The kernels of its stages are in the headers
-// included here, and in backward.cu. The trainer records the schedule as a graph, so nothing here waits for the device
-// or reads a number back.
+// included here and in backward.cu. The trainer records the schedule as a graph, so nothing here waits for the device
+// or reads results back.
 #include "step.h"
 
 #include "../include/hashgrid.h"
@@ -24,7 +24,7 @@ __global__ void control_kernel(TrainInput in) {
     s.total_squared_error += s.squared_error;
     if (in.given.n == 0) {
         s.rays_drawn += uint64_t(n);
-        // Samples that were dropped for lack of room count too: the next step has to have room for as many.
+        // Samples that were dropped for lack of room count too, so that the next step has fewer rays.
         const float ratio = ns_max(float(s.samples) / float(n), 0.05f);
         s.survivors_per_ray = s.survivors_per_ray > 0 ? 0.8f * s.survivors_per_ray + 0.2f * ratio : ratio;
         s.n_rays = rays_for(s.options.target_samples, s.survivors_per_ray);
@@ -34,8 +34,8 @@ __global__ void control_kernel(TrainInput in) {
     s.squared_error = 0;
 }
 
-// Makes the total squared error NaN if any weight is infinite or NaN. The error would not show this by itself, since
-// the activations turn such numbers into ordinary ones.
+// Makes the total squared error NaN if any weight is infinite or NaN. The error alone would not show it, because the
+// activations turn such numbers into finite ones.
 __global__ void finite_kernel(TrainInput in) {
     const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= in.state.field.net.size) return;

@@ -1,11 +1,11 @@
-// The parts of a training step that the trainer puts into graphs. step.cu and occupancy.cu define them.
+// The schedules that the trainer records as graphs. step.cu and occupancy.cu define them.
 #pragma once
 #include "samples.h"
 
 namespace nerfscene {
 namespace gpu {
 
-// One step, from drawing rays to the optimiser. Without `update` it stops at the gradients and changes nothing.
+// One step, from drawing rays to the optimiser. Without `update` it only computes gradients and changes no parameters.
 void launch_step(const cuda::TrainInput& in, bool update, Stream stream);
 // One update of the occupancy grid, which evaluates the density in `probed` cells. `scratch`: kCoarseCells bytes.
 void launch_occupancy(const cuda::TrainInput& in, int probed, uint8_t* scratch, Stream stream);

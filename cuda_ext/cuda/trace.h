@@ -1,7 +1,8 @@
-// Rays through the field. Eight lanes of a warp share a ray: they look at eight steps at once and take the ray's next
-// eight samples in occupied cells. Then the warp puts its 32 points through the networks together. A ray ends when it is
-// opaque, so in a scene that has formed it needs few evaluations. Each lane has one sample, not one ray, because a step
-// is over only when its longest ray is. When there are no more rays, the rays still under way may share the idle lanes.
+// Traces rays through the field. Eight lanes of a warp share a ray: they test eight steps at once and find the ray's
+// next eight samples in occupied cells. Then the warp runs the networks on its 32 samples together. A ray ends when it
+// is opaque, so in a scene that has formed it needs few evaluations. Lanes hold samples, not rays: with one ray per
+// lane, a whole step would wait for its longest ray. When no rays are left to start, the rays still under way may take
+// over the idle lanes.
 #pragma once
 #include "../include/camera.h"
 #include "../include/composite.h"
@@ -19,12 +20,12 @@ struct LaneRay {
 };
 struct LaneSample {
     float x, y, z, t, length;  // unit cube; distances in scene units
-    float reference_length;    // density × this is what the occupancy grid stores
+    float reference_length;    // the occupancy grid stores density × this
     int cell;
 };
 
 constexpr int kGroup = 8;  // lanes that share a ray while there are enough rays
-constexpr int kLooks = 6;  // so many times a lane looks at a step before its warp goes on with the samples it has
+constexpr int kLooks = 6;  // the most steps a lane tests before its warp evaluates the samples found so far
 
 NS_HD void start(const Space& space, int index, Vec3 o, Vec3 d, float jitter, LaneRay& r) {
     r.o = o;
@@ -35,8 +36,8 @@ NS_HD void start(const Space& space, int index, Vec3 o, Vec3 d, float jitter, La
     r.steps = ray_steps(space, o, d, jitter, r.law, r.t_end, r.step);
 }
 
-// The position and cell of the sample at a step, whether or not the cell is occupied. Returns whether the ray has such a
-// step; `m` is the point's largest coordinate in the scene.
+// Computes the position and cell of the sample at a step, whether or not the cell is occupied, and `m`, the point's
+// largest coordinate in the scene. Returns whether the ray has such a step.
 NS_HD bool sample_at(const Space& space, const LaneRay& r, int step, LaneSample& s, float& m) {
     s.t = step_distance(r.law, float(step) + r.jitter);
     s.x = r.o.x + s.t * r.d.x, s.y = r.o.y + s.t * r.d.y, s.z = r.o.z + s.t * r.d.z;
@@ -45,7 +46,7 @@ NS_HD bool sample_at(const Space& space, const LaneRay& r, int step, LaneSample&
     s.cell = occupancy_cell(s.x, s.y, s.z, space.occupancy_resolution);
     return step < r.steps && s.t < r.t_end;
 }
-// The lengths of a sample.
+// Sets the lengths of a sample.
 NS_HD void measure(const Field& f, const Space& space, float m, LaneSample& s) {
     s.length = ns_max(space.step, space.cone * s.t);
     s.reference_length = ns_max(f.space.step, f.space.cone * m);
@@ -65,8 +66,8 @@ NS_HD bool next_sample(const Field& f, const Space& space, LaneRay& r, LaneSampl
     return false;
 }
 
-// The same for a group of lanes that share a ray: the ray's next samples, one per lane, the first for the first lane.
-// Returns whether this lane has one. All lanes of the warp must call it. `slots`: kWarp ints in shared memory.
+// The same for a group of lanes that share a ray: finds the ray's next samples, one per lane, in the order of the
+// lanes. Returns whether this lane has one. All lanes of the warp must call it. `slots`: kWarp ints in shared memory.
 NS_D bool next_samples(const Field& f, const Space& space, const Group& group, LaneRay& r, LaneSample& s, int* slots) {
     const Vec3 inverse = inverse_of(r.d);
     int have = 0;
@@ -86,7 +87,7 @@ NS_D bool next_samples(const Field& f, const Space& space, const Group& group, L
         const int slot = have + __popc(hits & group.earlier());
         if (hit && slot < group.size) slots[group.first + slot] = step;
         const unsigned surplus = group.votes(hit && slot == group.size);
-        const int beyond = group.from(group.size - 1, empty);  // how many steps after these are empty too
+        const int beyond = group.from(group.size - 1, empty);  // how many of the following steps are empty too
         if (looking) {
             have = ns_min(have + __popc(hits), group.size);
             r.step += surplus ? __ffs(int(surplus)) - 1 : group.size - 1 + ns_max(beyond, 1);
@@ -108,13 +109,13 @@ NS_D uint32_t take_for_group(uint32_t* counter, const Group& group, bool want) {
     return group.from(0, take_indices(counter, want && group.leads()));
 }
 
-// If at most half of the groups have a ray, makes the groups twice as wide and gives those rays to the first of them.
+// If at most half of the groups have a ray, doubles the groups' width and gives the rays to the first groups.
 template <class Source, class Sink>
 NS_D void widen(Group& group, LaneRay& ray, Source& source, Sink& sink) {
     unsigned leaders = __ballot_sync(kAllLanes, group.leads() && ray.index >= 0);
     if (group.size == kWarp || __popc(leaders) > kWarp / group.size / 2) return;
     const Group wider(2 * group.size);
-    for (int k = wider.first; k > 0; k -= wider.size) leaders &= leaders - 1;  // skips the rays of the new groups before this one
+    for (int k = wider.first; k > 0; k -= wider.size) leaders &= leaders - 1;  // skips the rays of earlier groups
     const int from = leaders ? __ffs(int(leaders)) - 1 : 0;
     const int index = __shfl_sync(kAllLanes, ray.index, from), step = __shfl_sync(kAllLanes, ray.step, from);
     const float transmittance = __shfl_sync(kAllLanes, ray.transmittance, from);
@@ -128,12 +129,12 @@ NS_D void widen(Group& group, LaneRay& ray, Source& source, Sink& sink) {
 }
 
 // The loop of one warp. `source` hands out rays, and `sink` receives the results. All lanes call each of these:
-//   source.next(group, want, ray): gives each group that wants a ray its next one; false if there are no more.
-//   sink.sample(group, ready, survives, ray, sample, density, weight, transmittance): after each evaluation;
-//     `transmittance` is the one in front of the sample.
-//   sink.end(group, ends, ray): when rays end.
+//   source.next(group, want, ray): gives each group that wants a ray the next one; returns false if there are no more.
+//   sink.sample(group, ready, survives, ray, sample, density, weight, transmittance): called after each evaluation;
+//     `transmittance` is the ray's transmittance in front of the sample.
+//   sink.end(group, ends, ray): called when rays end.
 //   source.begin(index, ray) and sink.move(from), only if Sink::kWidens: this lane takes over the ray with this index
-//     from the lane `from`.
+//     from lane `from`.
 template <class S, class Source, class Sink>
 NS_D void trace_warp(const Field& f, const March& march, const Space& space, const WarpNetwork& w, Source& source,
                      Sink& sink) {
@@ -163,7 +164,7 @@ NS_D void trace_warp(const Field& f, const March& march, const Space& space, con
             const float alpha = step_alpha(density, sample.length);
             float before = 0, transmittance = ray.transmittance;
             bool counts = false;
-            for (int k = 0; k < group.size; ++k) {  // in the order in which the CPU multiplies them
+            for (int k = 0; k < group.size; ++k) {  // in the CPU's order of multiplication
                 const float a = group.from(k, alpha);
                 if (k == group.place) before = transmittance, counts = ready && !over;
                 if (!over) transmittance *= 1.0f - a;

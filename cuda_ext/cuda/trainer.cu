@@ -1,4 +1,4 @@
-// The trainer: it owns the memory of a training run and drives the steps. step.h has what a step consists of.
+// The trainer: owns the memory of a training run and drives its steps. step.h declares what a step does.
 #include "../include/hashgrid.h"
 #include "../include/occupancy.h"
 #include "step.h"
@@ -13,7 +13,7 @@ using namespace gpu;
 struct Trainer::Work {
     Stream stream = new_stream();
     TrainState state;
-    cuda::TrainInput input = {};  // what every step is given: pointers into the buffers below
+    cuda::TrainInput input = {};  // the arguments of every step: pointers to the buffers below
     Buffer<CameraDesc> cameras;
     Buffer<uint64_t> first_pixel;
     Buffer<float> table_gradient, weight_gradient, exposure_gradient;
@@ -26,7 +26,7 @@ struct Trainer::Work {
     Buffer<float4> place, sample_state, color;
     Buffer<int> previous, ray;
     Buffer<uint16_t> encoding;
-    Buffer<float> d_rays, d_encoding;  // only where cameras' gradients are wanted; per ray, per sample
+    Buffer<float> d_rays, d_encoding;  // only if cameras' gradients are wanted; per ray and per sample
     Buffer<uint8_t> room_scratch;
     Buffer<cuda::StepNumbers> numbers;
     Graph step_graph, camera_step_graph, occupancy_graph;
@@ -103,7 +103,7 @@ bool Trainer::has_sizes(size_t table, size_t weights) const {
     return table == work_->table_gradient.size() && weights == work_->weight_gradient.size();
 }
 
-// Makes room for twice as many samples as wanted, since steps differ in how many they have.
+// Makes room for twice the target number of samples, because steps differ in how many they have.
 void Trainer::Work::reserve_samples(int target_samples) {
     const size_t capacity = (size_t(target_samples) * 2 + 1023) / 1024 * 1024;
     if (place.size() == capacity) return;
@@ -116,7 +116,7 @@ void Trainer::Work::reserve_samples(int target_samples) {
                      uint32_t(capacity), &numbers.data()->samples};
 }
 
-// Allocates what the cameras' gradients need, the first time that they are wanted.
+// Allocates the memory for the cameras' gradients when they are first wanted.
 void Trainer::Work::reserve_camera_gradients() {
     const size_t wanted = size_t(input.samples.capacity) * state.field.net.encoding;
     if (d_encoding.size() != wanted) d_encoding.resize(wanted);
@@ -125,7 +125,7 @@ void Trainer::Work::reserve_camera_gradients() {
     zero(d_rays.data(), sizeof(float) * d_rays.size(), stream);
 }
 
-// Records the graphs that this run needs and that are not there yet.
+// Records the graphs that this run needs and that were not recorded yet.
 void Trainer::Work::record_graphs(const TrainOptions& o, bool cameras, bool probes) {
     if (probed != o.occupancy_cells) {
         probed = o.occupancy_cells;
@@ -143,13 +143,13 @@ void Trainer::Work::record_graphs(const TrainOptions& o, bool cameras, bool prob
         occupancy_graph.record(stream, [this] { launch_occupancy(input, probed, room_scratch.data(), stream); });
 }
 
-// Brings everything that is derived from the field up to date: Python may have changed the field since the last run.
+// Updates everything that is derived from the field, because Python may have changed the field since the last run.
 void Trainer::Work::prepare_field() {
     halve_weights(input.state.field, half_weights.data(), half_weights_t.data(), stream);
     update_room(input.state.field, room_scratch.data(), input.state.room, stream);
 }
 
-// Moves what is trained to the device, where it stays while steps run; the host reads it now and then.
+// Moves the trained arrays to the device, where they stay while steps run. The host reads them only now and then.
 void Trainer::Work::prefetch_arrays() {
     const size_t entries = table_gradient.size(), weights = state.field.net.size;
     const size_t cells = cuda::occupancy_cells(state.field.space);
@@ -164,7 +164,7 @@ void Trainer::Work::prefetch_arrays() {
 }
 
 TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
-    constexpr int kAhead = 16;  // steps that are handed to the device between looks at the clock
+    constexpr int kAhead = 16;  // steps launched between looks at the clock
     Work& w = *work_;
     const double start = now();
     const bool cameras = w.state.camera_gradients && o.camera_every > 0;
@@ -199,7 +199,7 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     survivors_per_ray = s.survivors_per_ray, occupancy_mean = s.occupancy_mean;
     report_totals(s, report);
     report.occupied_fraction = s.occupied_fraction;
-    report.seconds_trace = now() - start;  // the phases overlap on the device, so this is the time of all of them
+    report.seconds_trace = now() - start;  // the phases overlap on the device, so this is the time of all three
     return report;
 }
 
@@ -207,7 +207,7 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
                                float* d_exposures) {
     Work& w = *work_;
     if (rays.n > cuda::kMaxRays)
-        throw Error("a step takes at most " + std::to_string(cuda::kMaxRays) + " rays; hand in fewer");
+        throw Error("a step takes at most " + std::to_string(cuda::kMaxRays) + " rays; pass fewer");
     w.reserve_samples(o.target_samples);
     cuda::StepNumbers s = {};
     s.options = o;
@@ -221,7 +221,7 @@ TrainReport Trainer::gradients(const TrainOptions& o, DeviceRays rays, float* d_
         in.d_rays = rays.d_rays, in.d_encoding = w.d_encoding.data();
         zero(rays.d_rays, sizeof(float) * 6 * rays.n, w.stream);
     }
-    // The gradients go straight into the caller's arrays, and then lose the factor that they were multiplied by.
+    // The gradients are written to the caller's arrays, and divided by the loss scale afterwards.
     in.table_gradient = d_table, in.weight_gradient = d_weights;
     if (d_exposures) {
         in.exposure_gradient = d_exposures;

@@ -6,8 +6,8 @@
 NS_BEGIN
 
 // One update, for a number or a vector of numbers. There is no bias correction: rows of the table get their first
-// gradient at different times, so no one step count would be right for all of them. The corrections matter most at a
-// row's first step, and with β1 = 0.9 and β2 = 0.99 they cancel there, because 1 - β1 = √(1 - β2).
+// gradient at different times, so no single step count would fit all of them. The corrections matter most at a row's
+// first step, and with β1 = 0.9 and β2 = 0.99 they cancel there, because 1 - β1 = √(1 - β2).
 template <class T>
 NS_HD void adam(const AdamStep& a, T g, T& p, T& m, T& v) {
     g = g + p * a.pull;

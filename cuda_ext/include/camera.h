@@ -1,11 +1,11 @@
-// Pixel → ray, for common lenses. Cameras look along +z, x right, y down (OpenCV).
+// Pixel → ray, for common lenses. Camera axes are OpenCV's: x right, y down, z forward.
 #pragma once
 #include "desc.h"
 #include "platform.h"
 
 NS_BEGIN
 
-// OpenCV's model without the rational terms: ideal (x, y) → distorted.
+// OpenCV's model without the rational terms: undistorted (x, y) → distorted.
 NS_HD void distort(const float* k, float x, float y, float& xd, float& yd) {
     const float r2 = x * x + y * y;
     const float radial = 1.0f + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
@@ -13,7 +13,7 @@ NS_HD void distort(const float* k, float x, float y, float& xd, float& yd) {
     yd = y * radial + k[2] * (r2 + 2.0f * y * y) + 2.0f * k[3] * x * y;
 }
 
-// The inverse, by fixed-point iteration. It converges for every lens that does not fold the picture onto itself.
+// The inverse, by fixed-point iteration. It converges for every lens whose distortion is one-to-one over the picture.
 NS_HD void undistort(const float* k, float xd, float yd, float& x, float& y) {
     x = xd;
     y = yd;

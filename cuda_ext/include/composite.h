@@ -1,22 +1,22 @@
-// Samples along one ray → its colour, and back (Max 1995; NeRF's quadrature).
+// Compositing samples along a ray into its colour, and the gradients (Max 1995; NeRF's quadrature).
 #pragma once
 #include "platform.h"
 
 NS_BEGIN
 
-// Alpha of a step: 1 - exp(-density · length).
+// The opacity of a step: 1 - exp(-density · length).
 NS_HD float step_alpha(float density, float length) { return 1.0f - ns_exp(-density * length); }
 
 // The gradient of the loss with respect to one sample's density. Call it for a ray's samples from the last to the first.
-// With q_j = ∂L/∂w_j, `behind` is Σ_{j>i} w_j q_j + T_final q_background: the caller starts with the second term, and
-// each call adds its sample to the first. Formula: ∂L/∂σ_i = δ_i ((T_i - w_i) q_i - behind).
+// With q_j = ∂L/∂w_j, `behind` is T_final q_background + Σ_{j>i} w_j q_j. The caller initialises it with the first
+// term, and each call adds its sample to the sum. Formula: ∂L/∂σ_i = δ_i ((T_i - w_i) q_i - behind).
 NS_HD float density_gradient(float length, float transmittance, float weight, float q, float& behind) {
     const float g = length * ((transmittance - weight) * q - behind);
     behind += weight * q;
     return g;
 }
 
-// Huber's loss on one channel and its derivative, quadratic below `delta`.
+// The Huber loss of one channel (quadratic for errors up to `delta`), and its derivative.
 NS_HD float huber(float error, float delta) {
     const float a = ns_abs(error);
     return a <= delta ? 0.5f * a * a : delta * (a - 0.5f * delta);
@@ -33,21 +33,21 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
 }
 
 // The gradient of the sky loss, Σ_i w_i max(log(distance / t_i), 0), with respect to the weight of a sample at t. The loss
-// pulls what may be sky away from the cameras, up to a distance. Without it, sky can end up at any distance, because
-// nothing in a plain sky shows how far away it is.
+// moves what may be sky away from the cameras, up to `distance`. Without it, sky can end up at any distance, because
+// a plain sky has no features that show how far away it is.
 NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
 
-// The gradient of the depth loss with respect to the weight of a sample at t. The loss applies where the distance to what
-// a ray sees is `known` (like DS-NeRF: Deng et al. 2022, but robust): Σ_i w_i c(t_i) + T_final · most, with
+// The gradient of the depth loss with respect to the weight of a sample at t. The loss applies to rays with a `known`
+// distance to the surface (like DS-NeRF, Deng et al. 2022, but robust). It is Σ_i w_i c(t_i) + T_final · most, with
 // c(t) = |log(t / known)| - slack, clamped to 0 … most. The part of a ray that reaches the background costs `most`;
-// otherwise a transparent ray would cost least.
+// otherwise a transparent ray would have the lowest loss.
 NS_HD float depth_gradient(float t, float known, float slack, float most) {
     return ns_min(ns_max(ns_abs(logf(t / known)) - slack, 0.0f), most);
 }
 
-// The factor for the gradient of a sample that is close to its camera. Space near the cameras is sampled far more densely
-// than the rest, and without this factor floaters grow there (Philip & Deschaintre, "Floaters No More", 2023:
-// (t / t_full)² up to t_full).
+// The factor for the gradient of a sample that is close to its camera: (t / t_full)² up to t_full, then 1. Space near
+// the cameras is sampled far more densely than the rest, and without this factor floaters grow there (Philip &
+// Deschaintre, "Floaters No More", 2023).
 NS_HD float near_gradient_scale(float t, float t_full) {
     if (t >= t_full) return 1.0f;
     const float r = t / t_full;

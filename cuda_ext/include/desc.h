@@ -1,5 +1,5 @@
-// Plain structures that the bindings, the trainers and the kernels share. They have no functions, since they are outside
-// the instruction sets' namespaces, and they have the same bytes on a CPU and on a GPU.
+// Plain structures that the bindings, the trainers and the kernels share. They are outside the instruction sets'
+// namespaces and therefore have no functions. Their memory layout is the same on a CPU and on a GPU.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +9,7 @@ constexpr int kMaxLevels = 16;
 constexpr int kMaxLayers = 5;
 constexpr int kMaxWidth = 128;  // widest layer
 
-// A multi-resolution hash grid; hashgrid.h explains the numbers.
+// A multi-resolution hash grid; hashgrid.h explains the fields.
 struct HashGrid {
     int levels, features;
     int resolution[kMaxLevels];
@@ -35,7 +35,7 @@ struct Space {
     float step;  // shortest step, scene units
     float cone;  // a step is at least this fraction of the distance; 0: constant steps
     int occupancy_resolution;  // cells per side
-    // Rendering: if `cropped`, only the inside of a box is visible. box_from_scene, 3×4 row-major, maps the box to
+    // Rendering: if `cropped`, only the inside of a box is visible. box_from_scene (3×4, row-major) maps that box to
     // [-1, 1]^3.
     int cropped;
     float box_from_scene[12];
@@ -45,20 +45,21 @@ struct Field {
     HashGrid grid;
     Network net;
     Space space;
-    const uint16_t* table;  // binary16, (rows, features)
+    const uint16_t* table;  // FP16 bits, (rows, features)
     const float *weights, *weights_t;
     const uint32_t* occupancy;  // one bit per cell
-    // Derived from it for the CPU: kCoarse cells per side, with a bit set where anything within kCoarseReach coarse cells
-    // is occupied. Null: there is none, and every step is tested.
+    // Derived from `occupancy`, for the CPU: a coarse grid of kCoarse cells per side. A bit is set if any cell within
+    // kCoarseReach coarse cells is occupied. Null: not available, so every step is tested.
     const uint32_t* coarse;
-    // Derived from it for a GPU: how many coarse cells away, by the largest coordinate, the nearest one with anything
-    // occupied is; at most kRoom, 0 for a cell that has something itself. Null: there is none, and every step is tested.
+    // Derived from `occupancy`, for a GPU: for each coarse cell, the distance in coarse cells (maximum norm, at most
+    // kRoom) to the nearest one that contains an occupied cell; 0 if it does itself. Null: not available, so every step
+    // is tested.
     const uint8_t* room;
 };
 constexpr int kCoarse = 32, kCoarseReach = 2, kRoom = 15;
 constexpr int kCoarseCells = kCoarse * kCoarse * kCoarse, kCoarseWords = kCoarseCells / 32;
 
-// The parts of a camera's gradient: rotation (3; about the camera's centre, in the scene's axes, radians), centre (3;
+// The numbers in a camera's gradient: rotation (3: about the camera's centre, in the scene's axes, radians), centre (3:
 // scene units), fx, fy, cx, cy, and the five distortion coefficients.
 constexpr int kCameraGradient = 15;
 
@@ -68,37 +69,37 @@ struct CameraDesc {
     float fx, fy, cx, cy;
     float distortion[5];  // perspective: k1 k2 p1 p2 k3;  fisheye: k1 k2 k3 k4
     int lens, width, height;
-    float pose[12];  // scene_from_cam, 3×4 row-major: a rotation, and the centre in scene units
+    float pose[12];  // scene_from_cam, 3×4, row-major: the rotation, and the centre in scene units
     int64_t pixels;  // training: this photo's first byte in the photos' buffer
-    int64_t depths;  // training: this photo's first cell among the known depths
+    int64_t depths;  // training: the index of this photo's first cell in the known depths
 };
-constexpr int kDepthCell = 4;  // pixels per side
+constexpr int kDepthCell = 4;  // known depths: pixels per side of a cell
 
-// The photos that a field is trained on, 8 bits per channel, one after the other.
+// The training photos, 8 bits per channel, one photo after the other.
 struct Photos {
     const CameraDesc* cameras;
-    const uint64_t* first_pixel;        // n + 1 entries: how many pixels the photos before have
+    const uint64_t* first_pixel;        // n + 1 entries: the number of pixels in all earlier photos
     const uint8_t* pixels;
-    const uint32_t* chosen;             // indices of the pixels to train on, over all photos; null: all pixels
+    const uint32_t* chosen;             // the pixels to train on, as indices over all photos; null: all pixels
     uint64_t n_chosen;
-    // The distance to what a photo shows, for each cell of kDepthCell² pixels, row by row and photo after photo: along the
-    // ray, in scene units; 0: not known. Null: known nowhere.
+    // Known depths: the distance along the ray to what the photo shows, in scene units, or 0 if unknown. One for each
+    // cell of kDepthCell² pixels, row by row, one photo after the other. Null: all are unknown.
     const float* depths;
     int n, channels;
-    int random_background;              // one for each ray; otherwise `background`
+    int random_background;              // 1: a random one for each ray; 0: `background`
     float background[3];
 };
 
 struct AdamStep {
     float rate, beta1, beta2, epsilon;
-    float pull = 0;  // towards zero: pull × parameter is added to the gradient
+    float pull = 0;  // weight decay: pull × parameter is added to the gradient
 };
 
 // How rays are marched, and which samples are dropped.
 struct March {
     float min_weight;         // samples with less weight get no colour and no gradient
-    float stop_transmittance; // a ray ends when less than this is left
-    float coarseness;         // factor for the length of steps; 1 once training has settled
+    float stop_transmittance; // a ray ends when its transmittance falls below this
+    float coarseness;         // factor on the step length: above 1 early in training, then 1
 };
 
 }  // namespace nerfscene

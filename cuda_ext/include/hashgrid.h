@@ -1,12 +1,12 @@
 // The multi-resolution hash grid (Müller et al., "Instant Neural Graphics Primitives", 2022).
 //
-// Its definition, which nerfscene/ops/reference.py follows too:
-//   - A point u in [0, 1]^3 is at  p = u * resolution + 0.5  in a level's lattice. (The half cell keeps the lattices of
-//     different levels from lining up.) Its cell is floor(p), and its weights are trilinear.
+// Its definition, which nerfscene/ops/reference.py also implements:
+//   - In a level's lattice, a point u in [0, 1]^3 is at p = u * resolution + 0.5. (The offset of half a cell keeps the
+//     lattices of different levels from lining up.) Its cell is floor(p), and its weights are trilinear.
 //   - A level whose (resolution + 2)^3 vertices fit in 2^log2_table rows is stored densely, x fastest. Any other level
-//     is hashed: x ^ y·2654435761 ^ z·805459861, modulo the table's size (with the paper's primes).
-//   - A row is `features` consecutive numbers. A level's rows start at `offset`. The encodings of the levels follow one
-//     another, from coarse to fine.
+//     is hashed with the paper's primes: x ^ y·2654435761 ^ z·805459861, modulo the table's size.
+//   - A row (an entry of the table) is `features` consecutive numbers. A level's rows start at `offset`. An encoding
+//     concatenates all levels, from coarse to fine.
 #pragma once
 #include "desc.h"
 #include "platform.h"
@@ -22,7 +22,7 @@ NS_HD U dense_row(U x, U y, U z, uint32_t side) {
     return x + (y + z * side) * side;
 }
 
-// Where a point is in one level: its cell's lower corner, and its position inside the cell.
+// A point's location in one level: the lower corner of its cell, and its position inside the cell.
 template <class T>
 struct Cell {
     typename Lanes<T>::Int x, y, z;
@@ -42,8 +42,9 @@ NS_HD Cell<T> locate(T ux, T uy, T uz, float resolution) {
     return c;
 }
 
-// Corner k of a cell: its row, counted from the level's first, and its weight. The bits of k, from the lowest, are x, y
-// and z. The forward and the backward pass use it: the gradient of the encoding with respect to a row is its weight.
+// Corner k of a cell: its row, counted from the level's first, and its weight. The bits of k, from the lowest, are the
+// corner's x, y and z. The weight also serves the backward pass: it is the gradient of the encoding with respect to the
+// row.
 template <class T>
 NS_HD void corner(const Cell<T>& c, int k, bool hashed, uint32_t size, uint32_t side,
                   typename Lanes<T>::Uint& row, T& weight) {
@@ -74,10 +75,10 @@ NS_HD size_t table_rows(const HashGrid& grid) {
     return size_t(grid.offset[grid.levels - 1]) + grid.size[grid.levels - 1];
 }
 
-// Inside a cell: the gradient of the trilinear interpolation of the corners' values with respect to the position.
+// The gradient of trilinear interpolation with respect to the position inside the cell. v: the values at the corners.
 template <class V>
 NS_HD void interpolation_gradient(const V* v, float fx, float fy, float fz, V& dx, V& dy, V& dz) {
-    V across[4], along[4];  // one for each (y, z): values interpolated along x, and their slopes
+    V across[4], along[4];  // for each (y, z): the value interpolated along x, and its slope
     for (int i = 0; i < 4; ++i) {
         along[i] = v[2 * i + 1] - v[2 * i];
         across[i] = v[2 * i] + along[i] * fx;

@@ -1,8 +1,8 @@
-// Where a ray is sampled: its steps, the contraction of far space, the occupancy grid's cells.
+// Ray marching: the steps of a ray, the contraction of far space, and the occupancy grid's cells.
 //
-// Scene units: a bounded scene fills the cube [-1, 1]^3. An unbounded scene has its subject there, and everything
-// farther away is contracted into [-2, 2]^3, so that one grid covers all of space (mip-NeRF 360's contraction with the
-// largest coordinate as norm, Barron et al. 2022).
+// Scene units: a bounded scene fills the cube [-1, 1]^3. The subject of an unbounded scene is in that cube too, and
+// everything farther away is contracted into [-2, 2]^3, so that one grid covers all of space. (This is the contraction
+// of mip-NeRF 360, Barron et al. 2022, with the maximum norm.)
 #pragma once
 #include "desc.h"
 #include "platform.h"
@@ -10,11 +10,12 @@
 NS_BEGIN
 
 // --- the steps -------------------------------------------------------------------------------------
-// Steps start at distance `first`. They are `step` long until `cone * t` is longer; from there each is (1 + cone) times
-// as long as the one before. The law is in closed form, so that any step costs the same, and k can be a vector of steps.
+// Steps start at distance `first`. They are `step` long until `cone * t` exceeds that; from there on each is (1 + cone)
+// times as long as the one before. Distances are computed in closed form, so any step costs the same, and k can be a
+// vector of steps.
 struct StepLaw {
     float first, step, log_growth;
-    float bend, bend_index;  // where growth begins: the distance, and the index of the step
+    float bend, bend_index;  // where steps start to grow: the distance, and the step's index
 };
 NS_HD StepLaw step_law(float first, float step, float cone) {
     StepLaw s;
@@ -35,13 +36,13 @@ NS_HD T step_distance(const StepLaw& s, T k) {
     const T grown = ns_exp(ns_max(beyond, beyond - beyond) * s.log_growth) * s.bend;
     return beyond > (beyond - beyond) ? grown : linear;
 }
-// The inverse: the step at which a distance is reached.
+// The inverse: distance → step, possibly fractional.
 NS_HD float step_index(const StepLaw& s, float t) {
     if (t <= s.bend) return (t - s.first) / s.step;
     return s.bend_index + logf(t / s.bend) / s.log_growth;
 }
 
-// Space with longer steps. Early in training, fine steps cost much and add little.
+// The space with longer steps. Early in training, fine steps cost a lot and gain little.
 NS_HD Space coarser(Space space, float coarseness) {
     space.step *= coarseness;
     space.cone *= coarseness;
@@ -75,7 +76,7 @@ NS_HD Vec3 from_unit(int unbounded, Vec3 u) {
     return c * (1.0f / (m * ns_max(2.0f - m, 1e-6f)));
 }
 
-// Narrows [t0, t1] to the part of a ray inside [-1, 1]^3, slab by slab. Returns whether there is any.
+// Narrows [t0, t1] to the part of a ray inside [-1, 1]^3, slab by slab. Returns false if there is none.
 NS_HD bool intersect_box(Vec3 o, Vec3 d, float& t0, float& t1) {
     const float oo[3] = {o.x, o.y, o.z}, dd[3] = {d.x, d.y, d.z};
     for (int a = 0; a < 3; ++a) {
@@ -91,8 +92,9 @@ NS_HD bool intersect_box(Vec3 o, Vec3 d, float& t0, float& t1) {
     return t0 < t1;
 }
 
-// The part of a ray that is sampled: the law of its steps, its end t1, its first step. Returns the number of steps; 0 if
-// the ray misses the space. A step's sample counts if it is before the end; its length is max(step, cone · distance).
+// The part of a ray that is sampled: sets the law of its steps, its end t1 and its first step. Returns the number of
+// steps, or 0 if the ray misses the space. A step's sample counts only if it is before t1. Its length is
+// max(step, cone · distance).
 NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, float jitter, StepLaw& law, float& t1, int& first) {
     float t0 = space.near_plane;
     t1 = space.far_plane;
@@ -100,7 +102,8 @@ NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, float jitter, StepLaw& l
     if (!space.unbounded && !intersect_box(o, d, t0, t1)) return 0;
     law = step_law(t0, space.step, space.cone);
     if (space.cropped) {
-        // A linear map does not change distances along the ray. The box does not move the steps either.
+        // An affine map preserves the ray parameter t, so the box can be intersected in its own frame. The steps stay
+        // where they are without the box.
         const float* m = space.box_from_scene;
         const Vec3 bo = {m[0] * o.x + m[1] * o.y + m[2] * o.z + m[3], m[4] * o.x + m[5] * o.y + m[6] * o.z + m[7],
                          m[8] * o.x + m[9] * o.y + m[10] * o.z + m[11]};
@@ -114,7 +117,7 @@ NS_HD int ray_steps(const Space& space, Vec3 o, Vec3 d, float jitter, StepLaw& l
 }
 
 // --- occupancy -------------------------------------------------------------------------------------
-// The cell of a unit-cube point, x fastest. Clamps coordinates that are outside by a rounding error.
+// The index of a unit-cube point's cell, x fastest. Clamps coordinates that rounding has moved outside.
 template <class T>
 NS_HD typename Lanes<T>::Int occupancy_cell(T ux, T uy, T uz, int resolution) {
     using L = Lanes<T>;
@@ -128,45 +131,47 @@ NS_HD typename Lanes<T>::Int occupancy_cell(T ux, T uy, T uz, int resolution) {
 }
 NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5] >> (cell & 31)) & 1u; }
 
-// Bounds on how much the contraction stretches lengths, measured by the largest coordinate, at a point whose largest
-// coordinate is m. A coordinate x that is not the largest moves by dx (2m - 1) / m² + x dm (2 - 2m) / m³. For unit
-// (dx, dm) that is at most 1.012, and less than √8 / m.
+// Upper bounds on how much the contraction stretches lengths, in the maximum norm, at a point whose largest coordinate
+// is m. A coordinate x that is not the largest changes by dx (2m - 1) / m² + x dm (2 - 2m) / m³. For unit (dx, dm) that
+// is at most 1.012, and less than √8 / m.
 constexpr float kMostStretch = 1.02f, kFarStretch = 2.83f;
-// How far apart in the unit cube two points near such a point can be if they are `length` apart in the scene.
+// The largest distance in the unit cube between two points near such a point that are `length` apart in the scene.
 NS_HD float unit_length(int unbounded, float length, float m) {
     return unbounded ? 0.25f * length * ns_min(kMostStretch, kFarStretch / ns_max(m, 1e-6f)) : 0.5f * length;
 }
 
-// Whether `count` steps from `step` on are certainly empty, from one cell of the coarse grid. There must be such a grid.
+// Whether `count` steps from `step` on are certainly empty, judged by one cell of the coarse grid, which must exist.
 NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, const StepLaw& law, float jitter,
                            int step, int count) {
     const float t = step_distance(law, float(step) + jitter + 0.5f * float(count - 1));
     float x = o.x + t * d.x, y = o.y + t * d.y, z = o.z + t * d.z;
     const float half = 0.5f * float(count) * ns_max(space.step, space.cone * t * 1.1f);
-    // The contraction shrinks these steps least at the point that is nearest to the origin.
+    // Of these steps, the contraction shrinks the one nearest to the origin least.
     const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
     if (unit_length(space.unbounded, half, m) > float(kCoarseReach) / float(kCoarse)) return false;
     to_unit(space.unbounded, x, y, z);
     return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
 }
 
-// 1 / d; a large number for an axis along which the ray does not move, since it never reaches that axis's walls.
+// 1 / d. For an axis along which the ray does not move, a large number: the ray never reaches that axis's walls.
 NS_HD Vec3 inverse_of(Vec3 d) {
     return {d.x != 0 ? 1.0f / d.x : 3.0e38f, d.y != 0 ? 1.0f / d.y : 3.0e38f, d.z != 0 ? 1.0f / d.z : 3.0e38f};
 }
-// How many steps, from the one at distance t on, are certainly empty; 0 if the cell at t is occupied. The empty steps are
-// those inside the cube of empty coarse cells around the point at t. Without such a cube, they are those inside the
-// point's empty cell of the occupancy grid. (x, y, z): the point in the unit cube; `cell`: its cell; m: its largest
-// coordinate in the scene; `inverse`: 1 / direction.
+// Returns how many steps, from the one at distance t on, are certainly empty; 0 if the cell at t is occupied. They are
+// the steps that stay inside a region known to be empty:
+//   - the cube of empty coarse cells around the point at t, if there is one (f.room gives its size);
+//   - otherwise the point's own cell of the occupancy grid.
+// (x, y, z): the point in the unit cube; `cell`: its cell; m: its largest coordinate in the scene;
+// `inverse`: 1 / direction.
 NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z,
                       int cell) {
     const int coarse_room = f.room ? int(f.room[occupancy_cell(x, y, z, kCoarse)]) : 0;
     if (coarse_room == 0 && occupied(f.occupancy, cell)) return 0;
-    const int room = ns_max(coarse_room, 1);  // in cells, of which a side has `cells`
+    const int room = ns_max(coarse_room, 1);  // the region's reach in cells, of which there are `cells` per side
     const float cells = float(coarse_room > 0 ? kCoarse : space.occupancy_resolution), side = 1.0f / cells;
     const float u[3] = {x, y, z}, by[3] = {inverse.x, inverse.y, inverse.z};
-    float along = 3.0e38f;  // how far the ray stays in the cube of empty cells, scene units
-    if (!space.unbounded || m <= 1.0f) {  // straight lines stay straight here: up to the cube's wall
+    float along = 3.0e38f;  // how far the ray stays in the empty region, scene units
+    if (!space.unbounded || m <= 1.0f) {  // no contraction here, so rays are straight: up to the region's wall
         const float low = space.unbounded ? 0.25f : 0.0f, high = 1.0f - low, lengths = space.unbounded ? 4.0f : 2.0f;
         for (int a = 0; a < 3; ++a) {
             const float at = float(int(u[a] * cells));
@@ -174,7 +179,7 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
                                          : ns_max((at + float(1 - room)) * side, low);
             along = ns_min(along, (wall - u[a]) * by[a] * lengths);
         }
-    } else {  // elsewhere: so far that no path can leave the cube
+    } else {  // contracted: a distance at which no path can have left the region
         float inside = 1.0f;
         for (int a = 0; a < 3; ++a) {
             const float p = u[a] * cells, within = p - float(int(p));
@@ -183,13 +188,13 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
         const float apart = (float(room - 1) + inside) * side;
         along = apart * ns_max(4.0f / kMostStretch, m / (0.25f * kFarStretch + apart));
     }
-    // The factor is for rounding: one step too few does no harm.
+    // The factor 0.999 guards against rounding: one step too few does no harm.
     const float steps = along * 0.999f / ns_max(space.step, space.cone * (t + along));
     return int(ns_min(ns_max(steps, 0.0f), 1.0e6f)) + 1;
 }
 
-// The length that turns a density at this scene point into the optical thickness that the occupancy grid stores
-// (density × length): the step that a camera near the origin would take there.
+// The occupancy grid stores optical thickness: density × this length. It is the step that a camera near the origin
+// would take at this scene point.
 NS_HD float reference_step(const Space& space, float x, float y, float z) {
     const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
     return ns_max(space.step, space.cone * m);

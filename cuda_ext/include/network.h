@@ -4,7 +4,7 @@
 
 NS_BEGIN
 
-// Density from the network's first output. The limit keeps an overshoot early in training from becoming infinite.
+// Density = exp(the network's first output + kDensityShift). The limit keeps it finite when early training overshoots.
 constexpr float kDensityShift = -1.0f;
 constexpr float kDensityLimit = 12.0f;
 template <class T>
@@ -14,7 +14,7 @@ NS_HD T density_activation(T x) {
 // d density / d x, computed from the density.
 NS_HD float density_activation_gradient(float density) { return density; }
 
-NS_HD float color_gradient(float color) { return color * (1.0f - color); }  // the sigmoid's
+NS_HD float color_gradient(float color) { return color * (1.0f - color); }  // of the sigmoid
 
 // Real spherical harmonics of a unit direction up to degree 3 (16 values; the first 9 are degree 2).
 template <class T>

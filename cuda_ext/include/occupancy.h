@@ -1,5 +1,5 @@
-// How the occupancy grid learns which cells are empty: each cell stores a decaying maximum of the optical thickness that
-// was found in it.
+// How the occupancy grid learns which cells are empty: each cell stores a decaying maximum of the optical thickness
+// found in it.
 #pragma once
 #include "desc.h"
 #include "platform.h"
@@ -9,8 +9,8 @@ NS_BEGIN
 
 template <class T>
 NS_HD T occupancy_decay(T value, float decay) { return value * decay; }
-// A cell counts as occupied above this thickness: the given threshold, or the mean over all cells where that is lower,
-// as it is while everything is still fog.
+// The thickness above which a cell counts as occupied: the given threshold, or the mean over all cells if that is lower
+// (as it is early in training, when everything is still fog).
 NS_HD float occupancy_threshold(float threshold, float mean) { return ns_min(threshold, mean); }
 
 NS_HD uint64_t occupancy_cells(const Space& space) {
@@ -18,8 +18,9 @@ NS_HD uint64_t occupancy_cells(const Space& space) {
     return r * r * r;
 }
 
-// The cell to probe next, when `drawn` cells were probed since training began, and a random point in it (unit cube).
-// There are r³ = `cells` of them, in a random order that visits each one once before any of them twice.
+// Returns the cell to probe next, after `drawn` cells since training began, and sets `point` to a random point in it
+// (unit cube). There are r³ = `cells` cells. They come in a random order that visits each once before any is visited
+// again.
 NS_HD uint64_t probed_cell(uint64_t r, uint64_t cells, const uint32_t& seed, uint64_t drawn, Vec3& point) {
     const uint64_t cell = permute(drawn % cells, cells, seed + uint32_t(drawn / cells));
     const uint32_t id = uint32_t(drawn);
@@ -29,7 +30,7 @@ NS_HD uint64_t probed_cell(uint64_t r, uint64_t cells, const uint32_t& seed, uin
     return cell;
 }
 
-// One coordinate of an occupancy cell → that of the coarse cell around it.
+// One coordinate of an occupancy cell → the same coordinate of the coarse cell that contains it.
 NS_HD int coarse_cell(int cell, int resolution) { return cell * kCoarse / resolution; }
 
 NS_END

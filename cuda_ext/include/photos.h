@@ -1,11 +1,11 @@
-// Which pixel a training ray goes through, and what colour it should have.
+// Training rays: the pixel that a ray goes through, and its target colour.
 #pragma once
 #include "camera.h"
 #include "rng.h"
 
 NS_BEGIN
 
-// The photo that a pixel belongs to; pixels are counted over all photos.
+// The photo that contains a pixel, given the pixel's index over all photos.
 NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
     int lo = 0, hi = photos.n - 1;
     while (lo < hi) {
@@ -18,8 +18,8 @@ NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
     return lo;
 }
 
-// The next ray, when `drawn` rays were drawn since training began. Pixels come in a random order that visits each of
-// them once per epoch. Sets the photo and the position (x, y) in it, and returns a pointer to the pixel's bytes.
+// Draws the next ray, after `drawn` rays since training began. Pixels come in a random order that visits each of them
+// once per epoch. Sets the photo, the position (x, y) in it and the ray. Returns a pointer to the pixel's bytes.
 NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, float& x, float& y,
                                Vec3& origin, Vec3& direction) {
     const uint64_t total = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
@@ -34,8 +34,8 @@ NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t dra
     return photos.pixels + camera.pixels + int64_t(inside) * photos.channels;
 }
 
-// Whether a photo looks the same all around a pixel, so that nothing there shows how far away things are. If the pixel's
-// ray points upwards, it may then see the sky.
+// Whether a photo has nearly the same colour all around a pixel, so that nothing there shows how far away the surface
+// is. If the pixel's ray also points upwards, it may see the sky.
 constexpr int kPlainReach = 4, kPlainRange = 6;  // pixels; levels of 255
 NS_HD bool is_plain(const Photos& photos, int photo, float x, float y) {
     const CameraDesc& camera = photos.cameras[photo];
@@ -55,17 +55,17 @@ NS_HD bool is_plain(const Photos& photos, int photo, float x, float y) {
     return true;
 }
 
-// The distance to what this pixel shows, or 0 where it is not known.
+// The distance to what this pixel shows, or 0 if it is unknown.
 NS_HD float known_depth(const Photos& photos, int photo, float x, float y) {
     const CameraDesc& camera = photos.cameras[photo];
     const int across = (camera.width + kDepthCell - 1) / kDepthCell;
     return photos.depths[camera.depths + int64_t(int(y) / kDepthCell) * across + int(x) / kDepthCell];
 }
 
-// Where inside its steps a ray is sampled, in [0, 1).
+// The position inside each step at which a ray is sampled, in [0, 1).
 NS_HD float drawn_jitter(uint32_t seed, uint64_t drawn) { return random_unit(seed, uint32_t(drawn), 1); }
 
-// One channel of the background behind a ray, and of the colour that the ray should have in front of it.
+// One channel of the background behind a ray, and of the ray's target colour over that background.
 NS_HD void drawn_color(const Photos& photos, uint32_t seed, uint64_t drawn, const uint8_t* texel, int channel,
                        float& background, float& target) {
     const float alpha = photos.channels == 4 ? float(texel[3]) * (1.0f / 255.0f) : 1.0f;

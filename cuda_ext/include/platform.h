@@ -1,8 +1,8 @@
-// What every header of the kernels' math needs: NS_HD, which makes a function compile for the CPU and for CUDA, and a few
-// elementary functions that take a number *or* a vector of numbers.
+// What every header of the kernels' math needs: NS_HD, which lets one source compile for the CPU and for CUDA, and a
+// few elementary functions that take a number or a vector of numbers.
 //
-// The namespace has the name of the instruction set (NS_ISA). The same headers are compiled several times into one
-// module, and the linker must never put an inline function compiled for AVX-512 into the portable code.
+// The namespace is named after the instruction set (NS_ISA). The same headers are compiled several times into one
+// module, and the linker must never use an inline function that was compiled for AVX-512 in the portable code.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -76,8 +76,8 @@ NS_HD T ns_abs(T a) {
     return a < (a - a) ? -a : a;
 }
 
-// exp(x) for |x| up to 87, with a relative error below 3e-7: x = n ln 2 + r, a polynomial of degree 6 in r, and n added
-// to the exponent's bits. libm's exp takes no vectors.
+// exp(x) for |x| up to 87 (beyond that, clamped), with a relative error below 3e-7. Writes x = n ln 2 + r, evaluates a
+// polynomial of degree 6 in r, and adds n to the exponent's bits. libm's exp takes no vectors.
 template <class T>
 NS_HD T ns_exp(T x) {
     using L = Lanes<T>;

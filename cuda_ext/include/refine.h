@@ -1,7 +1,7 @@
-// From the gradient with respect to a sample's position to that of the camera whose ray the sample is on.
+// Camera refinement: gradients with respect to samples' positions → gradients of the camera whose ray they are on.
 //
-// The samples keep their distances along the ray, and the viewing direction of their colours is held fixed. So only the
-// samples' positions pull at the camera.
+// The samples' distances along the ray and the viewing direction of their colours are held fixed, so the camera's
+// gradient comes from the samples' positions alone.
 #pragma once
 #include "camera.h"
 #include "march.h"
@@ -31,8 +31,8 @@ NS_HD Vec3 to_unit_gradient(int unbounded, Vec3 unit, Vec3 g) {
     return out;
 }
 
-// The gradient `g` with respect to a direction in the camera's frame, as pixel_direction computes it → the gradients with
-// respect to the distorted image-plane coordinates (xd, yd), and to the distortion coefficients (added to `k`).
+// The gradient `g` with respect to a direction from pixel_direction (in the camera's frame) → the gradients with
+// respect to the distorted image-plane coordinates (xd, yd) and to the distortion coefficients (added to `k`).
 NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 direction, Vec3 g, float& g_xd, float& g_yd,
                               float* k) {
     if (c.lens == kFisheye) {
@@ -61,7 +61,8 @@ NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 dire
     // direction = (x, y, 1) / |(x, y, 1)|, so |(x, y, 1)| is 1 / direction.z.
     const float x = direction.x / direction.z, y = direction.y / direction.z, along = dot(g, direction);
     const float g_x = (g.x - direction.x * along) * direction.z, g_y = (g.y - direction.y * along) * direction.z;
-    // (x, y) solves distort(k, x, y) = (xd, yd): by the implicit function theorem, with the transposed Jacobian.
+    // (x, y) solves distort(k, x, y) = (xd, yd): its gradient follows from the implicit function theorem, with the
+    // transposed Jacobian.
     const float* q = c.distortion;
     const float r2 = x * x + y * y, radial = 1.0f + r2 * (q[0] + r2 * (q[1] + r2 * q[4]));
     const float slope = 2.0f * (q[0] + r2 * (2.0f * q[1] + r2 * 3.0f * q[4]));  // 2 d radial / d r2
@@ -79,8 +80,8 @@ NS_HD void direction_gradient(const CameraDesc& c, float xd, float yd, Vec3 dire
     k[4] -= outward * r2 * r2 * r2;
 }
 
-// One ray's gradients with respect to its origin and direction (d_ray, 6) → its camera's gradient, kCameraGradient
-// numbers, which are overwritten.
+// One ray's gradients with respect to its origin and direction (d_ray, 6) → its camera's gradient (out,
+// kCameraGradient), which is overwritten.
 NS_HD void camera_gradient(const CameraDesc& c, float px, float py, const float* d_ray, float* out) {
     Vec3 origin, direction;
     pixel_ray(c, px, py, origin, direction);

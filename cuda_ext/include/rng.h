@@ -1,4 +1,5 @@
-// Random numbers as a function of (seed, counter). They have no state, so any thread on any device draws the same ones.
+// A counter-based random number generator: numbers are a function of (seed, counter), without state. So any thread on
+// any device draws the same ones.
 #pragma once
 #include "platform.h"
 
@@ -22,8 +23,8 @@ NS_HD float random_unit(uint32_t seed, uint32_t a, uint32_t b) {
 }
 
 // The i-th element of a pseudo-random permutation of 0 … n-1: a Feistel network of four rounds on the next even power of
-// two, repeated until the result is below n. Pixels drawn by it come once each before any of them comes twice. That
-// matters when the time is enough for about one pass over the photos.
+// two, repeated until the result is below n. It draws every pixel once before any pixel a second time. That matters
+// when there is only time for about one pass over the photos.
 NS_HD uint64_t permute(uint64_t i, uint64_t n, uint32_t seed) {
     int half = 1;
     while ((uint64_t(1) << (2 * half)) < n) ++half;

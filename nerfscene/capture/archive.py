@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from nerfscene.capture.folder import ARCHIVE_SUFFIXES, Progress, silent
+from nerfscene.capture.folder import ARCHIVE_SUFFIXES, StageListener, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
 from nerfscene.errors import NerfsceneError
 
@@ -43,7 +43,7 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def unpack(archive: Path, folder: Path, progress: Progress = silent) -> Path:
+def unpack(archive: Path, folder: Path, progress: StageListener = silent) -> Path:
     """Unpacks the archive into ``folder``; returns the innermost folder in it that holds everything.
 
     An archive that was unpacked there before and has not changed is not unpacked again.
@@ -70,7 +70,7 @@ def unpack(archive: Path, folder: Path, progress: Progress = silent) -> Path:
     return _inner(folder)
 
 
-def _unpack_into(folder: Path, archive: Path, progress: Progress) -> None:
+def _unpack_into(folder: Path, archive: Path, progress: StageListener) -> None:
     """Creates ``folder`` and unpacks the archive into it, within the limits above."""
     with zipfile.ZipFile(archive) as packed:
         entries = [e for e in packed.infolist() if not e.is_dir() and not _ignored(e.filename)]

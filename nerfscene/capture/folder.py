@@ -14,7 +14,7 @@ from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copi
 from nerfscene.capture.masks import check_mask, find_masks
 from nerfscene.capture.photos import (
     FILM_DIAGONAL,
-    Progress,
+    StageListener,
     carries_alpha,
     inspect_photo,
     photo_size,
@@ -35,7 +35,7 @@ __all__ = [  # includes what other stages need of photos.py
     "MIN_PHOTOS",
     "PHOTO_SUFFIXES",
     "VIDEO_SUFFIXES",
-    "Progress",
+    "StageListener",
     "carries_alpha",
     "find_photos",
     "list_photos",
@@ -73,7 +73,7 @@ NOT_PHOTOS = {
 }
 
 
-def open_capture(path: str | os.PathLike[str], progress: Progress = silent) -> Capture:
+def open_capture(path: str | os.PathLike[str], progress: StageListener = silent) -> Capture:
     """The photos of a folder and its sub-folders, in the natural order of their names.
 
     ``find_photos`` says which are taken. Every photo is decoded once, so that a damaged one is found here and

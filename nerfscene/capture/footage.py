@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.capture import dynamic_range
-from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
+from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.capture.motion import (
     ANCHOR_KEPT,
     BLOCK,
@@ -69,7 +69,7 @@ def take_frames(
     videos: Sequence[Path],
     folder: Path,
     config: FootageConfig | None = None,
-    progress: Progress = silent,
+    progress: StageListener = silent,
 ) -> tuple[str, ...]:
     """Writes frames of the videos as JPEG into ``folder``, chosen by sharpness and by how far the view moves.
 
@@ -115,7 +115,7 @@ def is_video(path: Path) -> bool:
 
 
 def _take_into(
-    folder: Path, videos: Sequence[Path], config: FootageConfig, progress: Progress
+    folder: Path, videos: Sequence[Path], config: FootageConfig, progress: StageListener
 ) -> tuple[str, ...]:
     """Writes the chosen frames into ``folder`` and returns warnings; raises as take_frames does."""
     surveys: dict[Path, _Survey] = {}
@@ -154,7 +154,7 @@ def _file_names(videos: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _part(progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
+def _part(progress: StageListener, stage: str, index: int, count: int) -> Callable[[float], None]:
     """Reports the fraction done of video ``index`` as a fraction of all ``count`` videos."""
     return lambda done: progress(stage, (index + done) / count)
 

@@ -37,13 +37,13 @@ DAMAGED = (
     *(struct.error, Image.DecompressionBombError),
 )
 
-Progress = Callable[[str, float], None]  # takes the stage in words and the fraction done, 0…1
+StageListener = Callable[[str, float], None]  # takes the stage in words and the fraction done, 0…1
 
 pillow_heif.register_heif_opener()  # HEIC and HEIF; AVIF is Pillow's own
 
 
 def silent(stage: str, fraction: float) -> None:
-    """A Progress that reports nothing."""
+    """A StageListener that reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
 
 
 def read_all(
-    paths_and_sizes: Sequence[tuple[Path, int, int]], progress: Progress = silent
+    paths_and_sizes: Sequence[tuple[Path, int, int]], progress: StageListener = silent
 ) -> list[NDArray[np.uint8]]:
     """The result of read_pixels for every (path, width, height), in order, using all cores.
 

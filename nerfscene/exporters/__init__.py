@@ -4,6 +4,6 @@ In: a ``Scene``.
 Out: a file in another program's format.
 Read first: ``../scene/folder.py``.
 
-An exporter is one module here with one function that takes a scene and a path; ``films/`` has the videos,
-``formats/`` the cameras.
+An exporter is one module here with one function that takes a scene and a path; Videos are written
+by ``films/``; ``formats/`` only reads.
 """

@@ -18,7 +18,7 @@ from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
 BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
 LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
-# A GPU has time for more steps, more levels, more table rows and a finer grid. On an H100, training chair at
+# A GPU has time for more steps, more levels, a larger table and a finer grid. On an H100, training chair at
 # 800×800 for 12 seconds gains 2.5 dB from all of these together (docs/benchmarks-history.md).
 GPU_BOUNDED_STEPS, GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 1024, 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
@@ -65,7 +65,7 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: boo
     """Fills in the settings that are None, by the photos' size and the device that trains.
 
     ``photo_side`` is √(pixels of a photo). A grid finer than the photos' detail only adds noise and cache
-    misses; twice as many pixels along a side need one more power of two of table rows.
+    misses; photos twice as large along a side get a table twice as large.
     """
     log2_table, levels, features = config.log2_table, config.levels, config.features
     large = on_gpu and not unbounded
@@ -98,30 +98,38 @@ def layer_shapes(config: FieldConfig) -> list[tuple[int, int]]:
 
 
 def check_config(config: FieldConfig) -> None:
-    """Raises NerfsceneError for settings out of range; settings that ``resolve`` fills in may be None."""
-    log2_table, finest = config.log2_table, config.finest_resolution
-    levels = LEVELS if config.levels is None else config.levels
-    features = FEATURES if config.features is None else config.features
-    ok = (
-        1 <= levels <= 16
-        and features in (2, 4, 8)
-        and config.hidden % 16 == 0
-        and 16 <= config.hidden <= 128
-        and config.color_hidden % 16 == 0
-        and 16 <= config.color_hidden <= 128
-        and config.color_layers in (1, 2)
-        and config.occupancy_resolution % 32 == 0
-        and 0 < config.occupancy_resolution <= 512
-        and levels * features <= 128
-        and (log2_table is None or 6 <= log2_table <= 24)
-        and 1 <= config.base_resolution <= (128 if finest is None else finest) <= 65536
-    )
-    if not ok:
-        raise NerfsceneError(
-            "field settings out of range: levels must be 1 to 16, features 2, 4 or 8 (levels times features "
-            "at most 128), widths multiples of 16 up to 128, colour layers 1 or 2, occupancy resolution a "
-            "multiple of 32 up to 512, log2 table 6 to 24, base resolution 1 to 128 and at most the finest"
-        )
+    """Raises NerfsceneError, naming the option, for a value out of range.
+
+    Settings that ``resolve`` fills in may be None.
+    """
+    c = config
+    levels = LEVELS if c.levels is None else c.levels
+    features = FEATURES if c.features is None else c.features
+    finest = 128 if c.finest_resolution is None else c.finest_resolution
+    width = "a multiple of 16 from 16 to 128"
+    checks = [
+        ("levels", c.levels, 1 <= levels <= 16, "1 to 16"),
+        ("features", c.features, features in (2, 4, 8), "2, 4 or 8"),
+        ("log2-table", c.log2_table, c.log2_table is None or 6 <= c.log2_table <= 24, "6 to 24"),
+        ("finest-resolution", c.finest_resolution, 1 <= finest <= 65536, "1 to 65536"),
+        ("base-resolution", c.base_resolution, 1 <= c.base_resolution <= finest, f"1 to {finest}"),
+        ("hidden", c.hidden, _is_multiple(c.hidden, 16, 128), width),
+        ("color-hidden", c.color_hidden, _is_multiple(c.color_hidden, 16, 128), width),
+        ("color-layers", c.color_layers, c.color_layers in (1, 2), "1 or 2"),
+        (
+            "occupancy-resolution",
+            c.occupancy_resolution,
+            _is_multiple(c.occupancy_resolution, 32, 512),
+            "a multiple of 32 from 32 to 512",
+        ),
+    ]
+    for name, value, ok, allowed in checks:
+        if not ok:
+            raise NerfsceneError(f"--field.{name} must be {allowed}, not {value}")
+
+
+def _is_multiple(value: int, of: int, most: int) -> bool:
+    return value % of == 0 and of <= value <= most
 
 
 def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceField, NDArray[np.float32]]:

@@ -59,7 +59,7 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     """
     for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
         if value is not None and not 0 < value <= 3600:
-            raise NerfsceneError(f"{name} must be a positive number, not {value:g}")
+            raise NerfsceneError(f"{name} must be above 0 and at most 3600, not {value:g}")
     if not 0 <= config.threads <= 1024:
         raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
     if not 0 <= config.samples <= 8:

@@ -80,7 +80,7 @@ KINDS = (
         "are blurred",
         "Hold still while you take each photo, or take more light.",
     ),
-    (("is the same picture",), "is there twice", "are there twice", "One of each is enough."),
+    (("is the same picture",), "is a duplicate", "are duplicates", "One of each is enough."),
     (("can't be read",), "can't be read", "can't be read", "Copy them again from the camera or the phone."),
     (
         ("could not be connected", "shows nothing", "is one of a group"),
@@ -186,7 +186,7 @@ def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> 
     """
     if walks_ahead(centres, axes):
         return [
-            "The photos look in the direction that you walked, so few show what is beside the way. Walk it "
+            "The photos look in the direction that you walked, so few show what is to the sides. Walk it "
             "again, looking to one side and then to the other."
         ]
     if len(points) == 0 or look_one_way(axes):  # along a front, axes hardly show what they look at

@@ -18,7 +18,7 @@ from nerfscene.measuring.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
 
-WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown beside it
+WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown too
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
 # Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
 # there, both (height, width, 3) in 0…1.
@@ -111,16 +111,18 @@ def measure(
     progress: Callable[[float], None] = lambda fraction: None,
     seen: Seen = unseen,
 ) -> dict[str, Any]:
-    """Compares the scene with its held-out photos; returns fields of ``scene.Figures``.
+    """Compares the scene with its held-out photos.
 
-    psnr (dB), ssim and psnr_matched are means over the held-out views, None if there are none; views is
-    their number; per_view holds the same figures for each photo. Renders are clipped to 0…1 and not
-    rounded. A held-out photo has no influence on the exposure and the camera that it is rendered with;
-    psnr_matched tells how much that costs: it is measured after metrics.exposure_matched and, if training
-    moved its photos' cameras, after alignment.aligned.
+    Returns a dictionary: psnr (dB), ssim and psnr_matched are means over the held-out views, None if there
+    are none; views is their number; per_view holds the same figures for each photo. Renders are clipped to
+    0…1 and not rounded. A held-out photo has no influence on the exposure and the camera that it is
+    rendered with; psnr_matched tells how much that costs: it is measured after metrics.exposure_matched
+    and, if training moved its photos' cameras, after alignment.aligned.
 
-    progress is called with the fraction done; ``seen`` with every view's figures, photo and render, from
-    several threads. Raises NerfsceneError when a photo is gone.
+    scene: a trained scene. backend: one of ``ops.backend.BACKENDS``. threads: CPU threads to use, 0 for all.
+    progress: called with the fraction done. seen: called with every view's figures, photo and render, from
+    several threads.
+    Raises NerfsceneError when a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
     paths = [v.path for v in scene.views]

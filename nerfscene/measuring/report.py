@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.films import video
-from nerfscene.measuring import drawings
+from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene.folder import Scene, writing
+from nerfscene.scene.output_folder import REPORT_FILE
 from nerfscene.types import View
 
-FILE = "report.html"
 POSING_LABELS = {  # fields of types.PoseReport, in words
     "pairs_compared": "pairs of photos compared",
     "pairs_connected": "pairs that connect",
@@ -69,7 +69,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
 
     Raises NerfsceneError when it can't be written.
     """
-    file = folder / FILE
+    file = folder / REPORT_FILE
     with writing(file) as temporary:
         temporary.write_text(page(scene, folder.name, pictures), encoding="utf-8", errors="replace")
     return file
@@ -77,7 +77,7 @@ def write_report(scene: Scene, folder: Path, pictures: Sequence[Pictures] = ()) 
 
 def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
     """The report as one HTML document; names and texts from outside are escaped."""
-    title = f"{html.escape(name)} – how it came out"
+    title = f"{html.escape(name)} – results"
     sections = [
         _headline(scene),
         _taken_in(scene),
@@ -104,7 +104,7 @@ def _section(title: str, body: str) -> str:
 def _headline(scene: Scene) -> str:
     f = scene.figures
     tiles = [
-        (f"{f.photos_posed} of {f.photos}", "photos placed"),
+        (f"{f.photos_posed} of {f.photos}", "photos posed"),
         (f"{f.train_seconds:.0f} s", "of training"),
     ]
     summary = "No photo was held out, so nothing was measured."
@@ -155,7 +155,7 @@ def _cameras(scene: Scene) -> str:
     points = scene.points.astype(float)
     body = '<div class="pair">'
     for flat, caption in (((0, 1), "from above"), ((0, 2), "from the side")):
-        drawn = drawings.cameras(centres, axes, test, fov, points, flat)
+        drawn = svg.cameras(centres, axes, test, fov, points, flat)
         body += f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
     key = '<p class="key"><i class="train"></i> trained on <i class="test"></i> held out to measure</p>'
     return _section("Where the photos were taken", body + "</div>" + key)
@@ -171,7 +171,7 @@ def _curve(scene: Scene) -> str:
     history = scene.figures.history
     if len(history) < 2:
         return ""
-    drawn = drawings.curve([h["seconds"] for h in history], [h["psnr"] for h in history])
+    drawn = svg.curve([h["seconds"] for h in history], [h["psnr"] for h in history])
     note = "<p>PSNR, in dB, on the training photos over seconds of training.</p>"
     return _section("Training", drawn + note)
 
@@ -208,7 +208,7 @@ def _left_out(scene: Scene) -> str:
     f = scene.figures
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in f.warnings)
     if warnings:
-        warnings = _section("What was noticed about the photos", f"<ul>{warnings}</ul>")
+        warnings = _section("Warnings about the photos", f"<ul>{warnings}</ul>")
     if not f.left_out:
         return warnings
     rows = "".join(
@@ -230,7 +230,7 @@ def _settings(scene: Scene) -> str:
         **{
             label: f"{posing[key]:.5g}" for key, label in POSING_LABELS.items() if posing.get(key) is not None
         },
-        "trained at": f"{k.width}×{k.height} pixels, photos shrunk by {f.downscale:.3g}",
+        "trained at": f"{k.width}×{k.height} pixels, photos downscaled by {f.downscale:.3g}",
         **({"cameras moved by training": f"{f.cameras_moved:.2f} pixels"} if f.cameras_moved else {}),
         "steps": f"{f.steps}",
         "samples": f"{f.samples / 1e6:.0f} million",

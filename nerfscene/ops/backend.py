@@ -82,7 +82,7 @@ def load(name: str = "auto") -> ModuleType:
     if reason:
         raise NerfsceneError(
             f"{reason}; run `pip install .` in the checkout to build them, or use --backend torch "
-            "(about twenty times slower)"
+            "(about 30 times slower)"
         )
     return importlib.import_module("nerfscene.ops._cpu")
 
@@ -116,7 +116,7 @@ def device_errors() -> Iterator[None]:
 
 
 def describe(name: str = "auto") -> str:
-    """A backend's description for users, such as "our kernels on the CPU (avx512)".
+    """A backend's description for users, such as "nerfscene's kernels on the CPU (avx512)".
 
     Raises NerfsceneError as ``load`` does.
     """
@@ -126,8 +126,8 @@ def describe(name: str = "auto") -> str:
     if name == "tcnn":
         return "tiny-cuda-nn's encoding and networks, and plain torch around them"
     if on_gpu(module):
-        return f"our kernels on {module.device_name()} ({module.instruction_set()})"
-    return f"our kernels on the CPU ({module.instruction_set()})"
+        return f"nerfscene's kernels on {module.device_name()} ({module.instruction_set()})"
+    return f"nerfscene's kernels on the CPU ({module.instruction_set()})"
 
 
 def thread_count(requested: int = 0) -> int:

@@ -304,7 +304,7 @@ def huber(error: Tensor, delta: float) -> Tensor:
 
 
 def distortion_loss(weights: Tensor, t: Tensor, length: Tensor) -> Tensor:
-    """The distortion loss (n_rays,) against fog: mip-NeRF 360, eq. 15, by definition, over log distance.
+    """The distortion loss (n_rays,), which penalises fog: mip-NeRF 360, eq. 15, over log distance.
 
     Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ_i w_i² Δ_i with m = log(t + length / 2), Δ = log(1 + length / t).
     weights, t, length (n_rays, s); padding has weight 0 and any t > 0.

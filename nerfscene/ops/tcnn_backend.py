@@ -63,7 +63,7 @@ def instruction_set() -> str:
 
 def use_instruction_set(name: str) -> None:
     """Raises ValueError unless ``name`` is "tiny-cuda-nn"."""
-    require(name == "tiny-cuda-nn", f"no such instruction set here: {name}")
+    require(name == "tiny-cuda-nn", f"instruction set not available on this machine: {name}")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def borrow(array: Any, dtype: Any = np.float32, view: Any = None) -> Tensor:
 def rows_of_three(array: Any, n: int | None = None) -> Tensor:
     """A float32 array of 3 · n finite numbers as a tensor (n, 3). Raises ValueError for any other."""
     x = borrow(array)
-    require(x.numel() % 3 == 0 and (n is None or x.numel() == 3 * n), "rays differ in number")
+    fits = x.numel() % 3 == 0 and (n is None or x.numel() == 3 * n)
+    require(fits, "all arrays of rays must have the same number of rays")
     require(bool(torch.isfinite(x).all()), "rays must be finite")
     return x.reshape(-1, 3)
 

@@ -1,6 +1,6 @@
 """The backend to read and to change: the compiled modules' names, in torch.
 
-It is about twenty times slower than the kernels. The model is the same: either can render what the other has
+It is about 30 times slower than the kernels. The model is the same: either can render what the other has
 trained.
 """
 
@@ -45,13 +45,13 @@ def instruction_set() -> str:
 
 def use_instruction_set(name: str) -> None:
     """Raises ValueError unless ``name`` is "torch"."""
-    require(name == "torch", f"no such instruction set here: {name}")
+    require(name == "torch", f"instruction set not available on this machine: {name}")
 
 
 def to_half(source: Any, out: Any) -> None:
     """Writes float32 numbers as the bits (uint16) of binary16, rounded to nearest even and saturated."""
     x, to = borrow(source), borrow(out, np.uint16, np.float16)
-    require(x.numel() == to.numel(), "sizes differ")
+    require(x.numel() == to.numel(), "source and out must have the same size")
     to.copy_(ref.to_half(x).reshape(to.shape))
 
 
@@ -90,7 +90,7 @@ def camera_gradient(
     require(xy.ndim == 2 and xy.shape[1] == 2, "pixels must be (n, 2)")
     n = len(xy)
     g = borrow(d_rays)
-    require(g.numel() == 6 * n and to.numel() == 15 * n, "d_rays is (n, 6), out (n, 15)")
+    require(g.numel() == 6 * n and to.numel() == 15 * n, "d_rays must be (n, 6), out (n, 15)")
     k, m = torch.tensor(list(intrinsics)), torch.tensor(list(pose)).expand(n, 12)
     to.copy_(ref.camera_gradient(xy, k, lens, m, g.reshape(n, 6)).reshape(to.shape))
 
@@ -107,7 +107,8 @@ def adam(
 ) -> None:
     """One step of ``reference.adam`` on all parameters, in place; ``moments`` holds all m, then all v."""
     g, p, both = borrow(gradient).reshape(-1), borrow(parameters), borrow(moments)
-    require(p.numel() == g.numel() and both.numel() == 2 * g.numel(), "moments: twice the gradient")
+    fits = p.numel() == g.numel() and both.numel() == 2 * g.numel()
+    require(fits, "gradient and parameters must have the same size, and moments twice that")
     m, v = both.reshape(2, -1)
     new, new_m, new_v = ref.adam(p.reshape(-1), g, m, v, rate, beta1, beta2, epsilon, pull)
     p.copy_(new.reshape(p.shape))

@@ -66,18 +66,24 @@ class Field:
         Raises ValueError or TypeError if a value is out of range or an array has the wrong size or type.
         So many parameters because the compiled modules' ``Field`` is called with the same ones.
         """
-        require(1 <= len(resolution) <= 16 and features in (2, 4, 8), "1 to 16 levels of 2, 4 or 8 features")
-        require(len(size) == len(hashed) == len(resolution), "one size and one flag per level")
-        require(step > 0 and cone >= 0 and 0 <= near < far, "steps and planes must be positive")
+        require(1 <= len(resolution) <= 16, "there must be 1 to 16 levels")
+        require(features in (2, 4, 8), "a level must have 2, 4 or 8 features")
+        one_each = len(size) == len(hashed) == len(resolution)
+        require(one_each, "size and hashed must have one number per level")
+        require(
+            step > 0 and cone >= 0 and 0 <= near < far,
+            "step must be positive, cone and near must not be negative, and far must be more than near",
+        )
         require(
             occupancy_resolution > 0 and occupancy_resolution % 32 == 0,
-            "occupancy resolution: multiple of 32",
+            "the occupancy resolution must be a multiple of 32",
         )
         grid = GridLayout(features, tuple(resolution), tuple(size), tuple(bool(h) for h in hashed))
         for r, s, h in zip(grid.resolution, grid.size, grid.hashed, strict=True):
             require(
                 s & (s - 1) == 0 if h else s >= (r + 2) ** 3,
-                "a hashed level's size is a power of two; a dense one holds (resolution + 2)^3 rows",
+                "a hashed level's size must be a power of two; "
+                "a dense level must have at least (resolution + 2)^3 rows",
             )
         self.grid = grid
         self.space = Space(unbounded, near, far, step, cone, occupancy_resolution)
@@ -88,9 +94,10 @@ class Field:
         self.weights, self.weights_t = borrow(weights), borrow(weights_t)
         self.n_weights = sum(a * b for a, b in self.shapes)
         both = self.weights.numel() == self.weights_t.numel() == self.n_weights
-        require(both, "wrong number of weights")
+        require(both, "weights and weights_t must have as many numbers as the networks have weights")
         self.occupancy = borrow(occupancy, np.uint32, np.int32)
-        require(self.occupancy.numel() * 32 == occupancy_resolution**3, "one occupancy bit a cell")
+        cells = occupancy_resolution**3
+        require(self.occupancy.numel() * 32 == cells, "occupancy must have one bit per cell")
 
     # --- parameters, and the networks' parts: tcnn_backend has its own -------------------------------
 
@@ -155,7 +162,7 @@ class Field:
         """Adds the table's gradient to d_table, from the encodings' gradient d_out (n, encoding)."""
         x, g, to = unit_points(points), borrow(d_out), borrow(d_table)
         require(g.shape == (len(x), self.grid.encoding), "d_out must be (n, encoding)")
-        require(to.numel() == self.table.numel(), "d_table must be like the table")
+        require(to.numel() == self.table.numel(), "d_table must have the size of the table")
         p = self.leaves()
         out = self.encodings(x, p)
         table, _ = self.arranged(self.gradients((out * g.to(out.device)).sum(), 1, p))
@@ -290,7 +297,7 @@ class Field:
         n = j.numel()
         o, d, b = (rows_of_three(a, n) for a in (origins, directions, backgrounds))
         sizes = to_rgb.numel() == 3 * n and to_depth.numel() == to_accumulation.numel() == n
-        require(sizes, "rays and outputs differ in number")
+        require(sizes, "rays and outputs must have as many entries as jitter")
         for i in range(0, n, RAYS_AT_ONCE):
             if cancel is not None and cancel.asked:
                 return
@@ -326,7 +333,7 @@ class Field:
         only what it maps into [-1, 1]³ is visible. Empty: everything is.
         So many parameters because the compiled modules' ``render`` is called with the same ones.
         """
-        require(len(crop) in (0, 12), "a crop is a 3×4 matrix, row-major")
+        require(len(crop) in (0, 12), "a crop must be a 3×4 matrix, row-major")
         row0, row1, col0, col1 = rect
         rows, cols = np.mgrid[row0:row1, col0:col1]
         pixels = torch.from_numpy(np.stack([cols, rows], -1).reshape(-1, 2) + np.float32(0.5))

@@ -93,10 +93,11 @@ def borrow_photos(
     depths: Any,
 ) -> Photos:
     """Photos from the arrays that ``Trainer`` takes. Raises ValueError or TypeError if they don't fit."""
-    require(channels in (3, 4), "photos have 3 or 4 channels")
+    require(channels in (3, 4), "photos must have 3 or 4 channels")
     counts = [c[2] * c[3] for c in cameras]
     borrow(pixels, np.uint8)
-    require(bool(cameras) and pixels.size == sum(counts) * channels, "photos' sizes and pixels")
+    fits = bool(cameras) and pixels.size == sum(counts) * channels
+    require(fits, "pixels must have the size of all photos together")
     photos = Photos(
         *camera_tensors(cameras),
         np.array([c[2] for c in cameras]),
@@ -108,11 +109,12 @@ def borrow_photos(
     )
     if depths is not None:
         borrow(depths)
-        require(depths.size == depth_cells(photos).sum(), "one depth for 4×4 pixels of each photo")
+        fits = bool(depths.size == depth_cells(photos).sum())
+        require(fits, "there must be one depth for each 4×4 pixels of each photo")
     if chosen is not None:
         borrow(chosen, np.uint32, np.int32)
-        require(chosen.size > 0, "no pixel is left to train on")
-        require(int(chosen.max()) < sum(counts), "chosen pixels must be among the photos'")
+        require(chosen.size > 0, "there must be at least one pixel to train on")
+        require(int(chosen.max()) < sum(counts), "chosen pixels must be indices of the photos' pixels")
     return photos
 
 

@@ -31,8 +31,8 @@ EXPECTED_SURVIVORS = 64.0  # samples per ray that get a gradient, assumed until 
 class Trainer:
     """Trains a field in place, on numpy arrays that it borrows.
 
-    To save a training and resume it, read and set ``step``, ``rays_drawn``, ``survivors_per_ray`` (smoothed;
-    0 before the first step) and ``occupancy_mean``.
+    To save a training run and resume it, read and set ``step``, ``rays_drawn``, ``survivors_per_ray``
+    (smoothed; 0 before the first step) and ``occupancy_mean``.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class Trainer:
         self.field = field
         self._borrow_parameters(table, table_moments, weight_moments)
         self.occupancy_values = borrow(occupancy_values).reshape(-1)
-        require(self.occupancy_values.numel() == cells, "one occupancy value a cell")
+        require(self.occupancy_values.numel() == cells, "occupancy_values must have one number per cell")
         self.allowed = None if allowed is None else borrow(allowed, np.uint32, np.int32)
-        require(self.allowed is None or self.allowed.numel() * 32 == cells, "one allowed bit a cell")
-        require(len(background) == 3, "background is three numbers")
+        fits = self.allowed is None or self.allowed.numel() * 32 == cells
+        require(fits, "allowed must have one bit per cell")
+        require(len(background) == 3, "background must be three numbers")
         plain = None if random_background else torch.tensor(list(background))
         self.photos = borrow_photos(cameras, pixels, channels, plain, chosen, depths)
         self._borrow_camera_arrays(len(cameras), exposures, exposure_moments, camera_gradients)
@@ -92,11 +93,12 @@ class Trainer:
         self.table, self.table_moments = borrow(table), borrow(table_moments)
         entries = grid.rows * grid.features
         fits = self.table.numel() == entries and self.table_moments.numel() == 2 * entries
-        require(fits, "table and its moments' sizes")
+        require(fits, "table must have the size of the field's table, and table_moments twice that")
         self.table = self.table.reshape(grid.rows, grid.features)
         self.table_moments = self.table_moments.reshape(grid.rows, 2, grid.features)
         self.weight_moments = borrow(weight_moments)
-        require(self.weight_moments.numel() == 2 * self.field.n_weights, "weight moments' size")
+        fits = self.weight_moments.numel() == 2 * self.field.n_weights
+        require(fits, "weight_moments must have twice as many numbers as the weights")
         self.weight_moments = self.weight_moments.reshape(2, -1)
 
     def _borrow_camera_arrays(
@@ -105,12 +107,13 @@ class Trainer:
         self.camera_gradients: Tensor | None = None
         if camera_gradients is not None:
             self.camera_gradients = borrow(camera_gradients).reshape(-1, ref.CAMERA_GRADIENT)
-            require(len(self.camera_gradients) == photos, "cameras' gradients are (photos, 15)")
+            require(len(self.camera_gradients) == photos, "camera_gradients must be (photos, 15)")
         self.exposures = torch.zeros(photos, 3)
         self.exposure_moments = torch.zeros(photos, 2, 3)
         if exposures is not None:
             e, m = borrow(exposures), borrow(exposure_moments)
-            require(e.numel() == 3 * photos and m.numel() == 6 * photos, "exposures are (photos, 3)")
+            fits = e.numel() == 3 * photos and m.numel() == 6 * photos
+            require(fits, "exposures must be (photos, 3), and their moments (photos, 2, 3)")
             self.exposures, self.exposure_moments = e.reshape(-1, 3), m.reshape(-1, 2, 3)
 
     def refresh(self) -> None:
@@ -120,7 +123,8 @@ class Trainer:
 
     def set_cameras(self, cameras: Sequence[tuple[Any, ...]]) -> None:
         """Replaces the photos' cameras by refined ones. Raises ValueError if a photo's width differs."""
-        require([c[2] for c in cameras] == self.photos.width.tolist(), "photos keep their sizes")
+        same = [c[2] for c in cameras] == self.photos.width.tolist()
+        require(same, "the photos' sizes must stay the same")
         intrinsics, lens, pose = camera_tensors(cameras)
         self.photos = replace(self.photos, intrinsics=intrinsics, lens=lens, pose=pose)
 
@@ -160,22 +164,24 @@ class Trainer:
         o, d, c, b = (rows_of_three(a, j.numel()) for a in (origins, directions, targets, backgrounds))
         to_table, to_weights = borrow(d_table), borrow(d_weights)
         fits = to_table.numel() == self.table.numel() and to_weights.numel() == self.field.n_weights
-        require(fits, "gradients are like the table and the weights")
+        require(fits, "d_table and d_weights must have the sizes of the table and the weights")
         report = empty_report()
         photo = torch.full((j.numel(),), -1) if photos is None else borrow(photos, np.int32).long()
-        require(photo.numel() == j.numel(), "rays differ in number")
-        require(bool((photo < len(self.exposures)).all()), "rays must belong to photos that exist")
+        require(photo.numel() == j.numel(), "all arrays of rays must have the same number of rays")
+        known_photos = bool((photo < len(self.exposures)).all())
+        require(known_photos, "a ray's photo must be one of the trainer's photos")
         depth = torch.zeros(j.numel()) if known is None else borrow(known)
-        require(depth.numel() == j.numel(), "rays differ in number")
+        require(depth.numel() == j.numel(), "all arrays of rays must have the same number of rays")
         rays = Rays(o, d, j, c, b, photo, d[:, 2] > 0, depth)
         g_table, g_weights, g_exposures, g_rays = self._gradients(options, rays, report, d_rays is not None)
         if d_rays is not None:
             to_rays = borrow(d_rays)
-            require(to_rays.numel() == g_rays.numel(), "gradients of rays are (n, 6)")
+            require(to_rays.numel() == g_rays.numel(), "d_rays must be (n, 6)")
             to_rays.copy_(g_rays.reshape(to_rays.shape))
         if photos is not None:
             to_exposures = borrow(d_exposures)
-            require(to_exposures.numel() == g_exposures.numel(), "gradients of exposures are (photos, 3)")
+            fits = to_exposures.numel() == g_exposures.numel()
+            require(fits, "gradients of exposures must be (photos, 3)")
             to_exposures.copy_(g_exposures.reshape(to_exposures.shape))
         to_table.copy_(g_table.reshape(to_table.shape))
         to_weights.copy_(g_weights.reshape(to_weights.shape))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerfscene.capture.folder import Progress, read_mask, read_pixels, worker_count
+from nerfscene.capture.folder import StageListener, read_mask, read_pixels, worker_count
 from nerfscene.types import Photo
 
 
@@ -50,7 +50,7 @@ def write_masks(folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int
 
 
 def write_copies(
-    folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], progress: Progress
+    folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]], progress: StageListener
 ) -> None:
     """Writes a JPEG copy of every photo at its size (width, height) into the new ``folder``.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nerfscene.capture.folder import Progress, short_names
+from nerfscene.capture.folder import StageListener, short_names
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index
@@ -54,7 +54,7 @@ class Job:
     photos: tuple[Photo, ...]
     sizes: list[tuple[int, int]]  # of the copies: width, height
     config: PoseConfig
-    progress: Progress
+    progress: StageListener
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from nerfscene.capture.folder import Progress, worker_count
+from nerfscene.capture.folder import StageListener, worker_count
 from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs, largest_features
 from nerfscene.types import Photo
@@ -47,7 +47,7 @@ def find_features(
     sizes: Sequence[Size],
     effort: Effort,
     stage: str,
-    progress: Progress,
+    progress: StageListener,
 ) -> None:
     """Writes the lenses and features of the copies in ``folder``/images to ``folder``/database.db.
 
@@ -125,7 +125,7 @@ def set_lenses(database: Path, cameras: Sequence[pycolmap.Camera]) -> None:
             db.update_camera(camera)
 
 
-def pairs_to_match(database: Path, matcher: str, broad: bool, progress: Progress) -> list[Pair]:
+def pairs_to_match(database: Path, matcher: str, broad: bool, progress: StageListener) -> list[Pair]:
     """Pairs of photos, by index, that are worth matching (see ``pairs.choose_pairs``)."""
     with pycolmap.Database.open(database) as db:
         images = sorted(db.read_all_images(), key=lambda image: image.name)
@@ -142,7 +142,7 @@ def _features(db: pycolmap.Database, image_id: int) -> Features:
 
 
 def match(
-    database: Path, pairs: Sequence[Pair], relaxed: bool, seed: int, stage: str, progress: Progress
+    database: Path, pairs: Sequence[Pair], relaxed: bool, seed: int, stage: str, progress: StageListener
 ) -> None:
     """Matches ``pairs``, verifies the matches geometrically, and adds them to the database.
 

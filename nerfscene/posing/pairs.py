@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import Progress, silent
+from nerfscene.capture.folder import StageListener, silent
 from nerfscene.types import Array
 
 ALL_UP_TO = 25  # photos: every pair is matched, in a few seconds on two cores
@@ -32,7 +32,7 @@ Features = tuple[NDArray[np.float32], Array]  # descriptors (n, 128), sizes in p
 
 
 def choose_pairs(
-    features: list[Features], matcher: str, broad: bool = False, progress: Progress = silent
+    features: list[Features], matcher: str, broad: bool = False, progress: StageListener = silent
 ) -> list[Pair]:
     """Pairs (a, b), a < b, of photos to match, sorted. ``features`` of the photos are in the order of names.
 
@@ -112,7 +112,7 @@ def sequential_pairs(count: int) -> list[Pair]:
     return sorted((a, a + step) for step in steps for a in range(count - step))
 
 
-def coarse_matches(features: list[Features], progress: Progress = silent) -> NDArray[np.int64]:
+def coarse_matches(features: list[Features], progress: StageListener = silent) -> NDArray[np.int64]:
     """Numbers of matches (n, n) among the largest features of every two photos; symmetric, 0 on the diagonal.
 
     A match is mutually nearest and clearly nearer than the second nearest (Lowe's ratio test, 0.8).

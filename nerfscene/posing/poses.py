@@ -24,7 +24,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
+from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
@@ -48,7 +48,7 @@ def pose(
     capture: Capture,
     workdir: Path,
     config: PoseConfig | None = None,
-    progress: Progress = silent,
+    progress: StageListener = silent,
 ) -> PosedCapture:
     """Estimates where each photo was taken and through which lens.
 
@@ -150,7 +150,7 @@ def well_determined(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]
     return {int(i): np.sort(point_of[known & (image == i)]) for i in np.unique(image)}
 
 
-def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Progress) -> PoseReport:
+def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: StageListener) -> PoseReport:
     """Writes copies, database and model into ``folder``; raises NerfsceneError if too few photos connect."""
     photos = capture.photos
     sizes = [working_size(photo, config.max_image_size) for photo in photos]

@@ -109,7 +109,7 @@ def not_connected_message(capture: Capture, report: PoseReport) -> str:
     apart = _groups_in_words(report.apart)
     why = apart or f"{name_some(names)} overlap, but too little to find out where they were taken"
     return (
-        f"{found} in {capture.root} could be connected to the others ({why}): take sharp photos of a "
+        f"{found} in {capture.root} could be posed ({why}): take sharp photos of a "
         "textured subject that doesn't move, from different places instead of turning on the spot, and let "
         "each photo show most of what the one before shows."
     )

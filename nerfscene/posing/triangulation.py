@@ -21,7 +21,7 @@ import numpy as np
 import pycolmap
 
 from nerfscene.cameras.algebra import scaled
-from nerfscene.capture.folder import MIN_PHOTOS, Progress, silent
+from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index, copy_name, working_size, write_copies, write_masks
@@ -48,7 +48,7 @@ def with_points(
     workdir: Path,
     config: PoseConfig | None = None,
     move: bool = True,
-    progress: Progress = silent,
+    progress: StageListener = silent,
 ) -> PosedCapture:
     """The capture with sparse points, and with cameras that fit them, in the same world coordinates.
 
@@ -122,7 +122,7 @@ def can_have_points(posed: PosedCapture) -> bool:
 
 
 def _fill(
-    folder: Path, posed: PosedCapture, config: PoseConfig, move: bool, progress: Progress
+    folder: Path, posed: PosedCapture, config: PoseConfig, move: bool, progress: StageListener
 ) -> dict[str, Any]:
     """Writes the model to ``folder``/sparse, and returns what is kept of it in done.json.
 

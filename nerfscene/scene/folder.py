@@ -4,7 +4,9 @@
       scene.json            version, cameras, placement, settings, figures
       field.safetensors     what rendering needs: table (binary16), weights, occupancy bits
       training.safetensors  what resuming the training needs; may be deleted
-      report.html           the results, for a person to read; may be deleted
+      source.json           names and sizes of the photos, to notice when other photos are given
+      camera_path.json      the camera path saved in the viewer, if there is one
+      report.html           the results, as a web page; may be deleted
       poses/                how the photos were posed (COLMAP's files and their outcome)
 
 These are plain JSON and safetensors: loading executes nothing. Each file is written under a temporary name
@@ -179,8 +181,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if data.get("version") != VERSION:
         raise NerfsceneError(
-            f"{folder} was written by another version of nerfscene (scene version "
-            f"{data.get('version')}, this one reads {VERSION}); update with pip install -U nerfscene"
+            f"{folder} was written by another version of nerfscene (scene version {data.get('version')}, "
+            f"this nerfscene reads {VERSION}); use the version that wrote it, or train again with --overwrite"
         )
     return data
 
@@ -216,7 +218,7 @@ def load(folder: Path | str) -> Scene:
 
     Raises NerfsceneError if it is missing, damaged or written by another version of nerfscene.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     data = read_manifest(folder)
     try:
         arrays = load_file(folder / FIELD_FILE)
@@ -299,5 +301,5 @@ def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
             f"{path} is missing or damaged, so training can't be resumed; start again with --overwrite"
         ) from error
     if saved < steps:
-        raise NerfsceneError(f"{path} is older than the scene beside it; start again with --overwrite")
+        raise NerfsceneError(f"{path} is older than the scene in this folder; start again with --overwrite")
     return arrays

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import Placement, place, scaled
-from nerfscene.capture.folder import Progress, read_all, read_mask, silent
+from nerfscene.capture.folder import StageListener, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
 from nerfscene.measuring.metrics import holdout
-from nerfscene.training import occupancy
+from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
 from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
 SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
 
-Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask leaves in; None: all
+Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask keeps; None: all
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class TrainingSet:
     placement, space: where the scene lies in the field, and the steps along rays
     allowed: (cells / 32,) uint32, occupancy bits of the cells that can hold anything
     background: 0…1, the colour behind the scene
-    downscale: factor by which photos were shrunk
-    chosen: indices of the pixels to train on if masks leave some out; None: all
+    downscale: factor by which photos were downscaled
+    chosen: indices of the pixels to train on if masks exclude some; None: all
     depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
     """
 
@@ -92,12 +92,12 @@ def prepare(
     downscale: float,
     every: int,
     occupancy_resolution: int,
-    progress: Progress = silent,
+    progress: StageListener = silent,
     on_gpu: bool = False,
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
 
-    downscale: factor (at least 1) by which photos are shrunk; every: see ``split_views``;
+    downscale: factor (at least 1) by which photos are downscaled; every: see ``split_views``;
     occupancy_resolution: cells along a side; on_gpu: whether a GPU trains, which has time for shorter steps.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
@@ -118,7 +118,7 @@ def prepare(
         channels=pixels.shape[1],
         placement=extent.placement,
         space=extent.space,
-        allowed=occupancy.pack(extent.allowed),
+        allowed=carving.pack(extent.allowed),
         background=WHITE if posed.has_alpha else mean_colour(pixels),
         downscale=downscale,
         chosen=chosen_pixels(train, masks),
@@ -137,7 +137,7 @@ def check_sizes(views: Sequence[View]) -> None:
             )
 
 
-def join_photos(train: Sequence[View], channels: int, progress: Progress = silent) -> NDArray[np.uint8]:
+def join_photos(train: Sequence[View], channels: int, progress: StageListener = silent) -> NDArray[np.uint8]:
     """The pixels of all training photos one after another, (all, channels) uint8, channels 3 or 4.
 
     A photo without an alpha channel is opaque. Raises NerfsceneError if a photo can't be read or the photos
@@ -149,7 +149,7 @@ def join_photos(train: Sequence[View], channels: int, progress: Progress = silen
         pixels = np.empty((sum(p.shape[0] * p.shape[1] for p in photos), channels), np.uint8)
     except MemoryError as error:
         raise NerfsceneError(
-            f"{len(train)} photos of this size don't fit in memory; shrink them with --downscale 2"
+            f"{len(train)} photos of this size don't fit in memory; downscale them with --downscale 2"
         ) from error
     start = 0
     photos.reverse()
@@ -181,9 +181,9 @@ def cut_out_extent(
     ``posed`` has the training views alone, whose pixels (all, 4) are given.
     """
     alphas = alpha_channels(posed.views, pixels)
-    placement = place(posed, occupancy.subject_radius(posed, alphas))
+    placement = place(posed, carving.subject_radius(posed, alphas))
     space = make_space(False, placement.near, occupancy_resolution, on_gpu)
-    return Extent(placement, space, occupancy.cut_out_cells(posed.views, alphas, placement, space))
+    return Extent(placement, space, carving.cut_out_cells(posed.views, alphas, placement, space))
 
 
 def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -196,23 +196,23 @@ def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDA
 def photographed_extent(
     posed: PosedCapture, train: Sequence[View], masks: Masks | None, occupancy_resolution: int
 ) -> Extent:
-    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks leave in."""
+    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep."""
     placement = place(posed)
     space = make_space(True, placement.near, occupancy_resolution)
-    allowed = occupancy.framed_cells(train, placement, space)
+    allowed = carving.framed_cells(train, placement, space)
     if masks is not None:
-        allowed &= occupancy.unmasked_cells(train, masks, placement, space)
+        allowed &= carving.unmasked_cells(train, masks, placement, space)
     return Extent(placement, space, allowed)
 
 
 def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View]:
     """The views without their points (n, 3) outside the allowed cells.
 
-    The loss on depth would draw the end of a ray to such a point into the nearest allowed cell instead.
+    The depth loss would otherwise pull the surface into the nearest allowed cell.
     """
     m = extent.placement.scene_from_world
     resolution = extent.space.occupancy_resolution
-    cell = occupancy.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
+    cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
     return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
 
 
@@ -224,7 +224,7 @@ def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def read_masks(train: Sequence[View]) -> Masks | None:
-    """Each photo's mask (height, width), true where it leaves the photo in, None for a photo without one.
+    """Each photo's mask (height, width), true where the photo is used; None for a photo without one.
 
     None if no photo has a mask. Raises NerfsceneError for a mask that can't be read.
     """
@@ -236,9 +236,9 @@ def read_masks(train: Sequence[View]) -> Masks | None:
 
 
 def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:
-    """Indices of the pixels that masks leave in, among the pixels of all photos; None without masks.
+    """Indices of the pixels that masks keep, among the pixels of all photos; None without masks.
 
-    Raises NerfsceneError if the masks leave no pixel.
+    Raises NerfsceneError if the masks keep no pixel.
     """
     if masks is None:
         return None

@@ -36,8 +36,8 @@ def exposed_views(run: Run, views: tuple[View, ...], scene_from_world: Array) ->
     """The views with their exposures; a held-out photo's is interpolated between its two neighbours'.
 
     The neighbours are those in the order of the photos, if exposures drift with time, or the nearest cameras,
-    if exposures depend on what is in view. Whichever predicts the trained photos' exposures better from each
-    other is used. Held-out photos before or after all trained ones always use the nearest cameras.
+    if exposures depend on what is in view. The one with the smaller leave-one-out error on the
+    trained photos is used. Held-out photos before or after all trained ones always use the nearest cameras.
     """
     if not run.exposures.any():
         return views

@@ -23,8 +23,8 @@ from nerfscene.training.dataset import TrainingSet
 from nerfscene.training.run import Run
 from nerfscene.types import View
 
-# Cameras move between these fractions of the training. Before, the scene is fog, which would move them at
-# random.
+# Cameras move between these fractions of the training. Earlier, the scene is still fog, and its gradients
+# would move cameras randomly.
 REFINE_FROM, REFINE_TO = 0.15, 0.9
 REFINE_RATE = 6e-4  # radians: the most that a camera moves at once, at first
 REFINE_STEPS = 32  # training steps between two moves

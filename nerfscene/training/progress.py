@@ -1,4 +1,4 @@
-"""How others follow a training (``Progress``) and steer it (``Control``)."""
+"""How others follow a training run (``Progress``) and control it (``Control``)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from nerfscene.training.schedule import budget
 class Progress:
     """How far the work has come; sent a few times a second.
 
-    stage: what is being done, such as "training"; fraction: how much of this stage is done, 0…1
-    The rest is only set while training:
-    step: training steps so far; seconds: time spent on them; remaining: seconds left
-    loss: mean squared error of recent rays; psnr: the same in dB
+    stage: what is being done, such as "training"
+    fraction: how much of this stage is done, 0…1
+    step: training steps so far
+    loss: mean squared error of recent rays
+    psnr: the same in dB
     rate: samples trained on per second
+    remaining: seconds left
+    seconds: time spent on training steps so far
+
+    All but stage and fraction are set only while training.
     """
 
     stage: str
@@ -44,13 +49,13 @@ def silent(progress: Progress) -> None:
 
 @dataclass
 class Control:
-    """Steers a training from any thread; the training checks it a few times a second.
+    """Controls a training run from any thread; training checks it a few times a second.
 
     started: called before the first step with the scene, which shares the arrays being trained
     measured: called for each held-out view at the end, see ``seen`` of ``measuring.evaluate.measure``
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
-    save: set to save the scene now; training sets it back
+    save: set to save the scene now; training resets it
     """
 
     started: Callable[[Scene], None] = lambda scene: None

@@ -185,9 +185,9 @@ def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> N
 
 
 def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
-    """The training set and settings with everything that was chosen for the device on which training began.
+    """The training set and settings with the defaults that were resolved on the device where training began.
 
-    A training may be resumed on another device, for which these choices would be different. ``field``: the
+    Training may be resumed on another device, for which these defaults would be different. ``field``: the
     saved field.
     """
     chosen = {name: getattr(field.config, name) for name, value in vars(config).items() if value is None}

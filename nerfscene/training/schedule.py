@@ -18,9 +18,10 @@ OCCUPANCY_AT_FIRST = 1.5
 # Weight and distance (scene units) of the loss that pushes plain sky away from the cameras. Otherwise sky
 # stays where it first formed, even in front of a house; pushing it farther than this takes ever longer.
 SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
-# The loss that draws a ray's end to the distance of a sparse point: weight at first, factor of the weight at
-# the end, tolerance and limit (logarithms of distance). The fewer photos, the less their colours say about
-# distance. The weight falls because the field becomes more accurate than the points.
+# The loss that pulls a ray's end to the distance of a sparse point. DEPTH_PULL: its weight at the start.
+# DEPTH_FALL: the factor of this weight at the end; it falls because the field becomes more accurate than the
+# points. DEPTH_SLACK: errors below this cost nothing; DEPTH_MOST: the largest error that counts (both are
+# differences of log distance).
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 
@@ -42,7 +43,7 @@ def check_config(config: TrainConfig) -> None:
 
 
 def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
-    """The factor (at least 1) by which photos are shrunk: as configured, or to the quality's longest side."""
+    """The factor (at least 1) to downscale photos by: as configured, or to the quality's longest side."""
     if config.downscale is not None:
         return max(config.downscale, 1.0)
     longest = max(max(v.intrinsics.width, v.intrinsics.height) for v in posed.views)
@@ -59,9 +60,10 @@ def budget(config: TrainConfig) -> tuple[float, int | None]:
 def options_at(done: float, unbounded: bool, module: Any) -> Any:
     """The options of a step, the backend's ``TrainOptions``, when ``done`` (0…1) of the budget is spent.
 
-    The learning rate falls exponentially to 2 %, and so does the table's pull towards zero. Unbounded scenes
-    start with coarse steps, because fine ones cost much and help little while all of space is fog. They also
-    start with a small distortion loss, which would otherwise turn an early guess into a solid wall.
+    The learning rate falls exponentially to 2 %, and so does the table's weight decay (``table_pull``).
+    Unbounded scenes start with coarse steps, because fine ones cost much and help little while all of space
+    is fog. They also start with a small distortion loss, which would otherwise turn an early guess into a
+    solid wall.
     """
     o = module.TrainOptions()
     o.table_rate = 3e-2 * 0.02**done

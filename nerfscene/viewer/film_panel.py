@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 
 from nerfscene.viewer import keyframes
-from nerfscene.viewer.films import FilmJob
+from nerfscene.viewer.film_job import FilmJob
 from nerfscene.viewer.keyframes import Editor
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import Say, Stage, guarded

@@ -1,10 +1,10 @@
 """Decides who may see the page, because viser itself has no access control.
 
 viser has no authentication, doesn't check origins, and lets clients open a public tunnel. So viser listens
-only on a loopback port of its own, and the gate listens where the user asked and forwards what is allowed:
-on any address but this machine's own, only requests with a token; and never a websocket or a host name of
-another site. It can't stop other users of the same machine from connecting to viser's own port directly, if
-they find it.
+only on a loopback port of its own. The gate listens on the requested address and forwards requests to it.
+If that address is any but the machine's own (127.0.0.1, localhost), requests need a token. Websockets opened
+by other sites' pages, and Host headers that name another site, are always refused. The gate can't stop other
+users of the same machine from connecting to viser's own port directly, if they find it.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from nerfscene.viewer.still import COMPARE
 from nerfscene.viewer.world_panel import WorldPanel
 
 HELP = """
-**Drag** turns, **right-drag** shifts, **wheel** comes nearer. **W A S D** walk, **Q E** go down and up,
+**Drag** turns, **right-drag** pans, **wheel** moves closer. **W A S D** move, **Q E** move down and up,
 **arrows** turn. **F** frames the scene. **1 2 3 4**: colour, depth, accumulation, normals. **K** adds a
-keyframe. Click a photo's frame to stand where it was taken.
+keyframe. Click a photo's frame to go to where it was taken.
 """
 
 
@@ -87,9 +87,9 @@ class Panels:
                 name + (" (held out)" if v.split == "test" else "")
                 for name, v in zip(short, views, strict=True)
             ]
-            self.photo = gui.add_dropdown("Stand at", names)
+            self.photo = gui.add_dropdown("Go to photo", names)
             self.photo.on_update(lambda _: self.stand_at(names.index(self.photo.value)))
-            self.compare = gui.add_dropdown("Compare with it", COMPARE)
+            self.compare = gui.add_dropdown("Compare with photo", COMPARE)
             self.compare.on_update(lambda _: self.session.set_look(compare=self.compare.value))
             self.share = gui.add_slider("Photo ◂ ▸ render", 0.0, 1.0, 0.01, look.share)
             self.share.on_update(lambda _: self.session.set_look(share=self.share.value))
@@ -105,12 +105,12 @@ class Panels:
             self.crop = gui.add_checkbox("Show only a box", self.stage.crop.page_from_box is not None)
             self.crop.on_update(lambda _: self._toggle_crop())
             self.crop_size = [
-                gui.add_slider(f"Its {name}", 0.01 * size, 3.0 * size, 0.01 * size, 1.0 * size)
+                gui.add_slider(name.capitalize(), 0.01 * size, 3.0 * size, 0.01 * size, 1.0 * size)
                 for name in ("width", "depth", "height")
             ]
             for slider in self.crop_size:
                 slider.on_update(lambda _: self._read_crop())
-            gui.add_button("Save it with the scene").on_click(guarded(self.say, lambda _: self._save_crop()))
+            gui.add_button("Save with the scene").on_click(guarded(self.say, lambda _: self._save_crop()))
         if self.stage.crop.page_from_box is not None:
             self._show_box(self.stage.crop.page_from_box)
 
@@ -168,7 +168,7 @@ class Panels:
             raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
         box = self.stage.crop.page_from_box
         save_crop(self.stage.folder, None if box is None else self.stage.world.world_from_page @ box)
-        self.say("Saved", "films and exports show only this part")
+        self.say("Saved", "films show only this part")
 
     def _set_fov(self) -> None:
         self.client.camera.fov = float(np.radians(self.fov.value))

@@ -14,13 +14,13 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
+from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
-from nerfscene.viewer.frame import film_fov, frame_html, page_aspect, page_fov
+from nerfscene.viewer.film_outline import film_fov, frame_html, page_aspect, page_fov
 from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
 from nerfscene.viewer.path_marks import PathMarks
 from nerfscene.viewer.stage import (
-    PATH_FILE,
     Say,
     Stage,
     guarded,
@@ -75,13 +75,13 @@ class PathPanel:
         gui = self.client.gui
         self.selected = gui.add_dropdown("Keyframe", ("none",))
         self.selected.on_update(lambda _: self._show_selected())
-        actions = gui.add_button_group("With it", ("Go to", "Set here", "Up", "Down", "Delete"))
+        actions = gui.add_button_group("Keyframe actions", ("Go to", "Set here", "Up", "Down", "Delete"))
         actions.on_click(guarded(self.say, lambda _: self._act(actions.value)))
-        self.key_fov = gui.add_slider("Its field of view", 10.0, 110.0, 0.5, 50.0)
+        self.key_fov = gui.add_slider("Field of view", 10.0, 110.0, 0.5, 50.0)
         self.key_fov.on_update(lambda _: self._change_key(fov=float(self.key_fov.value)))
-        self.key_time = gui.add_number("Its time, s", 1.0, min=0.05, max=600.0, step=0.05)
+        self.key_time = gui.add_number("Time (s)", 1.0, min=0.05, max=600.0, step=0.05)
         self.key_time.on_update(lambda _: self._change_key(time=float(self.key_time.value)))
-        self.key_roll = gui.add_slider("Roll it", -45.0, 45.0, 1.0, 0.0)
+        self.key_roll = gui.add_slider("Roll", -45.0, 45.0, 1.0, 0.0)
         self.key_roll.on_update(lambda _: self._roll_key())
 
     def _add_film_settings(self) -> None:
@@ -90,7 +90,7 @@ class PathPanel:
         self.even = gui.add_checkbox("Constant speed", plan.constant_speed)
         self.easing = gui.add_dropdown("Ease in and out", EASINGS, initial_value=plan.easing)
         self.seconds = gui.add_number("Seconds", plan.seconds, min=0.1, max=600.0, step=0.1)
-        self.fps = gui.add_number("Frames a second", plan.fps, min=1.0, max=120.0, step=1.0)
+        self.fps = gui.add_number("Frames per second", plan.fps, min=1.0, max=120.0, step=1.0)
         self.framed = gui.add_checkbox("Show the film's frame", False)
         self.framed.on_update(lambda _: self._show_frame())
         self.width = gui.add_number("Width", plan.width, min=16, max=8192, step=2)
@@ -179,7 +179,7 @@ class PathPanel:
         else:
             if self.stage.folder is None:
                 raise NerfsceneError("this scene has no folder to keep paths in; save the scene first")
-            file, world_from_page = self.stage.folder / PATH_FILE, self.stage.world.world_from_page
+            file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
             if action == "Save":
                 keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
                 self.say("Saved", f"{file}: nerfscene render and nerfstudio read it")

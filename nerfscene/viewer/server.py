@@ -20,8 +20,8 @@ from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
 from nerfscene.viewer.panels import Panels
-from nerfscene.viewer.proxy import Splats, inside, splats_of
 from nerfscene.viewer.session import Session
+from nerfscene.viewer.splats import Splats, inside, splats_of
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
@@ -225,9 +225,12 @@ def view(
     """Opens a page for a scene, or for the scene in a folder, and returns at once.
 
     ``viewer.url`` is the link and ``viewer.close()`` ends the page; in a notebook the next cell can run
-    meanwhile. host: the address to serve on; with any but this machine's own address (127.0.0.1, localhost),
-    the link holds a token and nobody gets in without it. port: if it is taken, the next free one is used.
-    backend: what computes: auto, cpu, cuda, torch or tcnn. threads: 0 for all.
+    meanwhile.
+
+    scene: a Scene, or the folder of one. host: the address to serve on; with any but this machine's own
+    address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it.
+    port: if it is taken, the next free one is used. backend: what computes: auto, cpu, cuda, torch or tcnn.
+    threads: CPU threads to use, 0 for all.
     Raises NerfsceneError for a scene, backend, host or port that can't be used.
     """
     from nerfscene.scene import folder as scenes

@@ -24,7 +24,7 @@ from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture
-from nerfscene.viewer.proxy import Splats
+from nerfscene.viewer.splats import Splats
 from nerfscene.viewer.stage import Shot
 from nerfscene.viewer.still import Look, Still, developed, fill_coarsely, lens_of, still_of
 
@@ -54,7 +54,7 @@ class Session:
         self._world_from_page = np.eye(4)
         self._cancel = new_cancel(renderer)
         self._wake = threading.Condition()
-        self._version, self._done = 1, 0  # of what the tab should show, and of what it shows
+        self._version, self._done = 1, 0  # the version that the tab should show, and the one it shows
         self._again = False  # the scene changed while a picture was being rendered
         self._whole: tuple[Shot, Frame] | None = None  # the last complete picture at rest, and its camera
         self._last_error = ""  # the text of the last error that the tab was told
@@ -62,7 +62,9 @@ class Session:
         self._shot: Shot | None = None
         self._photo: tuple[View, Shot] | None = None  # the photo that the camera stands at, and the camera
         self._splats: Any = None
-        self._haze = np.zeros((6, 8, 3), np.uint8)  # the last picture, tiny
+        self._blurred = np.zeros(
+            (6, 8, 3), np.uint8
+        )  # the last picture, 8×6 pixels: the background until the next one is ready
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="nerfscene-view", daemon=True)
         self._thread.start()
@@ -203,8 +205,8 @@ class Session:
         if look.splats and self._splats is not None and look.mode == MODES[0]:
             if not self._splats.visible:
                 self._splats.visible = True
-                # Behind the splats only a haze of the last picture: its camera was elsewhere.
-                self.client.scene.set_background_image(self._haze, format="png")
+                # Behind the splats only a blur of the last picture: its camera was elsewhere.
+                self.client.scene.set_background_image(self._blurred, format="png")
             self._wait_for_rest()
             return
         self._hide_splats()
@@ -292,7 +294,7 @@ class Session:
 
     def _publish(self, picture: Picture, quality: int) -> None:
         self.pictures += 1
-        self._haze = np.asarray(Image.fromarray(picture).resize((8, 6), Image.Resampling.BOX))
+        self._blurred = np.asarray(Image.fromarray(picture).resize((8, 6), Image.Resampling.BOX))
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=quality)
         self._hide_splats()
 

@@ -15,12 +15,12 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import world_points
 from nerfscene.films.orbit import orbit, subject_of
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import in_world, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
-PATH_FILE = "camera_path.json"
 Say = Callable[..., None]  # (title, body, colour): shows a notification in the tab
 
 
@@ -36,7 +36,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Training:
-    """How the page watches and controls a training.
+    """How the page watches and controls a training run.
 
     figures: returns {"text", "seconds", "psnr", "loss"}: a line of text, and three lists of equal length.
     pause: called with True to pause and False to go on.
@@ -130,7 +130,7 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
     if stage.folder is not None:
         new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
         save_world(stage.folder, new_from_world, new_from_page[:3, :3] @ up / similarity_scale(new_from_page))
-        file = stage.folder / PATH_FILE
+        file = stage.folder / CAMERA_PATH_FILE
         if file.is_file():
             keyframes.save(keyframes.transformed(keyframes.load(file), new_from_world), file)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)

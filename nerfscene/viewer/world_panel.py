@@ -36,12 +36,12 @@ class WorldPanel:
         """Adds the controls to the folder that is open."""
         gui = self.client.gui
         gui.add_markdown(
-            "Click points in the scene to set its world. It is saved, for films and exports too."
+            "Click points in the scene to set its world. It is saved with the scene and applies to films too."
         )
         self.buttons = {}
         for task in WANTED:
             if task == SCALE:
-                self.distance = gui.add_number("Their distance", 1.0, min=1e-6, step=0.001)
+                self.distance = gui.add_number("Distance", 1.0, min=1e-6, step=0.001)
             button = gui.add_button(task)
             button.on_click(lambda _, task=task: self.ask(task))
             self.buttons[task] = button

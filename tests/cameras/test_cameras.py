@@ -1,4 +1,4 @@
-"""Camera algebra and the placement of a scene: rigid, level, the same however the world is turned."""
+"""Camera algebra and the placement of a scene: rigid, level, and independent of how the world is turned."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def similarity(seed: int, scale: float) -> Array:
 
 
 def moved(posed: PosedCapture, m: Array) -> PosedCapture:
-    """The same capture in a world that a similarity was applied to."""
+    """The same capture after a similarity of its world."""
     views = tuple(replace(v, world_from_cam=pose_in_scene(m, v.world_from_cam)) for v in posed.views)
     return replace(posed, views=views, points=posed.points @ m[:3, :3].T + m[:3, 3])
 
@@ -78,7 +78,7 @@ def test_scaled_lenses_see_the_same(size: tuple[int, int]) -> None:
     p = np.random.default_rng(0).normal(size=(50, 2))  # x / z, y / z after distortion
     before = p * [k.fx, k.fy] + [k.cx, k.cy]
     after = p * [s.fx, s.fy] + [s.cx, s.cy]
-    # Half-integer centres: what lies at a share of the width still lies at that share.
+    # Pixel centres are half integers: a point at some share of the width stays at that share.
     assert np.allclose(after / size, before / (k.width, k.height))
     back = scaled(s, k.width, k.height)
     assert np.allclose([back.fx, back.fy, back.cx, back.cy], [k.fx, k.fy, k.cx, k.cy])
@@ -103,7 +103,7 @@ def test_axes_that_meet_give_their_point_and_a_stray_one_does_not_move_it() -> N
     target = np.array([0.4, -0.2, 0.1])
     poses = [analytic.look(p[:3, 3], target) for p in analytic.ring(16)]
     centres, axes = np.stack([p[:3, 3] for p in poses]), np.stack([p[:3, 2] for p in poses])
-    # The weak pull that serves parallel axes is there for these as well.
+    # The weak prior for parallel axes acts on these, too.
     assert np.linalg.norm(nearest_point_to_axes(centres, axes) - target) < 0.02
     stray = np.array([0.0, 0.0, 1.0])
     with_stray = nearest_point_to_axes(np.vstack([centres, [[3, 3, 0]]]), np.vstack([axes, stray]))
@@ -180,7 +180,7 @@ def test_a_forward_facing_capture_stays_in_front_and_finite(jitter: float) -> No
 
 
 def front(rng: np.random.Generator, n: int = 12) -> PosedCapture:
-    """A walk along a front 10 away, a shaky hand holding the camera; some things lie far behind."""
+    """A shaky walk along a front at a distance of 10, with some points far behind it."""
     poses = []
     for x in np.linspace(-6, 6, n):
         eye = np.array([x, rng.normal(0, 0.3), 1.6])

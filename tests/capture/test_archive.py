@@ -1,4 +1,4 @@
-"""Archives of photos, honest ones and others."""
+"""Archives of photos, well-meant and malicious."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nerfscene.errors import NerfsceneError
 
 
 def refusal(path: Path) -> str:
-    """The one sentence; nothing is left behind, beside the archive or elsewhere."""
+    """The one sentence that an archive is refused with; checks that nothing is left behind."""
     work = path.parent / "work"
     work.mkdir(exist_ok=True)
     before = sorted(path.parent.rglob("*"))
@@ -49,7 +49,7 @@ def test_photos_come_out_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["/etc/x.jpg", "../x.jpg", "a/../../x.jpg", "..\\x.jpg", "C:\\x.jpg", "C:x.jpg", "done.json"]
 )
-def test_entries_stay_inside(tmp_path: Path, name: str) -> None:
+def test_archive_entries_stay_inside_the_folder(tmp_path: Path, name: str) -> None:
     packed = pack(tmp_path / "bad.zip", ("a.jpg", b"x"), (name, b"x"))
     assert "is not unpacked" in refusal(packed)
 
@@ -69,7 +69,7 @@ def test_bombs_are_noticed_while_they_unpack(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(archive, "FREE_BYTES", 1 << 20)
     packed = pack(tmp_path / "bomb.zip", ("a.png", bytes(30 << 20)))
     assert "unpacks to more than" in refusal(packed)
-    data = bytearray(packed.read_bytes())  # one that says it is small: what comes out counts
+    data = bytearray(packed.read_bytes())  # an entry that claims to be small: what counts is what comes out
     at = data.index(b"PK\x01\x02") + 24
     data[at : at + 4] = (1000).to_bytes(4, "little")
     packed.write_bytes(data)

@@ -224,7 +224,7 @@ def test_only_transparent_pixels_make_a_cut_out(tmp_path: Path) -> None:
     Image.fromarray(noise(8, 8)).save(tmp_path / "plain.jpg")
     assert not carries_alpha([opaque, tmp_path / "plain.jpg"])
     assert carries_alpha([opaque, cut])
-    # One that was straightened is transparent at its corners, and no cut-out.
+    # A straightened photo has transparent corners, but is no cut-out.
     assert not carries_alpha([cut, opaque, opaque, opaque])
 
 

@@ -33,7 +33,7 @@ def refusal(video: Path, folder: Path) -> str:
 def test_shifts_are_measured_between_pixels(across: int, down: int) -> None:
     picture = np.asarray(Image.fromarray(demo_pictures(1)[0]).convert("L"), np.float32)
     noise = np.random.default_rng(0).normal(0, 3, (2, 108, 192))
-    # Shrunk by 2 from windows that lie an odd number of pixels apart: half pixels in the copies.
+    # Windows an odd number of pixels apart, shrunk by 2, lie half pixels apart.
     a, b = (picture[40 + y : 256 + y, 60 + x : 444 + x] for x, y in ((0, 0), (across, down)))
     copies = [w.reshape(108, 2, 192, 2).mean((1, 3)) + n for w, n in zip((a, b), noise, strict=True)]
     got = moved(spectra(copies[0].astype(np.float32)), spectra(copies[1].astype(np.float32)))
@@ -220,11 +220,11 @@ def test_a_video_that_gives_nothing_is_left_out_beside_others(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_high_dynamic_range_looks_as_it_should(tmp_path: Path, transfer: int, name: str) -> None:
-    pictures = [np.minimum(p, 215) for p in walk([0] + [12] * 9)]  # no brighter than what is left alone
+    pictures = [np.minimum(p, 215) for p in walk([0] + [12] * 9)]  # no brighter than the unchanged frames
     video = write_hdr(tmp_path / "hdr.mkv", pictures, transfer)
     (told,) = take_frames([video], tmp_path / "frames")
     assert f"hdr.mkv has high dynamic range ({name})" in told
-    coarse = [blocks(picture) for picture in pictures]  # in which JPEG's own errors even out
+    coarse = [blocks(picture) for picture in pictures]  # which average out JPEG's errors
     for file in taken(tmp_path / "frames"):
         with Image.open(file) as image:
             got = blocks(np.asarray(image))

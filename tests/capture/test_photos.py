@@ -1,4 +1,4 @@
-"""Kinds of photos that phones and cameras make, and which of a capture's photos are left out."""
+"""Kinds of photos that phones and cameras make, and which photos of a capture are left out."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_heif_is_turned_once(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "photo.heic"
     save_turned(tmp_path / "photo.png", shown, orientation)
     with Image.open(tmp_path / "photo.png") as stored:
-        # Written as phones do: turned by the container, and EXIF says so too.
+        # As phones write it: the container turns the picture, and EXIF notes it as well.
         stored.save(path, exif=exif(orientation, equivalent=26), quality=95)
     if orientation != 1:
         assert b"irot" in path.read_bytes()
@@ -75,7 +75,7 @@ def test_broken_notes_beside_a_whole_picture_do_no_harm(tmp_path: Path, suffix: 
     assert read_pixels(path, 480, 360).shape == (360, 480, 3)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of what it passes over
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it ignores
 def test_a_tiff_damaged_anywhere_is_one_sentence_or_read(tmp_path: Path) -> None:
     whole = tmp_path / "whole.tif"
     pictures(1, 64)[0].save(whole, compression="tiff_lzw")
@@ -191,7 +191,7 @@ def test_ten_bits_and_greys_are_said(tmp_path: Path) -> None:
     assert any("2 of 5 photos (" in w and "are grey" in w for w in warnings), warnings
 
 
-def test_what_would_be_misread_is_left_out(tmp_path: Path) -> None:
+def test_a_tiff_that_would_be_misread_is_left_out(tmp_path: Path) -> None:
     write_photos(tmp_path, ["a.png", "b.png", "c.png"])
     write_tiff16(tmp_path / "planes.tif", noise(40, 30, 9).astype(np.uint16) * 257, planes=True)
     capture = open_capture(tmp_path)
@@ -232,7 +232,7 @@ def test_blurred_photos_are_left_out_by_name(tmp_path: Path) -> None:
     assert "2 of 14" in warning and "5.jpg, 9.jpg" in warning
 
 
-def test_a_capture_that_is_soft_throughout_keeps_all_and_most_are_always_kept(tmp_path: Path) -> None:
+def test_culling_keeps_all_of_a_soft_capture_and_never_drops_most_photos(tmp_path: Path) -> None:
     for index, image in enumerate(pictures(12)):
         soft = image.filter(ImageFilter.GaussianBlur(3))
         (tmp_path / "soft").mkdir(exist_ok=True)
@@ -390,7 +390,7 @@ def icc_profile(colorants: tuple[tuple[float, ...], ...]) -> bytes:
 
 
 def from_p3(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What sRGB has for Display P3's colours, (…, 3) in 0…255."""
+    """Display P3's colours (…, 3), 0…255, converted to sRGB."""
     linear = (colours / 255.0) ** GAMMA @ np.array(P3) @ np.linalg.inv(np.array(SRGB))
     linear = linear.clip(0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -406,7 +406,7 @@ def test_wide_colours_of_phones_are_taken_as_they_look(tmp_path: Path, ending: s
     tolerance = 2 if ending == "png" else 4
     assert np.abs(got - from_p3(colours)).max() <= tolerance
     assert np.abs(from_p3(colours) - colours).max() > 8, "a difference that shows"
-    # The same numbers in sRGB's own colours, and under a profile that can't be read, are left alone.
+    # The same numbers with an sRGB profile, or one that can't be read, stay as they are.
     for profile in (icc_profile(SRGB), b"no profile"):
         Image.fromarray(shown).save(tmp_path / "other.png", icc_profile=profile)
         assert np.abs(read_pixels(tmp_path / "other.png", 128, 32).astype(int) - shown).max() <= 2

@@ -1,4 +1,4 @@
-"""What shows behind the scene: carried on from what was seen, by direction, and only where nothing is."""
+"""The backdrop, which shows where the scene has nothing: looked up by direction, extended from the photos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def some_directions(n: int, seed: int = 0) -> np.ndarray:
 
 
 def axes_picture() -> np.ndarray:
-    """A backdrop whose colour tells the direction."""
+    """A backdrop whose colour encodes the direction."""
     return np.float32(0.5 + 0.5 * cell_directions())
 
 
@@ -50,7 +50,7 @@ def test_a_backdrop_is_looked_up_by_direction() -> None:
     assert np.allclose(behind(noise, np.float32(centres)), noise.reshape(-1, 3), atol=1e-3)
     d = some_directions(5000)
     assert np.abs(behind(axes_picture(), d) - (0.5 + 0.5 * d)).max() < 0.03  # a cell is 0.1 wide
-    # Round the horizon there is no seam, and straight up and down are directions too.
+    # There is no seam at ±180° round the horizon, and straight up and down work too.
     seam = np.float32([[-1, -1e-4, 0.1], [-1, 1e-4, 0.1]])
     assert np.ptp(behind(noise, seam / np.linalg.norm(seam, axis=1, keepdims=True)), 0).max() < 0.01
     assert np.isfinite(behind(noise, np.float32([[0, 0, 1], [0, 0, -1]]))).all()
@@ -92,13 +92,13 @@ def loaded(trained: Path) -> scene.Scene:
 
 def emptied(loaded: scene.Scene, backend: str) -> Renderer:
     field = replace(loaded.field, occupancy=np.zeros_like(loaded.field.occupancy))
-    # The default background, black, is what a cancelled picture has: no reason to show no backdrop.
+    # A cancelled picture is black too. The backdrop must show even though the background is black.
     return replace(loaded.renderer(backend), field=field, backdrop=axes_picture(), background=(0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
 @pytest.mark.parametrize("samples", [1, 2])
-def test_where_nothing_is_the_backdrop_shows(loaded: scene.Scene, backend: str, samples: int) -> None:
+def test_the_backdrop_shows_where_the_scene_is_empty(loaded: scene.Scene, backend: str, samples: int) -> None:
     renderer = emptied(loaded, backend)
     camera = Camera(WIDE, loaded.views[3].world_from_cam)
     frame = render(renderer, camera, samples)
@@ -108,7 +108,7 @@ def test_where_nothing_is_the_backdrop_shows(loaded: scene.Scene, backend: str, 
     pose[:3, :3] = rotation @ camera.world_from_cam[:3, :3]
     toward = ray_directions(renderer, WIDE, pose, np.ones((30, 40), bool))
     assert np.abs(frame.rgb.reshape(-1, 3) - (0.5 + 0.5 * toward)).max() < 0.04
-    # The axis of the camera is where it looks; a wrong sign or axis would show here.
+    # The middle pixel looks along the camera's axis: a wrong sign or axis would show here.
     ahead = rotation @ camera.world_from_cam[:3, 2]
     assert np.allclose(frame.rgb[16, 19], 0.5 + 0.5 * ahead, atol=0.06)
 
@@ -120,7 +120,7 @@ def test_a_part_of_a_picture_shows_its_part_of_the_backdrop(loaded: scene.Scene)
     assert np.allclose(part.rgb, render(renderer, camera).rgb[5:21, 7:30], atol=1e-6)
 
 
-def test_only_what_is_left_of_a_ray_shows_it(loaded: scene.Scene) -> None:
+def test_the_backdrop_fills_what_is_left_of_a_ray(loaded: scene.Scene) -> None:
     view = loaded.views[3]
     camera = Camera(view.intrinsics, view.world_from_cam)
     plain = render(replace(loaded.renderer(), backdrop=None), camera)
@@ -131,7 +131,7 @@ def test_only_what_is_left_of_a_ray_shows_it(loaded: scene.Scene) -> None:
     assert np.abs(shown.rgb - expected).max() < 4e-3 and np.array_equal(shown.depth, plain.depth)
 
 
-def test_a_crop_and_a_cancelled_picture_show_none_of_it(loaded: scene.Scene) -> None:
+def test_a_crop_and_a_cancelled_picture_show_no_backdrop(loaded: scene.Scene) -> None:
     renderer = emptied(loaded, "cpu")
     camera = Camera(WIDE, loaded.views[3].world_from_cam)
     cropped = render(replace(renderer, crop=np.eye(4)), camera)
@@ -147,7 +147,7 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         replace(loaded, backdrop=None).photo_renderer(), [v for v in loaded.views if v.split == "train"]
     )
     assert np.abs(again - loaded.backdrop).max() < 0.02
-    # Where a photo looks, the guess is what the photo shows there, but for its detail.
+    # Where a photo looks, the guess agrees with the photo except for detail.
     for view in loaded.views[:6]:
         camera = Camera(view.intrinsics, view.world_from_cam)
         frame = render(loaded.renderer(), camera)
@@ -156,7 +156,9 @@ def test_training_leaves_a_backdrop_that_is_like_the_room(trained: Path, loaded:
         assert np.abs(frame.rgb.mean((0, 1)) - guess.rgb.mean((0, 1))).max() < 0.15
 
 
-def test_an_interrupted_training_has_one_and_going_on_keeps_it(small_room: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_has_a_backdrop_and_resuming_renews_it(
+    small_room: Path, tmp_path: Path
+) -> None:
     def stop(progress: Progress) -> None:
         if progress.stage == "training" and progress.step >= 50:
             raise KeyboardInterrupt
@@ -170,12 +172,14 @@ def test_an_interrupted_training_has_one_and_going_on_keeps_it(small_room: Path,
     assert made.backdrop is not None and not np.array_equal(made.backdrop, before)
 
 
-def test_cut_outs_have_none(cut_out: Path, tmp_path: Path) -> None:
+def test_cut_outs_have_no_backdrop(cut_out: Path, tmp_path: Path) -> None:
     made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=5))
     assert made.backdrop is None and scene.load(tmp_path / "scene").backdrop is None
 
 
-def test_scenes_without_one_load_and_damaged_ones_are_named(trained: Path, tmp_path: Path) -> None:
+def test_scenes_without_a_backdrop_load_and_damaged_backdrops_are_refused(
+    trained: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
     arrays = load_file(folder / scene.FIELD_FILE)
     steps = json.loads((folder / scene.SCENE_JSON).read_text())["figures"]["steps"]

@@ -1,4 +1,4 @@
-"""Several rays a pixel: how many a picture needs, and that they are averaged."""
+"""Several rays per pixel: how many a picture needs, and that a pixel is their mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def boxes(picture: Any, n: int) -> Any:
 
 @pytest.mark.parametrize("samples", (2, 3))
 def test_a_pixel_is_the_mean_of_its_rays(scene: Any, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    view, renderer = scene.views[0], replace(scene.renderer(), backdrop=None)  # which a pixel shows once
+    # Without the backdrop, which a pixel samples only once.
+    view, renderer = scene.views[0], replace(scene.renderer(), backdrop=None)
     k = view.intrinsics
     camera = Camera(k, view.world_from_cam)
     fine = render(renderer, Camera(scaled(k, k.width * samples, k.height * samples), view.world_from_cam))
@@ -45,7 +46,7 @@ def test_a_pixel_is_the_mean_of_its_rays(scene: Any, samples: int, monkeypatch: 
     assert np.allclose(whole.accumulation, boxes(fine.accumulation, samples)[..., 0], atol=1e-5)
     low = fine.depth.reshape(k.height, samples, k.width, samples)
     assert (whole.depth <= low.max((1, 3)) + 1e-4).all()
-    # In strips, as large pictures are, and in part, as tiles are.
+    # Large pictures are rendered in strips, and tiles are parts of a picture.
     monkeypatch.setattr(rendering, "RAYS_AT_ONCE", 7 * k.width * samples**2)
     strips = render(renderer, camera, samples)
     part = render_part(renderer, camera, (5, 31, 9, 40), samples=samples)
@@ -86,7 +87,9 @@ def test_small_pictures_are_nearer_to_small_photos(scene: Any) -> None:
     assert np.mean(gains) > 0.3
 
 
-def test_a_film_asks_for_them(scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_films_average_several_rays_a_pixel(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def noted(renderer: Any, camera: Any, samples: int = 1) -> Any:

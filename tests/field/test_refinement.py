@@ -1,4 +1,4 @@
-"""Cameras that training moves: what a step may change, jittered poses found again, held-out ones fitted."""
+"""Cameras moved by training: what one step may change, jittered poses recovered, held-out cameras fitted."""
 
 from __future__ import annotations
 
@@ -55,21 +55,22 @@ def test_a_camera_that_is_not_trained_follows_what_its_neighbours_have_in_common
     (change,) = neighbours_changes(fit, [between])
     expected = (drift[3] + drift[4]) / 2
     assert np.abs(change - expected).max() < 0.3 * np.abs(expected).max()
-    # A camera just where a trained one stands moves as that one does.
+    # A camera that stands where a trained one does moves with it.
     (same,) = neighbours_changes(fit, [View(Path("y.png"), views()[0].intrinsics, analytic.ring(24)[5])])
     assert np.abs(same - drift[5]).max() < 0.003
-    # Of what each neighbour did by itself, little is followed.
+    # Independent motions of the neighbours largely cancel out.
     rng = np.random.default_rng(4)
     followed = []
     for _ in range(40):
         fit.poses[:] = 0.01 * rng.normal(size=fit.poses.shape)
         followed.append(neighbours_changes(fit, [between]))
-    assert np.sqrt(np.mean(np.square(followed))) < 0.45 * 0.01  # the plain mean of two: 0.7
+    # The plain mean of two neighbours would give 0.7.
+    assert np.sqrt(np.mean(np.square(followed))) < 0.45 * 0.01
     fit.poses[:] = 0
     assert not neighbours_changes(fit, [between]).any()
 
 
-def test_what_has_not_moved_is_where_it_was() -> None:
+def test_cameras_without_changes_stay_where_they_are() -> None:
     fit = fit_of()
     for before, after in zip(views(), refined_views(fit), strict=True):
         assert before.intrinsics == after.intrinsics
@@ -92,7 +93,7 @@ def test_a_change_turns_about_the_centre_and_shifts_in_the_scene() -> None:
 
 
 @pytest.mark.parametrize("n", (2, 3, 12))
-def test_what_moves_the_whole_capture_is_taken_out(n: int) -> None:
+def test_a_motion_of_the_whole_capture_is_taken_out(n: int) -> None:
     fit = fit_of(n)
     centres = np.stack([(SCENE_FROM_WORLD @ v.world_from_cam)[:3, 3] for v in fit.views])
     axis, shift, growth = np.array([0.3, -0.2, 0.5]), np.array([1.0, 2.0, -1.0]), 0.3
@@ -119,7 +120,7 @@ def test_a_step_goes_against_the_gradient_and_photos_without_one_stay() -> None:
     update(fit, 1e-3)
     assert np.corrcoef(fit.poses[:20].ravel(), wanted.ravel())[0, 1] > 0.9
     assert not fit.pose_moments[20:].any() and fit.pose_moments[:20].all()
-    assert np.abs(fit.poses[20:]).max() < 0.5e-3  # but for their share of what is taken out
+    assert np.abs(fit.poses[20:]).max() < 0.5e-3  # except for their share of the motion of the whole capture
     before = fit.poses.copy()
     fit.gradients[:] = np.nan
     update(fit, 1e-3)
@@ -149,7 +150,7 @@ def test_a_lens_moves_with_all_its_photos_and_not_for_a_few() -> None:
 
 
 def jittered(room: Path, folder: Path, turn: float, shift: float) -> Path:
-    """The room with poses that are off, but for those held out; turn in radians, shift in its units."""
+    """The room with its training poses off by about ``turn`` (radians) and ``shift`` (world units)."""
     shutil.copytree(room, folder)
     file = folder / "transforms.json"
     listed = json.loads(file.read_text())
@@ -166,7 +167,7 @@ def jittered(room: Path, folder: Path, turn: float, shift: float) -> Path:
 
 
 def off_by(scene: Any, room: Path) -> float:
-    """How far training cameras' directions are from the truth: root mean square, radians."""
+    """Root mean square angle between the training cameras and the true ones, radians."""
     posed = find_posed(room)
     assert posed is not None
     true = {v.path.name: v.world_from_cam for v in posed.views}
@@ -200,7 +201,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     for given, view in zip(posed.views, scene.views, strict=True):
         same = np.allclose(given.world_from_cam, view.world_from_cam, atol=1e-9)
         assert not same or view.split == "test"
-    # Going on goes on from there.
+    # Resuming continues from these cameras.
     more = api.train(capture, tmp_path / "scene", replace(config, steps=930), analytic.SMALL, resume=True)
     assert off_by(more, room) < 1.05 * off_by(scene, room)
 
@@ -212,7 +213,7 @@ def test_long_trainings_move_cameras_no_more_often(
     monkeypatch.setattr(training, "REFINE_APART", 0.1)
     at: list[float] = []
     monkeypatch.setattr(training, "move_cameras", lambda run, data, done: at.append(done))
-    # Cameras stay in this test: what counts is when they would have moved.
+    # No camera moves in this test; it records when they would have moved.
     monkeypatch.setattr(
         training,
         "refines",
@@ -241,7 +242,7 @@ def test_a_held_out_camera_is_fitted_to_the_scene(trained: Path) -> None:
     scene = scenes.load(trained)
     renderer = scene.photo_renderer("auto", 0)
     view = next(v for v in scene.views if v.split == "test")
-    photo = photographed(renderer, view).rgb  # what the scene shows there, so that the truth is known
+    photo = photographed(renderer, view).rgb  # rendered by the scene itself, so the true camera is known
     assert aligned(renderer, view, photo).world_from_cam == pytest.approx(view.world_from_cam, abs=1e-3)
     change = np.array([0.01, -0.012, 0.008, 0.004, -0.004, 0.004])
     off = replace(view, world_from_cam=moved(view.world_from_cam, change, scene.scene_from_world))
@@ -251,10 +252,10 @@ def test_a_held_out_camera_is_fitted_to_the_scene(trained: Path) -> None:
         return float(Rotation.from_matrix(a.world_from_cam[:3, :3].T @ b.world_from_cam[:3, :3]).magnitude())
 
     assert apart(back, view) < 0.4 * apart(off, view)
-    # The photo itself, which the scene shows none too well: near enough.
+    # The scene reproduces the real photo less well, so the fit is less exact.
     fits = aligned(renderer, view, photo_over(view, scene.background))
     assert apart(fits, view) < 0.02
-    # Where there is nothing to fit to, it stays where it is.
+    # With nothing to fit to, the camera stays where it is.
     assert aligned(renderer, view, photo, np.zeros(photo.shape[:2], bool)) is view
     far = replace(view, world_from_cam=moved(view.world_from_cam, 60 * change, scene.scene_from_world))
     assert apart(aligned(renderer, far, photo), far) < 0.06

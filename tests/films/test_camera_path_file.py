@@ -1,4 +1,4 @@
-"""nerfstudio's camera_path.json: as its users wrote it, and back."""
+"""nerfstudio's camera_path.json: read as its users wrote it, and written."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_portrait_path_keeps_its_narrow_angle(tmp_path: Path) -> None:
 
 
 def trained_with(folder: Path, applied: Array | None, applied_scale: float = 1.0) -> Path:
-    """A path in the coordinates that nerfstudio trains in, and what it keeps of how it got there."""
+    """A path in nerfstudio's training coordinates, and its dataparser_transforms.json."""
     own = a_motion()
     own_scale = 0.3
     frames = []
@@ -129,7 +129,7 @@ def test_nerfstudio_s_training_coordinates_are_undone(tmp_path: Path, applied_sc
     )
     expected = np.stack([v.world_from_cam for v in ring(np.arange(0, 60, 10.0))])
     np.testing.assert_allclose(poses_of(read_camera_path(file)), expected, atol=1e-9)
-    # Given by name, from elsewhere.
+    # The file may be given by name, from another folder.
     elsewhere = tmp_path / "elsewhere.json"
     (tmp_path / "dataparser_transforms.json").rename(elsewhere)
     assert not np.allclose(poses_of(read_camera_path(file)), expected)

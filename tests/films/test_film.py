@@ -1,4 +1,4 @@
-"""A scene filmed: what was asked for is what lies there, and nothing else."""
+"""Filming a scene leaves exactly the files that were asked for, with the right content."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_command_beats_the_file(loaded: Scene, path_file: Path) -> None:
     name = str(path_file)
     for config, n, fps in (
         (RenderConfig(path=name), 20, 10),
-        (RenderConfig(path=name, fps=20), 40, 20),  # the same time on the way
+        (RenderConfig(path=name, fps=20), 40, 20),  # the path takes the same time
         (RenderConfig(path=name, seconds=1), 10, 10),
         (RenderConfig(path=name, seconds=1, fps=30), 30, 30),
     ):
@@ -123,7 +123,7 @@ def _interrupts(done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("progress", [_fails, _interrupts])
-def test_what_ends_in_the_middle_leaves_no_film(
+def test_a_film_that_fails_halfway_leaves_no_file(
     loaded: Scene, tmp_path: Path, progress: Callable[[int, int], None]
 ) -> None:
     file = tmp_path / "film.mp4"

@@ -51,7 +51,7 @@ def test_orbit_stays_within_a_photographed_arc(arc: float) -> None:
     angles = sides(poses_of(preset("orbit", views, 120, 640, 480)))
     assert np.abs(angles).max() <= arc / 2 + 1e-6
     assert np.ptp(angles) > 0.8 * arc
-    # It eases: the steps at the turning points are far smaller than those half-way.
+    # It eases in and out: steps at the turning points are far smaller than half-way.
     steps = np.abs(np.diff(np.append(angles, angles[0])))
     assert steps.min() < 0.1 * steps.max()
     assert steps.max() < 2 * np.pi * 0.5 * arc / 120 + 1e-6
@@ -145,7 +145,7 @@ def test_a_shaky_walk_along_a_front_takes_its_focus_from_the_points(seed: int) -
     subject = subject_of(views, points)
     assert subject.inward and subject.focus[1] == pytest.approx(10, abs=0.5)
     assert abs(subject.focus[0]) < 1.5
-    # Half of the way that was walked: from its ends the camera would look past the front.
+    # Half of the walked way: from its ends the camera would look past the front.
     turns = np.degrees(
         [np.arctan2(p[0, 2], p[1, 2]) for p in poses_of(preset("orbit", views, 60, 64, 48, points))]
     )
@@ -176,13 +176,13 @@ def looks(angles: np.ndarray, places: np.ndarray) -> list[View]:
 
 
 def turns(views: list[View], n: int) -> np.ndarray:
-    """By how many degrees each frame of a walkthrough is turned from the one before, to the left."""
+    """Degrees by which each frame of a walkthrough is turned left of the one before."""
     ahead = np.stack([p[:3, 2] for p in poses_of(preset("walkthrough", views, n, 640, 480))])
     return np.degrees(np.diff(np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))))
 
 
 def test_a_walkthrough_turns_the_way_the_photos_did() -> None:
-    """A full turn in eight photos of a long walk: from one in seven to the next, the shortest way is back."""
+    """A full turn in eight photos of a long walk; from every seventh photo on, the short way is back."""
     turn = np.linspace(0, 2 * np.pi, 9)
     angles = np.concatenate([np.zeros(36), turn, np.full(36, 2 * np.pi)])
     way = np.cumsum(np.concatenate([np.full(36, 0.1), np.full(9, 0.01), np.full(36, 0.1)]))
@@ -202,7 +202,7 @@ def test_a_walkthrough_does_not_whirl() -> None:
 
 
 def test_a_walkthrough_does_not_cross_what_no_photo_shows() -> None:
-    """The photos of a quarter of the turn are missing, and the film ends where they would begin."""
+    """Photos are missing for a quarter of the turn; the film ends where they would begin."""
     angles = np.radians([*np.arange(0, 200, 10), *np.arange(290, 340, 10)])
     ahead = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
     poses = [look_at(p, p + d, UP) for p, d in zip(np.outer(angles, [0, 0.1, 0]), ahead, strict=True)]
@@ -211,7 +211,7 @@ def test_a_walkthrough_does_not_cross_what_no_photo_shows() -> None:
     turned = np.degrees(np.arctan2(looks[:, 1], looks[:, 0])) % 360
     assert turned[0] % 360 == pytest.approx(0, abs=1e-3) and turned[-1] == pytest.approx(190)
     assert turned.max() < 200
-    few = [views[i] for i in (0, 12, 23)]  # of these none is far from a gap: all are passed through
+    few = [views[i] for i in (0, 12, 23)]  # none of these is far from a gap, so the path passes through all
     ends = poses_of(preset("walkthrough", few, 10, 640, 480))
     assert np.allclose(ends[0], few[0].world_from_cam) and np.allclose(ends[-1], few[-1].world_from_cam)
 

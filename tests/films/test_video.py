@@ -108,7 +108,7 @@ def test_failures_leave_no_file(tmp_path: Path, error: type[BaseException], afte
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_full_disk_is_told(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"film{suffix}"
-    # Where the film is written before it is renamed, on a disk that is always full.
+    # The film is first written beside its place; here that is on a disk that is always full.
     (tmp_path / f".{file.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
     noise = np.random.default_rng(0).integers(0, 256, (6, 128, 128, 3), np.uint8)
     with pytest.raises(NerfsceneError, match="disk is full"):

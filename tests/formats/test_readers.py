@@ -14,12 +14,13 @@ import numpy as np
 import pycolmap
 import pytest
 from PIL import Image
+from posed_captures import error_of, found
 from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
 from nerfscene.posing.poses import read_model
-from nerfscene.types import Intrinsics, PosedCapture
+from nerfscene.types import Intrinsics
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -61,20 +62,6 @@ def write_transforms(root: Path, values: dict[str, Any], present: int | None = N
     return path
 
 
-def found(path: Path) -> PosedCapture:
-    posed = find_posed(path)
-    assert posed is not None
-    return posed
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(NerfsceneError) as caught:
-        find_posed(path)
-    message = str(caught.value)
-    assert "\n" not in message and str(path) in message
-    return message
-
-
 def test_nothing_known_is_none(tmp_path: Path) -> None:
     write_photo(tmp_path / "a.jpg")
     assert find_posed(tmp_path) is None
@@ -97,7 +84,7 @@ def test_transforms_axes_and_lens(tmp_path: Path, by_file: bool) -> None:
 
 @pytest.mark.parametrize("folder", ["", "images_2", "images_8"])
 def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: str) -> None:
-    """nerfstudio keeps shrunken copies; people throw the large ones away, or put them beside the file."""
+    """nerfstudio keeps shrunken copies; people delete the original photos, or move them beside the file."""
     path = write_transforms(tmp_path, transforms(), present=0)
     for i in range(4):
         write_photo(tmp_path / folder / f"{i}.png", 20, 15)
@@ -107,7 +94,7 @@ def test_photos_of_transforms_that_were_moved_or_shrunk(tmp_path: Path, folder: 
 
 
 def test_a_photo_that_was_deleted_stays_away(tmp_path: Path) -> None:
-    """Its shrunken copy is not used in its stead."""
+    """The shrunken copy of a damaged photo is not used in its place."""
     path = write_transforms(tmp_path, transforms(), present=3)
     for i in range(4):
         write_photo(tmp_path / "images_2" / f"{i}.png", 20, 15)

@@ -1,4 +1,4 @@
-"""PSNR, SSIM and what is held out."""
+"""PSNR, SSIM and the choice of held-out photos."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
-from nerfscene.measuring import drawings
+from nerfscene.measuring import svg
 from nerfscene.measuring.advice import (
     about_agreement,
     about_bad_views,
@@ -187,7 +187,7 @@ def test_a_side_that_is_missing_is_named() -> None:
     assert about_sides(*ring(30, 0, 348), names) == []
     half = about_sides(*ring(30, 0, 170), names)
     assert len(half) == 1 and "190° of the way round are missing" in half[0]
-    assert about_sides(*ring(30, 0, 90), names) == []  # never meant to go round
+    assert about_sides(*ring(30, 0, 90), names) == []  # a walk that was not meant to go round anything
     outward = ring(30, 0, 280)
     assert about_sides(outward[0], -outward[1], names) == []
 
@@ -208,10 +208,10 @@ def test_who_turned_on_the_spot_or_walked_ahead_is_told() -> None:
     turned = about_walking(0.2 * rng.normal(size=(24, 3)), outward, walls)
     assert len(turned) == 1 and "about one place" in turned[0]
     assert about_walking(2.2 * outward, -outward, walls) == []  # along the walls, looking across
-    assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # all about the room
+    assert about_walking(2.5 * np.roll(outward, 6, 0), outward, walls) == []  # looking all around the room
     assert about_walking(*ring(30, 0, 348), walls) == []
     assert about_walking(0.2 * rng.normal(size=(24, 3)), outward, np.zeros((0, 3))) == []
-    for seed in range(20):  # aside along a front: neither
+    for seed in range(20):  # sideways along a front: no advice
         rng = np.random.default_rng(seed)
         aside = np.stack([np.linspace(-1, 1, 12), 0.05 * rng.normal(size=12), 0 * np.arange(12)], 1)
         facing = np.tile([0.0, 1.0, 0.0], (12, 1)) + 0.05 * rng.normal(size=(12, 3))
@@ -220,7 +220,7 @@ def test_who_turned_on_the_spot_or_walked_ahead_is_told() -> None:
     ahead = np.tile([0.0, 1.0, 0.0], (20, 1)) + 0.02 * rng.normal(size=(20, 3))
     way = np.stack([0.05 * rng.normal(size=20), np.arange(20.0), 0 * np.arange(20)], 1)
     said = about_walking(way, ahead / np.linalg.norm(ahead, axis=1, keepdims=True), walls)
-    assert len(said) == 1 and "beside the way" in said[0]
+    assert len(said) == 1 and "to the sides" in said[0]
 
 
 def test_exposure_is_told_in_stops() -> None:
@@ -236,9 +236,9 @@ def test_photos_left_out_are_grouped_by_kind() -> None:
     assert len(said) == 1 and said[0].startswith("8 photos are blurred (0.jpg") and "Hold still" in said[0]
     copies = [{"name": f"{i}.jpg", "reason": f"is the same picture as {i + 10}.jpg"} for i in range(9)]
     said = about_left_out(Figures(left_out=tuple(copies)))
-    assert len(said) == 1 and said[0].startswith("9 photos are there twice")
+    assert len(said) == 1 and said[0].startswith("9 photos are duplicates")
     copy = ({"name": "5.jpg", "reason": "is the same picture as blurred.jpg"},)
-    assert about_left_out(Figures(left_out=copy))[0].startswith("1 photo is there twice")
+    assert about_left_out(Figures(left_out=copy))[0].startswith("1 photo is a duplicate")
     other = ({"name": "5.jpg", "reason": "has no pose in cameras.xml"},)
     assert about_left_out(Figures(left_out=other)) == [
         "1 photo was left out (5.jpg): has no pose in cameras.xml."
@@ -315,12 +315,12 @@ def test_a_good_capture_is_told_so(trained: Path) -> None:
     scene = scenes.load(trained)
     good = replace(scene, figures=replace(scene.figures, photos_posed=60, per_view=()))
     said = advice(good)
-    assert all("height" in s or "side" in s for s in said)  # what the room's cameras may lack
+    assert all("height" in s or "side" in s for s in said)  # what the cameras of the room may lack
     assert ("Nothing to improve" in page(good, "x")) == (not said)
 
 
 @pytest.mark.parametrize(("low", "high"), ((0.0, 1.0), (15.2, 32.9), (-3.0, 0.1), (7.0, 7.0), (0.0, 12345.0)))
 def test_ticks_are_round_and_cover(low: float, high: float) -> None:
-    t = drawings.ticks(low, high)
+    t = svg.ticks(low, high)
     assert 2 <= len(t) <= 8 and t[0] <= low and t[-1] >= high
     assert np.allclose(np.diff(t), t[1] - t[0], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Adam: kernels against the oracle, dense; rows are covered where training is."""
+"""Adam on dense arrays: kernels against the oracle. Updates of single rows are tested with training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_adam_matches_oracle(kernels: Any, n: int, pull: float) -> None:
         g = (rng.normal(size=n) * 10.0 ** rng.uniform(-6, 2, n)).astype(np.float32)
         kernels.adam(g, p, moments, RATE, BETA1, BETA2, EPSILON, pull=pull)
         q, m, v = ref.adam(q, double(g)[0], m, v, RATE, BETA1, BETA2, EPSILON, pull)
-        # Where the pull all but cancels a gradient, what is left has its rounding.
+        # Where the pull nearly cancels a gradient, the rest keeps the rounding error of both.
         assert_close(p, q, atol=(1e-5 if pull else 1e-6) * (step + 1))
         assert_close(moments[:n], m, atol=1e-7 * pull + 1e-9, rtol=2e-5)
         assert_close(moments[n:], v, atol=1e-7 * pull * pull + 1e-12, rtol=2e-5)

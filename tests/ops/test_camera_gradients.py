@@ -26,7 +26,7 @@ LENSES = {
 
 
 def oracle(name: str) -> Any:
-    """Gradients (n, 6) in float64 by the rays' origins and directions, samples' distances held."""
+    """Gradients (n, 6) in float64 by rays' origins and directions; samples keep their distances."""
     case, rays, targets, behind = steps.given(steps.CASES[name], 1.0)
     origins, directions, jitter, target, b = double(*rays, targets, behind)
     table, weights = case.tensors()
@@ -44,7 +44,7 @@ def oracle(name: str) -> Any:
 
 
 def check_rays(module: Any, name: str, tolerance: float, again: float = 1e-6) -> None:
-    """``again``: how alike two computations of one table's gradient are, as a share of its largest."""
+    """``again``: how far two computations of the table's gradient may differ, as a share of its largest."""
     case, rays, targets, behind = steps.given(steps.CASES[name], 1.0)
     trained = steps.start(module, case)
     o = steps.options(module, steps.SETTINGS["plain"])
@@ -57,7 +57,7 @@ def check_rays(module: Any, name: str, tolerance: float, again: float = 1e-6) ->
     want = oracle(name)
     for part in (slice(0, 3), slice(3, 6)):
         off = np.linalg.norm(d_rays[:, part] - want[:, part], axis=1)
-        # A sample within rounding of a cell's border has the neighbouring cell's slope.
+        # Rounding can move a sample across a cell's border, where the slope is another.
         assert np.quantile(off, 0.8) < tolerance * np.abs(want[:, part]).max()
         assert np.corrcoef(d_rays[:, part].ravel(), want[:, part].ravel())[0, 1] > 1 - 3 * tolerance
     d_same = np.zeros_like(d_table)
@@ -73,7 +73,7 @@ def test_rays_match_the_oracle(native: Any, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_rays_match_the_oracle_on_the_device(device: Any, name: str) -> None:
     emulated = device.device_name() == "emulated GPU"
-    check_rays(device, name, 0.01, 1e-6 if emulated else 1e-5)  # a card adds up in any order
+    check_rays(device, name, 0.01, 1e-6 if emulated else 1e-5)  # a real GPU adds up in any order
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +87,7 @@ def test_cameras_match_autograd(native: Any, name: str) -> None:
     rng = np.random.default_rng(3)
     pose = np.concatenate([Rotation.random(random_state=4).as_matrix(), rng.normal(size=(3, 1))], 1)
     pixels = rng.uniform(1, [319, 239], (200, 2)).astype(np.float32)
-    pixels[0] = intrinsics[2:4]  # straight ahead, where a fisheye's formulas have a hole
+    pixels[0] = intrinsics[2:4]  # straight ahead, where the formulas of a fisheye are singular
     d_rays = rng.normal(size=(200, 6)).astype(np.float32)
     out = np.full((200, 15), np.nan, np.float32)
     native.camera_gradient(intrinsics, lens, 320, 240, pose.ravel().tolist(), pixels, d_rays, out)
@@ -104,7 +104,7 @@ def test_cameras_match_autograd(native: Any, name: str) -> None:
 
 
 def test_a_turned_camera_is_what_the_gradient_foresees() -> None:
-    # Not from the oracle: the definition itself, by finite differences of the pixel's ray.
+    # Not against the oracle but against finite differences of the pixel's ray.
     intrinsics, lens = LENSES["distorted"]
     rng = np.random.default_rng(5)
     pixels, d_rays = double(rng.uniform(1, 200, (20, 2)), rng.normal(size=(20, 6)))
@@ -125,7 +125,7 @@ def test_a_turned_camera_is_what_the_gradient_foresees() -> None:
 
 
 def summed(module: Any, name: str, every: int, threads: int = 1, turns: int = 4) -> Any:
-    """The cameras' gradients after some steps in which nothing is learned."""
+    """The cameras' gradients after some steps with learning rates of zero."""
     case, *_ = steps.given(steps.CASES[name], 0.6)
     gradients = backend.shared(np.zeros((PHOTOS, 15), np.float32), module)
     trained = steps.start(module, case, camera_gradients=gradients, threads=threads)
@@ -152,7 +152,7 @@ def test_threads_sum_the_same(native: Any) -> None:
     assert (np.abs(one - three) <= 1e-4 * np.abs(one).max(0) + 1e-12).all()
 
 
-def test_only_where_asked(native: Any) -> None:
+def test_camera_gradients_are_summed_only_in_the_steps_asked_for(native: Any) -> None:
     assert not summed(native, "bounded", 0).any()
     few, all_ = summed(native, "bounded", 4), summed(native, "bounded", 1)
     assert few.any() and np.abs(all_).sum() > 1.5 * np.abs(few).sum()
@@ -167,7 +167,7 @@ def test_cameras_can_be_replaced(kernels: Any) -> None:
     away = ([18.0, 19.0, 8.0, 6.0, 0, 0, 0, 0, 0], 0, 16, 12, [1.0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 1, 9])
     trained.trainer.set_cameras([away] * PHOTOS)
     after = trained.trainer.run(o, 1, 60.0)
-    assert before["candidates"] > 0 and after["candidates"] == 0  # they look past everything
+    assert before["candidates"] > 0 and after["candidates"] == 0  # all cameras look past the scene
     with pytest.raises((TypeError, ValueError)):
         trained.trainer.set_cameras([away] * (PHOTOS - 1))
     with pytest.raises((TypeError, ValueError)):

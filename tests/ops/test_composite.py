@@ -1,4 +1,4 @@
-"""Samples → pixels: native against the oracle, and what must hold for any field."""
+"""From samples to pixels: kernels against the oracle, and properties that hold for any field."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytest_plugins = ["kernel_cases"]
 
 
 def grey(case: Case, density: float, color_layers: int = 0) -> Case:
-    """A field of one density everywhere and colour ½: zero weights, but for density's."""
+    """A field with one density everywhere and colour ½: all weights are zero except the density's."""
     weights = np.zeros_like(case.weights)
     first, second = case.shapes[:2]
     hidden = weights[: first[0] * first[1]].reshape(first)
@@ -46,7 +46,7 @@ def grey(case: Case, density: float, color_layers: int = 0) -> Case:
 def test_trace_matches_oracle(native: Any, name: str, coarseness: float) -> None:
     case, rays, b, seen = expected(name, 0.0, 0.0, coarseness, 1.0)
     rgb, depth, accumulation = traced(native, case, rays, b, coarseness=coarseness)
-    # Without occupancy and thresholds nothing jumps but the last step of a ray, of one in thousands.
+    # Without occupancy and thresholds only a ray's last step can flip, for one ray in thousands.
     assert_close_but_for_flips(rgb, seen.rgb, 1e-5, 0.01)
     assert_close_but_for_flips(accumulation, seen.accumulation, 1e-5, 0.01)
     assert_close_but_for_flips(depth, seen.depth, 1e-4, 0.01)
@@ -60,7 +60,7 @@ def test_trace_matches_oracle_where_it_is_allowed_to_skip(native: Any, name: str
     assert_close_but_for_flips(rgb, seen.rgb, 2e-5, 0.02)
     assert_close_but_for_flips(accumulation, seen.accumulation, 2e-5, 0.02)
     assert_close_but_for_flips(depth, seen.depth, 2e-4, 0.02)
-    # Skipping and stopping happen here, and are seen.
+    # Skipping and stopping do change the pixels here.
     plain = expected(name, 0.0, 0.0, 1.0, 0.5)[-1]
     assert ((seen.rgb - plain.rgb).abs() > 1e-4).double().mean() > 0.2
 
@@ -86,7 +86,7 @@ def test_any_number_of_rays(native: Any, n: int) -> None:
 def test_weights_and_transmittance_sum_to_one(native: Any, name: str) -> None:
     base = CASES[name]
     second = base.shapes[0][0] * base.shapes[0][1]
-    weights = base.weights.copy()  # density as it was; no other output: colour ½ everywhere
+    weights = base.weights.copy()  # keeps the density and zeroes all other outputs, so every colour is ½
     out = weights[second : second + base.shapes[1][0] * base.shapes[1][1]].reshape(base.shapes[1])
     out[:, 1:] = 0
     if base.color_layers:
@@ -111,7 +111,7 @@ def test_a_uniform_medium_follows_beers_law(native: Any) -> None:
         _, depth, accumulation = traced(
             native, case, rays, np.zeros((1, 3), np.float32), coarseness=coarseness
         )
-        # 2 units of it, however they are cut into steps
+        # the ray crosses 2 units of the medium, however they are cut into steps
         assert_close(accumulation, 1 - np.exp(-2 * density), 2e-5)
         step = 0.02 * coarseness
         t = 2 + step * (np.arange(round(2 / step)) + 0.5)
@@ -131,8 +131,9 @@ def packed(lengths: list[float], counts: list[int]) -> ref.Samples:
 
 def test_splitting_a_segment_changes_nothing() -> None:
     whole, parts = packed([0.5, 0.3], [2]), packed([0.2, 0.1, 0.2, 0.3], [4])
-    density, rgb = torch.tensor([1.5, 4.0]).double(), torch.rand(2, 3).double()
-    b = torch.rand(1, 3).double()
+    rng = torch.Generator().manual_seed(4)
+    density, rgb = torch.tensor([1.5, 4.0]).double(), torch.rand(2, 3, generator=rng).double()
+    b = torch.rand(1, 3, generator=rng).double()
     cut = torch.tensor([0, 0, 0, 1])
     yes = torch.ones(4, dtype=torch.bool)
     a = ref.composite(whole, density, rgb, b, yes[:2], yes[:2])
@@ -153,7 +154,7 @@ def test_rays_that_see_nothing_see_the_background(native: Any) -> None:
         assert np.array_equal(rgb, b) and not depth.any() and not accumulation.any()
 
 
-def test_an_opaque_first_sample_is_all_there_is(native: Any) -> None:
+def test_an_opaque_first_sample_hides_the_rest(native: Any) -> None:
     case, rays = grey(make_case(), 1e5), random_rays(50, 8, distance=0.5)
     rgb, depth, accumulation = traced(native, case, rays, backgrounds(50), 1e-4, 1e-3)
     assert_close(accumulation, 1, 1e-6)
@@ -327,7 +328,8 @@ def test_directions_matter() -> None:
 
 
 BOX = np.array([[0.9, -0.5, 0.1, 0.1], [0.4, 1.1, 0.3, -0.2], [-0.2, 0.1, 1.4, 0.3]])  # box_from_scene
-WIDE = np.array([[1e-3, 0, 0, 0], [0, 1e-3, 0, 0], [0, 0, 1e-3, 0]])  # all of a scene but its far end
+# Everything except the far end of the scene.
+WIDE = np.array([[1e-3, 0, 0, 0], [0, 1e-3, 0, 0], [0, 0, 1e-3, 0]])
 
 
 @pytest.mark.parametrize("name", ("bounded", "unbounded, network"))

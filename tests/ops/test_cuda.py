@@ -17,16 +17,16 @@ import pytest
 import ray_cases
 import torch
 import training_steps as steps
+from half_checks import HALF, check_evaluate, check_evaluate_backward, check_step_gradients
 from kernel_cases import (
     assert_close,
     assert_close_but_for_flips,
-    double,
     make_case,
     random_directions,
     random_points,
     traced,
 )
-from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from network_cases import NETWORKS, evaluate
 from training_steps import small_steps
 
 from nerfscene import api
@@ -39,20 +39,10 @@ from nerfscene.types import Camera
 
 pytest_plugins = ["kernel_cases"]
 
-HALF = 2.0**-11  # half a unit in the last place of a binary16 near one
-
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_matches_oracle(device: Any, shape: tuple[int, ...]) -> None:
-    case = networks(shape)
-    points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = evaluate(device, case, points, directions)
-    _, _, expected_density, expected_rgb = oracle(case, points, directions)
-    assert_close(np.log(density), expected_density.detach().log(), atol=20 * HALF)
-    assert_close(rgb, expected_rgb.detach(), atol=8 * HALF)
-    alone = np.empty(len(points), np.float32)
-    case.field(device).density(points, alone)
-    assert np.array_equal(alone, density)
+    check_evaluate(device, shape)
 
 
 @pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 31, 33, 129))
@@ -68,22 +58,7 @@ def test_any_number_of_samples(device: Any, n: int, color_layers: int) -> None:
 @pytest.mark.parametrize("shape", NETWORKS)
 @pytest.mark.parametrize("n", (1, 129))
 def test_evaluate_backward_matches_oracle(device: Any, shape: tuple[int, ...], n: int) -> None:
-    case = networks(shape, 5)
-    points, directions = smooth_samples(case, n, 6)
-    rng = np.random.default_rng(7)
-    d_density = 0.1 * rng.normal(size=n).astype(np.float32)
-    d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
-    d_weights = np.full(len(case.weights), np.nan, np.float32)
-    case.field(device).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
-    encoding, weights, density, rgb = oracle(case, points, directions)
-    torch.autograd.backward([density, rgb], double(d_density, d_rgb))
-    assert encoding.grad is not None and weights.grad is not None
-    for got, want in ((d_encoding, encoding.grad.numpy()), (d_weights, weights.grad.numpy())):
-        assert_close_but_for_flips(got, want, 20 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.9995
-    last = d_weights[-case.shapes[-1][0] * case.shapes[-1][1] :].reshape(case.shapes[-1])
-    assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
+    check_evaluate_backward(device, shape, n, 0.9995)
 
 
 @pytest.mark.parametrize("name", ray_cases.CASES)
@@ -100,21 +75,8 @@ def test_trace_matches_oracle(device: Any, name: str, skipping: bool) -> None:
 @pytest.mark.parametrize("kind", steps.SETTINGS)
 @pytest.mark.parametrize("name", steps.CASES)
 def test_step_gradients_match_oracle(device: Any, name: str, kind: str) -> None:
-    case, rays, targets, behind = steps.given(steps.CASES[name], steps.SETTINGS[kind].occupied)
-    trained = steps.start(device, case)
-    o = steps.options(device, steps.SETTINGS[kind])
-    o.target_samples = 16384
-    got_table, got_weights, report = steps.gradients(
-        trained, o, rays, targets, behind, known=steps.known_depths()
-    )
-    table, weights, squared_error, survivors = steps.expected(name, kind)
-    assert report["rays"] == steps.RAYS and report["dropped"] == 0
-    assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2
-    assert_close(report["squared_error"], squared_error, 0, rtol=0.01)
-    for got, want in ((got_table, table), (got_weights, weights)):
-        assert_close_but_for_flips(got, want, 40 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.998
-    assert not trained.table_moments.any() and not trained.weight_moments.any()
+    report = check_step_gradients(device, name, kind, target_samples=16384)
+    assert report["dropped"] == 0
 
 
 def test_rays_without_room_sit_out(device: Any) -> None:
@@ -132,7 +94,7 @@ def test_rays_without_room_sit_out(device: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
-def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
+def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
     case, *_ = steps.given(steps.CASES[name], 0.6)
     allowed = np.random.default_rng(1).integers(0, 2**32, 32**3 // 32, dtype=np.uint32)
     after = []
@@ -140,7 +102,7 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
         depths = np.resize(steps.known_depths(), 48)  # of four photos of 4×3 cells
         trained = steps.start(module, case, allowed=backend.shared(allowed, module), depths=depths)
         o = steps.options(module, steps.SETTINGS["as in training"])
-        trained.trainer.survivors_per_ray = 20.0  # so that the first step has the same rays
+        trained.trainer.survivors_per_ray = 20.0  # both draw the same rays in the first step
         report = trained.trainer.run(o, 4, 60.0)
         assert report["steps"] == 4 and trained.trainer.step == 4
         after.append((trained, report))
@@ -153,9 +115,9 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
     assert both.mean() > 0.95 * (moved_a != 0).mean()
     assert np.corrcoef(moved_a[both], moved_b[both])[0, 1] > 0.9
     assert np.corrcoef(a.case.weights - case.weights, b.case.weights - case.weights)[0, 1] > 0.9
-    # What the kernels read follows from what was trained.
+    # The halves that the kernels read are the trained table, rounded.
     assert np.array_equal(b.case.table.view(np.float16), b.table.astype(np.float16))
-    # The occupancy grid saw the same, decayed as often and obeys the same mask.
+    # Both occupancy grids agree, have decayed equally often and obey the mask.
     assert np.corrcoef(a.occupancy_values, b.occupancy_values)[0, 1] > 0.999
     assert_close(np.array(b.trainer.occupancy_mean), a.trainer.occupancy_mean, 0, rtol=0.02)
     bits = [np.unpackbits(s.case.occupancy.view(np.uint8)) for s in (a, b)]
@@ -166,8 +128,8 @@ def test_steps_do_as_on_the_processor(device: Any, name: str) -> None:
 def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     o = steps.options(device, steps.SETTINGS["plain"])
-    # Room for all samples, or a card would drop another ray each time; and an ε far above the gradients, or
-    # Adam would make as much of a gradient that is nothing but the order of a sum as of any other.
+    # Room for all samples, else a GPU drops different rays each time. And an ε far above the gradients, else
+    # Adam takes whole steps even along gradients that are mere rounding from the order of a sum.
     o.target_samples, o.epsilon, o.table_rate, o.weight_rate = 2560, 1.0, 100.0, 10.0
 
     def trained(*pieces: int) -> Any:
@@ -180,10 +142,10 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     whole = trained(4)
     moved = 1e-3 * np.abs(whole - case.master).max()
     assert_close_but_for_flips(trained(1, 3), whole, moved, 0.01)
-    assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step does show
+    assert (np.abs(trained(3) - whole) > moved).mean() > 0.1  # the last step makes a difference
 
 
-def test_occupancy_may_rest(device: Any) -> None:
+def test_occupancy_updates_can_be_switched_off(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     trained = steps.start(device, case)
     o = steps.options(device, steps.SETTINGS["as in training"])
@@ -215,7 +177,7 @@ def test_threads_may_run_in_any_order(device: Any, name: str, monkeypatch: pytes
     forward = everything()
     monkeypatch.setenv("NERFSCENE_EMULATED_BACKWARDS", "1")
     for a, b in zip(everything(), forward, strict=True):
-        # Sums come in another order, and Adam turns the smallest gradients' signs into whole steps.
+        # Sums have another order, and Adam takes whole steps by the signs of the smallest gradients.
         scale = float(np.abs(np.asarray(b, np.float64)).max())
         assert_close_but_for_flips(np.asarray(a, np.float64), b, 1e-3 * scale, 0.005)
 
@@ -233,7 +195,7 @@ def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.Mo
         return out
 
     whole = both()
-    for size in (99 * 1024, 64 * 1024):  # of Ampere's and Turing's smaller cards
+    for size in (99 * 1024, 64 * 1024):  # of small cards of the Ampere and Turing generations
         monkeypatch.setenv("NERFSCENE_EMULATED_SHARED", str(size))
         for a, b in zip(both(), whole, strict=True):
             assert_close(a, b, 1e-5 * np.abs(b).max())
@@ -242,7 +204,7 @@ def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.Mo
         both()
 
 
-def test_what_is_trained_must_be_shared(device: Any) -> None:
+def test_trained_arrays_must_be_in_shared_memory(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 1.0)
     arrays = (case.master, np.zeros((len(case.master), 2, case.master.shape[1]), np.float32),
               np.zeros(2 * len(case.weights), np.float32), np.zeros(32**3, np.float32))  # fmt: skip
@@ -278,7 +240,7 @@ def test_arrays_in_place_must_be_aligned(device: Any) -> None:
         case.field(device).encode_backward(points, d_out, d_table[1:-3])
 
 
-def test_what_is_looked_at_must_be_on_the_host(device: Any) -> None:
+def test_arrays_to_inspect_must_be_on_the_host(device: Any) -> None:
     if device.device_name() == "emulated GPU":
         pytest.skip("the emulated GPU's memory is the host's")
     case, rays, targets, behind = steps.given(steps.CASES["bounded"], 0.6)
@@ -346,7 +308,7 @@ def render_arguments(width: int, height: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("rect", ((0, 37, 0, 45), (3, 20, 7, 31), (5, 6, 0, 45), (4, 4, 0, 9)))
-def test_pictures_are_those_of_the_processor(device: Any, rect: tuple[int, int, int, int]) -> None:
+def test_pictures_agree_with_the_processor(device: Any, rect: tuple[int, int, int, int]) -> None:
     case = make_case(11, color_layers=2, gain=3.0, occupied=0.5)
     n = (rect[1] - rect[0], rect[3] - rect[2])
     seen = []
@@ -398,7 +360,7 @@ def test_threads_may_share_a_module(device: Any) -> None:
     assert all(np.array_equal(p, pictures[0]) for p in pictures)
 
 
-def test_a_scene_trained_here_renders_there(
+def test_a_scene_trained_on_the_device_renders_on_the_processor(
     device: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import nerfscene.ops
@@ -407,7 +369,7 @@ def test_a_scene_trained_here_renders_there(
     monkeypatch.setattr(nerfscene.ops, "_cuda", device, raising=False)
     assert backend.load("auto") is device and device.device_name() in backend.describe()
     small_steps(monkeypatch)
-    # More steps on a card: it adds up in any order, and after a few steps that shows.
+    # More steps on a real GPU: it adds up in any order, which shows after a few steps only.
     small_field = FieldConfig(4, 8, log2_table=15, finest_resolution=64, occupancy_resolution=32)
     n = 30 if device.device_name() == "emulated GPU" else 300
     scene = api.train(
@@ -419,7 +381,7 @@ def test_a_scene_trained_here_renders_there(
     camera = Camera(view.intrinsics, view.world_from_cam)
     pictures = [render(scene.renderer(which), camera).rgb for which in ("cuda", "cpu")]
     assert_close_but_for_flips(pictures[0], pictures[1], 16 * HALF, 0.02)
-    # And goes on from there on the processor.
+    # The processor resumes the training.
     more = api.train(
         cut_out,
         tmp_path / "scene",

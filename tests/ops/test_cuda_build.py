@@ -1,4 +1,4 @@
-"""The CUDA module's build: where a compiler comes from, what it is told, what the kernels take of a GPU."""
+"""Building the CUDA module: finding a compiler, calling it, and the registers that the kernels take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench import cuda_resources
 from build_support import cuda
 
 SPILL_LIMIT = 64  # bytes a thread may spill
-# For kernels of their own, by name without template arguments.
+# Limits of single kernels, by name without template arguments.
 SPILL_LIMITS = {"trace_kernel": 16, "color_kernel": 16, "table_kernel": 0, "ray_backward_kernel": 0}
 
 REPORT = """
@@ -144,7 +144,7 @@ def test_architectures() -> None:
     assert [f.split(",code=")[1] for f in flags] == ["sm_80", "sm_90", "compute_90"]
 
 
-def test_complaints_become_one_sentence() -> None:
+def test_compiler_errors_become_one_sentence() -> None:
     refusal = (
         "In file included from <command-line>:\n"
         "crt/host_config.h:145:2: error: #error -- unsupported GNU version! gcc versions later than 15 are "
@@ -160,10 +160,10 @@ def test_complaints_become_one_sentence() -> None:
     assert cuda.first_complaint("", "a.cu")
 
 
-def test_what_is_no_nvcc_is_told(tmp_path: Path) -> None:
+def test_what_is_not_nvcc_is_reported(tmp_path: Path) -> None:
     with pytest.raises(cuda.CudaBuildError, match="exit status 3"):
         cuda.toolkit(program(tmp_path / "fails", "#!/bin/sh\nexit 3\n"))
-    with pytest.raises(cuda.CudaBuildError, match="is it an nvcc"):
+    with pytest.raises(cuda.CudaBuildError, match="is it really nvcc"):
         cuda.toolkit(program(tmp_path / "other", "#!/bin/sh\necho hello\n"))
     with pytest.raises(cuda.CudaBuildError, match="can't be run"):
         cuda.toolkit(tmp_path / "none")
@@ -177,7 +177,7 @@ def test_why_there_is_no_nvcc() -> None:
 
 
 def test_objects_are_kept_while_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a compiler that only counts its calls."""
+    """The compiler here is a script that only counts its calls."""
     calls = tmp_path / "calls"
     text = f"""#!/bin/sh
 case "$*" in

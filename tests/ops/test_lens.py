@@ -1,4 +1,4 @@
-"""Pixel → ray: kernels against the oracle, the oracle against the lens's own equation."""
+"""From pixels to rays: kernels against the oracle, the oracle against the lens's own equation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where rays are sampled: kernels against the oracle, step by step, and what must hold anyway."""
+"""Where rays are sampled: kernels against the oracle step by step, and properties that always hold."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_march_matches_oracle(kernels: Any, name: str, fraction: float, coarsene
     k = torch.arange(len(steps.ray)) - steps.offsets[steps.ray]
     wanted = torch.zeros(n, most, dtype=torch.bool)
     wanted[steps.ray, k] = ref.occupied(case.bits(), ref.occupancy_cell(steps.unit, 32))
-    # A step is certain when rounding can't take it to another cell or past the ray's end.
+    # A step is certain if rounding can't move it to another cell or past the ray's end.
     border = (steps.unit * 32 - (steps.unit * 32).round()).abs().amin(1) > 1e-4
     certain = torch.zeros(n, most, dtype=torch.bool)
     certain[steps.ray, k] = border & (steps.t < end[steps.ray] * (1 - 1e-5))
-    # Native samples, told apart by the nearest step.
+    # Each of the kernel's samples belongs to the oracle's nearest step.
     rows, columns = np.nonzero(np.arange(1024) < counts[:, None])
     distance = ref.step_distance(law, torch.arange(most).double()[None] + jitter[:, None])
     gap = np.abs(t[rows, columns][:, None] - distance.numpy()[rows])

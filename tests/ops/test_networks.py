@@ -1,4 +1,4 @@
-"""The networks: densities and colours, native against the oracle, and the oracle against differences."""
+"""The networks' densities and colours: kernels against the oracle, the oracle against finite differences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_evaluate_matches_oracle(native: Any, shape: tuple[int, ...]) -> None:
     _, _, expected_density, expected_rgb = oracle(case, points, directions)
     assert_close(density, expected_density.detach(), atol=1e-6, rtol=2e-5)
     assert_close(rgb, expected_rgb.detach(), atol=5e-6)
-    assert expected_density.std() > 0.03 and expected_rgb.std() > 0.01  # there is something to miss
+    assert expected_density.std() > 0.03 and expected_rgb.std() > 0.01  # the outputs do vary
 
 
 @pytest.mark.parametrize("n", (0, 1, 15, 16, 17, 63, 64, 65, 129))
@@ -49,7 +49,7 @@ def test_evaluate_backward_matches_oracle(native: Any, shape: tuple[int, ...], n
     rng = np.random.default_rng(7)
     d_density = rng.normal(size=n).astype(np.float32)
     d_rgb = rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
+    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # the call overwrites it
     d_weights = np.full(len(case.weights), np.nan, np.float32)
     case.field(native).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
     encoding, weights, density, rgb = oracle(case, points, directions)
@@ -58,7 +58,7 @@ def test_evaluate_backward_matches_oracle(native: Any, shape: tuple[int, ...], n
     scale = float(encoding.grad.abs().max())
     assert_close(d_encoding, encoding.grad, atol=1e-5 * scale)
     assert_close(d_weights, weights.grad, atol=1e-5 * float(weights.grad.abs().max()))
-    # Each colour mode's every layer took part, and padding got nothing.
+    # Every layer has a gradient, in each colour mode; padding has none.
     at = 0
     for rows, columns in case.shapes:
         assert np.abs(d_weights[at : at + rows * columns]).max() > 0
@@ -67,7 +67,7 @@ def test_evaluate_backward_matches_oracle(native: Any, shape: tuple[int, ...], n
     assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
 
 
-def test_density_is_bounded_and_comes_back(native: Any) -> None:
+def test_density_is_clamped_and_still_has_a_gradient(native: Any) -> None:
     case = make_case(gain=300.0)
     points, directions = random_points(200, 8), random_directions(200, 9)
     density, _ = evaluate(native, case, points, directions)

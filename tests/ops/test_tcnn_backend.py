@@ -1,4 +1,4 @@
-"""The tcnn backend with a stand-in for tiny-cuda-nn, and with the real one where it is: the same model.
+"""The tcnn backend computes the same model, with a stand-in for tiny-cuda-nn and with the real one.
 
 Encodings, activations and gradients are binary16 there, so agreement with the oracle is to some units of
 2^-11, as with the CUDA kernels; with the stand-in in float32, the mapping alone is left, and is exact.
@@ -17,6 +17,7 @@ import tinycudann_standin as standin
 import torch
 import training_steps as steps
 from grid_cases import GRIDS, encode, position_error
+from half_checks import HALF, check_evaluate, check_evaluate_backward, check_step_gradients
 from kernel_cases import (
     EPS,
     assert_close,
@@ -28,7 +29,7 @@ from kernel_cases import (
     random_rays,
     traced,
 )
-from network_cases import NETWORKS, evaluate, networks, oracle, smooth_samples
+from network_cases import NETWORKS, evaluate, networks, oracle
 from refusals import Refused, nothing_in
 from training_steps import small_steps
 
@@ -44,22 +45,21 @@ from nerfscene.ops.torch_arrays import using_threads
 from nerfscene.scene import folder as scene
 from nerfscene.types import Camera
 
-HALF = 2.0**-11  # half a unit in the last place of a binary16 near one
 STANDIN, REAL = "stand-in", "tiny-cuda-nn"
-# And a level that is hashed here while one vertex fewer along a side would leave theirs dense.
+# The last two have a level that we hash, while tiny-cuda-nn's grid, one vertex smaller, would be dense.
 EVERY_GRID = [*GRIDS, (1, 4, 12, 15, 15), (2, 2, 12, 14, 15)]
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """torch's threads wait for each other by spinning, which on a busy machine takes minutes."""
+    """One thread for torch: several spin while they wait, which takes minutes on a busy machine."""
     with using_threads(1):
         yield
 
 
 @pytest.fixture(params=[STANDIN, pytest.param(REAL, marks=pytest.mark.gpu)])
 def tcnn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The backend's module, computing in halves."""
+    """The tcnn backend computing in half precision, with the stand-in and with the real package."""
     if request.param == STANDIN:
         monkeypatch.setitem(sys.modules, "tinycudann", standin)
     elif backend.why_no_tcnn():
@@ -69,7 +69,7 @@ def tcnn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The backend's module with a stand-in that computes in float32, so that only the mapping is left."""
+    """The tcnn backend with a stand-in that computes in float32, so only the mapping can differ."""
     monkeypatch.setitem(sys.modules, "tinycudann", standin)
     monkeypatch.setattr(standin, "precision", torch.float)
     return backend.load("tcnn")
@@ -83,7 +83,7 @@ def public(thing: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("shape", EVERY_GRID)
-def test_grids_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
+def test_grids_survive_the_round_trip(tcnn: Any, shape: tuple[int, ...]) -> None:
     case = make_case(1, *shape)
     modules = tcnn.make_modules(case.grid, case.shapes)
     table = torch.from_numpy(case.master)
@@ -98,7 +98,7 @@ def test_grids_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", NETWORKS)
-def test_weights_go_there_and_back(tcnn: Any, shape: tuple[int, ...]) -> None:
+def test_weights_survive_the_round_trip(tcnn: Any, shape: tuple[int, ...]) -> None:
     case = networks(shape)
     modules = tcnn.make_modules(case.grid, case.shapes)
     weights = torch.from_numpy(case.weights)
@@ -112,7 +112,7 @@ def test_encodings_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
     case = make_case(1, *shape)
     points = random_points(1000, 2)
     expected = ref.hash_encode(*double(points, case.master), case.grid).numpy()
-    # Points of dense levels are multiplied on the way, by a factor that is rounded itself.
+    # On dense levels the backend scales the points first, by a rounded factor.
     tolerance = 12 * position_error(case) + 24 * EPS
     assert (np.abs(encode(exact, case, points) - expected) <= tolerance).all()
 
@@ -127,7 +127,7 @@ def test_networks_are_the_same(exact: Any, shape: tuple[int, ...]) -> None:
     assert_close(rgb, expected_rgb.detach(), atol=2e-5)
 
 
-def test_a_level_that_has_no_equal_is_refused(tcnn: Any) -> None:
+def test_a_level_that_tiny_cuda_nn_cannot_have_is_refused(tcnn: Any) -> None:
     roomy = GridLayout(2, (4,), (4096,), (True,))  # hashed, though all of its vertices would fit
     vast = GridLayout(2, (1700,), (1702**3,), (False,))
     for grid in (roomy, vast):
@@ -146,7 +146,7 @@ def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         make_case().field(tcnn_backend)
 
 
-def test_what_tiny_cuda_nn_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_tiny_cuda_nn_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: Any) -> None:
         raise RuntimeError("not compiled with neural network support")
 
@@ -171,15 +171,7 @@ def test_encode_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case = networks(shape)
-    points, directions = random_points(500, 1), random_directions(500, 2)
-    density, rgb = evaluate(tcnn, case, points, directions)
-    _, _, expected_density, expected_rgb = oracle(case, points, directions)
-    assert_close(np.log(density), expected_density.detach().log(), atol=20 * HALF)
-    assert_close(rgb, expected_rgb.detach(), atol=8 * HALF)
-    alone = np.empty(len(points), np.float32)
-    case.field(tcnn).density(points, alone)
-    assert np.array_equal(alone, density)
+    check_evaluate(tcnn, shape)
 
 
 @pytest.mark.parametrize("n", (0, 1, 255, 256, 257))
@@ -205,22 +197,7 @@ def test_any_number_of_samples(tcnn: Any, n: int, color_layers: int) -> None:
 
 @pytest.mark.parametrize("shape", NETWORKS)
 def test_evaluate_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> None:
-    case, n = networks(shape, 5), 129
-    points, directions = smooth_samples(case, n, 6)
-    rng = np.random.default_rng(7)
-    d_density = 0.1 * rng.normal(size=n).astype(np.float32)
-    d_rgb = 0.1 * rng.normal(size=(n, 3)).astype(np.float32)
-    d_encoding = np.full((n, case.grid.encoding), np.nan, np.float32)  # it overwrites
-    d_weights = np.full(len(case.weights), np.nan, np.float32)
-    case.field(tcnn).evaluate_backward(points, directions, d_density, d_rgb, d_encoding, d_weights)
-    encoding, weights, density, rgb = oracle(case, points, directions)
-    torch.autograd.backward([density, rgb], double(d_density, d_rgb))
-    assert encoding.grad is not None and weights.grad is not None
-    for got, want in ((d_encoding, encoding.grad.numpy()), (d_weights, weights.grad.numpy())):
-        assert_close_but_for_flips(got, want, 20 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.999
-    last = d_weights[-case.shapes[-1][0] * case.shapes[-1][1] :].reshape(case.shapes[-1])
-    assert not last[:, 28 if case.color_layers == 0 else 3 :].any()
+    check_evaluate_backward(tcnn, shape, 129, 0.999)
 
 
 @pytest.mark.parametrize("shape", EVERY_GRID)
@@ -228,7 +205,7 @@ def test_encode_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> No
     case = make_case(1, *shape)
     points = random_points(300, 2)
     d_out = np.random.default_rng(3).normal(size=(300, case.grid.encoding)).astype(np.float32)
-    got = np.ones_like(case.master)  # it accumulates
+    got = np.ones_like(case.master)  # the call adds to it
     case.field(tcnn).encode_backward(points, d_out, got)
     table, _ = case.tensors()
     ref.hash_encode(double(points)[0], table, case.grid).backward(double(d_out)[0])
@@ -240,20 +217,7 @@ def test_encode_backward_matches_oracle(tcnn: Any, shape: tuple[int, ...]) -> No
 @pytest.mark.parametrize("kind", ("plain", "against fog", "as in training"))
 @pytest.mark.parametrize("name", steps.CASES)
 def test_step_gradients_match_oracle(tcnn: Any, name: str, kind: str) -> None:
-    case, rays, targets, behind = steps.given(steps.CASES[name], steps.SETTINGS[kind].occupied)
-    trained = steps.start(tcnn, case)
-    o = steps.options(tcnn, steps.SETTINGS[kind])
-    got_table, got_weights, report = steps.gradients(
-        trained, o, rays, targets, behind, known=steps.known_depths()
-    )
-    table, weights, squared_error, survivors = steps.expected(name, kind)
-    assert report["rays"] == steps.RAYS
-    assert abs(report["survivors"] - survivors) <= 0.005 * survivors + 2
-    assert_close(report["squared_error"], squared_error, 0, rtol=0.01)
-    for got, want in ((got_table, table), (got_weights, weights)):
-        assert_close_but_for_flips(got, want, 40 * HALF * np.abs(want).max(), 0.01)
-        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.998
-    assert not trained.table_moments.any() and not trained.weight_moments.any()
+    check_step_gradients(tcnn, name, kind)
 
 
 @pytest.mark.parametrize("by", (1.0, 300.0, 3e4))
@@ -267,7 +231,7 @@ def test_large_gradients_come_through_halves(tcnn: Any, by: float) -> None:
     assert_close(grown / by, plain, 20 * HALF * plain.max())
 
 
-def test_gradients_that_no_scale_brings_through_are_left_out(tcnn: Any) -> None:
+def test_gradients_too_large_for_halves_are_left_out(tcnn: Any) -> None:
     case = make_case(4)
     d_table = np.zeros_like(case.master)
     d_out = np.full((9, case.grid.encoding), 1e30, np.float32)
@@ -278,7 +242,7 @@ def test_gradients_that_no_scale_brings_through_are_left_out(tcnn: Any) -> None:
 # --- along rays, in training, from one backend to another -------------------------------------------
 
 
-def test_it_has_the_torch_backends_names(tcnn: Any) -> None:
+def test_tcnn_has_the_names_of_the_torch_backend(tcnn: Any) -> None:
     assert set(tcnn.__all__) == set(torch_backend.__all__)
     assert public(torch_backend.Field) <= public(tcnn.Field)
     assert public(torch_backend.Trainer) <= public(tcnn.Trainer)
@@ -299,7 +263,7 @@ def test_rays_see_the_same(tcnn: Any, name: str) -> None:
         assert_close_but_for_flips(a, b, 16 * HALF * max(b.max(), 1.0), 0.02)
 
 
-def test_it_reads_the_arrays_as_they_are_now(tcnn: Any) -> None:
+def test_changed_arrays_are_read_anew(tcnn: Any) -> None:
     case, other = make_case(1), make_case(2)
     points, directions = random_points(50, 1), random_directions(50, 2)
     field = case.field(tcnn)
@@ -330,7 +294,7 @@ def small_camera(loaded: Any) -> Camera:
 
 
 def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
-    """Two backends' pictures of one scene: to a few steps of 8 bits, to one on average."""
+    """Two backends render a scene alike: to a few 8-bit steps everywhere, to less than one on average."""
     a, b = (render(loaded.renderer(name), small_camera(loaded)) for name in names)
     difference = np.abs(a.rgb - b.rgb)
     assert difference.mean() < 3e-3 and np.quantile(difference, 0.999) < 0.03
@@ -338,11 +302,11 @@ def assert_alike(loaded: Any, names: tuple[str, str]) -> None:
     assert b.rgb.std() > max(0.005, 5 * difference.mean())
 
 
-def test_it_renders_what_another_trained(tcnn: Any, trained: Path) -> None:
+def test_tcnn_renders_what_another_backend_trained(tcnn: Any, trained: Path) -> None:
     assert_alike(scene.load(trained), ("tcnn", "cpu"))
 
 
-def test_another_renders_what_it_trained(
+def test_another_backend_renders_what_tcnn_trained(
     tcnn: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_steps(monkeypatch)
@@ -362,7 +326,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tinycudann", None)
 
 
-def test_without_it_one_sentence_says_so(
+def test_without_tiny_cuda_nn_one_sentence_says_so(
     absent: None, refused: Refused, trained: Path, room: Path, tmp_path: Path
 ) -> None:
     film = tmp_path / "film.mp4"
@@ -386,7 +350,9 @@ def test_doctor_says_whether_it_can_be_used(absent: None, monkeypatch: pytest.Mo
     assert "uses it" in doctor.about_tcnn(doctor.examine())
 
 
-def test_a_gpu_that_it_does_not_find_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tiny_cuda_nn_that_finds_no_gpu_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "tinycudann.py").write_text('raise EnvironmentError("Unknown compute capability.")\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tinycudann", raising=False)
@@ -394,8 +360,8 @@ def test_a_gpu_that_it_does_not_find_is_said(monkeypatch: pytest.MonkeyPatch, tm
     assert reason is not None and "(Unknown compute capability): it needs" in reason
 
 
-def test_layouts_of_every_setting_have_an_equal() -> None:
-    """All grids that settings can ask for: theirs hashes just where ours does."""
+def test_tiny_cuda_nn_can_have_the_grids_of_all_settings() -> None:
+    """In all grids that settings can ask for, tiny-cuda-nn hashes the same levels as we do."""
     for log2_table in (6, 11, 12, 17, 18, 19, 24):
         for finest in (*range(16, 80), 128, 255, 256, 1000, 4096, 65536):
             grid = grid_layout(3, 2, log2_table, 5, finest)

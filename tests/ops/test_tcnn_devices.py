@@ -1,4 +1,4 @@
-"""The tcnn backend where tiny-cuda-nn's parameters live on another device: nothing is mixed up on the way.
+"""The tcnn backend keeps devices apart when tiny-cuda-nn's parameters live on another one.
 
 No GPU is needed: torch pretends a device whose tensors have shapes and no numbers, and refuses what joins
 tensors of two devices. In a process of its own, for a device is given its name but once.
@@ -32,8 +32,8 @@ from nerfscene.ops import tcnn_backend
 
 sys.modules["tinycudann"] = standin
 standin.device = torch.device("elsewhere:0")
-torch.autograd.set_multithreading_enabled(False)  # the pretence is one thread's
-torch.isfinite = lambda x: numpy.ones(1)  # numbers that are not there can't be looked at
+torch.autograd.set_multithreading_enabled(False)  # the pretended device exists in one thread only
+torch.isfinite = lambda x: numpy.ones(1)  # fake tensors have no values to check
 
 
 def lives(device, *tensors):

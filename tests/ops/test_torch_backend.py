@@ -1,4 +1,4 @@
-"""The torch backend does what the kernels do: the same calls, the same numbers, the same training."""
+"""The torch backend agrees with the kernels: the same calls, the same numbers, the same training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def public(thing: Any) -> set[str]:
     return {name for name in dir(thing) if not name.startswith("_")}
 
 
-def test_it_has_the_kernels_names(native: Any) -> None:
+def test_torch_has_the_names_of_the_kernels(native: Any) -> None:
     assert public(native) <= set(torch_backend.__all__)
     assert public(native.Field) <= public(torch_backend.Field)
     trained = start(torch_backend, make_case()).trainer
@@ -158,7 +158,7 @@ def test_a_step_is_the_same(native: Any, name: str, channels: int) -> None:
         first = want[:, 0] if want.ndim == 3 else want[: len(want) // 2]
         tolerance = 2e-4 * np.abs(first).max()
         assert_close_but_for_flips(getattr(b, array), want, tolerance, 0.03)
-    # Where the gradient isn't all but zero, its sign, and so the first step, is the same.
+    # Unless the gradient is nearly zero its sign is the same, and with it Adam's first step.
     m = np.abs(a.table_moments[:, 0])
     sure = m > 1e-2 * m.max()
     assert sure.sum() > 50

@@ -46,11 +46,11 @@ def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
     assert report["rays"] == RAYS and report["dropped"] == 0
     assert abs(report["survivors"] - survivors) <= (0.002 * survivors if skips else 2)
     assert_close(report["squared_error"], squared_error, 0, rtol=1e-3 if skips else 1e-4)
-    # A ReLU's bend or a cell's border may be crossed by rounding, for one sample in thousands.
+    # Rounding takes one sample in thousands across a ReLU's bend or a cell's border.
     for got, want in ((got_table, table), (got_weights, weights)):
         assert_close_but_for_flips(got, want, 2e-4 * np.abs(want).max(), 0.03 if skips else 0.002)
         assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > (0.999 if skips else 0.99999)
-    # Nothing is updated by being looked at, but for what is known of occupancy.
+    # Asking for gradients updates nothing except occupancy.
     assert np.array_equal(trained.table, case.master)
     assert np.array_equal(trained.case.weights, case.weights)
     assert not trained.table_moments.any() and not trained.weight_moments.any()
@@ -72,7 +72,7 @@ def test_any_number_of_rays(native: Any, n: int) -> None:
     some = tuple(x[:n] for x in rays)
     together = gradients(trained, o, some, targets[:n], behind[:n])
     assert np.isfinite(together[0]).all() and together[2]["rays"] == n
-    # The mean over rays of each ray's own gradient.
+    # The gradient is the mean of each ray's own gradient.
     total = np.zeros_like(together[1])
     for i in range(n):
         one = tuple(x[i : i + 1] for x in rays)
@@ -184,11 +184,11 @@ def test_only_touched_rows_change(native: Any, threads: int) -> None:
     assert np.array_equal(trained.table[~touched], before[~touched])
     changed = (trained.table != before).any(1)
     assert changed[touched].mean() > 0.99
-    # The halves that are read follow the master; untouched ones keep their bits.
+    # The half-precision table follows the float32 table; untouched rows keep their bits.
     halves = np.empty_like(trained.case.table)
     native.to_half(trained.table, halves)
     assert np.array_equal(trained.case.table, halves)
-    # And the transposed weights follow the weights.
+    # The transposed weights follow the weights.
     assert np.array_equal(trained.case.weights_t, replace(trained.case).weights_t)
     assert not np.array_equal(trained.case.weights, case.weights)
 
@@ -233,7 +233,7 @@ def test_a_step_is_adam_on_the_gradient(native: Any) -> None:
     g = m / (1 - o.beta1)
     assert torch.allclose(v, (1 - o.beta2) * g * g, rtol=1e-4, atol=1e-20)
     moved = double(before)[0] - o.table_rate * m / (v.sqrt() + o.epsilon)
-    big = (g != 0).numpy()  # every row but the untouched: the first step is as long as the rate
+    big = (g != 0).numpy()  # every touched row; Adam's first step is as long as the rate
     assert_close(trained.table[big], moved[big], 2e-6)
     m, v = double(trained.weight_moments)[0].reshape(2, -1)
     moved = double(weights)[0] - o.weight_rate * m / (v.sqrt() + o.epsilon)
@@ -287,9 +287,9 @@ def test_only_plain_parts_of_photos_are_pulled_like_sky(native: Any, plain: bool
 
 
 def test_known_depths_are_those_of_the_drawn_pixels(native: Any) -> None:
-    """A trainer that draws rays itself takes one step as it would with their depths given."""
+    """When a trainer draws its own rays, it uses the known depths of the pixels that they belong to."""
     rng = np.random.default_rng(8)
-    sizes = ((17, 13), (16, 12), (22, 9), (3, 30))  # that cells don't divide
+    sizes = ((17, 13), (16, 12), (22, 9), (3, 30))  # sides that are no multiples of a cell's
     depths = rng.uniform(0.5, 3.0, 5 * 4 + 4 * 3 + 6 * 3 + 1 * 8).astype(np.float32)
     depths[rng.random(len(depths)) < 0.5] = 0
     tables = []
@@ -302,7 +302,7 @@ def test_known_depths_are_those_of_the_drawn_pixels(native: Any) -> None:
             tables.append(np.array(trained.table))
     ours, plain, other, theirs = *tables[:3], tables[3]
     assert np.abs(ours - plain).max() > 1e-3 and np.abs(ours - other).max() > 1e-3
-    # Adam's first step goes by the gradient's sign alone, which rounding may turn where it is nearly 0.
+    # Adam's first step depends only on the gradient's sign, which rounding may flip near 0.
     assert np.mean(np.abs(ours - theirs) > 1e-3) < 0.02 * np.mean(np.abs(ours - plain) > 1e-3) + 0.002
 
 
@@ -313,7 +313,7 @@ def test_depths_of_another_number_of_cells_are_refused(native: Any) -> None:
 
 @pytest.mark.parametrize("kind", ("known depths", "as in training"))
 def test_cameras_follow_colours_alone(native: Any, kind: str) -> None:
-    """Where rays' own gradients are asked for, known depths pull at nothing."""
+    """Where gradients of the rays are asked for, known depths have no effect on any gradient."""
     case, rays, targets, behind = given(CASES["unbounded"], SETTINGS[kind].occupied)
     got = []
     for known in (known_depths(), None):

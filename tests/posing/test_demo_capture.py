@@ -1,4 +1,4 @@
-"""The capture in data/demo: whole, consistent, and posed rightly from its pictures alone."""
+"""The capture in data/demo: complete, consistent, and posed correctly from its pictures alone."""
 
 from __future__ import annotations
 

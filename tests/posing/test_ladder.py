@@ -1,4 +1,4 @@
-"""The steps of posing, each on correspondences with known truth that only it can use."""
+"""The steps of posing, each on known correspondences that only this step can solve."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def world(folder: Path, photos: int = 12, keep: Keep = lambda a, b: True, points
 
 
 def worst(got: Model, truth: Model) -> float:
-    """Largest error of a camera's place, as a share of the cameras' extent, once both are aligned."""
+    """The largest error of a camera's place after alignment, as a share of the cameras' extent."""
     names = {truth.image(i).name: truth.image(i).projection_center() for i in truth.reg_image_ids()}
     here = np.array([got.image(i).projection_center() for i in sorted(got.reg_image_ids())])
     there = np.array([names[got.image(i).name] for i in sorted(got.reg_image_ids())])
@@ -64,7 +64,7 @@ def climb_given(
     focal: float | None = None,
     more: Callable[[], None] = lambda: None,
 ) -> tuple[Model | None, PoseReport, list[str]]:
-    """Climbs from the database in ``folder`` in place of features and matches found in photos.
+    """Climbs the ladder with the correspondences in ``folder`` instead of features found in photos.
 
     ``more`` is what matching more pairs does.
     """
@@ -99,7 +99,7 @@ def test_the_usual_step_is_enough_where_all_connect(tmp_path: Path, monkeypatch:
     assert report.points > 200 and report.observations > 2000 and report.reprojection_error < 1
 
 
-def test_all_cameras_at_once_come_out_as_they_were_and_the_same_again(tmp_path: Path) -> None:
+def test_global_mapping_recovers_the_cameras_and_repeats_itself(tmp_path: Path) -> None:
     truth = world(tmp_path)
     with mapping.quiet():
         (model,) = mapping.global_mapping(tmp_path, calibrate=True, seed=0)
@@ -112,7 +112,7 @@ def test_all_cameras_at_once_come_out_as_they_were_and_the_same_again(tmp_path: 
         )
 
 
-def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
+def test_global_mapping_is_tried_where_incremental_mapping_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
@@ -124,13 +124,13 @@ def test_all_cameras_at_once_are_tried_where_one_after_another_fails(
     assert told[0] == "placing cameras" and told[-1] == "placing all cameras at once"
 
 
-def test_a_failure_inside_the_other_mapper_is_a_step_that_found_nothing(tmp_path: Path) -> None:
+def test_a_global_mapper_that_crashes_counts_as_finding_nothing(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "database.db").write_bytes(b"no database")
     assert mapping.global_mapping(tmp_path, calibrate=False, seed=0) == []
 
 
-def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_global_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world(tmp_path, photos=3)
     started = []
 
@@ -147,6 +147,16 @@ def test_ctrl_c_ends_the_other_mapper(tmp_path: Path, monkeypatch: pytest.Monkey
     assert started[0].poll() is not None and started[0].returncode < 0
 
 
+def begins_with(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapper that finds this model when it begins anew; given a model to extend, it works as usual."""
+    original = mapping.incremental_mapping
+
+    def first(*given: object) -> list[Model]:
+        return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mapping, "incremental_mapping", first)
+
+
 def test_photos_with_little_evidence_are_added_to_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,12 +165,7 @@ def test_photos_with_little_evidence_are_added_to_the_model(
         (model,) = mapping.incremental_mapping(tmp_path, USUAL, 0, lambda: None)
     for key in (3, 7):
         model.deregister_frame(model.image(key).frame_id)
-    original = mapping.incremental_mapping
-
-    def first_without_two(*given: object) -> list[Model]:
-        return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
-
-    monkeypatch.setattr(mapping, "incremental_mapping", first_without_two)
+    begins_with(model, monkeypatch)
     whole, report, told = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
@@ -168,7 +173,7 @@ def test_photos_with_little_evidence_are_added_to_the_model(
 
 
 def misplaced(model: Model, key: int) -> Model:
-    """The model with one photo far from its place, seeing only the few points that fit there by chance."""
+    """The model with one photo moved far away, where it sees only the few points that fit by chance."""
     wrong = Model(model)
     image = wrong.image(key)
     for index, point in list(enumerate(image.points2D)):
@@ -189,19 +194,14 @@ def test_a_photo_in_a_wrong_place_is_put_right(tmp_path: Path, monkeypatch: pyte
         assert without_misplaced(model, tmp_path / "database.db") is model
         left = without_misplaced(wrong, tmp_path / "database.db")
         assert posed_ids(left) == [1, 2, 3, 4, *range(6, 13)]
-    original = mapping.incremental_mapping
-
-    def first_wrong(*given: object) -> list[Model]:
-        return original(*given) if len(given) == 5 else [wrong]  # type: ignore[arg-type]
-
-    monkeypatch.setattr(mapping, "incremental_mapping", first_wrong)
+    begins_with(wrong, monkeypatch)
     whole, report, _ = climb_given(tmp_path, monkeypatch)
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
 
 
 def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -> Model:
-    """The model with these photos turned round the world's middle, what they see left where it is."""
+    """The model with these photos rotated about the world's centre, while its points stay."""
     wrong = Model(model)
     for key in keys:
         turn = np.eye(4)
@@ -213,14 +213,12 @@ def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -
 
 
 def first(wrong: Model, then: Callable[..., list[Model]]) -> Callable[..., list[Model]]:
-    """A mapper that is wrong once."""
+    """A mapper that returns the wrong model once, and works as usual after that."""
     left = [[wrong]]
     return lambda *given: left.pop() if left else then(*given)
 
 
-def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_misplaced_group_of_photos_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = world(tmp_path)
     database = tmp_path / "database.db"
     with mapping.quiet():
@@ -228,7 +226,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
         wrong = turned(model, (2, 3, 4, 9), lambda _: 8.0)
         assert posed_ids(mapping.believable(wrong)) == list(range(1, 13))
         assert posed_ids(without_misplaced(wrong, database)) == [1, 5, 6, 7, 8, 10, 11, 12]
-        # Where each is off by itself, nothing tells which are right.
+        # Photos that are each wrong in their own way say nothing about which are right.
         bent = turned(model, range(1, 13), lambda key: 4.0 * (key % 5))
         assert posed_ids(without_misplaced(bent, database)) == list(range(1, 13))
         assert posed_ids(without_misplaced(Model(), database)) == []
@@ -239,7 +237,7 @@ def test_photos_that_fit_each_other_and_not_the_rest_are_put_right(
 
 
 @pytest.mark.parametrize("nearer_helps", [True, False])
-def test_a_model_that_most_matches_speak_against_is_begun_anew(
+def test_a_model_that_most_matches_contradict_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearer_helps: bool
 ) -> None:
     truth = world(tmp_path)
@@ -265,7 +263,7 @@ def test_a_model_that_most_matches_speak_against_is_begun_anew(
 
 
 def part(folder: Path, model: Model, numbers: range) -> Model:
-    """What a mapper that placed these photos alone would have left."""
+    """The model of a mapper that placed only these photos."""
     some = Model(model)
     for key in sorted(some.reg_image_ids()):
         if key - 1 not in numbers:
@@ -341,7 +339,7 @@ def test_missing_pairs_are_added_to_the_matches_there_are(
 
 
 def zoom(folder: Path, factors: dict[int, float]) -> None:
-    """The photos of these numbers as if they had been taken at so much more zoom."""
+    """Changes the photos of these numbers as if taken at ``zoom`` times the focal length."""
     with pycolmap.Database.open(folder / "database.db") as database:
         for number, factor in factors.items():
             points = database.read_keypoints(number + 1)
@@ -355,7 +353,7 @@ def focals(model: Model) -> list[float]:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.2, 2.0])
-def test_zooms_that_no_photo_tells_are_told_apart(
+def test_zooms_that_exif_does_not_tell_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     truth = world(tmp_path)
@@ -372,7 +370,7 @@ def test_zooms_that_no_photo_tells_are_told_apart(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["database.db", "images"]
 
 
-def test_a_zoom_that_runs_through_the_photos_gives_each_its_own(
+def test_a_zoom_that_differs_in_each_photo_gives_each_its_own_lens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
@@ -432,7 +430,7 @@ def test_a_wrong_focal_length_in_exif_is_done_without(
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 1e-3
 
 
-def test_lenses_are_as_they_were_where_forgetting_them_did_not_help(tmp_path: Path) -> None:
+def test_lenses_from_exif_come_back_where_ignoring_them_did_not_help(tmp_path: Path) -> None:
     world(tmp_path, photos=3)
     database = tmp_path / "database.db"
 
@@ -448,7 +446,7 @@ def test_lenses_are_as_they_were_where_forgetting_them_did_not_help(tmp_path: Pa
 
 
 def bent(change: str) -> Model:
-    """A true model, made impossible in one way."""
+    """A correct model, then made impossible in one way."""
     pycolmap.set_random_seed(0)
     options = pycolmap.SyntheticDatasetOptions()
     options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 6, 100
@@ -487,7 +485,7 @@ def posed_ids(model: Model | None) -> list[int]:
 
 
 @pytest.mark.parametrize("change", ["focal", "distortion", "one place", "behind"])
-def test_what_cannot_be_is_not_taken(change: str) -> None:
+def test_impossible_models_are_not_believed(change: str) -> None:
     with mapping.quiet():
         assert mapping.believable(bent("nothing")) is not None
         assert mapping.believable(bent(change)) is None

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import analytic
 import numpy as np
 import pycolmap
 import pytest
@@ -44,14 +45,7 @@ def textures(seed: int, size: int = 256) -> NDArray[np.float64]:
 def camera_at(angle: float, height: float, distance: float) -> Array:
     """world_from_cam (OpenCV axes, z up) that looks at the corner's middle."""
     target = np.array([1.0, 1.0, 0.8])
-    centre = target + distance * np.array([np.cos(angle), np.sin(angle), height])
-    forward = (target - centre) / np.linalg.norm(target - centre)
-    right = np.cross(forward, [0, 0, 1])
-    right /= np.linalg.norm(right)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    matrix[:3, 3] = centre
-    return matrix
+    return analytic.look(target + distance * np.array([np.cos(angle), np.sin(angle), height]), target)
 
 
 def render(world_from_cam: Array, pictures: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -84,7 +78,7 @@ def truth(count: int = VIEWS) -> list[Array]:
 
 
 def write_views(folder: Path, prefix: str, matrices: list[Array], seed: int) -> None:
-    """Every other photo is stored turned on its side, as phones do, with EXIF to say so."""
+    """Writes views of the corner; every other one is stored on its side with an EXIF note, as phones do."""
     folder.mkdir(exist_ok=True)
     pictures = textures(seed)
     for index, matrix in enumerate(matrices):
@@ -207,7 +201,7 @@ def test_an_interrupted_run_is_not_trusted(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(poses, "_pose_into", interrupted)
-    for _ in range(2):  # the second finds what the first left
+    for _ in range(2):  # the second run finds what the first left
         with pytest.raises(KeyboardInterrupt):
             pose(open_capture(photos), tmp_path)
         assert not (tmp_path / "posing").exists()
@@ -260,7 +254,7 @@ def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
 
 
 def test_cut_outs_are_posed_by_what_can_be_seen(tmp_path: Path) -> None:
-    # Under transparent pixels lies the same picture everywhere, which would say "no motion".
+    # Transparent pixels hide the same picture everywhere, whose matches would mean "no motion".
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(5)
@@ -277,7 +271,7 @@ def test_cut_outs_are_posed_by_what_can_be_seen(tmp_path: Path) -> None:
 
 
 def test_mapping_recovers_known_cameras(tmp_path: Path) -> None:
-    # Correspondences with truth, no photos: only the mapping is on trial.
+    # Known correspondences instead of photos: this tests the mapping alone.
     pycolmap.set_random_seed(0)
     options = pycolmap.SyntheticDatasetOptions()
     options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, 12, 300
@@ -322,7 +316,7 @@ def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
     (camera,) = full.cameras.values()
     assert camera.model_name == "OPENCV"
-    # Terms trade off against each other and the focal length; where rays land is what counts.
+    # Distortion terms and focal length trade off against each other; compare where rays land.
     rays = np.array([[x, y, 1.0] for x in (-0.35, 0, 0.35) for y in (-0.25, 0, 0.25)])
     expected = pycolmap.Camera.create_from_model_name(1, "OPENCV", 1.0, 1024, 768)
     expected.params = true
@@ -352,7 +346,7 @@ def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     return np.abs(noisy).astype(np.float32)
 
 
-def test_a_first_look_finds_the_photos_that_show_the_same(
+def test_coarse_matching_finds_photos_of_the_same_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(0)
@@ -375,7 +369,7 @@ def test_a_first_look_finds_the_photos_that_show_the_same(
 
 
 def walk_features(stops: list[float], seen: int = 40, kept: int = 60) -> list[pairs.Features]:
-    """What photos along a path see: features of the place itself and of a few steps either way."""
+    """Features of photos along a path: each shares those of places a few steps either way."""
     rng = np.random.default_rng(0)
     # Position p shows the kept features that lie nearest to it.
     places = np.arange(int(max(stops) + seen) * 4) / 4 - seen / 2
@@ -388,7 +382,7 @@ def walk_features(stops: list[float], seen: int = 40, kept: int = 60) -> list[pa
 
 
 def test_a_walk_is_closed_where_it_comes_round() -> None:
-    # 80 photos there and back again: the last sees what the first saw, 79 names away.
+    # 80 photos there and back: the last sees what the first saw, 79 names away.
     stops = [*np.arange(40.0), *np.arange(40.0)[::-1]]
     chosen = choose_pairs(walk_features(stops), "auto")
     assert max(b - a for a, b in chosen) > 75
@@ -397,7 +391,7 @@ def test_a_walk_is_closed_where_it_comes_round() -> None:
 
 
 def test_groups_are_joined_by_the_best_pairs_between_them() -> None:
-    # Three photos that a first look finds hardly like any other.
+    # Three photos that coarse matching finds hardly similar to any other.
     alike = np.full((9, 9), 30)
     alike[6:, :6] = alike[:6, 6:] = 0
     alike[7, 2] = alike[2, 7] = 3
@@ -422,7 +416,7 @@ def test_the_number_of_pairs_grows_with_that_of_the_photos(monkeypatch: pytest.M
         assert len(choose_pairs([nothing] * count, "auto", broad=True)) <= 2 * most * count + 600
 
 
-def test_a_first_look_bears_photos_without_features() -> None:
+def test_coarse_matching_copes_with_photos_without_features() -> None:
     nothing = (np.zeros((0, 128), np.float32), np.zeros(0))
     assert not coarse_matches([nothing] * 3).any()
 

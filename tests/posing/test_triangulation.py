@@ -1,4 +1,4 @@
-"""Points, and cameras that fit them, for photos that came with their cameras."""
+"""Points for photos that came with cameras, and corrections of these cameras."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def true(tmp_path_factory: pytest.TempPathFactory) -> PosedCapture:
 
 
 def shaken(posed: PosedCapture, radians: float) -> PosedCapture:
-    """With every camera turned at random, and shifted by as much of what it is away from its subject."""
+    """The capture with every camera turned at random, and shifted by the same share of its distance."""
     rng = np.random.default_rng(3)
     views = []
     for view in posed.views:
@@ -60,7 +60,7 @@ def shaken(posed: PosedCapture, radians: float) -> PosedCapture:
 
 
 def between(a: PosedCapture, b: PosedCapture) -> Array:
-    """Degrees by which turns from photo to photo differ: blind to a turn of the whole world."""
+    """Degrees by which rotations from photo to photo differ; a rotation of the whole world doesn't count."""
     turns = [[v.world_from_cam[:3, :3] for v in posed.views] for posed in (a, b)]
     steps = [[r.T @ s for r, s in pairwise(t)] for t in turns]
     off = [Rotation.from_matrix(p.T @ q).magnitude() for p, q in zip(*steps, strict=True)]
@@ -118,7 +118,7 @@ def test_a_photo_that_shows_nothing_stays_while_others_are_moved(true: PosedCapt
     assert not any("were moved" in warning for warning in blind.warnings)
 
 
-def test_they_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -> None:
+def test_cameras_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -> None:
     given = shaken(true, 0.004)
     posed = with_points(given, tmp_path, FEW, move=False)
     assert "kept as they are" in posed.warnings[-1] and len(posed.points) > 50
@@ -127,7 +127,7 @@ def test_they_stay_where_that_is_asked_for(true: PosedCapture, tmp_path: Path) -
 
 
 def test_a_lens_with_a_large_term_is_trusted(true: PosedCapture, tmp_path: Path) -> None:
-    """Which tells in a picture's corners alone: what is in its middle gives points."""
+    """A wrong lens shows in the corners of a picture only; points come from its middle."""
     lenses = [replace(v.intrinsics, distortion=(0.0, 0.0, 0.0, 0.0, 1.5)) for v in true.views]
     views = [replace(v, intrinsics=lens) for v, lens in zip(true.views, lenses, strict=True)]
     posed = with_points(replace(true, views=tuple(views)), tmp_path, FEW, move=False)
@@ -173,7 +173,7 @@ def test_cameras_of_other_photos_are_told(true: PosedCapture, tmp_path: Path) ->
         np.testing.assert_array_equal(ours.world_from_cam, theirs.world_from_cam)
 
 
-def test_what_was_found_is_kept(true: PosedCapture, tmp_path: Path) -> None:
+def test_points_and_moved_cameras_are_kept(true: PosedCapture, tmp_path: Path) -> None:
     stages: list[str] = []
     told = lambda stage, done: stages.append(stage)  # noqa: E731
     first = with_points(true, tmp_path, FEW, progress=told)
@@ -198,8 +198,8 @@ def stop(stage: str, done: float) -> None:
     raise StopHere
 
 
-def test_photos_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
-    """Noise has features, and none that match."""
+def test_photos_without_matches_are_left_alone(tmp_path: Path) -> None:
+    """Noise has features, but none of them match."""
     rng = np.random.default_rng(0)
     views = []
     posed = find_posed(DEMO)
@@ -212,7 +212,7 @@ def test_photos_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
     assert with_points(given, tmp_path / "work", FEW) == given
 
 
-def test_where_it_is_not_done(true: PosedCapture) -> None:
+def test_which_captures_get_no_points(true: PosedCapture) -> None:
     assert can_have_points(true)
     assert not can_have_points(replace(true, points=np.zeros((5, 3))))
     assert not can_have_points(replace(true, has_alpha=True))
@@ -225,7 +225,7 @@ def test_where_it_is_not_done(true: PosedCapture) -> None:
 
 
 def test_a_training_says_what_is_to_be_done_with_cameras(trained: Path, tmp_path: Path) -> None:
-    """What was begun without points goes on without, and with them where it had some."""
+    """A training begun without points resumes without them, one begun with points resumes with them."""
     config, still = TrainConfig(), TrainConfig(refine_cameras=False)
     assert api.cameras_given(tmp_path, config, resume=False) == "fitted"
     assert api.cameras_given(tmp_path, still, resume=False) == "measured"

@@ -173,7 +173,7 @@ def test_a_scene_finds_its_photos_from_anywhere(
     assert evaluate.measure(scene.load("scene"))["psnr"] == pytest.approx(made.figures.psnr, abs=1e-6)
 
 
-def test_training_that_is_older_than_its_scene_is_not_gone_on_with(
+def test_resuming_a_training_older_than_its_scene_is_refused(
     room: Path, trained: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
@@ -188,7 +188,7 @@ def test_training_that_is_older_than_its_scene_is_not_gone_on_with(
     assert scene.load(folder).figures.steps == 1000
 
 
-def test_training_is_not_gone_on_with_in_another_field(room: Path, trained: Path, tmp_path: Path) -> None:
+def test_resuming_with_another_field_is_refused(room: Path, trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "scene")
     with pytest.raises(NerfsceneError, match="other settings"):
         api.train(room, folder, TrainConfig(steps=300), resume=True)
@@ -211,10 +211,10 @@ def test_a_crop_is_kept_and_shown_everywhere(trained: Path, tmp_path: Path) -> N
     assert part.crop is not None and np.allclose(part.crop, box)
     cropped = render(part.renderer(), camera)
     assert np.abs(cropped.rgb - everything.rgb).mean() > 0.01
-    depth = cropped.depth[cropped.accumulation > 0.2]  # thinner things have no depth to speak of
+    depth = cropped.depth[cropped.accumulation > 0.2]  # the depth of thinner things means little
     assert depth.size and depth.min() > 1.0 and depth.max() < 3.5
     measured = [evaluate.measure(s)["psnr"] for s in (part, whole)]
-    assert measured[0] == pytest.approx(measured[1])  # a crop is for looking at
+    assert measured[0] == pytest.approx(measured[1])  # a crop changes what is shown, not what is measured
     scene.save_crop(folder, None)
     assert scene.load(folder).crop is None
     scene.save_crop(folder, np.zeros((4, 4)))

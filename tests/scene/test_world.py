@@ -1,4 +1,4 @@
-"""A scene told in another world is the same scene; floors, origins and scales are what was pointed at."""
+"""Scenes moved into another world stay the same scene; clicked floors, origins and scales are honoured."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_scene_in_another_world_shows_the_same_pictures(trained: Path) -> None
     assert np.median(after.depth[seen] / before.depth[seen]) == pytest.approx(2.5, rel=1e-3)
 
 
-def test_a_world_set_stays_through_saving_loading_and_going_on(small_room: Path, tmp_path: Path) -> None:
+def test_a_world_that_was_set_survives_saving_loading_and_resuming(small_room: Path, tmp_path: Path) -> None:
     folder = tmp_path / "scene"
     api.train(small_room, folder, TrainConfig(steps=20), analytic.SMALL)
     before = scenes.load(folder)

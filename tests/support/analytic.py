@@ -140,7 +140,7 @@ def write_object(root: Path, n: int = 18, n_test: int = 3, side: int = 80) -> Pa
     poses = {"train": ring(n), "test": ring(n_test, 2.3, 5.0)}
     for split, ps in poses.items():
         frames = write_photos(root / split, ps, k, room=False)
-        for frame in frames:  # this layout leaves out the ending
+        for frame in frames:  # this layout leaves out the files' suffix
             frame["file_path"] = "./" + str(frame["file_path"]).removesuffix(".png")
         angle = float(2 * np.arctan(0.5 * k.width / k.fx))
         values = {"camera_angle_x": angle, "frames": frames}

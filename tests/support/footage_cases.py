@@ -1,4 +1,4 @@
-"""Short videos for the tests: a walk along a picture, or past the pictures of the demo."""
+"""Short videos: a walk along a wide picture, or through the demo's pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_video(
 
 
 def write_hdr(path: Path, pictures: Iterable[Picture], transfer: int) -> Path:
-    """Pictures in sRGB as a video of high dynamic range, 10 bits and BT.2020's colours, without loss.
+    """Writes sRGB pictures as a lossless video of high dynamic range: 10 bits, colours of BT.2020.
 
     ``transfer``: 16 is PQ, 18 is HLG, whose formulas are those of ITU-R BT.2100.
     """

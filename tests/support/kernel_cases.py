@@ -1,4 +1,4 @@
-"""Fields, rays and tolerances that the kernels' tests share; loaded as a pytest plugin for ``native``.
+"""Fields, rays and tolerances for the tests of kernels. A pytest plugin with their fixtures, as ``native``.
 
 Kernels are compared with the oracle in float64 on the very float32 numbers they get, so every
 tolerance is the kernels' own rounding and nothing else.
@@ -71,13 +71,13 @@ def native(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> Any:
-    """The CUDA module, on a GPU and on the emulated one: networks in halves."""
+    """The CUDA module, on the emulated GPU and on a real one; its networks compute in half precision."""
     return device_module(request.param)
 
 
 @pytest.fixture(params=[*SETS, *DEVICES])
 def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Every module there is, for what is computed in float32 on all of them."""
+    """Every module in turn, for what all of them compute in float32."""
     if request.param in (EMULATED, GPU):
         yield device_module(request.param)
         return
@@ -87,7 +87,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A field's numbers, for a module's ``Field`` and, in float64, for the oracle."""
+    """A field's arrays, for a module's ``Field`` and, in float64, for the oracle."""
 
     grid: GridLayout
     space: Space
@@ -264,7 +264,7 @@ def assert_close(actual: NDArray[Any], expected: Any, atol: float, rtol: float =
 
 
 def assert_close_but_for_flips(actual: NDArray[Any], expected: Any, atol: float, rare: float) -> None:
-    """All entries within atol, but for a fraction ``rare`` near discontinuities, flipped either way.
+    """All entries are within atol, except for a fraction ``rare`` that flips at discontinuities.
 
     The flips together may not shift the mean by more than twice the tolerance.
     """

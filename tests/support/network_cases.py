@@ -59,7 +59,7 @@ def smooth_samples(case: Case, n: int, seed: int) -> tuple[Any, Any]:
 
 
 def oracle(case: Case, points: Any, directions: Any) -> tuple[torch.Tensor, ...]:
-    """Encoding and weights, as leaves, and the density and colour that follow from them."""
+    """The oracle's encoding and weights, which require gradients, and the density and colour made of them."""
     table, weights = case.tensors()
     encoding = ref.hash_encode(double(points)[0], table, case.grid).detach().requires_grad_()
     layers = ref.split_weights(weights, case.shapes)

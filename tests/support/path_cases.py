@@ -1,4 +1,4 @@
-"""Captures, and what is asked of the poses of a path; for the tests of camera paths."""
+"""Captures for the tests of camera paths, and measures of a path's poses."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def assert_rigid(poses: Array) -> None:
 
 
 def sides(poses: Array) -> Array:
-    """Directions, degrees, from which poses see the subject."""
+    """Directions in degrees from which the poses see the subject."""
     return np.degrees(np.arctan2(poses[:, 1, 3] - SUBJECT[1], poses[:, 0, 3] - SUBJECT[0]))

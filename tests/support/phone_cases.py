@@ -1,4 +1,4 @@
-"""Captures as they come off a phone, made of demo pictures, and how well cameras were found in them."""
+"""Captures as phones make them, from the demo's pictures, and how well their cameras were recovered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def demo_picture(number: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class PhonePhotos:
-    """A folder of photos; names of those that are fit for use, of the blurred one and of the copy."""
+    """A folder of photos, with the names of the good ones, of the blurred one and of the copy."""
 
     folder: Path
     good: tuple[str, ...]
@@ -39,7 +39,7 @@ class PhonePhotos:
 
 
 def write_phone_photos(folder: Path, first: int, count: int) -> PhonePhotos:
-    """``count`` pictures of the demo as a phone leaves them, the next one blurred, one there twice.
+    """Writes ``count`` pictures of the demo as a phone would, a blurred one, and a copy of one of them.
 
     Every other one is HEIC, the rest are JPEGs of 12 megapixels that lie on their side, as EXIF says; every
     sixth is upright, by another lens. The exposure drifts. HEIC of 12 megapixels takes two seconds to
@@ -64,9 +64,7 @@ def write_phone_photos(folder: Path, first: int, count: int) -> PhonePhotos:
     soft = moved.filter(ImageFilter.GaussianBlur(4))  # out of focus
     blurred = save_on_its_side(soft, folder / f"IMG_{first + count:04d}.JPG", LARGE)
     sent = exposed(demo_picture(first + 4), drift[4]).resize((1600, 1200), Image.Resampling.BICUBIC)
-    sent.save(
-        folder / "sent.jpg", quality=80
-    )  # as a messenger leaves it: smaller, and nothing said of the lens
+    sent.save(folder / "sent.jpg", quality=80)  # as a messenger sends it: smaller, and without EXIF
     return PhonePhotos(folder, tuple(good), blurred, "sent.jpg")
 
 
@@ -77,7 +75,7 @@ def exposed(picture: Image.Image, gains: Array) -> Image.Image:
 
 
 def equivalent(picture: Image.Image) -> int:
-    """What a phone writes for the focal length of a picture cut from the demo's, mm of a 35 mm camera's."""
+    """The focal length that a phone notes for a picture cut from the demo's, in mm on 35 mm film."""
     return round(FOCAL / float(np.hypot(*picture.size)) * FILM_DIAGONAL)
 
 
@@ -95,7 +93,7 @@ def save_heic(picture: Image.Image, path: Path, size: tuple[int, int]) -> str:
 
 
 def write_phone_video(path: Path, numbers: Sequence[int]) -> Path:
-    """A video of 1920×1080 that stands still before each of these pictures for a third of a second.
+    """Writes a video of 1920×1080 that shows each of these pictures for a third of a second.
 
     Two frames in ten are sharp; between them the picture is out of focus, smeared, or half the next one.
     """

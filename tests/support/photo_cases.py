@@ -27,7 +27,7 @@ def write_photos(folder: Path, names: list[str], size: tuple[int, int] = (40, 30
 
 
 def save_turned(path: Path, shown: NDArray[np.uint8], orientation: int) -> None:
-    """Stores the photo so that a viewer which heeds EXIF shows ``shown``."""
+    """Stores a photo so that viewers that obey EXIF's orientation show ``shown``."""
     stored_from_shown = {  # the inverse of what a viewer does
         1: lambda a: a,
         2: lambda a: a[:, ::-1],

@@ -9,7 +9,7 @@ Refused = Callable[..., str]
 
 
 def check_refusal(code: object, out: str, err: str, quiet: bool) -> None:
-    """Exit code 2, and nothing but one sentence, after progress where that is to be shown."""
+    """Checks exit code 2 and a single sentence, after progress if that was to be shown."""
     assert code == 2, err
     assert "Traceback" not in err and not out
     lines = [line for line in err.splitlines() if line.strip()]
@@ -18,5 +18,5 @@ def check_refusal(code: object, out: str, err: str, quiet: bool) -> None:
 
 
 def nothing_in(folder: Path) -> bool:
-    """No scene, whole or half, nor its folder."""
+    """Whether there is no scene, not even its folder."""
     return not folder.exists()

@@ -1,4 +1,4 @@
-"""A stand-in for the package ``tinycudann`` in plain torch, on any device: its names, layouts and rounding.
+"""A stand-in for the package ``tinycudann`` in plain torch, with its names, layouts and rounding; any device.
 
 Written from what tiny-cuda-nn's documentation and source say it computes, and from nothing of the backend
 that is tested with it: a grid of any number of levels, networks with padded layers, binary16 between
@@ -24,7 +24,7 @@ device = torch.device("cpu")
 
 
 class _Scale(torch.autograd.Function):
-    """Hands its input on, and the gradient multiplied by a number."""
+    """Returns its input; multiplies the gradient by a number."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
@@ -96,7 +96,7 @@ class Encoding(Module):
         super().__init__(sum(self.sizes) * self.features, seed, dtype or precision)
 
     def row(self, level: int, vertex: list[Tensor]) -> Tensor:
-        """A vertex's row in its level, in arithmetic of 32 bits without sign."""
+        """A vertex's row in its level, computed in unsigned 32-bit arithmetic."""
         size, side = self.sizes[level], self.sides[level]
         index, stride = torch.zeros_like(vertex[0]), UINT32
         if side <= LARGEST_SIDE:

@@ -28,7 +28,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a step's options are set to; fog, thresholds and scaling off unless asked for."""
+    """Options of a step. By default there is no loss against fog, no threshold and no scaling."""
 
     min_weight: float = 0.0
     stop_transmittance: float = 0.0
@@ -102,11 +102,11 @@ def start(
     sizes: Any = ((16, 12),) * 4,
     **more: Any,
 ) -> Start:
-    """A trainer on its own copies of a case's arrays, with four small photos, of noise if not given."""
+    """A trainer on copies of a case's arrays, with four small photos; noise unless ``pixels`` are given."""
     rng = np.random.default_rng(9)
     own = replace(case, **{n: getattr(case, n).copy() for n in ("table", "weights", "occupancy")})
     fields = own.arguments()
-    if backend.on_gpu(module):  # what training changes lies where both sides reach it
+    if backend.on_gpu(module):  # arrays that training changes must be in memory that CPU and GPU share
         for n in ("table", "weights", "weights_t", "occupancy"):
             fields[n] = module.shared(fields[n])
         own = replace(own, **{n: fields[n] for n in ("table", "weights", "occupancy")})
@@ -143,7 +143,7 @@ def given(case: Case, occupied: float, n: int = RAYS) -> tuple[Case, Any, Any, A
 
 
 def known_depths(n: int = RAYS) -> Any:
-    """How far away what rays see is; of every third it is not known."""
+    """Known depths (n,) of what rays see; 0, unknown, for every third ray."""
     known = np.random.default_rng(32).uniform(0.5, 3.0, n).astype(np.float32)
     known[::3] = 0
     return known

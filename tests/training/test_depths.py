@@ -1,4 +1,4 @@
-"""What the sparse points tell of how far away things are."""
+"""Depths of cells of the photos, from the sparse points."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ def test_points_seen_from_one_direction_alone_are_not_well_known() -> None:
     )
     model = pycolmap.synthesize_dataset(options)
     for key in model.points3D:
-        model.points3D[key].xyz = model.points3D[key].xyz * 1e5  # as if all were at the horizon
+        model.points3D[key].xyz = model.points3D[key].xyz * 1e5  # as if everything were at the horizon
     assert not any(len(listed) for listed in well_determined(model).values())

@@ -115,7 +115,7 @@ def test_every_backend_takes_the_same_steps(kernels: Any) -> None:
     assert np.abs(got.mean(0)).max() < 1e-6 and np.abs(want.mean(0)).max() < 1e-6
     moved = want - (EXPOSURES - EXPOSURES.mean(0))
     assert np.abs(moved).max() > 1e-3
-    assert_close(got, want, 0.2 * np.abs(moved).max())  # Adam makes much of small differences
+    assert_close(got, want, 0.2 * np.abs(moved).max())  # Adam amplifies small differences
     assert np.corrcoef((got - want + moved).ravel(), moved.ravel())[0, 1] > 0.98
 
 
@@ -140,7 +140,7 @@ def test_pixels_that_are_not_chosen_change_nothing(kernels: Any, channels: int) 
         trained.trainer.run(steps.options(kernels, steps.SETTINGS["as in training"]), 3, 60.0)
         tables.append(np.array(trained.table))
     moved = np.abs(tables[0] - case.master).max()
-    # On a GPU sums come in any order, and Adam makes much of the smallest differences.
+    # A GPU adds up in any order, and Adam amplifies the smallest differences.
     assert np.corrcoef((tables[0] - case.master).ravel(), (tables[1] - case.master).ravel())[0, 1] > 0.999
     assert np.abs(tables[2] - tables[1]).max() > 0.3 * moved
 
@@ -172,7 +172,7 @@ def test_wrong_exposures_are_refused(kernels: Any) -> None:
 
 
 def darker(room: Path, folder: Path, spread: float) -> tuple[Path, Any]:
-    """The room's photos with exposures that wander from photo to photo: the folder, and the log-gains."""
+    """A copy of the room whose exposure drifts from photo to photo; returns its folder and the log-gains."""
     shutil.copytree(room, folder)
     names = [f["file_path"] for f in json.loads((room / "transforms.json").read_text())["frames"]]
     rng = np.random.default_rng(43)
@@ -200,7 +200,7 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
     without = api.train(capture, tmp_path / "without", config, analytic.SMALL)
     for name in ("psnr", "psnr_matched"):
         assert getattr(scene.figures, name) > getattr(without.figures, name) + 0.5, name
-    # Going on keeps them.
+    # Resuming keeps them.
     monkeypatch.undo()
     more = api.train(capture, tmp_path / "scene", replace(config, steps=450), analytic.SMALL, resume=True)
     later = np.array([v.exposure for v in more.views if v.split == "train"])
@@ -210,14 +210,15 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
 def test_exposures_that_hardly_differ_are_left_to_the_field(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)  # in pictures so small they come to 0.03 by chance
+    # Pictures this small show differences of 0.03 by chance.
+    monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)
     capture, _ = darker(room, tmp_path / "steady", 0.005)
     scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=600), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)
 
 
 @pytest.mark.parametrize("follows", ("time", "place"))
-def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows: str) -> None:
+def test_a_held_out_exposure_comes_from_neighbours_in_time_or_in_place(follows: str) -> None:
     k = analytic.intrinsics(64, 48)
     rng = np.random.default_rng(45)
     ring = analytic.ring(24)
@@ -237,7 +238,7 @@ def test_a_held_out_exposure_is_told_by_the_neighbours_that_tell_better(follows:
     assert np.corrcoef(got[test].ravel(), gains[test].ravel())[0, 1] > 0.9
 
 
-def test_held_out_photos_listed_behind_all_others_have_no_place_in_time() -> None:
+def test_held_out_photos_listed_last_have_no_place_in_time() -> None:
     k = analytic.intrinsics(64, 48)
     ring = analytic.ring(24)
     order = [*range(0, 24, 2), 3, 11]
@@ -267,7 +268,7 @@ def test_matching_exposure_by_halves() -> None:
     render = rng.random((20, 30, 3), dtype=np.float32) * 0.6
     gain = np.array([1.3, 0.8, 1.1], np.float32)
     assert_close(exposure_matched(render, render * gain), render * gain, 1e-6)
-    # A half's gains come from the other half alone.
+    # The gains of one half of the picture come from the other half.
     odd = render.copy()
     odd[:, :15] *= 1.5
     matched = exposure_matched(render, odd)

@@ -40,7 +40,7 @@ def with_bystander(room: Path, folder: Path, masks: bool, all_black: bool = Fals
 
 
 def magenta(folder: Path) -> float:
-    """How magenta the covered part of the held-out renders is: what is seen in red and blue but not green."""
+    """How magenta the covered part of held-out renders is: the lesser of red and blue, minus green."""
     from nerfscene.scene import folder as scene
 
     shown = [frame.rgb[COVERED] for _, _, frame in compare(scene.load(folder))]

@@ -26,18 +26,18 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.world import in_world
 from nerfscene.training.loop import train_posed
 from nerfscene.types import Camera
-from nerfscene.viewer import keyframes, proxy
+from nerfscene.viewer import keyframes, splats
 from nerfscene.viewer import session as sessions
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import pose_of, shot_of
-from nerfscene.viewer.still import lens_of, load_photo
+from nerfscene.viewer.still import developed, lens_of, load_photo
 
 FLAGS = [
     "--no-sandbox",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    "--disable-gpu-rasterization",  # which software WebGL would do too, and slower
+    "--disable-gpu-rasterization",  # else software WebGL rasterizes pages too, only slower
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -45,12 +45,12 @@ FLAGS = [
     "--disable-quic",
 ]
 DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the true cameras, z up, in metres
-# Places on the table, clear of things, that the page shows beside its panel when it opens.
+# Free places on the table that the page, when it opens, shows beside its panel.
 TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
 TAKES_CLICKS = "[...document.querySelectorAll('canvas')].some(c => c.style.cursor === 'pointer')"
 WINDOW = {"width": 800, "height": 600}
 SMALL = (200, 150)  # what pictures are compared at
-# Of that: right of it lies the panel, above it what the page says of software WebGL.
+# The part of it that is compared: to the right lies the panel, above a notice about software WebGL.
 CLEAR = (slice(45, 145), slice(20, 110))
 
 
@@ -69,7 +69,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def close_pages(browser: Any) -> Iterator[None]:
-    """A page that a failed test leaves behind would slow all others down."""
+    """Closes all pages: one that a failed test leaves open would slow down all others."""
     yield
     for context in browser.contexts:
         context.close()
@@ -86,10 +86,11 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def viewer(formed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
-    monkeypatch.setattr(proxy, "LONGEST", 16)  # software WebGL draws few splats in a second
-    monkeypatch.setattr(proxy, "VIEWS", 6)
-    with view(formed, port=18080) as running:
+def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
+    """A page of a copy of the demo scene, which a test may change."""
+    monkeypatch.setattr(splats, "LONGEST", 16)  # software WebGL draws few splats in a second
+    monkeypatch.setattr(splats, "VIEWS", 6)
+    with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
 
 
@@ -138,7 +139,7 @@ def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
     assert shot is not None
     camera = Camera(lens_of(shot, *session._full_size(shot, session.look)), shot.world_from_cam)
     frame = render(viewer.renderer, camera)
-    return small(Image.fromarray(session._develop(frame, session.look.mode, camera)))
+    return small(Image.fromarray(developed(frame, session.look.mode, camera, session._world_from_page)))
 
 
 def drag(page: Any, dx: int, dy: int) -> None:
@@ -238,9 +239,9 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     here = viewer.scene.views[0].world_from_cam[:3, 3]
     with session.client.atomic():
         session.client.camera.position = here
-        session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, of which no photo shows much
+        session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, which the photos hardly show
     wait(page, lambda: np.allclose(pose_of(session.client.camera)[:3, 3], here, atol=1e-3))
-    settled(page, viewer, session, 0.02)  # which shows the guess, as the viewer's own renderer does
+    settled(page, viewer, session, 0.02)  # it shows the backdrop, as the viewer's own renderer does
     session.set_look(background=(1.0, 0.0, 0.0))
     red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
     wait(page, lambda: red().mean() > 0.3, what="for the colour")
@@ -253,12 +254,13 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     film = wait(page, lambda: panels.film.film, what="for the film")
     with av.open(io.BytesIO(film)) as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    # A film's codec keeps colours less well than a picture's.
+    # A film's codec preserves colours less well than a picture's.
     assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
-    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)  # as the page's panel gives it back
+    # Rounded as the page's panel rounds it.
+    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)
     session.set_look(background=own)
     settled(page, viewer, session, 0.02)
-    # A page that showed the training learns at its end what is behind, and so do its films.
+    # When training ends, a page that watched it gets the backdrop, and so do its films.
     viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
     assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
@@ -433,7 +435,7 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
     new_from_old = world @ np.linalg.inv(true_world)
     assert np.allclose(new_from_old @ [*clicked[0], 1], [0, 0, 0, 1], atol=0.02)
     tilt = np.degrees(np.arccos(new_from_old[2, 2] / np.linalg.norm(new_from_old[2, :3])))
-    assert tilt < 8  # z was up already, and the table is level; a scene trained this briefly is not
+    assert tilt < 8  # z was up already and the table is level, but a scene trained this briefly is not quite
     settled(page, viewer, session)
     # A scale: the same two points, said to be 5 apart.
     panel.distance.value = 5.0
@@ -496,7 +498,7 @@ def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Vi
 
 
 def box_of(frame: Any, aspect: float) -> dict[str, float] | None:
-    """Where the frame is drawn once it has this shape; none before, and while the page puts it up anew."""
+    """The frame's box once it has this shape; None before that, and while the page draws it anew."""
     box: dict[str, float] | None = frame.bounding_box() if frame.count() else None
     if box is None or not box["height"] or abs(box["width"] / box["height"] - aspect) >= 0.05:
         return None
@@ -506,8 +508,8 @@ def box_of(frame: Any, aspect: float) -> dict[str, float] | None:
 def test_keys_walk_at_the_pace_of_any_scene(
     browser: Any, formed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A scene a thousand times as large stands in the page like any other."""
-    monkeypatch.setattr(proxy, "LONGEST", 8)
+    """A scene a thousand times as large is shown at the usual size, so keys walk at the usual pace."""
+    monkeypatch.setattr(splats, "LONGEST", 8)
     large = np.diag([1000.0, 1000.0, 1000.0, 1.0])
     with view(in_world(scenes.load(formed), large), port=18080) as running:
         page, session = open_tab(browser, running)

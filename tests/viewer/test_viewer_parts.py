@@ -21,7 +21,7 @@ from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, pictures
 from nerfscene.viewer.keyframes import Editor, Keyframe, Plan
 from nerfscene.viewer.pace import FLOOR, Pace, tiles_from_centre
-from nerfscene.viewer.proxy import splats_of
+from nerfscene.viewer.splats import splats_of
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -186,7 +186,7 @@ def test_saving_restores_everything_and_others_read_it(tmp_path: Path) -> None:
     data = json.loads(file.read_text())
     del data[keyframes.OURS]
     file.write_text(json.dumps(data))
-    other = keyframes.load(file)  # what another program knows of it
+    other = keyframes.load(file)  # only the part that another program knows
     assert 3 <= len(other.keyframes) <= 12 and other.loop and (other.width, other.height) == (64, 48)
     data[keyframes.OURS] = {"version": keyframes.VERSION, "keyframes": 7}
     file.write_text(json.dumps(data))
@@ -223,7 +223,7 @@ def test_splats_lie_on_what_is_rendered(trained: Path) -> None:
     assert np.isfinite(splats.centers).all() and np.isfinite(splats.covariances).all()
     assert (np.linalg.eigvalsh(splats.covariances) > 0).all()
     assert splats.rgbs.min() >= 0 and splats.rgbs.max() <= 1
-    # Seen again from one of the photos, each is as far as what is rendered there, or behind it.
+    # Seen from one of the photos, each splat is as far away as the rendered surface, or behind it.
     view = scene.views[0]
     frame = render(renderer, Camera(view.intrinsics, view.world_from_cam))
     local = (splats.centers - view.world_from_cam[:3, 3]) @ view.world_from_cam[:3, :3]

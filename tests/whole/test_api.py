@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import analytic
@@ -28,7 +29,7 @@ def test_the_readme_s_example_runs(
     analytic.write_room(tmp_path / "photos", 9)
     monkeypatch.chdir(tmp_path)
     for block in blocks:
-        # The same calls, on a posed capture of tiny photos and for seconds instead of minutes.
+        # The same calls for seconds instead of minutes, on a posed capture of tiny photos.
         block = re.sub(r"\btime=\d+", "time=1", block)
         block = re.sub(r"\bseconds=\d+", "seconds=0.1", block)
         exec(compile(block, str(readme), "exec"), {"__name__": "readme"})
@@ -47,7 +48,7 @@ def test_every_name_that_is_offered_is_there() -> None:
 
 
 def test_no_wing_has_the_name_of_a_function() -> None:
-    """Importing ``nerfscene.film`` would put the folder in the place of ``ns.film``."""
+    """Once imported, a folder with a public function's name would replace the function on ``ns``."""
     modules = {path.stem for path in (ROOT / "nerfscene").iterdir() if path.is_dir() or path.suffix == ".py"}
     assert not modules & set(ns.__all__) - {"__init__"}
 
@@ -90,6 +91,21 @@ def test_strings_and_paths_serve_alike(small_room: Path, tmp_path: Path) -> None
     frame = ns.render(ns.load(str(tmp_path / "scene")).renderer(), camera)
     assert frame.rgb.shape == (24, 32, 3) and frame.depth.shape == frame.accumulation.shape == (24, 32)
     assert np.isfinite(frame.rgb).all() and frame.accumulation.min() >= 0 and frame.accumulation.max() <= 1
+
+
+def test_a_tilde_is_the_home_folder(
+    small_room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with zipfile.ZipFile(tmp_path / "room.zip", "w") as archive:
+        for file in (f for f in small_room.rglob("*") if f.is_file()):
+            archive.write(file, file.relative_to(small_room))
+    posed = ns.posed_capture("~/room.zip", "~/work", given="read")
+    assert len(posed.views) == 9 and list((tmp_path / "work").iterdir())
+    ns.train("~/room.zip", "~/scene", ns.TrainConfig(steps=3, holdout=0), analytic.SMALL)
+    assert ns.load("~/scene").figures.steps == ns.info("~/scene")["steps"] == 3
+    ns.film(ns.load("~/scene"), "~/film.mp4", ns.RenderConfig(width=32, seconds=0.1))
+    assert (tmp_path / "film.mp4").is_file()
 
 
 def test_depth_is_in_the_units_of_the_world(trained: Path) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong with people's files and options: one sentence, exit code 2, nothing half-written."""
+"""Bad files and options are refused with one sentence and exit code 2, and nothing is half-written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 from nerfscene import api, cli
 from nerfscene.config import TrainConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder as scene
 
 
 def photos(folder: Path, count: int, seed: int = 0) -> Path:
-    """Pictures of noise, each another."""
+    """Writes pictures of noise, each different."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -31,7 +32,7 @@ def photos(folder: Path, count: int, seed: int = 0) -> Path:
 
 
 def changed(room: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """A copy of a capture with other values in its transforms.json."""
+    """Copies a capture and changes values in its transforms.json."""
     shutil.copytree(room, to)
     values = json.loads((to / "transforms.json").read_text())
     change(values)
@@ -71,7 +72,7 @@ def test_photos_that_share_nothing(refused: Refused, tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 5)
     (folder / "4.png").write_bytes((folder / "4.png").read_bytes()[:2000])
     said = refused("train", folder, "-o", tmp_path / "out", quiet=False)
-    assert "could be connected" in said and "0.png" in said
+    assert "could be posed" in said and "0.png" in said
     assert nothing_in(tmp_path / "out")
 
 
@@ -102,7 +103,7 @@ def test_poses_of_other_photos(refused: Refused, room: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["pose", "lens"])
-def test_numbers_that_are_none(refused: Refused, room: Path, tmp_path: Path, where: str) -> None:
+def test_nan_in_poses_and_lenses_is_refused(refused: Refused, room: Path, tmp_path: Path, where: str) -> None:
     def spoil(values: dict[str, Any]) -> None:
         if where == "lens":
             values["fl_x"] = float("nan")
@@ -171,22 +172,25 @@ def test_settings_that_make_no_sense(
     refused: Refused, room: Path, tmp_path: Path, option: str, value: str
 ) -> None:
     said = refused("train", room, "-o", tmp_path / "out", option, value)
-    assert option.replace("--field.", "").replace("-", " ").split()[0] in said
+    assert option in said
     assert nothing_in(tmp_path / "out")
 
 
 def test_a_backend_that_does_not_exist(
-    refused: Refused, capfd: pytest.CaptureFixture[str], trained: Path, tmp_path: Path, room: Path
+    capfd: pytest.CaptureFixture[str], trained: Path, tmp_path: Path, room: Path
 ) -> None:
-    assert "'abacus'" in refused("eval", trained, "--backend", "abacus")
-    with pytest.raises(SystemExit) as left:  # tyro knows the choices, and says them
-        cli.main(["train", str(room), "-o", str(tmp_path / "out"), "--backend", "abacus"])
-    assert left.value.code == 2 and "abacus" in capfd.readouterr().err
+    for command in (["eval", str(trained)], ["train", str(room), "-o", str(tmp_path / "out")]):
+        with pytest.raises(SystemExit) as left:  # tyro knows the choices, and says them
+            cli.main([*command, "--backend", "abacus"])
+        said = capfd.readouterr().err
+        assert left.value.code == 2 and "abacus" in said and "tcnn" in said
+    with pytest.raises(NerfsceneError, match="'abacus'"):
+        api.report(trained, "abacus")
     assert nothing_in(tmp_path / "out")
 
 
 @pytest.mark.parametrize("verb", ["info", "eval", "render"])
-def test_a_scene_that_is_none(refused: Refused, tmp_path: Path, verb: str) -> None:
+def test_what_is_no_scene_is_refused(refused: Refused, tmp_path: Path, verb: str) -> None:
     extra = ("-o", tmp_path / "film.mp4") if verb == "render" else ()
     assert "doesn't exist" in refused(verb, tmp_path / "nowhere", *extra)
     (tmp_path / "folder").mkdir()
@@ -200,7 +204,7 @@ def test_a_scene_from_a_newer_version(refused: Refused, trained: Path, tmp_path:
     (folder / scene.SCENE_JSON).write_text(json.dumps(values))
     for arguments in (("info", folder), ("train", room, "-o", folder)):
         said = refused(*arguments)
-        assert "version 99" in said and "pip install -U" in said
+        assert "version 99" in said and "--overwrite" in said
 
 
 def _cut(folder: Path) -> None:
@@ -274,12 +278,13 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
         (("--path", "empty.json"), "empty.json holds no cameras"),
         (("--seconds", "-1"), "--seconds must be"),
         (("--seconds", "nan"), "--seconds must be"),
-        (("--fps", "0"), "--fps must be"),
+        (("--fps", "0"), "--fps must be above 0 and at most 3600, not 0"),
+        (("--fps", "4000"), "--fps must be above 0 and at most 3600, not 4000"),
         (("--width", "4"), "4×"),
         (("--threads", "-1"), "--threads must be"),
     ],
 )
-def test_renders_that_make_no_sense(
+def test_render_options_that_make_no_sense(
     refused: Refused, trained: Path, tmp_path: Path, arguments: tuple[str, str], told: str
 ) -> None:
     (tmp_path / "bad.json").write_text("{")
@@ -291,14 +296,16 @@ def test_renders_that_make_no_sense(
 
 
 @pytest.mark.parametrize("name", ["film.gif", "film", "file/film.mp4", "folder.mp4"])
-def test_films_that_cannot_be_named_so(refused: Refused, trained: Path, tmp_path: Path, name: str) -> None:
+def test_impossible_names_of_films_are_refused(
+    refused: Refused, trained: Path, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.mp4").mkdir()
     said = refused("render", trained, "-o", tmp_path / name, "--seconds", 0.1, "--width", 32)
     assert name.rsplit("/")[0] in said
 
 
-def test_nothing_asked_of_render(refused: Refused, trained: Path) -> None:
+def test_render_without_an_output_says_what_to_give(refused: Refused, trained: Path) -> None:
     assert "-o film.mp4" in refused("render", trained)
 
 

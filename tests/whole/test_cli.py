@@ -1,4 +1,4 @@
-"""The command line: words for people, one JSON object for programs."""
+"""The command line: text for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ def one_object(out: str) -> dict[str, Any]:
     values = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert isinstance(values, dict)
     return values
+
+
+def test_help_says_what_a_flag_does_that_turns_something_off(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    words = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capfd.readouterr().out).split())
+    assert "--no-refine-cameras leaves all cameras as they are" in words
 
 
 def test_info_in_words(run: Run, trained: Path) -> None:
@@ -211,8 +218,8 @@ def test_help_loads_nothing_slow() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("train", "--help"), ("doctor",)])
-def test_whoever_reads_may_stop_reading(arguments: tuple[str, ...]) -> None:
-    """As ``head`` does: no traceback."""
+def test_a_closed_pipe_is_no_error(arguments: tuple[str, ...]) -> None:
+    """When a reader such as ``head`` closes the pipe there is no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "nerfscene.cli", *arguments]
@@ -224,7 +231,7 @@ def test_whoever_reads_may_stop_reading(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("fly",), ("train",), ("info", "a", "b"), ("render", "a", "--fps", "x")]
 )
-def test_words_that_are_no_command(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+def test_unknown_commands_are_refused(arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(list(arguments))
     assert left.value.code == 2 and "Traceback" not in capfd.readouterr().err

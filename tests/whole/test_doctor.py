@@ -1,4 +1,4 @@
-"""What doctor says of every kind of machine, from facts alone."""
+"""What doctor says about every kind of machine, given its facts."""
 
 from __future__ import annotations
 
@@ -164,13 +164,13 @@ def doctor_says(facts: dict[str, Any]) -> str:
             "tinycudann": False,
             "tinycudann_missing": "tiny-cuda-nn can't be used",
             "packages": {"torch": "2.9"},
-            "will_use": "our kernels on the CPU (avx2)",
+            "will_use": "nerfscene's kernels on the CPU (avx2)",
             "cuda": facts | vars(doctor.judge(facts)),
         }
     )
 
 
-def test_words_end_in_one_command() -> None:
+def test_doctor_ends_with_one_command_to_run() -> None:
     said = doctor_says(GPU)
     assert f"to fix it: {INSTALL}   (in the checkout)" in said and said.count("to fix it") == 1
     assert "on the processor" in said

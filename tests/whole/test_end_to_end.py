@@ -1,4 +1,4 @@
-"""From photos to a measured scene, through every way that training can end."""
+"""From photos to a measured scene, with every way that training can end."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from nerfscene.field.hash_grid import make_space, resolve
 from nerfscene.field.rendering import render
 from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scene
+from nerfscene.scene.output_folder import SOURCE
 from nerfscene.types import Camera
 
 SMALL_FLAGS = ("--field.occupancy-resolution", 32)
@@ -73,7 +74,7 @@ def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
     assert not made.field.space.unbounded and made.has_alpha
     assert made.figures.psnr is not None and made.figures.psnr > 28  # 32.6 measured
     assert made.figures.ssim is not None and made.figures.ssim > 0.95
-    # It is as solid before any other background as before the one that it is measured on.
+    # It is as opaque in front of black as in front of the background that it is measured on.
     before_black = replace(made.photo_renderer(), background=(0.0, 0.0, 0.0))
     errors = []
     for view in (v for v in made.views if v.split == "test"):
@@ -82,12 +83,12 @@ def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
         rgb = render(before_black, Camera(k, view.world_from_cam)).rgb
         errors.append(psnr(np.clip(rgb, 0, 1), photo[..., :3] * photo[..., 3:]))
     assert np.mean(errors) > made.figures.psnr - 2.0
-    # What the cut-outs show to be empty is empty from the start.
+    # Space that the cut-outs show to be empty is empty from the start.
     assert 0.005 < np.unpackbits(made.field.occupancy.view(np.uint8)).mean() < 0.8
 
 
 def test_empty_space_is_found_soon(room: Path, tmp_path: Path) -> None:
-    """Until it is, every ray is followed through all of it."""
+    """Until then every ray is sampled all along, which is slow."""
     made = api.train(room, tmp_path / "scene", TrainConfig(steps=300), analytic.SMALL)
     assert np.unpackbits(made.field.occupancy.view(np.uint8)).mean() < 0.55  # 0.46 measured, 0.66 at first
 
@@ -127,7 +128,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
     assert f.samples > halfway.samples and f.history[: len(halfway.history)] == halfway.history
     assert f.psnr is not None and f.psnr > 24
     left = {p.name for p in output.iterdir()}
-    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, api.SOURCE, "report.html"}
+    assert left == {scene.SCENE_JSON, scene.FIELD_FILE, scene.TRAINING_FILE, SOURCE, "report.html"}
 
 
 def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_killed_training_leaves_a_scene_that_loads(cut_out: Path, tmp_path: Path
         until = time.monotonic() + 300
         while not scene.is_scene(output) and time.monotonic() < until:
             time.sleep(0.01)
-        time.sleep(0.3)  # saving goes on all the time: the kill hits any part of it
+        time.sleep(0.3)  # it saves all the time, so the kill comes somewhere in the middle
         process.kill()
     killed = scene.load(output).figures
     assert killed.steps > 0 and not killed.finished
@@ -208,7 +209,7 @@ def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
     assert make_space(True, 0.1, 128, True) == make_space(True, 0.1, 128)
 
 
-def test_going_on_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
+def test_resuming_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
     def on_gpu(config: FieldConfig, side: float, unbounded: bool, _: bool = False) -> FieldConfig:
         return resolve(config, side, unbounded, True)
 
@@ -245,14 +246,14 @@ def test_nothing_held_out(small_room: Path, tmp_path: Path) -> None:
     assert made.figures.psnr is None and made.figures.ssim is None and made.figures.views == 0
 
 
-def test_every_nth_is_held_out(small_room: Path, tmp_path: Path) -> None:
-    made = api.train(small_room, tmp_path / "scene", TrainConfig(steps=5, holdout=5), analytic.SMALL)
+def test_every_nth_is_held_out(room: Path, tmp_path: Path) -> None:
+    made = api.train(room, tmp_path / "scene", TrainConfig(steps=5, holdout=5), analytic.SMALL)
     names = [v.path.name for v in made.views if v.split == "test"]
-    assert names == ["000.png", "005.png"]
+    assert names == ["000.png", "005.png", "010.png", "015.png", "020.png"]
     assert [v["photo"] for v in made.figures.per_view] == names
 
 
-def test_going_on_with_other_photos_held_out_is_refused(small_room: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_photos_held_out_is_refused(small_room: Path, tmp_path: Path) -> None:
     output = tmp_path / "scene"
     api.train(small_room, output, TrainConfig(steps=3, holdout=4), analytic.SMALL)
     before = scene.load(output).figures
@@ -274,7 +275,7 @@ def test_a_given_split_is_respected(cut_out: Path, tmp_path: Path) -> None:
 def test_time_is_a_bound(cut_out: Path, tmp_path: Path) -> None:
     made = api.train(cut_out, tmp_path / "scene", TrainConfig(time=1.0), analytic.SMALL)
     assert made.figures.finished
-    # A step is not cut short, and how long one takes is the machine's affair: there is no bound above.
+    # There is no upper limit to check: the last step is completed, however long it takes on this machine.
     assert made.figures.train_seconds > 0.9
 
 

@@ -1,4 +1,4 @@
-"""What bench/gpu.sh leans on: its stand-ins, its list of tests, ncu's numbers as a table."""
+"""What bench/gpu.sh relies on: its stand-ins, its list of tests, ncu's numbers as a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_standin_may_be_named_but_not_used(tmp_path: Path, monkeypatch: pytest
     assert not hasattr(module, "__path__")
 
 
-def test_all_it_needs_is_imported_with_standins(tmp_path: Path) -> None:
+def test_everything_it_needs_can_be_imported_with_standins(tmp_path: Path) -> None:
     needs.stand_in(tmp_path, needs.REPLACED)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "".join(f"import {name}\n" for name in needs.USED)
@@ -41,7 +41,7 @@ def test_all_it_needs_is_imported_with_standins(tmp_path: Path) -> None:
 
 
 def test_every_kernel_test_runs_on_a_gpu() -> None:
-    """gpu.sh finds test files by their text; each that has a test marked gpu must be among them."""
+    """gpu.sh finds test files by searching their text; it must find all that have a test for a GPU."""
     script = (ROOT / "bench/gpu.sh").read_text()
     pattern = re.search(r"grep -lE '(.*?)' tests", script)
     assert pattern is not None
@@ -66,7 +66,7 @@ def test_numbers_of_ncu_become_a_table() -> None:
     assert "no numbers" in gpu.ncu_table(lines[:2])
 
 
-def test_the_capture_is_told() -> None:
+def test_the_benchmark_says_which_capture_it_uses() -> None:
     posed, words = gpu.capture()
     assert posed.views and re.search(r"trained on \d+ photos \(.*tested on", words)
 

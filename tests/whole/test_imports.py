@@ -1,4 +1,4 @@
-"""The package's shape: imports point down the pipeline, and nothing heavy is needed to import it."""
+"""The structure of the package: imports point one way, and importing it loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ print(backend.load("torch").instruction_set())
 
 
 def test_commands_begin_without_scipy() -> None:
-    """Half of what a command took to say that a folder is not there."""
+    """Importing scipy took half of the time in which a command says that a folder is missing."""
     code = "import sys, nerfscene.api, nerfscene.cli; print('scipy' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""What people give, from the command line: HEIC photos, an archive, a video."""
+"""What people give to the command line: HEIC photos, an archive, a video."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nerfscene.capture.folder import open_capture
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder as scene
+from nerfscene.scene.output_folder import POSES
 from nerfscene.types import Capture
 
 SMALL = 400  # px, longest side that features are looked for on
@@ -42,7 +43,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     made = scene.load(tmp_path / "walk-scene")
     assert 10 <= len(made.views) <= 14
     told: list[str] = []
-    workdir = tmp_path / "walk-scene" / api.POSES
+    workdir = tmp_path / "walk-scene" / POSES
     configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
@@ -50,7 +51,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     assert posed.root == workdir / "frames"
 
 
-def test_a_video_that_is_none(command: Command, tmp_path: Path) -> None:
+def test_a_broken_video_is_refused(command: Command, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(1000))
     done = command("train", tmp_path / "bad.mp4", "-o", tmp_path / "out", "--json")
     check_refusal(done.returncode, done.stdout, done.stderr, quiet=True)
@@ -123,13 +124,13 @@ def test_all_the_photos_or_videos_of_a_folder_are_the_folder(tmp_path: Path) -> 
     for some in (files[:2], [*files, tmp_path], [tmp_path, tmp_path / "photos"], []):
         with pytest.raises(NerfsceneError, match="folder"):
             intake.one_source(some)
-    with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as other tools' commands are written
+    with pytest.raises(NerfsceneError, match=r"--output .*my-scene$"):  # as in the commands of other tools
         intake.one_source([files[0].parent, tmp_path / "my-scene"])
 
 
 @pytest.fixture
 def unposed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], Capture]:
-    """What would be posed of a source."""
+    """Opens a source, and returns the capture that would be posed."""
     monkeypatch.setattr(intake, "pose", lambda capture, *_: capture)
     return lambda source, workdir: cast("Capture", intake.open_posed(source, workdir))
 
@@ -142,7 +143,7 @@ def test_what_lies_beside_the_photos_is_told(
     for i, picture in enumerate(demo_pictures(3)):
         Image.fromarray(picture).save(folder / f"IMG_{i}.jpg")
     assert unposed(folder, tmp_path / "work").warnings == ()
-    # A photo that moves, and one that the camera saved as RAW too, are no others.
+    # The video of a live photo and the RAW file of a photo are not reported as extra files.
     (folder / "IMG_0.MOV").write_bytes(b"")
     (folder / "IMG_1.DNG").write_bytes(b"")
     assert unposed(folder, tmp_path / "work").warnings == ()

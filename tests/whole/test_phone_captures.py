@@ -1,6 +1,6 @@
-"""What comes off a phone becomes a scene worth showing, with no flag but the input.
+"""Photos and videos from a phone become a good scene without any options.
 
-Steps stand for the time that one would train: the same on every machine, and far fewer. So does the quality.
+Training is limited by steps and quality, not by time as usual: the same on every machine, and much shorter.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Array
 
-STEPS = 250
+STEPS = 120
 WALK = tuple(range(45, 57))
 FRONT = tuple(range(6, 18))  # 90° of the first walk, as one would stand before a house
 
 
-def trained(command: Command, source: Path, output: Path) -> Path:
-    done = command("train", source, "-o", output, "--steps", STEPS, "--quality", "1min")
+def trained(command: Command, source: Path, output: Path, *smaller: object) -> Path:
+    """Trains a scene as a person would. ``smaller``: options that shrink the pictures, to save time."""
+    done = command("train", source, "-o", output, "--steps", STEPS, "--quality", "1min", *smaller)
     assert done.returncode == 0, done.stderr
     return output
 
@@ -52,7 +53,7 @@ def of_photos(command: Command, photos: PhonePhotos, tmp_path_factory: pytest.Te
 
 
 def check(errors: CameraErrors) -> None:
-    """0.1 % of the extent, 0.1° and 0.1 % of the focal length are measured."""
+    """Checks places, directions and focal lengths. Measured: 0.1 % of the extent, 0.1° and 0.1 %."""
     assert np.median(errors.places) < 0.005 and errors.places.max() < 0.02
     assert errors.turns.max() < 1.0
     assert np.abs(errors.focals).max() < 0.02
@@ -79,7 +80,7 @@ def test_photos_lying_on_their_side_are_posed_as_they_were_held(of_photos: Path)
 
 def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) -> None:
     scene = scenes.load(of_photos)
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 21.4 measured
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 21.9 measured
     for _, photo, frame in compare(scene):
         render = np.clip(frame.rgb, 0, 1)
         turned = [np.rot90(photo, quarters) for quarters in (1, 2, 3)]
@@ -94,7 +95,7 @@ def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) 
 
 def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path) -> None:
     video = write_phone_video(tmp_path / "VID_0001.mp4", WALK)
-    scene = scenes.load(trained(command, video, tmp_path / "scene"))
+    scene = scenes.load(trained(command, video, tmp_path / "scene", "--downscale", 6))
     stills = {number: full_hd(number) for number in WALK}
     thumbnails = {number: thumbnail(still) for number, still in stills.items()}
     numbers, sharp = [], []
@@ -107,10 +108,10 @@ def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path
         numbers.append(min(off, key=off.__getitem__))
         sharp.append(crispness(frame) / crispness(stills[numbers[-1]]))
     assert set(numbers) == set(WALK) and numbers == sorted(numbers)
-    # Two in ten frames are sharp; where the view jumps, one from in between may be all there is.
+    # Two in ten frames are sharp. Where the view jumps, a blurred one may be the only choice.
     assert np.mean(np.array(sharp) > 0.9) > 0.8
     check(camera_errors(scene.views, numbers, [3 * FOCAL * v.intrinsics.width / 1920 for v in scene.views]))
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 23.7 measured
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 24.3 measured
 
 
 def thumbnail(picture: Image.Image) -> Array:
@@ -126,8 +127,8 @@ def test_a_dozen_photos_of_a_front_are_enough(command: Command, tmp_path: Path) 
     folder.mkdir()
     for number in FRONT:
         shutil.copyfile(DEMO / f"{number:04d}.jpg", folder / f"IMG_{number:04d}.jpg")
-    scene = scenes.load(trained(command, folder, tmp_path / "scene"))
+    scene = scenes.load(trained(command, folder, tmp_path / "scene", "--downscale", 2))
     numbers = [int(v.path.stem.split("_")[1]) for v in scene.views]
     assert numbers == list(FRONT)
-    check(camera_errors(scene.views, numbers, [FOCAL] * len(numbers)))
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 22.1 measured
+    check(camera_errors(scene.views, numbers, [FOCAL * v.intrinsics.width / 640 for v in scene.views]))
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 22.3 measured

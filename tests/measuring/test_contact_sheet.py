@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.measuring.contact import CELL_WIDTH, GAP, LABEL, Pair, contact_sheet
+from nerfscene.measuring.contact_sheet import CELL_WIDTH, GAP, LABEL, Pair, contact_sheet
 
 BACKGROUND = (24, 24, 24)
 

@@ -1,8 +1,9 @@
-"""Occupancy cells that can hold anything at all, known from cameras and masks before training starts.
+"""Carves space before training: finds the occupancy cells that cameras and masks rule out.
 
-Training itself learns which of these are empty. Excluded are cells in the pictures of fewer than MIN_VIEWS
-cameras, unless they are far away, because nothing there can be distinguished from floaters; cells that masks
-leave out; and with cut-out photos, cells that any photo shows as background.
+Training itself learns which of the other cells are empty. Ruled out are cells in the pictures of fewer than
+MIN_VIEWS cameras, unless they are far away, because nothing there can be distinguished from floaters; cells
+that masks exclude; and with cut-outs (photos with a transparent background), cells that any photo shows as
+background.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units: as far behind the subject as th
 VIEWS_AT_ONCE = 16
 MASKS_LOOKED_AT = 32  # photos whose masks are projected on all cells; the others only on undecided ones
 MASK_MARGIN = 0.01  # of a photo's longer side: masks are widened by this
-MASKED_IN = 0.75  # a cell is excluded if masks leave it out of more than this share of the photos framing it
+MASKED_IN = 0.75  # a cell is ruled out if more than this share of the photos framing it mask it out
 CELLS_AT_ONCE = 1 << 14  # together with VIEWS_AT_ONCE, as much as fits in a processor's cache
 Bits = NDArray[np.uint32]
 
@@ -111,12 +112,12 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
 def unmasked_cells(
     views: Sequence[View], used: Sequence[NDArray[np.bool_] | None], placement: Placement, space: Space
 ) -> NDArray[np.bool_]:
-    """Flags (cells,) of all cells except those that masks leave out of nearly all photos framing them.
+    """Flags (cells,) of all cells except those that are masked out in most of the photos framing them.
 
-    ``used``: each view's mask (height, width), true where it leaves the photo in; None: everywhere. Pixels
-    that masks leave out are not trained on, so floaters there would stay: around a subject that is masked in
-    every photo, or in the sky. With loose masks, more photos leave in the air around the subject, and its
-    cells stay.
+    ``used``: each view's mask (height, width), true where the photo is used; None: everywhere. Masked-out
+    pixels are not trained on, so floaters there would never be removed (around a subject that is masked in
+    every photo, or in the sky). If masks are loose, the air around the subject is visible in more photos, and
+    its cells stay.
     """
     from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
@@ -124,7 +125,7 @@ def unmasked_cells(
     framed, masked = np.zeros((2, len(points)), np.int32)
 
     def look(index: int, cells: NDArray[np.intp]) -> tuple[Any, Any]:
-        """The cells that a photo frames, and for each of them whether its mask leaves it out."""
+        """The cells that a photo frames, and for each of them whether it is masked out."""
         view, mask = views[index], used[index]
         k = view.intrinsics
         u, v, z = project(points[cells], k, pose_in_scene(placement.scene_from_world, view.world_from_cam))

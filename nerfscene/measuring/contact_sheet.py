@@ -1,4 +1,4 @@
-"""A contact sheet: one picture with photos beside renders."""
+"""A contact sheet: one picture with photos and their renders side by side."""
 
 from __future__ import annotations
 

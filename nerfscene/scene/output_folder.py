@@ -1,0 +1,80 @@
+"""The folder that training writes a scene to: whether it may be used, and what is removed from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from nerfscene.errors import NerfsceneError
+from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, TRAINING_FILE, is_scene, writing
+
+POSES = "poses"
+CAMERA_PATH_FILE = "camera_path.json"
+REPORT_FILE = "report.html"
+SOURCE = "source.json"  # names and sizes of the photos, to notice when other photos are given
+MADE = (SCENE_JSON, FIELD_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
+KEPT = (POSES, CAMERA_PATH_FILE)  # when training starts again
+
+
+def open_output(folder: Path, resume: bool) -> None:
+    """Makes the scene's folder and checks that it can be written; a folder that isn't ours is left alone.
+
+    Raises NerfsceneError when it can't be used, or ``resume`` is set and it holds no scene.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise NerfsceneError(f"{folder} is a file; choose another folder for the scene with -o")
+        if folder.exists() and not is_scene(folder) and not all(map(_ours, os.listdir(folder))):
+            raise NerfsceneError(f"{folder} exists and is not a scene; choose another folder with -o")
+        if resume and not is_scene(folder):
+            raise NerfsceneError(f"there is no scene in {folder} to resume; leave out --resume to make one")
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise NerfsceneError(
+            f"{folder} can't be written ({error.strerror}); choose another folder with -o"
+        ) from error
+
+
+def remember_photos(folder: Path, given: list[list[str | int]]) -> None:
+    """Writes down which photos the scene in ``folder`` was made from, if it can; given: a fingerprint."""
+    with contextlib.suppress(OSError), writing(folder / SOURCE) as temporary:
+        temporary.write_text(json.dumps(given))
+
+
+def refuse_other_photos(folder: Path, given: list[list[str | int]]) -> None:
+    """Raises NerfsceneError if the scene in ``folder`` was made from other photos; given: a fingerprint."""
+    try:
+        known = json.loads((folder / SOURCE).read_text())
+    except (OSError, ValueError):  # an older scene, or one whose training was killed
+        return
+    if given and known and known != given:
+        raise NerfsceneError(
+            f"{folder} holds a scene of other photos; choose another folder with -o, or add --overwrite to "
+            "replace that scene"
+        )
+
+
+def remove_trained(folder: Path) -> None:
+    """Deletes what training made, and keeps the photos' poses and the camera path."""
+    # scene.json goes first, so that the folder never holds half a scene.
+    for path in [folder / SCENE_JSON, *folder.iterdir()]:
+        if _ours(path.name) and path.name not in KEPT:
+            path.unlink(missing_ok=True)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those of the folders that hold nothing."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # rmdir refuses a folder that holds something
+            folder.rmdir()
+
+
+def _ours(name: str) -> bool:
+    """Whether this name is one that nerfscene writes (also when killed midway)."""
+    return name in (*MADE, *KEPT) or (name.startswith(".") and name.endswith(".tmp"))
