@@ -24,11 +24,11 @@ def main(
     _, down, forward, start = view.world_from_cam[:3].T  # which way the camera's axes point, and where it is
     distance = np.median(ns.render(scene.renderer(), ns.Camera(view.intrinsics, view.world_from_cam)).depth)
     target = start + distance * forward
-
     cameras = []
     for t in np.linspace(0, 1, frames):
         position = start + 0.3 * t * distance * (forward - down)
         cameras.append(ns.Camera(view.intrinsics, ns.look_at(position, target, up=-down)))
+    path_file.parent.mkdir(parents=True, exist_ok=True)
     ns.write_camera_path(ns.CameraPath(tuple(cameras)), path_file, fps=24)
 
     made = ns.film(scene, film, ns.RenderConfig(path=str(path_file)))

@@ -30,6 +30,7 @@ def main(
     print(f"rgb {frame.rgb.shape}, depth {frame.depth.shape}, {frame.rgb.dtype}")
     print(f"in the middle: {frame.depth[height // 2, width // 2]:.2f} units away")
 
+    picture.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((255 * frame.rgb.clip(0, 1) + 0.5).astype(np.uint8)).save(picture)
     print(f"{picture}: {width}×{height}")
 

@@ -30,6 +30,7 @@ def main(
     print(f"mean of {found['views']}: {found['psnr']:.2f} dB, SSIM {found['ssim']:.3f}")
 
     pixels = np.concatenate([rows[name] for name in sorted(rows)], axis=0)
+    sheet.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((255 * pixels.clip(0, 1) + 0.5).astype(np.uint8)).save(sheet)
     print(f"{sheet}: photo, render, and three times their difference")
 

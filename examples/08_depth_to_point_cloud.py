@@ -27,10 +27,10 @@ def main(
         x, y = np.meshgrid(np.arange(k.width) + 0.5, np.arange(k.height) + 0.5)  # pixels' centres
         rays = np.stack([(x - k.cx) / k.fx, (y - k.cy) / k.fy, np.ones_like(x)], axis=-1)
         rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ view.world_from_cam[:3, :3].T
-        near = frame.depth < 3 * np.median(frame.depth)
-        solid = near & (frame.accumulation > 0.95)  # leaves out fog and what is far behind
+        solid = (frame.accumulation > 0.95) & (frame.depth < 3 * np.median(frame.depth))  # no fog, not far
         points.append(view.world_from_cam[:3, 3] + (frame.depth[..., None] * rays)[solid])
         colors.append((255 * frame.rgb[solid].clip(0, 1)).astype(np.uint8))
+    cloud.parent.mkdir(parents=True, exist_ok=True)
     trimesh.PointCloud(np.concatenate(points), np.concatenate(colors)).export(cloud)
     print(f"{cloud}: {sum(map(len, points))} points from {len(points)} cameras")
 

@@ -95,8 +95,9 @@ def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Arr
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
-        count = " by ".join(str(n) if n >= 0 else "n" for n in shape) or "one"
-        raise NerfsceneError(f"{where} has no {what} ({count} numbers): export it again.")
+        count = " by ".join(str(n) if n >= 0 else "n" for n in shape)
+        wanted = f"{count} numbers" if shape else "a number"
+        raise NerfsceneError(f"{where} has no {what} ({wanted}): export it again.")
     if not (np.isfinite(given).all() and np.abs(given).max(initial=0.0) < FARTHEST):
         raise NerfsceneError(f"{where} has a {what} that is not finite: export it again.")
     return given.astype(np.float64)

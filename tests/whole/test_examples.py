@@ -46,8 +46,6 @@ def flags(name: str, capture: Path, scene: Path) -> list[object]:
 
 def run(name: str, where: Path, *words: object) -> str:
     """Runs an example in an empty folder, as a process of its own; returns what it printed."""
-    if "--scene-folder" in words:  # by default the scene is in out/ too, where example 01 left it
-        (where / "out").mkdir()
     command = [sys.executable, str(ROOT / f"examples/{name}.py"), *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
