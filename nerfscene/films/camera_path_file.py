@@ -29,7 +29,7 @@ from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.paths import CameraPath, interpolate
-from nerfscene.scene.folder import write_json
+from nerfscene.scene.atomic import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's

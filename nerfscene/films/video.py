@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.folder import write_json, writing
+from nerfscene.scene.atomic import write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)

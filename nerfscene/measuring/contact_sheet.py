@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.video import make_folder_of
-from nerfscene.scene.folder import writing
+from nerfscene.scene.atomic import writing
 
 CELL_WIDTH, GAP, LABEL = 320, 8, 22  # pixels
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

@@ -18,7 +18,8 @@ from nerfscene.films import video
 from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
-from nerfscene.scene.folder import Scene, writing
+from nerfscene.scene.atomic import writing
+from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import REPORT_FILE
 from nerfscene.types import View
 

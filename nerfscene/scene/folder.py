@@ -51,8 +51,6 @@ __all__ = [
     "save",
     "save_crop",
     "with_figures",
-    "write_json",
-    "writing",
 ]
 
 VERSION = 1

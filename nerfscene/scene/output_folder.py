@@ -8,8 +8,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from nerfscene.capture.work_folder import read_json
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, TRAINING_FILE, is_scene, writing
+from nerfscene.scene.atomic import writing
+from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, TRAINING_FILE, is_scene
 
 POSES = "poses"
 CAMERA_PATH_FILE = "camera_path.json"
@@ -49,10 +51,7 @@ def remember_photos(folder: Path, given: list[list[str | int]]) -> None:
 
 def refuse_other_photos(folder: Path, given: list[list[str | int]]) -> None:
     """Raises NerfsceneError if the scene in ``folder`` was made from other photos; given: a fingerprint."""
-    try:
-        known = json.loads((folder / SOURCE).read_text())
-    except (OSError, ValueError):  # an older scene, or one whose training was killed
-        return
+    known = read_json(folder / SOURCE)  # None: an older scene, or one whose training was killed
     if given and known and known != given:
         raise NerfsceneError(
             f"{folder} holds a scene of other photos; choose another folder with -o, or add --overwrite to "

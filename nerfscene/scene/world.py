@@ -14,6 +14,7 @@ import numpy as np
 from nerfscene.cameras.algebra import pose_in_scene, rotation_to_z
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder as scenes
+from nerfscene.scene.atomic import write_json
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
 
@@ -78,7 +79,7 @@ def save_world(folder: Path, new_from_world: Array, up: Array) -> None:
     """
     changed = replace(in_world(scenes.load(folder), new_from_world), up=up)
     data = scenes.read_manifest(folder)
-    scenes.write_json({**data, **scenes.described(changed, folder)}, folder / scenes.SCENE_JSON)
+    write_json({**data, **scenes.described(changed, folder)}, folder / scenes.SCENE_JSON)
 
 
 def on_floor(points: Array, above: Array) -> Array:

@@ -15,7 +15,7 @@ from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
 from nerfscene.films.paths import CameraPath, interpolate
-from nerfscene.scene.folder import write_json
+from nerfscene.scene.atomic import write_json
 from nerfscene.types import Array, Camera, Intrinsics
 
 EASINGS = ("none", "gentle", "strong")

@@ -25,6 +25,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.measuring import evaluate
 from nerfscene.scene import folder as scene
+from nerfscene.scene.atomic import write_json
 from nerfscene.types import Camera
 
 
@@ -114,9 +115,9 @@ def test_a_failure_before_anything_is_replaced_changes_nothing(
 
 def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    scene.write_json({"a": 1}, file)
+    write_json({"a": 1}, file)
     with pytest.raises(ValueError):
-        scene.write_json({"a": float("nan")}, file)
+        write_json({"a": float("nan")}, file)
     assert json.loads(file.read_text()) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 

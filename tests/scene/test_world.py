@@ -17,6 +17,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.films.filming import film_path
 from nerfscene.scene import folder as scenes
+from nerfscene.scene.atomic import write_json
 from nerfscene.scene.world import at_origin, in_world, kept, on_floor, save_world, to_scale
 from nerfscene.types import Camera
 
@@ -114,7 +115,7 @@ def test_a_damaged_world_is_named(trained: Path, tmp_path: Path) -> None:
     folder = copied(trained, tmp_path)
     for bad in ({"up": [0, 0, 0]}, {"world_from_capture": [[1, 2], [3, 4]]}):
         data = {**scenes.read_manifest(folder), "up": None, "world_from_capture": None, **bad}
-        scenes.write_json(data, folder / scenes.SCENE_JSON)
+        write_json(data, folder / scenes.SCENE_JSON)
         with pytest.raises(NerfsceneError, match=next(iter(bad))):
             scenes.load(folder)
         with pytest.raises(NerfsceneError, match="damaged"):
