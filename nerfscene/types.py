@@ -33,11 +33,11 @@ class Intrinsics:
     width, height: the picture's size
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
-    lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels span
-        360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, there is no distortion,
-        and the pixel at longitude λ and latitude φ looks along (cos φ sin λ, -sin φ, cos φ cos λ), with λ from
-        -π at the left edge to π, and φ from π/2 at the top to -π/2. Only readers give it: ``intake`` cuts
-        panoramas into perspective views, so that scenes and kernels never meet one
+    lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels
+        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, and there is no
+        distortion. Its middle column looks along +z: longitude λ runs from -π at the left edge to π, latitude
+        φ from π/2 at the top to -π/2, and a pixel looks along (cos φ sin λ, -sin φ, cos φ cos λ). Only
+        readers give it: ``intake`` cuts panoramas into perspective views, so that nothing else meets one
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
         ``fisheye``; all zero for a lens without distortion
     """
@@ -59,6 +59,8 @@ class Photo:
     path: the file
     width, height: pixels
     mask: a picture of the same size; black pixels mark the parts of the photo to ignore
+    panorama, face: the panorama that it was cut from, and the face of the cube (``cameras.cube.FACES``); None
+        and "" for a photo as the camera took it
     """
 
     path: Path
@@ -66,6 +68,8 @@ class Photo:
     height: int
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
+    panorama: Path | None = None
+    face: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class View:
         all 0 unless it is known to differ from the other photos
     seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
         well determined
+    panorama, face: as in Photo
     """
 
     path: Path
@@ -108,6 +113,8 @@ class View:
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    panorama: Path | None = None
+    face: str = ""
 
 
 @dataclass(frozen=True)

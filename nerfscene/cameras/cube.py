@@ -1,0 +1,74 @@
+"""The six faces of a cube into which a panorama is cut, and which views belong to one panorama.
+
+A panorama (equirectangular, 360° × 180°) has the axes of a camera that looks at its middle: x right, y down,
+z forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nerfscene.types import Array, Photo, View
+
+
+def _looking(right: tuple[int, int, int], forward: tuple[int, int, int]) -> Array:
+    """The rotation (3, 3) panorama_from_face of a face with these x and z axes."""
+    x, z = np.array(right, float), np.array(forward, float)
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+# panorama_from_face. Four faces lie round the horizon, and their x axes are level; at the lower edge of the
+# upper face and the upper edge of the lower one is the front.
+FACES: dict[str, Array] = {
+    "front": _looking((1, 0, 0), (0, 0, 1)),
+    "right": _looking((0, 0, -1), (1, 0, 0)),
+    "back": _looking((-1, 0, 0), (0, 0, -1)),
+    "left": _looking((0, 0, 1), (-1, 0, 0)),
+    "up": _looking((1, 0, 0), (0, -1, 0)),
+    "down": _looking((1, 0, 0), (0, 1, 0)),
+}
+
+
+def face_size(width: int) -> int:
+    """Pixels along a side of the faces of a panorama that is ``width`` pixels wide over 360°.
+
+    A face spans 90°. In its middle it has as many pixels per degree as the panorama, so that none is lost;
+    the six together have 1.2 times as many pixels as the panorama.
+    """
+    return 2 * max(round(width / (2 * np.pi)), 8)
+
+
+def panorama_pixels(panorama_from_face: Array, size: int, rows: slice) -> tuple[Array, Array]:
+    """Where the pixels of a face lie in the panorama: (u, v), each (rows, size), fractions 0…1 of its sides.
+
+    size: pixels along the face's sides; rows: of the face.
+    """
+    centre = (np.arange(size) + 0.5) / (0.5 * size) - 1
+    x, y = np.meshgrid(centre, centre[rows])
+    d = np.stack([x, y, np.ones_like(x)], -1) @ panorama_from_face.T
+    longitude = np.arctan2(d[..., 0], d[..., 2])
+    latitude = np.arctan2(-d[..., 1], np.hypot(d[..., 0], d[..., 2]))
+    return longitude / (2 * np.pi) + 0.5, 0.5 - latitude / np.pi
+
+
+def face_of(panorama_from_world: Array, points: Array) -> list[str]:
+    """The face that shows each point (n, 3). panorama_from_world: (4, 4)."""
+    local = points @ panorama_from_world[:3, :3].T + panorama_from_world[:3, 3]
+    names = list(FACES)
+    ahead = np.stack([local @ FACES[name][:, 2] for name in names])  # (6, n)
+    return [names[i] for i in ahead.argmax(0)]
+
+
+def shots(taken: Sequence[Photo] | Sequence[View]) -> list[int]:
+    """For each photo or view, the number of the shot that it is from, 0 … in the order of the shots.
+
+    All views cut from one panorama are one shot; every other photo is a shot of its own.
+    """
+    numbers: dict[object, int] = {}
+    found = []
+    for i, each in enumerate(taken):
+        key = i if each.panorama is None else each.panorama
+        found.append(numbers.setdefault(key, len(numbers)))
+    return found
