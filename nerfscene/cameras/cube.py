@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerfscene.types import Array, Photo, View
 
@@ -31,7 +32,7 @@ FACES: dict[str, Array] = {
 }
 
 
-def face_size(width: int) -> int:
+def face_size(width: float) -> int:
     """Pixels along a side of the faces of a panorama that is ``width`` pixels wide over 360°.
 
     A face spans 90°. In its middle it has as many pixels per degree as the panorama, so that none is lost;
@@ -40,17 +41,15 @@ def face_size(width: int) -> int:
     return 2 * max(round(width / (2 * np.pi)), 8)
 
 
-def panorama_pixels(panorama_from_face: Array, size: int, rows: slice) -> tuple[Array, Array]:
-    """Where the pixels of a face lie in the panorama: (u, v), each (rows, size), fractions 0…1 of its sides.
+def face_rays(face: str, size: int, rows: slice) -> NDArray[np.float32]:
+    """The directions (rows, size, 3) in which the pixels of a face look, in the panorama's axes; not unit.
 
     size: pixels along the face's sides; rows: of the face.
     """
     centre = (np.arange(size) + 0.5) / (0.5 * size) - 1
     x, y = np.meshgrid(centre, centre[rows])
-    d = np.stack([x, y, np.ones_like(x)], -1) @ panorama_from_face.T
-    longitude = np.arctan2(d[..., 0], d[..., 2])
-    latitude = np.arctan2(-d[..., 1], np.hypot(d[..., 0], d[..., 2]))
-    return longitude / (2 * np.pi) + 0.5, 0.5 - latitude / np.pi
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ FACES[face].T
+    return rays.astype(np.float32)
 
 
 def face_of(panorama_from_world: Array, points: Array) -> list[str]:
@@ -61,7 +60,7 @@ def face_of(panorama_from_world: Array, points: Array) -> list[str]:
     return [names[i] for i in ahead.argmax(0)]
 
 
-def shots(taken: Sequence[Photo] | Sequence[View]) -> list[int]:
+def shots(taken: Sequence[Photo | View]) -> list[int]:
     """For each photo or view, the number of the shot that it is from, 0 … in the order of the shots.
 
     All views cut from one panorama are one shot; every other photo is a shot of its own.

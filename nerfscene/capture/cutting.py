@@ -1,0 +1,157 @@
+"""Cuts panoramas into the six faces of a cube: perspective views of 90°, each with the same lens.
+
+``<folder>/NAME-front.jpg`` … hold the faces, ``<folder>/masks`` the masks of those that need one, and
+``<folder>/done.json`` says what they were cut from, so that a second call is fast.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene.cameras.cube import FACES, face_rays, face_size
+from nerfscene.capture.folder import short_names
+from nerfscene.capture.panoramas import Panorama
+from nerfscene.capture.photos import StageListener, read_mask, read_pixels, silent
+from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.types import Photo
+
+Floats = NDArray[np.float32]
+
+VERSION = 1  # of the way of cutting; with another one, the faces are cut again
+QUALITY = 95  # of the JPEGs
+BORDER = 3  # pixels added around a panorama, for interpolation across its edges
+FEWEST = 0.02  # a face of which less can be used is left out
+ROWS = 256  # of a face, cut at once, which bounds memory
+
+
+def cut(panoramas: Sequence[Panorama], folder: Path, progress: StageListener = silent) -> list[list[Photo]]:
+    """The faces of each panorama, in the order of ``cube.FACES``, as photos in ``folder``.
+
+    A face is left out if hardly anything of it can be used: because the panorama doesn't show it, or its mask
+    or transparency excludes it. Parts of the others that can't be used are masked.
+    Raises NerfsceneError when a panorama or its mask can't be read.
+    """
+    names = _names(panoramas)
+    made_from = {"version": VERSION, "panoramas": [_made_from(p) for p in panoramas]}
+    if read_json(folder / DONE) != json.loads(json.dumps(made_from)):
+        stage = f"cutting {len(panoramas)} panorama{'s' * (len(panoramas) > 1)} into perspective views"
+        with replacing(folder) as partial:
+            (partial / "masks").mkdir(parents=True)
+            for i, panorama in enumerate(panoramas):
+                progress(stage, i / len(panoramas))
+                _cut_one(panorama, partial, names[i])
+            progress(stage, 1.0)
+            (partial / DONE).write_text(json.dumps(made_from))
+    return [_faces(panorama, folder, name) for panorama, name in zip(panoramas, names, strict=True)]
+
+
+def _faces(panorama: Panorama, folder: Path, name: str) -> list[Photo]:
+    """The faces of one panorama that are on disk."""
+    size = face_size(panorama.full_width)
+    found = []
+    for face in FACES:
+        path, mask = folder / f"{name}-{face}.jpg", folder / "masks" / f"{name}-{face}.png"
+        if path.is_file():
+            masked = mask if mask.is_file() else None
+            found.append(Photo(path, size, size, size / 2, masked, panorama.photo.path, face))
+    return found
+
+
+def _names(panoramas: Sequence[Panorama]) -> list[str]:
+    """A name for the faces of each panorama: its own without the suffix, as long as all differ."""
+    short = [Path(name) for name in short_names([p.photo.path for p in panoramas])]
+    stems = ["-".join(name.with_suffix("").parts) for name in short]
+    alone = len({stem.lower() for stem in stems}) == len(stems)
+    return stems if alone else [f"{i:05d}-{stem}" for i, stem in enumerate(stems)]
+
+
+def _made_from(panorama: Panorama) -> dict[str, object]:
+    """What the faces of a panorama depend on."""
+    content: dict[str, object] = asdict(panorama)
+    photo = panorama.photo
+    files = [p for p in (photo.path, photo.mask) if p is not None]
+    content["photo"] = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    return content
+
+
+def _cut_one(panorama: Panorama, folder: Path, name: str) -> None:
+    """Writes the faces of a panorama, and the masks of those that are only partly usable, into ``folder``."""
+    photo = panorama.photo
+    pixels = read_pixels(photo.path, photo.width, photo.height)
+    usable = None if photo.mask is None else read_mask(photo.mask, photo.width, photo.height)
+    if pixels.shape[2] == 4:  # holes that stitching left, not empty space
+        opaque = pixels[..., 3] >= 128
+        usable = opaque if usable is None else usable & opaque
+    size = face_size(panorama.full_width)
+    around = _with_border(pixels[..., :3], wraps=panorama.right - panorama.left == 1.0)
+    for face in FACES:
+        colours = np.zeros((size, size, 3), np.uint8)
+        used = np.zeros((size, size), bool)
+        for start in range(0, size, ROWS):
+            rows = slice(start, min(start + ROWS, size))
+            x, y, used[rows] = _in_picture(panorama, face_rays(face, size, rows))
+            colours[rows] = _interpolated(around, x, y)
+            if usable is not None:
+                row = np.clip(y.astype(int), 0, photo.height - 1)
+                used[rows] &= usable[row, np.clip(x.astype(int), 0, photo.width - 1)]
+        if used.mean() < FEWEST:
+            continue
+        Image.fromarray(colours).save(folder / f"{name}-{face}.jpg", quality=QUALITY, subsampling=0)
+        if not used.all():
+            Image.fromarray(used.astype(np.uint8) * 255).save(folder / "masks" / f"{name}-{face}.png")
+
+
+def _in_picture(panorama: Panorama, rays: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Where the panorama's picture shows directions (…, 3): x and y in its pixels, and whether it does.
+
+    What it doesn't show is moved to its edge.
+    """
+    import torch  # imported here because it takes seconds; its functions use all cores
+
+    r = torch.from_numpy(rays)
+    longitude = torch.atan2(r[..., 0], r[..., 2])
+    latitude = torch.atan2(-r[..., 1], torch.hypot(r[..., 0], r[..., 2]))
+    x = (longitude / (2 * torch.pi) + 0.5 - panorama.left) % 1.0 / (panorama.right - panorama.left)
+    y = (0.5 - latitude / torch.pi - panorama.top) / (panorama.bottom - panorama.top)
+    shown = (x <= 1) & (y >= 0) & (y <= 1)
+    x, y = x.clamp(0, 1) * panorama.photo.width, y.clamp(0, 1) * panorama.photo.height
+    return x.numpy(), y.numpy(), shown.numpy()
+
+
+def _with_border(pixels: NDArray[np.uint8], wraps: bool) -> Floats:
+    """The picture (h, w, 3) with BORDER pixels more on each side: (3, h + 2 BORDER, w + 2 BORDER).
+
+    wraps: whether it goes all the way round, so that beyond an edge the other side follows, and beyond a pole
+    the opposite longitude; otherwise the outermost pixels are repeated.
+    """
+    sides = ((0, 0), (BORDER, BORDER), (0, 0))
+    if wraps:
+        half = pixels.shape[1] // 2
+        above = np.roll(pixels[:BORDER][::-1], half, axis=1)
+        below = np.roll(pixels[-BORDER:][::-1], half, axis=1)
+        padded = np.pad(np.concatenate([above, pixels, below]), sides, mode="wrap")
+    else:
+        padded = np.pad(pixels, ((BORDER, BORDER), *sides[1:]), mode="edge")
+    return np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32)
+
+
+def _interpolated(around: Floats, x: Floats, y: Floats) -> NDArray[np.uint8]:
+    """The colours (…, 3) at x, y in pixels of the picture that ``around`` adds a border to.
+
+    Bicubic, because a bilinear mean would blur detail at the same scale.
+    """
+    import torch
+    from torch.nn.functional import grid_sample
+
+    height, width = around.shape[1:]
+    grid = np.stack([(x + BORDER) / width * 2 - 1, (y + BORDER) / height * 2 - 1], -1)
+    picture = torch.from_numpy(around)[None]
+    found = grid_sample(picture, torch.from_numpy(grid)[None], mode="bicubic", align_corners=False)
+    return found[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
