@@ -52,12 +52,11 @@ def face_rays(face: str, size: int, rows: slice) -> NDArray[np.float32]:
     return rays.astype(np.float32)
 
 
-def face_of(panorama_from_world: Array, points: Array) -> list[str]:
-    """The face that shows each point (n, 3). panorama_from_world: (4, 4)."""
-    local = points @ panorama_from_world[:3, :3].T + panorama_from_world[:3, 3]
-    names = list(FACES)
-    ahead = np.stack([local @ FACES[name][:, 2] for name in names])  # (6, n)
-    return [names[i] for i in ahead.argmax(0)]
+def face_of(world_from_panorama: Array, points: Array) -> NDArray[np.int64]:
+    """The face that shows each point (n, 3), by its place in ``FACES``. world_from_panorama: (4, 4), rigid."""
+    local = (points - world_from_panorama[:3, 3]) @ world_from_panorama[:3, :3]
+    ahead = np.stack([local @ panorama_from_face[:, 2] for panorama_from_face in FACES.values()])  # (6, n)
+    return ahead.argmax(0)
 
 
 def shots(taken: Sequence[Photo | View]) -> list[int]:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.cameras.cube import FACES, face_rays, face_size
+from nerfscene.cameras.cube import FACES, face_of, face_rays, face_size
 from nerfscene.capture.folder import short_names
-from nerfscene.capture.panoramas import Panorama
-from nerfscene.capture.photos import StageListener, read_mask, read_pixels, silent
+from nerfscene.capture.panoramas import Panorama, find_panoramas
+from nerfscene.capture.photos import StageListener, carries_alpha, read_mask, read_pixels, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
-from nerfscene.types import Photo
+from nerfscene.types import Array, Capture, Intrinsics, LeftOut, Photo, PosedCapture, View
 
 Floats = NDArray[np.float32]
 
@@ -50,6 +50,85 @@ def cut(panoramas: Sequence[Panorama], folder: Path, progress: StageListener = s
             progress(stage, 1.0)
             (partial / DONE).write_text(json.dumps(made_from))
     return [_faces(panorama, folder, name) for panorama, name in zip(panoramas, names, strict=True)]
+
+
+def cut_photos(capture: Capture, folder: Path, progress: StageListener = silent) -> Capture:
+    """The capture with those photos that are panoramas replaced by their faces, in ``folder``.
+
+    A warning says so. Raises NerfsceneError as ``cut`` and ``panoramas.find_panoramas`` do.
+    """
+    panoramas = find_panoramas(capture.photos, progress)
+    if not panoramas:
+        return capture
+    faces = dict(zip((p.photo.path for p in panoramas), cut(panoramas, folder, progress), strict=True))
+    photos = tuple(p for photo in capture.photos for p in faces.get(photo.path, [photo]))
+    names = dict(zip(faces, short_names(list(faces)), strict=True))
+    empty = tuple(
+        LeftOut(names[p], "is masked as a whole") for p, cut_from_it in faces.items() if not cut_from_it
+    )
+    return replace(
+        capture,
+        photos=photos,
+        left_out=capture.left_out + empty,
+        warnings=(*capture.warnings, _in_words(len(panoramas), len(capture.photos))),
+    )
+
+
+def cut_views(posed: PosedCapture, folder: Path, progress: StageListener = silent) -> PosedCapture:
+    """The capture with its equirectangular views replaced by the faces of their panoramas, in ``folder``.
+
+    A warning says so. The points that a panorama shows are shared out among its faces. Raises NerfsceneError
+    when a panorama or its mask can't be read.
+    """
+    whole = [view for view in posed.views if view.intrinsics.lens == "equirectangular"]
+    if not whole:
+        return posed
+    photos = [Photo(v.path, v.intrinsics.width, v.intrinsics.height, mask=v.mask) for v in whole]
+    found = iter(cut([Panorama(photo) for photo in photos], folder, progress))
+    views: list[View] = []
+    for view in posed.views:
+        views += (
+            _face_views(view, posed.points, next(found))
+            if view.intrinsics.lens == "equirectangular"
+            else [view]
+        )
+    return replace(
+        posed,
+        views=tuple(views),
+        has_alpha=carries_alpha([view.path for view in views]),
+        warnings=(*posed.warnings, _in_words(len(whole), len(posed.views))),
+    )
+
+
+def _face_views(view: View, points: Array, faces: Sequence[Photo]) -> list[View]:
+    """The views of a panorama's faces. points: (n, 3), the capture's."""
+    shown_by = face_of(view.world_from_cam, points[view.seen])
+    views = []
+    for photo in faces:
+        side, pose = photo.width, view.world_from_cam.copy()
+        pose[:3, :3] = pose[:3, :3] @ FACES[photo.face]
+        views.append(
+            replace(
+                view,
+                path=photo.path,
+                intrinsics=Intrinsics(side, side, side / 2, side / 2, side / 2, side / 2),
+                world_from_cam=pose,
+                mask=photo.mask,
+                seen=view.seen[shown_by == list(FACES).index(photo.face)],
+                panorama=view.path,
+                face=photo.face,
+            )
+        )
+    return views
+
+
+def _in_words(panoramas: int, photos: int) -> str:
+    """What was done, for the user. photos: how many were given."""
+    which = f"all {photos} photos are" if panoramas == photos else f"{panoramas} of {photos} photos are"
+    return (
+        f"{which} panoramas (360° × 180°): each was cut into perspective views of 90°, as of the faces of a "
+        "cube, and its views stay together."
+    )
 
 
 def _faces(panorama: Panorama, folder: Path, name: str) -> list[Photo]:

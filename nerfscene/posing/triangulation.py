@@ -21,6 +21,7 @@ import numpy as np
 import pycolmap
 
 from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
@@ -137,7 +138,8 @@ def _fill(
     effort = matching.usual_effort(sizes, config.max_features // (2 if len(photos) > MANY else 1))
     matching.find_features(folder, photos, sizes, effort, "finding features", progress)
     given = _as_given(folder / "database.db", posed.views, sizes)
-    pairs = matching.pairs_to_match(folder / "database.db", config.matcher, False, progress)
+    taken = shots(posed.views)
+    pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
     matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress)
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
