@@ -53,7 +53,7 @@ def face_rays(face: str, size: int, rows: slice) -> NDArray[np.float32]:
 
 
 def face_of(world_from_panorama: Array, points: Array) -> NDArray[np.int64]:
-    """The face that shows each point (n, 3), by its place in ``FACES``. world_from_panorama: (4, 4), rigid."""
+    """The face that shows each point (n, 3), by its place in ``FACES``. world_from_panorama: (4, 4)."""
     local = (points - world_from_panorama[:3, 3]) @ world_from_panorama[:3, :3]
     ahead = np.stack([local @ panorama_from_face[:, 2] for panorama_from_face in FACES.values()])  # (6, n)
     return ahead.argmax(0)
