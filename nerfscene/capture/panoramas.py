@@ -24,7 +24,7 @@ SQUARE = 0.02  # relative difference by which the proportions given in XMP may d
 MOST = 0.8  # fraction of the pictures of a size whose edges must continue each other
 # The step from the right edge to the left one is at most this many times the usual step between neighbouring
 # columns, and at most this fraction of the smallest difference to columns APART (of the width) or more away.
-STEP, CHANCE, APART = 2.0, 0.6, 0.04
+STEP, CHANCE, APART = 2.5, 0.6, 0.04
 CONTENT = 4.0  # grey levels: the least standard deviation along the edge, since a plain border proves nothing
 POLE = 0.35  # at the pole, all pixels show nearly one point: spread along that row over that of usual rows
 DARK = 16  # grey levels: the frame around the circles of two fisheye pictures is darker

@@ -37,7 +37,7 @@ def ahead(views: Sequence[View], up: Array) -> list[View]:
     direction = whole[0].world_from_cam[:3, 2]
     for view, step in zip(whole, steps, strict=True):
         level = step - (step @ up) * up
-        if np.linalg.norm(level) > 1e-3 * max(np.linalg.norm(step), 1e-12):
+        if np.linalg.norm(level) > 1e-3 * float(np.linalg.norm(step)) + 1e-12:
             direction = level
         found.append(replace(view, world_from_cam=_looking(view.world_from_cam[:3, 3], direction, up)))
     return found

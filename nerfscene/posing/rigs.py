@@ -6,7 +6,7 @@ all their views show. A frame of an ordinary photo has this one alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pycolmap
 from nerfscene.cameras.cube import FACES, shots
 from nerfscene.posing.copies import copy_index
 from nerfscene.posing.zooms import lenses, rewrite
-from nerfscene.types import Photo
+from nerfscene.types import Array, Photo
 
 Model = pycolmap.Reconstruction
 
@@ -72,6 +72,40 @@ def _rig(key: int, cameras: Sequence[pycolmap.Camera]) -> pycolmap.Rig:
         face_from_rig = pycolmap.Rigid3d(pycolmap.Rotation3d(panorama_from_face.T), np.zeros(3))
         rig.add_sensor(camera.sensor_id, face_from_rig)
     return rig
+
+
+def posed_model(database: Path, world_from_cam: Mapping[int, Array]) -> Model:
+    """A model of the database's lenses, rigs and images, without points.
+
+    world_from_cam: (4, 4) by image id; those of one frame must fit its rig.
+    """
+    model = Model()
+    with pycolmap.Database.open(database) as db:
+        for camera in db.read_all_cameras():
+            model.add_camera(camera)
+        for rig in db.read_all_rigs():
+            model.add_rig(rig)
+        images = {image.image_id: image for image in db.read_all_images()}
+        for frame in db.read_all_frames():
+            members = [data.id for data in frame.data_ids]
+            first = images[members[0]]
+            pose = pycolmap.Rigid3d(np.linalg.inv(world_from_cam[first.image_id])[:3])
+            frame.rig_from_world = _rig_from_cam(model.rig(frame.rig_id), first.camera_id) * pose
+            model.add_frame(frame)
+            for key in members:
+                image = images[key]
+                copied = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=key)
+                copied.frame_id = frame.frame_id
+                model.add_image(copied)
+            model.register_frame(frame.frame_id)
+    return model
+
+
+def _rig_from_cam(rig: pycolmap.Rig, camera_id: int) -> pycolmap.Rigid3d:
+    """The place of a lens in its rig."""
+    sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, camera_id)
+    cam_from_rig = None if rig.is_ref_sensor(sensor) else rig.sensor_from_rig(sensor)
+    return pycolmap.Rigid3d() if cam_from_rig is None else cam_from_rig.inverse()
 
 
 def known_lenses(cameras: Iterable[pycolmap.Camera]) -> set[int]:
