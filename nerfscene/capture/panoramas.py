@@ -21,11 +21,15 @@ from nerfscene.types import Array, Photo
 
 SIDE = 1024  # px, width at which pictures are judged
 SQUARE = 0.02  # relative difference by which the proportions given in XMP may differ from the picture's
-MOST = 0.8  # fraction of the pictures of a size whose edges must continue each other
+MOST = 0.6  # fraction of the pictures of a size whose edges must continue each other
 # The step from the right edge to the left one is at most this many times the usual step between neighbouring
 # columns, and at most this fraction of the smallest difference to columns APART (of the width) or more away.
-STEP, CHANCE, APART = 2.5, 0.6, 0.04
-CONTENT = 4.0  # grey levels: the least standard deviation along the edge, since a plain border proves nothing
+STEP, CHANCE, APART = 2.5, 0.9, 0.04
+# Least correlation of the fine detail along both edges, finer than FINE of the height. Of 18 panoramas by
+# different photographers, 16 pass all of this; of 1020 cut-outs of ordinary photos, none.
+DETAIL, FINE = 0.4, 0.01
+LEAST = 0.5  # grey levels: standard deviation of fine detail; less is noise or rounding
+PLAIN = 2.0  # grey levels: a row whose standard deviation is below this may be part of a border
 POLE = 0.35  # at the pole, all pixels show nearly one point: spread along that row over that of usual rows
 DARK = 16  # grey levels: the frame around the circles of two fisheye pictures is darker
 AROUND = 0.9  # fraction of the pixels outside two circles that must be dark
@@ -68,8 +72,8 @@ def find_panoramas(photos: Sequence[Photo], progress: StageListener = silent) ->
     if circles and 2 * len(circles) > len(photos):
         raise NerfsceneError(
             f"{circles[0].path.parent} holds pictures of a 360° camera that are not stitched (two circles "
-            f"side by side, such as {circles[0].path.name}): export them as 360° photos (equirectangular "
-            "JPEG) with the camera's own app."
+            f"side by side, such as {circles[0].path.name}): export them stitched, as 360° photos or video "
+            "(equirectangular), with the camera's own app."
         )
     alike = {size for size, count in sizes.items() if passed[size] >= MOST * count}
     found = []
@@ -145,20 +149,35 @@ def _look(photo: Photo) -> str:
 def edges_meet(grey: Array | NDArray[np.floating]) -> bool:
     """Whether a grey picture (n, 2n), 0…255, wraps round: its left edge continues its right edge.
 
-    The step across the edge must be about as small as between neighbouring columns, and far smaller than to
-    any column farther away: so neither a plain backdrop nor a border around the picture passes. Besides, one
-    of the rows at the poles must be nearly constant.
+    The step across the edge must be about as small as between neighbouring columns, and smaller than to any
+    column farther away; and fine detail along both edges must agree, which that of a plain backdrop or of a
+    border around the picture doesn't. Besides, a row at a pole must be nearly constant; some cameras leave a
+    seam at the other pole.
     """
-    first, last = grey[:, 0], grey[:, -1]
-    if min(first.std(), last.std()) < CONTENT:
-        return False
-    steps = np.abs(np.diff(grey, axis=1)).mean(0)
-    across = float(np.abs(first - last).mean())
-    far = max(round(APART * grey.shape[1]), 2)
-    others = np.abs(grey[:, far:-far] - first[:, None]).mean(0)
     spread = grey.std(1)
-    pole = min(spread[0], spread[-1]) <= POLE * float(np.median(spread[len(spread) // 4 : -len(spread) // 4]))
-    return bool(across <= STEP * np.median(steps) and across <= CHANCE * others.min() and pole)
+    usual = float(np.median(spread[len(spread) // 4 : -len(spread) // 4]))
+    across = float(np.abs(grey[:, 0] - grey[:, -1]).mean())
+    far = max(round(APART * grey.shape[1]), 2)
+    others = np.abs(grey[:, far:-far] - grey[:, :1]).mean(0)
+    usual_step = float(np.median(np.abs(np.diff(grey, axis=1)).mean(0)))
+    return bool(
+        min(spread[0], spread[-1]) <= POLE * usual
+        and across <= STEP * usual_step
+        and across <= CHANCE * others.min()
+        and _agreement(grey[spread >= PLAIN][:, [0, -1]], FINE * len(grey)) >= DETAIL
+    )
+
+
+def _agreement(columns: Array | NDArray[np.floating], scale: float) -> float:
+    """Correlation of the detail in two columns (n, 2) that is finer than ``scale`` pixels; 0 without any."""
+    from scipy.ndimage import gaussian_filter1d  # imported here because it takes half a second
+
+    if len(columns) < 16:
+        return 0.0
+    first, last = (columns - gaussian_filter1d(columns, scale, axis=0)).T
+    if min(first.std(), last.std()) < LEAST:
+        return 0.0
+    return float(np.corrcoef(first, last)[0, 1])
 
 
 def two_circles(grey: Array | NDArray[np.floating]) -> bool:
