@@ -38,7 +38,15 @@ PANORAMAS = "panoramas"
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd", ".insp")  # pictures in unsupported formats
+UNREAD_SUFFIXES = (
+    *RAW_SUFFIXES,
+    ".gif",
+    ".bmp",
+    ".jxl",
+    ".jp2",
+    ".psd",
+    ".insp",
+)  # pictures in unsupported formats
 POSE_SUFFIXES = (".json", ".xml", ".csv")  # files beside the photos that may hold their poses
 
 

@@ -87,6 +87,7 @@ def repeatable(seed: int) -> pycolmap.IncrementalPipelineOptions:
     # With several threads, chance decides the first pair, and another pair gives another model. One thread
     # costs little time: more would help only in the largest bundle adjustments.
     options.num_threads = 1
+    options.ba_refine_sensor_from_rig = False  # even triangulation, which fixes poses, would move them
     return options
 
 
@@ -111,7 +112,6 @@ def incremental_mapping(
     options.mapper.init_min_tri_angle = evidence.first_angle
     options.mapper.abs_pose_min_num_inliers = evidence.points
     options.mapper.abs_pose_min_inlier_ratio = evidence.share
-    options.ba_refine_sensor_from_rig = False
     with pycolmap.Database.open(folder / "database.db") as database:
         if database.num_images() >= LARGE_FROM:
             options.ba_global_frames_ratio = options.ba_global_points_ratio = RARER

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from nerfscene.types import Array
 
 HALF = np.array([3.0, 2.4, 1.4])  # of the room's width, depth and height, around the origin; +z is up
-DETAIL = ((20, 0.5), (60, 0.3), (160, 0.2))  # cells along a wall, and how strong they are
+DETAIL = ((14, 0.5), (40, 0.3), (90, 0.2))  # cells along a wall, and how strong they are
 FROM_CAMERA = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # the room's axes from a level camera's
 # Where the panoramas stand, and by how many degrees each is turned to the right.
 PLACES = [
