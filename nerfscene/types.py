@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
-Lens = Literal["perspective", "fisheye"]
+Lens = Literal["perspective", "fisheye", "equirectangular"]
 # Where the cameras come from: estimated here ("photos"), or read from another program's files (all others).
 # fmt: off
 Source = Literal[
@@ -33,7 +33,11 @@ class Intrinsics:
     width, height: the picture's size
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
-    lens: "perspective" or "fisheye"
+    lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels span
+        360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, there is no distortion,
+        and the pixel at longitude λ and latitude φ looks along (cos φ sin λ, -sin φ, cos φ cos λ), with λ from
+        -π at the left edge to π, and φ from π/2 at the top to -π/2. Only readers give it: ``intake`` cuts
+        panoramas into perspective views, so that scenes and kernels never meet one
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
         ``fisheye``; all zero for a lens without distortion
     """
