@@ -12,7 +12,7 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -32,7 +32,7 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.photo_search import INNER, locate
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.posing.poses import read_model
