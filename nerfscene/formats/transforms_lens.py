@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection
-from nerfscene.capture.folder import photo_size, photo_turns
+from nerfscene.capture.folder import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import Values, nearest_lens, printable
 from nerfscene.types import Array, Intrinsics, Lens
@@ -61,7 +61,7 @@ def frame_lens(top: Values, frame: Values, photo: Path, where: str) -> FrameLens
     kind, model = _kind(values, where)
     width, height = (round(_number(values, key, where)) for key in ("w", "h"))
     if width <= 0 or height <= 0:
-        width, height = _stored_size(photo)
+        width, height = stored_size(photo)
     if kind == "equirectangular":
         return FrameLens(_panorama(width, height, where))
     centre = _number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2)
@@ -129,12 +129,6 @@ def _number(values: Values, key: str, where: str, default: float = 0.0) -> float
             f"{where} has {key} = {printable(value)}, which is not a finite number: correct it."
         )
     return number
-
-
-def _stored_size(photo: Path) -> tuple[int, int]:
-    """Width and height of the photo as stored: photo_size turns it by its EXIF orientation."""
-    width, height = photo_size(photo)
-    return (height, width) if photo_turns(photo) % 2 else (width, height)
 
 
 def _panorama(width: int, height: int, where: str) -> Intrinsics:
