@@ -13,6 +13,7 @@ from pathlib import Path
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
 from nerfscene.capture.masks import find_masks, mask_turns
 from nerfscene.capture.photos import (
+    DYNAMIC_MASK,
     FILM_DIAGONAL,
     StageListener,
     carries_alpha,
@@ -263,7 +264,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 def _is_photo_name(name: str) -> bool:
     # On other file systems, macOS puts a "._x.jpg" beside each x.jpg, which is not a photo.
-    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.lower().startswith((".", DYNAMIC_MASK))
 
 
 def subfolders(root: Path, follow: bool = False) -> list[Path]:
