@@ -18,7 +18,13 @@ from nerfscene.formats.app_files import Values, as_dict, load_json, number, text
 from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
 from nerfscene.formats.photo_search import locate, photo_finder, photos_beside
 from nerfscene.formats.transforms_lens import FrameLens, frame_lens, has_own_size
-from nerfscene.formats.transforms_notes import beside_photos, count, lens_warnings, not_applied
+from nerfscene.formats.transforms_notes import (
+    beside_photos,
+    count,
+    lens_warnings,
+    metashape_warning,
+    not_applied,
+)
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Split
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -235,6 +241,7 @@ def _posed(listing: _Listing, path: Path, images: Path | None) -> Export:
     frames, doubled = _without_doubles(frames, path)
     frames = with_masks(root, frames)
     said = [*listing.warnings, *doubled, *lens_warnings(lenses, path.name)]
+    said += metashape_warning(entries[0].top, lenses, path.name)
     if moving:
         said.append(
             f"the camera moves during {count(moving, 'frame')} of {path.name} (transform_matrix_start and "

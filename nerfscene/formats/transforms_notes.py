@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from nerfscene.cameras.lens_fit import NOTICEABLE
+import numpy as np
+
+from nerfscene.cameras.lens_fit import NOTICEABLE, projection
 from nerfscene.capture.folder import name_some
 from nerfscene.formats.app_files import Values
 from nerfscene.formats.transforms_lens import FrameLens
+from nerfscene.types import Intrinsics
 
 # instant-ngp's keys that change the photos' pixels before it trains on them.
 PIXEL_KEYS = ("white_transparent", "black_transparent", "sharpen")
+# How nerfstudio turns the world, by its converter for Metashape and by no other.
+METASHAPE_TURN = [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
 
 
 def count(number: int, noun: str) -> str:
@@ -69,6 +75,34 @@ def beside_photos(photos: Sequence[Path], file_name: str) -> list[str]:
 def alpha_files(photo: Path) -> list[Path]:
     """Where instant-ngp looks for a photo's alpha: after the name as listed, with or without its ending."""
     return [photo.with_name(f"{name}.alpha{photo.suffix}") for name in (photo.name, photo.stem)]
+
+
+def metashape_warning(top: Values, lenses: Sequence[FrameLens], file_name: str) -> list[str]:
+    """A sentence if the file comes from nerfstudio's converter for Metashape and that matters to its lenses.
+
+    The converter writes Metashape's p1 and p2 as OpenCV's, which are the other way round (nerfstudio 1.1.5,
+    findings/nerfstudio-exchanges-metashape-p1-p2.sh). A later version may not, so they are left as they are.
+    """
+    if top.get("applied_transform") != METASHAPE_TURN:
+        return []
+    worst = max((_change_by_exchange(lens) for lens in {found.lens for found in lenses}), default=0.0)
+    if worst <= NOTICEABLE:
+        return []
+    return [
+        f"{file_name} comes from nerfstudio's converter for Metashape, which exchanges p1 and p2: lenses may "
+        f"be off by up to {worst:.1f} pixels; give Metashape's own .xml instead."
+    ]
+
+
+def _change_by_exchange(lens: Intrinsics) -> float:
+    """By how many pixels a corner of the picture moves, at most, if p1 and p2 change places."""
+    if lens.lens != "perspective":
+        return 0.0
+    k1, k2, p1, p2, k3 = lens.distortion
+    other = replace(lens, distortion=(k1, k2, p2, p1, k3))
+    corners = np.array([[0, 0], [lens.width, 0], [0, lens.height], [lens.width, lens.height]])
+    base = (corners - [lens.cx, lens.cy]) / [lens.fx, lens.fy]
+    return float(np.linalg.norm(projection(lens)(base) - projection(other)(base), axis=1).max())
 
 
 def lens_warnings(lenses: Sequence[FrameLens], file_name: str) -> list[str]:

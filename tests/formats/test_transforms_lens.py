@@ -224,6 +224,16 @@ def test_project_aria_s_lens_is_fitted(tmp_path: Path) -> None:
     assert "fisheye_crop_radius" in warning
 
 
+def test_nerfstudio_s_files_from_metashape_are_told_of(tmp_path: Path) -> None:
+    """Its converter exchanges p1 and p2; this is how it turns the world."""
+    turn = [[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    sizes = {"w": 4000, "h": 3000, "fl_x": 3000.0, "fl_y": 3000.0, "cx": 2000.0, "cy": 1500.0}
+    (warning,) = read(tmp_path, applied_transform=turn, p1=1e-3, **sizes).warnings
+    assert "exchanges p1 and p2" in warning and ".xml" in warning
+    assert read(tmp_path, applied_transform=turn, p1=1e-6, **sizes).warnings == ()
+    assert read(tmp_path, p1=1e-3, **sizes).warnings == ()
+
+
 @pytest.mark.parametrize(
     "extra",
     [
