@@ -15,8 +15,16 @@ import numpy as np
 from nerfscene.capture.folder import name_some, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import Values, as_dict, load_json, number, text_of
-from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
-from nerfscene.formats.photo_search import locate, photo_finder, photos_beside
+from nerfscene.formats.listing import (
+    Export,
+    PosedFrame,
+    finish,
+    photos_beside,
+    photos_without_pose,
+    rigid,
+    with_masks,
+)
+from nerfscene.formats.photo_search import locate, photo_finder
 from nerfscene.formats.transforms_lens import FrameLens, frame_lens, has_own_size
 from nerfscene.formats.transforms_notes import (
     beside_photos,
@@ -25,7 +33,7 @@ from nerfscene.formats.transforms_notes import (
     metashape_warning,
     not_applied,
 )
-from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Split
+from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 MITSUBA_FROM_OPENCV = np.diag([-1.0, -1.0, 1.0, 1.0])  # cameras look along +z with y up and x to the left
@@ -84,18 +92,7 @@ def read_transforms(path: Path, images: Path | None = None) -> PosedCapture:
     """
     values = as_dict(load_json(path), str(path))
     listing = _listing(values, path)
-    split = _split_by_lists(values, listing, path)
-    posed = _posed(split, path, images)
-    taken = {frame.path for frame in posed.frames}
-    beside = _without_frame(posed.frames, split, taken)
-    if beside:
-        them = f"{count(len(beside), 'photo')} {'has' if len(beside) == 1 else 'have'}"
-        warning = f"{them} no pose in {path.name} and {'was' if len(beside) == 1 else 'were'} left out"
-        posed = replace(posed, warnings=(*posed.warnings, f"{warning} ({name_some(beside)})."))
-    no_pose = [LeftOut(name, f"has no pose in {path.name}") for name in beside]
-    return finish(
-        replace(posed, photos_given=len(taken - {None}) + len(beside), left_out=[*posed.left_out, *no_pose])
-    )
+    return _finished(_split_by_lists(values, listing, path), path, images)
 
 
 def read_synthetic(root: Path) -> PosedCapture:
@@ -115,7 +112,7 @@ def read_synthetic(root: Path) -> PosedCapture:
         more = _listing(as_dict(load_json(held_out), str(held_out)), held_out, "test")
         said = list(dict.fromkeys([*listing.warnings, *more.warnings]))
         listing = _Listing(listing.entries + more.entries, said, listing.left_out + more.left_out)
-    return finish(replace(_posed(listing, train, None), kind="synthetic"))
+    return _finished(listing, train, kind="synthetic")
 
 
 def _listing(values: Values, path: Path, split: Split = "train") -> _Listing:
@@ -156,7 +153,7 @@ def _listing(values: Values, path: Path, split: Split = "train") -> _Listing:
         said.append(f"only the first {most} of the {len(entries)} frames in {path.name} are used (n_frames).")
         entries = sorted(entries, key=lambda entry: natural_key(entry.name))[:most]
     said += not_applied(values, [entry.own for entry in entries], path.name)
-    return _Listing(entries, said, [LeftOut(name, reason) for name in bare])
+    return _Listing(entries, said, [LeftOut(_file_name(name), reason) for name in bare])
 
 
 def _photo_name(frame: Values, index: int, path: Path) -> str | None:
@@ -205,7 +202,7 @@ def _split_by_lists(values: Values, listing: _Listing, path: Path) -> _Listing:
         )
     said += _for_both(both)
     reason = f"is in none of the lists for training and testing in {path.name}"
-    return _Listing(kept, said, [*listing.left_out, *(LeftOut(name, reason) for name in dropped)])
+    return _Listing(kept, said, [*listing.left_out, *(LeftOut(_file_name(name), reason) for name in dropped)])
 
 
 def _for_both(names: Sequence[str]) -> list[str]:
@@ -333,13 +330,32 @@ def _missing_masks(entries: Sequence[_Entry], frames: Sequence[PosedFrame], path
     ]
 
 
-def _without_frame(frames: Sequence[PosedFrame], listing: _Listing, taken: set[Path | None]) -> list[str]:
-    """Names of the photos beside the frames' photos that have no frame.
+def _finished(
+    listing: _Listing, path: Path, images: Path | None = None, kind: Source = "transforms"
+) -> PosedCapture:
+    """The capture of a file's frames, told of the photos beside theirs that it doesn't list.
 
     Pictures that a frame names under another key, such as depth_path, are no photos.
     """
+    posed = _posed(listing, path, images)
     others = [v for e in listing.entries for key, v in e.own.items() if key != "file_path"]
-    names = [value for value in others if isinstance(value, str)] + [out.name for out in listing.left_out]
-    named = {Path(name.replace("\\", "/")).name.lower() for name in names}
-    found = [photo for photo in photos_beside(frames) if photo not in taken]
-    return [p.name for p in found if not {p.name.lower(), p.stem.lower()} & named]
+    named = [_file_name(value) for value in others if isinstance(value, str)]
+    named += [out.name for out in listing.left_out]
+    no_pose, told = photos_without_pose(posed.frames, path, ignoring=named)
+    put_aside = {out.name.lower() for out in listing.left_out}
+    on_disk = sum(frame.path is not None for frame in posed.frames)
+    on_disk += sum(bool({p.name.lower(), p.stem.lower()} & put_aside) for p in photos_beside(posed.frames))
+    posed = replace(
+        posed,
+        kind=kind,
+        warnings=posed.warnings + told,
+        left_out=[*posed.left_out, *no_pose],
+        photos_given=on_disk + len(no_pose),
+        sampled=True,
+    )
+    return finish(posed)
+
+
+def _file_name(name: str) -> str:
+    """A listed name without its folders."""
+    return name.replace("\\", "/").rpartition("/")[2]

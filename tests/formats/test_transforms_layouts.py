@@ -84,7 +84,7 @@ def test_frames_without_name_or_pose_are_left_out(tmp_path: Path) -> None:
     assert [view.path.name for view in posed.views] == ["0.png", "4.png", "5.png"]
     assert "3 frames in transforms.json without" in posed.warnings[0]
     assert "1.png, 3.png" in posed.warnings[1]  # lie there, and no frame names them
-    assert len(posed.left_out) == 5 and posed.photos_given == 5
+    assert len(posed.left_out) == 5 and posed.photos_given == 6
 
 
 def test_photos_without_a_frame_are_told_of(tmp_path: Path) -> None:
