@@ -85,13 +85,16 @@ def read_transforms(path: Path, images: Path | None = None) -> PosedCapture:
     """Reads a ``transforms.json``, whatever its name. Photos are found as photo_finder says, from its folder.
 
     ``train_filenames``, ``val_filenames`` and ``test_filenames`` (nerfstudio) give the split; if there are
-    no test names, the validation names are used for testing. ``mask_path`` names a frame's mask, which is
+    no test names, the validation names are used for testing. ``test_frames`` (ScanNet++) are for testing.
+    ``mask_path`` names a frame's mask, which is
     otherwise looked for in the folder ``masks``. ``ply_file_path``, depth and ``aabb_scale`` are not used.
     ``images``: the folder of photos, if the user named one.
     Raises NerfsceneError when the file or a frame makes no sense, or its photos don't fit.
     """
     values = as_dict(load_json(path), str(path))
     listing = _listing(values, path)
+    if values.get("test_frames"):  # ScanNet++
+        listing = _joined(listing, _listing(values | {"frames": values["test_frames"]}, path, "test"))
     return _finished(_split_by_lists(values, listing, path), path, images)
 
 
@@ -109,9 +112,8 @@ def read_synthetic(root: Path) -> PosedCapture:
         return read_transforms(held_out)
     listing = _listing(as_dict(load_json(train), str(train)), train)
     if held_out.is_file():
-        more = _listing(as_dict(load_json(held_out), str(held_out)), held_out, "test")
-        said = list(dict.fromkeys([*listing.warnings, *more.warnings]))
-        listing = _Listing(listing.entries + more.entries, said, listing.left_out + more.left_out)
+        values = as_dict(load_json(held_out), str(held_out))
+        listing = _joined(listing, _listing(values, held_out, "test"))
     return _finished(listing, train, kind="synthetic")
 
 
@@ -154,6 +156,12 @@ def _listing(values: Values, path: Path, split: Split = "train") -> _Listing:
         entries = sorted(entries, key=lambda entry: natural_key(entry.name))[:most]
     said += not_applied(values, [entry.own for entry in entries], path.name)
     return _Listing(entries, said, [LeftOut(_file_name(name), reason) for name in bare])
+
+
+def _joined(listing: _Listing, more: _Listing) -> _Listing:
+    """Both listings as one."""
+    said = list(dict.fromkeys([*listing.warnings, *more.warnings]))
+    return _Listing(listing.entries + more.entries, said, listing.left_out + more.left_out)
 
 
 def _photo_name(frame: Values, index: int, path: Path) -> str | None:

@@ -251,6 +251,16 @@ def test_frames_in_none_of_the_lists_are_told_of(tmp_path: Path) -> None:
     assert "listed for training and for testing" in posed.warnings[1]
 
 
+def test_frames_for_testing_in_a_list_of_their_own(tmp_path: Path) -> None:
+    """ScanNet++ writes frames and test_frames."""
+    values = transforms()
+    write_transforms(tmp_path, values)
+    values["test_frames"] = [values["frames"].pop()]
+    write_json(tmp_path / "transforms.json", values)
+    posed = found(tmp_path)
+    assert [view.split for view in posed.views] == ["train"] * 3 + ["test"] and posed.warnings == ()
+
+
 def write_nerfstudio(root: Path, copies: tuple[int, ...], masks: tuple[int, ...]) -> None:
     """What ns-process-data leaves, with the copies (1: images itself) that are still there."""
     values = transforms(0, w=80, h=60, fl_x=100.0, fl_y=100.0, cx=40.0, cy=30.0, camera_model="OPENCV")
