@@ -31,6 +31,7 @@ UNDISTORT = (
     "the camera_model OPENCV or OPENCV_FISHEYE"
 )
 FTHETA_STEPS = 8  # of Newton's method; the polynomial is nearly straight
+FARTHEST = 0.01  # of the picture's width; a lens that is off by more is no likeness
 DISAGREE = 0.01  # relative; focal lengths farther apart than this come from different lenses
 
 
@@ -57,6 +58,11 @@ def frame_lens(top: Values, frame: Values, photo: Path, where: str) -> FrameLens
     The lens belongs to the photo's pixels as they are stored, without its EXIF orientation.
     Raises NerfsceneError, beginning with ``where``, when a number is broken or there is no such lens here.
     """
+    if photo.suffix.lower() == ".exr":
+        raise NerfsceneError(
+            f"{where} is an OpenEXR picture, which is not read: save the photos as PNG or JPEG under the "
+            "same names, remove the .exr files, and leave the cameras as they are."
+        )
     values = top | frame
     kind, model = _kind(values, where)
     width, height = (round(_number(values, key, where)) for key in ("w", "h"))
@@ -89,19 +95,19 @@ def _kind(values: Values, where: str) -> tuple[Lens, str]:
     """The kind of lens, and the name of its model in capitals."""
     given = values.get("camera_model")
     model = str(given or "OPENCV").strip().upper().replace("-", "_").replace(" ", "_")
-    if values.get("equirectangular") is True and given is None:
+    if _is_set(values, "equirectangular") and given is None:
         raise NerfsceneError(
             f"{where} has instant-ngp's equirectangular lens, which is not what others call so: it is "
             'equal-area. If your photos are ordinary panoramas, write "latlong": true instead.'
         )
-    if values.get("orthographic") is True or model == "ORTHOPHOTO":
+    if _is_set(values, "orthographic") or model == "ORTHOPHOTO":
         raise NerfsceneError(
             f"{where} has an orthographic camera, which sees no depth the way photos do: render the photos "
             "with a perspective camera."
         )
-    if values.get("latlong") is True or model in PANORAMA:
+    if _is_set(values, "latlong") or model in PANORAMA:
         return "equirectangular", model
-    if "ftheta_p0" in values or values.get("is_fisheye") is True or model in (*FISHEYE, *ARIA):
+    if "ftheta_p0" in values or _is_set(values, "is_fisheye") or model in (*FISHEYE, *ARIA):
         return "fisheye", model
     if model in PERSPECTIVE:
         return "perspective", model
@@ -113,6 +119,11 @@ def _kind(values: Values, where: str) -> tuple[Lens, str]:
     raise NerfsceneError(
         f"{where} uses the camera_model {printable(given)}, which is not supported: {UNDISTORT}."
     )
+
+
+def _is_set(values: Values, key: str) -> bool:
+    """Whether a switch is on: true, 1 or the same as text."""
+    return str(values.get(key)).lower() in ("true", "1", "1.0")
 
 
 def _number(values: Values, key: str, where: str, default: float = 0.0) -> float:
@@ -221,11 +232,20 @@ def _nearest(start: Intrinsics, model: str, terms: tuple[float, ...]) -> tuple[I
 
 
 def _fitted(start: Intrinsics, model: str, terms: Sequence[float], where: str) -> tuple[Intrinsics, float]:
-    """The lens of ours nearest to the model's, and by how many pixels it is off at most."""
+    """The lens of ours nearest to the model's, and by how many pixels it is off at most.
+
+    Raises NerfsceneError, beginning with ``where``, when none is near enough to be of use.
+    """
     try:
-        return _nearest(start, model, tuple(terms))
+        lens, deviation = _nearest(start, model, tuple(terms))
     except NerfsceneError as error:
         raise NerfsceneError(f"{where}{error}") from None
+    if deviation > FARTHEST * start.width:
+        raise NerfsceneError(
+            f"{where} has a lens that no lens of OpenCV comes near (it is off by {deviation:.0f} pixels): "
+            f"{UNDISTORT}."
+        )
+    return lens, deviation
 
 
 def _brown(lens: Intrinsics, terms: Sequence[float]) -> Projection:

@@ -192,6 +192,24 @@ def test_a_fit_that_is_visibly_off_is_told(tmp_path: Path) -> None:
     assert "off by up to" in warning
     write_transforms(tmp_path, transforms(k1=-5.0, k4=1.0))
     assert "folds the picture" in error_of(tmp_path)
+    write_transforms(tmp_path, transforms(ftheta_p0=0, ftheta_p1=0.02, ftheta_p2=-0.01))
+    assert "no lens of OpenCV comes near" in error_of(tmp_path)
+
+
+def test_open_exr_is_told(tmp_path: Path) -> None:
+    """instant-ngp reads it."""
+    values = transforms()
+    for frame in values["frames"]:
+        frame["file_path"] = frame["file_path"].replace(".png", ".exr")
+    path = write_transforms(tmp_path, values, present=0)
+    (tmp_path / "images").mkdir()
+    for frame in values["frames"]:
+        (tmp_path / frame["file_path"]).write_bytes(b"v/1\x01")
+    assert "OpenEXR" in error_of(path)
+    for frame in values["frames"]:
+        (tmp_path / frame["file_path"]).unlink()
+        write_photo((tmp_path / frame["file_path"]).with_suffix(".png"))
+    assert len(found(path).views) == 4
 
 
 def test_f_theta_is_fitted_by_a_fisheye(tmp_path: Path) -> None:
