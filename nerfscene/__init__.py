@@ -41,9 +41,9 @@ __version__ = "0.2.0"
 def _load_pillow_first() -> None:
     """Loads Pillow's core, which takes milliseconds; warns if pycolmap is loaded already and Pillow isn't.
 
-    In one process, pycolmap 4.2's wheel and Pillow get into each other's way if pycolmap is the first: saving a
-    picture can then end the process. Python runs this file before any module of the package, so Pillow is the
-    first on every way into it.
+    In one process, pycolmap 4.2's wheel and Pillow get into each other's way if pycolmap is the first: saving
+    a picture can then end the process. Python runs this file before any module of the package, so Pillow is
+    the first on every way into it.
     """
     if "PIL._imaging" in sys.modules:
         return

@@ -1,7 +1,7 @@
 """Pillow's core is loaded before pycolmap on every way into the package.
 
-The other order can end the process when a picture is saved, so no test runs it: where pycolmap has to be there
-first, an empty module stands in for it.
+The other order can end the process when a picture is saved, so no test runs it: where pycolmap has to be
+there first, an empty module stands in for it.
 """
 
 from __future__ import annotations
