@@ -239,7 +239,7 @@ def run_eval(a: Eval) -> None:
             if a.sheet is not None:
                 pictures[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
 
-        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), keep)
+        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), shown=keep)
         if a.sheet is not None:
             if not d["views"]:
                 raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")

@@ -17,7 +17,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from nerfscene.capture.colours import Colours, colours_of, in_srgb, notes_of_avif
+from nerfscene.capture.colours import Colours, colours_of, deep_in_srgb, in_srgb, notes_of_avif
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
@@ -115,7 +115,8 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
         # A draft's size is rounded up; the excess fraction of a pixel is not part of the photo.
         shrunk = max(round(full[0] / image.width), 1)
         box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
-        pixels = _to_rgb(image)
+        deep = deep_in_srgb(path, colours) if image.format == "HEIF" else None
+        pixels, colours = (_to_rgb(image), colours) if deep is None else (deep, Colours())
         if pixels.size != size:
             pixels = pixels.resize(size, _area_filter(box, size), box=box)
         return np.asarray(_upright(in_srgb(pixels, colours), orientation))

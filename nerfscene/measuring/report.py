@@ -85,7 +85,7 @@ def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
         _advice(scene),
         _cameras(scene),
         _curve(scene),
-        _pictures(pictures),
+        _pictures(pictures, any(view.mask is not None for view in scene.views)),
         _left_out(scene),
         _settings(scene),
     ]
@@ -177,7 +177,7 @@ def _curve(scene: Scene) -> str:
     return _section("Training", drawn + note)
 
 
-def _pictures(pictures: Sequence[Pictures]) -> str:
+def _pictures(pictures: Sequence[Pictures], masked: bool) -> str:
     if not pictures:
         return ""
     worst = sorted(pictures, key=lambda p: float(p.figures["psnr"]))
@@ -201,8 +201,10 @@ def _pictures(pictures: Sequence[Pictures]) -> str:
         rows.append(
             f"<table><thead><tr><th>photo</th><th>PSNR, dB</th><th>SSIM</th></tr></thead>{lines}</table>"
         )
-    intro = "<p>The worst first. Difference: black means none, white a quarter of the range or more.</p>"
-    return _section("Photos that training never saw", intro + "".join(rows))
+    intro = "The worst first. Difference: black means none, white a quarter of the range or more."
+    if masked:
+        intro += " What masks cover is dimmed and hatched, and not measured."
+    return _section("Photos that training never saw", f"<p>{intro}</p>" + "".join(rows))
 
 
 def _left_out(scene: Scene) -> str:

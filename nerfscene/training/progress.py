@@ -52,7 +52,7 @@ class Control:
     """Controls a training run from any thread; training checks it a few times a second.
 
     started: called before the first step with the scene, which shares the arrays being trained
-    measured: called for each held-out view at the end, see ``seen`` of ``measuring.evaluate.measure``
+    measured: called for each held-out view at the end, see ``shown`` of ``measuring.evaluate.measure``
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training resets it
