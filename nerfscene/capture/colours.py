@@ -20,7 +20,8 @@ ALIKE = 3  # of 255: a colour profile that changes colours by less counts as sRG
 class Colours:
     """How a photo's colours are given; neither field is set for sRGB and for photos that say nothing.
 
-    ``profile``: an ICC profile. ``coding``: the numbers of primaries and transfer function in ITU-T H.273.
+    ``profile``: an ICC profile. ``coding``: the numbers of primaries and transfer function in ITU-T H.273,
+    or twice ``dynamic_range.ADOBE``.
     """
 
     profile: bytes | None = None

@@ -16,8 +16,9 @@ from nerfscene.types import Array
 
 PQ, HLG = 16, 18  # transfer functions of high dynamic range
 NAMES = {PQ: "PQ", HLG: "HLG"}
+ADOBE = -1  # stands for the primaries and the transfer function of Adobe RGB, which H.273 doesn't number
 # Exponents of other transfer functions. All those not named count as sRGB's: viewers don't tell them apart.
-POWERS = {4: 2.2, 5: 2.8, 8: 1.0}
+POWERS = {4: 2.2, 5: 2.8, 8: 1.0, ADOBE: 563 / 256}
 WHITE = 203.0  # cd/m²: HDR reference white (ITU-R BT.2408), which becomes an ordinary screen's white
 PEAK = 1000.0  # cd/m²: peak luminance of HLG's nominal display
 KNEE = 0.7  # fraction of white above which highlights are compressed
@@ -38,6 +39,7 @@ CHROMATICITIES = {
     11: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.314, 0.351),
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *D65),
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *D65),
+    ADOBE: (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *D65),  # Adobe RGB (1998) colour image encoding
 }
 # From XYZ to responses of the eye's cones, in which a white is adapted to another (Bradford; ICC.1, annex E).
 CONES = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from nerfscene.capture.colours import Colours, colours_of, deep_in_srgb, in_srgb, notes_of_avif
+from nerfscene.capture.dynamic_range import ADOBE
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
@@ -67,7 +68,7 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
     with _opened(path) as image:
         width, height = _shown_size(image)
         photo = Photo(path, width, height, _focal_pixels(image))
-        colours = colours_of(image, path)
+        colours = _colours(image, path)
         lost = _losses(image, colours)
         _draft(image, (longest, longest))
         flat = _to_rgb(image)
@@ -125,7 +126,7 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     Raises NerfsceneError when the photo can't be decoded.
     """
     with _opened(path) as image:
-        orientation, colours = _orientation(image), colours_of(image, path)
+        orientation, colours = _orientation(image), _colours(image, path)
         size = (height, width) if orientation >= 5 else (width, height)
         full = image.size
         _draft(image, size)
@@ -199,12 +200,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             _refuse_planar_tiff(image)
-            if image.format == "AVIF":
-                with suppress(*DAMAGED):  # only the header's notes: the picture itself may be intact
-                    image.info.update(notes_of_avif(path))
             yield image
     except DAMAGED as error:
         raise NerfsceneError(_unreadable_message(path, error)) from error
+
+
+def _colours(image: Image.Image, path: Path) -> Colours:
+    """How the photo's colours are given; adds to an AVIF's notes those that Pillow hides."""
+    if image.format == "AVIF":
+        with suppress(*DAMAGED):  # only its header: the picture itself may be intact
+            image.info.update(notes_of_avif(path))
+    colours = colours_of(image, path)
+    if colours == Colours() and image.format in JPEGS:
+        # Cameras that are set to Adobe RGB write no profile but this mark (DCF 2.0, "option file").
+        with suppress(*DAMAGED):
+            if _exif(image).get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+                return Colours(coding=(ADOBE, ADOBE))
+    return colours
 
 
 def _refuse_planar_tiff(image: Image.Image) -> None:

@@ -24,7 +24,7 @@ from colour_cases import (
 )
 from numpy.typing import NDArray
 from photo_cases import exif
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from nerfscene.capture import dynamic_range
 from nerfscene.capture.folder import open_capture, read_mask, read_pixels
@@ -127,6 +127,25 @@ def test_an_icc_profile_goes_before_nclx(tmp_path: Path) -> None:
     heif.save(path, quality=95, color_primaries=BT2020, transfer_characteristics=PQ)
     assert b"prof" in path.read_bytes()
     np.testing.assert_array_equal(read_pixels(path, 192, 96), raw(path))
+
+
+@pytest.mark.parametrize(("index", "wide"), [("R03", True), ("R98", False)])
+def test_adobe_rgb_as_cameras_mark_it(tmp_path: Path, index: str, wide: bool) -> None:
+    tags = Image.Exif()
+    tags[ExifTags.IFD.Exif] = {ExifTags.Base.ColorSpace: 65535, ExifTags.IFD.Interop: {1: index}}
+    path = tmp_path / "_MG_1234.jpg"
+    # Linear sRGB from linear Adobe RGB (1998).
+    matrix = np.array([[1.3984, -0.3984, 0.0], [0.0, 1.0, 0.0], [0.0, -0.0429, 1.0429]])
+    srgb = stripes() / 255
+    light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    stored = (light @ np.linalg.inv(matrix).T).clip(0, 1) ** (256 / 563)
+    Image.fromarray((255 * stored).round().astype(np.uint8)).save(
+        path, quality=100, subsampling="4:4:4", exif=tags
+    )
+    if wide:
+        check(path, 3)
+    else:
+        np.testing.assert_array_equal(read_pixels(path, 192, 96), raw(path))
 
 
 def test_what_reading_loses_is_said(tmp_path: Path) -> None:
