@@ -20,8 +20,8 @@ def main(
 ) -> None:
     rows = {}
 
-    def shown(figures: dict, photo: np.ndarray, render: np.ndarray) -> None:
-        difference = np.repeat(np.abs(photo - render).mean(axis=2, keepdims=True), 3, axis=2)
+    def shown(figures: dict, photo: np.ndarray, render: np.ndarray, error: np.ndarray) -> None:
+        difference = np.repeat(error[:, :, None], 3, axis=2)
         rows[figures["photo"]] = np.concatenate([photo, render, 3 * difference], axis=1)
 
     found = ns.measure(ns.load(scene_folder), shown=shown)

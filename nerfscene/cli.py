@@ -235,7 +235,7 @@ def run_eval(a: Eval) -> None:
     with Live(a.json) as live:
         pictures: dict[str, Any] = {}
 
-        def keep(figures: dict[str, Any], photo: Any, rgb: Any) -> None:
+        def keep(figures: dict[str, Any], photo: Any, rgb: Any, error: Any) -> None:
             if a.sheet is not None:
                 pictures[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
 

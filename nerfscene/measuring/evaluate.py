@@ -25,10 +25,21 @@ HATCHING = 40  # lines across a picture's width, over what a mask covers
 # Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
 # there, both (height, width, 3) in 0…1.
 Seen = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32]], None]
+# The same, with pictures to look at, and how far they differ where that is measured, (height, width) in 0…1.
+Shown = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], None]
 
 
 def unseen(figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
     """A ``Seen`` that does nothing."""
+
+
+def unshown(
+    figures: dict[str, Any],
+    photo: NDArray[np.float32],
+    render: NDArray[np.float32],
+    error: NDArray[np.float32],
+) -> None:
+    """A ``Shown`` that does nothing."""
 
 
 def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np.float32]:
@@ -97,7 +108,7 @@ def _rendered(scene: Scene, renderer: Renderer, view: View) -> _Rendered:
     return _Rendered(photo, used, rgb, aligned_rgb)
 
 
-def _score(name: str, rendered: _Rendered, seen: Seen, shown: Seen) -> dict[str, Any]:
+def _score(name: str, rendered: _Rendered, seen: Seen, shown: Shown) -> dict[str, Any]:
     photo, used = rendered.photo, rendered.used
     matched = exposure_matched(rendered.aligned_rgb, photo)
     if used is None or not used.any():
@@ -112,7 +123,7 @@ def _score(name: str, rendered: _Rendered, seen: Seen, shown: Seen) -> dict[str,
         "psnr_matched": psnr(matched, photo) + correction,
     }
     seen(figures, photo, rgb)
-    shown(figures, veiled(photo, used), veiled(rendered.rgb, used))
+    shown(figures, veiled(photo, used), veiled(rendered.rgb, used), np.abs(photo - rgb).mean(-1))
     return figures
 
 
@@ -122,7 +133,7 @@ def measure(
     threads: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
     seen: Seen = unseen,
-    shown: Seen = unseen,
+    shown: Shown = unshown,
 ) -> dict[str, Any]:
     """Compares the scene with its held-out photos.
 
@@ -137,7 +148,8 @@ def measure(
     seen: called with every view's figures, photo and render, from several threads. These are the pictures
     that are measured: where a mask covers the photo, the render has the photo's colours.
     shown: called likewise with pictures to look at: the render is the scene's everywhere, and what a mask
-    covers is dimmed and hatched in both.
+    covers is dimmed and hatched in both. Its fourth argument is their mean difference (height, width) where
+    it is measured, and 0 elsewhere.
     Raises NerfsceneError when a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]

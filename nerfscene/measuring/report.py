@@ -50,10 +50,18 @@ class Gallery:
 
     pictures: list[Pictures] = field(default_factory=list)
 
-    def add(self, figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
-        """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1."""
-        error = video.color_error(np.abs(photo - render).mean(-1))
-        small = (_jpeg(video.to_bytes(photo)), _jpeg(video.to_bytes(render)), _jpeg(error))
+    def add(
+        self,
+        figures: dict[str, Any],
+        photo: NDArray[np.float32],
+        render: NDArray[np.float32],
+        error: NDArray[np.float32],
+    ) -> None:
+        """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1, and their
+        difference (height, width).
+        """
+        pictures = (video.to_bytes(photo), video.to_bytes(render), video.color_error(error))
+        small = [_jpeg(picture) for picture in pictures]
         self.pictures.append(Pictures(figures, *small))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nerfscene.config import TrainConfig
-from nerfscene.measuring.evaluate import Seen, unseen
+from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
@@ -59,7 +59,7 @@ class Control:
     """
 
     started: Callable[[Scene], None] = lambda scene: None
-    measured: Seen = unseen
+    measured: Shown = unshown
     pause: bool = False
     stop: bool = False
     save: bool = False

@@ -70,7 +70,7 @@ def test_a_masked_bystander_is_not_in_the_scene(room: Path, tmp_path: Path) -> N
 def check_pictures(scene: Scene, report: Path) -> None:
     """Measured are pictures alike where masks cover them; people see there what the scene renders, dimmed."""
     seen: dict[str, tuple[Picture, Picture]] = {}
-    shown: dict[str, tuple[Picture, Picture]] = {}
+    shown: dict[str, tuple[Picture, Picture, Picture]] = {}
     measure(
         scene,
         seen=lambda figures, *pictures: seen.update({figures["photo"]: pictures}),
@@ -85,9 +85,12 @@ def check_pictures(scene: Scene, report: Path) -> None:
         assert np.array_equal(photo[COVERED], render[COVERED])
         assert np.array_equal(shown[name][0][free], photo[free])
         assert np.allclose(shown[name][1][free], frame[free], atol=1e-5)
-        dim_photo, dim_frame = (picture[COVERED] for picture in shown[name])
+        dim_photo, dim_frame = (picture[COVERED] for picture in shown[name][:2])
         assert np.abs(dim_frame - dim_photo).max() > 0.3, "a magenta square beside the room"
         assert np.abs((dim_photo - dim_frame) - 0.5 * (photo - frame)[COVERED]).max() < 1e-4
+        assert (
+            np.allclose(shown[name][2], np.abs(photo - render).mean(-1)) and not shown[name][2][COVERED].any()
+        )
         lines = dim_photo[..., 1] > 0.1  # magenta has no green
         assert 0.1 < lines.mean() < 0.5
     assert "What masks cover is dimmed and hatched" in report.read_text()
