@@ -191,6 +191,10 @@ def test_is_transforms_goes_by_contents(tmp_path: Path) -> None:
 def test_a_file_of_another_name(tmp_path: Path) -> None:
     path = write_transforms(tmp_path, transforms()).rename(tmp_path / "my_transforms.json")
     assert len(found(path).views) == 4
+    (tmp_path / "camera_path.json").write_text(json.dumps({"camera_path": [], "frames": []}))
+    assert len(found(tmp_path).views) == 4
+    write_json(tmp_path / "old.json", transforms())
+    assert "2 exports of cameras (my_transforms.json, old.json)" in error_of(tmp_path)
 
 
 def test_train_and_val_without_test(tmp_path: Path) -> None:
