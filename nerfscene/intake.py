@@ -27,6 +27,7 @@ from nerfscene.capture.footage import is_video, take_frames
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
 from nerfscene.types import PosedCapture
@@ -61,7 +62,7 @@ def open_posed(
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
     try:
-        found = find_posed(source)
+        found = find_posed(source) or _recorded(source, workdir, progress)
         videos = find_videos(source)
         unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
@@ -70,7 +71,7 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + unused
+        warnings = unread_cameras(source) + several_recordings(source) + unused
         root = source
         if videos:
             root = workdir / FRAMES
@@ -88,6 +89,12 @@ def open_posed(
             f"posing failed in {workdir} ({getattr(error, 'strerror', None) or error}): free some space "
             "there, or choose another folder with -o"
         ) from error
+
+
+def _recorded(source: Path, workdir: Path, progress: StageListener) -> PosedCapture | None:
+    """The capture of an app's video with the cameras of its frames beside it; None if ``source`` is none."""
+    stray = find_stray_scanner(source)
+    return None if stray is None else read_stray_scanner(stray, workdir / FRAMES, progress)
 
 
 def find_videos(source: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection, fitted
-from nerfscene.capture.folder import photo_turns
+from nerfscene.capture.folder import photo_size, photo_turns
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.listing import PosedFrame
 from nerfscene.types import Array, Intrinsics, Lens
@@ -180,6 +180,15 @@ def rotation_of(quaternion: Sequence[float] | Array, where: str) -> Array:
     x, y, z, w = q / length
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a photo's pixels as stored in the file, whichever way viewers turn them.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
+    width, height = photo_size(path)
+    return (height, width) if photo_turns(path) % 2 else (width, height)
 
 
 def as_shown(frame: PosedFrame) -> PosedFrame:
