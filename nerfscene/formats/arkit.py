@@ -29,8 +29,9 @@ def arkit_lens(values: Sequence[float] | Array, size: tuple[int, int], where: st
         if same_shape and max(abs(cx / width - 0.5), abs(cy / height - 0.5)) <= OFF_CENTRE:
             return lens_of(width, height, (fx, fy), (cx, cy), where)
     raise NerfsceneError(
-        f"{where} has a lens with its centre at ({cx:.0f}, {cy:.0f}), which is not near the centre of a picture "
-        f"of {size[0]}×{size[1]} pixels: use the pictures as the app recorded them, neither turned nor cropped."
+        f"{where} has a lens with its centre at ({cx:.0f}, {cy:.0f}), which is not near the centre of a "
+        f"picture of {size[0]}×{size[1]} pixels: use the pictures as the app recorded them, neither turned "
+        "nor cropped."
     )
 
 

@@ -1,9 +1,9 @@
 """Laan Labs' 3D Scanner App, its export "All Data" → PosedCapture.
 
 A folder of ``frame_00000.json`` with ARKit's camera of each frame, and ``frame_00000.jpg`` for those that the
-app kept a photo of. ``cameraPoseARFrame`` is world_from_cam by rows, in ARKit's axes: x to the right and y up in
-the stored landscape picture, looking along -z; the world's y is up, in metres. ``intrinsics`` is 3×3 by rows, in
-pixels of the photo. ``depth_….png``, ``conf_….png``, ``thumb_….jpg`` and the mesh are not used.
+app kept a photo of. ``cameraPoseARFrame`` is world_from_cam by rows, in ARKit's axes: x to the right and y up
+in the stored landscape picture, looking along -z; the world's y is up, in metres. ``intrinsics`` is 3×3 by
+rows, in pixels of the photo. ``depth_….png``, ``conf_….png``, ``thumb_….jpg`` and the mesh are not used.
 
 The layout is as public readers of the app's sample scans (laanlabs/3dScannerApp_samples) describe it; it was
 not tried on a file of the app.
@@ -15,8 +15,9 @@ import re
 from pathlib import Path
 
 from nerfscene.capture.folder import list_photos, name_some, natural_key
+from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import as_dict, load_json, numbers, stored_size, text_of
+from nerfscene.formats.app_files import as_dict, load_json, numbers, text_of
 from nerfscene.formats.arkit import arkit_lens, arkit_pose
 from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.formats.photo_search import photo_finder
@@ -55,8 +56,8 @@ def read_scanner_3d_app(root: Path, images: Path | None = None) -> PosedCapture:
         frames.append(PosedFrame(path.stem, photo, lens, arkit_pose(pose, where) @ OPENGL_FROM_OPENCV))
     if not frames:
         raise NerfsceneError(
-            f"{root} has {len(paths)} cameras, but none of their photos (such as {paths[0].stem}.jpg): export "
-            "the scan with its photos, as All Data."
+            f"{root} has {len(paths)} cameras, but none of their photos (such as {paths[0].stem}.jpg): "
+            "export the scan with its photos, as All Data."
         )
     warnings = []
     if without:

@@ -2,8 +2,8 @@
 
 A recording is a folder with ``rgb.mp4``, ``odometry.csv`` and ``camera_matrix.csv``, ``imu.csv``, ``depth``
 and ``confidence`` (docs/format.md in strayrobots/scanner). By the app's source, the quaternion is ARKit's
-camera turned by 180° about its x axis: world_from_cam in OpenCV's axes. The world's y is up, in metres. Video,
-lens and pose belong to the sensor's landscape picture, however the phone is held.
+camera turned by 180° about its x axis: world_from_cam in OpenCV's axes. The world's y is up, in metres.
+Video, lens and pose belong to the sensor's landscape picture, however the phone is held.
 
 Frames are numbered from 0, one per row. The app gives the first frame a time before 0, which the MP4's edit
 list hides: other readers find one frame fewer than there are poses, and all of them a frame late.
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, find_photos, name_some, silent
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
+from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import rotation_of, stored_size, text_of
+from nerfscene.formats.app_files import rotation_of, text_of
 from nerfscene.formats.arkit import arkit_lens
 from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture
