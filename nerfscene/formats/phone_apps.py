@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.capture.folder import find_photos, list_photos, name_some, natural_key
+from nerfscene.capture.folder import list_photos, name_some, natural_key
+from nerfscene.capture.masks import same_proportions
+from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     Values,
@@ -27,9 +29,9 @@ from nerfscene.formats.app_files import (
     text_of,
 )
 from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
-from nerfscene.formats.photo_search import locate
+from nerfscene.formats.photo_search import photo_finder, photos_beside, photos_without_pose
 from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
-from nerfscene.types import Array, LeftOut, PosedCapture
+from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture
 
 # (photos, cameras) in the order of preference.
 POLYCAM_FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
@@ -38,19 +40,34 @@ RECORD3D_PHOTOS = {"metadata.json": "rgb", "metadata": "rgbd"}  # file of camera
 
 
 def find_polycam(root: Path) -> tuple[Path, Path] | None:
-    """(folder of photos, folder of cameras) of Polycam's raw export; None if ``root`` is not one."""
+    """(folder of photos, folder of cameras) of Polycam's raw export; None if ``root`` is not one.
+
+    The corrected ones if at least half of the photos have them: the app may stop before it is through.
+    """
     for base in (root, root / "keyframes"):
-        for images, cameras in POLYCAM_FOLDERS:
-            if (base / images).is_dir() and _has_polycam_camera(base / cameras):
-                return base / images, base / cameras
+        found = [
+            (base / images, base / cameras)
+            for images, cameras in POLYCAM_FOLDERS
+            if (base / images).is_dir() and _polycam_cameras(base / cameras)
+        ]
+        if found:
+            most = max(len(_polycam_pairs(*folders)) for folders in found)
+            return next(folders for folders in found if 2 * len(_polycam_pairs(*folders)) >= most)
     return None
 
 
-def _has_polycam_camera(folder: Path) -> bool:
+def _polycam_cameras(folder: Path) -> list[Path]:
+    """The files of cameras in a folder, in their natural order; [] if they are not Polycam's."""
     if not folder.is_dir():
-        return False
-    first = next(iter(folder.glob("*.json")), None)
-    return first is not None and '"t_00"' in text_of(first)
+        return []
+    files = [p for p in folder.glob("*.json") if not p.name.startswith(".")]
+    files.sort(key=lambda p: natural_key(p.name))
+    return files if files and '"t_00"' in text_of(files[0]) else []
+
+
+def _polycam_pairs(images: Path, cameras: Path) -> set[str]:
+    """The names that have both a photo and a camera."""
+    return {p.stem for p in list_photos(images)} & {p.stem for p in _polycam_cameras(cameras)}
 
 
 def read_polycam(root: Path) -> PosedCapture:
@@ -59,6 +76,10 @@ def read_polycam(root: Path) -> PosedCapture:
     If there are optimised ``corrected_cameras``, these and ``corrected_images`` are used. ``t_00`` …
     ``t_23`` are the rows of world_from_cam in ARKit's axes; the lens is in pixels and has no distortion
     (polyform, Polycam's own description of the format). Blur scores and depth are not used.
+
+    Since 2025, corrected cameras don't state their ``width`` and ``height`` (nerfstudio's pull request 3725):
+    they are those of the camera of the same name in ``cameras``, if the photo has the same proportions, else
+    the photo's own.
     Raises NerfsceneError when a camera makes no sense or its photo doesn't fit.
     """
     folders = find_polycam(root)
@@ -67,24 +88,47 @@ def read_polycam(root: Path) -> PosedCapture:
             f"{root} holds no raw data of Polycam: give the folder that contains the folder cameras."
         )
     images, cameras = folders
+    paths = _polycam_cameras(cameras)
+    find = photo_finder(images.parent, images, [path.stem for path in paths], cameras)
     frames = []
-    for path in sorted(cameras.glob("*.json"), key=lambda p: natural_key(p.name)):
-        if path.name.startswith("."):
-            continue
-        values = as_dict(load_json(path), str(path))
+    for path in paths:
+        where = str(path)
+        values = as_dict(load_json(path), where)
         entries = [[values.get(f"t_{row}{column}") for column in range(4)] for row in range(3)]
-        matrix = rigid(numbers(entries, (3, 4), str(path), "pose t_00 to t_23"), str(path))
-        lens = lens_of(
-            number(values, "width", str(path)),
-            number(values, "height", str(path)),
-            (number(values, "fx", str(path)), number(values, "fy", str(path))),
-            (number(values, "cx", str(path)), number(values, "cy", str(path))),
-            str(path),
-        )
-        photo = locate(images, path.stem)
+        matrix = rigid(numbers(entries, (3, 4), where, "pose t_00 to t_23"), where)
+        photo = find(path.stem)
+        lens = NO_LENS if photo is None else _polycam_lens(values, path, photo)
         frames.append(PosedFrame(path.stem, photo, lens, matrix @ OPENGL_FROM_OPENCV))
-    frames = with_masks(root, with_masks(images.parent, frames))
-    return finish(Export(cameras, root, "polycam", frames, photos_given=len(find_photos(images))))
+    left_out, warnings = photos_without_pose(frames, cameras)
+    uncorrected = len(_polycam_pairs(images.parent / "images", images.parent / "cameras"))
+    uncorrected -= len(_polycam_pairs(images, cameras))
+    if cameras.name != "cameras" and uncorrected > 0:
+        warnings += (
+            f"{uncorrected} photos that Polycam has not corrected are not used: their cameras don't fit the "
+            "corrected ones exactly.",
+        )
+    given = len(photos_beside(frames)) + max(uncorrected, 0) * (cameras.name != "cameras")
+    listed = with_masks(root, with_masks(images.parent, frames))
+    return finish(Export(cameras, root, "polycam", listed, warnings, given, left_out))
+
+
+def _polycam_lens(values: Values, path: Path, photo: Path) -> Intrinsics:
+    """The lens of a camera; what the file doesn't state is taken as read_polycam says."""
+    where = str(path)
+    stored = stored_size(photo)
+    if values.get("width") is None or values.get("height") is None:
+        first = path.parent.parent / "cameras" / path.name
+        original = as_dict(load_json(first), str(first)) if first.is_file() else {}
+        width, height = (number(original, key, str(first), 0) for key in ("width", "height"))
+        fits = min(width, height) >= 1 and same_proportions((int(width), int(height)), stored)
+        values = values | dict(zip(("width", "height"), (width, height) if fits else stored, strict=True))
+    return lens_of(
+        number(values, "width", where),
+        number(values, "height", where),
+        (number(values, "fx", where), number(values, "fy", where)),
+        (number(values, "cx", where), number(values, "cy", where)),
+        where,
+    )
 
 
 def is_record3d(path: Path) -> bool:
