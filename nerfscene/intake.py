@@ -26,6 +26,7 @@ from nerfscene.capture.folder import (
 from nerfscene.capture.footage import is_video, take_frames
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.formats.phone_apps import poseless_record3d
 from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
@@ -71,7 +72,7 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + several_recordings(source) + unused
+        warnings = unread_cameras(source) + poseless_record3d(source) + several_recordings(source) + unused
         root = source
         if videos:
             root = workdir / FRAMES

@@ -138,22 +138,49 @@ def is_record3d(path: Path) -> bool:
 
 
 def find_record3d(root: Path) -> Path | None:
-    """The file of cameras in a folder that Record3D exported; None if ``root`` is no such folder."""
-    for name, photos in RECORD3D_PHOTOS.items():
-        if (root / photos).is_dir() and is_record3d(root / name):
-            return root / name
-    return None
+    """The file of cameras in a folder that Record3D exported; None if ``root`` is no such folder.
+
+    None also for recordings of the front camera, which have no poses (see poseless_record3d).
+    """
+    path = _record3d_file(root)
+    return None if path is None or _poseless(path) else path
+
+
+def poseless_record3d(root: Path) -> tuple[str, ...]:
+    """A warning if ``root`` is a recording of Record3D without poses, as the front camera's are; else ()."""
+    path = _record3d_file(root) if root.is_dir() else None
+    if path is None or not _poseless(path):
+        return ()
+    return (
+        f"{path.name} gives all frames the same pose, as Record3D does for the front camera, so the photos "
+        "are posed anew.",
+    )
+
+
+def _record3d_file(root: Path) -> Path | None:
+    files = (root / name for name, photos in RECORD3D_PHOTOS.items() if (root / photos).is_dir())
+    return next((path for path in files if is_record3d(path)), None)
+
+
+def _poseless(path: Path) -> bool:
+    """Whether the poses of a recording are all the same; False if they make no sense."""
+    try:
+        poses = numbers(as_dict(load_json(path), str(path)).get("poses"), (-1, 7), str(path), "poses")
+    except NerfsceneError:
+        return False
+    return len(poses) > 1 and bool(np.ptp(poses, axis=0).max() == 0)
 
 
 def read_record3d(path: Path) -> PosedCapture:
     """Reads Record3D's ``metadata.json``, or the ``metadata`` of an unpacked .r3d file.
 
     Photos lie beside it, in ``rgb`` or ``rgbd`` respectively, and are called ``0.jpg`` … or ``0.png`` ….
-    ``poses`` are (quaternion x y z w, position) of world_from_cam in ARKit's axes. ``K`` is the lens of all
-    frames, 3×3 by columns and without distortion; ``perFrameIntrinsicCoeffs`` instead holds (fx, fy, cx, cy)
-    of each frame. Lenses are in pixels of a picture of ``w``×``h``. Sources: issues 27, 36, 83 and 93 of
-    marek-simonik/record3d, and nerfstudio's converter. If there are more than MOST_FRAMES frames, that many
-    are used, evenly spaced.
+    ``poses`` are (quaternion x y z w, position) of world_from_cam in ARKit's axes, for the photo as stored:
+    upright, or since version 1.10.1 on its side if it was so recorded. ``K`` is the lens of all frames, 3×3
+    by columns and without distortion; ``perFrameIntrinsicCoeffs`` instead holds (fx, fy, cx, cy) of each
+    frame. Lenses are in pixels of a picture of ``w``×``h``. Sources: issues 27, 36, 63, 83 and 93 of
+    marek-simonik/record3d, pull request 11 of notmahi/dobb-e, and nerfstudio's converter. If there are more
+    than MOST_FRAMES frames, that many are used, evenly spaced.
     Raises NerfsceneError when the file makes no sense or its photos don't fit.
     """
     where = str(path)
@@ -162,41 +189,50 @@ def read_record3d(path: Path) -> PosedCapture:
     lenses = _record3d_lenses(values, len(poses), where)
     width, height = number(values, "w", where), number(values, "h", where)
     folder = path.parent / RECORD3D_PHOTOS.get(path.name, "rgb")
-    photos = {p.stem: p for p in list_photos(folder)}
-    present = [index for index in range(len(poses)) if str(index) in photos]
-    if not present:
+    names = [str(index) for index in range(len(poses))]
+    find = photo_finder(path.parent, None, names, path, relative_to=(folder,))
+    photos = {index: photo for index, name in enumerate(names) if (photo := find(name)) is not None}
+    if not photos:
         raise NerfsceneError(
             f"none of the {len(poses)} photos that {path} lists is in {folder}: export the recording with "
             "its photos, as .r3d or as EXR and JPG."
         )
-    warnings: tuple[str, ...] = ()
-    indices = list(range(len(poses)))
-    if len(present) > MOST_FRAMES:
-        evenly = np.linspace(0, len(present) - 1, MOST_FRAMES).round().astype(int)
-        indices = [present[i] for i in np.unique(evenly)]
-        warnings = (
-            f"{path} has {len(present)} frames with photos: took {len(indices)} of them, evenly spaced.",
-        )
-    frames = []
-    for index in indices:
+    tracked = np.linalg.norm(poses[:, :4], axis=1) > 0.5
+    frames, warnings = [], []
+    for index in _evenly([i for i in range(len(poses)) if tracked[i]], photos):
         frame = f"frame {index} in {path}"
         pose = np.eye(4)
         pose[:3, :3] = rotation_of(poses[index, :4], frame)
         pose[:3, 3] = poses[index, 4:]
-        photo = photos.get(str(index))
+        photo = photos.get(index)
         fx, fy, cx, cy = lenses[index]
         lens = NO_LENS if photo is None else lens_of(width, height, (fx, fy), (cx, cy), frame)
         frames.append(PosedFrame(str(index), photo, lens, pose @ OPENGL_FROM_OPENCV))
-    no_pose = sorted(set(photos) - {str(i) for i in range(len(poses))}, key=natural_key)
-    if no_pose:
-        warnings += (
-            f"{len(no_pose)} photos have no pose in {path.name} and were left out ({name_some(no_pose)}).",
+    if sum(bool(tracked[index]) for index in photos) > MOST_FRAMES:
+        none = f", and {len(poses) - len(photos)} without" if len(photos) < len(poses) else ""
+        warnings.append(
+            f"{path} has {len(photos)} frames with photos{none}: took {len(frames)} of them, evenly spaced."
         )
-    left_out = [LeftOut(photos[name].name, f"has no pose in {path.name}") for name in no_pose]
-    frames = with_masks(path.parent, frames)
-    return finish(
-        Export(path, path.parent, "record3d", frames, warnings, photos_given=len(photos), left_out=left_out)
-    )
+    beside = [p for p in list_photos(folder) if p not in set(photos.values())]
+    lost = [photo for index, photo in photos.items() if not tracked[index]]
+    no_pose = sorted((p.name for p in (*beside, *lost)), key=natural_key)
+    if no_pose:
+        warnings.append(
+            f"{len(no_pose)} photos have no pose in {path.name} and were left out ({name_some(no_pose)})."
+        )
+    left_out = [LeftOut(name, f"has no pose in {path.name}") for name in no_pose]
+    listed = with_masks(path.parent, frames)
+    given = len(photos) + len(beside)
+    return finish(Export(path, path.parent, "record3d", listed, tuple(warnings), given, left_out))
+
+
+def _evenly(numbers_: list[int], photos: dict[int, Path]) -> list[int]:
+    """All frames, or, if more than MOST_FRAMES have photos, so many of those, evenly spaced."""
+    present = [index for index in numbers_ if index in photos]
+    if len(present) <= MOST_FRAMES:
+        return numbers_
+    evenly = np.linspace(0, len(present) - 1, MOST_FRAMES).round().astype(int)
+    return [present[i] for i in np.unique(evenly)]
 
 
 def _record3d_lenses(values: Values, n_frames: int, where: str) -> Array:
