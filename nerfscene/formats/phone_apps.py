@@ -28,8 +28,8 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
-from nerfscene.formats.photo_search import photo_finder, photos_beside, photos_without_pose
+from nerfscene.formats.listing import Export, PosedFrame, finish, photos_beside, rigid, with_masks
+from nerfscene.formats.photo_search import photo_finder
 from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture
 
@@ -99,17 +99,17 @@ def read_polycam(root: Path) -> PosedCapture:
         photo = find(path.stem)
         lens = NO_LENS if photo is None else _polycam_lens(values, path, photo)
         frames.append(PosedFrame(path.stem, photo, lens, matrix @ OPENGL_FROM_OPENCV))
-    left_out, warnings = photos_without_pose(frames, cameras)
+    warnings: tuple[str, ...] = ()
     uncorrected = len(_polycam_pairs(images.parent / "images", images.parent / "cameras"))
     uncorrected -= len(_polycam_pairs(images, cameras))
     if cameras.name != "cameras" and uncorrected > 0:
-        warnings += (
+        warnings = (
             f"{uncorrected} photos that Polycam has not corrected are not used: their cameras don't fit the "
             "corrected ones exactly.",
         )
     given = len(photos_beside(frames)) + max(uncorrected, 0) * (cameras.name != "cameras")
     listed = with_masks(root, with_masks(images.parent, frames))
-    return finish(Export(cameras, root, "polycam", listed, warnings, given, left_out))
+    return finish(Export(cameras, root, "polycam", listed, warnings, given))
 
 
 def _polycam_lens(values: Values, path: Path, photo: Path) -> Intrinsics:
@@ -223,7 +223,8 @@ def read_record3d(path: Path) -> PosedCapture:
     left_out = [LeftOut(name, f"has no pose in {path.name}") for name in no_pose]
     listed = with_masks(path.parent, frames)
     given = len(photos) + len(beside)
-    return finish(Export(path, path.parent, "record3d", listed, tuple(warnings), given, left_out))
+    export = Export(path, path.parent, "record3d", listed, tuple(warnings), given, left_out, sampled=True)
+    return finish(export)
 
 
 def _evenly(numbers_: list[int], photos: dict[int, Path]) -> list[int]:

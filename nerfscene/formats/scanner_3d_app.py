@@ -73,7 +73,9 @@ def read_scanner_3d_app(root: Path, images: Path | None = None) -> PosedCapture:
         warnings.append(f"{len(unposed)} photos have no camera and were left out ({name_some(unposed)}).")
     left_out = [LeftOut(name, "has no camera beside it") for name in unposed]
     listed = with_masks(root, frames)
-    return finish(Export(root, root, "3d-scanner-app", listed, tuple(warnings), len(photos), left_out))
+    given = len(photos)
+    export = Export(root, root, "3d-scanner-app", listed, tuple(warnings), given, left_out, sampled=True)
+    return finish(export)
 
 
 def _flat(value: object) -> object:
