@@ -33,7 +33,7 @@ WORD = re.compile(
 COLOUR = re.compile(r"(?<![a-z])(colou?r|rgb|image)(?![a-z])")
 SEPARATORS = " ._-"
 LOSSLESS = (".png", ".tif", ".tiff")
-FEW = 2  # so many maps beside their photos show that the names are meant so
+FEW = 2  # maps called as their photos show that the names are meant so
 List = Callable[[Path], Sequence[Path]]  # of the pictures directly in a folder
 
 
@@ -58,8 +58,13 @@ def is_for_other_pictures(folder: Path, pictures: List) -> bool:
 def without_maps(pictures: Sequence[Path]) -> list[Path]:
     """The pictures of one folder without maps and thumbnails, in the order given.
 
-    A picture is one if its name has a word for it (WORD) and there is a photo of the same number or name, or
-    if nothing but a number accompanies the word, and the picture is lossless and has a single channel.
+    Pictures with a word for these (WORD) in their names are judged in series, whose names differ in numbers
+    only, because apps write a map for every frame but a photo only for some. A series is one of maps
+
+    - if FEW of them are called as photos are but for the word, or one thumbnail is;
+    - or if its first is lossless and has a single channel, and there is nothing else in its name but a
+      number or what a photo is called.
+
     A photo called ``depth-of-field.jpg`` is none of these, and ``chair-depth.jpg`` alone, even beside
     ``chair.jpg``, is kept as well: one colour picture is no series of maps.
     """
@@ -68,22 +73,25 @@ def without_maps(pictures: Sequence[Path]) -> list[Path]:
         return list(pictures)
     names = {_photo_name(p.stem.lower()) for p in pictures if p not in words}
     numbers = {found[0] for name in names if (found := re.search(r"\d+$", name))}
-    beside = {p: _has_photo(p, found, names, numbers) for p, found in words.items()}
-    counts: dict[str, int] = {}
-    for path, found in words.items():
-        counts[found[1]] = counts.get(found[1], 0) + beside[path]
+    series: dict[str, list[Path]] = {}
+    for path in words:
+        series.setdefault(re.sub(r"\d+", "#", path.name.lower()), []).append(path)
+    maps = {p for paths in series.values() if _are_maps(paths, words, names, numbers) for p in paths}
+    return [p for p in pictures if p not in maps]
 
-    def is_map(path: Path) -> bool:
-        found = words[path]
-        if beside[path] and (found[1].startswith("thumb") or counts[found[1]] >= FEW):
-            return True
-        if not beside[path] and not _numbered(path, found):
-            return False
-        if counts[found[1]] >= FEW:  # apps write a depth map for every frame, but a photo only for some
-            return True
-        return path.suffix.lower() in LOSSLESS and is_single_channel(path)
 
-    return [p for p in pictures if p not in words or not is_map(p)]
+def _are_maps(
+    paths: Sequence[Path], words: dict[Path, re.Match[str]], names: set[str], numbers: set[str]
+) -> bool:
+    """Whether a series is one of maps, as without_maps says; ``names`` and ``numbers``: of photos."""
+    called = sum(_called_as_photo(path, words[path], names) for path in paths)
+    rests = [_joined(path.stem.lower(), words[path]) for path in paths]
+    if words[paths[0]][1].startswith("thumb") and (called or set(rests) & numbers):
+        return True
+    if called >= FEW:
+        return True
+    numbered = re.fullmatch(r"((frame|img|image|rgb|r)?[ ._-]*\d+)?", rests[0]) is not None
+    return (called > 0 or numbered) and paths[0].suffix.lower() in LOSSLESS and is_single_channel(paths[0])
 
 
 def _photo_name(stem: str) -> str:
@@ -98,16 +106,9 @@ def _joined(stem: str, found: re.Match[str]) -> str:
     return f"{before}_{after}" if before and after else before or after
 
 
-def _has_photo(path: Path, found: re.Match[str], names: set[str], numbers: set[str]) -> bool:
-    """Whether a photo is called as the picture without the word ``found`` in its name, or has its number."""
+def _called_as_photo(path: Path, found: re.Match[str], names: set[str]) -> bool:
+    """Whether a photo is called as the picture is without the word ``found``."""
     stem = path.stem.lower()
     before, after = stem[: found.start()].rstrip(SEPARATORS), stem[found.end() :].lstrip(SEPARATORS)
-    if before and (not after or after.isdigit()) and before in names:  # Blender adds the number of its frame
-        return True
-    return _joined(stem, found) in names or (not before and after.isdigit() and after in numbers)
-
-
-def _numbered(path: Path, found: re.Match[str]) -> bool:
-    """Whether the name is nothing but the word, a number, and words for frames and colour."""
-    rest = _joined(path.stem.lower(), found)
-    return re.fullmatch(r"(frame|img|image|rgb|r)?[ ._-]*\d+", rest) is not None
+    blender = bool(before) and after.isdigit() and before in names  # it adds the number of its own frame
+    return blender or _joined(stem, found) in names

@@ -217,8 +217,9 @@ def read_record3d(path: Path) -> PosedCapture:
     lost = [photo for index, photo in photos.items() if not tracked[index]]
     no_pose = sorted((p.name for p in (*beside, *lost)), key=natural_key)
     if no_pose:
+        have, were = ("photo has", "was") if len(no_pose) == 1 else ("photos have", "were")
         warnings.append(
-            f"{len(no_pose)} photos have no pose in {path.name} and were left out ({name_some(no_pose)})."
+            f"{len(no_pose)} {have} no pose in {path.name} and {were} left out ({name_some(no_pose)})."
         )
     left_out = [LeftOut(name, f"has no pose in {path.name}") for name in no_pose]
     listed = with_masks(path.parent, frames)

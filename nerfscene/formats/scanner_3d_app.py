@@ -70,7 +70,8 @@ def read_scanner_3d_app(root: Path, images: Path | None = None) -> PosedCapture:
     photos = [p for folder in folders for p in list_photos(folder) if PHOTO.fullmatch(p.stem)]
     unposed = [p.name for p in photos if p not in used]
     if unposed:
-        warnings.append(f"{len(unposed)} photos have no camera and were left out ({name_some(unposed)}).")
+        have, were = ("photo has", "was") if len(unposed) == 1 else ("photos have", "were")
+        warnings.append(f"{len(unposed)} {have} no camera and {were} left out ({name_some(unposed)}).")
     left_out = [LeftOut(name, "has no camera beside it") for name in unposed]
     listed = with_masks(root, frames)
     given = len(photos)

@@ -29,7 +29,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import rotation_of, text_of
 from nerfscene.formats.arkit import arkit_lens
 from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
-from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture
+from nerfscene.types import Array, Intrinsics, PosedCapture
 
 POSES, LENS, VIDEOS = "odometry.csv", "camera_matrix.csv", ("rgb.mp4", "rgb.mov", "rgb.m4v")
 PLACE = ("x", "y", "z")
@@ -116,7 +116,7 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
                 f"{len(times.keys) - len(rows)} frames of {video.name} have no pose in {path.name}.",
             )
     if poses.unusable:
-        warnings += (f"{poses.unusable} rows of {path.name} have no pose and were left out.",)
+        warnings += (f"{poses.unusable} of the rows of {path.name} have no pose: left out.",)
     matrix = _matrix(root / LENS)
     listed = []
     for number in sorted(photos):
@@ -124,15 +124,7 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
             row = rows[number]
             lens = _lens(poses.lenses[row], matrix, size, photos[number], path)
             listed.append(PosedFrame(f"{number:06d}", photos[number], lens, poses.world_from_cam[row]))
-    left_out = [
-        LeftOut(photo.name, f"has no pose in {path.name}") for n, photo in photos.items() if n not in rows
-    ]
-    if left_out:
-        warnings += (f"{len(left_out)} photos have no pose in {path.name} and were left out.",)
-    given = None if size is not None else len(photos)
-    return finish(
-        Export(path, root, "stray-scanner", with_masks(root, listed), warnings, given, left_out=left_out)
-    )
+    return finish(Export(path, root, "stray-scanner", with_masks(root, listed), warnings))
 
 
 def _header(path: Path) -> list[str]:
