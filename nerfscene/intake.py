@@ -24,6 +24,7 @@ from nerfscene.capture.folder import (
     subfolders,
 )
 from nerfscene.capture.footage import is_video, take_frames
+from nerfscene.capture.not_photos import without_map_videos
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.phone_apps import poseless_record3d
@@ -53,7 +54,8 @@ def open_posed(
     """The capture at ``source`` with its cameras: read if it comes with them, otherwise found by COLMAP.
 
     ``source`` is a folder of photos, a posed capture (see ``readers.find_posed``), a video, a folder that
-    holds videos and fewer than MIN_PHOTOS photos, a .zip of any of these, or a .r3d of Record3D.
+    holds videos and fewer than MIN_PHOTOS photos, a recording of Stray Scanner, a .zip of any of these, or a
+    .r3d of Record3D.
     ``given`` says what to do with cameras that were read (see ``triangulation.with_points``).
     ``workdir`` keeps unpacked files, frames and COLMAP's files, so that a second call is fast; it is created
     if needed.
@@ -109,8 +111,8 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def _videos_within(folder: Path) -> list[Path]:
-    """The videos of a folder and its sub-folders, in the natural order of their names."""
-    return [p for p in _files_within(folder) if _is_video_name(p.name)]
+    """The videos of a folder and its sub-folders, in the natural order of their names, without depth's."""
+    return without_map_videos([p for p in _files_within(folder) if _is_video_name(p.name)])
 
 
 def _files_within(folder: Path) -> list[Path]:
@@ -139,6 +141,12 @@ def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
         warnings.append(
             f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: give the video itself to "
             "make a scene of it."
+        )
+    depth = [p for p in files if videos and _is_video_name(p.name) and p not in videos]
+    if depth:
+        warnings.append(
+            f"{_counted(depth, 'video')} {_is(depth)} not used, because the name says that it holds depth or "
+            "the like: give the video itself to make a scene of it."
         )
     unread = [] if videos else [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
     if unread:

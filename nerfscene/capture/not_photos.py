@@ -94,6 +94,13 @@ def _are_maps(
     return (called > 0 or numbered) and paths[0].suffix.lower() in LOSSLESS and is_single_channel(paths[0])
 
 
+def without_map_videos(videos: Sequence[Path]) -> list[Path]:
+    """The videos without those of depth or the like by their names, if others lie in the same folder."""
+    maps = [p for p in videos if WORD.search(p.stem.lower())]
+    folders = {p.parent for p in videos if p not in maps}
+    return [p for p in videos if p not in maps or p.parent not in folders]
+
+
 def _photo_name(stem: str) -> str:
     """A photo's name without words for colour: ``frame-000000.color`` is called as ``frame-000000.depth``."""
     found = COLOUR.search(stem)

@@ -106,7 +106,9 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
         rows = _rows_of_frames(times, poses, video, path)
         photos = take_numbered(video, list(rows), MOST_FRAMES, frames, progress)
         size = times.width, times.height
-        if len(photos) < len(rows):
+        if len(photos) < min(len(rows), MOST_FRAMES):
+            warnings += (f"{video} is damaged: only {len(photos)} of {len(rows)} frames could be decoded.",)
+        elif len(photos) < len(rows):
             warnings += (
                 f"{video} has {len(rows)} frames with a pose: took {len(photos)} of them, the sharpest of "
                 "equal stretches.",
