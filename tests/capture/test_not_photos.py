@@ -10,7 +10,7 @@ from PIL import Image
 
 from nerfscene.capture.folder import find_photos, open_capture
 from nerfscene.errors import NerfsceneError
-from nerfscene.intake import _unused_files, find_videos
+from nerfscene.intake import find_videos
 
 
 def write(root: Path, names: str, kind: str = "colour", count: int = 4) -> None:
@@ -99,5 +99,3 @@ def test_videos_of_depth_are_not_taken_beside_others(tmp_path: Path) -> None:
     assert find_videos(tmp_path) == [tmp_path / "depth_video.mp4"]
     (tmp_path / "rgb.mp4").write_bytes(b"video")
     assert find_videos(tmp_path) == [tmp_path / "rgb.mp4"]
-    (warning,) = _unused_files(tmp_path, [tmp_path / "rgb.mp4"])
-    assert "1 video (depth_video.mp4) is not used" in warning
