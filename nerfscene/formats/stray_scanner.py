@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import MIN_PHOTOS, StageListener, find_photos, name_some, silent
+from nerfscene.capture.folder import MIN_PHOTOS, StageListener, find_photos, name_some, short_names, silent
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
@@ -106,6 +106,12 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
         rows = _rows_of_frames(times, poses, video, path)
         photos = take_numbered(video, list(rows), MOST_FRAMES, frames, progress)
         size = times.width, times.height
+        others = find_photos(root)
+        if others:
+            warnings += (
+                f"not used: {len(others)} picture{'s' * (len(others) > 1)} beside {video.name} "
+                f"({name_some(short_names(others))}), whose names are not the numbers of frames.",
+            )
         if len(photos) < min(len(rows), MOST_FRAMES):
             warnings += (f"{video} is damaged: only {len(photos)} of {len(rows)} frames could be decoded.",)
         elif len(photos) < len(rows):

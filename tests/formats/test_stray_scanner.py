@@ -118,6 +118,13 @@ def test_pictures_called_by_their_numbers_are_used(tmp_path: Path) -> None:
     assert "1 photo has no pose" in posed.warnings[-1] and posed.left_out[0].name == "000011.png"
 
 
+def test_pictures_of_unknown_frames_are_told(tmp_path: Path) -> None:
+    root = write_stray(tmp_path / "scan")
+    write_photos(root, ["cover.jpg", "note.png"], (64, 48))
+    posed = opened(root, tmp_path / "work")
+    assert len(posed.views) == 20 and "2 pictures beside rgb.mp4 (cover.jpg, note.png)" in posed.warnings[0]
+
+
 def test_frames_are_taken_once(tmp_path: Path) -> None:
     root = write_stray(tmp_path / "scan")
     first = opened(root, tmp_path / "work")
