@@ -83,7 +83,9 @@ def cut_views(posed: PosedCapture, folder: Path, progress: StageListener = silen
     whole = [view for view in posed.views if view.intrinsics.lens == "equirectangular"]
     if not whole:
         return posed
-    photos = [Photo(v.path, v.intrinsics.width, v.intrinsics.height, mask=v.mask) for v in whole]
+    photos = [
+        Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns) for v in whole
+    ]
     found = iter(cut([Panorama(photo) for photo in photos], folder, progress))
     views: list[View] = []
     for view in posed.views:
@@ -114,6 +116,7 @@ def _face_views(view: View, points: Array, faces: Sequence[Photo]) -> list[View]
                 intrinsics=Intrinsics(side, side, side / 2, side / 2, side / 2, side / 2),
                 world_from_cam=pose,
                 mask=photo.mask,
+                mask_turns=0,
                 seen=view.seen[shown_by == list(FACES).index(photo.face)],
                 panorama=view.path,
                 face=photo.face,
@@ -139,7 +142,7 @@ def _faces(panorama: Panorama, folder: Path, name: str) -> list[Photo]:
         path, mask = folder / f"{name}-{face}.jpg", folder / "masks" / f"{name}-{face}.png"
         if path.is_file():
             masked = mask if mask.is_file() else None
-            found.append(Photo(path, size, size, size / 2, masked, panorama.photo.path, face))
+            found.append(Photo(path, size, size, size / 2, masked, 0, panorama.photo.path, face))
     return found
 
 
@@ -156,7 +159,9 @@ def _made_from(panorama: Panorama) -> dict[str, object]:
     content: dict[str, object] = asdict(panorama)
     photo = panorama.photo
     files = [p for p in (photo.path, photo.mask) if p is not None]
-    content["photo"] = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    stats = [(str(p), p.stat()) for p in files]
+    content["photo"] = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    content["mask_turns"] = photo.mask_turns
     return content
 
 
@@ -164,7 +169,9 @@ def _cut_one(panorama: Panorama, folder: Path, name: str) -> None:
     """Writes the faces of a panorama, and the masks of those that are only partly usable, into ``folder``."""
     photo = panorama.photo
     pixels = read_pixels(photo.path, photo.width, photo.height)
-    usable = None if photo.mask is None else read_mask(photo.mask, photo.width, photo.height)
+    usable = None
+    if photo.mask is not None:
+        usable = read_mask(photo.mask, photo.width, photo.height, photo.mask_turns)
     if pixels.shape[2] == 4:  # holes that stitching left, not empty space
         opaque = pixels[..., 3] >= 128
         usable = opaque if usable is None else usable & opaque

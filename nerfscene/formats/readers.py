@@ -12,7 +12,7 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -32,9 +32,11 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.photo_search import INNER, locate
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
-from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
+from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
+from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.posing.poses import read_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
@@ -55,11 +57,13 @@ def find_posed(
     - ``transforms_train.json`` (NeRF-synthetic)
     - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
     - raw data of Polycam
+    - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
     - an .xml of Metashape
     - a .csv of RealityCapture
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - a .json that lists frames as ``transforms.json`` does
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
     have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
@@ -72,7 +76,7 @@ def find_posed(
     if root.is_file():
         return _read_file(root, photos)
     if (root / "transforms.json").is_file():
-        return read_transforms(root / "transforms.json")
+        return read_transforms(root / "transforms.json", photos)
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
     if find_models(root):
@@ -95,7 +99,7 @@ def unread_cameras(root: Path) -> tuple[str, ...]:
     packed = _packed_openmvg(root)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
-        return () if only is None else unread_cameras(only)
+        return unread_warning(root) or (() if only is None else unread_cameras(only))
     return (
         f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
         f"to use them, {how_to_convert(packed[0])}.",
@@ -124,15 +128,21 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
         return read_record3d(path)
     if suffix != ".json":
+        form = unread_form(path)
+        if form is not None:
+            raise NerfsceneError(
+                f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
+                "the folder of photos."
+            )
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
     if path.name == "transforms.json":
-        return read_transforms(path)
+        return read_transforms(path, images)
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path)
+    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
 
 
 def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
@@ -142,6 +152,8 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     """
     if find_polycam(root):
         return read_polycam(root)
+    if find_scanner_3d_app(root):
+        return read_scanner_3d_app(root, images)
     record3d = find_record3d(root)
     if record3d is not None:
         return read_record3d(record3d)
@@ -153,6 +165,7 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
         (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
+        ("*.[jJ][sS][oO][nN]", is_transforms, read_transforms, images),
     )
     for pattern, is_export, read, photos in kinds:
         files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))

@@ -44,7 +44,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         full = scaled(intrinsics, photo.width, photo.height)
         scales.append(photo.width / intrinsics.width)
         view = View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i])
-        views.append(replace(view, panorama=photo.panorama, face=photo.face))
+        views.append(replace(view, mask_turns=photo.mask_turns, panorama=photo.panorama, face=photo.face))
     names, noun = _shot_names(capture)
     shot_of = shots(capture.photos)
     found = {shot_of[index] for index, _ in posed}
