@@ -22,7 +22,7 @@ from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort
 from nerfscene.posing.misplaced import agreement, without_misplaced
 from nerfscene.posing.pairs import Pair, groups
-from nerfscene.posing.rigs import set_rigs
+from nerfscene.posing.rigs import cut_from_panoramas, set_rigs
 from nerfscene.types import Photo, PoseReport
 
 ENOUGH = 0.9  # if less than this fraction of the photos is posed, slower steps are worth it
@@ -63,11 +63,6 @@ class Job:
     def shots(self) -> list[int]:
         """For each photo, the number of its shot: views cut from one panorama are one."""
         return shots(self.photos)
-
-    @cached_property
-    def panoramas(self) -> bool:
-        """Whether any of the photos was cut from a panorama."""
-        return any(photo.panorama is not None for photo in self.photos)
 
 
 @dataclass
@@ -155,7 +150,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     """
     state = _Climb(job)
     # A panorama has six views, and each is matched with six of another.
-    most = job.config.max_features // (2 if job.panoramas else 1)
+    most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)
     _find_features(job, matching.usual_effort(job.sizes, most), "")
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
@@ -270,7 +265,7 @@ def _start_anew(state: _Climb) -> None:
 def _without_focals(state: _Climb) -> None:
     """Maps with COLMAP's guess instead of EXIF's focal lengths, which crops and digital zoom make wrong."""
     job, database = state.job, state.database
-    if job.panoramas or not any(photo.focal for photo in job.photos) or not _mappable(state):
+    if cut_from_panoramas(job.photos) or not any(photo.focal for photo in job.photos) or not _mappable(state):
         return
     lenses = matching.forget_focal_lengths(database)
     if _map(state, USUAL, NO_FOCALS, f"placing cameras, {NO_FOCALS}"):
@@ -285,7 +280,7 @@ def _separate_zooms(state: _Climb) -> None:
     Only if photos are left out, or if the model fits badly with shared lenses and well with separate ones.
     """
     database = state.database
-    if state.job.panoramas:  # and their lens is known
+    if cut_from_panoramas(state.job.photos):  # and their lens is known
         return
     shared = zooms.lenses(database)
     known = all(camera.has_prior_focal_length for camera in shared.values())
@@ -338,7 +333,7 @@ def _global_mapping(state: _Climb) -> list[Model]:
     job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
     known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
-    models = mapping.global_mapping(job.folder, not known, job.config.seed, job.panoramas)
+    models = mapping.global_mapping(job.folder, not known, job.config.seed, cut_from_panoramas(job.photos))
     job.progress(stage, 1.0)
     return models
 
@@ -370,7 +365,9 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.global_mapping(folder, True, state.job.config.seed, state.job.panoramas)
+        models = mapping.global_mapping(
+            folder, True, state.job.config.seed, cut_from_panoramas(state.job.photos)
+        )
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:

@@ -20,13 +20,18 @@ from nerfscene.types import Array, Photo
 Model = pycolmap.Reconstruction
 
 
+def cut_from_panoramas(photos: Sequence[Photo]) -> bool:
+    """Whether any of the photos is a view cut from a panorama."""
+    return any(photo.panorama is not None for photo in photos)
+
+
 def set_rigs(database: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int, int]]) -> None:
     """Has the database treat the views cut from each panorama as one frame of a rig, with exact lenses.
 
     ``photos`` in the order of their copies, whose ``sizes`` (width, height) are given. Does nothing if none
     was cut from a panorama. Images, features and matches stay as they are.
     """
-    if all(photo.panorama is None for photo in photos):
+    if not cut_from_panoramas(photos):
         return
     with pycolmap.Database.open(database) as db:
         ids = {copy_index(image.name): image.image_id for image in db.read_all_images()}
