@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from footage_cases import write_video
 from panorama_cases import gpano, panorama, panorama_rays, photo, poses, save_with_xmp, write_panoramas
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -14,7 +15,9 @@ from scipy.ndimage import gaussian_filter
 from nerfscene.cameras.cube import FACES, face_of, face_rays, face_size, shots
 from nerfscene.capture.cutting import cut, cut_photos, cut_views
 from nerfscene.capture.folder import open_capture
+from nerfscene.capture.footage import take_frames
 from nerfscene.capture.panoramas import Panorama, edges_meet, find_panoramas, told_area, two_circles
+from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Intrinsics, Photo, PosedCapture, View
 
@@ -206,6 +209,18 @@ def test_a_capture_of_panoramas_and_photos(tmp_path: Path) -> None:
     assert [p.face for p in capture.photos] == ["", *FACES, *FACES, *FACES]
     assert shots(capture.photos) == [0] + 6 * [1] + 6 * [2] + 6 * [3]
     assert capture.warnings[-1].startswith("3 of 4 photos are panoramas (360° × 180°): each was cut into")
+
+
+def test_frames_of_a_360_degree_video_are_panoramas(tmp_path: Path) -> None:
+    def along(t: float) -> np.ndarray:
+        pose = poses()[0].copy()
+        pose[:3, 3] += (1.6 * t, 0.5 * t, 0.0)
+        return panorama(pose, 384)
+
+    write_video(tmp_path / "walk.mp4", [along(t) for t in np.linspace(0, 1, 16)])
+    take_frames([tmp_path / "walk.mp4"], tmp_path / "frames", FootageConfig(frames=6))
+    capture = cut_photos(open_capture(tmp_path / "frames"), tmp_path / "cut")
+    assert len(set(shots(capture.photos))) >= 5 and len(capture.photos) == 6 * len(set(shots(capture.photos)))
 
 
 def test_ordinary_photos_are_not_touched(tmp_path: Path) -> None:
