@@ -149,8 +149,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     Leaves the database that the model was made from in ``job.folder``/database.db.
     """
     state = _Climb(job)
-    # A panorama has six views, and each is matched with six of another.
-    most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)
+    most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)  # in each of six views
     _find_features(job, matching.usual_effort(job.sizes, most), "")
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
@@ -185,7 +184,8 @@ def _match(state: _Climb, broad: bool, stage: str) -> bool:
     wanted = matching.pairs_to_match(database, job.shots, job.config.matcher, broad, job.progress)
     new = [pair for pair in wanted if pair not in state.pairs]
     if new:
-        matching.match(database, new, broad, job.config.seed, stage, job.progress)
+        still = cut_from_panoramas(job.photos)
+        matching.match(database, new, broad, job.config.seed, stage, job.progress, still)
     state.pairs.update(new)
     return bool(new)
 

@@ -144,18 +144,26 @@ def _features(db: pycolmap.Database, image_id: int) -> Features:
 
 
 def match(
-    database: Path, pairs: Sequence[Pair], relaxed: bool, seed: int, stage: str, progress: StageListener
+    database: Path,
+    pairs: Sequence[Pair],
+    relaxed: bool,
+    seed: int,
+    stage: str,
+    progress: StageListener,
+    panoramas: bool = False,
 ) -> None:
     """Matches ``pairs``, verifies the matches geometrically, and adds them to the database.
 
     Pairs that are already in the database are skipped. ``relaxed`` accepts fewer matches per pair. ``stage``
-    names this step for ``progress``.
+    names this step for ``progress``. ``panoramas``: matches at the same place in both pictures don't count,
+    because the stand and the photographer move along with a 360° camera.
     """
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     verification.min_num_inliers = FEWEST_RELAXED if relaxed else FEWEST_MATCHES
+    verification.filter_stationary_matches = panoramas
     listing = database.with_name("pairs.txt")
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):

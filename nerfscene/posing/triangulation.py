@@ -30,7 +30,7 @@ from nerfscene.posing.copies import copy_index, working_size, write_copies, writ
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
 from nerfscene.posing.pairs import groups
 from nerfscene.posing.poses import make_once, read_model
-from nerfscene.posing.rigs import posed_model, set_rigs
+from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
 SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features
@@ -145,7 +145,8 @@ def _fill(
     given = _as_given(folder / "database.db", posed.views, photos, sizes)
     taken = shots(posed.views)
     pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
-    matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress)
+    still = cut_from_panoramas(photos)
+    matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress, still)
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
     before = model.compute_mean_reprojection_error()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
-from panorama_cases import PLACES, photo, poses, write_panoramas
+from panorama_cases import PLACES, panorama, photo, poses, write_panoramas
 from PIL import Image
 
 from nerfscene.cameras.cube import FACES, shots
@@ -42,9 +42,16 @@ def check_rigid(posed: PosedCapture) -> None:
 
 @pytest.fixture(scope="module")
 def posed(tmp_path_factory: pytest.TempPathFactory) -> PosedCapture:
-    """Six panoramas and one ordinary photo of the room, one panorama without its lower part."""
+    """Six panoramas and one ordinary photo of the room, one panorama without its lower part.
+
+    Below and to the left, the panoramas show the photographer, who moves along.
+    """
     folder = tmp_path_factory.mktemp("room")
-    write_panoramas(folder / "in")
+    stand = panorama(poses()[5], 512, seed=6)
+    for path in write_panoramas(folder / "in"):
+        pixels = np.array(Image.open(path))
+        pixels[205:], pixels[130:, 60:100] = stand[205:], stand[130:, 60:100]
+        Image.fromarray(pixels).save(path, quality=93)
     (folder / "in/masks").mkdir()
     mask = np.full((256, 512), 255, np.uint8)
     mask[170:] = 0
@@ -60,6 +67,7 @@ def test_panoramas_are_posed_as_rigs(posed: PosedCapture) -> None:
     assert (posed.photos_given, len(posed.views)) == (7, 5 + 5 * 6 + 1)
     assert posed.posing is not None and posed.posing.photos_posed == 7 and posed.posing.apart == ()
     assert posed.posing.pairs_compared <= 21
+    assert posed.posing.agreement is not None and posed.posing.agreement > 0.8
     check_rigid(posed)
     taken = shots(posed.views)
     places = np.array([posed.views[taken.index(i)].world_from_cam[:3, 3] for i in range(6)])

@@ -77,9 +77,9 @@ def panorama_rays(width: int) -> Array:
     return np.stack([np.cos(lat) * np.sin(lon), -np.sin(lat), np.cos(lat) * np.cos(lon)], -1)
 
 
-def panorama(pose: Array, width: int = 512) -> NDArray[np.uint8]:
-    """The panorama (width / 2, width, 3) that this camera takes in the room."""
-    return traced(pose[:3, 3], panorama_rays(width) @ pose[:3, :3].T)
+def panorama(pose: Array, width: int = 512, seed: int = 5) -> NDArray[np.uint8]:
+    """The panorama (width / 2, width, 3) that this camera takes in the room; another seed is another room."""
+    return traced(pose[:3, 3], panorama_rays(width) @ pose[:3, :3].T, seed)
 
 
 def photo(pose: Array, width: int, height: int, focal: float) -> NDArray[np.uint8]:
