@@ -29,6 +29,9 @@ QUALITY = 95  # of the JPEGs
 BORDER = 3  # pixels added around a panorama, for interpolation across its edges
 FEWEST = 0.02  # a face of which less can be used is left out
 ROWS = 256  # of a face, cut at once, which bounds memory
+# px, side of a face: panoramas with more detail are shrunk before, because training uses at most 1600 pixels,
+# and a panorama of 12,000 pixels would take half a minute.
+LARGEST = 2048
 
 
 def cut(panoramas: Sequence[Panorama], folder: Path, progress: StageListener = silent) -> list[list[Photo]]:
@@ -136,7 +139,7 @@ def _in_words(panoramas: int, photos: int) -> str:
 
 def _faces(panorama: Panorama, folder: Path, name: str) -> list[Photo]:
     """The faces of one panorama that are on disk."""
-    size = face_size(panorama.full_width)
+    size = face_size(_at_working_size(panorama).full_width)
     found = []
     for face in FACES:
         path, mask = folder / f"{name}-{face}.jpg", folder / "masks" / f"{name}-{face}.png"
@@ -165,8 +168,17 @@ def _made_from(panorama: Panorama) -> dict[str, object]:
     return content
 
 
+def _at_working_size(panorama: Panorama) -> Panorama:
+    """The panorama with the size in pixels at which it is read."""
+    photo = panorama.photo
+    scale = min(1.0, LARGEST / face_size(panorama.full_width))
+    width, height = max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
+    return replace(panorama, photo=replace(photo, width=width, height=height))
+
+
 def _cut_one(panorama: Panorama, folder: Path, name: str) -> None:
     """Writes the faces of a panorama, and the masks of those that are only partly usable, into ``folder``."""
+    panorama = _at_working_size(panorama)
     photo = panorama.photo
     pixels = read_pixels(photo.path, photo.width, photo.height)
     usable = None
@@ -176,7 +188,7 @@ def _cut_one(panorama: Panorama, folder: Path, name: str) -> None:
         opaque = pixels[..., 3] >= 128
         usable = opaque if usable is None else usable & opaque
     size = face_size(panorama.full_width)
-    around = _with_border(pixels[..., :3], wraps=panorama.right - panorama.left == 1.0)
+    around = _with_border(pixels[..., :3], wraps=panorama.right - panorama.left > 0.9999)
     for face in FACES:
         colours = np.zeros((size, size, 3), np.uint8)
         used = np.zeros((size, size), bool)

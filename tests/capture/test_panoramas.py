@@ -65,6 +65,16 @@ def test_faces_show_what_a_perspective_camera_shows(tmp_path: Path) -> None:
         assert edges.mean() < 2 * error.mean(), face.face
 
 
+def test_large_panoramas_are_shrunk_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nerfscene.capture.cutting.LARGEST", 40)
+    (path,) = write_panoramas(tmp_path, 512, [0])
+    (faces,) = cut([Panorama(Photo(path, 512, 256))], tmp_path / "cut")
+    assert {(f.width, f.focal) for f in faces} == {(40, 20.0)}
+    true = photo(poses()[0], 160, 160, 80.0).reshape(40, 4, 40, 4, 3).mean((1, 3))
+    error = np.abs(read(faces[0].path) - true).mean()
+    assert error < 0.6 * np.abs(np.roll(read(faces[0].path), 1, 1) - true).mean()
+
+
 def test_faces_are_cut_once(tmp_path: Path) -> None:
     photos = [Panorama(Photo(p, 256, 128)) for p in write_panoramas(tmp_path, 256, [0, 1])]
     stages: list[str] = []
