@@ -72,7 +72,7 @@ def test_large_panoramas_are_shrunk_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert {(f.width, f.focal) for f in faces} == {(40, 20.0)}
     true = photo(poses()[0], 160, 160, 80.0).reshape(40, 4, 40, 4, 3).mean((1, 3))
     error = np.abs(read(faces[0].path) - true).mean()
-    assert error < 0.6 * np.abs(np.roll(read(faces[0].path), 1, 1) - true).mean()
+    assert error < 0.75 * np.abs(np.roll(read(faces[0].path), 1, 1) - true).mean()
 
 
 def test_faces_are_cut_once(tmp_path: Path) -> None:
