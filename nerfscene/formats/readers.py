@@ -35,7 +35,7 @@ from nerfscene.formats.phone_apps import (
 from nerfscene.formats.photo_search import INNER
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.transforms import read_synthetic, read_transforms
-from nerfscene.posing.poses import read_model
+from nerfscene.posing.model_files import read_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
 

@@ -26,8 +26,9 @@ from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index, copy_name, working_size, write_copies, write_masks
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
+from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
-from nerfscene.posing.poses import make_once, read_model
+from nerfscene.posing.poses import make_once
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
 SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
-from nerfscene.posing.poses import read_model
+from nerfscene.posing.model_files import read_model
 from nerfscene.types import Intrinsics
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
