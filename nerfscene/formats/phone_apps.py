@@ -26,7 +26,8 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, rigid, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
+from nerfscene.formats.photo_search import locate
 from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
 from nerfscene.types import Array, LeftOut, PosedCapture
 

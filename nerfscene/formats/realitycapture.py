@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.cameras.lens_fit import NOTICEABLE, Projection
-from nerfscene.capture.folder import natural_key, photo_size, photo_turns
+from nerfscene.capture.folder import natural_key, stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
-    as_shown,
     lens_of,
     nearest_lens,
     number,
@@ -95,7 +94,7 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
         width, height = _stored_size(photo)
         lens, deviation = _lens(values, width, height, where)
         worst = max(worst, deviation)
-        frames.append(as_shown(PosedFrame(printable(row[0]), photo, lens, _pose(values))))
+        frames.append(PosedFrame(printable(row[0]), photo, lens, _pose(values)))
     warnings: tuple[str, ...] = ()
     if worst > NOTICEABLE:
         warnings = (
@@ -113,8 +112,7 @@ def _stored_size(photo: Path | None) -> tuple[int, int]:
     """
     if photo is None:
         return 3, 2
-    width, height = photo_size(photo)
-    return (height, width) if photo_turns(photo) % 2 else (width, height)
+    return stored_size(photo)
 
 
 def _values(row: dict[str, str], where: str) -> dict[str, float]:
