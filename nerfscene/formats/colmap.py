@@ -129,8 +129,8 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
     warnings = model.warnings + unposed
     if chosen.models > 1:
         warnings += (
-            f"{root} holds {chosen.models} COLMAP models that don't connect: took the largest, {folder}, with "
-            f"{len(model.names)} images.",
+            f"{root} holds {chosen.models} COLMAP models that don't connect: took the largest, {folder}, "
+            f"with {len(model.names)} images.",
         )
     export = Export(
         source,

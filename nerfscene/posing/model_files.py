@@ -9,9 +9,7 @@ those of the frames fit the points better.
 from __future__ import annotations
 
 import shutil
-import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,11 +20,14 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.known_points import posed_ids, well_determined
 from nerfscene.posing.mapping import Model
+from nerfscene.posing.model_binary import check_cameras, image_names, points_without_tracks
 from nerfscene.posing.model_lenses import lens_of_camera
-from nerfscene.posing.model_text import plain_cameras, plain_images, unknown_lens
+from nerfscene.posing.model_text import plain_cameras, plain_images
+from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array, Intrinsics
 
+FROM_PYCOLMAP = (ValueError, RuntimeError, OSError, IndexError, KeyError)  # for a model that it can't read
 NEEDED, RIGS = ("cameras", "images"), ("rigs", "frames")
 SAME = 1e-5  # largest difference of two poses that are the same, relative to their largest number
 MISFIT = 0.01  # of the picture's longer side: a larger reprojection error (median) means other cameras
@@ -63,7 +64,7 @@ def read_model(folder: Path) -> SparseModel:
             rec, warnings = _consistent(folder, staged, suffix)
         except OSError as error:
             raise NerfsceneError(f"{folder} cannot be read as a COLMAP model ({error}).") from error
-    return _sparse_model(folder, rec, names or _names(rec, folder), warnings)
+    return _sparse_model(folder, rec, names, warnings)
 
 
 def _suffix(folder: Path) -> str | None:
@@ -72,8 +73,8 @@ def _suffix(folder: Path) -> str | None:
     return next(complete, None)
 
 
-def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str] | None:
-    """Puts the model without rigs and frames into the folder ``staged``; of a text model, returns the names.
+def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str]:
+    """Puts the model without rigs and frames into the folder ``staged``; returns the images' names by id.
 
     pycolmap reads that folder. Text is rewritten so that it can: see model_text.
     """
@@ -81,11 +82,12 @@ def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str] | None:
     if (folder / points).is_file():
         _link(folder / points, staged)
     else:
-        (staged / points).write_bytes(b"" if suffix == ".txt" else struct.pack("<Q", 0))
+        (staged / points).write_bytes(b"" if suffix == ".txt" else bytes(8))  # a count of 0
     if suffix == ".bin":
         for part in NEEDED:
             _link(folder / f"{part}{suffix}", staged)
-        return None
+        check_cameras(folder / "cameras.bin")
+        return image_names(folder / "images.bin")
     cameras = plain_cameras(folder / "cameras.txt", staged / "cameras.txt")
     return plain_images(folder / "images.txt", staged / "images.txt", cameras)
 
@@ -97,13 +99,11 @@ def _link(path: Path, staged: Path) -> None:
         shutil.copyfile(path, staged / path.name)
 
 
-def _load(folder: Path, staged: Path, suffix: str) -> Model:
+def _load(folder: Path, staged: Path) -> Model:
     """The model in ``staged``, which came from ``folder``, by pycolmap."""
     try:
         return pycolmap.Reconstruction(str(staged))
-    except (ValueError, RuntimeError, OSError, IndexError, KeyError) as error:
-        if suffix == ".bin":
-            _check_lens_numbers(folder / "cameras.bin")
+    except FROM_PYCOLMAP as error:
         raise NerfsceneError(
             f"{folder} cannot be read as a COLMAP model ({_one_line(error)}): export it again."
         ) from error
@@ -113,76 +113,84 @@ def _consistent(folder: Path, staged: Path, suffix: str) -> tuple[Model, tuple[s
     """The model with those of its poses that fit its points, and warnings."""
     warnings: tuple[str, ...] = ()
     try:
-        plain = _load(folder, staged, suffix)
+        plain = _load(folder, staged)
     except NerfsceneError as error:
-        # A program or person may have removed images without removing them from the points.
-        points = staged / f"points3D{suffix}"
-        points.unlink()
-        points.write_bytes(b"" if suffix == ".txt" else struct.pack("<Q", 0))
-        try:
-            plain = _load(folder, staged, suffix)
-        except NerfsceneError:
-            raise error from None
+        plain = _without_tracks(folder, staged, suffix, error)
         warnings = (
-            f"the points of the COLMAP model {folder} are not used, because they can't be read together with "
-            f"its images ({_reason(error)}).",
+            f"the points of the COLMAP model {folder} are damaged, or name images or features that "
+            f"images{suffix} lacks: they are used without knowing which photos show them.",
         )
-    error_here = _median_error(plain)
+    misfit = _median_error(plain)
     rigs = [folder / f"{part}{suffix}" for part in RIGS]
     if all(path.is_file() for path in rigs):
         for path in rigs:
             _link(path, staged)
-        return _better(folder, staged, suffix, plain, error_here, warnings)
-    if error_here is not None and error_here > MISFIT * _longer_side(plain):
+        plain, more = _better(folder, staged, suffix, plain)
+        return plain, warnings + more
+    if misfit is not None and misfit > MISFIT * _longer_side(plain):
         warnings += (
-            f"the points of the COLMAP model {folder} miss its photos by {error_here:.0f} pixels (median): "
-            "its cameras or its points are of another run.",
+            f"the points of the COLMAP model {folder} miss its photos by {_pixels(misfit)} on average: its "
+            "cameras or its points are of another run.",
         )
     return plain, warnings
 
 
-def _better(
-    folder: Path,
-    staged: Path,
-    suffix: str,
-    plain: Model,
-    error: float | None,
-    warnings: tuple[str, ...],
-) -> tuple[Model, tuple[str, ...]]:
+def _without_tracks(folder: Path, staged: Path, suffix: str, error: NerfsceneError) -> Model:
+    """The model in ``staged``, with its points but not their tracks. Raises ``error`` if that fails too.
+
+    A program or person may have removed images without removing them from the points, and some programs
+    write points with tracks but no features for them.
+    """
+    name = f"points3D{suffix}"
+    if not (folder / name).is_file():
+        raise error
+    (staged / name).unlink()
+    write = text_points_without_tracks if suffix == ".txt" else points_without_tracks
+    write(folder / name, staged / name)
+    try:
+        return _load(folder, staged)
+    except NerfsceneError:
+        raise error from None
+
+
+def _better(folder: Path, staged: Path, suffix: str, plain: Model) -> tuple[Model, tuple[str, ...]]:
     """``plain``, or the model with its poses from rigs and frames where these alone fit the points.
 
-    ``error``: of ``plain``, median in pixels. Raises NerfsceneError when the two disagree and neither fits.
+    Raises NerfsceneError when the two disagree and neither fits.
     """
-    unused = f"the poses in frames{suffix} of the COLMAP model {folder} are not used"
+    images, frames = f"images{suffix}", f"frames{suffix}"
     try:
-        framed = _load(folder, staged, suffix)
-        lost = sorted(set(framed.reg_image_ids()) - set(framed.images.keys()))
-        differ = _poses_differ(plain, framed)
-    except (NerfsceneError, ValueError, RuntimeError, IndexError, KeyError) as caught:
-        reason = _reason(caught) if isinstance(caught, NerfsceneError) else _one_line(caught)
-        return plain, (*warnings, f"{unused}, because they don't go with images{suffix} ({reason}).")
-    if lost:
-        warnings += (
-            f"frames{suffix} of the COLMAP model {folder} lists {len(lost)} images that images{suffix} "
-            "lacks: they were left out.",
+        framed = _load(folder, staged)
+        same_images = set(framed.reg_image_ids()) == set(plain.reg_image_ids())
+        differ = not same_images or _poses_differ(plain, framed)
+    except (NerfsceneError, *FROM_PYCOLMAP):
+        same_images = False
+    if not same_images:
+        return plain, (
+            f"{frames} of the COLMAP model {folder} lists other images than {images}, as if an older program "
+            f"had changed the model: the poses in {images} are used.",
         )
     if not differ:
-        return plain, warnings
-    other = _median_error(framed)
+        return plain, ()
+    error, other = _median_error(plain), _median_error(framed)
     best = min((e for e in (error, other) if e is not None), default=np.inf)
     if best > MISFIT * _longer_side(plain):
-        fit = f"and neither fits its points ({_pixels(error)} and {_pixels(other)})"
+        fits = f"neither fits its points ({_pixels(error)} and {_pixels(other)})"
         raise NerfsceneError(
-            f"{folder} is a COLMAP model with other poses in images{suffix} than in frames{suffix}, "
-            f"{fit if np.isfinite(best) else 'and no points that show which are right'}: delete "
-            f"frames{suffix} and rigs{suffix} if another program changed the model since, or export the "
-            "model again."
+            f"{folder} is a COLMAP model with other poses in {images} than in {frames}, and "
+            f"{fits if np.isfinite(best) else 'no points that show which are right'}: delete {frames} and "
+            f"rigs{suffix} if another program changed the model since, or export the model again."
         )
+    told = f"{_pixels(error)} from the points' places in the photos on average, not {_pixels(other)}"
     if error is None or (other is not None and other < error):
-        unused = f"the poses in images{suffix} of the COLMAP model {folder} are not used"
-        return framed, (*warnings, f"{unused}, because those in frames{suffix} fit its points better.")
-    fits = f"({_pixels(error)} from the points' places in the photos instead of {_pixels(other)})"
-    return plain, (*warnings, f"{unused}, because those in images{suffix} fit its points better {fits}.")
+        return framed, (
+            f"the poses in {images} of the COLMAP model {folder} are not used, because those in {frames} fit "
+            "its points better.",
+        )
+    return plain, (
+        f"the poses in {frames} of the COLMAP model {folder} are not used, because those in {images} fit its "
+        f"points better ({told}), as if an older program had changed the model.",
+    )
 
 
 def _pixels(error: float | None) -> str:
@@ -204,7 +212,7 @@ def _point_errors(rec: Model) -> Array:
     """
     try:
         rec.update_point_3d_errors()
-    except (ValueError, RuntimeError, IndexError, KeyError):  # the points name features that aren't listed
+    except FROM_PYCOLMAP:  # the points name features that aren't listed
         return np.zeros(0)
     return np.array([p.error for p in rec.points3D.values() if p.track.length()], np.float64)
 
@@ -220,9 +228,14 @@ def _longer_side(rec: Model) -> float:
 
 def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tuple[str, ...]) -> SparseModel:
     """The model in this package's types."""
-    for key in [k for k, p in rec.points3D.items() if not np.isfinite(p.xyz).all()]:
-        with suppress(ValueError, RuntimeError, IndexError, KeyError):
-            rec.delete_point3D(key)
+    no_numbers = [key for key, p in rec.points3D.items() if not np.isfinite(p.xyz).all()]
+    for key in no_numbers:
+        rec.delete_point3D(key)
+    if no_numbers:
+        warnings += (
+            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN or infinite coordinates and "
+            "were left out.",
+        )
     errors = _point_errors(rec)
     errors = errors[errors < BEHIND]
     images = [rec.images[i] for i in posed_ids(rec)]
@@ -261,47 +274,6 @@ def _lenses(folder: Path, rec: Model, ids: Sequence[int]) -> tuple[dict[int, Int
     return {i: lens for i, (lens, _) in found.items()}, warnings
 
 
-def _names(rec: Model, folder: Path) -> dict[int, str]:
-    """The images' names by their ids, of a binary model."""
-    try:
-        return {i: image.name for i, image in rec.images.items()}
-    except UnicodeDecodeError:  # written on Windows, in the alphabet of its own country
-        return _names_in(folder / "images.bin")
-
-
-def _names_in(path: Path) -> dict[int, str]:
-    """The names in an images.bin, by id; what is not UTF-8 in them is replaced by U+FFFD."""
-    data = path.read_bytes()
-    head = struct.Struct("<I7dI")  # id, quaternion, translation, camera id; then name, 0, and the features
-    names, at = {}, 8
-    for _ in range(struct.unpack_from("<Q", data)[0]):
-        (image_id, *_pose) = head.unpack_from(data, at)
-        end = data.index(b"\0", at + head.size)
-        names[image_id] = data[at + head.size : end].decode("utf-8", errors="replace")
-        at = end + 9 + 24 * struct.unpack_from("<Q", data, end + 1)[0]
-    return names
-
-
-def _check_lens_numbers(path: Path) -> None:
-    """Raises NerfsceneError if a cameras.bin has a lens model that this pycolmap doesn't know."""
-    data = path.read_bytes()
-    at = 8
-    try:
-        for _ in range(struct.unpack_from("<Q", data)[0]):
-            model = struct.unpack_from("<IiQQ", data, at)[1]
-            kinds = [kind for kind in pycolmap.CameraModelId.__members__.values() if int(kind) == model]
-            if model < 0 or not kinds:
-                raise NerfsceneError(unknown_lens(path, f"number {model}"))
-            at += 24 + 8 * len(pycolmap.Camera.create_from_model_id(1, kinds[0], 1.0, 1, 1).params)
-    except (struct.error, ValueError, RuntimeError):
-        return  # the file is damaged, which is what the caller says
-
-
 def _one_line(error: Exception) -> str:
     """The last line of an error's message, or its type's name if it has none."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-
-
-def _reason(error: NerfsceneError) -> str:
-    """What pycolmap said, from an error of _load."""
-    return _one_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)

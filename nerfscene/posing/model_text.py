@@ -17,6 +17,7 @@ from nerfscene.errors import NerfsceneError
 
 MARK = b"\xef\xbb\xbf"  # some programs of Windows begin their text files with this
 HEAD = 9  # numbers before an image's name: id, quaternion (4), translation (3), camera
+POINT = 8  # numbers before a point's track: id, position (3), colour (3), error
 
 
 def plain_cameras(path: Path, copy: Path) -> set[int]:
@@ -76,6 +77,19 @@ def plain_images(path: Path, copy: Path, cameras: set[int]) -> dict[int, str]:
                 points_expected = True
         out.write(b"\n")
     return names
+
+
+def points_without_tracks(path: Path, copy: Path) -> None:
+    """Writes a points3D.txt anew, without tracks and without points that are not numbers."""
+    with path.open("rb") as file, copy.open("wb") as out:
+        for _number, line in _lines(file):
+            words = line.split(None, POINT)[:POINT]
+            try:
+                usable = len(words) == POINT and all(math.isfinite(float(word)) for word in words)
+            except ValueError:
+                usable = False
+            if usable:
+                out.write(b" ".join(words) + b"\n")
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
