@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
-from nerfscene.capture.folder import carries_alpha, name_some, photo_size, stored_orientation
+from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
 from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
@@ -51,6 +51,7 @@ class Export:
     source: the file or folder that messages name. root: the capture's folder.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
+    sampled: whether the reader used only some of the frames on purpose, and said so.
     points (n, 3), point_colors (n, 3) uint8: the sparse model in world units; empty if there is none.
     reprojection_error: pixels, mean over observations.
     """
@@ -62,6 +63,7 @@ class Export:
     warnings: tuple[str, ...] = ()
     photos_given: int | None = None
     left_out: Sequence[LeftOut] = ()
+    sampled: bool = False
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
@@ -71,6 +73,44 @@ def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
     """The frames; those without a mask get theirs from the folder ``root/masks``, if it has one."""
     found = find_masks(root, [f.path for f in frames if f.path is not None and f.mask is None])
     return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+
+
+def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
+    """All photos in the folders of the frames' photos, sub-folders not included."""
+    folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
+    return [path for folder in folders for path in list_photos(folder)]
+
+
+def photos_without_pose(
+    frames: Sequence[PosedFrame],
+    source: Path,
+    other_parts: Iterable[str] = (),
+    ignoring: Iterable[str] = (),
+) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Photos that lie beside the frames' photos but have no frame, and a warning that counts them.
+
+    other_parts: names of photos posed in a part of the export that is not used; these are left out
+    without a warning. ignoring: names of photos that were dealt with already,
+    with or without extension.
+    """
+    used = {frame.path for frame in frames}
+    done = {name.lower() for name in ignoring}
+    unused = [
+        path
+        for path in photos_beside(frames)
+        if path not in used and not {path.name.lower(), path.stem.lower()} & done
+    ]
+    elsewhere = {name.replace("\\", "/").rpartition("/")[2].lower() for name in other_parts}
+    others = [path.name for path in unused if path.name.lower() in elsewhere]
+    no_pose = [path.name for path in unused if path.name.lower() not in elsewhere]
+    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in no_pose]
+    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
+    if not no_pose:
+        return left_out, ()
+    return left_out, (
+        f"{len(no_pose)} photo{' has' if len(no_pose) == 1 else 's have'} no pose in {source.name} and "
+        f"{'was' if len(no_pose) == 1 else 'were'} left out ({name_some(no_pose)}).",
+    )
 
 
 def rigid(matrix: object, where: str) -> Array:
@@ -179,19 +219,26 @@ def finish(export: Export) -> PosedCapture:
             f"and were left out ({name_some(missing)}).",
         )
     not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
+    unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,
         source=export.kind,
         views=tuple(views),
-        photos_given=max(export.photos_given or 0, len(views)),
+        photos_given=max(export.photos_given or 0, len(views) + len(unlisted)),
         points=export.points,
         point_colors=export.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
         given_split=any(view.split == "test" for view in views),
         reprojection_error=export.reprojection_error,
-        warnings=warnings,
-        left_out=(*export.left_out, *not_on_disk),
+        warnings=warnings + told,
+        left_out=(*export.left_out, *not_on_disk, *unlisted),
     )
+
+
+def _not_listed(export: Export) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Photos beside the frames' that the export doesn't list and no reader has told of, and the warning."""
+    known = [left_out.name for left_out in export.left_out]
+    return photos_without_pose(export.frames, export.source, ignoring=known)
 
 
 def _views(export: Export) -> list[View]:

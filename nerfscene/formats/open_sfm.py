@@ -28,8 +28,8 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import PosedFrame, rigid
-from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
 
 # Projection type → the names of its coefficients, in the order of Intrinsics.distortion.

@@ -151,7 +151,16 @@ def read_record3d(path: Path) -> PosedCapture:
     left_out = [LeftOut(photos[name].name, f"has no pose in {path.name}") for name in no_pose]
     frames = with_masks(path.parent, frames)
     return finish(
-        Export(path, path.parent, "record3d", frames, warnings, photos_given=len(photos), left_out=left_out)
+        Export(
+            path,
+            path.parent,
+            "record3d",
+            frames,
+            warnings,
+            photos_given=len(photos),
+            left_out=left_out,
+            sampled=True,
+        )
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import PHOTO_SUFFIXES, find_photos, list_photos, name_some
+from nerfscene.capture.folder import PHOTO_SUFFIXES, find_photos
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import printable
-from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, photos_beside, with_masks
 from nerfscene.types import Array, LeftOut, PosedCapture, Source
 
 # Folders inside a project that OpenDroneMap (OpenSfM) and OpenMVG write their cameras to.
@@ -204,35 +204,6 @@ def capture_root(source: Path, frames: Sequence[PosedFrame]) -> Path:
     photos = [frame.path.absolute() for frame in frames if frame.path is not None]
     beside = images not in here.parents and any(images in photo.parents for photo in photos)
     return images.parent if beside else source.parent
-
-
-def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
-    """All photos in the folders of the frames' photos, sub-folders not included."""
-    folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
-    return [path for folder in folders for path in list_photos(folder)]
-
-
-def photos_without_pose(
-    frames: Sequence[PosedFrame], source: Path, other_parts: Iterable[str] = ()
-) -> tuple[list[LeftOut], tuple[str, ...]]:
-    """Photos that lie beside the frames' photos but have no frame, and a warning that counts them.
-
-    other_parts: names of photos posed in a part of the export that is not used; these are left out
-    without a warning.
-    """
-    used = {frame.path for frame in frames}
-    unused = [path for path in photos_beside(frames) if path not in used]
-    elsewhere = {_file_name(name) for name in other_parts}
-    others = [path.name for path in unused if path.name.lower() in elsewhere]
-    no_pose = [path.name for path in unused if path.name.lower() not in elsewhere]
-    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in no_pose]
-    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
-    if not no_pose:
-        return left_out, ()
-    return left_out, (
-        f"{len(no_pose)} photo{' has' if len(no_pose) == 1 else 's have'} no pose in {source.name} and "
-        f"{'was' if len(no_pose) == 1 else 'were'} left out ({name_some(no_pose)}).",
-    )
 
 
 def finish_app_export(

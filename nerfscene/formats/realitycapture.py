@@ -27,8 +27,8 @@ from nerfscene.formats.app_files import (
     number,
     printable,
 )
-from nerfscene.formats.listing import PosedFrame
-from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
+from nerfscene.formats.listing import PosedFrame, photos_without_pose
+from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.types import Array, Intrinsics, PosedCapture
 
 NEEDED = ("x", "y", "alt", "heading", "pitch", "roll", "f")

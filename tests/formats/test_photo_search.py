@@ -145,3 +145,13 @@ def test_masks_of_shrunken_copies(tmp_path: Path, scale: int, folder: str) -> No
     assert view.mask == tmp_path / folder / "1.png"
     used = read_mask(view.mask, view.intrinsics.width, view.intrinsics.height, view.mask_turns)
     assert used[:, : WIDTH // 8].all() and not used[:, WIDTH // 8 :].any()
+
+
+def test_photos_that_an_export_does_not_list_are_told(tmp_path: Path) -> None:
+    write_capture(tmp_path, None)
+    write_photos(tmp_path, ["8.jpg", "9.jpg"])
+    posed = found(tmp_path)
+    assert len(posed.views) == len(CAMERAS) and posed.photos_given == len(CAMERAS) + 2
+    (warning,) = posed.warnings
+    assert warning == "2 photos have no pose in transforms.json and were left out (8.jpg, 9.jpg)."
+    assert [left.name for left in posed.left_out] == ["8.jpg", "9.jpg"]
