@@ -12,8 +12,16 @@ from nerfscene.capture.folder import name_some, natural_key
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import lens_of, printable
-from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
-from nerfscene.formats.photo_search import photo_finder, photos_beside, photos_without_pose
+from nerfscene.formats.listing import (
+    Export,
+    PosedFrame,
+    finish,
+    photos_beside,
+    photos_without_pose,
+    rigid,
+    with_masks,
+)
+from nerfscene.formats.photo_search import photo_finder
 from nerfscene.posing.model_files import images_file, is_model, read_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Intrinsics, PosedCapture
@@ -49,6 +57,7 @@ class _Candidate:
     model: SparseModel
     photos: tuple[Path | None, ...]  # in the order of the model's names
     models: int  # in that place
+    elsewhere: tuple[str, ...]  # names of the images of the other models there
 
     @property
     def found(self) -> int:
@@ -125,7 +134,7 @@ def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
     ]
     for place in dict.fromkeys([root, *_photo_folders(frames, model.names), _project(root, folder)]):
         frames = with_masks(place, frames)
-    left_out, unposed = photos_without_pose(frames, source)
+    left_out, unposed = photos_without_pose(frames, source, chosen.elsewhere)
     warnings = model.warnings + unposed
     if chosen.models > 1:
         warnings += (
@@ -217,7 +226,8 @@ def _largest(root: Path, folders: Sequence[Path], images: Path | None) -> _Candi
     places = [place for base in bases for place in (*(base / kind for kind in kinds), base)]
     project = _project(root, folder)
     find = photo_finder(project, images, model.names, images_file(folder), list(dict.fromkeys(places)))
-    return _Candidate(folder, model, tuple(map(find, model.names)), len(models))
+    elsewhere = {name for _, other in models for name in other.names} - set(model.names)
+    return _Candidate(folder, model, tuple(map(find, model.names)), len(models), tuple(elsewhere))
 
 
 def _project(root: Path, folder: Path) -> Path:

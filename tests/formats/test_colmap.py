@@ -105,6 +105,19 @@ def test_largest_colmap_model_wins(tmp_path: Path, model: pycolmap.Reconstructio
     assert "3 COLMAP models" in warning and "took the largest" in warning and "sparse/1" in warning
 
 
+def test_photos_of_the_smaller_model_are_no_surprise(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
+    write_colmap(tmp_path, "sparse/0", model)
+    frames = sorted(model.reg_frame_ids())
+    for place, lost in (("sparse/0", frames[3:]), ("sparse/1", frames[:3])):
+        part = pycolmap.Reconstruction(model)
+        for frame in lost:
+            part.deregister_frame(frame)
+        write_model(tmp_path / place, part)
+    posed = found(tmp_path)
+    assert len(posed.views) == 3 and posed.photos_given == 5 and len(posed.warnings) == 1
+    assert {lost.reason for lost in posed.left_out} == {"is in another reconstruction than most photos"}
+
+
 def test_damaged_colmap_model_is_named(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
     folder = write_colmap(tmp_path, "sparse/0", model, False)
     data = (folder / "images.bin").read_bytes()
