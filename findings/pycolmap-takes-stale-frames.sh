@@ -3,7 +3,7 @@
 #
 # Met with: pycolmap 4.2.1, numpy 2.3.5, Python 3.11, Linux x86-64.
 # Valid input: since version 3.12, COLMAP writes rigs.bin and frames.bin beside cameras.bin, images.bin and
-# points3D.bin. A program that only knows these three (COLMAP up to 3.11, and most programs that write models) and
+# points3D.bin. A program that only knows these three (COLMAP up to 3.11, tried with pycolmap 3.11.1, and many others) and
 # is given the same folder for its output leaves the former as they were. Each of the files is valid.
 # Seen: the poses are those of the old frames.bin, the points those of the new points3D.bin. Nothing is said;
 # compute_mean_reprojection_error() gives what points3D.bin says (0.0 here), update_point_3d_errors() hundreds of pixels.
