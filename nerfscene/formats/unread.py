@@ -17,6 +17,7 @@ from nerfscene.capture.folder import name_some, natural_key
 HEAD = 1 << 14  # bytes at the beginning of a file that are enough to recognise it
 MOST_LOOKED_AT = 2000  # entries of a folder
 TO_COLMAP = "export a COLMAP model, text or binary"
+BY_KAPTURE = "let {} and then kapture_export_colmap, of the package kapture, write a COLMAP model"
 TO_TRANSFORMS = "write them as a transforms.json"
 
 
@@ -45,8 +46,8 @@ def _rows_of(fewest: int, most: int) -> re.Pattern[bytes]:
 
 
 UNREAD = (
-    Form(("*.nvm",), "VisualSFM", TO_COLMAP, re.compile(rb"\A\s*NVM_V3")),
-    Form(("*.out",), "Bundler", TO_COLMAP, re.compile(rb"\A# Bundle file")),
+    Form(("*.nvm",), "VisualSFM", BY_KAPTURE.format("kapture_import_nvm"), re.compile(rb"\A\s*NVM_V3")),
+    Form(("*.out",), "Bundler", BY_KAPTURE.format("kapture_import_bundler"), re.compile(rb"\A# Bundle file")),
     Form(
         ("*.sfm", "*.json"),
         "Meshroom (AliceVision)",
@@ -95,7 +96,12 @@ UNREAD = (
         TO_TRANSFORMS,
         _rows_of(3, 20),
     ),
-    Form(("sensors/trajectories.txt",), "kapture", TO_COLMAP, re.compile(rb"\A# kapture")),
+    Form(
+        ("sensors/trajectories.txt",),
+        "kapture",
+        "let kapture_export_colmap write a COLMAP model",
+        re.compile(rb"\A# kapture"),
+    ),
 )
 
 

@@ -129,8 +129,8 @@ def _consistent(folder: Path, staged: Path, suffix: str) -> tuple[Model, tuple[s
         return plain, warnings + more
     if misfit is not None and misfit > MISFIT * _longer_side(plain):
         warnings += (
-            f"the points of the COLMAP model {folder} miss its photos by {_pixels(misfit)} on average: its "
-            "cameras or its points are of another run.",
+            f"the points of the COLMAP model {folder} miss its photos by {_pixels(misfit)} on average, as if "
+            "they were of another run: they don't guide the training.",
         )
     return plain, warnings
 
