@@ -21,7 +21,8 @@ Lens = Literal["perspective", "fisheye", "equirectangular"]
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
-    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg",
+    "polycam", "record3d", "stray-scanner", "3d-scanner-app",
+    "metashape", "realitycapture", "opensfm", "openmvg",
 ]
 # fmt: on
 

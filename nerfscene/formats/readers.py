@@ -31,6 +31,7 @@ from nerfscene.formats.phone_apps import (
 )
 from nerfscene.formats.photo_search import INNER
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
+from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
 from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.types import PosedCapture
@@ -51,6 +52,7 @@ def find_posed(
     - a COLMAP model: the folder itself, or one in ``sparse/0``, ``colmap/sparse/0``, ``colmap_text``,
       ``dense/0/sparse`` and the like (``colmap.PLACES``)
     - raw data of Polycam
+    - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
     - an .xml of Metashape
     - a .csv of RealityCapture
@@ -151,6 +153,8 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     """
     if find_polycam(root):
         return read_polycam(root)
+    if find_scanner_3d_app(root):
+        return read_scanner_3d_app(root, images)
     record3d = find_record3d(root)
     if record3d is not None:
         return read_record3d(record3d)

@@ -22,7 +22,7 @@ from nerfscene.posing.known_points import posed_ids, well_determined
 from nerfscene.posing.mapping import Model
 from nerfscene.posing.model_binary import check_cameras, image_names, points_without_tracks
 from nerfscene.posing.model_lenses import lens_of_camera
-from nerfscene.posing.model_text import plain_cameras, plain_images
+from nerfscene.posing.model_text import lists_cameras, plain_cameras, plain_images
 from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array, Intrinsics
@@ -37,7 +37,9 @@ NOTICEABLE = 0.5  # pixels: a lens that differs by more deserves a warning
 
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a model's files. Points may be missing: some programs write none."""
-    return _suffix(folder) is not None
+    suffix = _suffix(folder)
+    has_points = suffix is not None and (folder / f"points3D{suffix}").is_file()
+    return has_points or suffix == ".bin" or (suffix == ".txt" and lists_cameras(folder / "cameras.txt"))
 
 
 def images_file(folder: Path) -> Path:

@@ -20,6 +20,13 @@ HEAD = 9  # numbers before an image's name: id, quaternion (4), translation (3),
 POINT = 8  # numbers before a point's track: id, position (3), colour (3), error
 
 
+def lists_cameras(path: Path) -> bool:
+    """Whether a file's first camera has the form of COLMAP's: id, model in capitals, size, parameters."""
+    with path.open("rb") as file:
+        first = next((line for _number, line in _lines(file) if line), b"").split()
+    return len(first) > 4 and first[0].isdigit() and first[1].isupper()
+
+
 def plain_cameras(path: Path, copy: Path) -> set[int]:
     """Writes a cameras.txt anew, with single spaces; returns the cameras' ids.
 

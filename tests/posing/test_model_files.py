@@ -254,6 +254,12 @@ def test_points_may_be_missing(tmp_path: Path, single: pycolmap.Reconstruction, 
     assert got.points.shape == (0, 3) and got.reprojection_error is None
 
 
+def test_other_files_of_these_names_are_no_model(tmp_path: Path) -> None:
+    (tmp_path / "images.txt").write_text("a.jpg\nb.jpg\n")
+    (tmp_path / "cameras.txt").write_text("left\nright\n")
+    assert not is_model(tmp_path)
+
+
 def test_tracks_without_the_photos_features(tmp_path: Path, single: pycolmap.Reconstruction) -> None:
     """Some programs list in which photos a point was seen, but not where."""
     folder = without_frames(write_model(tmp_path, single, True))
