@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerfscene.capture.photos import photo_size, photo_turns, stored_orientation
+from nerfscene.capture.photos import DYNAMIC_MASK, photo_size, photo_turns, stored_orientation
 from nerfscene.errors import NerfsceneError
 
 FOLDER = "masks"
@@ -20,7 +20,8 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     beside the photo, in ``root`` or its sub-folder ``images``, or beside ``root`` if that is called images.
     Photos in images_2, images_4 and so on, which are shrunken copies, have their masks in masks_2, masks_4
     …, or in masks at full size. The mask is named after the photo's full name (photo.jpg.png, as in COLMAP)
-    or after its stem (photo.png). Upper and lower case don't matter.
+    or after its stem (photo.png). Upper and lower case don't matter. A photo without one gets instant-ngp's
+    ``dynamic_mask_photo.png`` beside it.
     """
     listed: dict[Path, dict[str, Path]] = {}
     found = {}
@@ -33,6 +34,12 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
             if mask is not None:
                 found[photo] = mask
                 break
+        else:
+            if photo.parent not in listed:
+                listed[photo.parent] = _by_stem(photo.parent)
+            dynamic = listed[photo.parent].get(f"{DYNAMIC_MASK}{photo.stem}".lower())
+            if dynamic is not None and dynamic.suffix.lower() == ".png":
+                found[photo] = dynamic
     return found
 
 

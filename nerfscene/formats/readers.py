@@ -32,7 +32,7 @@ from nerfscene.formats.phone_apps import (
 from nerfscene.formats.photo_search import INNER
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
-from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.types import PosedCapture
 
@@ -58,6 +58,7 @@ def find_posed(
     - a .csv of RealityCapture
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - a .json that lists frames as ``transforms.json`` does
     - a COLMAP model in any other folder below, up to three deep
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
@@ -166,6 +167,7 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
         (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
+        ("*.[jJ][sS][oO][nN]", is_transforms, read_transforms, images),
     )
     for pattern, is_export, read, photos in kinds:
         files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
