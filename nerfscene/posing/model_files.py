@@ -122,19 +122,21 @@ def _consistent(folder: Path, staged: Path, suffix: str) -> tuple[Model, tuple[s
             f"the points of the COLMAP model {folder} are damaged, or name images or features that "
             f"images{suffix} lacks: they are used without knowing which photos show them.",
         )
-    misfit = _median_error(plain)
     rigs = [folder / f"{part}{suffix}" for part in RIGS]
     if all(path.is_file() for path in rigs):
         for path in rigs:
             _link(path, staged)
-        plain, more = _better(folder, staged, suffix, plain)
-        return plain, warnings + more
-    if misfit is not None and misfit > MISFIT * _longer_side(plain):
+        best, told = _better(folder, staged, suffix, plain)
+        warnings += told
+    else:
+        best = plain
+    errors = _point_errors(best)
+    if _misfit(best, errors):
         warnings += (
-            f"the points of the COLMAP model {folder} miss its photos by {_pixels(misfit)} on average, as if "
-            "they were of another run: they don't guide the training.",
+            f"the points of the COLMAP model {folder} miss its photos by {_pixels(_typical(errors, best))}, "
+            "as if they were of another run: they don't guide the training.",
         )
-    return plain, warnings
+    return best, warnings
 
 
 def _without_tracks(folder: Path, staged: Path, suffix: str, error: NerfsceneError) -> Model:
@@ -174,29 +176,40 @@ def _better(folder: Path, staged: Path, suffix: str, plain: Model) -> tuple[Mode
         )
     if not differ:
         return plain, ()
-    error, other = _median_error(plain), _median_error(framed)
-    best = min((e for e in (error, other) if e is not None), default=np.inf)
-    if best > MISFIT * _longer_side(plain):
-        fits = f"neither fits its points ({_pixels(error)} and {_pixels(other)})"
+    errors, others = _point_errors(plain), _point_errors(framed)
+    known = len(errors) > 0 and len(others) > 0
+    typical, other = _typical(errors, plain), _typical(others, framed)
+    if not known or (_misfit(plain, errors) and _misfit(framed, others)):
+        neither = f"neither fits its points ({_pixels(typical)} and {_pixels(other)})"
         raise NerfsceneError(
             f"{folder} is a COLMAP model with other poses in {images} than in {frames}, and "
-            f"{fits if np.isfinite(best) else 'no points that show which are right'}: delete {frames} and "
+            f"{neither if known else 'no points that show which are right'}: delete {frames} and "
             f"rigs{suffix} if another program changed the model since, or export the model again."
         )
-    told = f"{_pixels(error)} from the points' places in the photos on average, not {_pixels(other)}"
-    if error is None or (other is not None and other < error):
+    if other < typical:
         return framed, (
             f"the poses in {images} of the COLMAP model {folder} are not used, because those in {frames} fit "
-            "its points better.",
+            f"its points better ({_pixels(other)} off instead of {_pixels(typical)}).",
         )
     return plain, (
         f"the poses in {frames} of the COLMAP model {folder} are not used, because those in {images} fit its "
-        f"points better ({told}), as if an older program had changed the model.",
+        f"points better ({_pixels(typical)} off instead of {_pixels(other)}), as if an older program had "
+        "changed the model.",
     )
 
 
-def _pixels(error: float | None) -> str:
-    return "unknown" if error is None else "very far" if error > BEHIND else f"{error:.1f} pixels"
+def _misfit(rec: Model, errors: Array) -> bool:
+    """Whether points with these errors (n,) can't belong to the cameras of a model."""
+    return len(errors) > 0 and float(np.median(errors)) > MISFIT * _longer_side(rec)
+
+
+def _typical(errors: Array, rec: Model) -> float:
+    """The mean of errors in pixels. None counts more than a picture's side: points behind a camera would."""
+    return float(np.minimum(errors, _longer_side(rec)).mean()) if len(errors) else 0.0
+
+
+def _pixels(error: float) -> str:
+    return f"{error:.1f} pixels"
 
 
 def _poses_differ(one: Model, two: Model) -> bool:
@@ -217,11 +230,6 @@ def _point_errors(rec: Model) -> Array:
     except FROM_PYCOLMAP:  # the points name features that aren't listed
         return np.zeros(0)
     return np.array([p.error for p in rec.points3D.values() if p.track.length()], np.float64)
-
-
-def _median_error(rec: Model) -> float | None:
-    errors = _point_errors(rec)
-    return float(np.median(errors)) if len(errors) else None
 
 
 def _longer_side(rec: Model) -> float:

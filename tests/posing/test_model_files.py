@@ -146,6 +146,21 @@ def test_images_that_an_older_program_removed(
     assert "frames" in warning and "other images" in warning
 
 
+def test_stale_frames_of_a_few_images(tmp_path: Path) -> None:
+    """An older program moved one camera only: nearly all points fit both poses equally well."""
+    new = synthetic(frames=40)
+    folder = write_model(tmp_path / "0", new)
+    old = pycolmap.Reconstruction(new)
+    key = min(old.images)
+    pose = old.images[key].cam_from_world()
+    shifted = pycolmap.Rigid3d(pose.rotation, pose.translation + np.array([0.0, 0.05, 0.0]))
+    old.frames[old.images[key].frame_id].rig_from_world = shifted
+    overwrite(folder, old, False, "rigs", "frames")
+    got = read_model(folder)
+    assert_poses(got, new)
+    assert "the poses in frames.bin" in got.warnings[0]
+
+
 @BOTH
 def test_images_that_an_older_program_added(
     tmp_path: Path, rigs: pycolmap.Reconstruction, text: bool
