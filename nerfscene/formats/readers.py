@@ -72,7 +72,7 @@ def find_posed(
     if root.is_file():
         return _read_file(root, photos)
     if (root / "transforms.json").is_file():
-        return read_transforms(root / "transforms.json")
+        return read_transforms(root / "transforms.json", photos)
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
     if find_colmap(root):
@@ -140,11 +140,11 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
     if path.name == "transforms.json":
-        return read_transforms(path)
+        return read_transforms(path, images)
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path)
+    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
 
 
 def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
