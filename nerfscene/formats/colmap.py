@@ -11,7 +11,7 @@ import numpy as np
 from nerfscene.capture.folder import name_some, natural_key
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import lens_of, printable
+from nerfscene.formats.app_files import lens_of, printable, text_of
 from nerfscene.formats.listing import (
     Export,
     PosedFrame,
@@ -224,10 +224,21 @@ def _largest(root: Path, folders: Sequence[Path], images: Path | None) -> _Candi
     bases = [folder, *folder.absolute().parents[:3], root]
     kinds = ("input", "images") if folder.parent.parent.name == "distorted" else ("images",)
     places = [place for base in bases for place in (*(base / kind for kind in kinds), base)]
+    places += _places_noted(folder)
     project = _project(root, folder)
     find = photo_finder(project, images, model.names, images_file(folder), list(dict.fromkeys(places)))
     elsewhere = {name for _, other in models for name in other.names} - set(model.names)
     return _Candidate(folder, model, tuple(map(find, model.names)), len(models), tuple(elsewhere))
+
+
+def _places_noted(folder: Path) -> list[Path]:
+    """Where the photos were, by the project.ini that COLMAP writes beside a model."""
+    path = folder / "project.ini"
+    lines = text_of(path).splitlines() if path.is_file() else []
+    noted = [
+        line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "image_path"
+    ]
+    return [folder / place for place in noted if place]
 
 
 def _project(root: Path, folder: Path) -> Path:

@@ -195,6 +195,37 @@ def test_photos_before_they_were_undistorted_have_other_lenses(
     assert {(v.path.parent.name, v.intrinsics.width) for v in found(folder).views} == {("input", 64)}
 
 
+def test_photos_where_colmap_found_them(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
+    """COLMAP notes in project.ini where the photos were; they need not be anywhere near the model."""
+    folder = write_colmap(tmp_path / "workspace", "sparse/0", model, images=tmp_path / "camera card")
+    message = error_of(tmp_path / "workspace")
+    assert "none of the 5 photos" in message
+    lines = (
+        f"log_level=0\ndatabase_path=\nimage_path={tmp_path / 'camera card'}\n[Mapper]\nmin_num_matches=15\n"
+    )
+    (folder / "project.ini").write_text(lines)
+    assert {v.path.parent for v in found(tmp_path / "workspace").views} == {tmp_path / "camera card"}
+
+
+def test_ids_may_be_0(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
+    """Other programs count from 0."""
+    folder = without_frames(write_colmap(tmp_path, "sparse/0", model, text=True))
+    edit(folder / "cameras.txt", "\n1 OPENCV", "\n0 OPENCV")
+    edit(folder / "images.txt", " 1 camera", " 0 camera")
+    edit(folder / "images.txt", "\n5 ", "\n0 ")
+    text = (folder / "points3D.txt").read_text().splitlines()
+    words = [line.split() for line in text if not line.startswith("#")]
+    tracks = [["0" if i % 2 == 0 and w == "5" else w for i, w in enumerate(line[8:])] for line in words]
+    lines = [" ".join([*line[:8], *track]) for line, track in zip(words, tracks, strict=True)]
+    (folder / "points3D.txt").write_text("\n".join(lines) + "\n")
+    posed = found(tmp_path)
+    assert (
+        len(posed.views) == 5
+        and posed.warnings == ()
+        and posed.reprojection_error == pytest.approx(0, abs=1e-6)
+    )
+
+
 def test_several_models_in_unusual_places(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
     first = write_colmap(tmp_path, "runs/first", model)
     write_model(tmp_path / "runs/second", model)

@@ -38,7 +38,7 @@ def write_model(folder: Path, model: pycolmap.Reconstruction, text: bool = False
 
 
 def write_colmap(
-    root: Path, place: str, model: pycolmap.Reconstruction, text: bool = False, images: str = "images"
+    root: Path, place: str, model: pycolmap.Reconstruction, text: bool = False, images: str | Path = "images"
 ) -> Path:
     """A capture: the model in ``place``, and its photos in ``images``."""
     for image in model.images.values():
