@@ -21,7 +21,7 @@ Lens = Literal["perspective", "fisheye", "equirectangular"]
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
-    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg",
+    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg", "llff",
 ]
 # fmt: on
 

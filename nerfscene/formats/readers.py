@@ -13,6 +13,8 @@ from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, nat
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
 from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
+from nerfscene.formats.llff import NAME as LLFF_NAME
+from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -34,6 +36,7 @@ from nerfscene.formats.phone_apps import (
 )
 from nerfscene.formats.photo_search import INNER
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
+from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.posing.poses import read_model
 from nerfscene.posing.sparse import SparseModel
@@ -60,6 +63,8 @@ def find_posed(
     - a .csv of RealityCapture
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - ``poses_bounds.npy`` (LLFF)
+    - .xmp files of RealityCapture beside the photos
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
     have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
@@ -93,6 +98,9 @@ def _only_folder(root: Path) -> Path | None:
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    llff = why_llff_is_unread(root)
+    if llff is not None:
+        return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
         return () if only is None else unread_cameras(only)
@@ -119,6 +127,8 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_metashape(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if path.name == LLFF_NAME:
+        return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
@@ -159,6 +169,11 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         found = [path for path in files if path.is_file() and is_export(path)]
         if found:
             return read(_only_export(found, root), photos)
+    llff = find_llff(root)
+    if llff is not None:
+        return read_llff(llff, images)
+    if find_realitycapture_xmp(images or root):
+        return read_realitycapture_xmp(root, images)
     packed = _packed_openmvg(root)
     if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))

@@ -46,8 +46,8 @@ def rc_project(cam: np.ndarray, lens: dict[str, float]) -> np.ndarray:
     x, y = cam[:, 0] / cam[:, 2], cam[:, 1] / cam[:, 2]
     r2 = x**2 + y**2
     d = 1 + lens["k1"] * r2 + lens["k2"] * r2**2 + lens["k3"] * r2**3 + lens["k4"] * r2**4
-    u = x * d + lens["t2"] * (r2 + 2 * x**2) + 2 * lens["t1"] * x * y
-    v = y * d + lens["t1"] * (r2 + 2 * y**2) + 2 * lens["t2"] * x * y
+    u = x * d + lens["t1"] * (r2 + 2 * x**2) + 2 * lens["t2"] * x * y
+    v = y * d + lens["t2"] * (r2 + 2 * y**2) + 2 * lens["t1"] * x * y
     shares = np.stack([u, v], axis=1) * lens["f"] / 36 + [lens["px"], lens["py"]]
     return shares * max(WIDTH, HEIGHT) + [WIDTH / 2, HEIGHT / 2]
 
