@@ -2,8 +2,8 @@
 
 The ellipsoid is WGS 84 (NGA.STND.0036): semi-major axis 6,378,137 m, flattening 1/298.257223563. Longitude,
 latitude and height become geocentric coordinates by the usual closed formula (EPSG guidance note 7-2,
-"Geographic/geocentric conversions"); back, latitude is found by iterating it. Local metres are east, north and
-up at the middle of the positions.
+"Geographic/geocentric conversions"); back, latitude is found by iterating it. Local metres are east, north
+and up at the middle of the positions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ RADII = 6.33e6, 6.40e6  # m: the distances from the earth's centre at which a ca
 # A coordinate pair in a projected system has its height beside it. Geocentric z is less only at the equator.
 LEAST_Z = 1e4  # m
 WIDEST = 0.5  # degrees, some 50 km: the positions of one capture don't spread farther
-# Degrees are much smaller numbers than the metres of the heights beside them, and than their own distance from
-# the origin. Cameras in metres, unless they hang on one vertical line, spread sideways as well as in height.
+# Degrees are much smaller numbers than the metres of the heights beside them, and than their own distance
+# from the origin. Cameras in metres, unless they hang on one vertical line, spread sideways as well as in
+# height.
 FLAT = 1e-3  # largest spread of degrees as a fraction of the heights' spread
 FAR = 1000.0  # least distance from the origin as a multiple of the spread ...
 NARROW = 0.05  # ... if the spread in degrees is at most this
@@ -51,7 +52,7 @@ def are_geocentric(positions: Array) -> bool:
 
 
 def geocentric(geodetic: Array) -> Array:
-    """Geocentric coordinates (n, 3) in metres of longitude, latitude (degrees) and height (metres), (n, 3)."""
+    """Geocentric coordinates (n, 3) in metres of longitude and latitude (degrees) and height (metres)."""
     longitude, latitude = np.radians(geodetic[:, 0]), np.radians(geodetic[:, 1])
     height = geodetic[:, 2]
     normal = SEMI_MAJOR / np.sqrt(1 - SQUARED_ECCENTRICITY * np.sin(latitude) ** 2)
@@ -72,7 +73,7 @@ def geodetic(position: Array) -> tuple[float, float]:
 
 
 def local_from_geocentric(positions: Array) -> Array:
-    """The matrix (4, 4) to east, north and up, in metres, from geocentric positions (n, 3) around their mean."""
+    """The matrix (4, 4) from geocentric positions (n, 3) to metres east, north and up of their mean."""
     middle = positions.mean(axis=0)
     longitude, latitude = (np.radians(v) for v in geodetic(middle))
     east = np.array([-np.sin(longitude), np.cos(longitude), 0.0])

@@ -1,11 +1,11 @@
 """LLFF's ``poses_bounds.npy`` beside its photos → PosedCapture.
 
-Each row has 17 numbers: a matrix of 3 × 5, row by row, and the nearest and farthest depth, which are not used. The
-matrix is world_from_cam (rotation and translation) with the picture's height, its width and the focal length in
-pixels as the fifth column. The camera's axes point down, right and backwards. The rows belong to the photos in
-the plain order of their names, in which img10 comes before img2. So says the README of Fyusion's LLFF ("Using
-your own poses without running COLMAP"), whose script imgs2poses writes the file. Photos are taken as they are
-stored, as COLMAP takes them.
+Each row has 17 numbers: a matrix of 3 × 5, row by row, and the nearest and farthest depth, which are not
+used. The matrix is world_from_cam (rotation and translation) with the picture's height, its width and the
+focal length in pixels as the fifth column. The camera's axes point down, right and backwards. The rows belong
+to the photos in the plain order of their names, in which img10 comes before img2. So says the README of
+Fyusion's LLFF ("Using your own poses without running COLMAP"), whose script imgs2poses writes the file.
+Photos are taken as they are stored, as COLMAP takes them.
 """
 
 from __future__ import annotations
@@ -91,6 +91,6 @@ def _photos(path: Path, images: Path | None, count: int) -> list[Path]:
             return sorted(photos, key=lambda photo: photo.name)
     most = max(places, key=lambda place: len(found[place]))
     raise NerfsceneError(
-        f"{path} has the cameras of {count} photos, but {most} holds {len(found[most])}: which photo a camera "
-        "belongs to is told by their order alone, so put exactly those photos there."
+        f"{path} has the cameras of {count} photos, but {most} holds {len(found[most])}: only their "
+        "order tells which photo a camera belongs to, so put exactly those photos there."
     )

@@ -2,19 +2,19 @@
 
 Two of its exports have all that is needed: "Internal/External camera parameters", with angles, and
 "OpenCV-compliant Internal/External camera parameters", with matrices. The columns of the first were called
-heading, f, px and py in RealityCapture 1, and are called yaw, f_35mm, px_norm and py_norm since RealityScan 2.
+heading, f, px and py in RealityCapture 1; since RealityScan 2 they are yaw, f_35mm, px_norm and py_norm.
 
-Angles are in degrees. With yaw, pitch and roll 0 a camera looks straight down, and the top of its picture points
-towards +y, the world's north. RealityScan defines them as rotations about z, y and x, in that order, of an
-aircraft with the camera in its floor, in axes north, east and down ("On the Coordinate Systems Employed in the
-Import, Estimation, and Export of Camera Geometry by RealityScan", June 2026, section 5.1; EulerFormat zyx in the
-program's calibration.xml). RealityCapture's formula for heading, pitch and roll ("Registration export and camera
-orientations") looks different, but it is the same matrix, written in axes east, north and up. A published row
-of RealityCapture 1 gives the matrix that the program wrote to the photo's XMP file.
+Angles are in degrees. With yaw, pitch and roll 0 a camera looks straight down, and the top of its picture
+points towards +y, the world's north. RealityScan defines them as rotations about z, y and x, in that order,
+of an aircraft with the camera in its floor, in axes north, east and down ("On the Coordinate Systems Employed
+in the Import, Estimation, and Export of Camera Geometry by RealityScan", June 2026, section 5.1; EulerFormat
+zyx in the program's calibration.xml). RealityCapture's formula for heading, pitch and roll ("Registration
+export and camera orientations") looks different, but it is the same matrix, written in axes east, north and
+up. A published row of RealityCapture 1 gives the matrix that the program wrote to the photo's XMP file.
 
 Positions may be in any coordinate system. Longitudes and latitudes, and geocentric positions, are turned into
-metres around their middle, because angles refer to north and the vertical there. Everything refers to the stored
-pixels, whatever EXIF says about orientation. Lenses are described in realitycapture_lens.
+metres around their middle, because angles refer to north and the vertical there. Everything refers to the
+stored pixels, whatever EXIF says about orientation. Lenses are described in realitycapture_lens.
 
 Written from the makers' documents; not yet tried on a whole export of the program.
 """
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ import numpy as np
 from nerfscene.cameras.lens_fit import NOTICEABLE
 from nerfscene.capture.folder import natural_key, photo_size, photo_turns
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import as_shown, number, numbers, printable
+from nerfscene.formats.app_files import as_shown, number, printable
 from nerfscene.formats.earth import are_degrees, are_geocentric, geocentric, geodetic, local_from_geocentric
 from nerfscene.formats.listing import PosedFrame, rigid
 from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
@@ -139,8 +139,8 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
         not any(row.lens.distortion[1:]) for row in rows
     ):
         warnings += (
-            f"the lenses in {path.name} have the term k1 alone, which was read as Brown's model; if the photos "
-            "were aligned with the division model, align with Brown3 and export again, or export XMP files.",
+            f"the lenses in {path.name} have the term k1 alone, read by Brown's model; if the photos were "
+            " aligned with the division model, align with Brown3 and export again, or export XMP files.",
         )
     poses, moved = _placed(rows, path, "heading" in names)
     frames = [

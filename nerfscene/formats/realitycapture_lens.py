@@ -1,11 +1,10 @@
 """RealityCapture's (RealityScan's) lenses → ours.
 
-The focal length is in mm for film 36 mm wide; the principal point is an offset from the picture's centre, to the
-right and down, as a fraction of its longer side. Lenses follow Brown's model with up to four radial terms, or
-the division model. The first tangential term is OpenCV's second and the other way round: so the makers' "On the
-Coordinate Systems Employed in the Import, Estimation, and Export of Camera Geometry by RealityScan" (June 2026,
-sections 3 and 4), and so the program's own exporter in OpenCV's order. Their older "RealityCapture XMP camera
-math" leaves that open.
+The focal length is in mm for film 36 mm wide; the principal point is an offset from the picture's centre, to
+the right and down, as a fraction of its longer side. Lenses follow Brown's model with up to four radial
+terms, or the division model. The first tangential term is OpenCV's second and the other way round: so the
+makers' "On the Coordinate Systems Employed in the Import, Estimation, and Export of Camera Geometry by
+RealityScan" (June 2026, sections 3 and 4), and so the program's own exporter in OpenCV's order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """RealityCapture's (RealityScan's) XMP files beside the photos → PosedCapture.
 
-``photo.xmp`` for ``photo.jpg`` gives the rotation of cam_from_world, row by row, the camera's centre in the world,
-and the lens ("RealityCapture XMP camera math"; "On the Coordinate Systems Employed in the Import, Estimation, and
-Export of Camera Geometry by RealityScan", June 2026, appendix B). Values are attributes or elements of their
-names. Everything refers to the stored pixels.
+``photo.xmp`` for ``photo.jpg`` gives the rotation of cam_from_world, row by row, the camera's centre in the
+world, and the lens ("RealityCapture XMP camera math"; "On the Coordinate Systems Employed in the Import,
+Estimation, and Export of Camera Geometry by RealityScan", June 2026, appendix B). Values are attributes or
+elements of their names. Everything refers to the stored pixels.
 
 Written from the makers' documents, and files of the program that were published with them.
 """
@@ -95,7 +95,9 @@ def read_realitycapture_xmp(root: Path, images: Path | None = None) -> PosedCapt
         if path is not None and _has_pose(path):
             sidecars.append(_Sidecar(photo, path, _values(load_xml(path))))
     if len(sidecars) < FEWEST:
-        raise NerfsceneError(f"{root} has fewer than {FEWEST} photos with RealityCapture's XMP files beside them.")
+        raise NerfsceneError(
+            f"{root} has fewer than {FEWEST} photos with RealityCapture's XMP files beside them."
+        )
     used, others = _largest(sidecars)
     warnings: tuple[str, ...] = ()
     if others:
@@ -166,8 +168,8 @@ def _lens(sidecar: _Sidecar, where: str) -> tuple[Intrinsics, float]:
     model = sidecar.values.get("DistortionModel", "none")
     if model not in MODELS:
         raise NerfsceneError(
-            f"{where} has a lens of the model {printable(model)}, which is not supported: align with the lens "
-            "model Brown3, or export undistorted photos."
+            f"{where} has a lens of the model {printable(model)}, which is not supported: align with the "
+            "lens model Brown3, or export undistorted photos."
         )
     given = _floats(sidecar.values, "DistortionCoeficients", "0 0 0 0 0 0", where)
     terms = tuple(numbers(given, (len(TERMS),), where, "DistortionCoeficients"))
