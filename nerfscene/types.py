@@ -58,7 +58,8 @@ class Photo:
 
     path: the file
     width, height: pixels
-    mask: a picture of the same size; black pixels mark the parts of the photo to ignore
+    mask: a picture of the same proportions; black pixels mark the parts of the photo to ignore
+    mask_turns: quarter turns clockwise that the mask needs to lie like the photo, 0 to 3
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Photo:
     height: int
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
+    mask_turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class View:
     intrinsics: its lens, for the photo's size in pixels
     world_from_cam: a rigid transform (4, 4), OpenCV axes (x right, y down, z forward)
     split: "train", or "test" for a photo held out to measure quality
-    mask: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore
+    mask: a picture on disk of the photo's proportions; black pixels mark the parts of the photo to ignore
+    mask_turns: quarter turns clockwise that the mask needs to lie like the photo, 0 to 3
     exposure: natural logarithms of the factors by which this photo multiplies the scene's colours (r, g, b);
         all 0 unless it is known to differ from the other photos
     seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
@@ -108,6 +111,7 @@ class View:
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    mask_turns: int = 0
 
 
 @dataclass(frozen=True)

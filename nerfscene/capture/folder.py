@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import check_mask, find_masks
+from nerfscene.capture.masks import find_masks, mask_turns
 from nerfscene.capture.photos import (
     FILM_DIAGONAL,
     StageListener,
@@ -23,6 +23,8 @@ from nerfscene.capture.photos import (
     read_mask,
     read_pixels,
     silent,
+    stored_orientation,
+    stored_size,
     worker_count,
 )
 from nerfscene.capture.work_folder import DONE
@@ -49,6 +51,8 @@ __all__ = [  # includes what other stages need of photos.py
     "read_pixels",
     "short_names",
     "silent",
+    "stored_orientation",
+    "stored_size",
     "subfolders",
     "worker_count",
 ]
@@ -80,7 +84,8 @@ def open_capture(path: str | os.PathLike[str], progress: StageListener = silent)
     not halfway through training. Photos that can't be read, are much more blurred than the others, or are
     duplicates are left out, with one warning per reason that names them. Masks in folders called ``masks``
     are used.
-    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size than its photo.
+    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has other proportions than its
+    photo.
     """
     root = Path(path).expanduser()
     if not root.exists():
@@ -166,10 +171,12 @@ def _select(
 def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
     """The photos with the masks found for them; raises NerfsceneError if a mask and its photo don't match."""
     masks = find_masks(root, [photo.path for photo in photos])
+    masked = []
     for photo in photos:
-        if photo.path in masks:
-            check_mask(masks[photo.path], photo.path, photo.width, photo.height)
-    return tuple(replace(photo, mask=masks.get(photo.path)) for photo in photos)
+        mask = masks.get(photo.path)
+        turns = 0 if mask is None else mask_turns(mask, photo.path, photo.width, photo.height)
+        masked.append(replace(photo, mask=mask, mask_turns=turns))
+    return tuple(masked)
 
 
 def _unused_masks(root: Path, photo: Photo) -> list[str]:

@@ -92,9 +92,26 @@ def photo_turns(path: Path) -> int:
 
     Mirrored orientations count as 0. Raises NerfsceneError when the file can't be read as a photo.
     """
+    return {6: 1, 3: 2, 8: 3}.get(stored_orientation(path), 0)
+
+
+def stored_orientation(path: Path) -> int:
+    """The EXIF orientation, 1 to 8, of the picture as stored; 2, 4, 5 and 7 mirror it.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
     with _opened(path) as image:
         value = 1 if image.format == "HEIF" else _exif(image).get(ExifTags.Base.Orientation, 1)
-        return {6: 1, 3: 2, 8: 3}.get(value, 0)
+        return value if value in range(1, 9) else 1
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of the picture as stored, before the EXIF orientation is applied.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
+    width, height = photo_size(path)
+    return (height, width) if stored_orientation(path) >= 5 else (width, height)
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
@@ -118,11 +135,12 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
         return np.asarray(_upright(_in_srgb(pixels, image.info.get("icc_profile")), orientation))
 
 
-def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
+def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np.bool_]:
     """Which pixels of a ``width`` × ``height`` photo to use: (height, width), true where the mask is white.
 
     Black and transparent pixels of the mask mean "ignore". The mask is shrunk by averaging areas. In a mask
-    that holds only the values 0 and 1, 1 counts as white.
+    that holds only the values 0 and 1, 1 counts as white. ``turns``: quarter turns clockwise, 0 to 3, that
+    it needs to lie like the photo, after its own EXIF orientation is applied.
     Raises NerfsceneError when the mask can't be decoded.
     """
     with _opened(path) as image:
@@ -130,11 +148,11 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
         flat = np.asarray(_to_rgb(image), np.float32)
         grey = flat[..., :3].mean(-1) * (flat[..., 3] / 255 if flat.shape[2] == 4 else 1)
         white = Image.fromarray(np.where(grey >= (1 if grey.max() <= 1 else 128), 255, 0).astype(np.uint8))
-        size = (height, width) if orientation >= 5 else (width, height)
+        size = (height, width) if (orientation >= 5) != (turns % 2 == 1) else (width, height)
         if white.size != size:
             box = (0.0, 0.0, float(white.width), float(white.height))
             white = white.resize(size, _area_filter(box, size))
-        return np.asarray(_upright(white, orientation)) >= 128
+        return np.ascontiguousarray(np.rot90(np.asarray(_upright(white, orientation)) >= 128, -turns))
 
 
 def read_all(

@@ -16,7 +16,7 @@ import numpy as np
 
 from nerfscene.capture.folder import list_photos
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import as_shown, lens_of, numbers, printable
+from nerfscene.formats.app_files import lens_of, numbers, printable
 from nerfscene.formats.listing import PosedFrame, rigid
 from nerfscene.formats.photo_search import finish_app_export
 from nerfscene.types import PosedCapture
@@ -64,7 +64,7 @@ def read_llff(path: Path, images: Path | None = None) -> PosedCapture:
         height, width, focal = matrix[:, 4]
         lens = lens_of(width, height, (focal, focal), (width / 2, height / 2), where)
         pose = rigid(np.stack([right, down, -backwards, centre], axis=1), where)
-        frames.append(as_shown(PosedFrame(photo.name, photo, lens, pose)))
+        frames.append(PosedFrame(photo.name, photo, lens, pose))
     return finish_app_export(path, "llff", frames, (), [])
 
 

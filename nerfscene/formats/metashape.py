@@ -22,7 +22,6 @@ from nerfscene.cameras.lens_fit import NOTICEABLE, Projection
 from nerfscene.capture.folder import name_some, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
-    as_shown,
     lens_of,
     load_xml,
     nearest_lens,
@@ -143,7 +142,7 @@ def _frames(
         world_from_cam = pose_in_scene(world_from_chunk, rigid(matrix, where))
         lens = lenses[camera.get("sensor_id", "")]
         photo = find(camera.get("label", ""))
-        frames.append(as_shown(PosedFrame(_label(camera), photo, lens, world_from_cam)))
+        frames.append(PosedFrame(_label(camera), photo, lens, world_from_cam))
     return frames
 
 

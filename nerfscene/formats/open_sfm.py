@@ -20,7 +20,6 @@ from nerfscene.formats.app_files import (
     Values,
     as_dict,
     as_list,
-    as_shown,
     lens_of,
     load_json,
     number,
@@ -29,8 +28,8 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import PosedFrame, rigid
-from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
 
 # Projection type → the names of its coefficients, in the order of Intrinsics.distortion.
@@ -140,7 +139,7 @@ def _opensfm_frames(
         sine = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
         rotation = rotation_of([*(axis_angle * sine), np.cos(angle / 2)], where)
         pose = _inverse(rotation, translation)
-        frames.append(as_shown(PosedFrame(printable(name), find(name), lenses[key], pose)))
+        frames.append(PosedFrame(printable(name), find(name), lenses[key], pose))
     return frames
 
 
@@ -176,7 +175,7 @@ def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
         centre = numbers(pose.get("center"), (3,), where, "center")
         world_from_cam = rigid(np.column_stack([rotation.T, centre]), where)
         photo = find(_joined(folder, name))
-        frames.append(as_shown(PosedFrame(printable(name), photo, lens, world_from_cam)))
+        frames.append(PosedFrame(printable(name), photo, lens, world_from_cam))
     points = [
         as_dict(value, f"point {printable(key)} in {path}").get("X")
         for key, value in _entries(values, "structure", path)

@@ -26,7 +26,8 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, rigid, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
+from nerfscene.formats.photo_search import locate
 from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
 from nerfscene.types import Array, LeftOut, PosedCapture
 
@@ -150,7 +151,16 @@ def read_record3d(path: Path) -> PosedCapture:
     left_out = [LeftOut(photos[name].name, f"has no pose in {path.name}") for name in no_pose]
     frames = with_masks(path.parent, frames)
     return finish(
-        Export(path, path.parent, "record3d", frames, warnings, photos_given=len(photos), left_out=left_out)
+        Export(
+            path,
+            path.parent,
+            "record3d",
+            frames,
+            warnings,
+            photos_given=len(photos),
+            left_out=left_out,
+            sampled=True,
+        )
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.formats.llff import NAME as LLFF_NAME
 from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
@@ -34,10 +34,11 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.photo_search import INNER, locate
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.posing.poses import read_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
@@ -103,7 +104,7 @@ def unread_cameras(root: Path) -> tuple[str, ...]:
         return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
-        return () if only is None else unread_cameras(only)
+        return unread_warning(root) or (() if only is None else unread_cameras(only))
     return (
         f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
         f"to use them, {how_to_convert(packed[0])}.",
@@ -134,6 +135,12 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
         return read_record3d(path)
     if suffix != ".json":
+        form = unread_form(path)
+        if form is not None:
+            raise NerfsceneError(
+                f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
+                "the folder of photos."
+            )
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)

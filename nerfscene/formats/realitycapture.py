@@ -29,12 +29,12 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.cameras.lens_fit import NOTICEABLE
-from nerfscene.capture.folder import natural_key, photo_size, photo_turns
+from nerfscene.capture.folder import natural_key, stored_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import as_shown, number, printable
+from nerfscene.formats.app_files import number, printable
 from nerfscene.formats.earth import are_degrees, are_geocentric, geocentric, geodetic, local_from_geocentric
-from nerfscene.formats.listing import PosedFrame, rigid
-from nerfscene.formats.photo_search import finish_app_export, photo_finder, photos_without_pose
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.formats.realitycapture_lens import (
     FOURTH_TERM,
     TERMS,
@@ -143,10 +143,7 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
             " aligned with the division model, align with Brown3 and export again, or export XMP files.",
         )
     poses, moved = _placed(rows, path, "heading" in names)
-    frames = [
-        as_shown(PosedFrame(row.name, row.photo, row.lens, pose))
-        for row, pose in zip(rows, poses, strict=True)
-    ]
+    frames = [PosedFrame(row.name, row.photo, row.lens, pose) for row, pose in zip(rows, poses, strict=True)]
     left_out, no_pose = photos_without_pose(frames, path)
     return finish_app_export(path, "realitycapture", frames, warnings + moved + no_pose, left_out)
 
@@ -182,8 +179,7 @@ def _stored_size(photo: Path | None, values: dict[str, float]) -> tuple[int, int
     """
     if photo is None:
         return max(3, int(2 * values.get("px_pix", 0))), max(2, int(2 * values.get("py_pix", 0)))
-    width, height = photo_size(photo)
-    return (height, width) if photo_turns(photo) % 2 else (width, height)
+    return stored_size(photo)
 
 
 def _values(row: dict[str, str], needed: tuple[str, ...], where: str) -> dict[str, float]:

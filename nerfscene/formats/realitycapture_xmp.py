@@ -20,11 +20,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from nerfscene.cameras.lens_fit import NOTICEABLE
-from nerfscene.capture.folder import find_photos, photo_size, photo_turns
+from nerfscene.capture.folder import find_photos, stored_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import as_shown, load_xml, numbers, printable
-from nerfscene.formats.listing import PosedFrame, rigid
-from nerfscene.formats.photo_search import finish_app_export, photos_without_pose
+from nerfscene.formats.app_files import load_xml, numbers, printable
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.photo_search import finish_app_export
 from nerfscene.formats.realitycapture_lens import (
     DIVISION,
     FOURTH_TERM,
@@ -110,7 +110,7 @@ def read_realitycapture_xmp(root: Path, images: Path | None = None) -> PosedCapt
     model = ""
     for sidecar in used:
         frame, off = _frame(sidecar)
-        frames.append(as_shown(frame))
+        frames.append(frame)
         if off > worst:
             worst, model = off, sidecar.values.get("DistortionModel", "")
     if worst > NOTICEABLE:
@@ -173,8 +173,7 @@ def _lens(sidecar: _Sidecar, where: str) -> tuple[Intrinsics, float]:
         )
     given = _floats(sidecar.values, "DistortionCoeficients", "0 0 0 0 0 0", where)
     terms = tuple(numbers(given, (len(TERMS),), where, "DistortionCoeficients"))
-    width, height = photo_size(sidecar.photo)
-    size = (height, width) if photo_turns(sidecar.photo) % 2 else (width, height)
+    size = stored_size(sidecar.photo)
     centre = value("PrincipalPointU", "0"), value("PrincipalPointV", "0")
     bent = terms if model.startswith("brown") else (0.0,) * len(TERMS)
     lens, off = lens_in_shares(value("FocalLength35mm", ""), centre, bent, size, where)

@@ -15,7 +15,8 @@ import numpy as np
 from nerfscene.capture.folder import name_some, photo_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import Values, as_dict, load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, rigid, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, rigid, with_masks
+from nerfscene.formats.photo_search import locate
 from nerfscene.types import Intrinsics, Lens, PosedCapture, Split
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])

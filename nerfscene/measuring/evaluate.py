@@ -43,7 +43,7 @@ def used_pixels(view: View) -> NDArray[np.bool_] | None:
     """The mask (height, width) of the pixels of a view's photo that count; None: all of them."""
     if view.mask is None:
         return None
-    return read_mask(view.mask, view.intrinsics.width, view.intrinsics.height)
+    return read_mask(view.mask, view.intrinsics.width, view.intrinsics.height, view.mask_turns)
 
 
 def photographed(renderer: Renderer, view: View) -> Frame:

@@ -342,8 +342,8 @@ def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path)
     ]
     (warning,) = posed.warnings
     assert "1 of the masks" in warning and "cut/gone.png" in warning
-    Image.new("L", (41, 30), 255).save(tmp_path / "masks/3.png")
-    with pytest.raises(NerfsceneError, match=r"masks/3\.png is 41×30"):
+    Image.new("L", (45, 30), 255).save(tmp_path / "masks/3.png")
+    with pytest.raises(NerfsceneError, match=r"masks/3\.png is 45×30"):
         find_posed(path)
 
 
