@@ -59,6 +59,7 @@ ANGLES = ("x", "y", "alt", "heading", "pitch", "roll", "f")  # the columns that 
 ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
 MATRICES = ("tx", "ty", "tz", *ROTATION, "f_pix", "px_pix", "py_pix")  # ... or with matrices
 OPTIONAL = ("px", "py", *TERMS)
+OFF_CENTRE = 0.2  # of the picture's side: farther from its middle, a principal point is of another picture
 HEAD = 1 << 12  # bytes that hold the names of the columns
 
 
@@ -223,7 +224,13 @@ def _lens(values: dict[str, float], size: tuple[int, int], where: str) -> tuple[
     terms = tuple(values[term] for term in TERMS)
     if "f" in values:
         return lens_in_shares(values["f"], (values["px"], values["py"]), terms, size, where)
-    return lens_in_pixels(values["f_pix"], (values["px_pix"], values["py_pix"]), terms, size, where)
+    centre = values["px_pix"], values["py_pix"]
+    if max(abs(c / side - 0.5) for c, side in zip(centre, size, strict=True)) > OFF_CENTRE:
+        raise NerfsceneError(
+            f"{where} has its principal point at {centre[0]:.0f}, {centre[1]:.0f} pixels, but its photo has "
+            f"{size[0]}×{size[1]}: use the photos that were aligned, not smaller ones."
+        )
+    return lens_in_pixels(values["f_pix"], centre, terms, size, where)
 
 
 def _placed(rows: list[_Row], path: Path, angles: bool) -> tuple[list[Array], tuple[str, ...]]:
