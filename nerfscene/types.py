@@ -21,7 +21,7 @@ Lens = Literal["perspective", "fisheye", "equirectangular"]
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
-    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg", "llff",
+    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg", "llff", "blocksexchange",
 ]
 # fmt: on
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
+from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
 from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.formats.llff import NAME as LLFF_NAME
 from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
@@ -60,7 +61,7 @@ def find_posed(
     - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
     - raw data of Polycam
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
-    - an .xml of Metashape
+    - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
@@ -126,6 +127,8 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     suffix = path.suffix.lower()
     if suffix == ".xml" and is_metashape(path):
         return read_metashape(path, images)
+    if suffix == ".xml" and is_blocks_exchange(path):
+        return read_blocks_exchange(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
     if path.name == LLFF_NAME:
@@ -165,6 +168,7 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
     kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
+        ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),

@@ -4,7 +4,8 @@ The focal length is in mm for film 36 mm wide; the principal point is an offset 
 the right and down, as a fraction of its longer side. Lenses follow Brown's model with up to four radial
 terms, or the division model. The first tangential term is OpenCV's second and the other way round: so the
 makers' "On the Coordinate Systems Employed in the Import, Estimation, and Export of Camera Geometry by
-RealityScan" (June 2026, sections 3 and 4), and so the program's own exporter in OpenCV's order.
+RealityScan" (June 2026, sections 3 and 4), and so the program's own exporter in OpenCV's order. The older
+"RealityCapture XMP camera math" is cited with the two exchanged, by people whom it gave wrong pixels.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ UNREAD = (
     ),
     Form(
         ("*.xml",),
-        "Blocks Exchange",
-        "export a COLMAP model, or from Metashape the cameras as Agisoft XML",
+        "BlocksExchange; none has a pose as a matrix",
+        "export the block after the aerotriangulation, with rotations as matrices",
         re.compile(rb"<BlocksExchange"),
     ),
     Form(
