@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_cases import CAMERAS, COUNT, HEIGHT, WIDTH, assert_same_pixels, projected
+from app_cases import CAMERAS, COUNT, HEIGHT, WIDTH, assert_same_pixels, projected, write_photos
 from posed_captures import error_of, found
 from realitycapture_cases import (
     RC_HEADER,
@@ -238,3 +238,14 @@ def test_malformed_xmp_files(tmp_path: Path, old: str, new: str, said: str) -> N
     assert old in texts[2]
     write_xmp(tmp_path, [*texts[:2], texts[2].replace(old, new), *texts[3:]])
     assert said in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["IMG_{}.jpg.mask.png", "IMG_{}_mask.png", ".mask/IMG_{}.png"])
+def test_masks_as_photogrammetry_programs_name_them_are_no_photos(tmp_path: Path, name: str) -> None:
+    """Layers of RealityCapture, and masks that Metashape exports beside the photos."""
+    write_rc(tmp_path, rs_csv(RC_LENS))
+    masks = [tmp_path / name.format(i) for i in range(COUNT)]
+    write_photos(masks[0].parent, [mask.name for mask in masks])
+    posed = found(tmp_path)
+    assert posed.warnings == () and posed.photos_given == COUNT
+    assert [view.mask for view in posed.views] == masks
