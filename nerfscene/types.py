@@ -21,7 +21,8 @@ Lens = Literal["perspective", "fisheye", "equirectangular"]
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
-    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg", "llff", "blocksexchange",
+    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg",
+    "llff", "blocksexchange", "pix4d",
 ]
 # fmt: on
 

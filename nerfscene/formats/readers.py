@@ -36,6 +36,7 @@ from nerfscene.formats.phone_apps import (
     read_record3d,
 )
 from nerfscene.formats.photo_search import INNER, locate
+from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.transforms import read_synthetic, read_transforms
@@ -46,6 +47,7 @@ from nerfscene.types import PosedCapture
 
 MODEL_PLACES = ("sparse", "colmap/sparse", ".")
 OPENSFM_INNER, OPENMVG_INNER = INNER
+PIX4D_FILE = "*calibrated_camera_parameters.txt"
 Read = Callable[[Path, Path | None], PosedCapture]
 
 
@@ -63,6 +65,7 @@ def find_posed(
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
     - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
+    - ``…_calibrated_camera_parameters.txt``, also in ``1_initial/params`` (Pix4D)
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
     - ``poses_bounds.npy`` (LLFF)
@@ -131,6 +134,8 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_blocks_exchange(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if suffix == ".txt" and is_pix4d(path):
+        return read_pix4d(path, images)
     if path.name == LLFF_NAME:
         return read_llff(path, images)
     if is_packed_openmvg(path):
@@ -170,6 +175,8 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
         ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
+        (PIX4D_FILE, is_pix4d, read_pix4d, images),
+        (f"1_initial/params/{PIX4D_FILE}", is_pix4d, read_pix4d, anywhere),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),

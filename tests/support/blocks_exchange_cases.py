@@ -80,7 +80,8 @@ def photo(
 def block(lens_: str, photos: list[str], bulk: bool = False) -> str:
     """A block with one photogroup. bulk: whether its photos are listed beside it, as since version 3.2."""
     inside, beside = ("", f"<BulkPhotos>{''.join(photos)}</BulkPhotos>") if bulk else ("".join(photos), "")
-    return f"<Block><Photogroups><Photogroup><Name>A</Name>{lens_}{inside}</Photogroup></Photogroups>{beside}</Block>"
+    group = f"<Photogroup><Name>A</Name>{lens_}{inside}</Photogroup>"
+    return f"<Block><Photogroups>{group}</Photogroups>{beside}</Block>"
 
 
 def xml(*blocks: str) -> str:
