@@ -141,7 +141,7 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
     ):
         warnings += (
             f"the lenses in {path.name} have the term k1 alone, read by Brown's model; if the photos were "
-            " aligned with the division model, align with Brown3 and export again, or export XMP files.",
+            "aligned with the division model, align with Brown3 and export again, or export XMP files.",
         )
     poses, moved = _placed(rows, path, "heading" in names)
     frames = [PosedFrame(row.name, row.photo, row.lens, pose) for row, pose in zip(rows, poses, strict=True)]
@@ -261,7 +261,7 @@ def _placed(rows: list[_Row], path: Path, angles: bool) -> tuple[list[Array], tu
             rotations = [local[:3, :3] @ rotation for rotation in rotations]
         warnings = (
             f"the positions in {path.name} are {kind}: they were turned into metres east, north and up of "
-            f"their middle at {latitude:.5f}, {longitude:.5f}",
+            f"their middle at {latitude:.5f}, {longitude:.5f}.",
         )
     poses = []
     for rotation, position in zip(rotations, positions, strict=True):

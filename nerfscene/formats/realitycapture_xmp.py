@@ -23,6 +23,7 @@ from nerfscene.cameras.lens_fit import NOTICEABLE
 from nerfscene.capture.folder import find_photos, stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_xml, numbers, printable
+from nerfscene.formats.earth import are_degrees
 from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
 from nerfscene.formats.photo_search import finish_app_export
 from nerfscene.formats.realitycapture_lens import (
@@ -113,6 +114,12 @@ def read_realitycapture_xmp(root: Path, images: Path | None = None) -> PosedCapt
         frames.append(frame)
         if off > worst:
             worst, model = off, sidecar.values.get("DistortionModel", "")
+    if are_degrees(np.stack([frame.world_from_cam[:3, 3] for frame in frames])):
+        raise NerfsceneError(
+            f"the positions in the XMP files beside the photos in {root} are longitudes and latitudes, in "
+            "which their matrices have no meaning: export them in a coordinate system in metres, or remove "
+            "them to have the photos posed anew."
+        )
     if worst > NOTICEABLE:
         what = DIVISION if model == "division" else FOURTH_TERM
         warnings += (approximated("the XMP files", what, worst),)

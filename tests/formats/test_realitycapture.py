@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,15 @@ def test_xmp_files_that_are_none_of_realitycaptures(tmp_path: Path) -> None:
     (tmp_path / "IMG_4.xmp").unlink()
     posed = found(tmp_path)
     assert len(posed.views) == 3 and "2 photos have no pose" in posed.warnings[0]
+
+
+def test_xmp_files_with_longitudes_and_latitudes_are_refused(tmp_path: Path) -> None:
+    texts = [xmp(i, RC_LENS) for i in range(COUNT)]
+    for index, (_, centre) in enumerate(CAMERAS):
+        position = " ".join(map(repr, degrees(centre)))
+        texts[index] = re.sub(r"(<xcr:Position>)[^<]*", rf"\g<1>{position}", texts[index])
+    write_xmp(tmp_path, texts)
+    assert "longitudes and latitudes" in error_of(tmp_path)
 
 
 def test_the_largest_component_of_xmp_files_is_taken(tmp_path: Path) -> None:
