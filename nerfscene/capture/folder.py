@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
 from nerfscene.capture.masks import find_masks, mask_turns, without_masks
+from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
     FILM_DIAGONAL,
     StageListener,
@@ -70,11 +71,6 @@ ARCHIVE_SUFFIXES = (".zip", ".r3d")
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 MIN_PHOTOS = 3  # two views always fit each other; only a third one can confirm them
 NAMES_SHOWN = 5
-# Folders that hold no photos: data sets keep these beside the photos, and operating systems make some.
-NOT_PHOTOS = {
-    *("masks", "mask", "depth", "depths", "normals", "sparse", "dense", "colmap", "segmentation"),
-    *("thumbs", "thumbnails", "previews", "__macosx", "@eadir", "$recycle.bin"),
-}
 
 
 def open_capture(path: str | os.PathLike[str], progress: StageListener = silent) -> Capture:
@@ -208,10 +204,10 @@ def find_photos(root: Path, follow: bool = True) -> list[Path]:
 
     If the folder itself has fewer than MIN_PHOTOS (a cover, say) but its sub-folder ``images`` has enough, or
     the folder itself has none, only those in ``images``. Hidden folders are skipped, and those that hold
-    masks, depth, a COLMAP model or a scene. ``follow``: also search folders elsewhere that symbolic links
-    point to, but no links in those.
+    masks, depth, a COLMAP model or a scene; so are depth maps and the like beside photos (see not_photos).
+    ``follow``: also search folders elsewhere that symbolic links point to, but no links in those.
     """
-    own = list_photos(root)
+    own = without_maps(list_photos(root))
     folders = subfolders(root, follow)
     images = [folder for folder in folders if folder.name == "images"]
 
@@ -280,13 +276,14 @@ def subfolders(root: Path, follow: bool = False) -> list[Path]:
     def may_hold_photos(folder: Path) -> bool:
         name = folder.name.lower()
         # images_4 and the like hold shrunk copies of the photos in images.
-        other = name.startswith(".") or name in NOT_PHOTOS or re.fullmatch(r"images_\d+", name)
+        other = name.startswith(".") or re.fullmatch(r"images_\d+", name)
         # Folders that nerfscene made.
         own = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", DONE))
         return (
             not (other or own)
             and folder.is_dir()
             and (not folder.is_symlink() or (follow and elsewhere(folder)))
+            and not is_for_other_pictures(folder, list_photos)
         )
 
     def usable(folder: Path) -> bool:
@@ -323,6 +320,11 @@ def _no_photos_message(root: Path) -> str:
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it is in"
+    elif any(s in suffixes for s in PHOTO_SUFFIXES):
+        return (
+            f"{root} holds no photos, only {seen}, and its pictures are depth maps, masks or thumbnails by "
+            "their names and contents: give the folder that holds your photos."
+        )
     elif archives := suffixes.keys() & set(ARCHIVE_SUFFIXES):
         hint = f"give the {min(archives)} file itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

@@ -82,6 +82,15 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
         return Inspection(photo, np.asarray(grey), lost)
 
 
+def is_single_channel(path: Path) -> bool:
+    """Whether a picture has one channel only, as depth maps have; False if it can't be read as a picture."""
+    try:
+        with _opened(path) as image:
+            return len(image.getbands()) == 1 and image.mode != "P"
+    except NerfsceneError:
+        return False
+
+
 def photo_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels as an image viewer shows the photo, read from its header alone.
 

@@ -14,6 +14,7 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
 from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
 
@@ -76,9 +77,9 @@ def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
 
 
 def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
-    """All photos in the folders of the frames' photos, sub-folders not included."""
+    """All photos in the folders of the frames' photos, without sub-folders, depth maps and the like."""
     folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
-    return [path for folder in folders for path in list_photos(folder)]
+    return [path for folder in folders for path in without_maps(list_photos(folder))]
 
 
 def photos_without_pose(

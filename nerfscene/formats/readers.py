@@ -39,6 +39,7 @@ from nerfscene.formats.photo_search import INNER, locate
 from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
+from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
 from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.posing.poses import read_model
@@ -62,6 +63,7 @@ def find_posed(
     - ``transforms_train.json`` (NeRF-synthetic)
     - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
     - raw data of Polycam
+    - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
     - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
@@ -167,6 +169,8 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     """
     if find_polycam(root):
         return read_polycam(root)
+    if find_scanner_3d_app(root):
+        return read_scanner_3d_app(root, images)
     record3d = find_record3d(root)
     if record3d is not None:
         return read_record3d(record3d)

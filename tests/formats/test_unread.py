@@ -47,6 +47,12 @@ FORMS = {
     "lowres_wide.traj": (f"12.5 {ROW} {ROW}\n".encode(), "ARKitScenes"),
     "groundtruth.txt": (f"# timestamp tx ty tz qx qy qz qw\n1.25 {ROW} {ROW} 1\n".encode(), "each pose"),
     "Barn_COLMAP_SfM.log": (b"0 0 0\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "each pose"),
+    "iphone/pose_intrinsic_imu.json": (b'{"frame_000000": {"pose": [[1, 0, 0, 0]]}}', "ScanNet"),
+    "scan.jsonl": (b'{"timestamp": 1.5, "intrinsics": [1], "transform": [1]}\n', "MultiScan"),
+    "data.jsonl": (b'{"time": 0.1, "sensor": {"type": "gyroscope"}}\n', "Spectacular AI"),
+    "log.csv": (b"timestamp_ns, tx, ty, tz, qx, qy, qz, qw, fx\n1, 2\n", "log of poses"),
+    "CameraKeyframes.csv": (b"frame,x,y\n", "CamTrackAR"),
+    "scan_poses.txt": (f"{ROW} 0 {ROW} 0 {ROW} 0\n".encode(), "each pose"),
     "sensors/trajectories.txt": (b"# kapture format: 1.1\n# timestamp, device_id, qw\n", "kapture"),
 }
 
@@ -61,7 +67,7 @@ def test_cameras_in_a_form_that_is_not_read_are_named(tmp_path: Path, name: str)
     assert find_posed(tmp_path) is None
     (warning,) = unread_cameras(tmp_path)
     assert name in warning and word in warning and "posed anew" in warning
-    if path.suffix != ".xml":  # by itself too
+    if path.suffix not in (".xml", ".json"):  # by itself too
         with pytest.raises(NerfsceneError, match=word):
             find_posed(path)
 
@@ -71,6 +77,8 @@ def test_other_files_beside_photos_are_passed_over_without_a_word(tmp_path: Path
     (tmp_path / "notes.txt").write_text("1 2 3 4\n")
     (tmp_path / "poses.txt").write_text("standing, sitting, lying\n")
     (tmp_path / "trajectory.txt").write_text("")
+    (tmp_path / "gps.csv").write_text("timestamp,lat,lon,alt\n1,2,3,4\n")
+    (tmp_path / "log.jsonl").write_text('{"level": "info"}\n')
     (tmp_path / "settings.json").write_text('{"iso": 100}')
     (tmp_path / "page.xml").write_text("<html/>")
     np.savez(tmp_path / "depth.npz", a=np.zeros(3))
