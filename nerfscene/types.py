@@ -35,10 +35,10 @@ class Intrinsics:
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
     lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels
-        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, and there is no
-        distortion. Its middle column looks along +z: longitude λ runs from -π at the left edge to π, latitude
-        φ from π/2 at the top to -π/2, and a pixel looks along (cos φ sin λ, -sin φ, cos φ cos λ). Only
-        readers give it: ``intake`` cuts panoramas into perspective views, so that nothing else meets one
+        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, there is no
+        distortion, and the pixel at longitude λ and latitude φ looks along (cos φ sin λ, -sin φ,
+        cos φ cos λ), with λ from -π at the left edge to π, and φ from π/2 at the top to -π/2. Only readers
+        give it: ``intake`` cuts panoramas into perspective views, so that scenes and kernels never meet one
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
         ``fisheye``; all zero for a lens without distortion
     """

@@ -14,6 +14,7 @@ from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copi
 from nerfscene.capture.masks import find_masks, mask_turns, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
+    DYNAMIC_MASK,
     FILM_DIAGONAL,
     StageListener,
     carries_alpha,
@@ -259,7 +260,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 def _is_photo_name(name: str) -> bool:
     # On other file systems, macOS puts a "._x.jpg" beside each x.jpg, which is not a photo.
-    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.lower().startswith((".", DYNAMIC_MASK))
 
 
 def subfolders(root: Path, follow: bool = False) -> list[Path]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerfscene.capture.photos import photo_size, photo_turns, stored_orientation
+from nerfscene.capture.photos import DYNAMIC_MASK, photo_size, photo_turns, stored_orientation
 from nerfscene.errors import NerfsceneError
 
 FOLDER = "masks"
@@ -22,7 +22,8 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     …, or in masks at full size. The mask is named after the photo's full name (photo.jpg.png, as in COLMAP)
     or after its stem (photo.png), or as Metashape (photo_mask.png) and RealityCapture (photo.jpg.mask.png)
     name theirs. The last two may lie beside the photo as well, and RealityCapture's layer in a folder
-    ``.mask``. Upper and lower case don't matter.
+    ``.mask``. Upper and lower case don't matter. A photo without any of these gets instant-ngp's
+    ``dynamic_mask_photo.png`` beside it.
     """
     listed: dict[Path, dict[str, Path]] = {}
     found = {}
@@ -38,6 +39,12 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
             if mask is not None:
                 found[photo] = mask
                 break
+        else:
+            if photo.parent not in listed:
+                listed[photo.parent] = _by_stem(photo.parent)
+            dynamic = listed[photo.parent].get(f"{DYNAMIC_MASK}{photo.stem}".lower())
+            if dynamic is not None and dynamic.suffix.lower() == ".png":
+                found[photo] = dynamic
     return found
 
 

@@ -25,6 +25,8 @@ from nerfscene.types import Photo
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF's FocalPlaneResolutionUnit
 ALPHA_SAMPLES = 8
+# instant-ngp's mask for x.jpg is dynamic_mask_x.png beside it; what moves is white (nerf_loader.cu).
+DYNAMIC_MASK = "dynamic_mask_"
 # Pillow refuses pictures of twice this many pixels as attacks; phones write 200 megapixels.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
@@ -153,15 +155,19 @@ def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np
     """Which pixels of a ``width`` × ``height`` photo to use: (height, width), true where the mask is white.
 
     Black and transparent pixels of the mask mean "ignore". The mask is shrunk by averaging areas. In a mask
-    that holds only the values 0 and 1, 1 counts as white. ``turns``: quarter turns clockwise, 0 to 3, that
-    it needs to lie like the photo, after its own EXIF orientation is applied.
+    that holds only the values 0 and 1, 1 counts as white. instant-ngp's masks (DYNAMIC_MASK) mean the
+    reverse: all that isn't black is ignored. ``turns``: quarter turns clockwise, 0 to 3, that it needs to
+    lie like the photo, after its own EXIF orientation is applied.
     Raises NerfsceneError when the mask can't be decoded.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
         flat = np.asarray(_to_rgb(image), np.float32)
         grey = flat[..., :3].mean(-1) * (flat[..., 3] / 255 if flat.shape[2] == 4 else 1)
-        white = Image.fromarray(np.where(grey >= (1 if grey.max() <= 1 else 128), 255, 0).astype(np.uint8))
+        use = grey >= (1 if grey.max() <= 1 else 128)
+        if path.name.lower().startswith(DYNAMIC_MASK):
+            use = flat[..., :3].max(-1) == 0
+        white = Image.fromarray(np.where(use, 255, 0).astype(np.uint8))
         size = (height, width) if (orientation >= 5) != (turns % 2 == 1) else (width, height)
         if white.size != size:
             box = (0.0, 0.0, float(white.width), float(white.height))

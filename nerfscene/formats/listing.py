@@ -114,9 +114,11 @@ def photos_without_pose(
     )
 
 
-def rigid(matrix: object, where: str) -> Array:
+def rigid(matrix: object, where: str, any_scale: bool = False) -> Array:
     """A rigid transform (4, 4) from nested lists, 3×4 or 4×4; the rotation is made exactly orthogonal.
 
+    any_scale: for a camera that its program may scale like any other object (Blender): a scale that all
+    three axes share is divided out, because it changes nothing in the picture.
     Raises NerfsceneError, beginning with ``where``, for anything else.
     """
     try:
@@ -129,10 +131,11 @@ def rigid(matrix: object, where: str) -> Array:
         raise NerfsceneError(
             f"{where} has a pose with NaN or infinite numbers: remove the frame or pose it again."
         )
-    result = nearest_rigid(given, RIGID_TOLERANCE)
+    result = nearest_rigid(given, RIGID_TOLERANCE, any_scale)
     if result is None:
+        unlike = "it scales its axes unlike" if any_scale else "it scales"
         raise NerfsceneError(
-            f"{where} has a pose that is not a rotation and a translation (it scales, shears or mirrors): "
+            f"{where} has a pose that is not a rotation and a translation ({unlike}, shears or mirrors): "
             "export the cameras without scale, or remove the frame."
         )
     return result

@@ -40,7 +40,7 @@ from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
-from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.posing.poses import read_model
 from nerfscene.posing.sparse import SparseModel
@@ -72,6 +72,7 @@ def find_posed(
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
     - ``poses_bounds.npy`` (LLFF)
     - .xmp files of RealityCapture beside the photos
+    - a .json that lists frames as ``transforms.json`` does
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
     have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
@@ -84,7 +85,7 @@ def find_posed(
     if root.is_file():
         return _read_file(root, photos)
     if (root / "transforms.json").is_file():
-        return read_transforms(root / "transforms.json")
+        return read_transforms(root / "transforms.json", photos)
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
     if find_models(root):
@@ -155,11 +156,11 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
     if path.name == "transforms.json":
-        return read_transforms(path)
+        return read_transforms(path, images)
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path)
+    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
 
 
 def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
@@ -185,6 +186,7 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
         (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
+        ("*.[jJ][sS][oO][nN]", is_transforms, read_transforms, images),
     )
     for pattern, is_export, read, photos in kinds:
         files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))

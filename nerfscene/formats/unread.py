@@ -130,7 +130,7 @@ UNREAD = (
         ("*.csv",),
         "a log of poses",
         TO_TRANSFORMS,
-        re.compile(rb"\A\W*(?:timestamp|time)\w*,(?=[^\n]*\bq_?w\b)[^\n]*\bt?_?x\b", re.IGNORECASE),
+        re.compile(rb"\A\W*time\w*,(?=[^\n]*\bq_?w\b)(?![^\n]*\bframe\b)[^\n]*\bt?_?x\b", re.IGNORECASE),
     ),
     Form(("arposes.txt",), "ios_logger", TO_TRANSFORMS),
     Form(("hmd_poses.csv", "*_camera_characteristics.json"), "Quest Reality Capture", TO_TRANSFORMS),
