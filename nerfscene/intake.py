@@ -40,7 +40,14 @@ UNPACKED = "unpacked"
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
 UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # pictures in unsupported formats
-POSE_SUFFIXES = (".json", ".xml", ".csv")  # files beside the photos that may hold their poses
+POSE_SUFFIXES = (
+    ".json",
+    ".xml",
+    ".csv",
+    ".txt",
+    ".npy",
+    ".xmp",
+)  # files beside the photos that may hold their poses
 
 
 def open_posed(

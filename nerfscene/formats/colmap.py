@@ -11,7 +11,7 @@ import numpy as np
 from nerfscene.capture.folder import name_some, natural_key
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import lens_of, printable, text_of
+from nerfscene.formats.app_files import lens_of, panorama_lens, printable, text_of
 from nerfscene.formats.listing import (
     Export,
     PosedFrame,
@@ -267,5 +267,7 @@ def _checked(lens: Intrinsics, source: Path) -> Intrinsics:
     values = [lens.fx, lens.fy, lens.cx, lens.cy, *lens.distortion]
     if not np.isfinite(values).all():
         raise NerfsceneError(f"{where} has NaN or infinite numbers: run COLMAP's bundle_adjuster again.")
+    if lens.lens == "equirectangular":
+        return panorama_lens(lens.width, lens.height, where, "split the photos into perspective views")
     lens_of(lens.width, lens.height, (lens.fx, lens.fy), (lens.cx, lens.cy), where)
     return lens

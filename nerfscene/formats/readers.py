@@ -9,7 +9,10 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
+from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
 from nerfscene.formats.colmap import find_colmap, find_colmap_below, read_colmap
+from nerfscene.formats.llff import NAME as LLFF_NAME
+from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -30,13 +33,16 @@ from nerfscene.formats.phone_apps import (
     read_record3d,
 )
 from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
+from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
 from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.types import PosedCapture
 
 OPENSFM_INNER, OPENMVG_INNER = INNER
+PIX4D_FILE = "*calibrated_camera_parameters.txt"
 Read = Callable[[Path, Path | None], PosedCapture]
 
 
@@ -54,10 +60,13 @@ def find_posed(
     - raw data of Polycam
     - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
-    - an .xml of Metashape
+    - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
+    - ``…_calibrated_camera_parameters.txt``, also in ``1_initial/params`` (Pix4D)
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - ``poses_bounds.npy`` (LLFF)
+    - .xmp files of RealityCapture beside the photos
     - a .json that lists frames as ``transforms.json`` does
     - a COLMAP model in any other folder below, up to three deep
 
@@ -97,6 +106,9 @@ def _only_folder(root: Path) -> Path | None:
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    llff = why_llff_is_unread(root)
+    if llff is not None:
+        return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
         return unread_warning(root) or (() if only is None else unread_cameras(only))
@@ -123,8 +135,14 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_colmap(path, images)
     if suffix == ".xml" and is_metashape(path):
         return read_metashape(path, images)
+    if suffix == ".xml" and is_blocks_exchange(path):
+        return read_blocks_exchange(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if suffix == ".txt" and is_pix4d(path):
+        return read_pix4d(path, images)
+    if path.name == LLFF_NAME:
+        return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
@@ -162,7 +180,10 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
     kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
+        ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
+        (PIX4D_FILE, is_pix4d, read_pix4d, images),
+        (f"1_initial/params/{PIX4D_FILE}", is_pix4d, read_pix4d, anywhere),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
@@ -174,6 +195,11 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         found = [path for path in files if path.is_file() and is_export(path)]
         if found:
             return read(_only_export(found, root), photos)
+    llff = find_llff(root)
+    if llff is not None:
+        return read_llff(llff, images)
+    if find_realitycapture_xmp(images or root):
+        return read_realitycapture_xmp(root, images)
     packed = _packed_openmvg(root)
     if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))

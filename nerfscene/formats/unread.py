@@ -56,8 +56,8 @@ UNREAD = (
     ),
     Form(
         ("*.xml",),
-        "Blocks Exchange",
-        "export a COLMAP model, or from Metashape the cameras as Agisoft XML",
+        "BlocksExchange; none has a pose as a matrix",
+        "export the block after the aerotriangulation, with rotations as matrices",
         re.compile(rb"<BlocksExchange"),
     ),
     Form(
@@ -74,11 +74,30 @@ UNREAD = (
     ),
     Form(
         (
-            *("*.p4d", "*calibrated_camera_parameters.txt", "*calibrated_external_camera_parameters.txt"),
-            "params/*calibrated_camera_parameters.txt",
+            *("*.p4d", "*calibrated_external_camera_parameters.txt"),
+            "params/*calibrated_external_camera_parameters.txt",
         ),
         "Pix4D",
-        TO_COLMAP,
+        "take the project's calibrated_camera_parameters.txt, which has the lenses too",
+    ),
+    Form(
+        ("*.csv",),
+        "RealityCapture; no lenses",
+        "export the registration as Internal/External camera parameters",
+        re.compile(
+            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name,\s*x(?:/lon)?,\s*y", re.IGNORECASE
+        ),
+    ),
+    Form(
+        ("*.txt",),
+        "Metashape's omega, phi, kappa; no lenses",
+        "export the cameras as Agisoft XML",
+        re.compile(rb"\A#[^\n]*\n?#?\s*PhotoID, X, Y, Z, Omega, Phi, Kappa"),
+    ),
+    Form(
+        ("shots.geojson", "odm_report/shots.geojson"),
+        "OpenDroneMap",
+        "put opensfm/reconstruction.json of the project beside the photos",
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
     Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS),

@@ -355,3 +355,8 @@ def test_panoramas(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
     for name in names(model):
         write_photo(tmp_path / "images" / name, 64, 32)
     assert {v.intrinsics.lens for v in found(tmp_path).views} == {"equirectangular"}
+    for camera in other.cameras.values():
+        camera.height = 48
+        camera.params = [64.0, 48.0]
+    write_model(tmp_path / "sparse/0", other)
+    assert "64×48 pixels are not twice as wide as high" in error_of(tmp_path)
