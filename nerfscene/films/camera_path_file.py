@@ -17,7 +17,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import instant_ngp_path, nerfstudio_path, trained_world
 from nerfscene.films.nerfstudio_path import FLIP
-from nerfscene.films.path_fit import cameras_in_place
+from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.films.path_parts import FilePath, load
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.trained_world import DATAPARSER, Undone
@@ -29,6 +29,9 @@ OURS = "nerfscene"  # the key of what only this program writes into a camera_pat
 SMALLEST, LARGEST = 16, 8192
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
 ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
+# Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
+# from the photos, and the first by so many times more.
+ALIKE, CLEARLY = 40.0, 2.0
 GIVE = "give a camera_path.json, or auto, orbit, spiral or walkthrough"
 
 
@@ -38,6 +41,7 @@ def read_camera_path(
     height: int | None = None,
     transform: Path | str | None = None,
     scene: Scene | None = None,
+    usual_size: tuple[int, int] = DEFAULT_SIZE,
 ) -> CameraPath:
     """The cameras of a camera_path.json or base_cam.json, in the scene's world.
 
@@ -46,6 +50,8 @@ def read_camera_path(
     that the subject stays in the picture. transform: the dataparser_transforms.json to undo, or the
     transforms.json that instant-ngp trained on, instead of the one found. scene: the scene to be filmed,
     whose world and photos are then taken into account; without it, the capture's own world is meant.
+    usual_size: (width, height) in pixels, where neither the file nor the caller gives a size; if the file
+    gives an aspect ratio, only the longer side counts.
     Raises NerfsceneError, naming the file, for anything that can't be used.
     """
     file = Path(file)
@@ -56,11 +62,10 @@ def read_camera_path(
         path, undone, doubts = _of_instant_ngp(data, file, named, scene)
     else:
         path, undone, doubts = _of_nerfstudio(data, file, named, scene)
-    fov_pixels, (w, h) = _film_size(path, width, height, file)
-    world_from_file = _world_from_file(undone, scene)
+    fov_pixels, (w, h) = _film_size(path, width, height, usual_size, file)
     cameras = tuple(
-        Camera(Intrinsics(w, h, f, f, w / 2, h / 2), pose_in_scene(world_from_file, pose))
-        for pose, f in zip(path.poses, fov_pixels * path.focals, strict=True)
+        Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
+        for pose, f in zip(_in_world(path, undone, scene), fov_pixels * path.focals, strict=True)
     )
     return CameraPath(
         cameras,
@@ -69,7 +74,7 @@ def read_camera_path(
         path.loop,
         path.width,
         path.height,
-        None if path.box is None else world_from_file @ path.box,
+        None if path.box is None else _world_from_file(undone, scene) @ path.box,
         path.background,
         (*path.notes, *doubts),
     )
@@ -115,13 +120,15 @@ def _of_instant_ngp(
     """An instant-ngp path, what takes it to the capture's world, and notes on that."""
     path = instant_ngp_path.read(data, file)
     undone = trained_world.of_instant_ngp(file, named, scene)
-    n, found = len(path.poses), _in_place(path, undone, scene)
     notes = []
-    if found < ENOUGH * n and (other := instant_ngp_path.with_w_first(data)) is not None:
+    other = instant_ngp_path.with_w_first(data)
+    if scene is not None and other is not None:
         turned = instant_ngp_path.read(other, file)
-        if (fits := _in_place(turned, undone, scene)) >= ENOUGH * n:
-            path, found = turned, fits
+        angles = [turned_from_photos(_in_world(p, undone, scene), scene.views) for p in (path, turned)]
+        if angles[1] < ALIKE and angles[0] > CLEARLY * angles[1]:
+            path = turned
             notes.append(f"{file}: its rotations are read as w, x, y, z, because then they fit the photos.")
+    n, found = len(path.poses), _in_place(path, undone, scene)
     if found < ENOUGH * n:
         used = (
             f"{undone.source} was used" if undone.certain else "none was found, so the usual scale was used"
@@ -163,9 +170,14 @@ def _in_place(path: FilePath, undone: Undone | None, scene: Scene | None) -> int
     """How many of a path's cameras are where the scene's photos are; all of them if there is no scene."""
     if scene is None:
         return len(path.poses)
-    world_from_file = _world_from_file(undone, scene)
-    poses = [pose_in_scene(world_from_file, pose) for pose in path.poses]
+    poses = _in_world(path, undone, scene)
     return cameras_in_place(poses, scene.views, 1 / similarity_scale(scene.scene_from_world))
+
+
+def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> list[Array]:
+    """A path's poses (4, 4) in the scene's world."""
+    world_from_file = _world_from_file(undone, scene)
+    return [pose_in_scene(world_from_file, pose) for pose in path.poses]
 
 
 def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
@@ -208,18 +220,21 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
 
 
 def _film_size(
-    path: FilePath, width: int | None, height: int | None, file: Path
+    path: FilePath, width: int | None, height: int | None, usual: tuple[int, int], file: Path
 ) -> tuple[float, tuple[int, int]]:
     """(the height in pixels that the vertical field of view spans, (width, height) of the film)."""
-    ratio = path.aspect
+    ratio = usual[0] / usual[1]
     if path.width and path.height:
         ratio = path.width / path.height
-    elif ratio is None or ratio <= 0:
-        ratio = DEFAULT_SIZE[0] / DEFAULT_SIZE[1]
+    elif path.aspect is not None and path.aspect > 0:
+        ratio = path.aspect
     if width is None and height is None:
         width, height = path.width, path.height
     if width is None and height is None:
-        height = DEFAULT_SIZE[1]
+        if ratio >= 1:
+            width = max(usual)
+        else:
+            height = max(usual)
     if height is None:
         assert width is not None
         height = round(width / ratio)

@@ -84,7 +84,8 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
             f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "
             "a camera_path.json"
         )
-    path = read_camera_path(file, config.width, config.height, config.path_transform, scene)
+    usual = film_size(scene, None, None)
+    path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
     fps = config.fps or path.fps or FRAMES_PER_SECOND
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))

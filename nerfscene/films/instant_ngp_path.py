@@ -33,7 +33,6 @@ from nerfscene.films.path_parts import (
 from nerfscene.formats.app_files import rotation_of
 from nerfscene.types import Array
 
-DEFAULT_ASPECT = 16 / 9  # its films' 1920×1080; the path doesn't say
 SCALE, OFFSET = 0.33, 0.5  # from the world to its own coordinates, unless transforms.json has others
 SCALE_MITSUBA, OFFSET_MITSUBA = 0.66, 0.25 * 0.66
 # Its own x, y, z are the world's y, z, x.
@@ -79,9 +78,7 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         pose[:3, 3] = values[4:7]
         poses.append(pose)
         focals.append(focal_of(float(values[7]), where))
-    return FilePath(
-        poses, np.array(focals), DEFAULT_FPS, seconds, loop, aspect=DEFAULT_ASPECT, notes=_unused(data, file)
-    )
+    return FilePath(poses, np.array(focals), DEFAULT_FPS, seconds, loop, notes=_unused(data, file))
 
 
 def with_w_first(data: dict[str, Any]) -> dict[str, Any] | None:

@@ -28,3 +28,14 @@ def cameras_in_place(poses: Sequence[Array], views: Sequence[View], box: float) 
         near = np.linalg.norm(places - pose[:3, 3], axis=1) <= reach
         n += bool((axes[near] @ pose[:3, 2] > LEAST_COSINE).any())
     return n
+
+
+def turned_from_photos(poses: Sequence[Array], views: Sequence[View]) -> float:
+    """By how many degrees the median of a path's cameras is turned from the photo held most alike.
+
+    poses: (4, 4), OpenCV axes, in the views' world. Films are held level, as photos are, so this is small.
+    """
+    photos = np.stack([view.world_from_cam[:3, :3] for view in views]).reshape(-1, 9)
+    cameras = np.stack([pose[:3, :3] for pose in poses]).reshape(-1, 9)
+    trace = (cameras @ photos.T).max(axis=1)
+    return float(np.median(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))))

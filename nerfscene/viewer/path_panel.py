@@ -183,7 +183,7 @@ class PathPanel:
             file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
             if action == "Save":
                 keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
-                self.say("Saved", f"{file}: nerfscene render and nerfstudio read it")
+                self.say("Saved", f"{file}: nerfscene render films it")
                 return
             page_from_world = np.asarray(np.linalg.inv(world_from_page), np.float64)
             scene = in_world(self.stage.scene, world_from_page)
