@@ -100,6 +100,14 @@ def _of_nerfstudio(
             notes.append(f"{file}: taken to the capture's coordinates by {undone.source}.")
         else:
             undone = None
+    if undone is not None:
+        turned = trained_world.half_turned(undone)
+        if _clearly_better(scene, (path, undone), (path, turned)):
+            undone = turned
+            notes.append(
+                f"{file}: {undone.source} is half a turn off, as nerfstudio may write it for the "
+                "orientation pca; this is corrected, because then the path fits the photos."
+            )
     found = before if undone is None else _in_place(path, undone, scene)
     if found < ENOUGH * n:
         far = f"{file} leads through places that no photo stands near ({n - found} of its {n} cameras)."
@@ -122,10 +130,9 @@ def _of_instant_ngp(
     undone = trained_world.of_instant_ngp(file, named, scene)
     notes = []
     other = instant_ngp_path.with_w_first(data)
-    if scene is not None and other is not None:
+    if other is not None:
         turned = instant_ngp_path.read(other, file)
-        angles = [turned_from_photos(_in_world(p, undone, scene), scene.views) for p in (path, turned)]
-        if angles[1] < ALIKE and angles[0] > CLEARLY * angles[1]:
+        if _clearly_better(scene, (path, undone), (turned, undone)):
             path = turned
             notes.append(f"{file}: its rotations are read as w, x, y, z, because then they fit the photos.")
     n, found = len(path.poses), _in_place(path, undone, scene)
@@ -172,6 +179,16 @@ def _in_place(path: FilePath, undone: Undone | None, scene: Scene | None) -> int
         return len(path.poses)
     poses = _in_world(path, undone, scene)
     return cameras_in_place(poses, scene.views, 1 / similarity_scale(scene.scene_from_world))
+
+
+def _clearly_better(
+    scene: Scene | None, one: tuple[FilePath, Undone], other: tuple[FilePath, Undone]
+) -> bool:
+    """Whether only the other way to read a path has its cameras held as the photos were."""
+    if scene is None:
+        return False
+    a, b = (turned_from_photos(_in_world(*way, scene), scene.views) for way in (one, other))
+    return b < ALIKE and a > CLEARLY * b
 
 
 def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> list[Array]:

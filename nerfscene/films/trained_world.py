@@ -13,7 +13,7 @@ instant-ngp scales and moves a capture by fixed numbers or by those in its ``tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,16 @@ def of_nerfstudio(file: Path, named: Path | None, scene: Scene | None) -> tuple[
         f"{file}: nerfstudio trained on this capture in several coordinate systems, so none is undone; name "
         f"the file of the training that the path belongs to with --path-transform, such as {names}."
     )
+
+
+def half_turned(undone: Undone) -> Undone:
+    """The same for a path whose coordinates are turned by 180° about x from those that the file gives.
+
+    nerfstudio (1.1.4 and 1.1.5) with the orientation pca writes such a file if the principal axes come out
+    upside down.
+    """
+    turn = np.diag([1.0, -1.0, -1.0, 1.0])
+    return replace(undone, capture_from_file=undone.capture_from_file @ turn)
 
 
 def of_instant_ngp(file: Path, named: Path | None, scene: Scene | None) -> Undone:

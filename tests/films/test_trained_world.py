@@ -149,6 +149,19 @@ def test_a_file_found_elsewhere_must_fit_the_photos(tmp_path: Path) -> None:
     assert path.notes == ()
 
 
+def test_the_half_turn_of_nerfstudio_s_pca_is_noticed(tmp_path: Path) -> None:
+    """It turns either the cameras or the written transform about x, not both."""
+    file = trained_with(tmp_path, None)
+    data = json.loads((tmp_path / NAME).read_text())
+    data["transform"][1:] = [[-x for x in row] for row in data["transform"][1:]]
+    (tmp_path / NAME).write_text(json.dumps(data))
+    path = read_camera_path(file, scene=scene_of(tmp_path))
+    np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-9)
+    (note,) = path.notes
+    assert NAME in note and "half a turn" in note
+    assert not np.allclose(poses_of(read_camera_path(file)), EXPECTED), "without photos there is no telling"
+
+
 def test_a_world_set_in_the_viewer_is_applied_after_that(tmp_path: Path) -> None:
     """dataparser_transforms.json leads to the capture's coordinates, which the user has changed since."""
     new_from_capture = a_motion()

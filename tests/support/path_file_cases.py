@@ -23,6 +23,11 @@ def frame_of(pose: Array, fov: float = 50.0) -> dict[str, Any]:
     return {"camera_to_world": (pose @ FLIP).ravel().tolist(), "fov": fov, "aspect": 1.5}
 
 
+def positions() -> Array:
+    """Where the cameras of ``save`` stand, (n, 3)."""
+    return np.stack([v.world_from_cam[:3, 3] for v in ring(FILMED)])
+
+
 def save(folder: Path, **changes: Any) -> Path:
     """A path as nerfstudio's viewer writes it; a change to ... leaves the entry out."""
     poses = [v.world_from_cam for v in ring(FILMED)]
