@@ -1,8 +1,8 @@
 """Photos next to what the scene shows.
 
 ``ns.measure`` renders every photo that training kept aside and compares the two. It hands over each pair, so
-that you can look at them or compare them by a measure of your own: here, where they differ most. Run example
-01 first.
+that you can look at them: here, where they differ most. What masks cover is hatched. To compare the pairs by
+a measure of your own, use ``seen`` in place of ``shown``. Run example 01 first.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ def main(
 ) -> None:
     rows = {}
 
-    def seen(figures: dict, photo: np.ndarray, render: np.ndarray) -> None:
-        difference = np.repeat(np.abs(photo - render).mean(axis=2, keepdims=True), 3, axis=2)
+    def shown(figures: dict, photo: np.ndarray, render: np.ndarray, error: np.ndarray) -> None:
+        difference = np.repeat(error[:, :, None], 3, axis=2)
         rows[figures["photo"]] = np.concatenate([photo, render, 3 * difference], axis=1)
 
-    found = ns.measure(ns.load(scene_folder), seen=seen)
+    found = ns.measure(ns.load(scene_folder), shown=shown)
     for view in found["per_view"]:
         print(f"{view['photo']}: {view['psnr']:.2f} dB, SSIM {view['ssim']:.3f}")
     print(f"mean of {found['views']}: {found['psnr']:.2f} dB, SSIM {found['ssim']:.3f}")

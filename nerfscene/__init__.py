@@ -31,9 +31,35 @@ or formats (cameras) → field and training (a radiance field) → scene → fil
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
+
+
+def _load_pillow_first() -> None:
+    """Loads Pillow's core, which takes milliseconds; warns if pycolmap is loaded already and Pillow isn't.
+
+    In one process, pycolmap 4.2's wheel and Pillow get into each other's way if pycolmap is the first: saving
+    a picture can then end the process. Python runs this file before any module of the package, so Pillow is
+    the first on every way into it.
+    """
+    if "PIL._imaging" in sys.modules:
+        return
+    if "pycolmap" in sys.modules:
+        warnings.warn(
+            "pycolmap was imported before Pillow, with which saving a picture can end the process: "
+            "import nerfscene or PIL.Image before pycolmap",
+            stacklevel=3,
+        )
+    try:
+        importlib.import_module("PIL._imaging")
+    except ImportError:  # `nerfscene doctor` reports it
+        return
+
+
+_load_pillow_first()
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train

@@ -176,7 +176,7 @@ def report(folder: Path | str, backend_name: str = "auto") -> Path:
     folder = Path(folder).expanduser()
     scene = scenes.load(folder)
     gallery = Gallery()
-    measure(scene, backend_name, seen=gallery.add)
+    measure(scene, backend_name, shown=gallery.add)
     return write_report(scene, folder, gallery.pictures)
 
 

@@ -235,11 +235,11 @@ def run_eval(a: Eval) -> None:
     with Live(a.json) as live:
         pictures: dict[str, Any] = {}
 
-        def keep(figures: dict[str, Any], photo: Any, rgb: Any) -> None:
+        def keep(figures: dict[str, Any], photo: Any, rgb: Any, error: Any) -> None:
             if a.sheet is not None:
                 pictures[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
 
-        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), keep)
+        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), shown=keep)
         if a.sheet is not None:
             if not d["views"]:
                 raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")

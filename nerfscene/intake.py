@@ -24,9 +24,12 @@ from nerfscene.capture.folder import (
     subfolders,
 )
 from nerfscene.capture.footage import is_video, take_frames
+from nerfscene.capture.not_photos import without_map_videos
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.formats.phone_apps import poseless_record3d
 from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
 from nerfscene.types import PosedCapture
@@ -37,7 +40,14 @@ UNPACKED = "unpacked"
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
 UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # pictures in unsupported formats
-POSE_SUFFIXES = (".json", ".xml", ".csv")  # files beside the photos that may hold their poses
+POSE_SUFFIXES = (
+    ".json",
+    ".xml",
+    ".csv",
+    ".txt",
+    ".npy",
+    ".xmp",
+)  # files beside the photos that may hold their poses
 
 
 def open_posed(
@@ -51,7 +61,8 @@ def open_posed(
     """The capture at ``source`` with its cameras: read if it comes with them, otherwise found by COLMAP.
 
     ``source`` is a folder of photos, a posed capture (see ``readers.find_posed``), a video, a folder that
-    holds videos and fewer than MIN_PHOTOS photos, a .zip of any of these, or a .r3d of Record3D.
+    holds videos and fewer than MIN_PHOTOS photos, a recording of Stray Scanner, a .zip of any of these, or a
+    .r3d of Record3D.
     ``given`` says what to do with cameras that were read (see ``triangulation.with_points``).
     ``workdir`` keeps unpacked files, frames and COLMAP's files, so that a second call is fast; it is created
     if needed.
@@ -61,7 +72,7 @@ def open_posed(
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
     try:
-        found = find_posed(source)
+        found = find_posed(source) or _recorded(source, workdir, progress)
         videos = find_videos(source)
         unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
@@ -70,7 +81,7 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + unused
+        warnings = unread_cameras(source) + poseless_record3d(source) + several_recordings(source) + unused
         root = source
         if videos:
             root = workdir / FRAMES
@@ -90,6 +101,12 @@ def open_posed(
         ) from error
 
 
+def _recorded(source: Path, workdir: Path, progress: StageListener) -> PosedCapture | None:
+    """The capture of an app's video with the cameras of its frames beside it; None if ``source`` is none."""
+    stray = find_stray_scanner(source)
+    return None if stray is None else read_stray_scanner(stray, workdir / FRAMES, progress)
+
+
 def find_videos(source: Path) -> list[Path]:
     """``source`` itself if it is a video, the videos in a folder of fewer than MIN_PHOTOS photos, or []."""
     if source.is_file():
@@ -101,8 +118,8 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def _videos_within(folder: Path) -> list[Path]:
-    """The videos of a folder and its sub-folders, in the natural order of their names."""
-    return [p for p in _files_within(folder) if _is_video_name(p.name)]
+    """The videos of a folder and its sub-folders, in the natural order of their names, without depth's."""
+    return without_map_videos([p for p in _files_within(folder) if _is_video_name(p.name)])
 
 
 def _files_within(folder: Path) -> list[Path]:
@@ -131,6 +148,12 @@ def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
         warnings.append(
             f"{_counted(beside, 'video')} beside the photos {_is(beside)} not used: give the video itself to "
             "make a scene of it."
+        )
+    depth = [p for p in files if videos and _is_video_name(p.name) and p not in videos]
+    if depth:
+        warnings.append(
+            f"{_counted(depth, 'video')} {_is(depth)} not used, because the name says that it holds depth or "
+            "the like: give the video itself to make a scene of it."
         )
     unread = [] if videos else [p for p in others if p.suffix.lower() in UNREAD_SUFFIXES]
     if unread:

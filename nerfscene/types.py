@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
-Lens = Literal["perspective", "fisheye"]
+Lens = Literal["perspective", "fisheye", "equirectangular"]
 # Where the cameras come from: estimated here ("photos"), or read from another program's files (all others).
 # fmt: off
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
-    "polycam", "record3d", "metashape", "realitycapture", "opensfm", "openmvg",
+    "polycam", "record3d", "stray-scanner", "3d-scanner-app",
+    "metashape", "realitycapture", "opensfm", "openmvg", "llff", "blocksexchange", "pix4d",
 ]
 # fmt: on
 
@@ -33,7 +34,11 @@ class Intrinsics:
     width, height: the picture's size
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
-    lens: "perspective" or "fisheye"
+    lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels
+        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, there is no
+        distortion, and the pixel at longitude λ and latitude φ looks along (cos φ sin λ, -sin φ,
+        cos φ cos λ), with λ from -π at the left edge to π, and φ from π/2 at the top to -π/2. Only readers
+        give it: ``intake`` cuts panoramas into perspective views, so that scenes and kernels never meet one
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
         ``fisheye``; all zero for a lens without distortion
     """
@@ -54,7 +59,8 @@ class Photo:
 
     path: the file
     width, height: pixels
-    mask: a picture of the same size; black pixels mark the parts of the photo to ignore
+    mask: a picture of the same proportions; black pixels mark the parts of the photo to ignore
+    mask_turns: quarter turns clockwise that the mask needs to lie like the photo, 0 to 3
     """
 
     path: Path
@@ -62,6 +68,7 @@ class Photo:
     height: int
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
+    mask_turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ class View:
     intrinsics: its lens, for the photo's size in pixels
     world_from_cam: a rigid transform (4, 4), OpenCV axes (x right, y down, z forward)
     split: "train", or "test" for a photo held out to measure quality
-    mask: a picture on disk of the photo's size; black pixels mark the parts of the photo to ignore
+    mask: a picture on disk of the photo's proportions; black pixels mark the parts of the photo to ignore
+    mask_turns: quarter turns clockwise that the mask needs to lie like the photo, 0 to 3
     exposure: natural logarithms of the factors by which this photo multiplies the scene's colours (r, g, b);
         all 0 unless it is known to differ from the other photos
     seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
@@ -104,6 +112,7 @@ class View:
     mask: Path | None = None
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    mask_turns: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nerfscene.capture.folder import ARCHIVE_SUFFIXES, StageListener, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
 from nerfscene.errors import NerfsceneError
 
-VERSION = 1  # of the unpacking: archives unpacked by another version are unpacked again
+VERSION = 2  # of the unpacking: archives unpacked by another version are unpacked again
 MOST_BYTES = 64 << 30  # unpacked; enough for a thousand photos of 60 MB
 MOST_FILES = 20_000
 MOST_RATIO = 200  # unpacked to packed size; photos hardly shrink, text to about a tenth
@@ -25,6 +25,10 @@ CHUNK = 1 << 20
 MAGIC = b"PK\x03\x04"  # the first bytes of a zip file
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 UNUSED = (".depth", ".conf")  # two of the three files that a .r3d has for every frame
+# Phone apps write a depth map and its confidence for each frame of a video: tens of thousands of files.
+MAPS = re.compile(
+    r"(.*[/\\])?(depth|confidence)[/\\][^/\\]*\.(png|tiff?|exr|npy|npz|bin|raw)", re.IGNORECASE | re.DOTALL
+)
 # What zipfile raises for a broken archive.
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
@@ -74,6 +78,7 @@ def _unpack_into(folder: Path, archive: Path, progress: StageListener) -> None:
     """Creates ``folder`` and unpacks the archive into it, within the limits above."""
     with zipfile.ZipFile(archive) as packed:
         entries = [e for e in packed.infolist() if not e.is_dir() and not _ignored(e.filename)]
+        entries = [e for e in entries if not MAPS.fullmatch(e.filename)] or entries
         if len(entries) > MOST_FILES:
             raise NerfsceneError(
                 f"{archive} holds {len(entries)} files, but at most {MOST_FILES} are allowed: pack only the "

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import check_mask, find_masks
+from nerfscene.capture.masks import find_masks, mask_turns, without_masks
+from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
+    DYNAMIC_MASK,
     FILM_DIAGONAL,
     StageListener,
     carries_alpha,
@@ -23,6 +25,8 @@ from nerfscene.capture.photos import (
     read_mask,
     read_pixels,
     silent,
+    stored_orientation,
+    stored_size,
     worker_count,
 )
 from nerfscene.capture.work_folder import DONE
@@ -49,6 +53,8 @@ __all__ = [  # includes what other stages need of photos.py
     "read_pixels",
     "short_names",
     "silent",
+    "stored_orientation",
+    "stored_size",
     "subfolders",
     "worker_count",
 ]
@@ -66,11 +72,6 @@ ARCHIVE_SUFFIXES = (".zip", ".r3d")
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 MIN_PHOTOS = 3  # two views always fit each other; only a third one can confirm them
 NAMES_SHOWN = 5
-# Folders that hold no photos: data sets keep these beside the photos, and operating systems make some.
-NOT_PHOTOS = {
-    *("masks", "mask", "depth", "depths", "normals", "sparse", "dense", "colmap", "segmentation"),
-    *("thumbs", "thumbnails", "previews", "__macosx", "@eadir", "$recycle.bin"),
-}
 
 
 def open_capture(path: str | os.PathLike[str], progress: StageListener = silent) -> Capture:
@@ -80,7 +81,8 @@ def open_capture(path: str | os.PathLike[str], progress: StageListener = silent)
     not halfway through training. Photos that can't be read, are much more blurred than the others, or are
     duplicates are left out, with one warning per reason that names them. Masks in folders called ``masks``
     are used.
-    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has another size than its photo.
+    Raises NerfsceneError when fewer than MIN_PHOTOS photos remain, or a mask has other proportions than its
+    photo.
     """
     root = Path(path).expanduser()
     if not root.exists():
@@ -166,10 +168,12 @@ def _select(
 def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
     """The photos with the masks found for them; raises NerfsceneError if a mask and its photo don't match."""
     masks = find_masks(root, [photo.path for photo in photos])
+    masked = []
     for photo in photos:
-        if photo.path in masks:
-            check_mask(masks[photo.path], photo.path, photo.width, photo.height)
-    return tuple(replace(photo, mask=masks.get(photo.path)) for photo in photos)
+        mask = masks.get(photo.path)
+        turns = 0 if mask is None else mask_turns(mask, photo.path, photo.width, photo.height)
+        masked.append(replace(photo, mask=mask, mask_turns=turns))
+    return tuple(masked)
 
 
 def _unused_masks(root: Path, photo: Photo) -> list[str]:
@@ -201,10 +205,10 @@ def find_photos(root: Path, follow: bool = True) -> list[Path]:
 
     If the folder itself has fewer than MIN_PHOTOS (a cover, say) but its sub-folder ``images`` has enough, or
     the folder itself has none, only those in ``images``. Hidden folders are skipped, and those that hold
-    masks, depth, a COLMAP model or a scene. ``follow``: also search folders elsewhere that symbolic links
-    point to, but no links in those.
+    masks, depth, a COLMAP model or a scene; so are depth maps and the like beside photos (see not_photos).
+    ``follow``: also search folders elsewhere that symbolic links point to, but no links in those.
     """
-    own = list_photos(root)
+    own = without_maps(list_photos(root))
     folders = subfolders(root, follow)
     images = [folder for folder in folders if folder.name == "images"]
 
@@ -223,7 +227,7 @@ def list_photos(folder: Path) -> list[Path]:
     """The photos directly in a folder, in the natural order of their names; [] if there is no such folder."""
     if not folder.is_dir():
         return []
-    photos = (p for p in folder.iterdir() if _is_photo_name(p.name) and p.is_file())
+    photos = without_masks([p for p in folder.iterdir() if _is_photo_name(p.name) and p.is_file()])
     return sorted(photos, key=lambda p: natural_key(p.name))
 
 
@@ -256,7 +260,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 def _is_photo_name(name: str) -> bool:
     # On other file systems, macOS puts a "._x.jpg" beside each x.jpg, which is not a photo.
-    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.lower().startswith((".", DYNAMIC_MASK))
 
 
 def subfolders(root: Path, follow: bool = False) -> list[Path]:
@@ -273,13 +277,14 @@ def subfolders(root: Path, follow: bool = False) -> list[Path]:
     def may_hold_photos(folder: Path) -> bool:
         name = folder.name.lower()
         # images_4 and the like hold shrunk copies of the photos in images.
-        other = name.startswith(".") or name in NOT_PHOTOS or re.fullmatch(r"images_\d+", name)
+        other = name.startswith(".") or re.fullmatch(r"images_\d+", name)
         # Folders that nerfscene made.
         own = name.endswith(".partial") or any((folder / n).exists() for n in ("scene.json", DONE))
         return (
             not (other or own)
             and folder.is_dir()
             and (not folder.is_symlink() or (follow and elsewhere(folder)))
+            and not is_for_other_pictures(folder, list_photos)
         )
 
     def usable(folder: Path) -> bool:
@@ -316,6 +321,11 @@ def _no_photos_message(root: Path) -> str:
         hint = "export these as JPEG first"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it is in"
+    elif any(s in suffixes for s in PHOTO_SUFFIXES):
+        return (
+            f"{root} holds no photos, only {seen}, and its pictures are depth maps, masks or thumbnails by "
+            "their names and contents: give the folder that holds your photos."
+        )
     elif archives := suffixes.keys() & set(ARCHIVE_SUFFIXES):
         hint = f"give the {min(archives)} file itself, or unpack it"
     return f"{root} holds no photos ({kinds}), only {seen}: {hint}."

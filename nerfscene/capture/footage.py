@@ -22,6 +22,7 @@ from PIL import Image
 
 from nerfscene.capture import dynamic_range
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
+from nerfscene.capture.frame_pixels import QUALITY, as_players_show, grey_copy, srgb_pixels
 from nerfscene.capture.motion import (
     ANCHOR_KEPT,
     BLOCK,
@@ -39,10 +40,8 @@ from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
 
-VERSION = 2  # of how frames are chosen and written: frames by another version are taken again
+VERSION = 3  # of how frames are chosen and written: frames by another version are taken again
 LONGEST = 1920  # px, longest side of a frame: keeps full HD, and training uses at most 1600
-SCORED = 5 * COPY_SIDE  # px, the shorter side of the copy on which sharpness is measured
-QUALITY = 95  # of JPEG
 # Values of FFmpeg's skip_frame. Non-reference frames are the most compressed; skipping them halves the time.
 SKIP_NONREF, SKIP_NONE = "NONREF", "DEFAULT"
 MANY = 600  # frames: shorter videos are cheap to decode in full
@@ -201,7 +200,7 @@ def _survey_once(video: Path, skip: str, progress: Callable[[float], None]) -> _
         for key, frame in _decoded(container, stream, skip, failures):
             if not keys:
                 transfer = frame.color_trc
-            grey = _grey(frame)
+            grey = grey_copy(frame)
             current = spectra(_small(grey))
             step = 0.0 if anchor is None else moved(anchor, current)
             if anchor is None or step is None or step > ANCHOR_KEPT:
@@ -260,31 +259,12 @@ def _write(
 
 
 def _upright(frame: av.VideoFrame, stream: Any) -> Image.Image:
-    """The frame as a player shows it: rotated, with square pixels, its longer side at most LONGEST."""
+    """The frame as a player shows it: turned or mirrored, with square pixels, no side above LONGEST."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
     scale = min(1.0, LONGEST / max(width, height))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    matrix = frame.colorspace
-    if matrix == 2:  # unspecified: players assume BT.709 for HD, otherwise BT.601
-        matrix = 1 if max(frame.width, frame.height) >= 1280 else 5
-    hdr = frame.color_trc in dynamic_range.NAMES
-    layout = "rgb48le" if hdr else "rgb24"
-    pixels: NDArray[Any] = frame.reformat(
-        *size, layout, src_colorspace=matrix, src_color_range=frame.color_range, interpolation="AREA"
-    ).to_ndarray()
-    if hdr:
-        pixels = dynamic_range.to_srgb(pixels, frame.color_trc)
-    quarters = round(frame.rotation / 90) % 4  # counter-clockwise
-    return Image.fromarray(np.ascontiguousarray(np.rot90(pixels, quarters)))
-
-
-def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """A grey copy (height, width) whose shorter side is SCORED; smaller frames keep their size."""
-    scale = min(1.0, SCORED / min(frame.width, frame.height))
-    width, height = max(round(frame.width * scale), 1), max(round(frame.height * scale), 1)
-    grey = frame.reformat(width, height, "gray", interpolation="AREA")
-    return grey.to_ndarray().astype(np.uint8, copy=False)
+    return Image.fromarray(as_players_show(frame, srgb_pixels(frame, size)))
 
 
 def _small(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,29 +1,32 @@
-"""Reads photos and masks: size, orientation, focal length and pixels. Only this module opens pictures."""
+"""Reads photos and masks: size, orientation, focal length and pixels. Only this module opens pictures;
+colours.py reads what they note of their colours.
+"""
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
+from nerfscene.capture.colours import Colours, colours_of, deep_in_srgb, in_srgb, notes_of_avif
+from nerfscene.capture.dynamic_range import ADOBE
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
-ALIKE = 3  # of 255: a colour profile that changes colours by less counts as sRGB
 FILM_DIAGONAL = 43.27  # mm, of the 24 x 36 mm frame that "35 mm equivalent" refers to
 UNIT_MM = {1: 25.4, 2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF's FocalPlaneResolutionUnit
 ALPHA_SAMPLES = 8
+# instant-ngp's mask for x.jpg is dynamic_mask_x.png beside it; what moves is white (nerf_loader.cu).
+DYNAMIC_MASK = "dynamic_mask_"
 # Pillow refuses pictures of twice this many pixels as attacks; phones write 200 megapixels.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
@@ -67,15 +70,27 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
     with _opened(path) as image:
         width, height = _shown_size(image)
         photo = Photo(path, width, height, _focal_pixels(image))
-        lost = _losses(image)
+        colours = _colours(image, path)
+        lost = _losses(image, colours)
         _draft(image, (longest, longest))
         flat = _to_rgb(image)
         if flat.mode == "RGBA":  # colours under transparent pixels are not part of the photo
             flat = Image.alpha_composite(Image.new("RGBA", flat.size, (0, 0, 0, 255)), flat)
-        grey = flat.convert("L")
-        scale = min(1.0, longest / max(grey.size))
-        size = max(round(grey.width * scale), 1), max(round(grey.height * scale), 1)
-        return Inspection(photo, np.asarray(grey.resize(size, Image.Resampling.BOX)), lost)
+        scale = min(1.0, longest / max(flat.size))
+        size = max(round(flat.width * scale), 1), max(round(flat.height * scale), 1)
+        if colours.coding is not None:  # high dynamic range would look flat, and so blurred
+            flat = in_srgb(flat.convert("RGB").resize(size, Image.Resampling.BOX), colours)
+        grey = flat.convert("L").resize(size, Image.Resampling.BOX)
+        return Inspection(photo, np.asarray(grey), lost)
+
+
+def is_single_channel(path: Path) -> bool:
+    """Whether a picture has one channel only, as depth maps have; False if it can't be read as a picture."""
+    try:
+        with _opened(path) as image:
+            return len(image.getbands()) == 1 and image.mode != "P"
+    except NerfsceneError:
+        return False
 
 
 def photo_size(path: Path) -> tuple[int, int]:
@@ -92,9 +107,26 @@ def photo_turns(path: Path) -> int:
 
     Mirrored orientations count as 0. Raises NerfsceneError when the file can't be read as a photo.
     """
+    return {6: 1, 3: 2, 8: 3}.get(stored_orientation(path), 0)
+
+
+def stored_orientation(path: Path) -> int:
+    """The EXIF orientation, 1 to 8, of the picture as stored; 2, 4, 5 and 7 mirror it.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
     with _opened(path) as image:
         value = 1 if image.format == "HEIF" else _exif(image).get(ExifTags.Base.Orientation, 1)
-        return {6: 1, 3: 2, 8: 3}.get(value, 0)
+        return value if value in range(1, 9) else 1
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of the picture as stored, before the EXIF orientation is applied.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
+    width, height = photo_size(path)
+    return (height, width) if stored_orientation(path) >= 5 else (width, height)
 
 
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
@@ -105,36 +137,42 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     Raises NerfsceneError when the photo can't be decoded.
     """
     with _opened(path) as image:
-        orientation = _orientation(image)
+        orientation, colours = _orientation(image), _colours(image, path)
         size = (height, width) if orientation >= 5 else (width, height)
         full = image.size
         _draft(image, size)
         # A draft's size is rounded up; the excess fraction of a pixel is not part of the photo.
         shrunk = max(round(full[0] / image.width), 1)
         box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
-        pixels = _to_rgb(image)
+        deep = deep_in_srgb(path, colours) if image.format == "HEIF" else None
+        pixels, colours = (_to_rgb(image), colours) if deep is None else (deep, Colours())
         if pixels.size != size:
             pixels = pixels.resize(size, _area_filter(box, size), box=box)
-        return np.asarray(_upright(_in_srgb(pixels, image.info.get("icc_profile")), orientation))
+        return np.asarray(_upright(in_srgb(pixels, colours), orientation))
 
 
-def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
+def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np.bool_]:
     """Which pixels of a ``width`` × ``height`` photo to use: (height, width), true where the mask is white.
 
     Black and transparent pixels of the mask mean "ignore". The mask is shrunk by averaging areas. In a mask
-    that holds only the values 0 and 1, 1 counts as white.
+    that holds only the values 0 and 1, 1 counts as white. instant-ngp's masks (DYNAMIC_MASK) mean the
+    reverse: all that isn't black is ignored. ``turns``: quarter turns clockwise, 0 to 3, that it needs to
+    lie like the photo, after its own EXIF orientation is applied.
     Raises NerfsceneError when the mask can't be decoded.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
         flat = np.asarray(_to_rgb(image), np.float32)
         grey = flat[..., :3].mean(-1) * (flat[..., 3] / 255 if flat.shape[2] == 4 else 1)
-        white = Image.fromarray(np.where(grey >= (1 if grey.max() <= 1 else 128), 255, 0).astype(np.uint8))
-        size = (height, width) if orientation >= 5 else (width, height)
+        use = grey >= (1 if grey.max() <= 1 else 128)
+        if path.name.lower().startswith(DYNAMIC_MASK):
+            use = flat[..., :3].max(-1) == 0
+        white = Image.fromarray(np.where(use, 255, 0).astype(np.uint8))
+        size = (height, width) if (orientation >= 5) != (turns % 2 == 1) else (width, height)
         if white.size != size:
             box = (0.0, 0.0, float(white.width), float(white.height))
             white = white.resize(size, _area_filter(box, size))
-        return np.asarray(_upright(white, orientation)) >= 128
+        return np.ascontiguousarray(np.rot90(np.asarray(_upright(white, orientation)) >= 128, -turns))
 
 
 def read_all(
@@ -180,6 +218,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except DAMAGED as error:
         raise NerfsceneError(_unreadable_message(path, error)) from error
+
+
+def _colours(image: Image.Image, path: Path) -> Colours:
+    """How the photo's colours are given; adds to an AVIF's notes those that Pillow hides."""
+    if image.format == "AVIF":
+        with suppress(*DAMAGED):  # only its header: the picture itself may be intact
+            image.info.update(notes_of_avif(path))
+    colours = colours_of(image, path)
+    if colours == Colours() and image.format in JPEGS:
+        # Cameras that are set to Adobe RGB write no profile but this mark (DCF 2.0, "option file").
+        with suppress(*DAMAGED):
+            if _exif(image).get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+                return Colours(coding=(ADOBE, ADOBE))
+    return colours
 
 
 def _refuse_planar_tiff(image: Image.Image) -> None:
@@ -253,13 +305,18 @@ def _focal_pixels(image: Image.Image) -> float | None:
     return equivalent * diagonal / FILM_DIAGONAL
 
 
-def _losses(image: Image.Image) -> tuple[str, ...]:
+def _losses(image: Image.Image, colours: Colours) -> tuple[str, ...]:
     """What reading this photo loses, each as the end of a sentence about several photos."""
     lost = []
     tags = getattr(image, "tag_v2", {})
     tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
     bits = max(*tags.get(258, (8,)), int(image.info.get("bit_depth", 8)))
-    if image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
+    if colours.dynamic_range is not None:
+        lost.append(
+            f"have high dynamic range ({colours.dynamic_range}): their colours are converted for ordinary "
+            "screens, where their brightest parts look less bright"
+        )
+    elif image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
         lost.append("have more than 8 bits per colour: only 8 are used")
     if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")):
         lost.append("are grey: the scene will have no colour where they show it")
@@ -278,37 +335,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
     mode = "RGBA" if _has_transparency(image) else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An RGB or RGBA picture converted from its ICC profile to sRGB; most phones write another profile."""
-    transform = _srgb_transform(profile) if profile else None
-    if transform is None:
-        return image
-    converted = ImageCms.applyTransform(image.convert("RGB"), transform)
-    assert converted is not None  # it is None only for a conversion in place
-    if image.mode == "RGBA":
-        converted.putalpha(image.getchannel("A"))
-    return converted
-
-
-@lru_cache(maxsize=16)
-def _srgb_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """The transform from an ICC profile to sRGB; None if it is sRGB already, isn't RGB, or can't be read."""
-    try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if given.profile.xcolor_space.strip() != "RGB":  # CMYK and grey are converted when they are read
-            return None
-        # Threads would share the transform's cache, so it has none.
-        transform = ImageCms.buildTransform(
-            given, ImageCms.createProfile("sRGB"), "RGB", "RGB", flags=ImageCms.Flags.NOCACHE
-        )
-        levels = np.arange(0, 256, 51, dtype=np.uint8)
-        colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform), float)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None
-    return transform if np.abs(converted - colours).max() >= ALIKE else None
 
 
 def _has_transparency(image: Image.Image) -> bool:

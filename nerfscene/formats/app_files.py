@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,14 +12,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection, fitted
-from nerfscene.capture.folder import photo_turns
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.listing import PosedFrame
 from nerfscene.types import Array, Intrinsics, Lens
 
 FARTHEST = 1e12  # a larger number in a file, in any unit, must be a mistake
-# Turns a camera about its own viewing axis so that its picture turns by 90° clockwise.
-QUARTER_TURN = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+PANORAMA_TOLERANCE = (
+    0.02  # how far a panorama's width may be from twice its height, as a fraction of the height
+)
 LONGEST_NAME = 80  # characters of a name that a message shows
 Values = dict[str, Any]
 
@@ -153,6 +151,21 @@ def lens_of(
     )
 
 
+def panorama_lens(width: float, height: float, where: str, way: str) -> Intrinsics:
+    """The lens of a panorama of 360° × 180° (types.Intrinsics.lens) whose picture has this size in pixels.
+
+    Raises NerfsceneError, beginning with ``where`` and ending with ``way`` (what to do), when the picture is
+    not twice as wide as high, and so not a whole panorama.
+    """
+    if height < 1 or abs(width / height - 2) > PANORAMA_TOLERANCE:
+        raise NerfsceneError(
+            f"{where} is spherical, but its pictures of {width:g}×{height:g} pixels are not twice as wide as "
+            f"high, as panoramas of 360° × 180° are: {way}."
+        )
+    focal = width / (2 * math.pi)
+    return lens_of(width, height, (focal, focal), (width / 2, height / 2), where, lens="equirectangular")
+
+
 def nearest_lens(start: Intrinsics, theirs: Projection, where: str) -> tuple[Intrinsics, float]:
     """The lens of ours nearest to ``theirs``, and the largest difference between the two in pixels.
 
@@ -180,28 +193,3 @@ def rotation_of(quaternion: Sequence[float] | Array, where: str) -> Array:
     x, y, z, w = q / length
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
-
-
-def as_shown(frame: PosedFrame) -> PosedFrame:
-    """The frame turned from the photo's stored pixels to the photo as viewers show it.
-
-    Some programs ignore the EXIF orientation: their lens and pose belong to the stored pixels.
-    """
-    quarter_turns = 0 if frame.path is None else photo_turns(frame.path)
-    for _ in range(quarter_turns):
-        k = frame.intrinsics
-        k1, k2, p1, p2, k3 = k.distortion
-        if k.lens == "perspective":  # a quarter turn clockwise: x becomes y, and y becomes -x
-            p1, p2 = p2, -p1
-        turned = Intrinsics(
-            width=k.height,
-            height=k.width,
-            fx=k.fy,
-            fy=k.fx,
-            cx=k.height - k.cy,
-            cy=k.cx,
-            lens=k.lens,
-            distortion=(k1, k2, p1, p2, k3),
-        )
-        frame = replace(frame, intrinsics=turned, world_from_cam=frame.world_from_cam @ QUARTER_TURN)
-    return frame

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
-from nerfscene.capture.folder import carries_alpha, name_some, photo_size
-from nerfscene.capture.masks import check_mask, find_masks
+from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
+from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
 
 RIGID_TOLERANCE = 1e-3  # how far R·Rᵀ may be from 1: files round to 4 digits or more
-GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
 MIN_VIEWS = 2
+TURNS = {6: 1, 3: 2, 8: 3}  # EXIF orientation → quarter turns clockwise from the stored pixels to those shown
+MIRRORED = (2, 4, 5, 7)  # EXIF orientations that mirror the picture
+# Turns a camera about its own viewing axis so that its picture turns by 90° clockwise.
+QUARTER_TURN = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class PosedFrame:
     """One frame as a file lists it; ``path`` is None where its photo isn't on disk.
 
     seen: indices of the capture's points that were found in this photo, as in types.View.
+    pixels: whether the lens and the pose belong to the photo as stored, as most programs take it, or as
+        viewers show it, with its EXIF orientation applied.
     """
 
     name: str
@@ -35,6 +42,7 @@ class PosedFrame:
     split: Split = "train"
     mask: Path | None = None
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pixels: Literal["stored", "shown"] = "stored"
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Export:
     source: the file or folder that messages name. root: the capture's folder.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
+    sampled: whether the reader used only some of the frames on purpose, and said so.
     points (n, 3), point_colors (n, 3) uint8: the sparse model in world units; empty if there is none.
     reprojection_error: pixels, mean over observations.
     """
@@ -55,19 +64,10 @@ class Export:
     warnings: tuple[str, ...] = ()
     photos_given: int | None = None
     left_out: Sequence[LeftOut] = ()
+    sampled: bool = False
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
-
-
-def locate(folder: Path, name: str) -> Path | None:
-    """The photo called ``name``, relative to ``folder`` or absolute; None if it isn't there.
-
-    The name may lack its file extension.
-    """
-    wanted = folder / name.replace("\\", "/")
-    guesses = [wanted.with_name(wanted.name + suffix) for suffix in GUESSED_SUFFIXES]
-    return next((p for p in [wanted, *guesses] if p.is_file()), None)
 
 
 def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
@@ -76,9 +76,49 @@ def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
     return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
 
 
-def rigid(matrix: object, where: str) -> Array:
+def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
+    """All photos in the folders of the frames' photos, without sub-folders, depth maps and the like."""
+    folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
+    return [path for folder in folders for path in without_maps(list_photos(folder))]
+
+
+def photos_without_pose(
+    frames: Sequence[PosedFrame],
+    source: Path,
+    other_parts: Iterable[str] = (),
+    ignoring: Iterable[str] = (),
+) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Photos that lie beside the frames' photos but have no frame, and a warning that counts them.
+
+    other_parts: names of photos posed in a part of the export that is not used; these are left out
+    without a warning. ignoring: names of photos that were dealt with already,
+    with or without extension.
+    """
+    used = {frame.path for frame in frames}
+    done = {name.lower() for name in ignoring}
+    unused = [
+        path
+        for path in photos_beside(frames)
+        if path not in used and not {path.name.lower(), path.stem.lower()} & done
+    ]
+    elsewhere = {name.replace("\\", "/").rpartition("/")[2].lower() for name in other_parts}
+    others = [path.name for path in unused if path.name.lower() in elsewhere]
+    no_pose = [path.name for path in unused if path.name.lower() not in elsewhere]
+    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in no_pose]
+    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
+    if not no_pose:
+        return left_out, ()
+    return left_out, (
+        f"{len(no_pose)} photo{' has' if len(no_pose) == 1 else 's have'} no pose in {source.name} and "
+        f"{'was' if len(no_pose) == 1 else 'were'} left out ({name_some(no_pose)}).",
+    )
+
+
+def rigid(matrix: object, where: str, any_scale: bool = False) -> Array:
     """A rigid transform (4, 4) from nested lists, 3×4 or 4×4; the rotation is made exactly orthogonal.
 
+    any_scale: for a camera that its program may scale like any other object (Blender): a scale that all
+    three axes share is divided out, because it changes nothing in the picture.
     Raises NerfsceneError, beginning with ``where``, for anything else.
     """
     try:
@@ -91,13 +131,59 @@ def rigid(matrix: object, where: str) -> Array:
         raise NerfsceneError(
             f"{where} has a pose with NaN or infinite numbers: remove the frame or pose it again."
         )
-    result = nearest_rigid(given, RIGID_TOLERANCE)
+    result = nearest_rigid(given, RIGID_TOLERANCE, any_scale)
     if result is None:
+        unlike = "it scales its axes unlike" if any_scale else "it scales"
         raise NerfsceneError(
-            f"{where} has a pose that is not a rotation and a translation (it scales, shears or mirrors): "
+            f"{where} has a pose that is not a rotation and a translation ({unlike}, shears or mirrors): "
             "export the cameras without scale, or remove the frame."
         )
     return result
+
+
+def as_shown(frame: PosedFrame, source: Path) -> PosedFrame:
+    """The frame turned from the photo's stored pixels to the photo as viewers show it.
+
+    Most programs ignore the EXIF orientation: their lens and pose belong to the stored pixels. Where the
+    lens's proportions fit only the photo as shown, the program has turned the photo itself.
+    Raises NerfsceneError, naming ``source``, for a photo that EXIF mirrors, because no pose makes up for it.
+    """
+    if frame.path is None or frame.pixels == "shown" or frame.intrinsics.lens == "equirectangular":
+        return frame
+    orientation = stored_orientation(frame.path)
+    if orientation in MIRRORED:
+        raise NerfsceneError(
+            f"{frame.path} is mirrored by its EXIF orientation ({orientation}), but the camera that {source} "
+            "gives for it belongs to the photo as stored: remove the orientation from the photo's EXIF data."
+        )
+    turns = TURNS.get(orientation, 0)
+    lens, shown = (frame.intrinsics.width, frame.intrinsics.height), photo_size(frame.path)
+    if turns % 2 and same_proportions(lens, shown) and not same_proportions(lens, (shown[1], shown[0])):
+        return frame
+    for _ in range(turns):
+        frame = replace(
+            frame,
+            intrinsics=quarter_turned(frame.intrinsics),
+            world_from_cam=frame.world_from_cam @ QUARTER_TURN,
+        )
+    return replace(frame, pixels="shown")
+
+
+def quarter_turned(lens: Intrinsics) -> Intrinsics:
+    """The lens of a picture that was turned by 90° clockwise: x becomes y, and y becomes -x."""
+    k1, k2, p1, p2, k3 = lens.distortion
+    if lens.lens == "perspective":
+        p1, p2 = p2, -p1
+    return Intrinsics(
+        width=lens.height,
+        height=lens.width,
+        fx=lens.fy,
+        fy=lens.fx,
+        cx=lens.height - lens.cy,
+        cy=lens.cx,
+        lens=lens.lens,
+        distortion=(k1, k2, p1, p2, k3),
+    )
 
 
 def fit_to_photo(intrinsics: Intrinsics, path: Path, source: Path) -> Intrinsics:
@@ -109,10 +195,8 @@ def fit_to_photo(intrinsics: Intrinsics, path: Path, source: Path) -> Intrinsics
     given = intrinsics.width, intrinsics.height
     if (width, height) == given:
         return intrinsics
-    across, down = width / given[0], height / given[1]
-    # Each side was rounded by itself: the aspect ratios agree if one side follows from the other.
-    if min(abs(width - given[0] * down), abs(height - given[1] * across)) > 1:
-        turned = abs(height - given[0] * width / given[1]) <= 1
+    if not same_proportions((width, height), given):
+        turned = same_proportions((height, width), given)
         hint = " (it is turned on its side)" if turned else ""
         raise NerfsceneError(
             f"the poses in {source} don't fit the photos: {path} is {width}×{height} pixels"
@@ -139,31 +223,42 @@ def finish(export: Export) -> PosedCapture:
             f"and were left out ({name_some(missing)}).",
         )
     not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
+    unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,
         source=export.kind,
         views=tuple(views),
-        photos_given=max(export.photos_given or 0, len(views)),
+        photos_given=max(export.photos_given or 0, len(views) + len(unlisted)),
         points=export.points,
         point_colors=export.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
         given_split=any(view.split == "test" for view in views),
         reprojection_error=export.reprojection_error,
-        warnings=warnings,
-        left_out=(*export.left_out, *not_on_disk),
+        warnings=warnings + told,
+        left_out=(*export.left_out, *not_on_disk, *unlisted),
     )
+
+
+def _not_listed(export: Export) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Photos beside the frames' that the export doesn't list and no reader has told of, and the warning."""
+    known = [left_out.name for left_out in export.left_out]
+    return photos_without_pose(export.frames, export.source, ignoring=known)
 
 
 def _views(export: Export) -> list[View]:
     """A view for each frame that has a photo, with its lens and mask checked against the photo."""
     views = []
-    for frame in export.frames:
+    for listed in export.frames:
+        frame = as_shown(listed, export.source)
         if frame.path is None:
             continue
         lens = fit_to_photo(frame.intrinsics, frame.path, export.source)
+        view = View(frame.path, lens, frame.world_from_cam, frame.split, frame.mask, seen=frame.seen)
         if frame.mask is not None:
-            check_mask(frame.mask, frame.path, lens.width, lens.height)
-        views.append(View(frame.path, lens, frame.world_from_cam, frame.split, frame.mask, seen=frame.seen))
+            stored = listed.pixels == "stored"
+            turns = mask_turns(frame.mask, frame.path, lens.width, lens.height, stored)
+            view = replace(view, mask_turns=turns)
+        views.append(view)
     return views
 
 

@@ -11,53 +11,164 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import find_photos, list_photos, name_some
+from nerfscene.capture.folder import PHOTO_SUFFIXES, find_photos
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import printable
-from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, photos_beside, with_masks
 from nerfscene.types import Array, LeftOut, PosedCapture, Source
 
 # Folders inside a project that OpenDroneMap (OpenSfM) and OpenMVG write their cameras to.
 INNER = ("opensfm", "reconstruction_*")
+GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg")  # in this order where a name lacks its extension
 
 
 def photo_finder(
-    root: Path, images: Path | None, names: Iterable[str], source: Path
+    root: Path,
+    images: Path | None,
+    names: Iterable[str],
+    source: Path,
+    relative_to: Sequence[Path] = (),
+    shrunk: bool = True,
 ) -> Callable[[str], Path | None]:
     """A function that takes a name from an export to its photo on disk, or to None if there is none.
 
     root: the export's folder. images: the folder of photos, if the user named one. names: all names in
-    the export. source: the export's file, for messages.
+    the export. source: the export's file, for messages. relative_to: the folders that names with folders
+    are relative to, if the format says so; otherwise folders in a name are only hints. shrunk: whether the
+    export's lenses fit shrunken copies of the photos too.
 
-    Without ``images``, the photos are looked for in ``root/images``, ``root`` and the ``images`` folder
-    beside ``root``, sub-folders included; the place that holds the most of the names is used. If nothing
-    is found and ``root`` is a project's folder for cameras (INNER), the whole project is searched.
-    Folders called ``undistorted`` are skipped, because their photos have another lens.
+    Every reader finds its photos here, so the same rules hold for all formats. Photos are looked for
 
-    A name may lack its file extension. It may include folders of the machine that exported it; these only
-    help to choose among photos with the same file name. If that leaves several, the photo in the
+    1. in ``relative_to``, as listed;
+    2. by their file names, in ``root/images``, ``root`` and the ``images`` folder beside ``root``,
+       sub-folders included, and in the whole project if ``root`` is a project's folder for cameras (INNER);
+    3. in shrunken copies: ``images_2``, ``images_4`` and so on in ``root``.
+
+    The place that holds the most of the names is used for all of them; the first of equals, and the first
+    if it has at least half as many as the best. With ``images``, only that folder is searched. Folders
+    called ``undistorted`` are skipped, because their photos have another lens.
+
+    Letter case doesn't matter where no file has the very name, and slashes may be backslashes. A name may
+    lack its file extension or have another one. It may include folders of the machine that exported it;
+    these help to choose among photos with the same file name. If that leaves several, the photo in the
     shallowest folder is used, because programs write processed copies into deeper folders. The function
-    raises NerfsceneError when several photos still fit.
+    raises NerfsceneError when several photos still fit. One photo is never used for two names.
     """
     wanted = Counter(list(names))
-    index = _best_index(root, images, list(wanted))
+    places = (images,) if images is not None else tuple(relative_to)
+    listed = [_listed(place, list(wanted)) for place in places]
+    by_name = _by_file_name(root, images, wanted, source, shrunk)
+    best = max(listed, key=len, default={})
+    if best and 2 * len(best) >= sum(by_name(name, True) is not None for name in wanted):
+        return best.get
+    return lambda name: by_name(name, False)
 
-    def find(name: str) -> Path | None:
+
+def locate(folder: Path, name: str) -> Path | None:
+    """The photo or mask called ``name``, a path relative to ``folder`` or absolute; None if there is none.
+
+    Letter case and file extension are as in photo_finder.
+    """
+    return _listed(folder, [name]).get(name)
+
+
+def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Name → photo, for the names that are paths to photos, relative to ``folder`` or absolute."""
+    listings: dict[Path, dict[str, list[str]]] = {}
+
+    def inside(parent: Path) -> dict[str, list[str]]:
+        """Names in a folder by their lower-case form, with and without extension."""
+        if parent not in listings:
+            found: dict[str, list[str]] = {}
+            for entry in sorted(parent.iterdir()) if parent.is_dir() else ():
+                keys = {entry.name.lower()}
+                if entry.suffix.lower() in PHOTO_SUFFIXES:
+                    keys.add(entry.stem.lower())
+                for key in keys:
+                    found.setdefault(key, []).append(entry.name)
+            listings[parent] = found
+        return listings[parent]
+
+    def parent_of(path: Path) -> Path | None:
+        """The folder of a path, found whatever its letter case."""
+        if path.parent.is_dir():
+            return path.parent
+        above = None if path.parent == path else parent_of(path.parent)
+        same = [] if above is None else inside(above).get(path.parent.name.lower(), [])
+        return above / same[0] if above is not None and same else None
+
+    found = {}
+    for name in names:
+        path = folder / name.replace("\\", "/")
+        if path.is_file():
+            found[name] = path
+            continue
+        parent = parent_of(path)
+        if parent is None or not path.name:
+            continue
+        index, lower = inside(parent), path.name.lower()
+        same = index.get(lower) or index.get(lower.rpartition(".")[0]) or []
+        files = [parent / other for other in same if (parent / other).is_file()]
+        if files:
+            found[name] = min(files, key=_preference)
+    return _without_rivals(found)
+
+
+def _preference(path: Path) -> int:
+    """The order among photos that differ only in their extension."""
+    suffix = path.suffix.lower()
+    return GUESSED_SUFFIXES.index(suffix) if suffix in GUESSED_SUFFIXES else len(GUESSED_SUFFIXES)
+
+
+def _without_rivals(found: dict[str, Path]) -> dict[str, Path]:
+    """Name → photo, where a photo that several names lead to stays with the one that is most like it.
+
+    It stays with none if several are equally like it.
+    """
+    claims: dict[Path, list[str]] = {}
+    for name, path in found.items():
+        claims.setdefault(path, []).append(name)
+    kept = {}
+    for path, names in claims.items():
+        score = {n: (_shared_folders(path, n), _file_name(n) == path.name.lower()) for n in names}
+        best = [n for n in names if score[n] == max(score.values())]
+        if len(best) == 1 or len({Path(n.replace("\\", "/")).as_posix() for n in best}) == 1:
+            kept.update(dict.fromkeys(best, path))
+    return kept
+
+
+def _by_file_name(
+    root: Path, images: Path | None, wanted: Counter[str], source: Path, shrunk: bool
+) -> Callable[[str, bool], Path | None]:
+    """A function that finds the photo of a name by the file name alone, as in photo_finder.
+
+    Its second argument: return any of several photos that fit, instead of raising NerfsceneError.
+    """
+    index = _best_index(root, images, list(wanted), shrunk)
+
+    def fitting(name: str) -> list[Path]:
         found = _candidates(index, name)
         found = _highest([_shared_folders(path, name) for path in found], found)
         if wanted[name] == 1:  # several cameras with one name have a photo each: depth can't choose then
             found = _highest([-len(path.parts) for path in found], found)
-        if len(found) > 1:
+        return found
+
+    fits = {name: fitting(name) for name in wanted}
+    clear = _without_rivals({name: found[0] for name, found in fits.items() if len(found) == 1})
+
+    def find(name: str, any_of_them: bool) -> Path | None:
+        found = fits.get(name, [])
+        if len(found) > 1 and not any_of_them:
             raise NerfsceneError(
                 f"{source} names a photo {printable(name)}, and there are {len(found)} of that name "
                 f"({found[0]}, {found[1]}): keep one, or rename them before you export the cameras."
             )
-        return found[0] if found else None
+        return found[0] if len(found) > 1 else clear.get(name)
 
     return find
 
 
-def _best_index(root: Path, images: Path | None, names: Sequence[str]) -> dict[str, list[Path]]:
+def _best_index(root: Path, images: Path | None, names: Sequence[str], shrunk: bool) -> dict[str, list[Path]]:
     """The photos, by name, of the place that holds the most of ``names``; places as in photo_finder."""
     if images is not None:
         return _by_name(_original_photos(images))
@@ -73,7 +184,9 @@ def _best_index(root: Path, images: Path | None, names: Sequence[str]) -> dict[s
     own, beside = (_by_name(_original_photos(place / "images")) for place in (root, project))
     # max() takes the first of equals: ``images`` beside ``root`` goes before sub-folders of ``root``.
     rest = (inside, beside) if matches(directly_inside) == matches(inside) else (beside, inside)
-    best = max((own, *rest), key=matches)
+    copies = [p for p in root.glob("images_*") if p.name[7:].isdigit()] if shrunk else []
+    copies.sort(key=lambda p: int(p.name[7:]))
+    best = max((own, *rest, *(_by_name(_original_photos(place)) for place in copies)), key=matches)
     if not matches(best)[0] and any(fnmatch(root.absolute().name, inner) for inner in INNER):
         return _by_name(_original_photos(project))
     return best
@@ -91,35 +204,6 @@ def capture_root(source: Path, frames: Sequence[PosedFrame]) -> Path:
     photos = [frame.path.absolute() for frame in frames if frame.path is not None]
     beside = images not in here.parents and any(images in photo.parents for photo in photos)
     return images.parent if beside else source.parent
-
-
-def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
-    """All photos in the folders of the frames' photos, sub-folders not included."""
-    folders = sorted({frame.path.parent for frame in frames if frame.path is not None})
-    return [path for folder in folders for path in list_photos(folder)]
-
-
-def photos_without_pose(
-    frames: Sequence[PosedFrame], source: Path, other_parts: Iterable[str] = ()
-) -> tuple[list[LeftOut], tuple[str, ...]]:
-    """Photos that lie beside the frames' photos but have no frame, and a warning that counts them.
-
-    other_parts: names of photos posed in a part of the export that is not used; these are left out
-    without a warning.
-    """
-    used = {frame.path for frame in frames}
-    unused = [path for path in photos_beside(frames) if path not in used]
-    elsewhere = {_file_name(name) for name in other_parts}
-    others = [path.name for path in unused if path.name.lower() in elsewhere]
-    no_pose = [path.name for path in unused if path.name.lower() not in elsewhere]
-    left_out = [LeftOut(name, f"has no pose in {source.name}") for name in no_pose]
-    left_out += [LeftOut(name, "is in another reconstruction than most photos") for name in others]
-    if not no_pose:
-        return left_out, ()
-    return left_out, (
-        f"{len(no_pose)} photo{' has' if len(no_pose) == 1 else 's have'} no pose in {source.name} and "
-        f"{'was' if len(no_pose) == 1 else 'were'} left out ({name_some(no_pose)}).",
-    )
 
 
 def finish_app_export(

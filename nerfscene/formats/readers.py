@@ -12,7 +12,10 @@ from pathlib import Path
 from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, locate, with_masks
+from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
+from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.llff import NAME as LLFF_NAME
+from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -32,15 +35,20 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.photo_search import INNER, locate
+from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
-from nerfscene.formats.transforms import read_synthetic, read_transforms
+from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
+from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
+from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
+from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.posing.poses import read_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
 
 MODEL_PLACES = ("sparse", "colmap/sparse", ".")
 OPENSFM_INNER, OPENMVG_INNER = INNER
+PIX4D_FILE = "*calibrated_camera_parameters.txt"
 Read = Callable[[Path, Path | None], PosedCapture]
 
 
@@ -55,11 +63,16 @@ def find_posed(
     - ``transforms_train.json`` (NeRF-synthetic)
     - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
     - raw data of Polycam
+    - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
-    - an .xml of Metashape
+    - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
+    - ``…_calibrated_camera_parameters.txt``, also in ``1_initial/params`` (Pix4D)
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - ``poses_bounds.npy`` (LLFF)
+    - .xmp files of RealityCapture beside the photos
+    - a .json that lists frames as ``transforms.json`` does
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
     have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
@@ -72,7 +85,7 @@ def find_posed(
     if root.is_file():
         return _read_file(root, photos)
     if (root / "transforms.json").is_file():
-        return read_transforms(root / "transforms.json")
+        return read_transforms(root / "transforms.json", photos)
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
     if find_models(root):
@@ -93,9 +106,12 @@ def _only_folder(root: Path) -> Path | None:
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    llff = why_llff_is_unread(root)
+    if llff is not None:
+        return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
-        return () if only is None else unread_cameras(only)
+        return unread_warning(root) or (() if only is None else unread_cameras(only))
     return (
         f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
         f"to use them, {how_to_convert(packed[0])}.",
@@ -117,22 +133,34 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     suffix = path.suffix.lower()
     if suffix == ".xml" and is_metashape(path):
         return read_metashape(path, images)
+    if suffix == ".xml" and is_blocks_exchange(path):
+        return read_blocks_exchange(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if suffix == ".txt" and is_pix4d(path):
+        return read_pix4d(path, images)
+    if path.name == LLFF_NAME:
+        return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
         return read_record3d(path)
     if suffix != ".json":
+        form = unread_form(path)
+        if form is not None:
+            raise NerfsceneError(
+                f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
+                "the folder of photos."
+            )
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
     if path.name == "transforms.json":
-        return read_transforms(path)
+        return read_transforms(path, images)
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path)
+    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
 
 
 def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
@@ -142,23 +170,34 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     """
     if find_polycam(root):
         return read_polycam(root)
+    if find_scanner_3d_app(root):
+        return read_scanner_3d_app(root, images)
     record3d = find_record3d(root)
     if record3d is not None:
         return read_record3d(record3d)
     anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
     kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
+        ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
+        (PIX4D_FILE, is_pix4d, read_pix4d, images),
+        (f"1_initial/params/{PIX4D_FILE}", is_pix4d, read_pix4d, anywhere),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
         (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
+        ("*.[jJ][sS][oO][nN]", is_transforms, read_transforms, images),
     )
     for pattern, is_export, read, photos in kinds:
         files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
         found = [path for path in files if path.is_file() and is_export(path)]
         if found:
             return read(_only_export(found, root), photos)
+    llff = find_llff(root)
+    if llff is not None:
+        return read_llff(llff, images)
+    if find_realitycapture_xmp(images or root):
+        return read_realitycapture_xmp(root, images)
     packed = _packed_openmvg(root)
     if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))

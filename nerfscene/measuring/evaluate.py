@@ -20,13 +20,26 @@ from nerfscene.types import Camera, Frame, View
 
 WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown too
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
+DIMMED = 0.5  # what a mask covers is shown with this share of its brightness
+HATCHING = 40  # lines across a picture's width, over what a mask covers
 # Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
 # there, both (height, width, 3) in 0…1.
 Seen = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32]], None]
+# The same, with pictures to look at, and how far they differ where that is measured, (height, width) in 0…1.
+Shown = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], None]
 
 
 def unseen(figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
     """A ``Seen`` that does nothing."""
+
+
+def unshown(
+    figures: dict[str, Any],
+    photo: NDArray[np.float32],
+    render: NDArray[np.float32],
+    error: NDArray[np.float32],
+) -> None:
+    """A ``Shown`` that does nothing."""
 
 
 def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np.float32]:
@@ -43,7 +56,16 @@ def used_pixels(view: View) -> NDArray[np.bool_] | None:
     """The mask (height, width) of the pixels of a view's photo that count; None: all of them."""
     if view.mask is None:
         return None
-    return read_mask(view.mask, view.intrinsics.width, view.intrinsics.height)
+    return read_mask(view.mask, view.intrinsics.width, view.intrinsics.height, view.mask_turns)
+
+
+def veiled(pixels: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The picture (height, width, 3) in 0…1, dimmed and hatched where ``used`` (height, width) is false."""
+    height, width = used.shape
+    period = max(width / HATCHING, 4.0)
+    lines = (np.arange(height)[:, None] + np.arange(width)) % period < period / 4
+    veil = DIMMED * pixels + np.where(lines, 0.2, 0.0).astype(np.float32)[..., None]
+    return np.where(used[..., None], pixels, veil)
 
 
 def photographed(renderer: Renderer, view: View) -> Frame:
@@ -86,7 +108,7 @@ def _rendered(scene: Scene, renderer: Renderer, view: View) -> _Rendered:
     return _Rendered(photo, used, rgb, aligned_rgb)
 
 
-def _score(name: str, rendered: _Rendered, seen: Seen) -> dict[str, Any]:
+def _score(name: str, rendered: _Rendered, seen: Seen, shown: Shown) -> dict[str, Any]:
     photo, used = rendered.photo, rendered.used
     matched = exposure_matched(rendered.aligned_rgb, photo)
     if used is None or not used.any():
@@ -101,6 +123,7 @@ def _score(name: str, rendered: _Rendered, seen: Seen) -> dict[str, Any]:
         "psnr_matched": psnr(matched, photo) + correction,
     }
     seen(figures, photo, rgb)
+    shown(figures, veiled(photo, used), veiled(rendered.rgb, used), np.abs(photo - rgb).mean(-1))
     return figures
 
 
@@ -110,6 +133,7 @@ def measure(
     threads: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
     seen: Seen = unseen,
+    shown: Shown = unshown,
 ) -> dict[str, Any]:
     """Compares the scene with its held-out photos.
 
@@ -120,8 +144,12 @@ def measure(
     and, if training moved its photos' cameras, after alignment.aligned.
 
     scene: a trained scene. backend: one of ``ops.backend.BACKENDS``. threads: CPU threads to use, 0 for all.
-    progress: called with the fraction done. seen: called with every view's figures, photo and render, from
-    several threads.
+    progress: called with the fraction done.
+    seen: called with every view's figures, photo and render, from several threads. These are the pictures
+    that are measured: where a mask covers the photo, the render has the photo's colours.
+    shown: called likewise with pictures to look at: the render is the scene's everywhere, and what a mask
+    covers is dimmed and hatched in both. Its fourth argument is their mean difference (height, width) where
+    it is measured, and 0 elsewhere.
     Raises NerfsceneError when a photo is gone.
     """
     held_out = [v for v in scene.views if v.split == "test"]
@@ -133,7 +161,9 @@ def measure(
     with ThreadPoolExecutor(worker_count()) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
         for i, view in enumerate(held_out):
-            waiting.append(pool.submit(_score, names[view.path], _rendered(scene, renderer, view), seen))
+            waiting.append(
+                pool.submit(_score, names[view.path], _rendered(scene, renderer, view), seen, shown)
+            )
             while waiting and (len(waiting) > IN_FLIGHT or i == len(held_out) - 1):
                 per_view.append(waiting.popleft().result())
                 progress(len(per_view) / len(held_out))

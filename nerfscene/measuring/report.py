@@ -50,10 +50,18 @@ class Gallery:
 
     pictures: list[Pictures] = field(default_factory=list)
 
-    def add(self, figures: dict[str, Any], photo: NDArray[np.float32], render: NDArray[np.float32]) -> None:
-        """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1."""
-        error = video.color_error(np.abs(photo - render).mean(-1))
-        small = (_jpeg(video.to_bytes(photo)), _jpeg(video.to_bytes(render)), _jpeg(error))
+    def add(
+        self,
+        figures: dict[str, Any],
+        photo: NDArray[np.float32],
+        render: NDArray[np.float32],
+        error: NDArray[np.float32],
+    ) -> None:
+        """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1, and their
+        difference (height, width).
+        """
+        pictures = (video.to_bytes(photo), video.to_bytes(render), video.color_error(error))
+        small = [_jpeg(picture) for picture in pictures]
         self.pictures.append(Pictures(figures, *small))
 
 
@@ -85,7 +93,7 @@ def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
         _advice(scene),
         _cameras(scene),
         _curve(scene),
-        _pictures(pictures),
+        _pictures(pictures, any(view.mask is not None for view in scene.views)),
         _left_out(scene),
         _settings(scene),
     ]
@@ -177,7 +185,7 @@ def _curve(scene: Scene) -> str:
     return _section("Training", drawn + note)
 
 
-def _pictures(pictures: Sequence[Pictures]) -> str:
+def _pictures(pictures: Sequence[Pictures], masked: bool) -> str:
     if not pictures:
         return ""
     worst = sorted(pictures, key=lambda p: float(p.figures["psnr"]))
@@ -201,8 +209,10 @@ def _pictures(pictures: Sequence[Pictures]) -> str:
         rows.append(
             f"<table><thead><tr><th>photo</th><th>PSNR, dB</th><th>SSIM</th></tr></thead>{lines}</table>"
         )
-    intro = "<p>The worst first. Difference: black means none, white a quarter of the range or more.</p>"
-    return _section("Photos that training never saw", intro + "".join(rows))
+    intro = "The worst first. Difference: black means none, white a quarter of the range or more."
+    if masked:
+        intro += " What masks cover is dimmed and hatched, and not measured."
+    return _section("Photos that training never saw", f"<p>{intro}</p>" + "".join(rows))
 
 
 def _left_out(scene: Scene) -> str:

@@ -44,7 +44,9 @@ def write_masks(folder: Path, photos: Sequence[Photo], sizes: Sequence[tuple[int
     folder.mkdir()
     for index, photo in enumerate(photos):
         width, height = sizes[index]
-        mask = np.ones((height, width), bool) if photo.mask is None else read_mask(photo.mask, width, height)
+        mask = np.ones((height, width), bool)
+        if photo.mask is not None:
+            mask = read_mask(photo.mask, width, height, photo.mask_turns)
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{copy_name(index)}.png")
     return True
 

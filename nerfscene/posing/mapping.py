@@ -44,7 +44,7 @@ Model = pycolmap.Reconstruction
 
 # The global mapper runs in a separate process, because Python can't interrupt it and it may crash.
 _GLOBAL_MAPPING = """
-import sys, pycolmap
+import sys, PIL._imaging, pycolmap
 database, images, output, seed, calibrate = sys.argv[1:]
 pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
 if calibrate == "calibrate":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         photo = capture.photos[index]
         full = scaled(intrinsics, photo.width, photo.height)
         scales.append(photo.width / intrinsics.width)
-        views.append(View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i]))
+        view = View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i])
+        views.append(replace(view, mask_turns=photo.mask_turns))
     indices = {index for index, _ in posed}
     names = short_names([p.path for p in capture.photos])
     lost = [name for i, name in enumerate(names) if i not in indices]

@@ -130,7 +130,10 @@ def _fill(
     given ones don't fit. ``connected``: whether matches connect all photos. ``given`` and ``error``: mean
     reprojection error before and after, in pixels of the photos; ``given`` is None with too few points.
     """
-    photos = [Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask) for v in posed.views]
+    photos = [
+        Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns)
+        for v in posed.views
+    ]
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
     write_copies(folder / "images", photos, sizes, progress)
     write_masks(folder / "masks", photos, sizes)
@@ -279,7 +282,9 @@ def _made_from(posed: PosedCapture, config: PoseConfig, move: bool) -> dict[str,
         digest.update(json.dumps([view.path.name, stat.st_size, stat.st_mtime_ns]).encode())
         digest.update(json.dumps(asdict(view.intrinsics)).encode() + view.world_from_cam.tobytes())
         if view.mask is not None:
-            digest.update(json.dumps([view.mask.name, view.mask.stat().st_mtime_ns]).encode())
+            digest.update(
+                json.dumps([view.mask.name, view.mask.stat().st_mtime_ns, view.mask_turns]).encode()
+            )
     return {
         "pycolmap": pycolmap.__version__,
         "config": asdict(config),

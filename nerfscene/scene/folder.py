@@ -102,6 +102,7 @@ def described(scene: Scene, folder: Path) -> dict[str, Any]:
             {
                 "photo": _saved_path(v.path, folder),
                 "mask": None if v.mask is None else _saved_path(v.mask, folder),
+                "mask_turns": v.mask_turns,
                 "split": v.split,
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
@@ -274,6 +275,7 @@ def _views(data: dict[str, Any], home: Path) -> tuple[View, ...]:
             split=v["split"],
             exposure=tuple(v.get("exposure", (0.0, 0.0, 0.0))),
             mask=home / v["mask"] if v.get("mask") else None,
+            mask_turns=int(v.get("mask_turns", 0)),
         )
         for v in data["views"]
     )

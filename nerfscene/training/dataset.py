@@ -231,7 +231,8 @@ def read_masks(train: Sequence[View]) -> Masks | None:
     if all(v.mask is None for v in train):
         return None
     return [
-        None if v.mask is None else read_mask(v.mask, v.intrinsics.width, v.intrinsics.height) for v in train
+        None if v.mask is None else read_mask(v.mask, v.intrinsics.width, v.intrinsics.height, v.mask_turns)
+        for v in train
     ]
 
 

@@ -166,4 +166,4 @@ def measured(scene: Scene, config: TrainConfig, listener: Listener, control: Con
         listener(Progress("measuring held-out photos", fraction))
 
     on_progress(0.0)
-    return measure(scene, config.backend, config.threads, on_progress, control.measured)
+    return measure(scene, config.backend, config.threads, on_progress, shown=control.measured)

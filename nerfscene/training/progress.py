@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nerfscene.config import TrainConfig
-from nerfscene.measuring.evaluate import Seen, unseen
+from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
@@ -52,14 +52,14 @@ class Control:
     """Controls a training run from any thread; training checks it a few times a second.
 
     started: called before the first step with the scene, which shares the arrays being trained
-    measured: called for each held-out view at the end, see ``seen`` of ``measuring.evaluate.measure``
+    measured: called for each held-out view at the end, see ``shown`` of ``measuring.evaluate.measure``
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training resets it
     """
 
     started: Callable[[Scene], None] = lambda scene: None
-    measured: Seen = unseen
+    measured: Shown = unshown
     pause: bool = False
     stop: bool = False
     save: bool = False

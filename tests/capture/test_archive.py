@@ -101,3 +101,26 @@ def test_names_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
     packed = pack(tmp_path / "named.zip", ("\u00fc\u00fc.jpg", b"photo"))
     packed.write_bytes(packed.read_bytes().replace("\u00fc\u00fc".encode(), b"\xff\xfe\xff\xfe"))
     assert "cannot be unpacked" in refusal(packed)
+
+
+def test_depth_maps_of_phones_stay_packed(tmp_path: Path) -> None:
+    """A phone writes two for each frame of a video: more files than an archive may hold."""
+    with zipfile.ZipFile(tmp_path / "share.zip", "w") as packed:
+        packed.writestr("scan/odometry.csv", "timestamp, frame\n")
+        for index in range(5):
+            packed.writestr(f"scan/depth/{index:06d}.png", b"depth")
+            packed.writestr(f"scan\\Confidence\\{index:06d}.png", b"confidence")
+        packed.writestr("scan/depth/notes.txt", b"kept")
+    root = unpack(tmp_path / "share.zip", tmp_path / "out")
+    assert sorted(p.relative_to(root).as_posix() for p in root.rglob("*.*")) == [
+        "depth/notes.txt",
+        "odometry.csv",
+    ]
+
+
+def test_a_zip_of_nothing_but_a_folder_called_depth(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "share.zip", "w") as packed:
+        packed.writestr("depth/0.png", b"photo")
+    assert [
+        p.name for p in unpack(tmp_path / "share.zip", tmp_path / "out").iterdir() if p.suffix == ".png"
+    ] == ["0.png"]

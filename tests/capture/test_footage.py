@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from footage_cases import demo_pictures, walk, write_hdr, write_video
+from colour_cases import BT2020, P3, SRGB_CURVE
+from footage_cases import demo_pictures, walk, with_matrix, write_coded, write_video
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -122,6 +124,32 @@ def test_rotation_is_honoured_and_size_bounded(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda p: p[:, ::-1]),  # as front cameras write it
+        ((1, 0, 0, -1), lambda p: p[::-1]),
+        ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+        ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+        ((0, -1, 1, 0), lambda p: np.rot90(p)),
+        ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda p: p[::-1, ::-1].swapaxes(0, 1)),
+        ((0, 0, 0, 0), lambda p: p),  # nonsense
+    ],
+)
+def test_turned_and_mirrored_as_players_show_it(
+    tmp_path: Path,
+    matrix: tuple[int, int, int, int],
+    shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> None:
+    pictures = walk([4.0] * 30, size=(160, 96))
+    video = write_video(tmp_path / "plain.mp4", pictures)
+    (tmp_path / "turned.mp4").write_bytes(with_matrix(video.read_bytes(), matrix))
+    take_frames([tmp_path / "turned.mp4"], tmp_path / "frames")
+    got = np.asarray(Image.open(taken(tmp_path / "frames")[0])).astype(int)
+    assert min(np.abs(got - shown(p)).mean() for p in pictures) < 6
+
+
+@pytest.mark.parametrize(
     ("name", "codec"), [("a.webm", "libvpx"), ("a.mkv", "mpeg4"), ("a.avi", "mpeg4"), ("a.MOV", "libx264")]
 )
 def test_other_containers_and_codecs(tmp_path: Path, name: str, codec: str) -> None:
@@ -221,11 +249,23 @@ def test_a_video_that_gives_nothing_is_left_out_beside_others(tmp_path: Path) ->
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_high_dynamic_range_looks_as_it_should(tmp_path: Path, transfer: int, name: str) -> None:
     pictures = [np.minimum(p, 215) for p in walk([0] + [12] * 9)]  # no brighter than the unchanged frames
-    video = write_hdr(tmp_path / "hdr.mkv", pictures, transfer)
+    video = write_coded(tmp_path / "hdr.mkv", pictures, transfer)
     (told,) = take_frames([video], tmp_path / "frames")
     assert f"hdr.mkv has high dynamic range ({name})" in told
+    check_colours(tmp_path / "frames", pictures)
+
+
+@pytest.mark.parametrize("primaries", [P3, BT2020])
+def test_wide_colours_of_ordinary_range_are_converted(tmp_path: Path, primaries: int) -> None:
+    pictures = walk([0] + [12] * 9)
+    video = write_coded(tmp_path / "wide.mkv", pictures, SRGB_CURVE, primaries)
+    assert take_frames([video], tmp_path / "frames") == ()
+    check_colours(tmp_path / "frames", pictures)
+
+
+def check_colours(folder: Path, pictures: list[NDArray[np.uint8]]) -> None:
     coarse = [blocks(picture) for picture in pictures]  # which average out JPEG's errors
-    for file in taken(tmp_path / "frames"):
+    for file in taken(folder):
         with Image.open(file) as image:
             got = blocks(np.asarray(image))
         off = min((np.abs(got - picture) for picture in coarse), key=np.mean)

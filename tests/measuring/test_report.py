@@ -90,7 +90,7 @@ def gallery(n: int, size: tuple[int, int] = (40, 60)) -> Gallery:
     for i in range(n):
         photo = rng.random((*size, 3), dtype=np.float32)
         figures = {"photo": f"{i}.jpg", "psnr": 20.0 + (7 * i) % n, "ssim": 0.8, "psnr_matched": 25.0}
-        made.add(figures, photo, np.clip(photo + 0.1, 0, 1))
+        made.add(figures, photo, np.clip(photo + 0.1, 0, 1), np.full(size, 0.1, np.float32))
     return made
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 import av
 import numpy as np
+from colour_cases import BT2020, WEIGHTS, signal_of
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -36,33 +38,19 @@ def write_video(
     return path
 
 
-def write_hdr(path: Path, pictures: Iterable[Picture], transfer: int) -> Path:
-    """Writes sRGB pictures as a lossless video of high dynamic range: 10 bits, colours of BT.2020.
-
-    ``transfer``: 16 is PQ, 18 is HLG, whose formulas are those of ITU-R BT.2100.
-    """
-    wide = np.linalg.inv([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
-    weights = np.array([0.2627, 0.6780, 0.0593])
+def write_coded(path: Path, pictures: Iterable[Picture], transfer: int, primaries: int = BT2020) -> Path:
+    """Writes sRGB pictures as a lossless video of these colours (numbers of ITU-T H.273), 10 bits."""
+    weights = WEIGHTS[BT2020]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
         stream.pix_fmt = "yuv444p16le"
         context = stream.codec_context
-        context.color_trc, context.color_primaries = transfer, 9
+        context.color_trc, context.color_primaries = transfer, primaries
         context.colorspace, context.color_range = 9, 1
         for number, picture in enumerate(pictures):
             if number == 0:
                 stream.height, stream.width = picture.shape[:2]
-            srgb = picture / 255
-            light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4) @ wide.T
-            nits = 203 * np.maximum(light, 0)
-            if transfer == 16:
-                power = (nits / 10000) ** (2610 / 16384)
-                signal = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
-            else:
-                shown = nits / 1000
-                scene = shown / np.maximum((shown @ weights)[..., None], 1e-6) ** (0.2 / 1.2)
-                large = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
-                signal = np.where(scene <= 1 / 12, np.sqrt(3 * scene), large)
+            signal = signal_of(picture, primaries, transfer)
             y = signal @ weights
             blue, red = (signal[..., 2] - y) / 1.8814, (signal[..., 0] - y) / 1.4746
             planes = np.stack([64 + 876 * y, 512 + 896 * blue, 512 + 896 * red], -1)
@@ -70,6 +58,13 @@ def write_hdr(path: Path, pictures: Iterable[Picture], transfer: int) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def with_matrix(video: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """An MP4 with this display matrix (a, b, c, d) in its track header (tkhd; ISO/IEC 14496-12)."""
+    at = video.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    return video[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + video[at + 36 :]
 
 
 def demo_pictures(count: int, width: int = 640) -> list[Picture]:

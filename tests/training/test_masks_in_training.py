@@ -9,15 +9,18 @@ from pathlib import Path
 import analytic
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
-from nerfscene.measuring.evaluate import compare
+from nerfscene.measuring.evaluate import compare, measure
+from nerfscene.scene.folder import Scene
 from nerfscene.training.dataset import chosen_pixels, read_masks
 
+Picture = NDArray[np.float32]
 COVERED = (slice(10, 34), slice(20, 44))  # rows and columns of a bystander's place in every photo
 
 
@@ -53,6 +56,7 @@ def test_a_masked_bystander_is_not_in_the_scene(room: Path, tmp_path: Path) -> N
     masked = with_bystander(room, tmp_path / "masked", True)
     scene = api.train(masked, tmp_path / "scene", config, analytic.SMALL)
     assert all(v.mask is not None for v in scene.views)
+    check_pictures(scene, tmp_path / "scene" / "report.html")
     bare = api.train(
         with_bystander(room, tmp_path / "bare", False), tmp_path / "other", config, analytic.SMALL
     )
@@ -61,6 +65,35 @@ def test_a_masked_bystander_is_not_in_the_scene(room: Path, tmp_path: Path) -> N
     clean = api.train(room, tmp_path / "clean", config, analytic.SMALL)
     assert scene.figures.psnr is not None and clean.figures.psnr is not None and bare.figures.psnr is not None
     assert scene.figures.psnr == pytest.approx(clean.figures.psnr, abs=2.0)
+
+
+def check_pictures(scene: Scene, report: Path) -> None:
+    """Measured are pictures alike where masks cover them; people see there what the scene renders, dimmed."""
+    seen: dict[str, tuple[Picture, Picture]] = {}
+    shown: dict[str, tuple[Picture, Picture, Picture]] = {}
+    measure(
+        scene,
+        seen=lambda figures, *pictures: seen.update({figures["photo"]: pictures}),
+        shown=lambda figures, *pictures: shown.update({figures["photo"]: pictures}),
+    )
+    rendered = [np.clip(frame.rgb, 0, 1) for _, _, frame in compare(scene)]
+    assert len(seen) == len(shown) == len(rendered)
+    free = np.ones(rendered[0].shape[:2], bool)
+    free[COVERED] = False
+    for name, frame in zip(sorted(seen), rendered, strict=True):
+        photo, render = seen[name]
+        assert np.array_equal(photo[COVERED], render[COVERED])
+        assert np.array_equal(shown[name][0][free], photo[free])
+        assert np.allclose(shown[name][1][free], frame[free], atol=1e-5)
+        dim_photo, dim_frame = (picture[COVERED] for picture in shown[name][:2])
+        assert np.abs(dim_frame - dim_photo).max() > 0.3, "a magenta square beside the room"
+        assert np.abs((dim_photo - dim_frame) - 0.5 * (photo - frame)[COVERED]).max() < 1e-4
+        assert (
+            np.allclose(shown[name][2], np.abs(photo - render).mean(-1)) and not shown[name][2][COVERED].any()
+        )
+        lines = dim_photo[..., 1] > 0.1  # magenta has no green
+        assert 0.1 < lines.mean() < 0.5
+    assert "What masks cover is dimmed and hatched" in report.read_text()
 
 
 def test_masks_choose_pixels(room: Path, tmp_path: Path) -> None:

@@ -157,6 +157,21 @@ def test_what_lies_beside_the_photos_is_told(
     assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are not used") and "JPEG" in pictures
 
 
+def test_videos_and_maps_of_depth_beside_a_video(
+    unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "71de12f9ab"
+    (folder / "confidence").mkdir(parents=True)
+    shutil.copyfile(walk_video, folder / "rgb.mp4")
+    (folder / "depth_video.mp4").write_bytes(b"")
+    for index in range(5):
+        Image.new("L", (8, 6), index).save(folder / f"confidence/{index:06d}.png")
+    found = unposed(folder, tmp_path / "work")
+    assert {photo.path.name.partition("-")[0] for photo in found.photos} == {"rgb"}
+    (warning,) = found.warnings
+    assert warning.startswith("1 video (depth_video.mp4) is not used") and "give the video itself" in warning
+
+
 def test_photos_beside_a_video_are_told(
     unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
 ) -> None:
