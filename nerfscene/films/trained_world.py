@@ -22,11 +22,13 @@ import numpy as np
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import instant_ngp_path
 from nerfscene.films.path_parts import load, number, rigid
+from nerfscene.formats.transforms import is_transforms
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
 
 DATAPARSER, TRANSFORMS = "dataparser_transforms.json", "transforms.json"
 CAMERA_PATHS = "camera_paths"
+MOST_TRIED = 20  # .json files in a folder: more are about single photos
 UP_TO = 3  # folders above the data in which nerfstudio's folder of outputs is looked for
 # ns-process-data of before March 2023 didn't write down what it had applied to COLMAP's world.
 UNWRITTEN = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
@@ -84,13 +86,11 @@ def of_instant_ngp(file: Path, named: Path | None, scene: Scene | None) -> Undon
     named: that file, else the one beside the path or in the scene's capture is taken, else instant-ngp's
     usual numbers. Raises NerfsceneError for a file that can't be used.
     """
-    beside = [file.with_name(name) for name in (TRANSFORMS, "transforms_train.json")]
-    capture = _capture_file(file, scene) if scene is not None else None
-    candidates = [named] if named is not None else [p for p in (*beside, capture) if p and p.is_file()]
+    source = named or _transforms_in(file.parent)
+    if source is None and scene is not None:
+        source = _capture_file(file, scene)
     values: dict[str, Any] = {}
-    source = file
-    if candidates:
-        source = candidates[0]
+    if source is not None:
         values = load(source, f"give the {TRANSFORMS} that instant-ngp trained on")
         if "transform" in values and "frames" not in values:
             raise NerfsceneError(
@@ -98,7 +98,8 @@ def of_instant_ngp(file: Path, named: Path | None, scene: Scene | None) -> Undon
                 f"{TRANSFORMS} that it trained on"
             )
     own_from_world = instant_ngp_path.own_from_world(values, str(source))
-    return Undone(np.asarray(np.linalg.inv(own_from_world), np.float64), source, bool(candidates))
+    capture_from_file = np.asarray(np.linalg.inv(own_from_world), np.float64)
+    return Undone(capture_from_file, source or file, source is not None)
 
 
 def _elsewhere(file: Path, scene: Scene | None) -> list[Path]:
@@ -119,15 +120,24 @@ def _elsewhere(file: Path, scene: Scene | None) -> list[Path]:
 def _capture_file(file: Path, scene: Scene | None) -> Path | None:
     """The transforms.json whose frames are in the capture's world; None if there is none.
 
-    Without a scene to ask it is the one beside the path or above its folder camera_paths.
+    It is looked for in the folders of the scene's photos, beside the path, and above its folder camera_paths.
     """
-    if scene is None:
-        near = [file.parent, *([file.parent.parent] if file.parent.name == CAMERA_PATHS else [])]
-    elif scene.figures.source == "transforms":
-        near = list(scene.views[0].path.parents)[:UP_TO]
-    else:  # its cameras are COLMAP's own or another program's: nothing was applied to them
-        return None
-    return next((f / TRANSFORMS for f in near if (f / TRANSFORMS).is_file()), None)
+    near = [file.parent, *([file.parent.parent] if file.parent.name == CAMERA_PATHS else [])]
+    if scene is not None:
+        if scene.figures.source not in ("transforms", "synthetic"):
+            return None  # its cameras are COLMAP's own or another program's: nothing was applied to them
+        near = [*list(scene.views[0].path.parents)[:UP_TO], *near]
+    return next((found for folder in near if (found := _transforms_in(folder)) is not None), None)
+
+
+def _transforms_in(folder: Path) -> Path | None:
+    """The folder's transforms.json, or a file of that kind by another name if it is the only one."""
+    for name in (TRANSFORMS, "transforms_train.json"):
+        if (folder / name).is_file():
+            return folder / name
+    others = sorted(folder.glob("*.json"))
+    found = [path for path in others if is_transforms(path)] if len(others) <= MOST_TRIED else []
+    return found[0] if len(found) == 1 else None
 
 
 def _similarity(data: dict[str, Any], names: tuple[str, str], file: Path) -> tuple[Array, float]:

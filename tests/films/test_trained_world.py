@@ -22,6 +22,7 @@ from nerfscene.types import Array
 OWN_SCALE = 0.3
 NAME = "dataparser_transforms.json"
 EXPECTED = np.stack([v.world_from_cam for v in ring(FILMED)])
+FRAMES = [{"file_path": f"images/{i}.jpg", "transform_matrix": p.tolist()} for i, p in enumerate(EXPECTED)]
 SWAP = np.eye(4)[[0, 2, 1, 3]] * [[1], [1], [-1], [1]]  # what nerfstudio's COLMAP import applies
 SWAP[:3, 3] = [0.5, 0, -1]
 
@@ -40,7 +41,7 @@ def trained_with(folder: Path, applied: Array | None, applied_scale: float = 1.0
         json.dumps({"transform": kept[:3].tolist(), "scale": OWN_SCALE * applied_scale})
     )
     if applied is not None:
-        values = {"applied_transform": applied[:3].tolist(), "applied_scale": applied_scale, "frames": []}
+        values = {"applied_transform": applied[:3].tolist(), "applied_scale": applied_scale, "frames": FRAMES}
         (folder / "transforms.json").write_text(json.dumps(values))
     return save(folder, camera_path=frames)
 
@@ -68,6 +69,9 @@ def test_the_capture_s_own_transforms_are_found_by_its_photos(tmp_path: Path) ->
     path = read_camera_path(file, scene=scene_of(data))
     np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-9)
     assert path.notes == ()
+    # A file of another name serves as well.
+    (data / "transforms.json").rename(data / "mine.json")
+    np.testing.assert_allclose(poses_of(read_camera_path(file, scene=scene_of(data))), EXPECTED, atol=1e-9)
     # COLMAP's own cameras are the world before anything was applied to them.
     views = moved(ring(np.arange(0, 360, 15.0)), np.asarray(np.linalg.inv(SWAP)))
     of_colmap = scene_of(data, views, source="colmap")
