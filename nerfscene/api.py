@@ -232,11 +232,12 @@ def film(
     file: Path | str,
     config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
     frames: Path | str | None = None,
-) -> dict[str, float | int | str]:
+) -> dict[str, float | int | str | list[str]]:
     """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
 
     file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
-    Returns frames (their number), fps, width, height, seconds, film and frames_folder.
+    Returns frames (their number), fps, width, height, seconds, film, frames_folder, and warnings: a list of
+    sentences about the path.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
     folder = Path(frames).expanduser() if frames is not None else None

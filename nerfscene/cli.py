@@ -209,7 +209,7 @@ def run_render(a: Render) -> None:
             left = (time.monotonic() - began) / done * (total - done)
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
-        made = render_film(loaded, a.render, a.output, a.frames, progress)
+        made = render_film(loaded, a.render, a.output, a.frames, progress, live.warn)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))

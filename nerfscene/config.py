@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
@@ -101,8 +102,12 @@ class RenderConfig:
     """The film's camera path, size and content."""
 
     path: str = "auto"
-    """orbit, spiral, walkthrough, or a camera_path.json in nerfstudio's format.
+    """orbit, spiral, walkthrough, or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
+    path_transform: Path | None = None
+    """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
+    For a path of instant-ngp: the transforms.json that it trained on.
+    When not given: the one beside the path."""
     width: int | None = None
     """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
     With neither, the longer side is at most 960 pixels."""

@@ -41,16 +41,15 @@ PANORAMAS = "panoramas"
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (
-    *RAW_SUFFIXES,
-    ".gif",
-    ".bmp",
-    ".jxl",
-    ".jp2",
-    ".psd",
-    ".insp",
-)  # pictures in unsupported formats
-POSE_SUFFIXES = (".json", ".xml", ".csv")  # files beside the photos that may hold their poses
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd", ".insp")  # unsupported pictures
+POSE_SUFFIXES = (
+    ".json",
+    ".xml",
+    ".csv",
+    ".txt",
+    ".npy",
+    ".xmp",
+)  # files beside the photos that may hold their poses
 
 
 def open_posed(

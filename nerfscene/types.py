@@ -22,7 +22,7 @@ Lens = Literal["perspective", "fisheye", "equirectangular"]
 Source = Literal[
     "photos", "colmap", "transforms", "synthetic",
     "polycam", "record3d", "stray-scanner", "3d-scanner-app",
-    "metashape", "realitycapture", "opensfm", "openmvg",
+    "metashape", "realitycapture", "opensfm", "openmvg", "llff", "blocksexchange", "pix4d",
 ]
 # fmt: on
 

@@ -45,7 +45,8 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
 
     Least squares over a grid of points in the picture. ``start`` has the picture's size, the kind of lens,
     and all terms that the two lenses have in common. The error is infinite, and the lens ``start``, if
-    ``theirs`` can't be inverted at more than a tenth of the points, as where it folds the picture over.
+    ``theirs`` can't be inverted at more than a tenth of the points, as where it folds the picture over; a
+    fisheye may show nothing outside of a circle, so that for it a third of the points are allowed.
     """
     u, v = np.meshgrid(np.linspace(0, start.width, GRID), np.linspace(0, start.height, GRID))
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)
@@ -61,7 +62,7 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
             step = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
             base = base + step / det[:, None]
         inverted = np.abs(theirs(base) - pixels).max(axis=1) < 1e-3  # false for NaN too
-    if inverted.mean() < 0.9:
+    if inverted.mean() < (0.66 if start.lens == "fisheye" else 0.9):
         return start, float("inf")
     base, pixels = base[inverted], pixels[inverted]
     count = 4 if start.lens == "fisheye" else 5

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import find_masks, mask_turns
+from nerfscene.capture.masks import find_masks, mask_turns, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
     DYNAMIC_MASK,
@@ -227,7 +227,7 @@ def list_photos(folder: Path) -> list[Path]:
     """The photos directly in a folder, in the natural order of their names; [] if there is no such folder."""
     if not folder.is_dir():
         return []
-    photos = (p for p in folder.iterdir() if _is_photo_name(p.name) and p.is_file())
+    photos = without_masks([p for p in folder.iterdir() if _is_photo_name(p.name) and p.is_file()])
     return sorted(photos, key=lambda p: natural_key(p.name))
 
 

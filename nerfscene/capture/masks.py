@@ -20,7 +20,9 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     beside the photo, in ``root`` or its sub-folder ``images``, or beside ``root`` if that is called images.
     Photos in images_2, images_4 and so on, which are shrunken copies, have their masks in masks_2, masks_4
     …, or in masks at full size. The mask is named after the photo's full name (photo.jpg.png, as in COLMAP)
-    or after its stem (photo.png). Upper and lower case don't matter. A photo without one gets instant-ngp's
+    or after its stem (photo.png), or as Metashape (photo_mask.png) and RealityCapture (photo.jpg.mask.png)
+    name theirs. The last two may lie beside the photo as well, and RealityCapture's layer in a folder
+    ``.mask``. Upper and lower case don't matter. A photo without any of these gets instant-ngp's
     ``dynamic_mask_photo.png`` beside it.
     """
     listed: dict[Path, dict[str, Path]] = {}
@@ -30,7 +32,10 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
             if folder not in listed:
                 listed[folder] = _by_stem(folder)
             masks = listed[folder]
-            mask = masks.get(photo.name.lower()) or masks.get(photo.stem.lower())
+            name, stem = photo.name.lower(), photo.stem.lower()
+            own = (f"{name}.mask", f"{stem}_mask")
+            names = own if folder == photo.parent else (name, stem, *own)
+            mask = next((masks[key] for key in names if key in masks), None)
             if mask is not None:
                 found[photo] = mask
                 break
@@ -43,9 +48,26 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
+def without_masks(pictures: Sequence[Path]) -> list[Path]:
+    """The pictures of one folder without the masks of others among them, in the order given.
+
+    Masks are called photo.jpg.mask.png or photo_mask.png for photo.jpg.
+    """
+    names = {path.name.lower() for path in pictures}
+    stems = {path.stem.lower() for path in pictures}
+
+    def is_mask(path: Path) -> bool:
+        stem = path.stem.lower()
+        return (stem.endswith(".mask") and stem[:-5] in names) or (
+            stem.endswith("_mask") and stem[:-5] in stems
+        )
+
+    return [path for path in pictures if not is_mask(path)]
+
+
 def _mask_folders(root: Path, photo: Path) -> list[Path]:
     """The folders where a photo's mask may lie, the most likely first."""
-    folders = [photo.parent / FOLDER]
+    folders = [photo.parent / FOLDER, photo.parent / ".mask", photo.parent]
     if root in photo.parents:
         folders.append(root / FOLDER / photo.parent.relative_to(root))
     for images in (root, *photo.parents):

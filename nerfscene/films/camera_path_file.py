@@ -1,98 +1,204 @@
-"""Reads and writes nerfstudio's camera_path.json.
+"""Reads camera paths from files, of nerfstudio's format or instant-ngp's, and writes nerfstudio's.
 
-The format, as nerfstudio's viewers write it:
-
-- ``camera_path``: a list of {``camera_to_world``: 16 numbers, row-major, OpenGL axes; ``fov``: vertical,
-  degrees; ``aspect``}
-- ``keyframes``: a list of {``matrix``: 16 numbers, row-major (the older viewer wrote a string,
-  column-major); ``fov``; ``aspect``}
-- ``render_width``, ``render_height``, ``fps``, ``seconds``, ``is_cycle``, ``camera_type``
-- ``crop``, which is not applied here
-
-nerfstudio's paths use the coordinates that it trained in. Its ``dataparser_transforms.json``
-({"transform": 3×4, "scale": s}: world → trained), given or found beside the path, is undone; without it
-the numbers are taken as coordinates of the capture's world. That "world" is the one before the
-``applied_transform`` and ``applied_scale`` of the capture's ``transforms.json``, so if that file lies
-beside the path too, these are applied again.
+``nerfstudio_path`` and ``instant_ngp_path`` say what these formats hold. Both programs' paths are in
+coordinates of their own; ``trained_world`` takes them back to the capture's. Paths written here are marked
+as being in the scene's own world, so that nothing is undone.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras.algebra import pose_in_scene
-from nerfscene.cameras.rigid import nearest_rigid
+from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.paths import CameraPath, interpolate
+from nerfscene.films import instant_ngp_path, nerfstudio_path, trained_world
+from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
+from nerfscene.films.path_parts import FilePath, load
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.trained_world import DATAPARSER, Undone
 from nerfscene.scene.atomic import write_json
+from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
 
-FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's
-DATAPARSER = "dataparser_transforms.json"
-PERSPECTIVE = ("perspective", "pinhole")
-RIGID_TOLERANCE = 1e-2
-SMALLEST, LARGEST, MOST_FRAMES = 16, 8192, 100_000
-DEFAULT_SIZE, DEFAULT_FPS, DEFAULT_SECONDS, DEFAULT_FOV = (1280, 720), 24.0, 4.0, 50.0
+OURS = "nerfscene"  # the key of what only this program writes into a camera_path.json
+SMALLEST, LARGEST = 16, 8192
+DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
+ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
+# Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
+# from the photos, and the first by so many times more.
+ALIKE, CLEARLY = 40.0, 2.0
+GIVE = "give a camera_path.json, or auto, orbit, spiral or walkthrough"
 
 
 def read_camera_path(
     file: Path | str,
     width: int | None = None,
     height: int | None = None,
-    dataparser: Path | str | None = None,
+    transform: Path | str | None = None,
+    scene: Scene | None = None,
+    usual_size: tuple[int, int] = DEFAULT_SIZE,
 ) -> CameraPath:
-    """The cameras of a camera_path.json, in the capture's world.
+    """The cameras of a camera_path.json or base_cam.json, in the scene's world.
 
     width, height: pixels, instead of the file's; if only one is given, the aspect ratio stays. If the
     aspect ratio changes, the angle across the file's shorter side becomes the angle across the film's, so
-    that the subject stays in the picture. dataparser: the dataparser_transforms.json to undo, instead of
-    the one beside the file. If the file has only keyframes, a smooth curve of seconds × fps frames joins
-    them. Raises NerfsceneError, naming the file, for anything that can't be used.
+    that the subject stays in the picture. transform: the dataparser_transforms.json to undo, or the
+    transforms.json that instant-ngp trained on, instead of the one found. scene: the scene to be filmed,
+    whose world and photos are then taken into account; without it, the capture's own world is meant.
+    usual_size: (width, height) in pixels, where neither the file nor the caller gives a size; if the file
+    gives an aspect ratio, only the longer side counts.
+    Raises NerfsceneError, naming the file, for anything that can't be used.
     """
     file = Path(file)
-    data = _load(file, "give a camera_path.json, or auto, orbit, spiral or walkthrough")
-    kind = str(data.get("camera_type") or "perspective").lower()
-    if kind not in PERSPECTIVE:
-        raise NerfsceneError(
-            f"{file} is a {kind} path, and only perspective cameras can be rendered; export it as one"
-        )
-    fps, seconds = _positive(data, "fps", file), _positive(data, "seconds", file)
-    loop = bool(data.get("is_cycle", False))
-    frames, keyframes = data.get("camera_path") or [], data.get("keyframes") or []
-    if not isinstance(frames, list) or not isinstance(keyframes, list) or not (frames or keyframes):
-        raise NerfsceneError(f"{file} holds no cameras; add keyframes and export the path again")
-    name, field = ("camera", "camera_to_world") if frames else ("keyframe", "matrix")
-    world_from_trained = _world_from_trained(file, dataparser)
-    poses, fovs = [], []
-    for i, entry in enumerate(frames or keyframes):
-        where = f"{file}: {name} {i}"
-        if not isinstance(entry, dict):
-            raise NerfsceneError(f"{where} is not an object; export the path again")
-        poses.append(pose_in_scene(world_from_trained, _pose(entry.get(field), where) @ FLIP))
-        fovs.append(_fov(entry, data, where))
-    file_size = _size(data, file)
-    aspect = (frames or keyframes)[0].get("aspect")
-    fov_pixels, (w, h) = _film_size(file_size, aspect, width, height, file)
-    focals = 0.5 * fov_pixels / np.tan(np.radians(fovs) / 2)
-    if not frames:
-        n = (seconds or DEFAULT_SECONDS) * (fps or DEFAULT_FPS)
-        if n > MOST_FRAMES:
-            raise NerfsceneError(f"{file} asks for {n:.0f} frames; reduce its seconds or fps")
-        poses, focals = interpolate(poses, focals, max(round(n), 2), loop=loop)
+    named = None if transform is None else Path(transform).expanduser()
+    data = load(file, GIVE)
+    undone: Undone | None
+    if instant_ngp_path.is_one(data):
+        path, undone, doubts = _of_instant_ngp(data, file, named, scene)
+    else:
+        path, undone, doubts = _of_nerfstudio(data, file, named, scene)
+    fov_pixels, (w, h) = _film_size(path, width, height, usual_size, file)
     cameras = tuple(
         Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
-        for pose, f in zip(poses, focals, strict=True)
+        for pose, f in zip(_in_world(path, undone, scene), fov_pixels * path.focals, strict=True)
     )
-    return CameraPath(cameras, fps, seconds, loop, file_size[0], file_size[1])
+    return CameraPath(
+        cameras,
+        path.fps,
+        path.seconds,
+        path.loop,
+        path.width,
+        path.height,
+        None if path.box is None else _world_from_file(undone, scene) @ path.box,
+        path.background,
+        (*path.notes, *doubts),
+    )
 
 
-def write_camera_path(path: CameraPath, file: Path | str, fps: float = DEFAULT_FPS) -> None:
-    """Writes a path in its own coordinates, for ``read_camera_path`` and nerfstudio.
+def _of_nerfstudio(
+    data: dict[str, Any], file: Path, named: Path | None, scene: Scene | None
+) -> tuple[FilePath, Undone | None, tuple[str, ...]]:
+    """A nerfstudio path, what takes it to the capture's world, and notes on that."""
+    _check_kind(data, file)
+    path = nerfstudio_path.read(data, file)
+    if isinstance(data.get(OURS), dict):
+        if named is None:
+            return path, None, ()
+        return path, None, (f"{file} is in the scene's own coordinates, so {named} is not used.",)
+    undone, note = trained_world.of_nerfstudio(file, named, scene)
+    notes = [note] if note else []
+    n = len(path.poses)
+    before = _in_place(path, None, scene)
+    if undone is not None and not undone.certain:
+        better = _in_place(path, undone, scene) - before
+        if better > 0 or (better == 0 and file.parent.name == trained_world.CAMERA_PATHS):
+            notes.append(f"{file}: taken to the capture's coordinates by {undone.source}.")
+        else:
+            undone = None
+    if undone is not None:
+        turned = trained_world.half_turned(undone)
+        if _clearly_better(scene, (path, undone), (path, turned)):
+            undone = turned
+            notes.append(
+                f"{file}: {undone.source} is half a turn off, as nerfstudio may write it for the "
+                "orientation pca; this is corrected, because then the path fits the photos."
+            )
+    found = before if undone is None else _in_place(path, undone, scene)
+    if found < ENOUGH * n:
+        far = f"{file} leads through places that no photo stands near ({n - found} of its {n} cameras)."
+        if undone is None and not note:
+            notes.append(
+                f"{far} If nerfstudio wrote it, it may be in the coordinates that nerfstudio trained in: put "
+                f"{DATAPARSER} from its outputs/NAME/METHOD/DATE beside the path, or name it with "
+                "--path-transform."
+            )
+        elif undone is not None:
+            notes.append(f"{far} {undone.source} may belong to another training or capture.")
+    return path, undone, tuple(notes)
+
+
+def _of_instant_ngp(
+    data: dict[str, Any], file: Path, named: Path | None, scene: Scene | None
+) -> tuple[FilePath, Undone, tuple[str, ...]]:
+    """An instant-ngp path, what takes it to the capture's world, and notes on that."""
+    path = instant_ngp_path.read(data, file)
+    undone = trained_world.of_instant_ngp(file, named, scene)
+    notes = []
+    other = instant_ngp_path.with_w_first(data)
+    if other is not None:
+        turned = instant_ngp_path.read(other, file)
+        if _clearly_better(scene, (path, undone), (turned, undone)):
+            path = turned
+            notes.append(f"{file}: its rotations are read as w, x, y, z, because then they fit the photos.")
+    n, found = len(path.poses), _in_place(path, undone, scene)
+    if found < ENOUGH * n:
+        used = (
+            f"{undone.source} was used" if undone.certain else "none was found, so the usual scale was used"
+        )
+        notes.append(
+            f"{file} leads through places that no photo stands near ({n - found} of its {n} cameras). Its "
+            "coordinates depend on the transforms.json that instant-ngp trained on, and this scene's cameras "
+            f"must be that file's: {used}; name the right one with --path-transform."
+        )
+    return path, undone, tuple(notes)
+
+
+def _check_kind(data: dict[str, Any], file: Path) -> None:
+    """Raises NerfsceneError for JSON files that hold something else, and are easily mistaken for a path."""
+    if data.get("camera_path") or data.get("keyframes"):
+        return
+    if isinstance(data.get("frames"), list):
+        raise NerfsceneError(
+            f"{file} is a transforms.json, the photos' cameras, and not a camera path; --path walkthrough "
+            "films along the photos"
+        )
+    if "transform" in data and "scale" in data:
+        raise NerfsceneError(
+            f"{file} is nerfstudio's {DATAPARSER}; give the camera path as --path and this file as "
+            "--path-transform"
+        )
+
+
+def _world_from_file(undone: Undone | None, scene: Scene | None) -> Array:
+    """The similarity (4, 4) from a path's own coordinates to the scene's world."""
+    if undone is None:
+        return np.eye(4)
+    if scene is None or scene.world_from_capture is None:
+        return undone.capture_from_file
+    return np.asarray(scene.world_from_capture @ undone.capture_from_file)
+
+
+def _in_place(path: FilePath, undone: Undone | None, scene: Scene | None) -> int:
+    """How many of a path's cameras are where the scene's photos are; all of them if there is no scene."""
+    if scene is None:
+        return len(path.poses)
+    poses = _in_world(path, undone, scene)
+    return cameras_in_place(poses, scene.views, 1 / similarity_scale(scene.scene_from_world))
+
+
+def _clearly_better(
+    scene: Scene | None, one: tuple[FilePath, Undone], other: tuple[FilePath, Undone]
+) -> bool:
+    """Whether only the other way to read a path has its cameras held as the photos were."""
+    if scene is None:
+        return False
+    a, b = (turned_from_photos(_in_world(*way, scene), scene.views) for way in (one, other))
+    return b < ALIKE and a > CLEARLY * b
+
+
+def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> list[Array]:
+    """A path's poses (4, 4) in the scene's world."""
+    world_from_file = _world_from_file(undone, scene)
+    return [pose_in_scene(world_from_file, pose) for pose in path.poses]
+
+
+def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
+    """Writes a path in its own coordinates, in nerfstudio's format, for ``read_camera_path``.
 
     fps: used if the path has none. The format has no distortion and no principal point other than the
     centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
@@ -123,95 +229,29 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = DEFAULT_F
         "is_cycle": path.loop,
         "keyframes": [],
         "camera_path": frames,
+        OURS: {"coordinates": "scene"},
     }
+    if path.crop is not None:
+        data["crop"] = nerfstudio_path.crop_of(path.crop, path.background)
     write_json(data, Path(file))
 
 
-def _load(file: Path, instead: str) -> dict[str, Any]:
-    """The file's JSON object; ``instead``: what to do, for the message when it can't be read."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise NerfsceneError(f"{file} doesn't exist; {instead}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise NerfsceneError(f"{file} can't be read ({error}); {instead}") from error
-    except ValueError as error:
-        raise NerfsceneError(f"{file} is not valid JSON ({error}); export it again") from error
-    if not isinstance(data, dict):
-        raise NerfsceneError(f"{file} is not a JSON object; {instead}")
-    return data
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, or None for anything else."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return float(value) if ok else None
-
-
-def _positive(data: dict[str, Any], name: str, file: Path) -> float | None:
-    """A number above 0; None if the file doesn't give it."""
-    if data.get(name) is None:
-        return None
-    value = _number(data[name])
-    if value is None or value <= 0:
-        raise NerfsceneError(f"{file} has {name} = {data[name]}; it must be a number above 0")
-    return value
-
-
-def _pose(values: Any, where: str) -> Array:
-    """A pose (4, 4) from 16 numbers, row-major; a string is the older viewer's and column-major."""
-    as_text = isinstance(values, str)
-    try:
-        m = np.asarray(json.loads(values) if as_text else values, np.float64)
-    except (TypeError, ValueError):
-        m = np.zeros(0)
-    if m.size != 16 or not np.isfinite(m).all():
-        raise NerfsceneError(f"{where} is not a pose of 16 finite numbers; export the path again")
-    return _rigid(m.reshape(4, 4).T if as_text else m.reshape(4, 4), where)
-
-
-def _rigid(m: Array, where: str) -> Array:
-    pose = nearest_rigid(m, RIGID_TOLERANCE)
-    if pose is None:
-        raise NerfsceneError(
-            f"{where} is not a rotation and a translation (it scales, shears or mirrors); export it again"
-        )
-    return pose
-
-
-def _fov(entry: dict[str, Any], data: dict[str, Any], where: str) -> float:
-    """The vertical field of view, degrees: the entry's own, else the file's default."""
-    given = entry.get("fov")
-    if given is None:
-        given = data.get("default_fov", DEFAULT_FOV)
-    fov = _number(given)
-    if fov is None or not 0 < fov < 180:
-        raise NerfsceneError(f"{where} has a field of view of {given}; it must be between 0 and 180 degrees")
-    return fov
-
-
-def _size(data: dict[str, Any], file: Path) -> tuple[int | None, int | None]:
-    w, h = (_positive(data, name, file) for name in ("render_width", "render_height"))
-    return None if w is None else round(w), None if h is None else round(h)
-
-
 def _film_size(
-    file_size: tuple[int | None, int | None],
-    aspect: Any,
-    width: int | None,
-    height: int | None,
-    file: Path,
+    path: FilePath, width: int | None, height: int | None, usual: tuple[int, int], file: Path
 ) -> tuple[float, tuple[int, int]]:
     """(the height in pixels that the vertical field of view spans, (width, height) of the film)."""
-    ratio = _number(aspect)
-    if file_size[0] and file_size[1]:
-        ratio = file_size[0] / file_size[1]
-    elif ratio is None or ratio <= 0:
-        ratio = DEFAULT_SIZE[0] / DEFAULT_SIZE[1]
+    ratio = usual[0] / usual[1]
+    if path.width and path.height:
+        ratio = path.width / path.height
+    elif path.aspect is not None and path.aspect > 0:
+        ratio = path.aspect
     if width is None and height is None:
-        width, height = file_size
+        width, height = path.width, path.height
     if width is None and height is None:
-        height = DEFAULT_SIZE[1]
+        if ratio >= 1:
+            width = max(usual)
+        else:
+            height = max(usual)
     if height is None:
         assert width is not None
         height = round(width / ratio)
@@ -224,40 +264,3 @@ def _film_size(
     if abs(width / height / ratio - 1) < 0.02:  # sizes are whole pixels, so ratios agree only roughly
         return float(height), (width, height)
     return min(width, height) / min(1.0, ratio), (width, height)
-
-
-def _transform_and_scale(data: dict[str, Any], names: tuple[str, str], file: Path) -> tuple[Array, float]:
-    """A rigid transform (4, 4) and a scale from a file; each is the identity if the file lacks it."""
-    where = f"{file}: its {names[0]}"
-    try:
-        m = np.asarray(data.get(names[0], np.eye(4)[:3]), np.float64)
-    except (TypeError, ValueError):
-        m = np.zeros(0)
-    scale = _number(data.get(names[1], 1.0))
-    if m.shape not in ((3, 4), (4, 4)) or not np.isfinite(m).all() or scale is None or scale <= 0:
-        raise NerfsceneError(
-            f"{where} or {names[1]} is not nerfstudio's 3×4 numbers and a scale above 0; remove the "
-            "file, or export it again"
-        )
-    return _rigid(m[:3], where), scale
-
-
-def _world_from_trained(file: Path, dataparser: Path | str | None) -> Array:
-    """The similarity (4, 4) from the path's coordinates to the capture's world."""
-    source = Path(dataparser) if dataparser is not None else file.with_name(DATAPARSER)
-    if dataparser is None and not source.is_file():
-        return np.eye(4)
-    data = _load(source, f"give nerfstudio's {DATAPARSER}")
-    if "transform" not in data:
-        raise NerfsceneError(f"{source} has no transform; give nerfstudio's {DATAPARSER}")
-    transform, scale = _transform_and_scale(data, ("transform", "scale"), source)
-    capture = file.with_name("transforms.json")
-    if capture.is_file():
-        names = ("applied_transform", "applied_scale")
-        applied, applied_scale = _transform_and_scale(_load(capture, "remove it"), names, capture)
-        # nerfstudio multiplies the matrices of both, and separately the scales, so the file holds
-        # T @ applied and s · applied_scale; here its own T and s are recovered.
-        transform, scale = transform @ np.linalg.inv(applied), scale / applied_scale
-    world_from_trained = np.asarray(np.linalg.inv(transform), np.float64)
-    world_from_trained[:3, :3] /= scale
-    return world_from_trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,17 +66,26 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     if not 0 <= config.samples <= 8:
         raise NerfsceneError(f"--samples must be 1 to 8, or 0 for as many as needed, not {config.samples}")
     if config.path in ("auto", *PRESETS):
+        if config.path_transform is not None:
+            raise NerfsceneError(f"--path-transform is for paths from files; {config.path} needs none")
         name = suited(scene.views) if config.path == "auto" else config.path
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
         return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
-    if not config.path.lower().endswith(".json"):
+    file = Path(config.path).expanduser()
+    if file.suffix.lower() != ".json":
+        if file.is_file():
+            raise NerfsceneError(
+                f"{file} is no camera path that can be read: give nerfstudio's camera_path.json or "
+                "instant-ngp's base_cam.json"
+            )
         raise NerfsceneError(
             f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "
             "a camera_path.json"
         )
-    path = read_camera_path(config.path, config.width, config.height)
+    usual = film_size(scene, None, None)
+    path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
     fps = config.fps or path.fps or FRAMES_PER_SECOND
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))
@@ -90,13 +100,14 @@ def render_film(
     film: Path | None,
     frames: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, float | int | str]:
+    warn: Callable[[str], None] = lambda text: None,
+) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
-    progress is called with (frames done, frames in all). With ``config.depth`` the film shows depth as
-    colours, and 16-bit depth pictures are written beside the frames (frames/depth-00000.png; their scale
-    is in frames/depth.json).
-    Returns film, frames_folder, frames (their number), fps, width, height and seconds.
+    progress is called with (frames done, frames in all); warn with each sentence about the path. With
+    ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
+    (frames/depth-00000.png; their scale is in frames/depth.json).
+    Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
     if film is None and frames is None:
@@ -106,6 +117,10 @@ def render_film(
         video.check_film_name(film)
     if frames is not None:
         video.open_frames(frames)
+    for note in path.notes:
+        warn(note)
+    if path.crop is not None:
+        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
     made = _frames(scene, path, config, frames, progress)
     count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     k = path.cameras[0].intrinsics
@@ -118,6 +133,7 @@ def render_film(
         "width": k.width // even * even,
         "height": k.height // even * even,
         "seconds": count / fps,
+        "warnings": list(path.notes),
     }
 
 

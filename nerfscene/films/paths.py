@@ -23,6 +23,9 @@ class CameraPath:
     seconds: length of the film; None if unknown
     loop: whether the frame after the last one is the first again
     width, height: the film's size in a file, pixels; None if there is none
+    crop: world_from_box (4, 4), as in ``scene.Scene``: the only part to be shown; None: as the scene says
+    background: 0…1, the colour around the crop; None: as the scene says
+    notes: sentences on what a file asks for and can't have, or on doubts about its coordinates
     """
 
     cameras: tuple[Camera, ...]
@@ -31,6 +34,9 @@ class CameraPath:
     loop: bool = False
     width: int | None = None
     height: int | None = None
+    crop: Array | None = None
+    background: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def look_at(position: Array, target: Array, up: Array) -> Array:

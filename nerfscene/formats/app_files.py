@@ -16,6 +16,9 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, Lens
 
 FARTHEST = 1e12  # a larger number in a file, in any unit, must be a mistake
+PANORAMA_TOLERANCE = (
+    0.02  # how far a panorama's width may be from twice its height, as a fraction of the height
+)
 LONGEST_NAME = 80  # characters of a name that a message shows
 Values = dict[str, Any]
 
@@ -146,6 +149,21 @@ def lens_of(
         lens=lens,
         distortion=tuple(padded),  # type: ignore[arg-type]
     )
+
+
+def panorama_lens(width: float, height: float, where: str, way: str) -> Intrinsics:
+    """The lens of a panorama of 360° × 180° (types.Intrinsics.lens) whose picture has this size in pixels.
+
+    Raises NerfsceneError, beginning with ``where`` and ending with ``way`` (what to do), when the picture is
+    not twice as wide as high, and so not a whole panorama.
+    """
+    if height < 1 or abs(width / height - 2) > PANORAMA_TOLERANCE:
+        raise NerfsceneError(
+            f"{where} is spherical, but its pictures of {width:g}×{height:g} pixels are not twice as wide as "
+            f"high, as panoramas of 360° × 180° are: {way}."
+        )
+    focal = width / (2 * math.pi)
+    return lens_of(width, height, (focal, focal), (width / 2, height / 2), where, lens="equirectangular")
 
 
 def nearest_lens(start: Intrinsics, theirs: Projection, where: str) -> tuple[Intrinsics, float]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.lens_fit import NOTICEABLE
 from nerfscene.capture.folder import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
@@ -24,22 +25,16 @@ from nerfscene.formats.app_files import (
     load_json,
     number,
     numbers,
+    panorama_lens,
     printable,
     rotation_of,
     text_of,
 )
 from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.open_sfm_lens import opensfm_lens
 from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.types import Array, Intrinsics, PosedCapture, Source
 
-# Projection type → the names of its coefficients, in the order of Intrinsics.distortion.
-OPENSFM_PERSPECTIVE = {
-    "perspective": ("k1", "k2"),
-    "simple_radial": ("k1",),
-    "radial": ("k1", "k2"),
-    "brown": ("k1", "k2", "p1", "p2", "k3"),
-}
-OPENSFM_FISHEYE = {"fisheye": ("k1", "k2"), "fisheye_opencv": ("k1", "k2", "k3", "k4")}
 # Lens type → the key of its coefficients, and how many there are.
 OPENMVG_DISTORTION = {
     "pinhole": ("", 0),
@@ -48,6 +43,7 @@ OPENMVG_DISTORTION = {
     "pinhole_brown_t2": ("disto_t2", 5),
     "fisheye": ("fisheye", 4),
 }
+OPENMVG_PANORAMA = "spherical"
 NEW_TYPE = 1 << 31  # this bit of a type's id is set where the type's name is given too
 GREY = (128.0, 128.0, 128.0)  # colour of points without one
 
@@ -92,9 +88,9 @@ def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
 
     If there are several reconstructions, the one with most shots is used, with a warning. Photos beside
     those of its shots are left out; those without a pose in any reconstruction get a warning. A shot's
-    rotation (axis times angle) and translation are cam_from_world; focal lengths and principal points are
-    fractions of the picture's longer side (OpenSfM's documentation, Geometric Models). Projection types:
-    perspective, simple_radial, radial, brown, fisheye and fisheye_opencv.
+    rotation (axis times angle) and translation are cam_from_world. A shot without them has those of its rig
+    instance, followed by those of its rig camera. Projection types: those of open_sfm_lens; dual, fisheye62
+    and fisheye624 are approximated by the nearest lens of ours, with a warning if that is visibly off.
     Raises NerfsceneError when the file makes no sense, a lens is of another type, or photos don't fit.
     """
     reconstructions = [as_dict(r, f"a reconstruction in {path}") for r in as_list(load_json(path), str(path))]
@@ -108,7 +104,12 @@ def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
             f"{path.name} holds {sum(map(bool, shots))} reconstructions that don't connect: took the "
             f"largest, with {len(shots[best])} of {sum(map(len, shots))} photos.",
         )
-    frames = _opensfm_frames(path, images, reconstructions[best], shots[best])
+    frames, off = _opensfm_frames(path, images, reconstructions[best], shots[best])
+    if off > NOTICEABLE:
+        warnings += (
+            f"a lens in {path.name} is of a type that is not supported: the nearest one that is differs by "
+            f"up to {off:.1f} pixels; reconstruct with brown or fisheye_opencv for sharper results.",
+        )
     points, colors = [], []
     for key, value in as_dict(reconstructions[best].get("points") or {}, f"points in {path}").items():
         point = as_dict(value, f"point {printable(key)} in {path}")
@@ -120,10 +121,11 @@ def read_opensfm(path: Path, images: Path | None = None) -> PosedCapture:
 
 def _opensfm_frames(
     path: Path, images: Path | None, reconstruction: Values, shots: Values
-) -> list[PosedFrame]:
-    """A frame for each shot, in the natural order of names."""
+) -> tuple[list[PosedFrame], float]:
+    """A frame for each shot, in the natural order of names; by how many pixels a lens is off at most."""
     cameras = as_dict(reconstruction.get("cameras"), f"cameras in {path}")
-    lenses: dict[str, Intrinsics] = {}
+    by_rig = _rig_poses(reconstruction, path)
+    lenses: dict[str, tuple[Intrinsics, float]] = {}
     find = photo_finder(path.parent, images, shots, path)
     frames = []
     for name in sorted(shots, key=natural_key):
@@ -132,22 +134,46 @@ def _opensfm_frames(
         key = str(shot.get("camera"))
         if key not in lenses:
             camera = f"camera {printable(key)} in {path}"
-            lenses[key] = _opensfm_lens(as_dict(cameras.get(key), camera), camera)
-        axis_angle = numbers(shot.get("rotation"), (3,), where, "rotation")
-        translation = numbers(shot.get("translation"), (3,), where, "translation")
-        angle = float(np.linalg.norm(axis_angle))
-        sine = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
-        rotation = rotation_of([*(axis_angle * sine), np.cos(angle / 2)], where)
-        pose = _inverse(rotation, translation)
-        frames.append(PosedFrame(printable(name), find(name), lenses[key], pose))
-    return frames
+            lenses[key] = opensfm_lens(as_dict(cameras.get(key), camera), camera)
+        own = "rotation" in shot or name not in by_rig
+        cam_from_world = _transform(shot, where) if own else by_rig[name]
+        pose = _inverse(cam_from_world[:3, :3], cam_from_world[:3, 3])
+        frames.append(PosedFrame(printable(name), find(name), lenses[key][0], pose))
+    return frames, max((off for _, off in lenses.values()), default=0.0)
+
+
+def _rig_poses(reconstruction: Values, path: Path) -> dict[str, Array]:
+    """cam_from_world (4, 4) of the shots of rigs, by name: rig camera from rig, after rig from world."""
+    cameras = as_dict(reconstruction.get("rig_cameras") or {}, f"rig_cameras in {path}")
+    instances = as_dict(reconstruction.get("rig_instances") or {}, f"rig_instances in {path}")
+    poses = {}
+    for key, value in instances.items():
+        where = f"rig instance {printable(key)} in {path}"
+        instance = as_dict(value, where)
+        for shot, camera in as_dict(instance.get("rig_camera_ids") or {}, where).items():
+            inside = f"rig camera {printable(camera)} in {path}"
+            cam_from_rig = _transform(as_dict(cameras.get(str(camera)), inside), inside)
+            poses[shot] = cam_from_rig @ _transform(instance, where)
+    return poses
+
+
+def _transform(values: Values, where: str) -> Array:
+    """The rigid transform (4, 4) of a rotation (axis times angle) and a translation, 0 if there is none."""
+    axis_angle = numbers(values.get("rotation"), (3,), where, "rotation")
+    angle = float(np.linalg.norm(axis_angle))
+    sine = np.sin(angle / 2) / angle if angle > 1e-12 else 0.5
+    result = np.eye(4)
+    result[:3, :3] = rotation_of([*(axis_angle * sine), np.cos(angle / 2)], where)
+    result[:3, 3] = numbers(values.get("translation", [0.0] * 3), (3,), where, "translation")
+    return result
 
 
 def read_openmvg(path: Path, images: Path | None = None) -> PosedCapture:
     """Reads a ``sfm_data.json``; photos are in ``images``, or where photo_search.photo_finder looks.
 
     Rotations are cam_from_world, centres are in the world, lenses in pixels (OpenMVG's documentation, SfM
-    data format). Lens types: pinhole, pinhole_radial_k1, pinhole_radial_k3, pinhole_brown_t2 and fisheye.
+    data format). Lens types: pinhole, pinhole_radial_k1, pinhole_radial_k3, pinhole_brown_t2, fisheye
+    and spherical.
     Photos without a pose are left out, with a warning.
     Raises NerfsceneError when the file makes no sense, a lens is of another type, or photos don't fit.
     """
@@ -230,34 +256,6 @@ def _inverse(rotation: Array, translation: Array) -> Array:
     return result
 
 
-def _opensfm_lens(values: Values, where: str) -> Intrinsics:
-    kind = str(values.get("projection_type", "perspective"))
-    terms = OPENSFM_PERSPECTIVE.get(kind) or OPENSFM_FISHEYE.get(kind)
-    if terms is None:
-        raise NerfsceneError(
-            f"{where} has the projection {printable(kind)}, which is not supported: reconstruct with "
-            f"{', '.join([*OPENSFM_PERSPECTIVE, *OPENSFM_FISHEYE])}."
-        )
-    width, height = number(values, "width", where), number(values, "height", where)
-    longer = max(width, height)
-    if "focal" in values:
-        focal = (number(values, "focal", where),) * 2
-    else:
-        focal = number(values, "focal_x", where), number(values, "focal_y", where)
-    return lens_of(
-        width,
-        height,
-        (focal[0] * longer, focal[1] * longer),
-        (
-            width / 2 + number(values, "c_x", where, 0.0) * longer,
-            height / 2 + number(values, "c_y", where, 0.0) * longer,
-        ),
-        where,
-        [number(values, term, where, 0.0) for term in terms],
-        "fisheye" if kind in OPENSFM_FISHEYE else "perspective",
-    )
-
-
 def _entries(values: Values, name: str, path: Path) -> list[tuple[object, object]]:
     """(key, value) of each entry in a map, which OpenMVG writes as a list of objects."""
     items = as_list(values.get(name, []), f"{name} in {path}")
@@ -278,12 +276,15 @@ def _openmvg_lens(values: Values, type_names: dict[int, str], where: str) -> Int
     if isinstance(values.get("polymorphic_name"), str):
         type_names[type_id] = values["polymorphic_name"]
     kind = type_names.get(type_id, "")
-    if kind not in OPENMVG_DISTORTION:
+    if kind not in OPENMVG_DISTORTION and kind != OPENMVG_PANORAMA:
         raise NerfsceneError(
             f"{where} is of the type {printable(kind) or '(none)'}, which is not supported: reconstruct with "
-            f"{', '.join(OPENMVG_DISTORTION)}."
+            f"{', '.join([*OPENMVG_DISTORTION, OPENMVG_PANORAMA])}."
         )
     data = _data(values, where)
+    if kind == OPENMVG_PANORAMA:
+        width, height = number(data, "width", where), number(data, "height", where)
+        return panorama_lens(width, height, where, "give uncropped panoramas")
     key, count = OPENMVG_DISTORTION[kind]
     terms = list(numbers(data.get(key), (count,), where, key)) if count else []
     if kind == "pinhole_brown_t2":  # k1 k2 k3 t1 t2

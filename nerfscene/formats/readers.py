@@ -1,7 +1,4 @@
-"""Recognises captures that come with cameras (``find_posed``), and reads COLMAP models.
-
-Every other kind has a reader in its own module.
-"""
+"""Recognises captures that come with cameras (``find_posed``). Every kind has a reader in its own module."""
 
 from __future__ import annotations
 
@@ -9,10 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, natural_key, subfolders
+from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
+from nerfscene.formats.colmap import find_colmap, find_colmap_below, read_colmap
+from nerfscene.formats.llff import NAME as LLFF_NAME
+from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
 from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
@@ -32,17 +32,17 @@ from nerfscene.formats.phone_apps import (
     read_polycam,
     read_record3d,
 )
-from nerfscene.formats.photo_search import INNER, locate
+from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
+from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
 from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
 from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
-from nerfscene.posing.poses import read_model
-from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import PosedCapture
 
-MODEL_PLACES = ("sparse", "colmap/sparse", ".")
 OPENSFM_INNER, OPENMVG_INNER = INNER
+PIX4D_FILE = "*calibrated_camera_parameters.txt"
 Read = Callable[[Path, Path | None], PosedCapture]
 
 
@@ -55,15 +55,20 @@ def find_posed(
 
     - ``transforms.json`` (instant-ngp, nerfstudio)
     - ``transforms_train.json`` (NeRF-synthetic)
-    - a COLMAP model: the folder itself, or one in ``sparse/0``, ``sparse`` or ``colmap/sparse/0``
+    - a COLMAP model: the folder itself, or one in ``sparse/0``, ``colmap/sparse/0``, ``colmap_text``,
+      ``dense/0/sparse`` and the like (``colmap.PLACES``)
     - raw data of Polycam
     - ``frame_….json`` with ARKit's cameras (3D Scanner App)
     - ``metadata.json`` beside ``rgb``, or ``metadata`` beside ``rgbd`` (Record3D)
-    - an .xml of Metashape
+    - an .xml of Metashape, or of BlocksExchange
     - a .csv of RealityCapture
+    - ``…_calibrated_camera_parameters.txt``, also in ``1_initial/params`` (Pix4D)
     - ``reconstruction.json``, also in ``opensfm`` (OpenSfM, OpenDroneMap)
     - ``sfm_data.json``, also in ``reconstruction_…`` (OpenMVG)
+    - ``poses_bounds.npy`` (LLFF)
+    - .xmp files of RealityCapture beside the photos
     - a .json that lists frames as ``transforms.json`` does
+    - a COLMAP model in any other folder below, up to three deep
 
     If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
     have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
@@ -79,13 +84,17 @@ def find_posed(
         return read_transforms(root / "transforms.json", photos)
     if (root / "transforms_train.json").is_file():
         return read_synthetic(root)
-    if find_models(root):
+    if find_colmap(root):
         return read_colmap(root, photos)
     if not root.is_dir():
         return None
     found = _read_export(root, photos)
     only = None if found is not None else _only_folder(root)
-    return found if only is None else find_posed(only, photos)
+    if only is not None:
+        found = find_posed(only, photos)
+    if found is None and find_colmap_below(root):
+        found = read_colmap(root, photos)
+    return found
 
 
 def _only_folder(root: Path) -> Path | None:
@@ -97,6 +106,9 @@ def _only_folder(root: Path) -> Path | None:
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    llff = why_llff_is_unread(root)
+    if llff is not None:
+        return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
         only = _only_folder(root) if root.is_dir() else None
         return unread_warning(root) or (() if only is None else unread_cameras(only))
@@ -119,10 +131,18 @@ def _packed_openmvg(root: Path) -> list[Path]:
 def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     """The capture of one file, or None."""
     suffix = path.suffix.lower()
+    if find_colmap(path):
+        return read_colmap(path, images)
     if suffix == ".xml" and is_metashape(path):
         return read_metashape(path, images)
+    if suffix == ".xml" and is_blocks_exchange(path):
+        return read_blocks_exchange(path, images)
     if suffix == ".csv" and is_realitycapture(path):
         return read_realitycapture(path, images)
+    if suffix == ".txt" and is_pix4d(path):
+        return read_pix4d(path, images)
+    if path.name == LLFF_NAME:
+        return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
@@ -160,7 +180,10 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
     anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
     kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
         ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
+        ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
         ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
+        (PIX4D_FILE, is_pix4d, read_pix4d, images),
+        (f"1_initial/params/{PIX4D_FILE}", is_pix4d, read_pix4d, anywhere),
         ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
         ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
         (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
@@ -172,6 +195,11 @@ def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
         found = [path for path in files if path.is_file() and is_export(path)]
         if found:
             return read(_only_export(found, root), photos)
+    llff = find_llff(root)
+    if llff is not None:
+        return read_llff(llff, images)
+    if find_realitycapture_xmp(images or root):
+        return read_realitycapture_xmp(root, images)
     packed = _packed_openmvg(root)
     if packed and not find_photos(root) and not _has_videos(root):
         raise NerfsceneError(_packed_message(packed[0]))
@@ -193,86 +221,3 @@ def _only_export(exports: Sequence[Path], root: Path) -> Path:
             "others to another folder."
         )
     return exports[0]
-
-
-def find_models(root: Path) -> list[Path]:
-    """The COLMAP model folders of a capture, from the first usual place (MODEL_PLACES) that has any."""
-    for place in MODEL_PLACES:
-        base = root / place
-        if not base.is_dir():
-            continue
-        numbered = [p for p in base.iterdir() if p.is_dir() and p.name.isdigit()]
-        numbered.sort(key=lambda p: natural_key(p.name))
-        found = [p for p in [*numbered, base] if _is_model(p)]
-        if found:
-            return found
-    return []
-
-
-def read_colmap(root: Path, images: Path | None = None) -> PosedCapture:
-    """Reads a COLMAP sparse model, text or binary, with its photos.
-
-    ``root`` is the capture's folder or the model's own. If there are several models, the one with most
-    images is used, with a warning. Images without a pose are left out; images that aren't on disk are left
-    out with one warning that counts them.
-    Raises NerfsceneError when there is no readable model, or its photos aren't found or don't fit.
-    """
-    folders = find_models(root)
-    if not folders:
-        raise NerfsceneError(f"{root} holds no COLMAP model: give the folder that has sparse/0.")
-    models = [(folder, read_model(folder)) for folder in folders]
-    folder, model = max(models, key=lambda item: len(item[1].names))
-    if not model.names:
-        raise NerfsceneError(f"{folder} holds a COLMAP model with no posed images: run it again.")
-    photos = images or _photo_folder(root, folder, model)
-    order = sorted(range(len(model.names)), key=lambda i: natural_key(model.names[i]))
-    frames = [
-        PosedFrame(
-            model.names[i],
-            locate(photos, model.names[i]),
-            model.intrinsics[i],
-            model.world_from_cam[i],
-            seen=model.seen[i],
-        )
-        for i in order
-    ]
-    frames = with_masks(photos, with_masks(root, frames))
-    warnings: tuple[str, ...] = ()
-    if len(models) > 1:
-        warnings = (
-            f"{root} holds {len(models)} COLMAP models that don't connect: took the largest, "
-            f"{folder.name}, with {len(model.names)} images.",
-        )
-    export = Export(
-        folder,
-        root,
-        "colmap",
-        frames,
-        warnings=warnings,
-        photos_given=len(find_photos(photos)),
-        points=model.points,
-        point_colors=model.point_colors,
-        reprojection_error=model.reprojection_error,
-    )
-    return finish(export)
-
-
-def _is_model(folder: Path) -> bool:
-    return any(
-        all((folder / f"{part}{suffix}").is_file() for part in ("cameras", "images", "points3D"))
-        for suffix in (".bin", ".txt")
-    )
-
-
-def _photo_folder(root: Path, folder: Path, model: SparseModel) -> Path:
-    """The folder with most of the model's photos: ``images`` at or above the model, or the folder itself."""
-    bases = list(dict.fromkeys([root, folder, *folder.parents[:3]]))
-    places = [place for base in bases for place in (base / "images", base)]
-    counts = [sum(locate(p, name) is not None for name in model.names) for p in places]
-    best = max(range(len(places)), key=lambda i: counts[i])  # the first of equals
-    if counts[best] == 0:
-        raise NerfsceneError(
-            f"none of the {len(model.names)} photos that the COLMAP model {folder} lists (such as "
-            f"{model.names[0]}) was found: put them into {root / 'images'}."
-        )
-    return places[best]

@@ -17,6 +17,7 @@ from nerfscene.capture.folder import name_some, natural_key
 HEAD = 1 << 14  # bytes at the beginning of a file that are enough to recognise it
 MOST_LOOKED_AT = 2000  # entries of a folder
 TO_COLMAP = "export a COLMAP model, text or binary"
+BY_KAPTURE = "let {} and then kapture_export_colmap, of the package kapture, write a COLMAP model"
 TO_TRANSFORMS = "write them as a transforms.json"
 
 
@@ -45,8 +46,8 @@ def _rows_of(fewest: int, most: int) -> re.Pattern[bytes]:
 
 
 UNREAD = (
-    Form(("*.nvm",), "VisualSFM", TO_COLMAP, re.compile(rb"\A\s*NVM_V3")),
-    Form(("*.out",), "Bundler", TO_COLMAP, re.compile(rb"\A# Bundle file")),
+    Form(("*.nvm",), "VisualSFM", BY_KAPTURE.format("kapture_import_nvm"), re.compile(rb"\A\s*NVM_V3")),
+    Form(("*.out",), "Bundler", BY_KAPTURE.format("kapture_import_bundler"), re.compile(rb"\A# Bundle file")),
     Form(
         ("*.sfm", "*.json"),
         "Meshroom (AliceVision)",
@@ -55,8 +56,8 @@ UNREAD = (
     ),
     Form(
         ("*.xml",),
-        "Blocks Exchange",
-        "export a COLMAP model, or from Metashape the cameras as Agisoft XML",
+        "BlocksExchange; none has a pose as a matrix",
+        "export the block after the aerotriangulation, with rotations as matrices",
         re.compile(rb"<BlocksExchange"),
     ),
     Form(
@@ -73,11 +74,30 @@ UNREAD = (
     ),
     Form(
         (
-            *("*.p4d", "*calibrated_camera_parameters.txt", "*calibrated_external_camera_parameters.txt"),
-            "params/*calibrated_camera_parameters.txt",
+            *("*.p4d", "*calibrated_external_camera_parameters.txt"),
+            "params/*calibrated_external_camera_parameters.txt",
         ),
         "Pix4D",
-        TO_COLMAP,
+        "take the project's calibrated_camera_parameters.txt, which has the lenses too",
+    ),
+    Form(
+        ("*.csv",),
+        "RealityCapture; no lenses",
+        "export the registration as Internal/External camera parameters",
+        re.compile(
+            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name,\s*x(?:/lon)?,\s*y", re.IGNORECASE
+        ),
+    ),
+    Form(
+        ("*.txt",),
+        "Metashape's omega, phi, kappa; no lenses",
+        "export the cameras as Agisoft XML",
+        re.compile(rb"\A#[^\n]*\n?#?\s*PhotoID, X, Y, Z, Omega, Phi, Kappa"),
+    ),
+    Form(
+        ("shots.geojson", "odm_report/shots.geojson"),
+        "OpenDroneMap",
+        "put opensfm/reconstruction.json of the project beside the photos",
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
     Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS),
@@ -122,7 +142,12 @@ UNREAD = (
         TO_TRANSFORMS,
         _rows_of(3, 20),
     ),
-    Form(("sensors/trajectories.txt",), "kapture", TO_COLMAP, re.compile(rb"\A# kapture")),
+    Form(
+        ("sensors/trajectories.txt",),
+        "kapture",
+        "let kapture_export_colmap write a COLMAP model",
+        re.compile(rb"\A# kapture"),
+    ),
 )
 
 

@@ -20,9 +20,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pycolmap
-from numpy.typing import NDArray
 
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
@@ -32,17 +30,11 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
-from nerfscene.posing.sparse import SparseModel, not_connected_message, posed_from_photos
-from nerfscene.types import Capture, Intrinsics, Lens, PosedCapture, PoseReport
+from nerfscene.posing.model_files import read_model
+from nerfscene.posing.sparse import not_connected_message, posed_from_photos
+from nerfscene.types import Capture, PosedCapture, PoseReport
 
 GIVE_UP_BELOW = 0.1  # if less than this fraction of the photos is posed, a scene would mislead
-
-PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
-FISHEYE = ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE")
-
-# A point is well determined if at least this many photos observe it, from directions that span at least this
-# angle (degrees), with at most this reprojection error (pixels).
-KNOWN_BY, KNOWN_ANGLE, KNOWN_ERROR = 3, 1.5, 2.0
 
 
 def pose(
@@ -95,63 +87,6 @@ def make_once(
     return report if isinstance(report, dict) else {}
 
 
-def read_model(folder: Path) -> SparseModel:
-    """The COLMAP model in ``folder``, text or binary, with those of its images that have poses.
-
-    Raises NerfsceneError when it can't be read or uses a lens model that this package doesn't support.
-    """
-    try:
-        with mapping.quiet():
-            rec = pycolmap.Reconstruction(str(folder))
-    except (ValueError, RuntimeError, OSError, IndexError) as error:
-        raise NerfsceneError(
-            f"{folder} cannot be read as a COLMAP model ({_one_line(error)}): export it again."
-        ) from error
-    images = [rec.images[i] for i in sorted(rec.reg_image_ids())]
-    points = list(rec.points3D.values())
-    seen = well_determined(rec)
-    return SparseModel(
-        names=tuple(image.name for image in images),
-        intrinsics=tuple(_intrinsics(rec.cameras[i.camera_id], folder) for i in images),
-        world_from_cam=tuple(mapping.world_from_cam(image) for image in images),
-        points=np.array([p.xyz for p in points], np.float64).reshape(-1, 3),
-        point_colors=np.array([p.color for p in points], np.uint8).reshape(-1, 3),
-        reprojection_error=float(rec.compute_mean_reprojection_error()) if points else 0.0,
-        seen=tuple(seen.get(image.image_id, np.zeros(0, np.int64)) for image in images),
-    )
-
-
-def well_determined(rec: pycolmap.Reconstruction) -> dict[int, NDArray[np.int64]]:
-    """Per image id: the well-determined points that it observes, by their position in ``rec.points3D``."""
-    centres = {i: rec.images[i].projection_center() for i in rec.reg_image_ids()}
-    # One entry per observation; the observations of a point follow each other.
-    images: list[int] = []
-    points: list[int] = []
-    rays: list[NDArray[np.float64]] = []
-    for index, point in enumerate(rec.points3D.values()):
-        observers = {e.image_id for e in point.track.elements} & centres.keys()
-        if len(observers) >= KNOWN_BY and point.error <= KNOWN_ERROR:
-            images += observers
-            points += [index] * len(observers)
-            rays += [centres[i] - point.xyz for i in observers]
-    if not points:
-        return {}
-    image, point_of, ray = np.array(images), np.array(points), np.array(rays)
-    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
-    start = np.flatnonzero(np.diff(point_of, prepend=-1))  # where each point's observations begin
-    segment = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(point_of))))
-    # The angle that a point's rays span: between the ray farthest from the first one, and the ray farthest
-    # from that.
-    reference = start[segment]
-    for _ in range(2):
-        distance = np.linalg.norm(ray - ray[reference], axis=1)
-        farthest = np.lexsort((distance, segment))[np.append(start[1:], len(point_of)) - 1]
-        reference = farthest[segment]
-    angle = 2 * np.arcsin(np.clip(distance[farthest] / 2, 0, 1))
-    known = angle[segment] >= np.radians(KNOWN_ANGLE)
-    return {int(i): np.sort(point_of[known & (image == i)]) for i in np.unique(image)}
-
-
 def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: StageListener) -> PoseReport:
     """Writes copies, database and model into ``folder``; raises NerfsceneError if too few photos connect."""
     photos = capture.photos
@@ -165,34 +100,6 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Sta
     (folder / "sparse").mkdir()
     best.write_binary(str(folder / "sparse"))
     return report
-
-
-def _intrinsics(camera: pycolmap.Camera, folder: Path) -> Intrinsics:
-    """COLMAP's camera as Intrinsics; ``folder``, which it was read from, is for the error message."""
-    model = camera.model_name
-    known = dict(zip(camera.params_info.split(", "), map(float, camera.params), strict=True))
-    unsupported = any(known.get(name, 0.0) != 0 for name in ("k5", "k6"))
-    unsupported |= model == "FULL_OPENCV" and known["k4"] != 0
-    if model not in PERSPECTIVE + FISHEYE or unsupported:
-        raise NerfsceneError(
-            f"{folder} uses the lens model {model}, which is not fully supported: run COLMAP with OPENCV or "
-            "OPENCV_FISHEYE, or undistort the photos first."
-        )
-    lens: Lens = "fisheye" if model in FISHEYE else "perspective"
-    order = ("k1", "k2", "k3", "k4") if lens == "fisheye" else ("k1", "k2", "p1", "p2", "k3")
-    known.setdefault("k1", known.get("k", 0.0))
-    coefficients = [known.get(name, 0.0) for name in order] + [0.0]
-    focal = known.get("f", 0.0)
-    return Intrinsics(
-        width=camera.width,
-        height=camera.height,
-        fx=known.get("fx", focal),
-        fy=known.get("fy", focal),
-        cx=known["cx"],
-        cy=known["cy"],
-        lens=lens,
-        distortion=tuple(coefficients[:5]),  # type: ignore[arg-type]
-    )
 
 
 def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
@@ -216,8 +123,3 @@ def _report(content: dict[str, Any]) -> PoseReport | None:
     known = {field.name: content[field.name] for field in fields(PoseReport) if field.name in content}
     apart = tuple(tuple(group) for group in known.pop("apart", ()))
     return PoseReport(**(known | {"tried": tuple(known.get("tried", ())), "apart": apart}))
-
-
-def _one_line(error: Exception) -> str:
-    """The last line of an error's message, or its type's name if it has none."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

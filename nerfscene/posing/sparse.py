@@ -26,8 +26,9 @@ class SparseModel:
     world_from_cam: tuple[Array, ...]  # (4, 4) each
     points: Array  # (n, 3), world units
     point_colors: NDArray[np.uint8]  # (n, 3)
-    reprojection_error: float  # pixels, mean over the points
+    reprojection_error: float | None  # pixels, mean over the points; None if it can't be computed
     seen: tuple[NDArray[np.int64], ...]  # per image: indices of the well-determined points that it observes
+    warnings: tuple[str, ...] = ()  # about the model's files, one sentence each
 
 
 def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport | None = None) -> PosedCapture:
@@ -67,6 +68,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         if capture.photos[i].focal is None
     ]
     warnings += _zoom_warning(without_focal, len(names))
+    error = model.reprojection_error
     return PosedCapture(
         root=capture.root,
         source="photos",
@@ -75,7 +77,7 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         points=model.points,
         point_colors=model.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
-        reprojection_error=model.reprojection_error * float(np.mean(scales)),
+        reprojection_error=None if error is None else error * float(np.mean(scales)),
         warnings=warnings,
         left_out=left_out,
         posing=report,

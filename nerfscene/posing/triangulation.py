@@ -28,8 +28,9 @@ from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.copies import copy_index, working_size, write_copies, write_masks
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
+from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
-from nerfscene.posing.poses import make_once, read_model
+from nerfscene.posing.poses import make_once
 from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 

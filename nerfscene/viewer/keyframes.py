@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.films.camera_path_file import OURS, read_camera_path, write_camera_path
 from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.atomic import write_json
+from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
 
 EASINGS = ("none", "gentle", "strong")
 VERSION = 1
-OURS = "nerfscene"  # the key of our own settings in a camera_path.json
 MOST_UNDO = 100
 
 
@@ -184,12 +185,17 @@ def save(plan: Plan, file: Path) -> None:
     write_json(data, file)
 
 
-def load(file: Path) -> Plan:
+def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = lambda text: None) -> Plan:
     """Reads a plan that ``save`` wrote, or makes one from another program's camera_path.json.
 
-    Raises NerfsceneError, naming the file, for anything that can't be used.
+    scene: the scene that the path is for, see ``read_camera_path``. note: called with each sentence on what
+    is not taken over, or on doubts. Raises NerfsceneError, naming the file, for anything that can't be used.
     """
-    path = read_camera_path(file)
+    path = read_camera_path(file, scene=scene)
+    for sentence in path.notes:
+        note(sentence)
+    if path.crop is not None:
+        note(f"{file}: its crop is not shown here; nerfscene render applies it.")
     data = json.loads(file.read_text(encoding="utf-8-sig"))
     ours = data.get(OURS)
     if isinstance(ours, dict) and ours.get("version") == VERSION:

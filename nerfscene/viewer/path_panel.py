@@ -15,6 +15,7 @@ from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
+from nerfscene.scene.world import in_world
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.film_outline import film_fov, frame_html, page_aspect, page_fov
@@ -182,10 +183,12 @@ class PathPanel:
             file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
             if action == "Save":
                 keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
-                self.say("Saved", f"{file}: nerfscene render and nerfstudio read it")
+                self.say("Saved", f"{file}: nerfscene render films it")
                 return
             page_from_world = np.asarray(np.linalg.inv(world_from_page), np.float64)
-            self.editor.apply(keyframes.transformed(keyframes.load(file), page_from_world))
+            scene = in_world(self.stage.scene, world_from_page)
+            loaded = keyframes.load(file, scene, lambda text: self.say("About this path", text))
+            self.editor.apply(keyframes.transformed(loaded, page_from_world))
         self._show_plan(0)
 
     def _start_from(self) -> None:

@@ -132,7 +132,8 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
         save_world(stage.folder, new_from_world, new_from_page[:3, :3] @ up / similarity_scale(new_from_page))
         file = stage.folder / CAMERA_PATH_FILE
         if file.is_file():
-            keyframes.save(keyframes.transformed(keyframes.load(file), new_from_world), file)
+            loaded = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+            keyframes.save(keyframes.transformed(loaded, new_from_world), file)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
     world.changed()
 

@@ -339,7 +339,7 @@ def test_masks_are_found_by_stem_or_whole_name(tmp_path: Path) -> None:
     assert [photo.mask is not None for photo in photos] == [True] * 3
 
 
-@pytest.mark.parametrize("name", ["masks/{}_mask.png", "mask/{}.png"])
+@pytest.mark.parametrize("name", ["masks/{}-matte.png", "mask/{}.png"])
 def test_masks_that_are_called_like_no_photo_are_told(tmp_path: Path, name: str) -> None:
     write_photos(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     for stem in "abc":

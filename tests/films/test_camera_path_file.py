@@ -10,39 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from path_cases import LENS, a_motion, assert_rigid, poses_of, ring
+from path_cases import LENS, assert_rigid, poses_of, ring
+from path_file_cases import save
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import FLIP, read_camera_path, write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset
-from nerfscene.types import Array, Camera
-
-
-def frame_of(pose: Array, fov: float = 50.0) -> dict[str, Any]:
-    return {"camera_to_world": (pose @ FLIP).ravel().tolist(), "fov": fov, "aspect": 1.5}
-
-
-def save(folder: Path, **changes: Any) -> Path:
-    """A path as nerfstudio's viewer writes it."""
-    poses = [v.world_from_cam for v in ring(np.arange(0, 60, 10.0))]
-    data = {
-        "default_fov": 50.0,
-        "default_transition_sec": 2.0,
-        "keyframes": [],
-        "camera_type": "perspective",
-        "render_height": 400,
-        "render_width": 600,
-        "fps": 24,
-        "seconds": 0.25,
-        "is_cycle": False,
-        "smoothness_value": 0.0,
-        "camera_path": [frame_of(p) for p in poses],
-    }
-    data = {k: v for k, v in (data | changes).items() if v is not ...}
-    file = folder / "camera_path.json"
-    file.write_text(json.dumps(data))
-    return file
+from nerfscene.types import Camera
 
 
 def test_reads_what_nerfstudio_writes(tmp_path: Path) -> None:
@@ -68,7 +43,8 @@ def test_what_a_file_leaves_out_is_none(tmp_path: Path) -> None:
     )
     path = read_camera_path(save(tmp_path, **silent))
     assert (path.fps, path.seconds, path.loop, path.width, path.height) == (None, None, False, None, None)
-    assert path.cameras[0].intrinsics.width / path.cameras[0].intrinsics.height == 1.5  # its aspect
+    k = path.cameras[0].intrinsics
+    assert (k.width, k.height) == (1280, 853)  # its aspect
 
 
 @pytest.mark.parametrize(
@@ -99,41 +75,6 @@ def test_a_portrait_path_keeps_its_narrow_angle(tmp_path: Path) -> None:
     assert 0.5 * k.width / k.fx == pytest.approx(narrow)
     k = read_camera_path(file, 800, 400).cameras[0].intrinsics
     assert 0.5 * k.height / k.fy == pytest.approx(narrow)
-
-
-def trained_with(folder: Path, applied: Array | None, applied_scale: float = 1.0) -> Path:
-    """A path in nerfstudio's training coordinates, and its dataparser_transforms.json."""
-    own = a_motion()
-    own_scale = 0.3
-    frames = []
-    for v in ring(np.arange(0, 60, 10.0)):
-        pose = own @ v.world_from_cam
-        pose[:3, 3] *= own_scale
-        frames.append(frame_of(pose))
-    kept = own if applied is None else own @ applied
-    (folder / "dataparser_transforms.json").write_text(
-        json.dumps({"transform": kept[:3].tolist(), "scale": own_scale * applied_scale})
-    )
-    if applied is not None:
-        values = {"applied_transform": applied[:3].tolist(), "applied_scale": applied_scale, "frames": []}
-        (folder / "transforms.json").write_text(json.dumps(values))
-    return save(folder, camera_path=frames)
-
-
-@pytest.mark.parametrize("applied_scale", [None, 1.0, 2.5])
-def test_nerfstudio_s_training_coordinates_are_undone(tmp_path: Path, applied_scale: float | None) -> None:
-    swap = np.eye(4)[[0, 2, 1, 3]] * [[1], [1], [-1], [1]]  # what its COLMAP import applies
-    swap[:3, 3] = [0.5, 0, -1]
-    file = (
-        trained_with(tmp_path, None) if applied_scale is None else trained_with(tmp_path, swap, applied_scale)
-    )
-    expected = np.stack([v.world_from_cam for v in ring(np.arange(0, 60, 10.0))])
-    np.testing.assert_allclose(poses_of(read_camera_path(file)), expected, atol=1e-9)
-    # The file may be given by name, from another folder.
-    elsewhere = tmp_path / "elsewhere.json"
-    (tmp_path / "dataparser_transforms.json").rename(elsewhere)
-    assert not np.allclose(poses_of(read_camera_path(file)), expected)
-    np.testing.assert_allclose(poses_of(read_camera_path(file, dataparser=elsewhere)), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -201,7 +142,7 @@ BAD_FRAMES: list[tuple[Any, str]] = [
     ({"camera_to_world": [*numbers(), 1.0], "fov": 50}, "16"),
     ({"camera_to_world": numbers(_3=math.nan), "fov": 50}, "finite"),
     ({"camera_to_world": numbers(_3=math.inf), "fov": 50}, "finite"),
-    ({"camera_to_world": numbers(_0=2.0), "fov": 50}, "scales"),
+    ({"camera_to_world": numbers(_0=2.0), "fov": 50}, "stretches"),
     ({"camera_to_world": numbers(_1=0.4), "fov": 50}, "shears"),
     ({"camera_to_world": numbers(_0=-1.0), "fov": 50}, "mirrors"),
     ({"camera_to_world": numbers(_12=3.0), "fov": 50}, "not a rotation"),
@@ -213,6 +154,10 @@ BAD_FRAMES: list[tuple[Any, str]] = [
     ({"camera_to_world": numbers(), "fov": "wide"}, "field of view"),
     ({"camera_to_world": numbers(), "fov": math.nan}, "field of view"),
     ("not an object", "object"),
+    ({"camera_to_world": [10**400] * 16, "fov": 50}, "16"),
+    ({"camera_to_world": "[" * 100_000, "fov": 50}, "16"),
+    ({"camera_to_world": numbers(), "fov": 10**400}, "field of view"),
+    ({"camera_to_world": numbers(), "fov": 50, "camera_type": "equirectangular"}, "camera 0.*perspective"),
 ]
 
 
@@ -234,6 +179,7 @@ def test_bad_cameras_are_told(tmp_path: Path, frame: Any, word: str) -> None:
         ({"fps": -1}, "fps"),
         ({"fps": "fast"}, "fps"),
         ({"seconds": math.nan}, "seconds"),
+        ({"seconds": -1}, "seconds"),
         ({"render_width": 0}, "render_width"),
         ({"render_width": 100000}, "pixels"),
         ({"camera_path": [], "keyframes": [{"matrix": numbers(), "fov": 50}], "seconds": 1e9}, "frames"),
@@ -246,7 +192,7 @@ def test_bad_files_are_told(tmp_path: Path, changes: dict[str, Any], word: str) 
 def test_unreadable_files_are_told(tmp_path: Path) -> None:
     file = tmp_path / "camera_path.json"
     told(file, "exist")
-    for content, word in ((b"{", "JSON"), (b"[1]", "object"), (b"\xff\xfe\x00", "read"), (b"", "JSON")):
+    for content, word in ((b"{", "line 1"), (b"[1]", "object"), (b"\xff\xfe\x00", "read"), (b"", "line 1")):
         file.write_bytes(content)
         told(file, word)
     file.unlink()
@@ -254,21 +200,31 @@ def test_unreadable_files_are_told(tmp_path: Path) -> None:
     told(file, "read")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "{",
-        "{}",
-        '{"transform": [[1, 0], [0, 1]], "scale": 1}',
-        json.dumps({"transform": np.eye(4)[:3].tolist(), "scale": 0}),
-        json.dumps({"transform": np.eye(4)[:3].tolist(), "scale": "big"}),
-        json.dumps({"transform": (2 * np.eye(4)[:3]).tolist(), "scale": 1}),
-    ],
-)
-def test_bad_dataparser_transforms_are_told(tmp_path: Path, content: str) -> None:
+OTHER_FILES: list[tuple[Any, str]] = [
+    ({"w": 64, "frames": [{"file_path": "a.jpg", "transform_matrix": []}]}, "transforms.json.*walkthrough"),
+    ({"transform": np.eye(4)[:3].tolist(), "scale": 1.0}, "dataparser_transforms.json.*--path-transform"),
+    ([{"id": 0, "img_name": "a", "position": [0, 0, 0]}], "not a JSON object"),
+    ({"path": []}, "no keyframes"),
+]
+
+
+@pytest.mark.parametrize(("content", "word"), OTHER_FILES)
+def test_files_that_are_no_paths_are_told_by_name(tmp_path: Path, content: Any, word: str) -> None:
+    file = tmp_path / "camera_path.json"
+    file.write_text(json.dumps(content))
+    told(file, word)
+
+
+def test_a_file_nested_too_deep_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "camera_path.json"
+    file.write_text('{"camera_path": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    told(file, "can ?not be read")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     file = save(tmp_path)
-    (tmp_path / "dataparser_transforms.json").write_text(content)
-    told(file, "dataparser_transforms.json")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(read_camera_path(file).cameras) == 6
 
 
 def told(file: Path, word: str) -> None:

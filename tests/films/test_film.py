@@ -145,3 +145,56 @@ def test_depth_films_keep_one_scale(loaded: Scene) -> None:
     path, _ = film_path(loaded, TINY)
     near, far = filming.depth_limits(loaded.renderer(), path)
     assert 0 < near < 2.4 < far, "the cameras are 2.4 from the spheres"
+
+
+def test_a_path_s_crop_and_background_are_filmed(loaded: Scene, path_file: Path, tmp_path: Path) -> None:
+    data = json.loads(path_file.read_text())
+    data["camera_path"] = data["camera_path"][:1]
+    # A box beside everything: only its background is left.
+    data["crop"] = {
+        "crop_center": [1000.0, 0, 0],
+        "crop_scale": [1, 1, 1],
+        "crop_bg_color": {"r": 255, "g": 51, "b": 0},
+    }
+    path_file.write_text(json.dumps(data))
+    made = render_film(loaded, RenderConfig(path=str(path_file)), None, tmp_path / "frames")
+    assert made["warnings"] == []
+    picture = np.asarray(Image.open(tmp_path / "frames/00000.png"))
+    assert (picture == [255, 51, 0]).all()
+    assert loaded.crop is None
+
+
+def test_doubts_about_a_path_are_told_before_it_is_filmed(
+    loaded: Scene, path_file: Path, tmp_path: Path
+) -> None:
+    data = json.loads(path_file.read_text())
+    del data["nerfscene"]  # as another program's
+    for camera in data["camera_path"]:
+        camera["camera_to_world"][3] += 1000
+    path_file.write_text(json.dumps(data))
+    said: list[str] = []
+    config = RenderConfig(path=str(path_file), seconds=0.1)
+    made = render_film(
+        loaded, config, None, tmp_path / "frames", lambda done, n: said.append("."), said.append
+    )
+    assert "--path-transform" in said[0] and said[1:] == ["."]
+    assert made["warnings"] == said[:1]
+    # The file that says how these coordinates were made can be named.
+    named = tmp_path / "moved.json"
+    named.write_text(json.dumps({"transform": [[1, 0, 0, 1000], [0, 1, 0, 0], [0, 0, 1, 0]], "scale": 1}))
+    path, _ = film_path(loaded, RenderConfig(path=str(path_file), path_transform=named))
+    assert path.notes == ()
+    assert np.allclose(path.cameras[0].world_from_cam, loaded.views[0].world_from_cam, atol=1e-9)
+
+
+def test_what_is_no_path_is_told(loaded: Scene, tmp_path: Path) -> None:
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.jpg\n\n")
+    for config, word in (
+        (RenderConfig(path=str(tmp_path / "images.txt")), "is no camera path that can be read"),
+        (RenderConfig(path=str(tmp_path / "missing.json")), "doesn't exist"),
+        (RenderConfig(path="sideways"), "no camera path is called"),
+        (RenderConfig(path="orbit", path_transform=tmp_path / "t.json"), "orbit needs none"),
+        (RenderConfig(path_transform=tmp_path / "t.json"), "auto needs none"),
+    ):
+        with pytest.raises(NerfsceneError, match=word):
+            film_path(loaded, config)

@@ -7,9 +7,19 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from app_cases import COUNT, FOCAL, WIDTH, assert_same_pixels, write_photos
-from metashape_cases import LENS, metashape_fisheye, metashape_frame, metashape_xml, to_world, write_metashape
+from app_cases import CAMERAS, COUNT, FOCAL, WIDTH, assert_same_pixels, write_photos
+from metashape_cases import (
+    LENS,
+    metashape_equisolid,
+    metashape_fisheye,
+    metashape_frame,
+    metashape_rig,
+    metashape_xml,
+    to_world,
+    write_metashape,
+)
 from posed_captures import error_of, found
 
 from nerfscene.formats.readers import find_posed
@@ -60,7 +70,90 @@ def test_a_lens_that_folds_is_refused(tmp_path: Path) -> None:
     assert "folds" in error_of(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["spherical", "cylindrical", "equisolid_fisheye"])
+@pytest.mark.parametrize("focal", [300.0, 125.0])
+def test_metashape_equisolid_cameras(tmp_path: Path, focal: float) -> None:
+    terms = {"f": focal, "cx": -4.0, "cy": 2.0, "k1": 0.05, "k2": 0.02, "k3": -0.01}
+    write_metashape(tmp_path, metashape_xml(terms, "equisolid_fisheye"))
+    posed = found(tmp_path)
+    assert {v.intrinsics.lens for v in posed.views} == {"fisheye"}
+    assert_same_pixels(posed, lambda cam: metashape_equisolid(cam, terms), to_world, within=0.3)
+
+
+def test_metashape_panoramas(tmp_path: Path) -> None:
+    """Sensors of the type spherical have no calibration, and others may have none of their own size."""
+    text = re.sub("<calibration.*</calibration>", "", metashape_xml(LENS, "spherical"))
+    text = text.replace('height="300"', 'height="200"')
+    path = write_metashape(tmp_path, text)
+    write_photos(tmp_path, [f"IMG_{i}.JPG" for i in range(COUNT)], (WIDTH, 200))
+    for view, (rotation, centre) in zip(found(path).views, CAMERAS, strict=True):
+        k = view.intrinsics
+        assert (k.lens, k.width, k.height, k.cx, k.cy) == ("equirectangular", WIDTH, 200, 200, 100)
+        assert k.fx == k.fy == pytest.approx(WIDTH / (2 * np.pi))
+        np.testing.assert_allclose(view.world_from_cam[:3, 3], to_world(centre), atol=1e-9)
+        forward = (to_world(rotation[2]) - to_world(np.zeros(3))) / 4.5
+        np.testing.assert_allclose(view.world_from_cam[:3, 2], forward, atol=1e-9)
+
+
+def test_a_spherical_sensor_of_other_proportions_is_refused(tmp_path: Path) -> None:
+    write_metashape(tmp_path, re.sub("<calibration.*</calibration>", "", metashape_xml(LENS, "spherical")))
+    message = error_of(tmp_path)
+    assert "spherical" in message and "400×300" in message and "cube maps" in message
+
+
+def test_metashapes_multi_camera_systems(tmp_path: Path) -> None:
+    write_metashape(tmp_path, metashape_rig(LENS))
+    posed = found(tmp_path)
+    assert posed.warnings == () and posed.photos_given == COUNT
+    assert_same_pixels(posed, lambda cam: metashape_frame(cam, LENS), to_world)
+
+
+def test_slaves_without_an_offset_have_no_pose(tmp_path: Path) -> None:
+    text = re.sub("<rotation>[^<]*</rotation><location>[^<]*</location>", "", metashape_rig(LENS), count=2)
+    write_metashape(tmp_path, text)
+    posed = found(tmp_path)
+    assert len(posed.views) == COUNT - 2 and "2 of the 5 cameras" in posed.warnings[0]
+
+
+def test_bands_of_a_multispectral_camera(tmp_path: Path) -> None:
+    bands = (("Green",), ("Red",), ("Green",), ("Green",), ("NIR",))
+    write_metashape(tmp_path, metashape_rig(LENS, bands))
+    posed = found(tmp_path)
+    (warning,) = posed.warnings
+    assert len(posed.views) == 3 and "2 of the 5 cameras" in warning and "bands" in warning
+    assert {left.name for left in posed.left_out} == {"IMG_1", "IMG_4"}
+
+
+def test_cameras_that_were_disabled_are_left_out(tmp_path: Path) -> None:
+    text = metashape_xml(LENS).replace('label="IMG_2"', 'label="IMG_2" enabled="false"')
+    write_metashape(tmp_path, text)
+    posed = found(tmp_path)
+    (warning,) = posed.warnings
+    assert len(posed.views) == COUNT - 1 and "disabled" in warning and "IMG_2" in warning
+    every = text.replace(' enabled="false"', "").replace("<camera ", '<camera enabled="0" ')
+    write_metashape(tmp_path, every)
+    assert len(found(tmp_path).views) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("1.5.0", False), ("2.3.0", False), ("2.4.0", True), ("3", True)]
+)
+def test_newer_versions_are_read_and_told(tmp_path: Path, version: str, told: bool) -> None:
+    text = metashape_xml(LENS).replace('document version="2.0.0"', f'document version="{version}"')
+    write_metashape(tmp_path, text)
+    posed = found(tmp_path)
+    assert [version in warning for warning in posed.warnings] == [True] * told
+    assert_same_pixels(posed, lambda cam: metashape_frame(cam, LENS), to_world)
+
+
+def test_chunks_on_the_earth_stay_exact(tmp_path: Path) -> None:
+    shift = np.array([4278990.25, 642570.5, 4670300.75])  # metres from the earth's centre, as of WGS 84
+    text = metashape_xml(LENS).replace("10.0 -20.0 30.0", " ".join(map(str, shift)))
+    write_metashape(tmp_path, text)
+    moved = shift - [10, -20, 30]
+    assert_same_pixels(found(tmp_path), lambda cam: metashape_frame(cam, LENS), lambda p: to_world(p) + moved)
+
+
+@pytest.mark.parametrize("kind", ["cylindrical", "rpc"])
 def test_other_metashape_sensors_are_refused(tmp_path: Path, kind: str) -> None:
     write_metashape(tmp_path, metashape_xml(LENS, kind))
     message = error_of(tmp_path)

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from app_cases import COUNT, HEIGHT, NAMES, POINTS, WIDTH, assert_same_pixels, write_json, write_photos
-from open_sfm_cases import OPENSFM_LENSES, openmvg, openmvg_project, opensfm, opensfm_project, write_openmvg
+from open_sfm_cases import (
+    NEAR_LENSES,
+    OPENSFM_LENSES,
+    openmvg,
+    openmvg_project,
+    opensfm,
+    opensfm_project,
+    rigged,
+    write_openmvg,
+)
 from phone_app_cases import record3d, write_record3d
 from PIL import Image
 from posed_captures import error_of, found
@@ -33,9 +42,42 @@ def test_opensfm(tmp_path: Path, lens: dict[str, Any]) -> None:
         assert "2 reconstructions" in warning and "5 of 7" in warning
 
 
+@pytest.mark.parametrize("lens", NEAR_LENSES, ids=["mostly perspective", "mostly fisheye", "fisheye62"])
+def test_opensfms_other_lenses_are_approximated(tmp_path: Path, lens: dict[str, Any]) -> None:
+    write_json(tmp_path, "reconstruction.json", [opensfm(lens)])
+    assert_same_pixels(found(tmp_path), lambda cam: opensfm_project(cam, lens), within=0.5)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_opensfms_rigs(tmp_path: Path, bare: bool) -> None:
+    lens = OPENSFM_LENSES[0]
+    write_json(tmp_path, "reconstruction.json", [rigged(opensfm(lens), bare)])
+    posed = found(tmp_path)
+    assert posed.warnings == ()
+    assert_same_pixels(posed, lambda cam: opensfm_project(cam, lens))
+
+
+def test_panoramas_of_opensfm_and_openmvg(tmp_path: Path) -> None:
+    height = WIDTH // 2
+    write_photos(tmp_path / "images", NAMES, (WIDTH, height))
+    sphere = {"projection_type": "spherical", "height": height}
+    openmvg_sphere = json.dumps(openmvg("spherical", "", [], True)).replace(f": {HEIGHT}", f": {height}")
+    for name, text in (("reconstruction", json.dumps([opensfm(sphere)])), ("sfm_data", openmvg_sphere)):
+        path = tmp_path / f"{name}.json"
+        path.write_text(text)
+        views = found(path).views
+        lenses = {(v.intrinsics.lens, v.intrinsics.width, v.intrinsics.height) for v in views}
+        assert lenses == {("equirectangular", WIDTH, height)} and len(views) == COUNT
+
+
 def test_opensfm_refuses_what_has_no_such_lens(tmp_path: Path) -> None:
     write_json(tmp_path, "reconstruction.json", [opensfm({"projection_type": "spherical"})])
-    assert "spherical" in error_of(tmp_path)
+    assert "not twice as wide as high" in error_of(tmp_path)
+    write_json(tmp_path, "reconstruction.json", [opensfm({"projection_type": "cubic"})])
+    assert "cubic" in error_of(tmp_path)
+    thin = NEAR_LENSES[2] | {"projection_type": "fisheye624", "s1": 0.01}
+    write_json(tmp_path, "reconstruction.json", [opensfm(thin)])
+    assert "s0 to s3" in error_of(tmp_path)
 
 
 def test_photos_that_are_in_no_reconstruction_are_told(tmp_path: Path) -> None:

@@ -31,6 +31,15 @@ FORMS = {
     ),
     "site.rsproj": (b"<RealityScanProject/>", "RealityScan"),
     "a_calibrated_external_camera_parameters.txt": (b"imageName X Y Z Omega Phi Kappa\n", "Pix4D"),
+    "cameras.csv": (
+        b"#cameras 2\n#name,X/Lon,Y/Lat,Z/Alt,yaw,pitch,roll\nIMG_0.jpg,1,2,3,4,5,6\n",
+        "no lenses",
+    ),
+    "opk.txt": (
+        b"# Cameras (2)\n# PhotoID, X, Y, Z, Omega, Phi, Kappa, r11\nIMG_0\t1\t2\t3\n",
+        "Agisoft XML",
+    ),
+    "odm_report/shots.geojson": (b'{"type": "FeatureCollection"}', "reconstruction.json"),
     "project.opf": (b'{"format": "application/opf-project+json"}', "opf2colmap"),
     "cams/00000000_cam.txt": (b"extrinsic\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n\nintrinsic\n", "MVSNet"),
     "pose/0.txt": (b"1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "transforms.json"),

@@ -21,8 +21,9 @@ from nerfscene.capture.folder import open_capture, read_pixels
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import copies, mapping, matching, pairs, poses
+from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import choose_pairs, coarse_matches
-from nerfscene.posing.poses import pose, read_model
+from nerfscene.posing.poses import pose
 from nerfscene.types import Array, PosedCapture
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,39 @@ def write_metashape(root: Path, text: str, place: str = ".", ending: str = ".JPG
     write_photos(root / place, [f"IMG_{i}{ending}" for i in range(COUNT)])
     (root / "cameras.xml").write_text(text, encoding="utf-8")
     return root / "cameras.xml"
+
+
+def metashape_equisolid(cam: np.ndarray, terms: dict[str, float]) -> np.ndarray:
+    """The manual's formulas for equisolid fisheye cameras (version 2.3)."""
+    across = np.hypot(cam[:, 0], cam[:, 1])
+    radius = 2 * np.sin(np.arctan2(across, cam[:, 2]) / 2)
+    x, y = radius * cam[:, 0] / across, radius * cam[:, 1] / across
+    return metashape_frame(np.stack([x, y, np.ones_like(x)], axis=1), terms)
+
+
+def metashape_rig(terms: dict[str, float], bands: tuple[tuple[str, ...], ...] = ()) -> str:
+    """A multi-camera system: camera 0 is the master, and every other has a sensor of its own.
+
+    bands: the names of each sensor's colours; () for red, green and blue everywhere.
+    """
+    text = metashape_xml(terms, count=1)
+    sensor = re.search(r"<sensor .*?</sensor>", text)
+    assert sensor is not None
+    master_rotation, master_centre = CAMERAS[0]
+    sensors, slaves = "", ""
+    for index in range(COUNT):
+        rotation, centre = CAMERAS[index]
+        own = sensor[0].replace('id="0"', f'id="{index}"', 1)
+        names = bands[index] if bands else ("Red", "Green", "Blue")
+        listed = "".join(f'<band label="{name}"/>' for name in names)
+        own = own.replace("<calibration", f"<bands>{listed}</bands><calibration", 1)
+        if index:
+            turn = " ".join(map(repr, map(float, (master_rotation @ rotation.T).ravel())))
+            place = " ".join(map(repr, map(float, master_rotation @ (centre - master_centre))))
+            own = own.replace('type="frame"', 'type="frame" master_id="0"', 1)
+            offset = f"<rotation>{turn}</rotation><location>{place}</location>"
+            own = own.replace("</sensor>", f"{offset}</sensor>")
+            ids = f'id="{index}" sensor_id="{index}" component_id="0" master_id="0"'
+            slaves += f'<camera {ids} label="IMG_{index}"/>'
+        sensors += own
+    return text.replace(sensor[0], sensors).replace("</cameras>", f"{slaves}</cameras>")

@@ -34,7 +34,16 @@ def opensfm_project(cam: np.ndarray, c: dict[str, Any]) -> np.ndarray:
     x, y = cam[:, 0] / cam[:, 2], cam[:, 1] / cam[:, 2]
     k1, k2, k3, k4, p1, p2 = (c.get(k, 0.0) for k in ("k1", "k2", "k3", "k4", "p1", "p2"))
     focal = [c.get("focal_x", c.get("focal")), c.get("focal_y", c.get("focal"))]
-    if "fisheye" in c["projection_type"]:
+    if c["projection_type"] in ("fisheye62", "dual"):
+        r = np.hypot(x, y)
+        t = np.arctan(r)
+        share = c.get("transition", 0.0)
+        x, y = ((share * r + (1 - share) * t) / r * value for value in (x, y))
+        r2 = x**2 + y**2
+        d = 1 + sum(c.get(f"k{i}", 0.0) * r2**i for i in range(1, 7))
+        u = d * x + 2 * p1 * x * y + p2 * (r2 + 2 * x**2)
+        uv = np.stack([u, d * y + 2 * p2 * x * y + p1 * (r2 + 2 * y**2)], axis=1)
+    elif "fisheye" in c["projection_type"]:
         r = np.hypot(x, y)
         t = np.arctan(r)
         d = t / r * (1 + k1 * t**2 + k2 * t**4 + k3 * t**6 + k4 * t**8)
@@ -56,6 +65,28 @@ OPENSFM_LENSES: list[dict[str, Any]] = [
     {"projection_type": "fisheye", "focal": 0.8, "k1": -0.05, "k2": 0.01},
     {"projection_type": "fisheye_opencv", **TWO, "k1": -0.05, "k2": 0.01, "k3": 0.002, "k4": -0.001},
 ]
+# Lenses that ours only come near to.
+NEAR_LENSES: list[dict[str, Any]] = [
+    {"projection_type": "dual", "focal": 0.9, "k1": -0.03, "k2": 0.01, "transition": 0.7},
+    {"projection_type": "dual", "focal": 0.9, "k1": -0.03, "k2": 0.01, "transition": 0.2},
+    {"projection_type": "fisheye62", **TWO, "k1": -0.05, "k2": 0.01, "k5": 0.002, "p1": 2e-4, "p2": -3e-4},
+]
+
+
+def rigged(reconstruction: dict[str, Any], bare: bool) -> dict[str, Any]:
+    """The reconstruction with all its cameras in a rig; bare: whether shots have no poses of their own."""
+    turn, shift = Rotation.from_rotvec([0.2, -0.4, 0.7]), np.array([1.0, 2.0, -3.0])  # rig from world
+    cameras, ids = {}, {}
+    for index, (name, shot) in enumerate(reconstruction["shots"].items()):
+        own = Rotation.from_rotvec(shot["rotation"])
+        within = own * turn.inv()  # camera from rig
+        moved = np.array(shot["translation"]) - within.apply(shift)
+        cameras[f"lens {index}"] = {"rotation": within.as_rotvec().tolist(), "translation": moved.tolist()}
+        ids[name] = f"lens {index}"
+        if bare:
+            del shot["rotation"], shot["translation"]
+    instance = {"rotation": turn.as_rotvec().tolist(), "translation": shift.tolist(), "rig_camera_ids": ids}
+    return reconstruction | {"rig_cameras": cameras, "rig_instances": {"0": instance}}
 
 
 def write_openmvg(root: Path, values: dict[str, Any] | None = None) -> Path:

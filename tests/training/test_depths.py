@@ -12,7 +12,7 @@ import pytest
 from nerfscene.cameras.algebra import Placement
 from nerfscene.cameras.lens_fit import projection
 from nerfscene.films.paths import look_at
-from nerfscene.posing.poses import well_determined
+from nerfscene.posing.known_points import well_determined
 from nerfscene.training.depths import CELL, known_depths
 from nerfscene.types import Intrinsics, View
 

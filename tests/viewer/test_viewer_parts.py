@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import path_file_cases
 import pytest
+from path_file_cases import scene_of
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
@@ -194,6 +196,21 @@ def test_saving_restores_everything_and_others_read_it(tmp_path: Path) -> None:
         keyframes.load(file)
     with pytest.raises(NerfsceneError, match="no keyframes"):
         keyframes.save(Plan(), file)
+
+
+def test_a_path_in_nerfstudio_s_coordinates_is_taken_over_once(tmp_path: Path) -> None:
+    scene = scene_of(tmp_path)
+    file = path_file_cases.save(tmp_path, crop={"crop_center": [0, 0, 0], "crop_scale": [1, 1, 1]})
+    transform = {"transform": np.eye(4)[:3].tolist(), "scale": 0.5}
+    (tmp_path / "dataparser_transforms.json").write_text(json.dumps(transform))
+    said: list[str] = []
+    plan = keyframes.load(file, scene, said.append)
+    poses = np.stack([k.world_from_cam for k in plan.keyframes])
+    assert np.allclose(poses[:, :3, 3], 2 * path_file_cases.positions())
+    assert any("crop is not shown here" in text for text in said)
+    keyframes.save(plan, file)  # in the same place, beside dataparser_transforms.json
+    again = keyframes.load(file, scene, said.append)
+    assert np.allclose(np.stack([k.world_from_cam for k in again.keyframes]), poses)
 
 
 def test_presets_become_keyframes(trained: Path) -> None:

@@ -274,7 +274,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
     [
         (("--path", "loop-the-loop"), "no camera path is called 'loop-the-loop'"),
         (("--path", "nowhere.json"), "nowhere.json doesn't exist"),
-        (("--path", "bad.json"), "bad.json is not valid JSON"),
+        (("--path", "bad.json"), "bad.json is broken: line 1"),
         (("--path", "empty.json"), "empty.json holds no cameras"),
         (("--seconds", "-1"), "--seconds must be"),
         (("--seconds", "nan"), "--seconds must be"),
