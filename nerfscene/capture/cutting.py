@@ -60,7 +60,9 @@ def cut_photos(capture: Capture, folder: Path, progress: StageListener = silent)
 
     A warning says so. Raises NerfsceneError as ``cut`` and ``panoramas.find_panoramas`` do.
     """
-    panoramas = find_panoramas(capture.photos, progress)
+    panoramas, doubts = find_panoramas(capture.photos, progress)
+    if doubts:
+        capture = replace(capture, warnings=capture.warnings + doubts)
     if not panoramas:
         return capture
     faces = dict(zip((p.photo.path for p in panoramas), cut(panoramas, folder, progress), strict=True))

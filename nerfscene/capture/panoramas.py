@@ -55,8 +55,10 @@ class Panorama:
         return self.photo.width / (self.right - self.left)
 
 
-def find_panoramas(photos: Sequence[Photo], progress: StageListener = silent) -> list[Panorama]:
-    """Those of the photos that are panoramas, in order.
+def find_panoramas(
+    photos: Sequence[Photo], progress: StageListener = silent
+) -> tuple[list[Panorama], tuple[str, ...]]:
+    """Those of the photos that are panoramas, in order; and warnings, one sentence each.
 
     Only pictures twice as wide as high are looked at, and those with XMP data. Without such data, all
     pictures of one size are panoramas or none is: the edges of at least MOST of them must continue each
@@ -76,6 +78,13 @@ def find_panoramas(photos: Sequence[Photo], progress: StageListener = silent) ->
             "(equirectangular), with the camera's own app."
         )
     alike = {size for size, count in sizes.items() if passed[size] >= MOST * count}
+    warnings = tuple(
+        f"{passed[width, height]} of {count} photos of {width}×{height} pixels look like panoramas and the "
+        "others don't, so all are taken for ordinary photos; if they are panoramas, say so in their data "
+        "(exiftool -XMP-GPano:ProjectionType=equirectangular)."
+        for (width, height), count in sizes.items()
+        if 0 < passed[width, height] < MOST * count
+    )
     found = []
     for photo in photos:
         area = told[photo.path]
@@ -83,7 +92,7 @@ def find_panoramas(photos: Sequence[Photo], progress: StageListener = silent) ->
             found.append(area)
         elif photo.path in looks and (photo.width, photo.height) in alike:
             found.append(Panorama(photo))
-    return found
+    return found, warnings
 
 
 def told_area(photo: Photo) -> Panorama | None:

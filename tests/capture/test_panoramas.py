@@ -144,8 +144,23 @@ def test_a_panorama_that_was_shrunk_keeps_its_place(tmp_path: Path) -> None:
 
 def test_panoramas_are_told_by_their_edges(tmp_path: Path) -> None:
     paths = write_panoramas(tmp_path, 512)
-    found = find_panoramas([Photo(path, 512, 256) for path in paths])
-    assert [panorama.photo.path for panorama in found] == paths
+    found, warnings = find_panoramas([Photo(path, 512, 256) for path in paths])
+    assert [panorama.photo.path for panorama in found] == paths and warnings == ()
+
+
+def test_pictures_that_seldom_look_like_panoramas_are_told(tmp_path: Path) -> None:
+    photos = [Photo(path, 512, 256) for path in write_panoramas(tmp_path, 512, [0, 1])]
+    for i in range(2, 6):
+        Image.fromarray(photo(poses()[i], 512, 256, 400.0)).save(tmp_path / f"{i}.png")
+        photos.append(Photo(tmp_path / f"{i}.png", 512, 256))
+    found, warnings = find_panoramas(photos)
+    assert found == [] and len(warnings) == 1
+    assert warnings[0].startswith("2 of 6 photos of 512×256 pixels look like panoramas and the others don't")
+    marked = b'<x xmlns:GPano="g" GPano:ProjectionType="equirectangular"/>'  # as the warning says, no more
+    for i in range(2):
+        save_with_xmp(panorama(poses()[i], 512), photos[i].path, marked)
+    found, warnings = find_panoramas(photos)
+    assert [p.photo for p in found] == photos[:2] and warnings == ()
 
 
 def test_ordinary_pictures_twice_as_wide_as_high_are_none(tmp_path: Path) -> None:
@@ -154,7 +169,7 @@ def test_ordinary_pictures_twice_as_wide_as_high_are_none(tmp_path: Path) -> Non
         with Image.open(path) as image:
             image.crop((0, 20, image.width, 20 + image.width // 2)).save(tmp_path / f"{i}.png")
         photos.append(Photo(tmp_path / f"{i}.png", image.width, image.width // 2))
-    assert len(photos) == 12 and find_panoramas(photos) == []
+    assert len(photos) == 12 and find_panoramas(photos) == ([], ())
 
 
 def blobs(seed: int) -> np.ndarray:
