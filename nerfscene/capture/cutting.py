@@ -67,14 +67,10 @@ def cut_photos(capture: Capture, folder: Path, progress: StageListener = silent)
         return capture
     faces = dict(zip((p.photo.path for p in panoramas), cut(panoramas, folder, progress), strict=True))
     photos = tuple(p for photo in capture.photos for p in faces.get(photo.path, [photo]))
-    names = dict(zip(faces, short_names(list(faces)), strict=True))
-    empty = tuple(
-        LeftOut(names[p], "is masked as a whole") for p, cut_from_it in faces.items() if not cut_from_it
-    )
     return replace(
         capture,
         photos=photos,
-        left_out=capture.left_out + empty,
+        left_out=capture.left_out + _hidden(panoramas, list(faces.values())),
         warnings=(*capture.warnings, _in_words(len(panoramas), len(capture.photos))),
     )
 
@@ -91,17 +87,17 @@ def cut_views(posed: PosedCapture, folder: Path, progress: StageListener = silen
     photos = [
         Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns) for v in whole
     ]
-    found = iter(cut([Panorama(photo) for photo in photos], folder, progress))
+    panoramas = [Panorama(photo) for photo in photos]
+    found = cut(panoramas, folder, progress)
+    faces = iter(found)
     views: list[View] = []
     for view in posed.views:
-        views += (
-            _face_views(view, posed.points, next(found))
-            if view.intrinsics.lens == "equirectangular"
-            else [view]
-        )
+        ordinary = view.intrinsics.lens != "equirectangular"
+        views += [view] if ordinary else _face_views(view, posed.points, next(faces))
     return replace(
         posed,
         views=tuple(views),
+        left_out=posed.left_out + _hidden(panoramas, found),
         has_alpha=carries_alpha([view.path for view in views]),
         warnings=(*posed.warnings, _in_words(len(whole), len(posed.views))),
     )
@@ -128,6 +124,14 @@ def _face_views(view: View, points: Array, faces: Sequence[Photo]) -> list[View]
             )
         )
     return views
+
+
+def _hidden(panoramas: Sequence[Panorama], faces: Sequence[Sequence[Photo]]) -> tuple[LeftOut, ...]:
+    """The panoramas of which nothing can be used. faces: of each."""
+    names = short_names([panorama.photo.path for panorama in panoramas])
+    return tuple(
+        LeftOut(name, "is masked as a whole") for name, left in zip(names, faces, strict=True) if not left
+    )
 
 
 def _in_words(panoramas: int, photos: int) -> str:

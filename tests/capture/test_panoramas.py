@@ -101,6 +101,15 @@ def test_a_mask_is_cut_too_and_what_it_hides_is_left_out(tmp_path: Path) -> None
     assert not used[-3:, front.width // 4 : -front.width // 4].any()
 
 
+def test_a_panorama_that_is_masked_as_a_whole_is_left_out(tmp_path: Path) -> None:
+    write_panoramas(tmp_path / "in", 256, [0, 1, 2])
+    (tmp_path / "in/masks").mkdir()
+    Image.new("L", (256, 128), 0).save(tmp_path / "in/masks/R0001.png")
+    capture = cut_photos(open_capture(tmp_path / "in"), tmp_path / "cut")
+    assert [(left.name, left.reason) for left in capture.left_out] == [("R0001.JPG", "is masked as a whole")]
+    assert len(capture.photos) == 12
+
+
 def test_transparent_parts_of_a_panorama_are_masked(tmp_path: Path) -> None:
     pixels = np.dstack([panorama(poses()[0], 256), np.full((128, 256), 255, np.uint8)])
     pixels[88:, :, 3] = 0
