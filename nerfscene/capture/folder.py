@@ -45,6 +45,7 @@ __all__ = [  # includes what other stages need of photos.py
     "list_photos",
     "name_some",
     "natural_key",
+    "only_folder",
     "open_capture",
     "photo_size",
     "photo_turns",
@@ -297,6 +298,34 @@ def subfolders(root: Path, follow: bool = False) -> list[Path]:
         return [folder for folder in root.iterdir() if usable(folder)]
     except OSError:
         return []
+
+
+def only_folder(root: Path) -> Path | None:
+    """The one folder in ``root`` that holds photos or videos, however deep, if none lie in ``root`` itself.
+
+    Also the only thing in ``root``, hidden files apart, if that is a folder that may hold photos.
+    """
+    if not root.is_dir() or _holds_media(root, deep=False):
+        return None
+    folders = subfolders(root, not root.is_symlink())
+    if len(folders) == 1 and all(p in folders or p.name.startswith(".") for p in root.iterdir()):
+        return folders[0]
+    holding = [folder for folder in folders if _holds_media(folder)]
+    return holding[0] if len(holding) == 1 else None
+
+
+def _holds_media(folder: Path, deep: bool = True) -> bool:
+    """Whether a folder holds photos or videos, or with ``deep`` a folder in it does."""
+    try:
+        if list_photos(folder) or any(_is_video(path) for path in folder.iterdir()):
+            return True
+    except OSError:  # permission denied
+        return False
+    return deep and any(_holds_media(inner) for inner in subfolders(folder))
+
+
+def _is_video(path: Path) -> bool:
+    return path.name.lower().endswith(VIDEO_SUFFIXES) and path.name[0] != "." and path.is_file()
 
 
 def _too_few_message(root: Path, photos: Sequence[Photo], damaged: list[str], copies: int) -> str:

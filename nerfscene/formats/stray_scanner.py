@@ -22,7 +22,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import MIN_PHOTOS, StageListener, find_photos, name_some, short_names, silent
+from nerfscene.capture.folder import (
+    MIN_PHOTOS,
+    StageListener,
+    find_photos,
+    name_some,
+    only_folder,
+    short_names,
+    silent,
+)
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
@@ -55,15 +63,15 @@ class _Poses:
 
 
 def find_stray_scanner(path: Path) -> Path | None:
-    """The folder of a recording: ``path``, the only folder in it, or the folder of a given file of it."""
+    """The folder of a recording: ``path``, its only_folder, or the folder of a given file of it."""
     if path.is_file():
         return find_stray_scanner(path.parent) if path.name.lower() in (POSES, LENS, *VIDEOS) else None
     if not path.is_dir():
         return None
     if (path / POSES).is_file() and {*PLACE, "qx"} <= set(_header(path / POSES)):
         return path if _video(path) is not None or find_photos(path) else None
-    inside = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return find_stray_scanner(inside[0]) if len(inside) == 1 and inside[0].is_dir() else None
+    inside = only_folder(path)
+    return None if inside is None else find_stray_scanner(inside)
 
 
 def several_recordings(path: Path) -> tuple[str, ...]:
