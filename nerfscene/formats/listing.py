@@ -219,8 +219,9 @@ def finish(export: Export) -> PosedCapture:
     warnings = export.warnings
     if missing:
         warnings += (
-            f"{len(missing)} of the {len(export.frames)} frames in {source.name} have no photo on disk "
-            f"and were left out ({name_some(missing)}).",
+            f"{len(missing)} of the {len(export.frames)} frames in {source.name} "
+            f"{'has' if len(missing) == 1 else 'have'} no photo on disk and "
+            f"{'was' if len(missing) == 1 else 'were'} left out ({name_some(missing)}).",
         )
     not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)

@@ -85,7 +85,9 @@ UNREAD = (
         "RealityCapture; no lenses",
         "export the registration as Internal/External camera parameters",
         re.compile(
-            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name,\s*x(?:/lon)?,\s*y", re.IGNORECASE
+            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name([,;\t])\s*x(?:/lon)?\1\s*y[^\n]*\n"
+            rb"[^\n]*\.\w{3,4}[\"']?\1",  # a photo: control points have names of their own
+            re.IGNORECASE,
         ),
     ),
     Form(
@@ -100,7 +102,7 @@ UNREAD = (
         "put opensfm/reconstruction.json of the project beside the photos",
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
-    Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS),
+    Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS, re.compile(rb"(?:world|scale|camera)_mat_")),
     Form(("cams/*_cam.txt", "cameras/*_cam.txt"), "MVSNet", TO_COLMAP, re.compile(rb"\A\s*extrinsic")),
     Form(
         ("pose/*.txt", "poses/*.txt", "*.pose.txt", "extrinsics/*.txt"),

@@ -72,6 +72,14 @@ def test_cameras_in_a_form_that_is_not_read_are_named(tmp_path: Path, name: str)
             find_posed(path)
 
 
+def test_cameras_in_a_folder_beside_the_photos_are_named_too(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", ["IMG_0.jpg", "IMG_1.jpg"])
+    (tmp_path / "vsfm").mkdir()
+    (tmp_path / "vsfm" / "scene.nvm").write_bytes(FORMS["scene.nvm"][0])
+    (warning,) = unread_cameras(tmp_path)
+    assert "VisualSFM" in warning
+
+
 def test_other_files_beside_photos_are_passed_over_without_a_word(tmp_path: Path) -> None:
     write_photos(tmp_path, ["IMG_0.jpg", "IMG_1.jpg"])
     (tmp_path / "notes.txt").write_text("1 2 3 4\n")
@@ -81,5 +89,7 @@ def test_other_files_beside_photos_are_passed_over_without_a_word(tmp_path: Path
     (tmp_path / "log.jsonl").write_text('{"level": "info"}\n')
     (tmp_path / "settings.json").write_text('{"iso": 100}')
     (tmp_path / "page.xml").write_text("<html/>")
+    (tmp_path / "control points.csv").write_text("Name,X,Y,Z\nP1,1,2,3\n")
     np.savez(tmp_path / "depth.npz", a=np.zeros(3))
+    np.savez(tmp_path / "cameras_used.npz", a=np.zeros(3))
     assert find_posed(tmp_path) is None and unread_cameras(tmp_path) == ()
