@@ -15,6 +15,7 @@ import numpy as np
 
 from nerfscene.capture.folder import list_photos, name_some, natural_key
 from nerfscene.capture.masks import same_proportions
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
@@ -213,7 +214,7 @@ def read_record3d(path: Path) -> PosedCapture:
         warnings.append(
             f"{path} has {len(photos)} frames with photos{none}: took {len(frames)} of them, evenly spaced."
         )
-    beside = [p for p in list_photos(folder) if p not in set(photos.values())]
+    beside = [p for p in without_maps(list_photos(folder)) if p not in set(photos.values())]
     lost = [photo for index, photo in photos.items() if not tracked[index]]
     no_pose = sorted((p.name for p in (*beside, *lost)), key=natural_key)
     if no_pose:

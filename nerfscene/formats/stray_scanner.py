@@ -82,6 +82,11 @@ def several_recordings(path: Path) -> tuple[str, ...]:
     found = [name for name in found if find_stray_scanner(path / name) is not None]
     if not found:
         return ()
+    if len(found) == 1:
+        return (
+            f"the cameras in {found[0]}/{POSES} are not used, because there are other photos or videos beside "
+            "that recording of Stray Scanner: give its folder to use its cameras.",
+        )
     return (
         f"the cameras in {POSES} of {name_some(found)} are not used, because each recording of Stray Scanner "
         "has a world of its own: give one of these folders to use its cameras.",
@@ -130,6 +135,12 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
         if len(rows) < len(times.keys):
             warnings += (
                 f"{len(times.keys) - len(rows)} frames of {video.name} have no pose in {path.name}.",
+            )
+        lost = len(poses.numbers) - len(rows)
+        if lost:
+            warnings += (
+                f"{lost} pose{'s' * (lost > 1)} in {path.name} {'have' if lost > 1 else 'has'} no frame in "
+                f"{video.name}.",
             )
     if poses.unusable:
         warnings += (f"{poses.unusable} of the rows of {path.name} have no pose: left out.",)
