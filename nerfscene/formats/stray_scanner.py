@@ -84,7 +84,7 @@ def several_recordings(path: Path) -> tuple[str, ...]:
         return ()
     if len(found) == 1:
         return (
-            f"the cameras in {found[0]}/{POSES} are not used, because there are other photos or videos beside "
+            f"the cameras in {found[0]}/{POSES} are not used, because other photos or videos lie beside "
             "that recording of Stray Scanner: give its folder to use its cameras.",
         )
     return (
