@@ -83,10 +83,24 @@ def _mask_folders(root: Path, photo: Path) -> list[Path]:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The masks directly in a folder, by their names in lower case without the suffix."""
-    if not folder.is_dir():
+    found = _in_any_case(folder)
+    if found is None:
         return {}
+    folder = found
     files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and not p.name.startswith("."))
     return {p.stem.lower(): p for p in files}
+
+
+def _in_any_case(folder: Path) -> Path | None:
+    """The folder, or one whose path differs from it in upper and lower case only; None if there is none."""
+    if folder.is_dir():
+        return folder
+    parent = None if folder.parent == folder else _in_any_case(folder.parent)
+    try:
+        inside = sorted(parent.iterdir()) if parent is not None else []
+    except OSError:  # permission denied
+        return None
+    return next((p for p in inside if p.name.lower() == folder.name.lower() and p.is_dir()), None)
 
 
 def mask_turns(mask: Path, photo: Path, width: int, height: int, stored: bool = False) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
-from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
+from nerfscene.capture.folder import (
+    carries_alpha,
+    list_photos,
+    masks_told,
+    name_some,
+    photo_size,
+    stored_orientation,
+)
 from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
 from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
@@ -52,6 +59,7 @@ class Export:
     source: the file or folder that messages name. root: the capture's folder.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
+    masks_told: photos of which the reader said that their mask is missing, if it is.
     sampled: whether the reader used only some of the frames on purpose, and said so.
     points (n, 3), point_colors (n, 3) uint8: the sparse model in world units; empty if there is none.
     reprojection_error: pixels, mean over observations.
@@ -65,6 +73,7 @@ class Export:
     photos_given: int | None = None
     left_out: Sequence[LeftOut] = ()
     sampled: bool = False
+    masks_told: Collection[Path] = ()
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
@@ -219,9 +228,13 @@ def finish(export: Export) -> PosedCapture:
     warnings = export.warnings
     if missing:
         warnings += (
-            f"{len(missing)} of the {len(export.frames)} frames in {source.name} have no photo on disk "
-            f"and were left out ({name_some(missing)}).",
+            f"{len(missing)} of the {len(export.frames)} frames in {source.name} "
+            f"{'has' if len(missing) == 1 else 'have'} no photo on disk and "
+            f"{'was' if len(missing) == 1 else 'were'} left out ({name_some(missing)}).",
         )
+    warnings += masks_told(
+        export.root, {v.path: v.mask for v in views if v.mask is not None or v.path not in export.masks_told}
+    )
     not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(

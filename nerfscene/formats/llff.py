@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.capture.folder import list_photos
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import lens_of, numbers, printable
 from nerfscene.formats.listing import PosedFrame, rigid
@@ -85,7 +86,7 @@ def _rows(path: Path) -> np.ndarray:
 def _photos(path: Path, images: Path | None, count: int) -> list[Path]:
     """The photos that the file's ``count`` rows belong to, in the rows' order."""
     places = [path.parent / place for place in PLACES] if images is None else [images]
-    found = {place: list_photos(place) for place in places}
+    found = {place: without_maps(list_photos(place)) for place in places}
     for photos in found.values():
         if len(photos) == count:
             return sorted(photos, key=lambda photo: photo.name)

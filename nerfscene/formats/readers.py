@@ -6,7 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, subfolders
+from nerfscene.capture.folder import (
+    VIDEO_SUFFIXES,
+    find_photos,
+    name_some,
+    only_folder,
+    short_names,
+    subfolders,
+)
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
 from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
@@ -70,10 +77,11 @@ def find_posed(
     - a .json that lists frames as ``transforms.json`` does
     - a COLMAP model in any other folder below, up to three deep
 
-    If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
-    have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
-    folder of photos for COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG, if they are not in
-    ``images`` beside the export.
+    If only one folder in a folder holds photos or videos, that one is searched too. Cameras in another folder
+    inside are used if they are the only ones and no photos lie elsewhere that they don't belong to. In a
+    folder, files that only have the right name or extension are ignored, and so are exports without cameras.
+    ``images`` is the folder of photos for COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG, if they are
+    not in ``images`` beside the export.
     Raises NerfsceneError when ``path`` is of a known kind but can't be used.
     """
     root = Path(path).expanduser()
@@ -89,32 +97,91 @@ def find_posed(
     if not root.is_dir():
         return None
     found = _read_export(root, photos)
-    only = None if found is not None else _only_folder(root)
+    only = None if found is not None else only_folder(root)
     if only is not None:
         found = find_posed(only, photos)
     if found is None and find_colmap_below(root):
         found = read_colmap(root, photos)
-    return found
+    return _read_below(root, photos, only) if found is None else found
 
 
-def _only_folder(root: Path) -> Path | None:
-    """The one folder in ``root`` if there is nothing else in it and the folder may hold photos."""
-    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
-    return inside[0] if len(inside) == 1 and inside[0] in subfolders(root, not root.is_symlink()) else None
+def _read_below(root: Path, images: Path | None, searched: Path | None) -> PosedCapture | None:
+    """The capture of the one folder in ``root`` with cameras, if all photos belong to it; else None.
+
+    searched: a folder that is known to have none.
+    """
+    below = _posed_below(root, images, searched)
+    if len(below) != 1:
+        return None
+    ((folder, found),) = below.items()
+    return found if isinstance(found, PosedCapture) and not _elsewhere(root, folder, found) else None
+
+
+def _posed_below(
+    root: Path, images: Path | None = None, searched: Path | None = None
+) -> dict[Path, PosedCapture | NerfsceneError]:
+    """The folders in ``root`` that hold cameras: what is read from each, or why it can't be read."""
+    below: dict[Path, PosedCapture | NerfsceneError] = {}
+    for folder in sorted(folder for folder in subfolders(root) if folder != searched):
+        for photos in dict.fromkeys(
+            (images, images or root)
+        ):  # the export's photos may lie beside its folder
+            try:
+                found = find_posed(folder, photos)
+            except NerfsceneError as error:
+                below.setdefault(folder, error)
+                continue
+            if found is not None:
+                below[folder] = found
+            break
+    return below
+
+
+def _elsewhere(root: Path, folder: Path, found: PosedCapture) -> list[Path]:
+    """The photos in ``root`` that are neither in ``folder`` nor in the folders of the capture's photos."""
+    homes = {folder.resolve(), *(view.path.resolve().parent for view in found.views)}
+    return [photo for photo in find_photos(root) if not homes & {*photo.resolve().parents}]
 
 
 def unread_cameras(root: Path) -> tuple[str, ...]:
-    """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
+    """Warnings if a folder, or a folder in it, has cameras that find_posed can't read or doesn't choose."""
+    if not root.is_dir():
+        return ()
     packed = _packed_openmvg(root)
     llff = why_llff_is_unread(root)
     if llff is not None:
         return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
-    if not packed:
-        only = _only_folder(root) if root.is_dir() else None
-        return unread_warning(root) or (() if only is None else unread_cameras(only))
+    if packed:
+        return (
+            f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that "
+            f"file: to use them, {how_to_convert(packed[0])}.",
+        )
+    told = unread_warning(root) or _unused_below(root)
+    inside = [] if told else [line for folder in sorted(subfolders(root)) for line in unread_cameras(folder)]
+    return told or tuple(dict.fromkeys(inside))
+
+
+def _unused_below(root: Path) -> tuple[str, ...]:
+    """A warning if folders in ``root`` hold cameras that can be read but are not used."""
+    below = _posed_below(root)
+    if not below:
+        return ()
+    names = [folder.name for folder in below]
+    if len(below) > 1:
+        return (
+            f"the cameras in {name_some(names)} are not used, because each of these folders has cameras of "
+            "its own: give one of them to use its cameras.",
+        )
+    ((folder, found),) = below.items()
+    if isinstance(found, NerfsceneError):
+        return (f"the cameras in {names[0]} are not used: {str(found).rstrip('.')}.",)
+    others = _elsewhere(root, folder, found)
+    if not others:
+        return ()
+    lie = "lies" if len(others) == 1 else "lie"
     return (
-        f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
-        f"to use them, {how_to_convert(packed[0])}.",
+        f"the cameras in {names[0]} are not used, because {len(others)} of the photos {lie} elsewhere "
+        f"({name_some(short_names(others))}): give that folder to use its cameras.",
     )
 
 

@@ -254,7 +254,9 @@ def _posed(listing: _Listing, path: Path, images: Path | None) -> Export:
         )
     said += beside_photos([frame.path for frame in frames if frame.path is not None], path.name)
     said += _missing_masks(entries, frames, path)
-    return Export(path, root, "transforms", frames, tuple(said), left_out=listing.left_out)
+    named = {entry.name for entry in entries if entry.own.get("mask_path")}
+    told = {frame.path for frame in frames if frame.path is not None and frame.name in named}
+    return Export(path, root, "transforms", frames, tuple(said), left_out=listing.left_out, masks_told=told)
 
 
 def _pose(entry: _Entry) -> tuple[Array, bool]:

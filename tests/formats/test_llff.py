@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from app_cases import CAMERAS, COUNT, FOCAL, HEIGHT, WIDTH, assert_same_pixels, pinhole, write_photos
+from PIL import Image
 from posed_captures import error_of, found
 
 from nerfscene.formats.llff import why_llff_is_unread
@@ -52,6 +53,14 @@ def test_smaller_copies_are_used_where_the_photos_are_gone(tmp_path: Path) -> No
     assert {(v.intrinsics.width, v.intrinsics.fx) for v in views} == {(WIDTH // 4, FOCAL / 4)}
     write_photos(tmp_path / "images", NAMES)
     assert {v.path.parent.name for v in found(tmp_path).views} == {"images"}
+
+
+def test_depth_maps_beside_the_photos_are_not_counted(tmp_path: Path) -> None:
+    write_llff(tmp_path, NAMES)
+    for name in NAMES:
+        Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "images" / f"{Path(name).stem}_depth.png")
+    posed = found(tmp_path)
+    assert [view.path.name for view in posed.views] == NAMES and posed.warnings == ()
 
 
 def test_photos_whose_order_says_nothing_are_posed_anew_and_that_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from colmap_cases import synthetic, write_colmap
 from posed_captures import found
 from transforms_cases import transforms, write_photo, write_synthetic, write_transforms
 
-from nerfscene.formats.readers import find_posed
+from nerfscene.formats.readers import find_posed, unread_cameras
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 
@@ -28,6 +28,45 @@ def test_transforms_json_is_preferred(tmp_path: Path) -> None:
     assert found(tmp_path).source == "synthetic"
     write_transforms(tmp_path, transforms())
     assert found(tmp_path).source == "transforms"
+
+
+def test_cameras_one_folder_deeper_are_used_whatever_lies_beside_that_folder(tmp_path: Path) -> None:
+    write_transforms(tmp_path / "house" / "scan", transforms())
+    (tmp_path / "README.txt").write_text("photos of a house")
+    (tmp_path / "house" / "scan.zip").write_bytes(b"PK")
+    (tmp_path / "__MACOSX").mkdir()
+    assert found(tmp_path).source == "transforms"
+
+
+def test_cameras_in_a_folder_beside_the_photos_are_used(tmp_path: Path) -> None:
+    values = transforms()
+    names = [frame["file_path"] for frame in values["frames"]]
+    for name, prefix in (("a", "../"), ("b", "")):  # b is a copy whose paths are of another place
+        for frame, path in zip(values["frames"], names, strict=True):
+            write_photo(tmp_path / name / path)
+            frame["file_path"] = prefix + path
+        write_transforms(tmp_path / name / "export", values, present=0)
+        posed = found(tmp_path / name)
+        assert posed.source == "transforms" and len(posed.views) == 4 and posed.warnings == ()
+        assert unread_cameras(tmp_path / name) == ()
+
+
+def test_cameras_of_several_folders_are_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path / "monday", transforms())
+    write_transforms(tmp_path / "tuesday", transforms())
+    assert find_posed(tmp_path) is None
+    (warning,) = unread_cameras(tmp_path)
+    assert "monday, tuesday" in warning and "give one of them" in warning
+
+
+def test_cameras_of_a_folder_that_lacks_some_photos_are_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path / "export", transforms())
+    write_photo(tmp_path / "more" / "a.jpg")
+    assert find_posed(tmp_path) is None
+    (warning,) = unread_cameras(tmp_path)
+    assert "export" in warning and "1 of the photos lies elsewhere (a.jpg)" in warning
+    (tmp_path / "export" / "transforms.json").write_text("{")
+    assert find_posed(tmp_path) is None and "is broken" in unread_cameras(tmp_path)[0]
 
 
 def test_fox(tmp_path: Path) -> None:

@@ -245,8 +245,9 @@ def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path)
         None,
         tmp_path / "masks/3.png",
     ]
-    (warning,) = posed.warnings
-    assert "1 of the masks" in warning and "cut/gone.png" in warning
+    named, other = posed.warnings
+    assert "1 of the masks" in named and "cut/gone.png" in named
+    assert "photos has no mask" in other and "(0.png)" in other
     Image.new("L", (45, 30), 255).save(tmp_path / "masks/3.png")
     with pytest.raises(NerfsceneError, match=r"masks/3\.png is 45×30"):
         find_posed(path)
