@@ -73,6 +73,12 @@ def find_colmap(root: Path) -> Path | None:
     return root if _groups(root) else None
 
 
+def model_place(root: Path) -> Path:
+    """The folder with the first of the models in the usual PLACES of ``root``, which has one."""
+    first = _groups(root)[0][0]
+    return first.parent if first.name.isdigit() and first != root else first
+
+
 def find_colmap_below(root: Path) -> Path | None:
     """The folder, if there are models somewhere below it other than in the PLACES, up to DEEPEST folders.
 
@@ -93,7 +99,7 @@ def _groups_below(root: Path) -> list[list[Path]]:
             if is_model(folder):
                 bases.append(folder.parent if folder.name.isdigit() else folder)
             elif searched < MOST_SEARCHED:
-                inside += _folders(folder)
+                inside += folders_inside(folder)
         level = inside
     bases = list(dict.fromkeys(bases))
     if len(bases) > 1:
@@ -172,7 +178,7 @@ def _groups(root: Path) -> list[list[Path]]:
     return groups
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_inside(folder: Path) -> list[Path]:
     """The folders in one that may hold somebody's models."""
     try:
         inside = sorted(folder.iterdir(), key=lambda p: natural_key(p.name))

@@ -24,7 +24,7 @@ from nerfscene.formats.listing import (
     rigid,
     with_masks,
 )
-from nerfscene.formats.photo_search import locate, photo_finder
+from nerfscene.formats.photo_search import locate_listed, photo_finder
 from nerfscene.formats.transforms_lens import FrameLens, frame_lens, has_own_size
 from nerfscene.formats.transforms_notes import (
     beside_photos,
@@ -239,7 +239,7 @@ def _posed(listing: _Listing, path: Path, images: Path | None) -> Export:
         if lens is not None:
             lenses.append(lens)
         given = entry.own.get("mask_path")
-        mask = locate(root, given) if isinstance(given, str) and given else None
+        mask = locate_listed(root, given) if isinstance(given, str) and given else None
         frames.append(
             PosedFrame(entry.name, photo, NO_LENS if lens is None else lens.lens, pose, entry.split, mask)
         )

@@ -230,6 +230,20 @@ def test_split_given_by_names(tmp_path: Path) -> None:
     assert "no photos for training" in error_of(tmp_path)
 
 
+@pytest.mark.parametrize("listed", ["/home/me/cap/cut/{}.png", "D:\\cap\\Cut\\{}.PNG", "../cap/cut/{}.png"])
+def test_masks_listed_with_paths_of_another_machine(tmp_path: Path, listed: str) -> None:
+    values = transforms()
+    for i, frame in enumerate(values["frames"]):
+        frame["mask_path"] = listed.format(i)
+    write_transforms(tmp_path, values)
+    (tmp_path / "cut").mkdir()
+    for i in range(4):
+        Image.new("L", (40, 30), 255).save(tmp_path / f"cut/{i}.png")
+    posed = found(tmp_path)
+    assert [view.mask for view in posed.views] == [tmp_path / f"cut/{i}.png" for i in range(4)]
+    assert posed.warnings == ()
+
+
 def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path) -> None:
     values = transforms()
     values["frames"][1]["mask_path"] = "cut/one.png"
