@@ -72,7 +72,11 @@ def open_posed(
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
     try:
-        found = find_posed(source) or _recorded(source, workdir, progress)
+        found = find_posed(source)
+        if found is not None:
+            found = replace(found, warnings=found.warnings + _unused_videos(source))
+        else:
+            found = _recorded(source, workdir, progress)
         videos = find_videos(source)
         unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
@@ -162,6 +166,18 @@ def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
             "export them as JPEG to use them."
         )
     return tuple(warnings)
+
+
+def _unused_videos(source: Path) -> tuple[str, ...]:
+    """A warning about videos in a folder of photos with cameras."""
+    stems = {p.stem.lower() for p in find_photos(source)} if source.is_dir() else set()
+    videos = [p for p in _videos_within(source) if p.stem.lower() not in stems] if source.is_dir() else []
+    if not videos:
+        return ()
+    return (
+        f"{_counted(videos, 'video')} beside the photos with cameras {_is(videos)} not used: give the video "
+        "itself to make a scene of it.",
+    )
 
 
 def _counted(files: Sequence[Path], noun: str) -> str:

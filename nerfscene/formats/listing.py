@@ -50,6 +50,7 @@ class Export:
     """Everything a reader took from an export, not yet checked against the photos on disk.
 
     source: the file or folder that messages name. root: the capture's folder.
+    listed_in: how messages name the files that list the frames, if there are several.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
     sampled: whether the reader used only some of the frames on purpose, and said so.
@@ -65,6 +66,7 @@ class Export:
     photos_given: int | None = None
     left_out: Sequence[LeftOut] = ()
     sampled: bool = False
+    listed_in: str = ""
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
@@ -132,6 +134,15 @@ def rigid(matrix: object, where: str, any_scale: bool = False) -> Array:
             f"{where} has a pose with NaN or infinite numbers: remove the frame or pose it again."
         )
     result = nearest_rigid(given, RIGID_TOLERANCE, any_scale)
+    if (
+        result is None
+        and given.shape == (4, 4)
+        and nearest_rigid(given.T, RIGID_TOLERANCE, any_scale) is not None
+    ):
+        raise NerfsceneError(
+            f"{where} has a pose whose rows are written as columns (its last row is the position): write the "
+            "matrices transposed."
+        )
     if result is None:
         unlike = "it scales its axes unlike" if any_scale else "it scales"
         raise NerfsceneError(
@@ -213,16 +224,17 @@ def finish(export: Export) -> PosedCapture:
     remain, all poses are the same, every view is for testing, or a photo or mask doesn't fit.
     """
     source = export.source
+    listed_in = export.listed_in or source.name
     missing = [frame.name for frame in export.frames if frame.path is None]
     views = _views(export)
     _check_views(export, views, missing)
     warnings = export.warnings
     if missing:
         warnings += (
-            f"{len(missing)} of the {len(export.frames)} frames in {source.name} have no photo on disk "
+            f"{len(missing)} of the {len(export.frames)} frames in {listed_in} have no photo on disk "
             f"and were left out ({name_some(missing)}).",
         )
-    not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
+    not_on_disk = [LeftOut(name, f"is listed in {listed_in} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,

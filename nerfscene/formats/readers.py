@@ -133,7 +133,7 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_realitycapture(path, images)
     if suffix == ".txt" and is_pix4d(path):
         return read_pix4d(path, images)
-    if path.name == LLFF_NAME:
+    if path.name.lower() == LLFF_NAME:
         return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))

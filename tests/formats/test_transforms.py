@@ -166,6 +166,7 @@ def with_entry(matrix: np.ndarray, value: float) -> np.ndarray:
         (lambda m: m @ np.diag([0.0, 0, 0, 1]), "scales"),
         (lambda m: m @ np.diag([-1.0, 1, 1, 1]), "mirrors"),
         (lambda m: m + np.eye(4)[[3, 3, 3, 0]], "not a rotation and a translation"),
+        (lambda m: m.T, "transposed"),
         (lambda m: m[:2], "no 4×4"),
         (lambda m: "identity", "no 4×4"),
         (lambda m: [[1, 2], [3]], "no 4×4"),
@@ -285,4 +286,5 @@ def test_synthetic_counts_missing_photos_of_both_files_once(tmp_path: Path) -> N
     (tmp_path / "test/r_2.png").unlink()
     posed = found(tmp_path)
     (warning,) = posed.warnings
-    assert "2 of the 6 frames" in warning and len(posed.views) == 4
+    assert "2 of the 6 frames in transforms_train.json and transforms_test.json" in warning
+    assert len(posed.views) == 4
