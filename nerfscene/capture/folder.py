@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import find_masks, mask_turns, without_masks
+from nerfscene.capture.masks import find_masks, mask_turns, unused_masks, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
     DYNAMIC_MASK,
@@ -160,7 +160,7 @@ def _select(
     if len(photos) < MIN_PHOTOS:
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
     if all(photo.mask is None for photo in photos):
-        warnings += _unused_masks(root, photos[0])
+        warnings += unused_masks(root, photos[0].path)
     warnings += _unused_images_folder(root, list(names))
     return Capture(root, photos, tuple(warnings), tuple(left_out))
 
@@ -174,18 +174,6 @@ def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
         turns = 0 if mask is None else mask_turns(mask, photo.path, photo.width, photo.height)
         masked.append(replace(photo, mask=mask, mask_turns=turns))
     return tuple(masked)
-
-
-def _unused_masks(root: Path, photo: Photo) -> list[str]:
-    """A warning if there are masks but none is named after a photo, or their folder has the wrong name."""
-    for folder in (root / "masks", root / "mask"):
-        count = len(list_photos(folder))
-        if count:
-            return [
-                f"{folder} holds {count} pictures, but no photo's mask was found: name the mask of "
-                f"{photo.path.name} masks/{photo.path.stem}.png or masks/{photo.path.name}.png."
-            ]
-    return []
 
 
 def _unused_images_folder(root: Path, taken: Sequence[Path]) -> list[str]:

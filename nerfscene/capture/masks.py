@@ -81,9 +81,34 @@ def _mask_folders(root: Path, photo: Path) -> list[Path]:
     return list(dict.fromkeys([*folders, root / FOLDER]))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def unused_masks(root: Path, photo: Path) -> tuple[str, ...]:
+    """A warning for a capture without masks if there are some that belong to none of its photos.
+
+    Their names may be other than the photos', or their folder has the wrong name.
+    """
+    for folder in (root / FOLDER, root / "mask"):
+        count = len(_by_stem(folder))
+        if count:
+            return (
+                f"{folder} holds {count} picture{'s' * (count > 1)}, but no photo's mask was found: name the "
+                f"mask of {photo.name} masks/{photo.stem}.png or masks/{photo.name}.png.",
+            )
+    return ()
+
+
+def _any_case(folder: Path) -> Path | None:
+    """The folder, or the one that is called so in another letter case; None if there is none."""
+    if folder.is_dir():
+        return folder
+    above = None if folder.parent == folder else _any_case(folder.parent)
+    inside = [] if above is None else sorted(above.iterdir())
+    return next((path for path in inside if path.name.lower() == folder.name.lower() and path.is_dir()), None)
+
+
+def _by_stem(place: Path) -> dict[str, Path]:
     """The masks directly in a folder, by their names in lower case without the suffix."""
-    if not folder.is_dir():
+    folder = _any_case(place)
+    if folder is None:
         return {}
     files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and not p.name.startswith("."))
     return {p.stem.lower(): p for p in files}

@@ -79,6 +79,26 @@ def model_place(root: Path) -> Path:
     return first.parent if first.name.isdigit() and first != root else first
 
 
+def incomplete_model(root: Path) -> str | None:
+    """What a folder's COLMAP model lacks, as a sentence without its full stop; None if it has no such model.
+
+    ``root`` is the capture's folder or a file of the model, which find_colmap doesn't recognise.
+    """
+    places = [root.parent] if root.is_file() else [p for place in PLACES[:6] for p in _in_place(root, place)]
+    for folder in places:
+        for suffix in (".bin", ".txt"):
+            if (folder / f"images{suffix}").is_file() and not (folder / f"cameras{suffix}").is_file():
+                return f"{folder / f'images{suffix}'} is of a COLMAP model that lacks cameras{suffix}: add it"
+    return None
+
+
+def _in_place(root: Path, place: str) -> list[Path]:
+    """The folder at one of the PLACES and those with numbers in it."""
+    base = root / place
+    inside = [p for p in base.iterdir() if p.name.isdigit() and p.is_dir()] if base.is_dir() else []
+    return [*sorted(inside, key=lambda p: natural_key(p.name)), base]
+
+
 def find_colmap_below(root: Path) -> Path | None:
     """The folder, if there are models somewhere below it other than in the PLACES, up to DEEPEST folders.
 

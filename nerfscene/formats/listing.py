@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
-from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
+from nerfscene.capture.masks import find_masks, mask_turns, same_proportions, unused_masks
 from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split, View
@@ -73,9 +74,21 @@ class Export:
 
 
 def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
-    """The frames; those without a mask get theirs from the folder ``root/masks``, if it has one."""
-    found = find_masks(root, [f.path for f in frames if f.path is not None and f.mask is None])
-    return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    """The frames; those without a mask get theirs from the folder ``masks`` in ``root`` or near the photos.
+
+    The photos may lie elsewhere than the file with their cameras, and so may their masks.
+    """
+    frames = list(frames)
+    for place in dict.fromkeys([root, *(_home(root, frame.path) for frame in frames if frame.path)]):
+        found = find_masks(place, [f.path for f in frames if f.path is not None and f.mask is None])
+        frames = [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    return frames
+
+
+def _home(root: Path, photo: Path) -> Path:
+    """The folder that a photo's folder ``images`` is in; ``root``, or the one around the photo's, if none."""
+    named = (p.parent for p in photo.parents if re.fullmatch(r"images(_\d+)?", p.name.lower()))
+    return next(named, root if root in photo.parents else photo.parent.parent)
 
 
 def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
@@ -236,6 +249,8 @@ def finish(export: Export) -> PosedCapture:
         )
     not_on_disk = [LeftOut(name, f"is listed in {listed_in} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
+    if all(view.mask is None for view in views):
+        told += unused_masks(export.root, views[0].path)
     return PosedCapture(
         root=export.root,
         source=export.kind,

@@ -9,7 +9,7 @@ from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
 from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
-from nerfscene.formats.colmap import find_colmap, find_colmap_below, read_colmap
+from nerfscene.formats.colmap import find_colmap, find_colmap_below, incomplete_model, read_colmap
 from nerfscene.formats.elsewhere import read_below, why_unread_above, why_unread_below, with_others_told
 from nerfscene.formats.exports import OPENMVG_INNER, exports_in
 from nerfscene.formats.llff import NAME as LLFF_NAME
@@ -97,6 +97,9 @@ def _only_folder(root: Path) -> Path | None:
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    incomplete = incomplete_model(root) if root.is_dir() else None
+    if incomplete is not None:
+        return (f"{incomplete} to use its cameras.",)
     llff = why_llff_is_unread(root)
     if llff is not None:
         return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
@@ -139,6 +142,9 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
         return read_record3d(path)
+    incomplete = incomplete_model(path) if path.stem in ("images", "points3D", "frames", "rigs") else None
+    if incomplete is not None:
+        raise NerfsceneError(f"{incomplete}, or give only the folder of photos.")
     if suffix != ".json":
         form = unread_form(path)
         if form is not None:

@@ -177,3 +177,28 @@ def test_accents_in_either_form_of_unicode(tmp_path: Path) -> None:
     expected = ["images/ba\u0308ume.jpg", "images/\u00fc.JPG"]
     assert finds(tmp_path, *(f"images/{name}" for name in listed)) == expected
     assert finds(tmp_path, *(f"D:\\cap\\{name}" for name in listed)) == expected
+
+
+@pytest.mark.parametrize("folder", ["masks", "Masks", "MASKS"])
+def test_masks_beside_photos_whose_cameras_lie_elsewhere(tmp_path: Path, folder: str) -> None:
+    write_transforms(tmp_path / "export", transforms())
+    (tmp_path / "export/images").rename(tmp_path / "images")
+    (tmp_path / folder).mkdir()
+    for i in range(4):
+        Image.new("L", (40, 30), 255).save(tmp_path / folder / f"{i}.png")
+    assert [view.mask for view in found(tmp_path).views] == [tmp_path / f"{folder}/{i}.png" for i in range(4)]
+
+
+def test_masks_that_belong_to_no_photo_are_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path, transforms())
+    (tmp_path / "mask").mkdir()
+    Image.new("L", (40, 30), 255).save(tmp_path / "mask/0.png")
+    (told,) = found(tmp_path).warnings
+    assert "mask holds 1 picture, but no photo's mask was found" in told and "masks/0.png" in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_transforms_in_the_encodings_of_windows(tmp_path: Path, encoding: str) -> None:
+    path = write_transforms(tmp_path, transforms())
+    path.write_text(path.read_text(), encoding=encoding)
+    assert len(found(tmp_path).views) == 4
