@@ -146,12 +146,7 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     if incomplete is not None:
         raise NerfsceneError(f"{incomplete}, or give only the folder of photos.")
     if suffix != ".json":
-        form = unread_form(path)
-        if form is not None:
-            raise NerfsceneError(
-                f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
-                "the folder of photos."
-            )
+        _check_form(path)
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
@@ -160,7 +155,21 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
+    if is_openmvg(values):
+        return read_openmvg(path, images)
+    if not isinstance(values, dict) or "frames" not in values:
+        _check_form(path)
+    return read_transforms(path, images)
+
+
+def _check_form(path: Path) -> None:
+    """Raises NerfsceneError if a file holds cameras in a form that is known and not read."""
+    form = unread_form(path)
+    if form is not None:
+        raise NerfsceneError(
+            f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
+            "the folder of photos."
+        )
 
 
 def _has_videos(folder: Path) -> bool:

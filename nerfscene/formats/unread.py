@@ -47,7 +47,12 @@ def _rows_of(fewest: int, most: int) -> re.Pattern[bytes]:
 
 UNREAD = (
     Form(("*.nvm",), "VisualSFM", BY_KAPTURE.format("kapture_import_nvm"), re.compile(rb"\A\s*NVM_V3")),
-    Form(("*.out",), "Bundler", BY_KAPTURE.format("kapture_import_bundler"), re.compile(rb"\A# Bundle file")),
+    Form(
+        ("*.out", "bundle/*.out"),
+        "Bundler",
+        BY_KAPTURE.format("kapture_import_bundler"),
+        re.compile(rb"\A# Bundle file"),
+    ),
     Form(
         ("*.sfm", "*.json"),
         "Meshroom (AliceVision)",
@@ -101,6 +106,14 @@ UNREAD = (
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
     Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS),
+    Form(
+        ("cameras.json",),
+        "a scene of Gaussian splatting",
+        "give the COLMAP model that the scene was trained on",
+        re.compile(rb'"img_name"'),
+    ),
+    Form(("camera/*.json",), "Nerfies or HyperNeRF", TO_TRANSFORMS, re.compile(rb'"orientation"')),
+    Form(("metadata.json",), "mip-NeRF's multi-scale scenes", TO_TRANSFORMS, re.compile(rb'"file_path".*\[')),
     Form(("cams/*_cam.txt", "cameras/*_cam.txt"), "MVSNet", TO_COLMAP, re.compile(rb"\A\s*extrinsic")),
     Form(
         ("pose/*.txt", "poses/*.txt", "*.pose.txt", "extrinsics/*.txt"),
