@@ -32,7 +32,7 @@ from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
-from nerfscene.types import PosedCapture
+from nerfscene.types import Capture, PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
@@ -85,7 +85,8 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + poseless_record3d(source) + several_recordings(source) + unused
+        not_used = unread_cameras(source) + poseless_record3d(source) + several_recordings(source)
+        warnings = not_used + unused
         root = source
         if videos:
             root = workdir / FRAMES
@@ -97,12 +98,28 @@ def open_posed(
     try:
         if found is not None:
             return with_points(found, workdir, poses, given == "fitted", progress)
-        return pose(capture, workdir, poses, progress)
+        return _posed(capture, workdir, poses, progress, not_used)
     except (OSError, sqlite3.Error) as error:
         raise NerfsceneError(
             f"posing failed in {workdir} ({getattr(error, 'strerror', None) or error}): free some space "
             "there, or choose another folder with -o"
         ) from error
+
+
+def _posed(
+    capture: Capture,
+    workdir: Path,
+    poses: PoseConfig | None,
+    progress: StageListener,
+    not_used: Sequence[str],
+) -> PosedCapture:
+    """The capture, posed by COLMAP. ``not_used``: what is said of cameras beside it, also where that fails."""
+    try:
+        return pose(capture, workdir, poses, progress)
+    except NerfsceneError as error:
+        if not not_used:
+            raise
+        raise NerfsceneError(f"{str(error).rstrip('.')}. Also, {' '.join(not_used)}") from error
 
 
 def _recorded(source: Path, workdir: Path, progress: StageListener) -> PosedCapture | None:

@@ -166,6 +166,24 @@ def test_a_video_beside_photos_with_cameras_is_told(tmp_path: Path) -> None:
     assert warning.startswith("1 video (walk.mov) beside the photos with cameras is not used")
 
 
+def test_cameras_that_were_not_used_are_told_where_posing_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise NerfsceneError("none of the 3 photos could be posed: take sharp ones.")
+
+    monkeypatch.setattr(intake, "pose", fail)
+    folder = tmp_path / "cap"
+    folder.mkdir()
+    for i, picture in enumerate(demo_pictures(3)):
+        Image.fromarray(picture).save(folder / f"IMG_{i}.jpg")
+    with pytest.raises(NerfsceneError, match=r"take sharp ones\.$"):
+        intake.open_posed(folder, tmp_path / "work")
+    (folder / "scan.nvm").write_text("NVM_V3\n")
+    with pytest.raises(NerfsceneError, match=r"take sharp ones\. Also, scan\.nvm .*kapture"):
+        intake.open_posed(folder, tmp_path / "work")
+
+
 def test_videos_and_maps_of_depth_beside_a_video(
     unposed: Callable[[Path, Path], Capture], walk_video: Path, tmp_path: Path
 ) -> None:
