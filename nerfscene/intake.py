@@ -113,7 +113,7 @@ def _posed(
     progress: StageListener,
     not_used: Sequence[str],
 ) -> PosedCapture:
-    """The capture, posed by COLMAP. ``not_used``: what is said of cameras beside it, also where that fails."""
+    """The capture, posed by COLMAP. ``not_used``: what is said of cameras beside it, where that fails."""
     try:
         return pose(capture, workdir, poses, progress)
     except NerfsceneError as error:

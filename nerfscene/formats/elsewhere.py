@@ -10,6 +10,9 @@ from nerfscene.capture.folder import find_photos, name_some
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.colmap import DEEPEST, MOST_SEARCHED, folders_inside
 from nerfscene.formats.exports import SYNTHETIC, Found, exports_in
+from nerfscene.formats.llff import NAME as LLFF_NAME
+from nerfscene.formats.llff import why_llff_is_unread
+from nerfscene.formats.unread import unread_warning
 from nerfscene.types import PosedCapture
 
 # Where COLMAP's model is that a transforms.json beside it was made from (nerfstudio, instant-ngp).
@@ -84,10 +87,10 @@ def read_below(root: Path, images: Path | None) -> PosedCapture | None:
 
 
 def why_unread_below(root: Path) -> tuple[str, ...]:
-    """A warning if there are cameras in a folder below that read_below doesn't use."""
+    """A warning if there are cameras in a folder below that read_below doesn't use, or can't be read."""
     below = _below(root) if root.is_dir() else []
     if not below:
-        return ()
+        return _unread_in_folders(root)
     place = below[0].relative_to(root)
     try:
         _read_anywhere(root, below[0], None)
@@ -97,6 +100,18 @@ def why_unread_below(root: Path) -> tuple[str, ...]:
         f"the cameras in {place} are not used, because most photos in {root} lie elsewhere: give {below[0]} "
         "to use them.",
     )
+
+
+def _unread_in_folders(root: Path) -> tuple[str, ...]:
+    """A warning if there are cameras that can't be read in the folders directly in ``root``."""
+    for folder in folders_inside(root):
+        llff = why_llff_is_unread(folder)
+        if llff is not None:
+            return (f"the cameras in {folder.name}/{LLFF_NAME} are not used: {llff}",)
+        warning = unread_warning(root, folder)
+        if warning:
+            return warning
+    return ()
 
 
 def why_unread_above(root: Path) -> tuple[str, ...]:

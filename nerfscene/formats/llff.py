@@ -23,8 +23,8 @@ from nerfscene.types import PosedCapture
 
 NAME = "poses_bounds.npy"
 NUMBERS = 17  # in a row
-# Where photos are: the originals, smaller copies of them by imgs2poses and others, or beside the file.
-PLACES = ("images", "images_2", "images_4", "images_8", ".")
+# Where photos are: the originals, smaller copies of them by imgs2poses and others, beside the file, or above.
+PLACES = ("images", "images_2", "images_4", "images_8", ".", "../images")
 
 
 def find_llff(root: Path) -> Path | None:
@@ -72,7 +72,7 @@ def read_llff(path: Path, images: Path | None = None) -> PosedCapture:
 def _called(folder: Path, name: str) -> Path:
     """The file or folder called ``name`` in a folder, whatever its letter case; it may not exist."""
     exact = folder / name
-    if exact.exists() or name == "." or not folder.is_dir():
+    if exact.exists() or name.startswith(".") or not folder.is_dir():
         return exact
     return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name), exact)
 

@@ -183,9 +183,12 @@ def unread_form(path: Path) -> Form | None:
     return next((form for form in fits if _is_form(path, form)), None)
 
 
-def unread_warning(root: Path) -> tuple[str, ...]:
-    """One warning for all the cameras in a folder that can't be read; () if there are none."""
-    found = unread_in(root)
+def unread_warning(root: Path, below: Path | None = None) -> tuple[str, ...]:
+    """One warning for all the cameras in a folder that can't be read; () if there are none.
+
+    ``below``: the folder if it is not ``root`` but one in it; ``root`` then only names the files.
+    """
+    found = unread_in(root if below is None else below)
     if not found:
         return ()
     names = name_some([f"{path.relative_to(root)} ({form.program})" for path, form in found])

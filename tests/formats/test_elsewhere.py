@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 from colmap_cases import synthetic, write_colmap
 from posed_captures import error_of, found
 from transforms_cases import transforms, write_photo, write_transforms
@@ -82,3 +83,14 @@ def test_a_model_that_transforms_were_made_from_is_not_told(tmp_path: Path) -> N
     write_colmap(tmp_path, "colmap/sparse/0", synthetic(), images="photos")
     write_transforms(tmp_path, transforms())
     assert found(tmp_path).warnings == ()
+
+
+def test_cameras_that_cannot_be_read_in_a_folder_below(tmp_path: Path) -> None:
+    write_photo(tmp_path / "images/IMG_1.jpg")
+    (tmp_path / "vsfm").mkdir()
+    (tmp_path / "vsfm/out.nvm").write_text("NVM_V3\n")
+    assert find_posed(tmp_path) is None
+    (told,) = unread_cameras(tmp_path)
+    assert "vsfm/out.nvm (VisualSFM)" in told
+    np.save(tmp_path / "vsfm/poses_bounds.npy", np.zeros((2, 17)))
+    assert "vsfm/poses_bounds.npy are not used" in unread_cameras(tmp_path)[0]

@@ -46,6 +46,13 @@ def test_llff(tmp_path: Path, place: str) -> None:
         assert_same_pixels(posed, project)
 
 
+def test_cameras_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "llff").mkdir()
+    write_llff(tmp_path, NAMES).rename(tmp_path / "llff/poses_bounds.npy")
+    for given in (tmp_path, tmp_path / "llff"):
+        assert [view.path.name for view in found(given).views] == NAMES
+
+
 def test_letter_case_of_the_file_and_its_folder(tmp_path: Path) -> None:
     path = write_llff(tmp_path, NAMES, "Images").rename(tmp_path / "Poses_Bounds.npy")
     for given in (tmp_path, path):
