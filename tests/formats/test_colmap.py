@@ -372,3 +372,18 @@ def test_a_model_without_its_cameras_is_told(
     (told,) = unread_cameras(tmp_path)
     assert "lacks cameras." in told and str(folder) in told
     assert "lacks cameras." in error_of(folder / f"images{'.txt' if text else '.bin'}")
+
+
+def test_a_text_model_beside_another_binary_one_is_told(
+    tmp_path: Path, model: pycolmap.Reconstruction
+) -> None:
+    folder = write_colmap(tmp_path, "sparse/0", model)
+    write_model(folder, model, text=True)
+    assert found(tmp_path).warnings == ()
+    lines = (folder / "images.txt").read_text().splitlines(keepends=True)
+    (folder / "images.txt").write_text("".join(lines[:-2]))
+    (warning,) = found(tmp_path).warnings
+    assert "images.txt" in warning and "other images than images.bin" in warning
+    for path in folder.glob("*.bin"):  # the way out
+        path.unlink()
+    assert len(found(tmp_path).views) == 4
