@@ -160,6 +160,7 @@ def _by_file_name(
 
     def fitting(name: str) -> list[Path]:
         found = _candidates(index, name)
+        found = _highest([path.name == Path(name.replace("\\", "/")).name for path in found], found)
         found = _highest([_shared_folders(path, name) for path in found], found)
         if wanted[name] == 1:  # several cameras with one name have a photo each: depth can't choose then
             found = _highest([-len(path.parts) for path in found], found)

@@ -202,3 +202,8 @@ def test_transforms_in_the_encodings_of_windows(tmp_path: Path, encoding: str) -
     path = write_transforms(tmp_path, transforms())
     path.write_text(path.read_text(), encoding=encoding)
     assert len(found(tmp_path).views) == 4
+
+
+def test_the_very_name_goes_before_another_letter_case(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", ["a.jpg", "A.jpg"])
+    assert finds(tmp_path, "D:\\cap\\a.jpg", "D:\\cap\\A.jpg") == ["images/a.jpg", "images/A.jpg"]
