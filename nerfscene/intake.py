@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from nerfscene.capture.archive import is_archive, unpack
+from nerfscene.capture.cutting import cut_photos, cut_views
 from nerfscene.capture.folder import (
     MIN_PHOTOS,
     PHOTO_SUFFIXES,
@@ -36,10 +37,11 @@ from nerfscene.types import Capture, PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
+PANORAMAS = "panoramas"
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # pictures in unsupported formats
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd", ".insp")  # unsupported pictures
 POSE_SUFFIXES = (
     ".json",
     ".xml",
@@ -64,8 +66,9 @@ def open_posed(
     holds videos and fewer than MIN_PHOTOS photos, a recording of Stray Scanner, a .zip of any of these, or a
     .r3d of Record3D.
     ``given`` says what to do with cameras that were read (see ``triangulation.with_points``).
-    ``workdir`` keeps unpacked files, frames and COLMAP's files, so that a second call is fast; it is created
-    if needed.
+    Panoramas are cut into perspective views (see ``capture.cutting``).
+    ``workdir`` keeps unpacked files, frames, views of panoramas and COLMAP's files, so that a second call is
+    fast; it is created if needed.
     Raises NerfsceneError for anything wrong with the source or while writing to ``workdir``.
     """
     source = source.expanduser()
@@ -93,17 +96,29 @@ def open_posed(
             warnings += take_frames(videos, root, footage, progress)
         capture = open_capture(root, progress)
         capture = replace(capture, warnings=warnings + capture.warnings)
-    elif given == "read":
+    try:
+        if found is not None:
+            found = cut_views(found, workdir / PANORAMAS, progress)
+        else:
+            capture = cut_photos(capture, workdir / PANORAMAS, progress)
+    except OSError as error:
+        raise _no_room(error, "cutting panoramas", workdir) from error
+    if found is not None and given == "read":
         return found
     try:
         if found is not None:
             return with_points(found, workdir, poses, given == "fitted", progress)
         return _posed(capture, workdir, poses, progress, not_used)
     except (OSError, sqlite3.Error) as error:
-        raise NerfsceneError(
-            f"posing failed in {workdir} ({getattr(error, 'strerror', None) or error}): free some space "
-            "there, or choose another folder with -o"
-        ) from error
+        raise _no_room(error, "posing", workdir) from error
+
+
+def _no_room(error: Exception, what: str, workdir: Path) -> NerfsceneError:
+    """The error for something that failed to write to ``workdir``."""
+    why = getattr(error, "strerror", None) or error
+    return NerfsceneError(
+        f"{what} failed in {workdir} ({why}): free some space there, or choose another folder with -o"
+    )
 
 
 def _posed(

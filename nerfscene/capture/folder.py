@@ -307,6 +307,8 @@ def _no_photos_message(root: Path) -> str:
     hint = "give the folder that holds your photos"
     if suffixes.keys() & set(RAW_SUFFIXES):
         hint = "export these as JPEG first"
+    elif ".insp" in suffixes:
+        hint = "export these as 360° photos (JPEG) first, with the camera's own app, which stitches them"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it is in"
     elif any(s in suffixes for s in PHOTO_SUFFIXES):
