@@ -105,10 +105,12 @@ def why_unread_below(root: Path) -> tuple[str, ...]:
 def _unread_in_folders(root: Path) -> tuple[str, ...]:
     """A warning if there are cameras that can't be read in the folders directly in ``root``."""
     for folder in folders_inside(root):
-        llff = why_llff_is_unread(folder)
+        try:
+            llff, warning = why_llff_is_unread(folder), unread_warning(root, folder)
+        except OSError:  # permission denied
+            continue
         if llff is not None:
             return (f"the cameras in {folder.name}/{LLFF_NAME} are not used: {llff}",)
-        warning = unread_warning(root, folder)
         if warning:
             return warning
     return ()
@@ -117,12 +119,12 @@ def _unread_in_folders(root: Path) -> tuple[str, ...]:
 def why_unread_above(root: Path) -> tuple[str, ...]:
     """A warning if the folder that ``root`` is in has cameras for the photos in ``root``."""
     above = root.absolute().parent
-    found = next(exports_in(above), None) if root.is_dir() else None
-    if found is None:
-        return ()
     try:
-        posed = {view.path.stem.lower() for view in found.read().views}
-    except NerfsceneError:
+        found = next(exports_in(above), None) if root.is_dir() else None
+        posed = {view.path.stem.lower() for view in found.read().views} if found is not None else set()
+    except (NerfsceneError, OSError):  # broken, or the folder is not for us to read
+        return ()
+    if found is None:
         return ()
     photos = find_photos(root)
     if 2 * sum(photo.stem.lower() in posed for photo in photos) < max(len(photos), 1):
@@ -143,7 +145,10 @@ def _below(root: Path) -> list[Path]:
             searched += 1
             if searched > MOST_SEARCHED:
                 return holding
-            found = next(exports_in(folder), None)
+            try:
+                found = next(exports_in(folder), None)
+            except OSError:  # permission denied, as for lost+found
+                continue
             if found is None:
                 inside += folders_inside(folder)
             elif not found.is_model:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from colmap_cases import synthetic, write_colmap
 from posed_captures import error_of, found
 from transforms_cases import transforms, write_photo, write_transforms
@@ -94,3 +96,19 @@ def test_cameras_that_cannot_be_read_in_a_folder_below(tmp_path: Path) -> None:
     assert "vsfm/out.nvm (VisualSFM)" in told
     np.save(tmp_path / "vsfm/poses_bounds.npy", np.zeros((2, 17)))
     assert "vsfm/poses_bounds.npy are not used" in unread_cameras(tmp_path)[0]
+
+
+def test_folders_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither one below, such as lost+found, nor the one above keeps the photos from being used."""
+    write_photo(tmp_path / "cap/images/IMG_1.jpg")
+    (tmp_path / "cap/lost+found").mkdir()
+    closed = {tmp_path, tmp_path / "cap/lost+found"}
+    within = Path.iterdir
+
+    def guarded(path: Path) -> Iterator[Path]:
+        if path in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return within(path)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    assert find_posed(tmp_path / "cap") is None and unread_cameras(tmp_path / "cap") == ()
