@@ -33,7 +33,7 @@ from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
-from nerfscene.types import PosedCapture
+from nerfscene.types import Capture, PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
@@ -75,7 +75,11 @@ def open_posed(
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
     try:
-        found = find_posed(source) or _recorded(source, workdir, progress)
+        found = find_posed(source)
+        if found is not None:
+            found = replace(found, warnings=found.warnings + _unused_videos(source))
+        else:
+            found = _recorded(source, workdir, progress)
         videos = find_videos(source)
         unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
@@ -84,7 +88,8 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + poseless_record3d(source) + several_recordings(source) + unused
+        not_used = unread_cameras(source) + poseless_record3d(source) + several_recordings(source)
+        warnings = not_used + unused
         root = source
         if videos:
             root = workdir / FRAMES
@@ -103,7 +108,7 @@ def open_posed(
     try:
         if found is not None:
             return with_points(found, workdir, poses, given == "fitted", progress)
-        return pose(capture, workdir, poses, progress)
+        return _posed(capture, workdir, poses, progress, not_used)
     except (OSError, sqlite3.Error) as error:
         raise _no_room(error, "posing", workdir) from error
 
@@ -114,6 +119,22 @@ def _no_room(error: Exception, what: str, workdir: Path) -> NerfsceneError:
     return NerfsceneError(
         f"{what} failed in {workdir} ({why}): free some space there, or choose another folder with -o"
     )
+
+
+def _posed(
+    capture: Capture,
+    workdir: Path,
+    poses: PoseConfig | None,
+    progress: StageListener,
+    not_used: Sequence[str],
+) -> PosedCapture:
+    """The capture, posed by COLMAP. ``not_used``: what is said of cameras beside it, where that fails."""
+    try:
+        return pose(capture, workdir, poses, progress)
+    except NerfsceneError as error:
+        if not not_used:
+            raise
+        raise NerfsceneError(f"{str(error).rstrip('.')}. Also, {' '.join(not_used)}") from error
 
 
 def _recorded(source: Path, workdir: Path, progress: StageListener) -> PosedCapture | None:
@@ -177,6 +198,18 @@ def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
             "export them as JPEG to use them."
         )
     return tuple(warnings)
+
+
+def _unused_videos(source: Path) -> tuple[str, ...]:
+    """A warning about videos in a folder of photos with cameras."""
+    stems = {p.stem.lower() for p in find_photos(source)} if source.is_dir() else set()
+    videos = [p for p in _videos_within(source) if p.stem.lower() not in stems] if source.is_dir() else []
+    if not videos:
+        return ()
+    return (
+        f"{_counted(videos, 'video')} beside the photos with cameras {_is(videos)} not used: give the video "
+        "itself to make a scene of it.",
+    )
 
 
 def _counted(files: Sequence[Path], noun: str) -> str:

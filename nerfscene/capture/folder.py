@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import find_masks, mask_turns, without_masks
+from nerfscene.capture.masks import find_masks, mask_turns, masks_by_name, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
     DYNAMIC_MASK,
@@ -190,11 +190,11 @@ def masks_told(root: Path, masks: Mapping[Path, Path | None]) -> tuple[str, ...]
             f"used as a whole ({name_some(short_names(bare))}).",
         )
     for folder in (root / "masks", root / "mask"):
-        count = len(list_photos(folder)) if len(bare) == len(masks) else 0
+        count = len(masks_by_name(folder)) if len(bare) == len(masks) else 0
         if count:
             return (
-                f"{folder} holds {count} pictures, but no photo's mask was found: name the mask of "
-                f"{bare[0].name} masks/{bare[0].stem}.png or masks/{bare[0].name}.png.",
+                f"{folder} holds {count} picture{'s' * (count > 1)}, but no photo's mask was found: name the "
+                f"mask of {bare[0].name} masks/{bare[0].stem}.png or masks/{bare[0].name}.png.",
             )
     return ()
 

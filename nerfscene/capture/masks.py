@@ -30,7 +30,7 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     for photo in photos:
         for folder in _mask_folders(root, photo):
             if folder not in listed:
-                listed[folder] = _by_stem(folder)
+                listed[folder] = masks_by_name(folder)
             masks = listed[folder]
             name, stem = photo.name.lower(), photo.stem.lower()
             own = (f"{name}.mask", f"{stem}_mask")
@@ -41,7 +41,7 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
                 break
         else:
             if photo.parent not in listed:
-                listed[photo.parent] = _by_stem(photo.parent)
+                listed[photo.parent] = masks_by_name(photo.parent)
             dynamic = listed[photo.parent].get(f"{DYNAMIC_MASK}{photo.stem}".lower())
             if dynamic is not None and dynamic.suffix.lower() == ".png":
                 found[photo] = dynamic
@@ -81,12 +81,11 @@ def _mask_folders(root: Path, photo: Path) -> list[Path]:
     return list(dict.fromkeys([*folders, root / FOLDER]))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def masks_by_name(place: Path) -> dict[str, Path]:
     """The masks directly in a folder, by their names in lower case without the suffix."""
-    found = _in_any_case(folder)
-    if found is None:
+    folder = _in_any_case(place)
+    if folder is None:
         return {}
-    folder = found
     files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and not p.name.startswith("."))
     return {p.stem.lower(): p for p in files}
 

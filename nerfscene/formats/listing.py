@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,7 @@ class Export:
     """Everything a reader took from an export, not yet checked against the photos on disk.
 
     source: the file or folder that messages name. root: the capture's folder.
+    listed_in: how messages name the files that list the frames, if there are several.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
     masks_told: photos of which the reader said that their mask is missing, if it is.
@@ -74,15 +76,28 @@ class Export:
     left_out: Sequence[LeftOut] = ()
     sampled: bool = False
     masks_told: Collection[Path] = ()
+    listed_in: str = ""
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
 
 
 def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
-    """The frames; those without a mask get theirs from the folder ``root/masks``, if it has one."""
-    found = find_masks(root, [f.path for f in frames if f.path is not None and f.mask is None])
-    return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    """The frames; those without a mask get theirs from the folder ``masks`` in ``root`` or near the photos.
+
+    The photos may lie elsewhere than the file with their cameras, and so may their masks.
+    """
+    frames = list(frames)
+    for place in dict.fromkeys([root, *(_home(root, frame.path) for frame in frames if frame.path)]):
+        found = find_masks(place, [f.path for f in frames if f.path is not None and f.mask is None])
+        frames = [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    return frames
+
+
+def _home(root: Path, photo: Path) -> Path:
+    """The folder that a photo's folder ``images`` is in; ``root``, or the one around the photo's, if none."""
+    named = (p.parent for p in photo.parents if re.fullmatch(r"images(_\d+)?", p.name.lower()))
+    return next(named, root if root in photo.parents else photo.parent.parent)
 
 
 def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
@@ -141,6 +156,15 @@ def rigid(matrix: object, where: str, any_scale: bool = False) -> Array:
             f"{where} has a pose with NaN or infinite numbers: remove the frame or pose it again."
         )
     result = nearest_rigid(given, RIGID_TOLERANCE, any_scale)
+    if (
+        result is None
+        and given.shape == (4, 4)
+        and nearest_rigid(given.T, RIGID_TOLERANCE, any_scale) is not None
+    ):
+        raise NerfsceneError(
+            f"{where} has a pose whose rows are written as columns (its last row is the position): write the "
+            "matrices transposed."
+        )
     if result is None:
         unlike = "it scales its axes unlike" if any_scale else "it scales"
         raise NerfsceneError(
@@ -222,20 +246,21 @@ def finish(export: Export) -> PosedCapture:
     remain, all poses are the same, every view is for testing, or a photo or mask doesn't fit.
     """
     source = export.source
+    listed_in = export.listed_in or source.name
     missing = [frame.name for frame in export.frames if frame.path is None]
     views = _views(export)
     _check_views(export, views, missing)
     warnings = export.warnings
     if missing:
         warnings += (
-            f"{len(missing)} of the {len(export.frames)} frames in {source.name} "
+            f"{len(missing)} of the {len(export.frames)} frames in {listed_in} "
             f"{'has' if len(missing) == 1 else 'have'} no photo on disk and "
             f"{'was' if len(missing) == 1 else 'were'} left out ({name_some(missing)}).",
         )
     warnings += masks_told(
         export.root, {v.path: v.mask for v in views if v.mask is not None or v.path not in export.masks_told}
     )
-    not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
+    not_on_disk = [LeftOut(name, f"is listed in {listed_in} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,

@@ -47,7 +47,12 @@ def _rows_of(fewest: int, most: int) -> re.Pattern[bytes]:
 
 UNREAD = (
     Form(("*.nvm",), "VisualSFM", BY_KAPTURE.format("kapture_import_nvm"), re.compile(rb"\A\s*NVM_V3")),
-    Form(("*.out",), "Bundler", BY_KAPTURE.format("kapture_import_bundler"), re.compile(rb"\A# Bundle file")),
+    Form(
+        ("*.out", "bundle/*.out"),
+        "Bundler",
+        BY_KAPTURE.format("kapture_import_bundler"),
+        re.compile(rb"\A# Bundle file"),
+    ),
     Form(
         ("*.sfm", "*.json"),
         "Meshroom (AliceVision)",
@@ -103,6 +108,7 @@ UNREAD = (
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
     Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS, re.compile(rb"(?:world|scale|camera)_mat_")),
+    Form(("metadata.json",), "mip-NeRF's multi-scale scenes", TO_TRANSFORMS, re.compile(rb'"file_path".*\[')),
     Form(("cams/*_cam.txt", "cameras/*_cam.txt"), "MVSNet", TO_COLMAP, re.compile(rb"\A\s*extrinsic")),
     Form(
         ("pose/*.txt", "poses/*.txt", "*.pose.txt", "extrinsics/*.txt"),
@@ -205,9 +211,12 @@ def unread_form(path: Path) -> Form | None:
     return next((form for form in fits if _is_form(path, form)), None)
 
 
-def unread_warning(root: Path) -> tuple[str, ...]:
-    """One warning for all the cameras in a folder that can't be read; () if there are none."""
-    found = unread_in(root)
+def unread_warning(root: Path, below: Path | None = None) -> tuple[str, ...]:
+    """One warning for all the cameras in a folder that can't be read; () if there are none.
+
+    ``below``: the folder if it is not ``root`` but one in it; ``root`` then only names the files.
+    """
+    found = unread_in(root if below is None else below)
     if not found:
         return ()
     names = name_some([f"{path.relative_to(root)} ({form.program})" for path, form in found])

@@ -10,7 +10,7 @@ from colmap_cases import synthetic, write_colmap
 from posed_captures import found
 from transforms_cases import transforms, write_photo, write_synthetic, write_transforms
 
-from nerfscene.formats.readers import find_posed, unread_cameras
+from nerfscene.formats.readers import find_posed
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 
@@ -48,25 +48,6 @@ def test_cameras_in_a_folder_beside_the_photos_are_used(tmp_path: Path) -> None:
         write_transforms(tmp_path / name / "export", values, present=0)
         posed = found(tmp_path / name)
         assert posed.source == "transforms" and len(posed.views) == 4 and posed.warnings == ()
-        assert unread_cameras(tmp_path / name) == ()
-
-
-def test_cameras_of_several_folders_are_told(tmp_path: Path) -> None:
-    write_transforms(tmp_path / "monday", transforms())
-    write_transforms(tmp_path / "tuesday", transforms())
-    assert find_posed(tmp_path) is None
-    (warning,) = unread_cameras(tmp_path)
-    assert "monday, tuesday" in warning and "give one of them" in warning
-
-
-def test_cameras_of_a_folder_that_lacks_some_photos_are_told(tmp_path: Path) -> None:
-    write_transforms(tmp_path / "export", transforms())
-    write_photo(tmp_path / "more" / "a.jpg")
-    assert find_posed(tmp_path) is None
-    (warning,) = unread_cameras(tmp_path)
-    assert "export" in warning and "1 of the photos lies elsewhere (a.jpg)" in warning
-    (tmp_path / "export" / "transforms.json").write_text("{")
-    assert find_posed(tmp_path) is None and "is broken" in unread_cameras(tmp_path)[0]
 
 
 def test_fox(tmp_path: Path) -> None:
