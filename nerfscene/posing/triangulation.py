@@ -106,7 +106,7 @@ def _misfit_warning(found: dict[str, Any], move: bool) -> tuple[str, ...]:
     if not found["points"]:
         warning = (
             "the photos overlap, but no points could be triangulated from the cameras that came with them: "
-            "the cameras don't fit, or all photos were taken from one place"
+            "the cameras don't fit, all photos were taken from one place, or they show too little in common"
         )
         return (warning,) if found["connected"] else ()
     alone = "moving them helps little; the photos alone, in a folder without cameras, may give a better scene"
