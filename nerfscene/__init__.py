@@ -39,15 +39,14 @@ __version__ = "0.3.0"
 
 
 def _load_pillow_first() -> None:
-    """Loads Pillow's core, which takes milliseconds; warns if pycolmap is loaded already and Pillow isn't.
+    """Loads Pillow's core, which takes milliseconds; warns if pycolmap was loaded before it.
 
     In one process, pycolmap 4.2's wheel and Pillow get into each other's way if pycolmap is the first: saving
     a picture can then end the process. Python runs this file before any module of the package, so Pillow is
     the first on every way into it.
     """
-    if "PIL._imaging" in sys.modules:
-        return
-    if "pycolmap" in sys.modules:
+    loaded = [name for name in sys.modules if name in ("PIL._imaging", "pycolmap")]  # in order of loading
+    if loaded[:1] == ["pycolmap"]:
         warnings.warn(
             "pycolmap was imported before Pillow, with which saving a picture can end the process: "
             "import nerfscene or PIL.Image before pycolmap",

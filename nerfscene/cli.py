@@ -18,7 +18,7 @@ import tyro
 from nerfscene import __version__
 from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.terminal import Live, clock, figures_line
+from nerfscene.terminal import Live, clock, figures_line, posed_in_words
 from nerfscene.training.progress import Control
 from nerfscene.training_page import TrainingPage
 
@@ -149,7 +149,7 @@ def run_train(a: Train) -> None:
             live.say(f"computing with {backend.describe(a.train.backend)}")
             error = capture.reprojection_error
             accuracy = f" ({error:.2f} px)" if error is not None else ""
-            live.say(f"{len(capture.views)} of {capture.photos_given} photos posed{accuracy}")
+            live.say(f"{posed_in_words(capture.views, capture.photos_given)}{accuracy}")
 
         try:
             made = api.train(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from nerfscene.capture.archive import is_archive, unpack
+from nerfscene.capture.cutting import cut_photos, cut_views
 from nerfscene.capture.folder import (
     MIN_PHOTOS,
     PHOTO_SUFFIXES,
@@ -32,14 +33,15 @@ from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
 from nerfscene.posing.poses import pose
 from nerfscene.posing.triangulation import with_points
-from nerfscene.types import PosedCapture
+from nerfscene.types import Capture, PosedCapture
 
 FRAMES = "frames"
 UNPACKED = "unpacked"
+PANORAMAS = "panoramas"
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd")  # pictures in unsupported formats
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd", ".insp")  # unsupported pictures
 POSE_SUFFIXES = (
     ".json",
     ".xml",
@@ -64,15 +66,20 @@ def open_posed(
     holds videos and fewer than MIN_PHOTOS photos, a recording of Stray Scanner, a .zip of any of these, or a
     .r3d of Record3D.
     ``given`` says what to do with cameras that were read (see ``triangulation.with_points``).
-    ``workdir`` keeps unpacked files, frames and COLMAP's files, so that a second call is fast; it is created
-    if needed.
+    Panoramas are cut into perspective views (see ``capture.cutting``).
+    ``workdir`` keeps unpacked files, frames, views of panoramas and COLMAP's files, so that a second call is
+    fast; it is created if needed.
     Raises NerfsceneError for anything wrong with the source or while writing to ``workdir``.
     """
     source = source.expanduser()
     if is_archive(source):
         source = unpack(source, workdir / UNPACKED, progress)
     try:
-        found = find_posed(source) or _recorded(source, workdir, progress)
+        found = find_posed(source)
+        if found is not None:
+            found = replace(found, warnings=found.warnings + _unused_videos(source))
+        else:
+            found = _recorded(source, workdir, progress)
         videos = find_videos(source)
         unused = _unused_files(source, videos) if found is None else ()
     except PermissionError as error:
@@ -81,24 +88,53 @@ def open_posed(
             "to another folder"
         ) from error
     if found is None:
-        warnings = unread_cameras(source) + poseless_record3d(source) + several_recordings(source) + unused
+        not_used = unread_cameras(source) + poseless_record3d(source) + several_recordings(source)
+        warnings = not_used + unused
         root = source
         if videos:
             root = workdir / FRAMES
             warnings += take_frames(videos, root, footage, progress)
         capture = open_capture(root, progress)
         capture = replace(capture, warnings=warnings + capture.warnings)
-    elif given == "read":
+    try:
+        if found is not None:
+            found = cut_views(found, workdir / PANORAMAS, progress)
+        else:
+            capture = cut_photos(capture, workdir / PANORAMAS, progress)
+    except OSError as error:
+        raise _no_room(error, "cutting panoramas", workdir) from error
+    if found is not None and given == "read":
         return found
     try:
         if found is not None:
             return with_points(found, workdir, poses, given == "fitted", progress)
-        return pose(capture, workdir, poses, progress)
+        return _posed(capture, workdir, poses, progress, not_used)
     except (OSError, sqlite3.Error) as error:
-        raise NerfsceneError(
-            f"posing failed in {workdir} ({getattr(error, 'strerror', None) or error}): free some space "
-            "there, or choose another folder with -o"
-        ) from error
+        raise _no_room(error, "posing", workdir) from error
+
+
+def _no_room(error: Exception, what: str, workdir: Path) -> NerfsceneError:
+    """The error for something that failed to write to ``workdir``."""
+    why = getattr(error, "strerror", None) or error
+    return NerfsceneError(
+        f"{what} failed in {workdir} ({why}): free some space there, or choose another folder with -o"
+    )
+
+
+def _posed(
+    capture: Capture,
+    workdir: Path,
+    poses: PoseConfig | None,
+    progress: StageListener,
+    not_used: Sequence[str],
+) -> PosedCapture:
+    """The capture, posed by COLMAP. ``not_used``: what is said of cameras beside it, where that fails."""
+    try:
+        return pose(capture, workdir, poses, progress)
+    except NerfsceneError as error:
+        if not not_used:
+            raise
+        raise NerfsceneError(f"{str(error).rstrip('.')}. Also, {' '.join(not_used)}") from error
 
 
 def _recorded(source: Path, workdir: Path, progress: StageListener) -> PosedCapture | None:
@@ -162,6 +198,18 @@ def _unused_files(source: Path, videos: Sequence[Path]) -> tuple[str, ...]:
             "export them as JPEG to use them."
         )
     return tuple(warnings)
+
+
+def _unused_videos(source: Path) -> tuple[str, ...]:
+    """A warning about videos in a folder of photos with cameras."""
+    stems = {p.stem.lower() for p in find_photos(source)} if source.is_dir() else set()
+    videos = [p for p in _videos_within(source) if p.stem.lower() not in stems] if source.is_dir() else []
+    if not videos:
+        return ()
+    return (
+        f"{_counted(videos, 'video')} beside the photos with cameras {_is(videos)} not used: give the video "
+        "itself to make a scene of it.",
+    )
 
 
 def _counted(files: Sequence[Path], noun: str) -> str:

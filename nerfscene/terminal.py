@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from nerfscene.cameras.cube import shots
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.training.progress import Progress as TrainingProgress
+from nerfscene.types import View
 
 PRINT_EVERY = 5.0  # seconds between lines of progress where stderr is not a terminal
 
@@ -65,6 +69,19 @@ class Live:
                 f"{p.rate / 1e6:.2f} M samples/s  {clock(p.remaining)} left"
             )
         self.show(p.stage, p.fraction, note)
+
+
+def posed_in_words(views: Sequence[View], given: int) -> str:
+    """How many photos have a camera, as a sentence; given: how many photos or panoramas there are."""
+    count = len(set(shots(views)))
+    cut = [view.panorama for view in views if view.panorama is not None]
+    if not cut:
+        return f"{count} of {given} photos posed"
+    panoramas = len(set(cut))
+    most = max(Counter(cut).values())
+    if count == panoramas:
+        return f"{count} of {given} panoramas posed, cut into {most} views each"
+    return f"{count} of {given} photos posed, of them {panoramas} panoramas, cut into {most} views each"
 
 
 def clock(seconds: float) -> str:

@@ -35,10 +35,10 @@ class Intrinsics:
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
     lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels
-        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, there is no
-        distortion, and the pixel at longitude λ and latitude φ looks along (cos φ sin λ, -sin φ,
-        cos φ cos λ), with λ from -π at the left edge to π, and φ from π/2 at the top to -π/2. Only readers
-        give it: ``intake`` cuts panoramas into perspective views, so that scenes and kernels never meet one
+        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, and there is no
+        distortion. Its middle column looks along +z: longitude λ runs from -π at the left edge to π, latitude
+        φ from π/2 at the top to -π/2, and a pixel looks along (cos φ sin λ, -sin φ, cos φ cos λ). Only
+        readers give it: ``intake`` cuts panoramas into perspective views, so that nothing else meets one
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
         ``fisheye``; all zero for a lens without distortion
     """
@@ -61,6 +61,8 @@ class Photo:
     width, height: pixels
     mask: a picture of the same proportions; black pixels mark the parts of the photo to ignore
     mask_turns: quarter turns clockwise that the mask needs to lie like the photo, 0 to 3
+    panorama, face: the panorama that it was cut from, and the face of the cube (``cameras.cube.FACES``); None
+        and "" for a photo as the camera took it
     """
 
     path: Path
@@ -69,6 +71,8 @@ class Photo:
     focal: float | None = None  # pixels, from EXIF; None if EXIF gives none
     mask: Path | None = None
     mask_turns: int = 0
+    panorama: Path | None = None
+    face: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class View:
         all 0 unless it is known to differ from the other photos
     seen: (n,), indices into the capture's ``points``, of those observed in this photo whose positions are
         well determined
+    panorama, face: as in Photo
     """
 
     path: Path
@@ -113,6 +118,8 @@ class View:
     exposure: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     mask_turns: int = 0
+    panorama: Path | None = None
+    face: str = ""
 
 
 @dataclass(frozen=True)

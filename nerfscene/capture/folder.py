@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
-from nerfscene.capture.masks import find_masks, mask_turns, without_masks
+from nerfscene.capture.masks import find_masks, mask_turns, masks_by_name, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
     DYNAMIC_MASK,
@@ -43,8 +43,10 @@ __all__ = [  # includes what other stages need of photos.py
     "carries_alpha",
     "find_photos",
     "list_photos",
+    "masks_told",
     "name_some",
     "natural_key",
+    "only_folder",
     "open_capture",
     "photo_size",
     "photo_turns",
@@ -159,8 +161,7 @@ def _select(
         warnings.append(f"{len(affected)} of {len(names)} photos ({name_some(affected)}) {loss}.")
     if len(photos) < MIN_PHOTOS:
         raise NerfsceneError(_too_few_message(root, photos, [names[p] for p in damaged], len(copies)))
-    if all(photo.mask is None for photo in photos):
-        warnings += _unused_masks(root, photos[0])
+    warnings += masks_told(root, {photo.path: photo.mask for photo in photos})
     warnings += _unused_images_folder(root, list(names))
     return Capture(root, photos, tuple(warnings), tuple(left_out))
 
@@ -176,16 +177,26 @@ def _with_masks(root: Path, photos: Sequence[Photo]) -> tuple[Photo, ...]:
     return tuple(masked)
 
 
-def _unused_masks(root: Path, photo: Photo) -> list[str]:
-    """A warning if there are masks but none is named after a photo, or their folder has the wrong name."""
+def masks_told(root: Path, masks: Mapping[Path, Path | None]) -> tuple[str, ...]:
+    """A warning if some photos have a mask and others none, or if there are masks that fit no photo by name.
+
+    masks: photo → its mask, or None. instant-ngp's masks of what moves are needed for some photos only.
+    """
+    bare = [photo for photo, mask in masks.items() if mask is None]
+    if bare and any(m is not None and not m.name.lower().startswith(DYNAMIC_MASK) for m in masks.values()):
+        have = "has" if len(bare) == 1 else "have"
+        return (
+            f"{len(bare)} of the {len(masks)} photos {have} no mask and {'is' if have == 'has' else 'are'} "
+            f"used as a whole ({name_some(short_names(bare))}).",
+        )
     for folder in (root / "masks", root / "mask"):
-        count = len(list_photos(folder))
+        count = len(masks_by_name(folder)) if len(bare) == len(masks) else 0
         if count:
-            return [
-                f"{folder} holds {count} pictures, but no photo's mask was found: name the mask of "
-                f"{photo.path.name} masks/{photo.path.stem}.png or masks/{photo.path.name}.png."
-            ]
-    return []
+            return (
+                f"{folder} holds {count} picture{'s' * (count > 1)}, but no photo's mask was found: name the "
+                f"mask of {bare[0].name} masks/{bare[0].stem}.png or masks/{bare[0].name}.png.",
+            )
+    return ()
 
 
 def _unused_images_folder(root: Path, taken: Sequence[Path]) -> list[str]:
@@ -299,6 +310,34 @@ def subfolders(root: Path, follow: bool = False) -> list[Path]:
         return []
 
 
+def only_folder(root: Path) -> Path | None:
+    """The one folder in ``root`` that holds photos or videos, however deep, if none lie in ``root`` itself.
+
+    Also the only thing in ``root``, hidden files apart, if that is a folder that may hold photos.
+    """
+    if not root.is_dir() or _holds_media(root, deep=False):
+        return None
+    folders = subfolders(root, not root.is_symlink())
+    if len(folders) == 1 and all(p in folders or p.name.startswith(".") for p in root.iterdir()):
+        return folders[0]
+    holding = [folder for folder in folders if _holds_media(folder)]
+    return holding[0] if len(holding) == 1 else None
+
+
+def _holds_media(folder: Path, deep: bool = True) -> bool:
+    """Whether a folder holds photos or videos, or with ``deep`` a folder in it does."""
+    try:
+        if list_photos(folder) or any(_is_video(path) for path in folder.iterdir()):
+            return True
+    except OSError:  # permission denied
+        return False
+    return deep and any(_holds_media(inner) for inner in subfolders(folder))
+
+
+def _is_video(path: Path) -> bool:
+    return path.name.lower().endswith(VIDEO_SUFFIXES) and path.name[0] != "." and path.is_file()
+
+
 def _too_few_message(root: Path, photos: Sequence[Photo], damaged: list[str], copies: int) -> str:
     usable = f"{len(photos)} readable photo{'' if len(photos) == 1 else 's'}"
     unread = f" (not readable: {name_some(damaged)})" if damaged else ""
@@ -319,6 +358,8 @@ def _no_photos_message(root: Path) -> str:
     hint = "give the folder that holds your photos"
     if suffixes.keys() & set(RAW_SUFFIXES):
         hint = "export these as JPEG first"
+    elif ".insp" in suffixes:
+        hint = "export these as 360° photos (JPEG) first, with the camera's own app, which stitches them"
     elif suffixes.keys() & set(VIDEO_SUFFIXES):
         hint = "give the video itself, or the folder that it is in"
     elif any(s in suffixes for s in PHOTO_SUFFIXES):

@@ -42,6 +42,7 @@ from nerfscene.types import Array
 
 VERSION = 3  # of how frames are chosen and written: frames by another version are taken again
 LONGEST = 1920  # px, longest side of a frame: keeps full HD, and training uses at most 1600
+ALL_ROUND = 4096  # the same for frames twice as wide as high: those of a 360° video are cut into six views
 # Values of FFmpeg's skip_frame. Non-reference frames are the most compressed; skipping them halves the time.
 SKIP_NONREF, SKIP_NONE = "NONREF", "DEFAULT"
 MANY = 600  # frames: shorter videos are cheap to decode in full
@@ -259,10 +260,11 @@ def _write(
 
 
 def _upright(frame: av.VideoFrame, stream: Any) -> Image.Image:
-    """The frame as a player shows it: turned or mirrored, with square pixels, no side above LONGEST."""
+    """The frame as a player shows it: turned or mirrored, with square pixels, no side above its limit."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
-    scale = min(1.0, LONGEST / max(width, height))
+    longest = ALL_ROUND if round(width) == 2 * round(height) else LONGEST
+    scale = min(1.0, longest / max(width, height))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return Image.fromarray(as_players_show(frame, srgb_pixels(frame, size)))
 

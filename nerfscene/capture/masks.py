@@ -30,7 +30,7 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     for photo in photos:
         for folder in _mask_folders(root, photo):
             if folder not in listed:
-                listed[folder] = _by_stem(folder)
+                listed[folder] = masks_by_name(folder)
             masks = listed[folder]
             name, stem = photo.name.lower(), photo.stem.lower()
             own = (f"{name}.mask", f"{stem}_mask")
@@ -41,7 +41,7 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
                 break
         else:
             if photo.parent not in listed:
-                listed[photo.parent] = _by_stem(photo.parent)
+                listed[photo.parent] = masks_by_name(photo.parent)
             dynamic = listed[photo.parent].get(f"{DYNAMIC_MASK}{photo.stem}".lower())
             if dynamic is not None and dynamic.suffix.lower() == ".png":
                 found[photo] = dynamic
@@ -81,12 +81,25 @@ def _mask_folders(root: Path, photo: Path) -> list[Path]:
     return list(dict.fromkeys([*folders, root / FOLDER]))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def masks_by_name(place: Path) -> dict[str, Path]:
     """The masks directly in a folder, by their names in lower case without the suffix."""
-    if not folder.is_dir():
+    folder = _in_any_case(place)
+    if folder is None:
         return {}
     files = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and not p.name.startswith("."))
     return {p.stem.lower(): p for p in files}
+
+
+def _in_any_case(folder: Path) -> Path | None:
+    """The folder, or one whose path differs from it in upper and lower case only; None if there is none."""
+    if folder.is_dir():
+        return folder
+    parent = None if folder.parent == folder else _in_any_case(folder.parent)
+    try:
+        inside = sorted(parent.iterdir()) if parent is not None else []
+    except OSError:  # permission denied
+        return None
+    return next((p for p in inside if p.name.lower() == folder.name.lower() and p.is_dir()), None)
 
 
 def mask_turns(mask: Path, photo: Path, width: int, height: int, stored: bool = False) -> int:

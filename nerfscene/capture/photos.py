@@ -129,6 +129,19 @@ def stored_size(path: Path) -> tuple[int, int]:
     return (height, width) if stored_orientation(path) >= 5 else (width, height)
 
 
+def xmp_of(path: Path) -> str:
+    """The XMP data of a photo, an XML document; "" if it has none.
+
+    Raises NerfsceneError when the file can't be read as a photo.
+    """
+    with _opened(path) as image:
+        # PNG keeps it as text of this name, as XMP's specification says (part 3, 1.1.5).
+        data = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+        if not data and image.format == "TIFF":
+            data = getattr(image, "tag_v2", {}).get(700, b"")
+        return data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+
+
 def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """The photo's sRGB pixels (height, width, 3), or (height, width, 4) with alpha; EXIF orientation applied.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nerfscene.cameras.algebra import axes_meet, nearest_point_to_axes, up_direction
+from nerfscene.films.panoramas import all_panoramas, all_round
 from nerfscene.films.paths import look_at
 from nerfscene.types import Array, View
 
@@ -31,11 +32,15 @@ class Subject:
 
 
 def subject_of(views: Sequence[View], points: Array | None = None, up: Array | None = None) -> Subject:
-    """The subject of the photos, estimated from their cameras.
+    """The subject of the photos, estimated from their cameras. Panoramas look away from it, all round.
 
     points: (n, 3), the sparse model's; used for the distance if the optical axes hardly meet.
     up: (3,); estimated from the cameras if not given.
     """
+    unit_up = up_direction(views) if up is None else up / np.linalg.norm(up)
+    whole = all_panoramas(views)
+    if whole:
+        views = all_round(views, unit_up)
     centres = np.stack([v.world_from_cam[:3, 3] for v in views])
     axes = np.stack([v.world_from_cam[:3, 2] for v in views])
     focus = nearest_point_to_axes(centres, axes)
@@ -49,8 +54,7 @@ def subject_of(views: Sequence[View], points: Array | None = None, up: Array | N
     toward = focus - centres
     # Cameras that only turn on the spot are themselves the focus, up to rounding.
     apart = np.median(np.linalg.norm(toward, axis=1)) > 1e-6 * max(1.0, float(np.abs(centres).max()))
-    inward = bool(apart and np.median((toward * axes).sum(1)) > 0)
-    unit_up = up_direction(views) if up is None else up / np.linalg.norm(up)
+    inward = bool(not whole and apart and np.median((toward * axes).sum(1)) > 0)
     return Subject(centres, axes, focus, unit_up, inward)
 
 

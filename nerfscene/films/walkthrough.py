@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.algebra import up_direction
 from nerfscene.capture.folder import natural_key
+from nerfscene.films.panoramas import ahead, all_panoramas
 from nerfscene.films.paths import interpolate
 from nerfscene.types import Array, View
 
@@ -27,9 +29,12 @@ def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
     - If photos are missing between two viewing directions, the path keeps to the longer side of that gap,
       provided that most photos are there.
     - Of a way that keeps turning, only a part is shown, because all of it would whirl.
+    - From panoramas, the path looks ahead, because each shows every direction.
 
     The path is not closed.
     """
+    if all_panoramas(views):
+        views = ahead(views, up_direction(views))
     ordered = sorted(views, key=lambda v: natural_key(str(v.path)))
     poses = np.stack([v.world_from_cam for v in ordered])
     order = np.arange(len(poses))

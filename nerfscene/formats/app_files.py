@@ -34,7 +34,7 @@ def text_of(path: Path) -> str:
 def load_json(path: Path) -> Any:
     """The parsed contents of a JSON file. Raises NerfsceneError when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())  # it tells UTF-8 and UTF-16 apart
     except json.JSONDecodeError as error:
         raise NerfsceneError(
             f"{path} is broken: line {error.lineno}, column {error.colno}: {error.msg}; export it again or "

@@ -73,6 +73,32 @@ def find_colmap(root: Path) -> Path | None:
     return root if _groups(root) else None
 
 
+def model_place(root: Path) -> Path:
+    """The folder with the first of the models in the usual PLACES of ``root``, which has one."""
+    first = _groups(root)[0][0]
+    return first.parent if first.name.isdigit() and first != root else first
+
+
+def incomplete_model(root: Path) -> str | None:
+    """What a folder's COLMAP model lacks, as a sentence without its full stop; None if it has no such model.
+
+    ``root`` is the capture's folder or a file of the model, which find_colmap doesn't recognise.
+    """
+    places = [root.parent] if root.is_file() else [p for place in PLACES[:6] for p in _in_place(root, place)]
+    for folder in places:
+        for suffix in (".bin", ".txt"):
+            if (folder / f"images{suffix}").is_file() and not (folder / f"cameras{suffix}").is_file():
+                return f"{folder / f'images{suffix}'} is of a COLMAP model that lacks cameras{suffix}: add it"
+    return None
+
+
+def _in_place(root: Path, place: str) -> list[Path]:
+    """The folder at one of the PLACES and those with numbers in it."""
+    base = root / place
+    inside = [p for p in base.iterdir() if p.name.isdigit() and p.is_dir()] if base.is_dir() else []
+    return [*sorted(inside, key=lambda p: natural_key(p.name)), base]
+
+
 def find_colmap_below(root: Path) -> Path | None:
     """The folder, if there are models somewhere below it other than in the PLACES, up to DEEPEST folders.
 
@@ -93,7 +119,7 @@ def _groups_below(root: Path) -> list[list[Path]]:
             if is_model(folder):
                 bases.append(folder.parent if folder.name.isdigit() else folder)
             elif searched < MOST_SEARCHED:
-                inside += _folders(folder)
+                inside += folders_inside(folder)
         level = inside
     bases = list(dict.fromkeys(bases))
     if len(bases) > 1:
@@ -172,7 +198,7 @@ def _groups(root: Path) -> list[list[Path]]:
     return groups
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_inside(folder: Path) -> list[Path]:
     """The folders in one that may hold somebody's models."""
     try:
         inside = sorted(folder.iterdir(), key=lambda p: natural_key(p.name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.rigid import nearest_rigid
-from nerfscene.capture.folder import carries_alpha, list_photos, name_some, photo_size, stored_orientation
+from nerfscene.capture.folder import (
+    carries_alpha,
+    list_photos,
+    masks_told,
+    name_some,
+    photo_size,
+    stored_orientation,
+)
 from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
 from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
@@ -50,8 +58,10 @@ class Export:
     """Everything a reader took from an export, not yet checked against the photos on disk.
 
     source: the file or folder that messages name. root: the capture's folder.
+    listed_in: how messages name the files that list the frames, if there are several.
     photos_given: how many photos there are, with a pose or without; None: only those with a pose.
     left_out: photos that the reader left out.
+    masks_told: photos of which the reader said that their mask is missing, if it is.
     sampled: whether the reader used only some of the frames on purpose, and said so.
     points (n, 3), point_colors (n, 3) uint8: the sparse model in world units; empty if there is none.
     reprojection_error: pixels, mean over observations.
@@ -65,15 +75,29 @@ class Export:
     photos_given: int | None = None
     left_out: Sequence[LeftOut] = ()
     sampled: bool = False
+    masks_told: Collection[Path] = ()
+    listed_in: str = ""
     points: Array = field(default_factory=lambda: np.zeros((0, 3)))
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     reprojection_error: float | None = None
 
 
 def with_masks(root: Path, frames: Sequence[PosedFrame]) -> list[PosedFrame]:
-    """The frames; those without a mask get theirs from the folder ``root/masks``, if it has one."""
-    found = find_masks(root, [f.path for f in frames if f.path is not None and f.mask is None])
-    return [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    """The frames; those without a mask get theirs from the folder ``masks`` in ``root`` or near the photos.
+
+    The photos may lie elsewhere than the file with their cameras, and so may their masks.
+    """
+    frames = list(frames)
+    for place in dict.fromkeys([root, *(_home(root, frame.path) for frame in frames if frame.path)]):
+        found = find_masks(place, [f.path for f in frames if f.path is not None and f.mask is None])
+        frames = [f if f.mask or f.path is None else replace(f, mask=found.get(f.path)) for f in frames]
+    return frames
+
+
+def _home(root: Path, photo: Path) -> Path:
+    """The folder that a photo's folder ``images`` is in; ``root``, or the one around the photo's, if none."""
+    named = (p.parent for p in photo.parents if re.fullmatch(r"images(_\d+)?", p.name.lower()))
+    return next(named, root if root in photo.parents else photo.parent.parent)
 
 
 def photos_beside(frames: Sequence[PosedFrame]) -> list[Path]:
@@ -132,6 +156,15 @@ def rigid(matrix: object, where: str, any_scale: bool = False) -> Array:
             f"{where} has a pose with NaN or infinite numbers: remove the frame or pose it again."
         )
     result = nearest_rigid(given, RIGID_TOLERANCE, any_scale)
+    if (
+        result is None
+        and given.shape == (4, 4)
+        and nearest_rigid(given.T, RIGID_TOLERANCE, any_scale) is not None
+    ):
+        raise NerfsceneError(
+            f"{where} has a pose whose rows are written as columns (its last row is the position): write the "
+            "matrices transposed."
+        )
     if result is None:
         unlike = "it scales its axes unlike" if any_scale else "it scales"
         raise NerfsceneError(
@@ -213,16 +246,21 @@ def finish(export: Export) -> PosedCapture:
     remain, all poses are the same, every view is for testing, or a photo or mask doesn't fit.
     """
     source = export.source
+    listed_in = export.listed_in or source.name
     missing = [frame.name for frame in export.frames if frame.path is None]
     views = _views(export)
     _check_views(export, views, missing)
     warnings = export.warnings
     if missing:
         warnings += (
-            f"{len(missing)} of the {len(export.frames)} frames in {source.name} have no photo on disk "
-            f"and were left out ({name_some(missing)}).",
+            f"{len(missing)} of the {len(export.frames)} frames in {listed_in} "
+            f"{'has' if len(missing) == 1 else 'have'} no photo on disk and "
+            f"{'was' if len(missing) == 1 else 'were'} left out ({name_some(missing)}).",
         )
-    not_on_disk = [LeftOut(name, f"is listed in {source.name} but not on disk") for name in missing]
+    warnings += masks_told(
+        export.root, {v.path: v.mask for v in views if v.mask is not None or v.path not in export.masks_told}
+    )
+    not_on_disk = [LeftOut(name, f"is listed in {listed_in} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.capture.folder import list_photos
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import lens_of, numbers, printable
 from nerfscene.formats.listing import PosedFrame, rigid
@@ -23,13 +24,13 @@ from nerfscene.types import PosedCapture
 
 NAME = "poses_bounds.npy"
 NUMBERS = 17  # in a row
-# Where photos are: the originals, smaller copies of them by imgs2poses and others, or beside the file.
-PLACES = ("images", "images_2", "images_4", "images_8", ".")
+# Where photos are: the originals, smaller copies of them by imgs2poses and others, beside the file, or above.
+PLACES = ("images", "images_2", "images_4", "images_8", ".", "../images")
 
 
 def find_llff(root: Path) -> Path | None:
     """A folder's ``poses_bounds.npy`` if it can be read and fits the photos in number, else None."""
-    path = root / NAME
+    path = _called(root, NAME)
     return path if path.is_file() and why_llff_is_unread(root) is None else None
 
 
@@ -38,10 +39,11 @@ def why_llff_is_unread(root: Path) -> str | None:
 
     None also if there is no such file.
     """
-    if not (root / NAME).is_file():
+    path = _called(root, NAME)
+    if not path.is_file():
         return None
     try:
-        _photos(root / NAME, None, len(_rows(root / NAME)))
+        _photos(path, None, len(_rows(path)))
     except NerfsceneError as error:
         return str(error)
     return None
@@ -68,6 +70,14 @@ def read_llff(path: Path, images: Path | None = None) -> PosedCapture:
     return finish_app_export(path, "llff", frames, (), [])
 
 
+def _called(folder: Path, name: str) -> Path:
+    """The file or folder called ``name`` in a folder, whatever its letter case; it may not exist."""
+    exact = folder / name
+    if exact.exists() or name.startswith(".") or not folder.is_dir():
+        return exact
+    return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name), exact)
+
+
 def _rows(path: Path) -> np.ndarray:
     """The file's array (n, 17). Raises NerfsceneError when it is something else."""
     try:
@@ -84,11 +94,16 @@ def _rows(path: Path) -> np.ndarray:
 
 def _photos(path: Path, images: Path | None, count: int) -> list[Path]:
     """The photos that the file's ``count`` rows belong to, in the rows' order."""
-    places = [path.parent / place for place in PLACES] if images is None else [images]
-    found = {place: list_photos(place) for place in places}
+    places = [_called(path.parent, place) for place in PLACES] if images is None else [images]
+    found = {place: without_maps(list_photos(place)) for place in places}
     for photos in found.values():
         if len(photos) == count:
             return sorted(photos, key=lambda photo: photo.name)
+    if not any(found.values()):
+        raise NerfsceneError(
+            f"{path} has the cameras of {count} photos, but there are none beside it or in "
+            f"{path.parent / PLACES[0]}: put them there, and for videos, a frame of each."
+        )
     most = max(places, key=lambda place: len(found[place]))
     raise NerfsceneError(
         f"{path} has the cameras of {count} photos, but {most} holds {len(found[most])}: only their "

@@ -15,6 +15,7 @@ import numpy as np
 
 from nerfscene.capture.folder import list_photos, name_some, natural_key
 from nerfscene.capture.masks import same_proportions
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
@@ -100,14 +101,14 @@ def read_polycam(root: Path) -> PosedCapture:
         lens = NO_LENS if photo is None else _polycam_lens(values, path, photo)
         frames.append(PosedFrame(path.stem, photo, lens, matrix @ OPENGL_FROM_OPENCV))
     warnings: tuple[str, ...] = ()
-    uncorrected = len(_polycam_pairs(images.parent / "images", images.parent / "cameras"))
-    uncorrected -= len(_polycam_pairs(images, cameras))
-    if cameras.name != "cameras" and uncorrected > 0:
-        warnings = (
-            f"{uncorrected} photos that Polycam has not corrected are not used: their cameras don't fit the "
-            "corrected ones exactly.",
-        )
-    given = len(photos_beside(frames)) + max(uncorrected, 0) * (cameras.name != "cameras")
+    uncorrected = _polycam_pairs(images.parent / "images", images.parent / "cameras")
+    uncorrected -= {photo.stem for photo in list_photos(images)} | {path.stem for path in paths}
+    if cameras.name != "cameras" and uncorrected:
+        are, their = "s that Polycam has not corrected are", "cameras don't"
+        if len(uncorrected) == 1:
+            are, their = " that Polycam has not corrected is", "camera doesn't"
+        warnings = (f"{len(uncorrected)} photo{are} not used: the {their} fit the corrected ones exactly.",)
+    given = len(photos_beside(frames)) + len(uncorrected) * (cameras.name != "cameras")
     listed = with_masks(root, with_masks(images.parent, frames))
     return finish(Export(cameras, root, "polycam", listed, warnings, given))
 
@@ -213,7 +214,7 @@ def read_record3d(path: Path) -> PosedCapture:
         warnings.append(
             f"{path} has {len(photos)} frames with photos{none}: took {len(frames)} of them, evenly spaced."
         )
-    beside = [p for p in list_photos(folder) if p not in set(photos.values())]
+    beside = [p for p in without_maps(list_photos(folder)) if p not in set(photos.values())]
     lost = [photo for index, photo in photos.items() if not tracked[index]]
     no_pose = sorted((p.name for p in (*beside, *lost)), key=natural_key)
     if no_pose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import PHOTO_SUFFIXES, find_photos
+from nerfscene.capture.folder import PHOTO_SUFFIXES, find_photos, list_photos, subfolders
+from nerfscene.capture.not_photos import without_maps
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import printable
 from nerfscene.formats.listing import Export, PosedFrame, finish, photos_beside, with_masks
@@ -48,11 +50,12 @@ def photo_finder(
     if it has at least half as many as the best. With ``images``, only that folder is searched. Folders
     called ``undistorted`` are skipped, because their photos have another lens.
 
-    Letter case doesn't matter where no file has the very name, and slashes may be backslashes. A name may
-    lack its file extension or have another one. It may include folders of the machine that exported it;
-    these help to choose among photos with the same file name. If that leaves several, the photo in the
-    shallowest folder is used, because programs write processed copies into deeper folders. The function
-    raises NerfsceneError when several photos still fit. One photo is never used for two names.
+    Letter case doesn't matter where no file has the very name, nor how accents are written; slashes may be
+    backslashes. A name may lack its file extension or have another one. It may include folders of the
+    machine that exported it; these help to choose among photos with the same file name. If that leaves
+    several, the photo in the shallowest folder is used, because programs write processed copies into deeper
+    folders. The function raises NerfsceneError when several photos still fit. One photo is never used for two
+    names.
     """
     wanted = Counter(list(names))
     places = (images,) if images is not None else tuple(relative_to)
@@ -72,6 +75,15 @@ def locate(folder: Path, name: str) -> Path | None:
     return _listed(folder, [name]).get(name)
 
 
+def locate_listed(root: Path, name: str) -> Path | None:
+    """As ``locate``, but ``name`` may be a path of another machine, whose last folders are here."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    shorter = (
+        "/".join(parts[start:]) for start in range(len(parts) - 1)
+    )  # with a folder: others share names
+    return next((path for n in (name, *shorter) if (path := locate(root, n)) is not None), None)
+
+
 def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Name → photo, for the names that are paths to photos, relative to ``folder`` or absolute."""
     listings: dict[Path, dict[str, list[str]]] = {}
@@ -81,9 +93,9 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         if parent not in listings:
             found: dict[str, list[str]] = {}
             for entry in sorted(parent.iterdir()) if parent.is_dir() else ():
-                keys = {entry.name.lower()}
+                keys = {_plain(entry.name)}
                 if entry.suffix.lower() in PHOTO_SUFFIXES:
-                    keys.add(entry.stem.lower())
+                    keys.add(_plain(entry.stem))
                 for key in keys:
                     found.setdefault(key, []).append(entry.name)
             listings[parent] = found
@@ -94,7 +106,7 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         if path.parent.is_dir():
             return path.parent
         above = None if path.parent == path else parent_of(path.parent)
-        same = [] if above is None else inside(above).get(path.parent.name.lower(), [])
+        same = [] if above is None else inside(above).get(_plain(path.parent.name), [])
         return above / same[0] if above is not None and same else None
 
     found = {}
@@ -106,7 +118,7 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         parent = parent_of(path)
         if parent is None or not path.name:
             continue
-        index, lower = inside(parent), path.name.lower()
+        index, lower = inside(parent), _plain(path.name)
         same = index.get(lower) or index.get(lower.rpartition(".")[0]) or []
         files = [parent / other for other in same if (parent / other).is_file()]
         if files:
@@ -130,7 +142,7 @@ def _without_rivals(found: dict[str, Path]) -> dict[str, Path]:
         claims.setdefault(path, []).append(name)
     kept = {}
     for path, names in claims.items():
-        score = {n: (_shared_folders(path, n), _file_name(n) == path.name.lower()) for n in names}
+        score = {n: (_shared_folders(path, n), _file_name(n) == _plain(path.name)) for n in names}
         best = [n for n in names if score[n] == max(score.values())]
         if len(best) == 1 or len({Path(n.replace("\\", "/")).as_posix() for n in best}) == 1:
             kept.update(dict.fromkeys(best, path))
@@ -148,6 +160,7 @@ def _by_file_name(
 
     def fitting(name: str) -> list[Path]:
         found = _candidates(index, name)
+        found = _highest([path.name == Path(name.replace("\\", "/")).name for path in found], found)
         found = _highest([_shared_folders(path, name) for path in found], found)
         if wanted[name] == 1:  # several cameras with one name have a photo each: depth can't choose then
             found = _highest([-len(path.parts) for path in found], found)
@@ -175,11 +188,11 @@ def _best_index(root: Path, images: Path | None, names: Sequence[str], shrunk: b
 
     def matches(index: dict[str, list[Path]]) -> tuple[int, int]:
         """How many names have a photo in the index, and how many of these agree in the extension too."""
-        pairs = [(found[0].name.lower(), _file_name(n)) for n in names if (found := _candidates(index, n))]
+        pairs = [(_plain(found[0].name), _file_name(n)) for n in names if (found := _candidates(index, n))]
         return len(pairs), sum(photo == name for photo, name in pairs)
 
     project = root.absolute().parent
-    photos = _original_photos(root)
+    photos = _photos_anywhere(root)
     inside, directly_inside = _by_name(photos), _by_name([p for p in photos if p.parent == root])
     own, beside = (_by_name(_original_photos(place / "images")) for place in (root, project))
     # max() takes the first of equals: ``images`` beside ``root`` goes before sub-folders of ``root``.
@@ -234,10 +247,20 @@ def finish_app_export(
     return finish(export)
 
 
+def _photos_anywhere(root: Path) -> list[Path]:
+    """The photos in a folder and below it, with those beside its sub-folder ``images``."""
+    folders = subfolders(root, follow=True) if root.is_dir() else []
+    inside = [photo for folder in folders for photo in find_photos(folder)]
+    return _without_undistorted([*without_maps(list_photos(root)), *inside], root)
+
+
 def _original_photos(folder: Path) -> list[Path]:
     """The photos in a folder and below it, without copies that a program undistorted."""
-    found = find_photos(folder) if folder.is_dir() else []
-    return [p for p in found if "undistorted" not in _parts(p.relative_to(folder).parent.as_posix())]
+    return _without_undistorted(find_photos(folder) if folder.is_dir() else [], folder)
+
+
+def _without_undistorted(photos: Iterable[Path], folder: Path) -> list[Path]:
+    return [p for p in photos if "undistorted" not in _parts(p.relative_to(folder).parent.as_posix())]
 
 
 def _by_name(photos: Iterable[Path]) -> dict[str, list[Path]]:
@@ -245,14 +268,19 @@ def _by_name(photos: Iterable[Path]) -> dict[str, list[Path]]:
     full_names: dict[str, list[Path]] = {}
     stems: dict[str, list[Path]] = {}
     for path in photos:
-        full_names.setdefault(path.name.lower(), []).append(path)
-        stems.setdefault(path.stem.lower(), []).append(path)
+        full_names.setdefault(_plain(path.name), []).append(path)
+        stems.setdefault(_plain(path.stem), []).append(path)
     return stems | full_names
+
+
+def _plain(name: str) -> str:
+    """A name in lower case, with each accented letter as one: macOS writes them as a letter and an accent."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _parts(name: str) -> list[str]:
     """The folders and the file name in a path with either kind of slash, in lower case."""
-    return [part for part in name.lower().replace("\\", "/").split("/") if part]
+    return [part for part in _plain(name).replace("\\", "/").split("/") if part]
 
 
 def _file_name(name: str) -> str:

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, name_some, subfolders
+from nerfscene.capture.folder import VIDEO_SUFFIXES, find_photos, only_folder, subfolders
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
 from nerfscene.formats.blocks_exchange import is_blocks_exchange, read_blocks_exchange
-from nerfscene.formats.colmap import find_colmap, find_colmap_below, read_colmap
+from nerfscene.formats.colmap import find_colmap, find_colmap_below, incomplete_model, read_colmap
+from nerfscene.formats.elsewhere import read_below, why_unread_above, why_unread_below, with_others_told
+from nerfscene.formats.exports import OPENMVG_INNER, exports_in
 from nerfscene.formats.llff import NAME as LLFF_NAME
-from nerfscene.formats.llff import find_llff, read_llff, why_llff_is_unread
-from nerfscene.formats.metashape import is_metashape, is_posed_metashape, read_metashape
+from nerfscene.formats.llff import read_llff, why_llff_is_unread
+from nerfscene.formats.metashape import is_metashape, read_metashape
 from nerfscene.formats.open_sfm import (
     how_to_convert,
     is_openmvg,
     is_opensfm,
     is_packed_openmvg,
-    is_posed_openmvg,
-    is_posed_opensfm,
     read_openmvg,
     read_opensfm,
 )
-from nerfscene.formats.phone_apps import (
-    RECORD3D_PHOTOS,
-    find_polycam,
-    find_record3d,
-    is_record3d,
-    read_polycam,
-    read_record3d,
-)
-from nerfscene.formats.photo_search import INNER
+from nerfscene.formats.phone_apps import RECORD3D_PHOTOS, is_record3d, read_record3d
 from nerfscene.formats.pix4d import is_pix4d, read_pix4d
 from nerfscene.formats.realitycapture import is_realitycapture, read_realitycapture
 from nerfscene.formats.realitycapture_xmp import find_realitycapture_xmp, read_realitycapture_xmp
-from nerfscene.formats.scanner_3d_app import find_scanner_3d_app, read_scanner_3d_app
-from nerfscene.formats.transforms import is_transforms, read_synthetic, read_transforms
+from nerfscene.formats.transforms import read_synthetic, read_transforms
 from nerfscene.formats.unread import unread_form, unread_warning
 from nerfscene.types import PosedCapture
-
-OPENSFM_INNER, OPENMVG_INNER = INNER
-PIX4D_FILE = "*calibrated_camera_parameters.txt"
-Read = Callable[[Path, Path | None], PosedCapture]
 
 
 def find_posed(
@@ -68,50 +54,52 @@ def find_posed(
     - ``poses_bounds.npy`` (LLFF)
     - .xmp files of RealityCapture beside the photos
     - a .json that lists frames as ``transforms.json`` does
+    - any of these in a folder below, up to three deep, if most photos in ``path`` are with it
     - a COLMAP model in any other folder below, up to three deep
 
-    If a folder contains nothing but one folder, that one is searched instead. In a folder, files that only
-    have the right name or extension are ignored, and so are exports without cameras. ``images`` is the
-    folder of photos for COLMAP, Metashape, RealityCapture, OpenSfM or OpenMVG, if they are not in
-    ``images`` beside the export.
+    If only one folder in a folder holds photos or videos, that one is searched too. In a folder, files that
+    only have the right name or extension are ignored, and so are exports without cameras. Where there are
+    several kinds, a warning names those that are not used. ``images`` is the folder of photos for COLMAP,
+    Metashape, RealityCapture, OpenSfM or OpenMVG, if they are not in ``images`` beside the export.
     Raises NerfsceneError when ``path`` is of a known kind but can't be used.
     """
     root = Path(path).expanduser()
     photos = None if images is None else Path(images)
     if root.is_file():
         return _read_file(root, photos)
-    if (root / "transforms.json").is_file():
-        return read_transforms(root / "transforms.json", photos)
-    if (root / "transforms_train.json").is_file():
-        return read_synthetic(root)
-    if find_colmap(root):
-        return read_colmap(root, photos)
+    exports = exports_in(root, photos)
+    first = next(exports, None)
+    if first is not None:
+        return with_others_told(first.read(), root, first, exports)
     if not root.is_dir():
         return None
-    found = _read_export(root, photos)
-    only = None if found is not None else _only_folder(root)
-    if only is not None:
-        found = find_posed(only, photos)
+    if find_realitycapture_xmp(photos or root):
+        return read_realitycapture_xmp(root, photos)
+    packed = _packed_openmvg(root)
+    if packed and not find_photos(root) and not _has_videos(root):
+        raise NerfsceneError(_packed_message(packed[0]))
+    only = only_folder(root)
+    found = find_posed(only, photos) if only is not None else None
+    if found is None:
+        found = read_below(root, photos)
     if found is None and find_colmap_below(root):
         found = read_colmap(root, photos)
     return found
 
 
-def _only_folder(root: Path) -> Path | None:
-    """The one folder in ``root`` if there is nothing else in it and the folder may hold photos."""
-    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
-    return inside[0] if len(inside) == 1 and inside[0] in subfolders(root, not root.is_symlink()) else None
-
-
 def unread_cameras(root: Path) -> tuple[str, ...]:
     """A warning if a folder, or the only folder in it, has cameras in a form that find_posed can't read."""
     packed = _packed_openmvg(root)
+    incomplete = incomplete_model(root) if root.is_dir() else None
+    if incomplete is not None:
+        return (f"{incomplete} to use its cameras.",)
     llff = why_llff_is_unread(root)
     if llff is not None:
         return (f"the cameras in {LLFF_NAME} are not used: {llff}",)
     if not packed:
-        only = _only_folder(root) if root.is_dir() else None
-        return unread_warning(root) or (() if only is None else unread_cameras(only))
+        only = only_folder(root) if root.is_dir() else None
+        own = unread_warning(root) or (() if only is None else unread_cameras(only))
+        return own or why_unread_below(root) or why_unread_above(root)
     return (
         f"the cameras in {packed[0].relative_to(root)} are not used, because nerfscene can't read that file: "
         f"to use them, {how_to_convert(packed[0])}.",
@@ -141,19 +129,17 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
         return read_realitycapture(path, images)
     if suffix == ".txt" and is_pix4d(path):
         return read_pix4d(path, images)
-    if path.name == LLFF_NAME:
+    if path.name.lower() == LLFF_NAME:
         return read_llff(path, images)
     if is_packed_openmvg(path):
         raise NerfsceneError(_packed_message(path))
     if path.name in RECORD3D_PHOTOS and is_record3d(path):
         return read_record3d(path)
+    incomplete = incomplete_model(path) if path.stem in ("images", "points3D", "frames", "rigs") else None
+    if incomplete is not None:
+        raise NerfsceneError(f"{incomplete}, or give only the folder of photos.")
     if suffix != ".json":
-        form = unread_form(path)
-        if form is not None:
-            raise NerfsceneError(
-                f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
-                "the folder of photos."
-            )
+        _check_form(path)
         return None
     if path.name in ("transforms_train.json", "transforms_test.json"):
         return read_synthetic(path.parent)
@@ -162,62 +148,24 @@ def _read_file(path: Path, images: Path | None) -> PosedCapture | None:
     values = load_json(path)
     if is_opensfm(values):
         return read_opensfm(path, images)
-    return read_openmvg(path, images) if is_openmvg(values) else read_transforms(path, images)
+    if is_openmvg(values):
+        return read_openmvg(path, images)
+    if not isinstance(values, dict) or "frames" not in values:
+        _check_form(path)
+    return read_transforms(path, images)
 
 
-def _read_export(root: Path, images: Path | None) -> PosedCapture | None:
-    """The capture of another program's export in a folder, or None.
-
-    Raises NerfsceneError when the folder holds two exports of the same kind.
-    """
-    if find_polycam(root):
-        return read_polycam(root)
-    if find_scanner_3d_app(root):
-        return read_scanner_3d_app(root, images)
-    record3d = find_record3d(root)
-    if record3d is not None:
-        return read_record3d(record3d)
-    anywhere = images or root  # cameras in a sub-folder belong to photos anywhere in the project
-    kinds: tuple[tuple[str, Callable[[Path], bool], Read, Path | None], ...] = (
-        ("*.[xX][mM][lL]", is_posed_metashape, read_metashape, images),
-        ("*.[xX][mM][lL]", is_blocks_exchange, read_blocks_exchange, images),
-        ("*.[cC][sS][vV]", is_realitycapture, read_realitycapture, images),
-        (PIX4D_FILE, is_pix4d, read_pix4d, images),
-        (f"1_initial/params/{PIX4D_FILE}", is_pix4d, read_pix4d, anywhere),
-        ("reconstruction.json", is_posed_opensfm, read_opensfm, images),
-        ("sfm_data.json", is_posed_openmvg, read_openmvg, images),
-        (f"{OPENSFM_INNER}/reconstruction.json", is_posed_opensfm, read_opensfm, anywhere),
-        (f"{OPENMVG_INNER}/sfm_data.json", is_posed_openmvg, read_openmvg, anywhere),
-        ("*.[jJ][sS][oO][nN]", is_transforms, read_transforms, images),
-    )
-    for pattern, is_export, read, photos in kinds:
-        files = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
-        found = [path for path in files if path.is_file() and is_export(path)]
-        if found:
-            return read(_only_export(found, root), photos)
-    llff = find_llff(root)
-    if llff is not None:
-        return read_llff(llff, images)
-    if find_realitycapture_xmp(images or root):
-        return read_realitycapture_xmp(root, images)
-    packed = _packed_openmvg(root)
-    if packed and not find_photos(root) and not _has_videos(root):
-        raise NerfsceneError(_packed_message(packed[0]))
-    return None
+def _check_form(path: Path) -> None:
+    """Raises NerfsceneError if a file holds cameras in a form that is known and not read."""
+    form = unread_form(path)
+    if form is not None:
+        raise NerfsceneError(
+            f"{path} ({form.program}) holds cameras in a form that is not read: {form.way}, or give only "
+            "the folder of photos."
+        )
 
 
 def _has_videos(folder: Path) -> bool:
     """Whether a folder or its sub-folders hold videos: intake uses them if there are no photos."""
     files = (p for p in folder.iterdir() if p.name.lower().endswith(VIDEO_SUFFIXES) and p.is_file())
     return any(p.name[0] != "." for p in files) or any(map(_has_videos, subfolders(folder)))
-
-
-def _only_export(exports: Sequence[Path], root: Path) -> Path:
-    """The one export. Raises NerfsceneError when there are several."""
-    if len(exports) > 1:
-        names = name_some([str(path.relative_to(root)) for path in exports])
-        raise NerfsceneError(
-            f"{root} holds {len(exports)} exports of cameras ({names}): give the one to use, or move the "
-            "others to another folder."
-        )
-    return exports[0]

@@ -90,8 +90,13 @@ def _names(text: str) -> list[str]:
     if lines and lines[0].lower().replace(" ", "").startswith("#cameras"):
         lines = lines[1:]
     header = lines[0].lstrip("#").partition("(")[0].lower() if lines else ""
-    names = [name.strip() for name in header.split(",")]
+    names = [name.strip() for name in header.split(_separator(header))]
     return [NAMES.get(name, name) for name in names] if names[0] == "name" and len(names) > 1 else []
+
+
+def _separator(line: str) -> str:
+    """What separates a line's columns: a comma, or what a spreadsheet wrote instead."""
+    return max(",;\t", key=line.count)
 
 
 def is_realitycapture(path: Path) -> bool:
@@ -152,9 +157,11 @@ def read_realitycapture(path: Path, images: Path | None = None) -> PosedCapture:
 def _rows(text: str, names: list[str], path: Path, images: Path | None) -> tuple[list[_Row], float]:
     """The cameras in the natural order of names; by how many pixels a lens is off at most."""
     try:
-        table = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
+        separator = _separator("\n".join(text.splitlines()[:2]))
+        table = list(csv.reader(text.splitlines(), delimiter=separator))
     except csv.Error as error:
         raise NerfsceneError(f"{path} is broken ({error}): export it again.") from error
+    table = [row for row in table if row and not row[0].startswith("#")]
     table = [row for row in table if row[0].strip().lower() != "name"]  # the names' line, without its #
     if not table:
         raise NerfsceneError(f"{path} lists no cameras: align the photos before you export.")
@@ -189,7 +196,7 @@ def _values(row: dict[str, str], needed: tuple[str, ...], where: str) -> dict[st
     def value(name: str, must: bool) -> float:
         text = row.get(name, "").strip()
         try:
-            given: dict[str, object] = {name: float(text) if text else None}
+            given: dict[str, object] = {name: float(text.replace(",", ".")) if text else None}
         except ValueError:
             given = {name: text}
         return number(given, name, where, None if must else 0.0)

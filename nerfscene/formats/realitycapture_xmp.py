@@ -57,18 +57,30 @@ def find_realitycapture_xmp(root: Path) -> Path | None:
     Judged by the files' text, which may be damaged.
     """
     count = 0
-    for photo in find_photos(root) if root.is_dir() else []:
-        path = _beside(photo)
-        count += path is not None and _has_pose(path)
+    for path in _files(find_photos(root), root).values() if root.is_dir() else []:
+        count += _has_pose(path)
         if count >= FEWEST:
             return root
     return None
 
 
-def _beside(photo: Path) -> Path | None:
-    """The XMP file of a photo, or None."""
-    names = (photo.with_suffix(suffix) for suffix in (".xmp", ".XMP", ".Xmp"))
-    return next((path for path in names if path.is_file()), None)
+def _files(photos: Sequence[Path], root: Path) -> dict[Path, Path]:
+    """Photo → its XMP file: beside it, else the only one of its name in ``root`` for the only such photo."""
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*.[xX][mM][pP]")):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts):
+            by_stem.setdefault(path.stem.lower(), []).append(path)
+    counts = Counter(photo.stem.lower() for photo in photos)
+    found = {}
+    for photo in photos if by_stem else ():
+        names = (photo.with_suffix(suffix) for suffix in (".xmp", ".XMP", ".Xmp"))
+        beside = next((path for path in names if path.is_file()), None)
+        others = by_stem.get(photo.stem.lower(), []) if counts[photo.stem.lower()] == 1 else []
+        if beside is not None:
+            found[photo] = beside
+        elif len(others) == 1:
+            found[photo] = others[0]
+    return found
 
 
 def _has_pose(path: Path) -> bool:
@@ -81,7 +93,9 @@ def _has_pose(path: Path) -> bool:
 
 
 def read_realitycapture_xmp(root: Path, images: Path | None = None) -> PosedCapture:
-    """Reads the XMP files beside the photos in ``images`` or else in ``root``, sub-folders included.
+    """Reads the XMP files of the photos in ``images`` or else in ``root``, sub-folders included.
+
+    They lie beside the photos, where the program writes them, or have been moved to a folder of their own.
 
     World coordinates and units are the program's. Of several components, which don't connect, the one with
     most photos is used, with a warning. Photos without an XMP file, or whose file has no pose, are left out
@@ -90,11 +104,8 @@ def read_realitycapture_xmp(root: Path, images: Path | None = None) -> PosedCapt
     Raises NerfsceneError when a file is broken, a lens is of another model, or fewer than FEWEST have a pose.
     """
     photos = find_photos(images or root)
-    sidecars = []
-    for photo in photos:
-        path = _beside(photo)
-        if path is not None and _has_pose(path):
-            sidecars.append(_Sidecar(photo, path, _values(load_xml(path))))
+    files = _files(photos, images or root)
+    sidecars = [_Sidecar(p, path, _values(load_xml(path))) for p, path in files.items() if _has_pose(path)]
     if len(sidecars) < FEWEST:
         raise NerfsceneError(
             f"{root} has fewer than {FEWEST} photos with RealityCapture's XMP files beside them."

@@ -22,7 +22,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import MIN_PHOTOS, StageListener, find_photos, name_some, short_names, silent
+from nerfscene.capture.folder import (
+    MIN_PHOTOS,
+    StageListener,
+    find_photos,
+    name_some,
+    only_folder,
+    short_names,
+    silent,
+)
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
@@ -55,15 +63,15 @@ class _Poses:
 
 
 def find_stray_scanner(path: Path) -> Path | None:
-    """The folder of a recording: ``path``, the only folder in it, or the folder of a given file of it."""
+    """The folder of a recording: ``path``, its only_folder, or the folder of a given file of it."""
     if path.is_file():
         return find_stray_scanner(path.parent) if path.name.lower() in (POSES, LENS, *VIDEOS) else None
     if not path.is_dir():
         return None
     if (path / POSES).is_file() and {*PLACE, "qx"} <= set(_header(path / POSES)):
         return path if _video(path) is not None or find_photos(path) else None
-    inside = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return find_stray_scanner(inside[0]) if len(inside) == 1 and inside[0].is_dir() else None
+    inside = only_folder(path)
+    return None if inside is None else find_stray_scanner(inside)
 
 
 def several_recordings(path: Path) -> tuple[str, ...]:
@@ -74,6 +82,11 @@ def several_recordings(path: Path) -> tuple[str, ...]:
     found = [name for name in found if find_stray_scanner(path / name) is not None]
     if not found:
         return ()
+    if len(found) == 1:
+        return (
+            f"the cameras in {found[0]}/{POSES} are not used, because other photos or videos lie beside "
+            "that recording of Stray Scanner: give its folder to use its cameras.",
+        )
     return (
         f"the cameras in {POSES} of {name_some(found)} are not used, because each recording of Stray Scanner "
         "has a world of its own: give one of these folders to use its cameras.",
@@ -122,6 +135,12 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
         if len(rows) < len(times.keys):
             warnings += (
                 f"{len(times.keys) - len(rows)} frames of {video.name} have no pose in {path.name}.",
+            )
+        lost = len(poses.numbers) - len(rows)
+        if lost:
+            warnings += (
+                f"{lost} pose{'s' * (lost > 1)} in {path.name} {'have' if lost > 1 else 'has'} no frame in "
+                f"{video.name}.",
             )
     if poses.unusable:
         warnings += (f"{poses.unusable} of the rows of {path.name} have no pose: left out.",)

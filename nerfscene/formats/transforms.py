@@ -24,7 +24,7 @@ from nerfscene.formats.listing import (
     rigid,
     with_masks,
 )
-from nerfscene.formats.photo_search import locate, photo_finder
+from nerfscene.formats.photo_search import locate_listed, photo_finder
 from nerfscene.formats.transforms_lens import FrameLens, frame_lens, has_own_size
 from nerfscene.formats.transforms_notes import (
     beside_photos,
@@ -114,7 +114,8 @@ def read_synthetic(root: Path) -> PosedCapture:
     if held_out.is_file():
         values = as_dict(load_json(held_out), str(held_out))
         listing = _joined(listing, _listing(values, held_out, "test"))
-    return _finished(listing, train, kind="synthetic")
+    listed_in = f"{train.name} and {held_out.name}" if held_out.is_file() else ""
+    return _finished(listing, train, kind="synthetic", listed_in=listed_in)
 
 
 def _listing(values: Values, path: Path, split: Split = "train") -> _Listing:
@@ -239,7 +240,7 @@ def _posed(listing: _Listing, path: Path, images: Path | None) -> Export:
         if lens is not None:
             lenses.append(lens)
         given = entry.own.get("mask_path")
-        mask = locate(root, given) if isinstance(given, str) and given else None
+        mask = locate_listed(root, given) if isinstance(given, str) and given else None
         frames.append(
             PosedFrame(entry.name, photo, NO_LENS if lens is None else lens.lens, pose, entry.split, mask)
         )
@@ -254,7 +255,9 @@ def _posed(listing: _Listing, path: Path, images: Path | None) -> Export:
         )
     said += beside_photos([frame.path for frame in frames if frame.path is not None], path.name)
     said += _missing_masks(entries, frames, path)
-    return Export(path, root, "transforms", frames, tuple(said), left_out=listing.left_out)
+    named = {entry.name for entry in entries if entry.own.get("mask_path")}
+    told = {frame.path for frame in frames if frame.path is not None and frame.name in named}
+    return Export(path, root, "transforms", frames, tuple(said), left_out=listing.left_out, masks_told=told)
 
 
 def _pose(entry: _Entry) -> tuple[Array, bool]:
@@ -339,7 +342,11 @@ def _missing_masks(entries: Sequence[_Entry], frames: Sequence[PosedFrame], path
 
 
 def _finished(
-    listing: _Listing, path: Path, images: Path | None = None, kind: Source = "transforms"
+    listing: _Listing,
+    path: Path,
+    images: Path | None = None,
+    kind: Source = "transforms",
+    listed_in: str = "",
 ) -> PosedCapture:
     """The capture of a file's frames, told of the photos beside theirs that it doesn't list.
 
@@ -356,6 +363,7 @@ def _finished(
     posed = replace(
         posed,
         kind=kind,
+        listed_in=listed_in,
         warnings=posed.warnings + told,
         left_out=[*posed.left_out, *no_pose],
         photos_given=on_disk + len(no_pose),

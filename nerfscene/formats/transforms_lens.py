@@ -193,7 +193,7 @@ def _focal_along(axis: str, values: Values, pixels: int, where: str) -> tuple[fl
 
 def _with_terms(start: Intrinsics, model: str, values: Values, where: str) -> FrameLens:
     """The lens with the distortion that the file gives; ``start`` has none yet."""
-    listed = values.get("distortion_params")
+    listed = values.get("distortion_params") or None  # an empty list of terms says that there are none
     if model in ARIA:
         terms = _listed(listed, 12, where)
         start = replace(start, distortion=(*terms[:4], 0.0))  # type: ignore[arg-type]

@@ -47,7 +47,12 @@ def _rows_of(fewest: int, most: int) -> re.Pattern[bytes]:
 
 UNREAD = (
     Form(("*.nvm",), "VisualSFM", BY_KAPTURE.format("kapture_import_nvm"), re.compile(rb"\A\s*NVM_V3")),
-    Form(("*.out",), "Bundler", BY_KAPTURE.format("kapture_import_bundler"), re.compile(rb"\A# Bundle file")),
+    Form(
+        ("*.out", "bundle/*.out"),
+        "Bundler",
+        BY_KAPTURE.format("kapture_import_bundler"),
+        re.compile(rb"\A# Bundle file"),
+    ),
     Form(
         ("*.sfm", "*.json"),
         "Meshroom (AliceVision)",
@@ -85,7 +90,9 @@ UNREAD = (
         "RealityCapture; no lenses",
         "export the registration as Internal/External camera parameters",
         re.compile(
-            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name,\s*x(?:/lon)?,\s*y", re.IGNORECASE
+            rb"\A(?:\xef\xbb\xbf)?(?:#\s*cameras[^\n]*\n)?#?\s*name([,;\t])\s*x(?:/lon)?\1\s*y[^\n]*\n"
+            rb"[^\n]*\.\w{3,4}[\"']?\1",  # a photo: control points have names of their own
+            re.IGNORECASE,
         ),
     ),
     Form(
@@ -100,7 +107,8 @@ UNREAD = (
         "put opensfm/reconstruction.json of the project beside the photos",
     ),
     Form(("*.opf",), "Pix4D (OPF)", "convert it with opf2colmap, a command of the package pyopf[tools]"),
-    Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS),
+    Form(("cameras*.npz",), "IDR, NeuS or DTU", TO_TRANSFORMS, re.compile(rb"(?:world|scale|camera)_mat_")),
+    Form(("metadata.json",), "mip-NeRF's multi-scale scenes", TO_TRANSFORMS, re.compile(rb'"file_path".*\[')),
     Form(("cams/*_cam.txt", "cameras/*_cam.txt"), "MVSNet", TO_COLMAP, re.compile(rb"\A\s*extrinsic")),
     Form(
         ("pose/*.txt", "poses/*.txt", "*.pose.txt", "extrinsics/*.txt"),
@@ -133,6 +141,39 @@ UNREAD = (
         TO_TRANSFORMS,
         re.compile(rb"\A\W*time\w*,(?=[^\n]*\bq_?w\b)(?![^\n]*\bframe\b)[^\n]*\bt?_?x\b", re.IGNORECASE),
     ),
+    Form(
+        ("*.csv",),
+        "a table of poses",
+        TO_TRANSFORMS,
+        re.compile(
+            rb"\A\W*(?:image|img|photo|file|frame|name)\w*\s*[,;](?=[^\n]*\bq_?w\b)[^\n]*\b(?:t_?|p_?|pos_?)?x\b",
+            re.IGNORECASE,
+        ),
+    ),
+    Form(
+        ("*.json",),
+        "cameras of Gaussian splatting",
+        "put the COLMAP model that the splats were trained from beside the photos, as sparse/0",
+        re.compile(rb'"img_name".*"rotation"|"rotation".*"img_name"', re.DOTALL),
+    ),
+    Form(
+        ("camera/*.json",),
+        "Nerfies or HyperNeRF",
+        TO_TRANSFORMS,
+        re.compile(rb'"orientation".*"focal_length"|"focal_length".*"orientation"', re.DOTALL),
+    ),
+    Form(
+        ("*.json",),
+        "a list of poses",
+        TO_TRANSFORMS,
+        # A camera path, which may lie beside the photos too, holds camera_to_world.
+        re.compile(
+            rb'\A(?!.*"(?:camera_path|keyframes)").*"(?:camera_?(?:pose|transform|to_?world)|cam_?(?:pose|2_?world|'
+            rb'to_?world)|c2w|w2c|world_?(?:2|to|from)_?cam(?:era)?)\w*"\s*:\s*[\[{]',
+            re.DOTALL | re.IGNORECASE,
+        ),
+    ),
+    Form(("*.chan",), "Nuke's camera", TO_TRANSFORMS, _rows_of(7, 8)),
     Form(("arposes.txt",), "ios_logger", TO_TRANSFORMS),
     Form(("hmd_poses.csv", "*_camera_characteristics.json"), "Quest Reality Capture", TO_TRANSFORMS),
     Form(("*.traj",), "ARKitScenes", TO_TRANSFORMS, _rows_of(7, 7)),
@@ -170,9 +211,12 @@ def unread_form(path: Path) -> Form | None:
     return next((form for form in fits if _is_form(path, form)), None)
 
 
-def unread_warning(root: Path) -> tuple[str, ...]:
-    """One warning for all the cameras in a folder that can't be read; () if there are none."""
-    found = unread_in(root)
+def unread_warning(root: Path, below: Path | None = None) -> tuple[str, ...]:
+    """One warning for all the cameras in a folder that can't be read; () if there are none.
+
+    ``below``: the folder if it is not ``root`` but one in it; ``root`` then only names the files.
+    """
+    found = unread_in(root if below is None else below)
     if not found:
         return ()
     names = name_some([f"{path.relative_to(root)} ({form.program})" for path, form in found])

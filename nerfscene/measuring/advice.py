@@ -17,10 +17,12 @@ from nerfscene.cameras.algebra import (
 )
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
 from nerfscene.films.orbit import photographed_arc
+from nerfscene.films.panoramas import all_panoramas
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Array
 
 FEW_PHOTOS = 20
+FEW_PANORAMAS = 12
 WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
 ROUND = 150.0  # degrees: photos over a wider arc were perhaps meant to go all the way round
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
@@ -51,12 +53,16 @@ def advice(scene: Scene) -> list[str]:
     """Sentences for the person who took the photos, the most important first; [] if nothing is wrong."""
     f = scene.figures
     centres, axes = standing(scene)
-    found = [
-        *about_left_out(f, [v.path.name for v in scene.views]),
-        *about_number(f),
+    whole = all_panoramas(scene.views)
+    walked = [  # panoramas show every direction
         *about_sides(centres, axes, [v.path.name for v in scene.views]),
         *about_heights(centres, axes),
         *about_walking(centres, axes, scene.points),
+    ]
+    found = [
+        *about_left_out(f, [(v.panorama or v.path).name for v in scene.views]),
+        *about_number(f, whole),
+        *([] if whole else walked),
         *about_exposure(np.array([v.exposure for v in scene.views])),
         *about_agreement(f),
         *about_poses(f, max(max(v.intrinsics.width, v.intrinsics.height) for v in scene.views)),
@@ -132,8 +138,11 @@ def name_runs(names: Sequence[str], all_names: Sequence[str]) -> str:
     return shown + f" and {rest} more" * bool(rest)
 
 
-def about_number(f: Figures) -> list[str]:
-    """A sentence if there are few photos."""
+def about_number(f: Figures, panoramas: bool = False) -> list[str]:
+    """A sentence if there are few photos. panoramas: whether they are panoramas, of which fewer will do."""
+    if panoramas:
+        few = f"The scene is made of {f.photos_posed} panoramas. With 15 to 40 it would be clearer."
+        return [few] if f.photos_posed < FEW_PANORAMAS else []
     if 0 < f.photos_posed < FEW_PHOTOS:
         return [
             f"The scene is made of {f.photos_posed} photos. With 30 to 100 it would be clearer, and look "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.films import video
+from nerfscene.films.panoramas import all_panoramas
 from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.measuring.evaluate import WORTH_MENTIONING
@@ -141,6 +142,12 @@ def _taken_in(scene: Scene) -> str:
     if not found:
         return ""
     parts = []
+    if all_panoramas(scene.views):
+        k, count = found[0], len(scene.views)
+        size = f"{k['width']}×{k['height']}"
+        return (
+            f"<p>Made of {scene.figures.photos_posed} panoramas, cut into {count} views of {size} pixels.</p>"
+        )
     for k in found[:KINDS_SHOWN]:
         photos = "1 photo" if k["photos"] == 1 else f"{k['photos']} photos"
         parts.append(f"{photos} of {k['width']}×{k['height']} pixels at {k['focal']} mm")

@@ -10,8 +10,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, short_names
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
@@ -20,6 +22,7 @@ from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort
 from nerfscene.posing.misplaced import agreement, without_misplaced
 from nerfscene.posing.pairs import Pair, groups
+from nerfscene.posing.rigs import cut_from_panoramas, set_rigs
 from nerfscene.types import Photo, PoseReport
 
 ENOUGH = 0.9  # if less than this fraction of the photos is posed, slower steps are worth it
@@ -56,6 +59,11 @@ class Job:
     config: PoseConfig
     progress: StageListener
 
+    @cached_property
+    def shots(self) -> list[int]:
+        """For each photo, the number of its shot: views cut from one panorama are one."""
+        return shots(self.photos)
+
 
 @dataclass
 class _Climb:
@@ -70,7 +78,20 @@ class _Climb:
 
     @property
     def total(self) -> int:
-        return len(self.job.photos)
+        """The number of photos; the views cut from a panorama count as one."""
+        return max(self.job.shots) + 1
+
+    def links(self, fewest: int = matching.FEWEST_MATCHES) -> list[Pair]:
+        """Pairs of photos, by the numbers of their shots, that verified matches connect; sorted."""
+        shots = self.job.shots
+        pairs = ((shots[a], shots[b]) for a, b in matching.connections(self.database, fewest))
+        return sorted({(min(pair), max(pair)) for pair in pairs})
+
+    def posed(self) -> set[int]:
+        """The shots that the best model poses."""
+        model = self.best
+        names = [] if model is None else [model.image(i).name for i in model.reg_image_ids()]
+        return {self.job.shots[copy_index(name)] for name in names}
 
     @property
     def database(self) -> Path:
@@ -128,7 +149,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     Leaves the database that the model was made from in ``job.folder``/database.db.
     """
     state = _Climb(job)
-    most = job.config.max_features
+    most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)  # in each of six views
     _find_features(job, matching.usual_effort(job.sizes, most), "")
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
@@ -154,15 +175,17 @@ def _worth_care(total: int) -> float:
 def _find_features(job: Job, effort: Effort, suffix: str) -> None:
     stage = "finding features" + suffix
     matching.find_features(job.folder, job.photos, job.sizes, effort, stage, job.progress)
+    set_rigs(job.folder / "database.db", job.photos, job.sizes)
 
 
 def _match(state: _Climb, broad: bool, stage: str) -> bool:
     """Matches the promising pairs that were not matched before; returns whether there were any."""
     job, database = state.job, state.database
-    wanted = matching.pairs_to_match(database, job.config.matcher, broad, job.progress)
+    wanted = matching.pairs_to_match(database, job.shots, job.config.matcher, broad, job.progress)
     new = [pair for pair in wanted if pair not in state.pairs]
     if new:
-        matching.match(database, new, broad, job.config.seed, stage, job.progress)
+        still = cut_from_panoramas(job.photos)
+        matching.match(database, new, broad, job.config.seed, stage, job.progress, still)
     state.pairs.update(new)
     return bool(new)
 
@@ -209,9 +232,8 @@ def _extend(state: _Climb, evidence: Evidence) -> None:
 
 def _connected(state: _Climb) -> bool:
     """Whether any remaining photo shares matches with a posed one."""
-    posed = _posed(state.best)
-    links = matching.connections(state.database, matching.FEWEST_RELAXED)
-    return any((a in posed) != (b in posed) for a, b in links)
+    posed = state.posed()
+    return any((a in posed) != (b in posed) for a, b in state.links(matching.FEWEST_RELAXED))
 
 
 def _start_anew(state: _Climb) -> None:
@@ -243,7 +265,7 @@ def _start_anew(state: _Climb) -> None:
 def _without_focals(state: _Climb) -> None:
     """Maps with COLMAP's guess instead of EXIF's focal lengths, which crops and digital zoom make wrong."""
     job, database = state.job, state.database
-    if not any(photo.focal for photo in job.photos) or not _mappable(state):
+    if cut_from_panoramas(job.photos) or not any(photo.focal for photo in job.photos) or not _mappable(state):
         return
     lenses = matching.forget_focal_lengths(database)
     if _map(state, USUAL, NO_FOCALS, f"placing cameras, {NO_FOCALS}"):
@@ -258,6 +280,8 @@ def _separate_zooms(state: _Climb) -> None:
     Only if photos are left out, or if the model fits badly with shared lenses and well with separate ones.
     """
     database = state.database
+    if cut_from_panoramas(state.job.photos):  # and their lens is known
+        return
     shared = zooms.lenses(database)
     known = all(camera.has_prior_focal_length for camera in shared.values())
     one_photo_each = len({camera.camera_id for camera in shared.values()}) == len(shared)
@@ -309,14 +333,14 @@ def _global_mapping(state: _Climb) -> list[Model]:
     job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
     known = all(photo.focal for photo in job.photos) and state.found_by != NO_FOCALS
-    models = mapping.global_mapping(job.folder, not known, job.config.seed)
+    models = mapping.global_mapping(job.folder, not known, job.config.seed, cut_from_panoramas(job.photos))
     job.progress(stage, 1.0)
     return models
 
 
 def _mappable(state: _Climb) -> bool:
     """Whether matches connect more photos than are posed so far."""
-    largest = groups(state.total, matching.connections(state.database))[0]
+    largest = groups(state.total, state.links())[0]
     return len(largest) > max(mapping.count(state.best), 2)
 
 
@@ -341,7 +365,9 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.global_mapping(folder, calibrate=True, seed=state.job.config.seed)
+        models = mapping.global_mapping(
+            folder, True, state.job.config.seed, cut_from_panoramas(state.job.photos)
+        )
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:
@@ -353,16 +379,17 @@ def _carefully(state: _Climb, effort: Effort) -> None:
 
 def _report(state: _Climb) -> PoseReport:
     """How the poses were found, and what they are like."""
-    links = matching.connections(state.database)
-    posed, model = _posed(state.best), state.best
-    names = short_names([photo.path for photo in state.job.photos])
+    links, posed, model = state.links(), state.posed(), state.best
+    shots = state.job.shots
+    names = short_names(list(dict.fromkeys(photo.panorama or photo.path for photo in state.job.photos)))
+    compared = {(shots[a], shots[b]) for a, b in state.pairs}
     apart = [group for group in groups(state.total, links) if not posed & set(group)]
     return PoseReport(
         found_by=state.found_by,
         tried=tuple(dict.fromkeys(state.tried)),
         photos_posed=len(posed),
         models=state.models,
-        pairs_compared=len(state.pairs),
+        pairs_compared=len({(min(pair), max(pair)) for pair in compared}),
         pairs_connected=len(links),
         points=0 if model is None else len(model.points3D),
         observations=0 if model is None else int(model.compute_num_observations()),
@@ -371,8 +398,3 @@ def _report(state: _Climb) -> PoseReport:
         apart=tuple(tuple(names[i] for i in group) for group in apart),
         agreement=None if model is None else agreement(model, state.database),
     )
-
-
-def _posed(model: Model | None) -> set[int]:
-    """The indices in the capture of the photos that the model poses."""
-    return set() if model is None else {copy_index(model.image(i).name) for i in model.reg_image_ids()}

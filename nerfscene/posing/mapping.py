@@ -19,6 +19,7 @@ import numpy as np
 import pycolmap
 
 from nerfscene.capture.folder import MIN_PHOTOS
+from nerfscene.posing.rigs import has_rigs, known_lenses
 from nerfscene.types import Array
 
 FULL_LENS_FROM = 15  # photos with the same lens that determine OPENCV's four distortion coefficients
@@ -55,6 +56,10 @@ options = pycolmap.GlobalPipelineOptions()
 options.random_seed = int(seed)
 options.mapper.bundle_adjustment.ceres.use_gpu = False
 options.mapper.global_positioning.use_gpu = False
+options.mapper.refine_sensor_from_rig = options.mapper.bundle_adjustment.refine_sensor_from_rig = False
+if calibrate == "rigs":  # of panoramas: their lenses are known
+    options.mapper.bundle_adjustment.refine_focal_length = False
+    options.mapper.bundle_adjustment.refine_extra_params = False
 pycolmap.global_mapping(database, images, output, options)
 """
 
@@ -82,6 +87,7 @@ def repeatable(seed: int) -> pycolmap.IncrementalPipelineOptions:
     # With several threads, chance decides the first pair, and another pair gives another model. One thread
     # costs little time: more would help only in the largest bundle adjustments.
     options.num_threads = 1
+    options.ba_refine_sensor_from_rig = False  # even triangulation, which fixes poses, would move them
     return options
 
 
@@ -109,6 +115,7 @@ def incremental_mapping(
     with pycolmap.Database.open(folder / "database.db") as database:
         if database.num_images() >= LARGE_FROM:
             options.ba_global_frames_ratio = options.ba_global_points_ratio = RARER
+        options.constant_cameras = known_lenses(database.read_all_cameras())
     output = folder / "mapping"
     output.mkdir()
     source = ""
@@ -129,17 +136,17 @@ def incremental_mapping(
     return [models[key] for key in sorted(models)]
 
 
-def global_mapping(folder: Path, calibrate: bool, seed: int) -> list[Model]:
+def global_mapping(folder: Path, calibrate: bool, seed: int, rigs: bool = False) -> list[Model]:
     """Models that global mapping makes from a copy of ``folder``'s database.db, placing all cameras together.
 
-    Needs focal lengths that are about right; ``calibrate`` first estimates them from the matches. [] if the
-    mapper fails.
+    Needs focal lengths that are about right; ``calibrate`` first estimates them from the matches. ``rigs``:
+    the lenses are those of panoramas, and stay as they are. [] if the mapper fails.
     """
     output = folder / "at-once"
     output.mkdir()
     shutil.copyfile(folder / "database.db", output / "database.db")
     command = [sys.executable, "-c", _GLOBAL_MAPPING, str(output / "database.db"), str(folder / "images")]
-    command += [str(output), str(seed), "calibrate" if calibrate else ""]
+    command += [str(output), str(seed), "rigs" if rigs else "calibrate" if calibrate else ""]
     # In a session of its own, so that Ctrl-C reaches only this process, which then kills the child.
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as child:
@@ -158,8 +165,8 @@ def global_mapping(folder: Path, calibrate: bool, seed: int) -> list[Model]:
 
 
 def count(model: Model | None) -> int:
-    """The number of posed photos in the model; 0 for None."""
-    return 0 if model is None else int(model.num_reg_images())
+    """The number of posed photos in the model; 0 for None. The faces of a panorama count as one."""
+    return 0 if model is None else int(model.num_reg_frames())
 
 
 def rank(model: Model | None) -> tuple[int, float]:
@@ -176,10 +183,16 @@ def believable(model: Model) -> Model | None:
     or the points are observed by so few photos that nothing checks the cameras.
     """
     model = Model(model)
+    seen: Counter[int] = Counter()  # by frame: a face of a panorama may show nothing but sky
+    absurd = set()
     for image_id in sorted(model.reg_image_ids()):
         image = model.image(image_id)
-        if not _plausible_lens(model.camera(image.camera_id)) or image.num_points3D < FEWEST_SEEN:
-            model.deregister_frame(image.frame_id)
+        seen[image.frame_id] += image.num_points3D
+        if not _plausible_lens(model.camera(image.camera_id)):
+            absurd.add(image.frame_id)
+    for frame_id, number in seen.items():
+        if number < FEWEST_SEEN or frame_id in absurd:
+            model.deregister_frame(frame_id)
     if count(model) < MIN_PHOTOS or len(model.points3D) < SHARED_POINTS:
         return None
     points = {key: point.xyz for key, point in model.points3D.items()}
@@ -237,8 +250,10 @@ def join(base: Model, other: Model) -> Model | None:
     """``base`` with the photos that only ``other`` has, refined; None if the two don't agree.
 
     Both must come from the same database: points of the two models are the same if they are observed at the
-    same feature of a shared photo.
+    same feature of a shared photo. Models with rigs are not merged.
     """
+    if has_rigs(base) or has_rigs(other):
+        return None
     shared = {a for a, _ in base.find_common_reg_image_ids(other)}
     base_from_other = _similarity(base, other, shared)
     new = sorted(set(other.reg_image_ids()) - set(base.reg_image_ids()))
@@ -310,7 +325,8 @@ def with_full_lenses(model: Model) -> Model:
     """
     full = Model(model)
     users = Counter(full.images[i].camera_id for i in full.reg_image_ids())
-    changed = [key for key, uses in users.items() if uses >= FULL_LENS_FROM]
+    known = known_lenses(full.cameras.values())
+    changed = [key for key, uses in users.items() if uses >= FULL_LENS_FROM and key not in known]
     for key in changed:
         camera = full.cameras[key]
         focal, cx, cy, k1 = camera.params
@@ -354,9 +370,12 @@ def _refine(model: Model, options: pycolmap.BundleAdjustmentOptions | None = Non
     """Bundle adjustment of the whole model, in place."""
     options = options or pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
+    options.refine_sensor_from_rig = False
     setup = pycolmap.BundleAdjustmentConfig()
     for key in model.reg_image_ids():
         setup.add_image(key)
+    for key in known_lenses(model.cameras.values()):
+        setup.set_constant_cam_intrinsics(key)
     setup.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     # Not pycolmap.bundle_adjustment, which turns COLMAP's log on again.
     pycolmap.create_default_bundle_adjuster(options, setup, model).solve()

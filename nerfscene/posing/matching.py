@@ -14,7 +14,7 @@ import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
 from nerfscene.posing.copies import copy_index, copy_name
-from nerfscene.posing.pairs import Features, Pair, choose_pairs, largest_features
+from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
@@ -125,13 +125,15 @@ def set_lenses(database: Path, cameras: Sequence[pycolmap.Camera]) -> None:
             db.update_camera(camera)
 
 
-def pairs_to_match(database: Path, matcher: str, broad: bool, progress: StageListener) -> list[Pair]:
-    """Pairs of photos, by index, that are worth matching (see ``pairs.choose_pairs``)."""
+def pairs_to_match(
+    database: Path, shots: Sequence[int], matcher: str, broad: bool, progress: StageListener
+) -> list[Pair]:
+    """Pairs of photos, by index, that are worth matching (see ``pairs.choose_pairs_of_shots``)."""
     with pycolmap.Database.open(database) as db:
         images = sorted(db.read_all_images(), key=lambda image: image.name)
         # Keeps only the largest features, because all features of 300 photos take half a gigabyte.
         features = [_features(db, image.image_id) for image in images]
-    return choose_pairs(features, matcher, broad, progress)
+    return choose_pairs_of_shots(features, shots, matcher, broad, progress)
 
 
 def _features(db: pycolmap.Database, image_id: int) -> Features:
@@ -142,18 +144,26 @@ def _features(db: pycolmap.Database, image_id: int) -> Features:
 
 
 def match(
-    database: Path, pairs: Sequence[Pair], relaxed: bool, seed: int, stage: str, progress: StageListener
+    database: Path,
+    pairs: Sequence[Pair],
+    relaxed: bool,
+    seed: int,
+    stage: str,
+    progress: StageListener,
+    panoramas: bool = False,
 ) -> None:
     """Matches ``pairs``, verifies the matches geometrically, and adds them to the database.
 
     Pairs that are already in the database are skipped. ``relaxed`` accepts fewer matches per pair. ``stage``
-    names this step for ``progress``.
+    names this step for ``progress``. ``panoramas``: matches at the same place in both pictures don't count,
+    because the stand and the photographer move along with a 360° camera.
     """
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     verification.min_num_inliers = FEWEST_RELAXED if relaxed else FEWEST_MATCHES
+    verification.filter_stationary_matches = panoramas
     listing = database.with_name("pairs.txt")
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):

@@ -64,8 +64,8 @@ def _without(model: Model, wrong: set[int]) -> Model:
     if not wrong:
         return model
     left = Model(model)
-    for key in sorted(wrong):
-        left.deregister_frame(left.image(key).frame_id)
+    for frame in sorted({left.image(key).frame_id for key in wrong}):
+        left.deregister_frame(frame)
     return left
 
 
@@ -81,19 +81,23 @@ def _verified_matches(model: Model, database: Path) -> dict[Pair, _Matches]:
 
 
 def _observing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
-    """The photos that observe hardly any of the points to which their matches lead."""
+    """The photos that observe hardly any of the points to which their matches lead.
+
+    The views of a panorama are judged together, because they are posed together.
+    """
     posed = sorted(model.reg_image_ids())
     observed = {key: np.array([p.has_point3D() for p in model.image(key).points2D], bool) for key in posed}
     matched = {key: np.zeros(len(observed[key]), bool) for key in posed}
     for (a, b), m in pairs.items():
         matched[a][m.first[observed[b][m.second]]] = True
         matched[b][m.second[observed[a][m.first]]] = True
-    return {
-        key
-        for key in posed
-        if matched[key].sum() >= FEWEST_MATCHED
-        and (observed[key] & matched[key]).sum() < SEEN_OF_MATCHED * matched[key].sum()
-    }
+    counts: dict[int, NDArray[np.int64]] = {}  # by frame: points that matches lead to, and those observed
+    for key in posed:
+        both = np.array([matched[key].sum(), (observed[key] & matched[key]).sum()])
+        frame = model.image(key).frame_id
+        counts[frame] = counts.get(frame, np.zeros(2, np.int64)) + both
+    wrong = {f for f, (n, seen) in counts.items() if n >= FEWEST_MATCHED and seen < SEEN_OF_MATCHED * n}
+    return {key for key in posed if model.image(key).frame_id in wrong}
 
 
 def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
@@ -102,15 +106,17 @@ def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     Groups grow from pairs that fit tightly; groups whose matches agree are merged.
     """
     pairs = _meaningful(pairs)
-    keys = sorted(model.reg_image_ids())
-    index = {key: i for i, key in enumerate(keys)}
+    frame_of = {key: model.image(key).frame_id for key in sorted(model.reg_image_ids())}
+    frames = list(dict.fromkeys(frame_of.values()))
+    position = {frame: i for i, frame in enumerate(frames)}
+    index = {key: position[frame] for key, frame in frame_of.items()}
     links = [(index[a], index[b]) for a, b in pairs]
     counts = np.array(
         [(len(m.first), fit) for m, fit in zip(pairs.values(), _fitting(model, pairs), strict=True)]
     )
     joined = [link for link, (n, fit) in zip(links, counts, strict=True) if fit >= max(TIGHT * n, TIGHT_FROM)]
     while True:
-        found = groups(len(keys), joined)  # the largest first
+        found = groups(len(frames), joined)  # the largest first
         group = {i: g for g, members in enumerate(found) for i in members}
         between = np.zeros((len(found), len(found), 2))  # matches, and those that fit
         for (a, b), count in zip(links, counts, strict=True):
@@ -123,9 +129,10 @@ def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
             break
         joined += [(found[g][0], found[h][0]) for g, h in agreeing]
     # Without a majority, nothing shows which photos are right, and the whole model is doubtful.
-    if not found or 2 * len(found[0]) <= len(keys):
+    if not found or 2 * len(found[0]) <= len(frames):
         return set()
-    return {keys[i] for g in np.flatnonzero(matched[0] >= FEWEST_MATCHED) for i in found[g]}
+    wrong = {frames[i] for g in np.flatnonzero(matched[0] >= FEWEST_MATCHED) for i in found[g]}
+    return {key for key, frame in frame_of.items() if frame in wrong}
 
 
 def _fitting(model: Model, pairs: dict[Pair, _Matches]) -> list[int]:

@@ -64,6 +64,8 @@ def read_model(folder: Path) -> SparseModel:
         try:
             names = _stage(folder, staged, suffix)
             rec, warnings = _consistent(folder, staged, suffix)
+            if suffix == ".bin":
+                warnings += _other_text(folder, staged, set(names.values()))
         except OSError as error:
             raise NerfsceneError(f"{folder} cannot be read as a COLMAP model ({error}).") from error
     return _sparse_model(folder, rec, names, warnings)
@@ -92,6 +94,23 @@ def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str]:
         return image_names(folder / "images.bin")
     cameras = plain_cameras(folder / "cameras.txt", staged / "cameras.txt")
     return plain_images(folder / "images.txt", staged / "images.txt", cameras)
+
+
+def _other_text(folder: Path, staged: Path, names: set[str]) -> tuple[str, ...]:
+    """A warning if the model also lies in ``folder`` as text, but with other images than ``names``."""
+    if not all((folder / f"{part}.txt").is_file() for part in NEEDED):
+        return ()
+    try:
+        cameras = plain_cameras(folder / "cameras.txt", staged / "other-cameras.txt")
+        others = set(plain_images(folder / "images.txt", staged / "other-images.txt", cameras).values())
+    except NerfsceneError:
+        return ()
+    if others == names:
+        return ()
+    return (
+        f"images.txt of the COLMAP model {folder} lists other images than images.bin, which is used: move "
+        "the .bin files away to use the text.",
+    )
 
 
 def _link(path: Path, staged: Path) -> None:

@@ -6,7 +6,7 @@ the photos that look alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,47 @@ def choose_pairs(
         pairs.update((min(a, b), max(a, b)) for b in _partners(a, alike[a], _partner_count(count) * factor))
     connected = [pair for pair in pairs if alike[pair] >= COARSE_MATCHES]
     return sorted(pairs | _bridges(alike, groups(count, connected), BRIDGES * factor))
+
+
+def choose_pairs_of_shots(
+    features: list[Features],
+    shots: Sequence[int],
+    matcher: str,
+    broad: bool = False,
+    progress: StageListener = silent,
+) -> list[Pair]:
+    """As ``choose_pairs``, for photos of which several are one shot: the views cut from a panorama.
+
+    shots: for each photo, the number of its shot (``cameras.cube.shots``). Pairs of shots are chosen, and of
+    their photos those that look alike in the coarse comparison; with ``broad``, all. Two photos of one shot
+    are no pair: taken at one place, they tell nothing about distances.
+    """
+    members: list[list[int]] = [[] for _ in range(max(shots, default=-1) + 1)]
+    for photo, shot in enumerate(shots):
+        members[shot].append(photo)
+    if len(members) == len(shots):
+        return choose_pairs(features, matcher, broad, progress)
+    together = [
+        largest_features(
+            np.concatenate([features[i][0] for i in m]), np.concatenate([features[i][1] for i in m])
+        )
+        for m in members
+    ]
+    chosen = choose_pairs(together, matcher, broad, progress)
+    largest = [np.concatenate([_unit_length(*largest_features(*features[i])) for i in m]) for m in members]
+    pairs = []
+    for count, (a, b) in enumerate(chosen, 1):
+        both = [(i, j) for i in members[a] for j in members[b]]
+        if not broad:
+            # One large product takes far less time than many small ones.
+            cosines = (largest[a] @ largest[b].T).reshape(
+                len(members[a]), COARSE_FEATURES, -1, COARSE_FEATURES
+            )
+            alike = _mutual_count(cosines.swapaxes(1, 2).reshape(-1, COARSE_FEATURES, COARSE_FEATURES))
+            both = [pair for pair, number in zip(both, alike, strict=True) if number >= COARSE_MATCHES]
+        pairs += [(min(pair), max(pair)) for pair in both]
+        progress("comparing panoramas", count / len(chosen))
+    return sorted(pairs)
 
 
 def _partner_count(count: int) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 import pycolmap
 
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
 from nerfscene.config import PoseConfig
@@ -51,9 +52,10 @@ def pose(
     Raises NerfsceneError when hardly any photos connect, or a photo can no longer be read.
     """
     config = config or PoseConfig()
-    if len(capture.photos) < MIN_PHOTOS:
+    count = len(set(shots(capture.photos)))
+    if count < MIN_PHOTOS:
         raise NerfsceneError(
-            f"{capture.root} holds {len(capture.photos)} usable photos: at least {MIN_PHOTOS} that "
+            f"{capture.root} holds {count} usable photos: at least {MIN_PHOTOS} that "
             "show the same things from different places are needed."
         )
     done = Path(workdir) / "posing"
@@ -92,7 +94,7 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Sta
     write_copies(folder / "images", photos, sizes, progress)
     write_masks(folder / "masks", photos, sizes)
     best, report = climb(Job(folder, photos, sizes, config, progress))
-    if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(photos)):
+    if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))
     best = mapping.with_full_lenses(best)
     (folder / "sparse").mkdir()
@@ -105,7 +107,8 @@ def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
     photos = []
     for photo in capture.photos:
         stat = photo.path.stat()
-        name = os.path.relpath(photo.path, capture.root)  # so a capture that was moved is still the same
+        # Relative, so that a capture that was moved is still the same.
+        name = os.path.relpath(photo.path, capture.root) if photo.panorama is None else photo.path.name
         photos.append([name, stat.st_size, stat.st_mtime_ns, photo.width, photo.height])
         if photo.mask is not None:
             stat = photo.mask.stat()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import carries_alpha, name_some, short_names
 from nerfscene.posing.copies import copy_index
 from nerfscene.types import Array, Capture, Intrinsics, LeftOut, PosedCapture, PoseReport, View
@@ -44,10 +45,11 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         full = scaled(intrinsics, photo.width, photo.height)
         scales.append(photo.width / intrinsics.width)
         view = View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i])
-        views.append(replace(view, mask_turns=photo.mask_turns))
-    indices = {index for index, _ in posed}
-    names = short_names([p.path for p in capture.photos])
-    lost = [name for i, name in enumerate(names) if i not in indices]
+        views.append(replace(view, mask_turns=photo.mask_turns, panorama=photo.panorama, face=photo.face))
+    names, noun = _shot_names(capture)
+    shot_of = shots(capture.photos)
+    found = {shot_of[index] for index, _ in posed}
+    lost = [name for i, name in enumerate(names) if i not in found]
     warnings, left_out = capture.warnings, capture.left_out
     if lost:
         left_out += tuple(LeftOut(name, _why(name, report)) for name in lost)
@@ -56,20 +58,22 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         named = f" ({name_some(weak)})" if weak else ""
         groups = _groups_in_words(apart)
         warnings += (
-            f"{len(lost)} of {len(capture.photos)} photos could not be connected to the others and "
-            f"were left out{named}{groups and ': '}{groups}: add overlapping photos taken between these "
+            f"{len(lost)} of {len(names)} {noun} could not be connected to the others and "
+            f"were left out{named}{groups and ': '}{groups}: add overlapping {noun} taken between these "
             "and the others to connect them.",
         )
     without_focal = [
-        (names[i], v) for (i, _), v in zip(posed, views, strict=True) if capture.photos[i].focal is None
+        (names[shot_of[i]], v)
+        for (i, _), v in zip(posed, views, strict=True)
+        if capture.photos[i].focal is None
     ]
-    warnings += _zoom_warning(without_focal, len(capture.photos))
+    warnings += _zoom_warning(without_focal, len(names))
     error = model.reprojection_error
     return PosedCapture(
         root=capture.root,
         source="photos",
         views=tuple(views),
-        photos_given=len(capture.photos) + len(capture.left_out),
+        photos_given=len(names) + len(capture.left_out),
         points=model.points,
         point_colors=model.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
@@ -78,6 +82,13 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         left_out=left_out,
         posing=report,
     )
+
+
+def _shot_names(capture: Capture) -> tuple[list[str], str]:
+    """The names of the capture's shots (the views cut from a panorama are one), and a word for them."""
+    files = list(dict.fromkeys(photo.panorama or photo.path for photo in capture.photos))
+    whole = all(photo.panorama is not None for photo in capture.photos)
+    return short_names(files), "panoramas" if whole else "photos"
 
 
 def _zoom_warning(without_focal: Sequence[tuple[str, View]], total: int) -> tuple[str, ...]:
@@ -106,9 +117,9 @@ def _zoom_warning(without_focal: Sequence[tuple[str, View]], total: int) -> tupl
 
 def not_connected_message(capture: Capture, report: PoseReport) -> str:
     """The error message for a capture of which too few photos could be posed: why, and what to do."""
-    count, posed = len(capture.photos), report.photos_posed
-    found = f"only {posed} of the {count} photos" if posed else f"none of the {count} photos"
-    names = short_names([photo.path for photo in capture.photos])
+    names, noun = _shot_names(capture)
+    count, posed = len(names), report.photos_posed
+    found = f"only {posed} of the {count} {noun}" if posed else f"none of the {count} {noun}"
     apart = _groups_in_words(report.apart)
     why = apart or f"{name_some(names)} overlap, but too little to find out where they were taken"
     return (

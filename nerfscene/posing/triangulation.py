@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,14 +22,16 @@ import numpy as np
 import pycolmap
 
 from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
-from nerfscene.posing.copies import copy_index, copy_name, working_size, write_copies, write_masks
+from nerfscene.posing.copies import copy_index, working_size, write_copies, write_masks
 from nerfscene.posing.mapping import LARGEST_ERROR, Model
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
 from nerfscene.posing.poses import make_once
+from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
 SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features
@@ -103,7 +106,7 @@ def _misfit_warning(found: dict[str, Any], move: bool) -> tuple[str, ...]:
     if not found["points"]:
         warning = (
             "the photos overlap, but no points could be triangulated from the cameras that came with them: "
-            "the cameras don't fit, or all photos were taken from one place"
+            "the cameras don't fit, all photos were taken from one place, or they show too little in common"
         )
         return (warning,) if found["connected"] else ()
     alone = "moving them helps little; the photos alone, in a folder without cameras, may give a better scene"
@@ -132,7 +135,7 @@ def _fill(
     reprojection error before and after, in pixels of the photos; ``given`` is None with too few points.
     """
     photos = [
-        Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns)
+        Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns, v.panorama, v.face)
         for v in posed.views
     ]
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
@@ -140,9 +143,11 @@ def _fill(
     write_masks(folder / "masks", photos, sizes)
     effort = matching.usual_effort(sizes, config.max_features // (2 if len(photos) > MANY else 1))
     matching.find_features(folder, photos, sizes, effort, "finding features", progress)
-    given = _as_given(folder / "database.db", posed.views, sizes)
-    pairs = matching.pairs_to_match(folder / "database.db", config.matcher, False, progress)
-    matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress)
+    given = _as_given(folder / "database.db", posed.views, photos, sizes)
+    taken = shots(posed.views)
+    pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
+    still = cut_from_panoramas(photos)
+    matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress, still)
     progress("placing points", 0.0)
     model = _triangulated(given, folder, config.seed)
     before = model.compute_mean_reprojection_error()
@@ -173,8 +178,10 @@ def _fill(
     }
 
 
-def _as_given(database: Path, views: Sequence[View], sizes: Sequence[matching.Size]) -> Model:
-    """A model of the given cameras, without points. Also writes their lenses to the database."""
+def _as_given(
+    database: Path, views: Sequence[View], photos: Sequence[Photo], sizes: Sequence[matching.Size]
+) -> Model:
+    """A model of the given cameras, without points. Also writes their lenses and rigs to the database."""
     with pycolmap.Database.open(database) as db:
         ids = {copy_index(image.name): image.image_id for image in db.read_all_images()}
     lenses: dict[Intrinsics, pycolmap.Camera] = {}
@@ -183,14 +190,8 @@ def _as_given(database: Path, views: Sequence[View], sizes: Sequence[matching.Si
         lens = scaled(view.intrinsics, *sizes[i])
         lens_of[ids[i]] = lenses.setdefault(lens, colmap_lens(len(lenses) + 1, lens))
     zooms.set_lenses_of(database, lens_of)
-    model = Model()
-    for camera in lenses.values():
-        model.add_camera_with_trivial_rig(camera)
-    for i, view in enumerate(views):
-        image = pycolmap.Image(name=copy_name(i), camera_id=lens_of[ids[i]].camera_id, image_id=ids[i])
-        cam_from_world = pycolmap.Rigid3d(np.linalg.inv(view.world_from_cam)[:3])
-        model.add_image_with_trivial_frame(image, cam_from_world)
-    return model
+    set_rigs(database, photos, sizes)
+    return posed_model(database, {ids[i]: view.world_from_cam for i, view in enumerate(views)})
 
 
 def colmap_lens(key: int, lens: Intrinsics) -> pycolmap.Camera:
@@ -236,12 +237,15 @@ def _moved(given: Model, folder: Path, seed: int) -> Model | None:
     model = _triangulated(model, folder, seed)
     mapping.fit_poses(model)
     given_from_model = _similarity(model, given)
-    blind = [key for key in model.reg_image_ids() if model.images[key].num_points3D < mapping.FEWEST_SEEN]
-    if given_from_model is None or len(blind) > MOST_BLIND * model.num_reg_images():
+    seen: Counter[int] = Counter()
+    for key in model.reg_image_ids():
+        seen[model.images[key].frame_id] += model.images[key].num_points3D
+    blind = [frame for frame, points in seen.items() if points < mapping.FEWEST_SEEN]
+    if given_from_model is None or len(blind) > MOST_BLIND * model.num_reg_frames():
         return None
     model.transform(given_from_model)
-    for key in blind:
-        model.frame(model.image(key).frame_id).rig_from_world = given.image(key).cam_from_world()
+    for frame in blind:
+        model.frame(frame).rig_from_world = given.frame(frame).rig_from_world
     return model if _turned(model, given) < MOST_TURNED else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +37,45 @@ def set_lenses_of(database: Path, lens_of: Mapping[int, pycolmap.Camera]) -> Non
 
     The database is written anew, with the same image ids, features and matches.
     """
+    cameras = {c.camera_id: c for c in lens_of.values()}
+    rigs = []
+    for camera in cameras.values():
+        rigs.append(pycolmap.Rig(rig_id=camera.camera_id))
+        rigs[-1].add_ref_sensor(camera.sensor_id)
+    camera_of = {key: camera.camera_id for key, camera in lens_of.items()}
+    rewrite(database, list(cameras.values()), rigs, camera_of, {key: [key] for key in lens_of}, camera_of)
+
+
+def rewrite(
+    database: Path,
+    cameras: Sequence[pycolmap.Camera],
+    rigs: Sequence[pycolmap.Rig],
+    camera_of: Mapping[int, int],
+    frames: Mapping[int, Sequence[int]],
+    rig_of: Mapping[int, int],
+) -> None:
+    """Writes the database anew with these lenses and rigs, and the same image ids, features and matches.
+
+    camera_of: image id → camera id; frames: frame id → ids of the images taken together; rig_of: frame id →
+    rig id.
+    """
     rewritten = database.with_name("lenses.db")
     rewritten.unlink(missing_ok=True)
     with pycolmap.Database.open(database) as old, pycolmap.Database.open(rewritten) as new:
-        for camera in {c.camera_id: c for c in lens_of.values()}.values():
+        for camera in cameras:
             new.write_camera(camera, use_camera_id=True)
-            rig = pycolmap.Rig(rig_id=camera.camera_id)
-            rig.add_ref_sensor(camera.sensor_id)
+        for rig in rigs:
             new.write_rig(rig, use_rig_id=True)
+        copies = {}
         for image in old.read_all_images():
-            camera_id = lens_of[image.image_id].camera_id
+            camera_id = camera_of[image.image_id]
             copied = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image.image_id)
             new.write_image(copied, use_image_id=True)
-            frame = pycolmap.Frame(frame_id=image.image_id, rig_id=camera_id)
-            frame.add_data_id(copied.data_id)
+            copies[image.image_id] = copied
+        for frame_id, members in frames.items():
+            frame = pycolmap.Frame(frame_id=frame_id, rig_id=rig_of[frame_id])
+            for key in members:
+                frame.add_data_id(copies[key].data_id)
             new.write_frame(frame, use_frame_id=True)
     with sqlite3.connect(rewritten) as connection:
         connection.execute("ATTACH ? AS old", (str(database),))

@@ -107,6 +107,11 @@ def described(scene: Scene, folder: Path) -> dict[str, Any]:
                 "intrinsics": asdict(v.intrinsics),
                 "world_from_cam": v.world_from_cam.tolist(),
                 "exposure": list(v.exposure),
+                **(
+                    {}
+                    if v.panorama is None
+                    else {"panorama": _saved_path(v.panorama, folder), "face": v.face}
+                ),
             }
             for v in scene.views
         ],
@@ -276,6 +281,8 @@ def _views(data: dict[str, Any], home: Path) -> tuple[View, ...]:
             exposure=tuple(v.get("exposure", (0.0, 0.0, 0.0))),
             mask=home / v["mask"] if v.get("mask") else None,
             mask_turns=int(v.get("mask_turns", 0)),
+            panorama=home / v["panorama"] if v.get("panorama") else None,
+            face=str(v.get("face", "")),
         )
         for v in data["views"]
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import Placement, place, scaled
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, read_all, read_mask, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
@@ -75,16 +76,21 @@ def resized(views: Sequence[View], factor: float) -> tuple[View, ...]:
 def split_views(posed: PosedCapture, every: int) -> tuple[View, ...]:
     """Decides which views are held out: by the capture's own split, or every n-th one in their order.
 
+    The views cut from a panorama are held out together: each would otherwise be trained on by its neighbours.
     ``every``: n; 0: none are, and views that the capture's own split holds out are dropped. If fewer than two
     views would be left to train on, none are held out.
     """
     views = posed.views
     if posed.given_split:
         return views if every else tuple(replace(v, split="train") for v in views if v.split == "train")
-    test = set(holdout(len(views), every)) if every else set()
-    if len(views) - len(test) < 2:
+    taken = shots(views)
+    count = len(set(taken))
+    test = set(holdout(count, every)) if every else set()
+    if count - len(test) < 2:
         test = set()
-    return tuple(replace(v, split="test" if i in test else "train") for i, v in enumerate(views))
+    return tuple(
+        replace(v, split="test" if shot in test else "train") for v, shot in zip(views, taken, strict=True)
+    )
 
 
 def prepare(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.cube import shots
 from nerfscene.field.refinement import neighbours, standing
 from nerfscene.training.run import Run
 from nerfscene.types import Array, View
@@ -30,6 +31,19 @@ def exposures_matter(run: Run, done: float) -> bool:
         run.exposure_moments[:] = 0
     run.exposures_decided = True
     return bool(run.exposures.any())
+
+
+def one_for_each_panorama(run: Run, views: Sequence[View]) -> None:
+    """Gives the views of a panorama one exposure, their mean: it was stitched to have one.
+
+    views: those trained on, in the order of ``run.exposures``.
+    """
+    shot = np.array(shots(views))
+    count = np.bincount(shot)
+    if (count > 1).any():
+        total = np.zeros((len(count), 3), np.float32)
+        np.add.at(total, shot, run.exposures)
+        run.exposures[:] = (total / count[:, None])[shot]
 
 
 def exposed_views(run: Run, views: tuple[View, ...], scene_from_world: Array) -> tuple[View, ...]:

@@ -19,7 +19,7 @@ from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 from nerfscene.training.dataset import TrainingSet, prepare
-from nerfscene.training.exposures import exposures_matter
+from nerfscene.training.exposures import exposures_matter, one_for_each_panorama
 from nerfscene.training.moving_cameras import REFINE_APART, REFINE_EVERY, REFINE_STEPS, move_cameras, refines
 from nerfscene.training.progress import Control, Listener, Progress, silent, training_progress
 from nerfscene.training.record import Record, begin_record, current, save
@@ -137,6 +137,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
         run.seconds += time.perf_counter() - began
         run.steps = run.trainer.step
+    if options.exposure_rate:
+        one_for_each_panorama(run, data.train_views)
     # Cameras move whenever another REFINE_APART of the training is done.
     if refining and int(fraction_done(run, config) / REFINE_APART) > int(done / REFINE_APART):
         move_cameras(run, data, done)

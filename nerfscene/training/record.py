@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.photos import FILM_DIAGONAL
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.backdrop import guessed
@@ -52,7 +53,7 @@ def begin_record(
     """The record of a run that has not started yet."""
     figures = Figures(
         photos=posed.photos_given,
-        photos_posed=len(posed.views),
+        photos_posed=len(set(shots(posed.views))),
         source=posed.source,
         reprojection_error=posed.reprojection_error,
         downscale=data.downscale,

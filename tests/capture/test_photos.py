@@ -352,6 +352,15 @@ def test_masks_that_are_called_like_no_photo_are_told(tmp_path: Path, name: str)
     assert "masks/a.png" in warning and "masks/a.jpg.png" in warning
 
 
+def test_photos_without_a_mask_beside_others_that_have_one_are_counted(tmp_path: Path) -> None:
+    write_photos(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    write_masks(tmp_path / "Masks", ["B.PNG", "c.png"])
+    capture = open_capture(tmp_path)
+    assert [photo.mask is not None for photo in capture.photos] == [False, True, True]
+    (warning,) = capture.warnings
+    assert "1 of the 3 photos has no mask" in warning and "(a.jpg)" in warning
+
+
 def test_a_mask_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     write_photos(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
     write_masks(tmp_path / "masks", ["2.png"], (30, 40))

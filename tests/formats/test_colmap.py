@@ -21,7 +21,7 @@ from colmap_cases import (
 from PIL import Image
 from posed_captures import error_of, found
 
-from nerfscene.formats.readers import find_posed
+from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.types import Intrinsics
 
 
@@ -360,3 +360,30 @@ def test_panoramas(tmp_path: Path, model: pycolmap.Reconstruction) -> None:
         camera.params = [64.0, 48.0]
     write_model(tmp_path / "sparse/0", other)
     assert "64×48 pixels are not twice as wide as high" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_a_model_without_its_cameras_is_told(
+    tmp_path: Path, model: pycolmap.Reconstruction, text: bool
+) -> None:
+    folder = write_colmap(tmp_path, "sparse/0", model, text)
+    (folder / f"cameras{'.txt' if text else '.bin'}").unlink()
+    assert find_posed(tmp_path) is None
+    (told,) = unread_cameras(tmp_path)
+    assert "lacks cameras." in told and str(folder) in told
+    assert "lacks cameras." in error_of(folder / f"images{'.txt' if text else '.bin'}")
+
+
+def test_a_text_model_beside_another_binary_one_is_told(
+    tmp_path: Path, model: pycolmap.Reconstruction
+) -> None:
+    folder = write_colmap(tmp_path, "sparse/0", model)
+    write_model(folder, model, text=True)
+    assert found(tmp_path).warnings == ()
+    lines = (folder / "images.txt").read_text().splitlines(keepends=True)
+    (folder / "images.txt").write_text("".join(lines[:-2]))
+    (warning,) = found(tmp_path).warnings
+    assert "images.txt" in warning and "other images than images.bin" in warning
+    for path in folder.glob("*.bin"):  # the way out
+        path.unlink()
+    assert len(found(tmp_path).views) == 4

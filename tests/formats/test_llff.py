@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from app_cases import CAMERAS, COUNT, FOCAL, HEIGHT, WIDTH, assert_same_pixels, pinhole, write_photos
+from PIL import Image
 from posed_captures import error_of, found
 
 from nerfscene.formats.llff import why_llff_is_unread
@@ -46,12 +47,41 @@ def test_llff(tmp_path: Path, place: str) -> None:
         assert_same_pixels(posed, project)
 
 
+def test_cameras_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "llff").mkdir()
+    write_llff(tmp_path, NAMES).rename(tmp_path / "llff/poses_bounds.npy")
+    for given in (tmp_path, tmp_path / "llff"):
+        assert [view.path.name for view in found(given).views] == NAMES
+
+
+def test_letter_case_of_the_file_and_its_folder(tmp_path: Path) -> None:
+    path = write_llff(tmp_path, NAMES, "Images").rename(tmp_path / "Poses_Bounds.npy")
+    for given in (tmp_path, path):
+        assert [view.path.name for view in found(given).views] == NAMES
+
+
+def test_cameras_of_videos_are_told(tmp_path: Path) -> None:
+    """Neural 3D Video's recordings: a row for each of several videos."""
+    np.save(tmp_path / "poses_bounds.npy", rows())
+    (tmp_path / "cam00.mp4").write_bytes(b"")
+    (told,) = unread_cameras(tmp_path)
+    assert "poses_bounds.npy are not used" in told and "there are none beside it" in told
+
+
 def test_smaller_copies_are_used_where_the_photos_are_gone(tmp_path: Path) -> None:
     write_llff(tmp_path, NAMES, "images_4", 4)
     views = found(tmp_path).views
     assert {(v.intrinsics.width, v.intrinsics.fx) for v in views} == {(WIDTH // 4, FOCAL / 4)}
     write_photos(tmp_path / "images", NAMES)
     assert {v.path.parent.name for v in found(tmp_path).views} == {"images"}
+
+
+def test_depth_maps_beside_the_photos_are_not_counted(tmp_path: Path) -> None:
+    write_llff(tmp_path, NAMES)
+    for name in NAMES:
+        Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "images" / f"{Path(name).stem}_depth.png")
+    posed = found(tmp_path)
+    assert [view.path.name for view in posed.views] == NAMES and posed.warnings == ()
 
 
 def test_photos_whose_order_says_nothing_are_posed_anew_and_that_is_told(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def test_a_folder_that_holds_but_one_folder(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_text("")
     assert found(tmp_path).root == tmp_path / "2024/EXR_RGBD"
     write_photos(tmp_path, ["more.jpg"])
-    assert find_posed(tmp_path) is None
+    posed = found(tmp_path)
+    assert posed.root == tmp_path / "2024/EXR_RGBD" and "1 photo (more.jpg) elsewhere" in posed.warnings[-1]
     (tmp_path / "round").mkdir()
     (tmp_path / "round/again").symlink_to(tmp_path / "round")
     assert find_posed(tmp_path / "round") is None

@@ -87,6 +87,15 @@ def test_polycams_photos_without_a_camera_are_told(tmp_path: Path) -> None:
     assert [left.name for left in posed.left_out] == ["1002.jpg"] and "1 photo has" in posed.warnings[0]
 
 
+def test_polycams_corrected_photo_without_a_camera_is_told_once(tmp_path: Path) -> None:
+    write_polycam(tmp_path)
+    write_polycam(tmp_path, "corrected_")
+    (tmp_path / "corrected_cameras/1002.json").unlink()
+    posed = found(tmp_path)
+    assert len(posed.views) == COUNT - 1 and posed.photos_given == COUNT
+    assert [left.name for left in posed.left_out] == ["1002.jpg"] and len(posed.warnings) == 1
+
+
 @pytest.mark.parametrize(("corrected", "used"), [(4, 4), (2, COUNT)])
 def test_polycams_correction_that_is_not_through(tmp_path: Path, corrected: int, used: int) -> None:
     write_polycam(tmp_path)

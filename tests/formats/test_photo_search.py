@@ -10,6 +10,7 @@ import pytest
 from app_cases import CAMERAS, HEIGHT, OPENGL, POINTS, WIDTH, projected, write_photos
 from PIL import Image
 from posed_captures import error_of, found
+from transforms_cases import transforms, write_transforms
 
 from nerfscene.capture.folder import read_mask
 from nerfscene.formats.photo_search import locate, photo_finder
@@ -155,3 +156,54 @@ def test_photos_that_an_export_does_not_list_are_told(tmp_path: Path) -> None:
     (warning,) = posed.warnings
     assert warning == "2 photos have no pose in transforms.json and were left out (8.jpg, 9.jpg)."
     assert [left.name for left in posed.left_out] == ["8.jpg", "9.jpg"]
+
+
+def test_photos_beside_a_folder_called_images(tmp_path: Path) -> None:
+    """The photos listed may lie in another folder although ``images`` holds others."""
+    write_transforms(tmp_path / "other", transforms()).unlink()
+    (tmp_path / "other/images").rename(tmp_path / "images")
+    values = transforms()
+    for i, frame in enumerate(values["frames"]):
+        frame["file_path"] = f"IMG_{i}.png"
+    write_transforms(tmp_path / "photos", values).rename(tmp_path / "transforms.json")
+    posed = found(tmp_path)
+    assert {view.path.parent for view in posed.views} == {tmp_path / "photos"}
+
+
+def test_accents_in_either_form_of_unicode(tmp_path: Path) -> None:
+    """macOS writes ä as a and two dots, which archives keep; programs list it as one letter."""
+    write_photos(tmp_path / "images", ["ba\u0308ume.jpg", "\u00fc.JPG"])
+    listed = ("b\u00e4ume.jpg", "u\u0308.jpg")
+    expected = ["images/ba\u0308ume.jpg", "images/\u00fc.JPG"]
+    assert finds(tmp_path, *(f"images/{name}" for name in listed)) == expected
+    assert finds(tmp_path, *(f"D:\\cap\\{name}" for name in listed)) == expected
+
+
+@pytest.mark.parametrize("folder", ["masks", "Masks", "MASKS"])
+def test_masks_beside_photos_whose_cameras_lie_elsewhere(tmp_path: Path, folder: str) -> None:
+    write_transforms(tmp_path / "export", transforms())
+    (tmp_path / "export/images").rename(tmp_path / "images")
+    (tmp_path / folder).mkdir()
+    for i in range(4):
+        Image.new("L", (40, 30), 255).save(tmp_path / folder / f"{i}.png")
+    assert [view.mask for view in found(tmp_path).views] == [tmp_path / f"{folder}/{i}.png" for i in range(4)]
+
+
+def test_masks_that_belong_to_no_photo_are_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path, transforms())
+    (tmp_path / "mask").mkdir()
+    Image.new("L", (40, 30), 255).save(tmp_path / "mask/0.png")
+    (told,) = found(tmp_path).warnings
+    assert "mask holds 1 picture, but no photo's mask was found" in told and "masks/0.png" in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_transforms_in_the_encodings_of_windows(tmp_path: Path, encoding: str) -> None:
+    path = write_transforms(tmp_path, transforms())
+    path.write_text(path.read_text(), encoding=encoding)
+    assert len(found(tmp_path).views) == 4
+
+
+def test_the_very_name_goes_before_another_letter_case(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", ["a.jpg", "A.jpg"])
+    assert finds(tmp_path, "D:\\cap\\a.jpg", "D:\\cap\\A.jpg") == ["images/a.jpg", "images/A.jpg"]

@@ -30,6 +30,26 @@ def test_transforms_json_is_preferred(tmp_path: Path) -> None:
     assert found(tmp_path).source == "transforms"
 
 
+def test_cameras_one_folder_deeper_are_used_whatever_lies_beside_that_folder(tmp_path: Path) -> None:
+    write_transforms(tmp_path / "house" / "scan", transforms())
+    (tmp_path / "README.txt").write_text("photos of a house")
+    (tmp_path / "house" / "scan.zip").write_bytes(b"PK")
+    (tmp_path / "__MACOSX").mkdir()
+    assert found(tmp_path).source == "transforms"
+
+
+def test_cameras_in_a_folder_beside_the_photos_are_used(tmp_path: Path) -> None:
+    values = transforms()
+    names = [frame["file_path"] for frame in values["frames"]]
+    for name, prefix in (("a", "../"), ("b", "")):  # b is a copy whose paths are of another place
+        for frame, path in zip(values["frames"], names, strict=True):
+            write_photo(tmp_path / name / path)
+            frame["file_path"] = prefix + path
+        write_transforms(tmp_path / name / "export", values, present=0)
+        posed = found(tmp_path / name)
+        assert posed.source == "transforms" and len(posed.views) == 4 and posed.warnings == ()
+
+
 def test_fox(tmp_path: Path) -> None:
     if not (DATA / "fox").is_dir():
         pytest.skip(f"no fox capture in {DATA}")

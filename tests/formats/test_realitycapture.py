@@ -174,6 +174,16 @@ def test_a_lens_with_one_term_may_be_of_another_model(tmp_path: Path) -> None:
     assert "k1 alone" in warning and "division model" in warning
 
 
+@pytest.mark.parametrize("point", [".", ","])
+def test_a_csv_that_a_spreadsheet_wrote_again(tmp_path: Path, point: str) -> None:
+    names = {f"IMG_{i}{point}jpg": f"IMG_{i}.jpg" for i in range(COUNT)}
+    text = rc_csv(RC_LENS).replace(",", ";").replace(".", point)
+    for changed, name in names.items():
+        text = text.replace(changed, name)
+    write_rc(tmp_path, text)
+    assert_same_pixels(found(tmp_path), lambda cam: rc_project(cam, RC_LENS))
+
+
 def test_positions_without_lenses_are_no_cameras(tmp_path: Path) -> None:
     path = write_rc(tmp_path, "#name,X/Lon,Y/Lat,Z/Alt,yaw,pitch,roll\nIMG_0.jpg,1,2,3,4,5,6\n")
     assert lacks_lenses(path) and not is_realitycapture(path) and find_posed(tmp_path) is None
@@ -186,6 +196,16 @@ def test_xmp_files_beside_the_photos(tmp_path: Path, place: str) -> None:
     write_xmp(tmp_path, [xmp(i, RC_LENS) for i in range(COUNT)], place)
     posed = found(tmp_path)
     assert posed.source == "realitycapture" and posed.warnings == () and posed.photos_given == COUNT
+    assert_same_pixels(posed, lambda cam: rc_project(cam, RC_LENS))
+
+
+def test_xmp_files_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    write_xmp(tmp_path, [xmp(i, RC_LENS) for i in range(COUNT)], "images")
+    (tmp_path / "poses").mkdir()
+    for path in (tmp_path / "images").glob("*.xmp"):
+        path.rename(tmp_path / "poses" / path.name)
+    posed = found(tmp_path)
+    assert len(posed.views) == COUNT and posed.warnings == ()
     assert_same_pixels(posed, lambda cam: rc_project(cam, RC_LENS))
 
 

@@ -72,7 +72,7 @@ def test_a_writer_that_dropped_the_frame_before_time_0(tmp_path: Path) -> None:
 def test_a_gap_in_the_video_shifts_nothing(tmp_path: Path) -> None:
     stamps = [i for i in range(-1, 19) if i not in (6, 7, 12)]
     posed = opened(write_stray(tmp_path / "scan", stamps=stamps), tmp_path / "work")
-    assert len(posed.views) == 17
+    assert len(posed.views) == 17 and posed.warnings == ("3 poses in odometry.csv have no frame in rgb.mp4.",)
     assert_each_has_its_pose(posed)
 
 
@@ -164,5 +164,8 @@ def test_several_recordings_are_told(tmp_path: Path) -> None:
     assert "a, b" in warning and "give one of these folders" in warning
     shutil.rmtree(tmp_path / "all/b")
     assert stray_scanner.several_recordings(tmp_path / "all") == ()
+    write_photos(tmp_path / "all/photos", ["IMG_0.jpg"])
+    (warning,) = stray_scanner.several_recordings(tmp_path / "all")
+    assert "a/odometry.csv" in warning and "give its folder" in warning
     write_map(tmp_path / "none/depth/0.png")
     assert stray_scanner.several_recordings(tmp_path / "none") == ()

@@ -166,6 +166,7 @@ def with_entry(matrix: np.ndarray, value: float) -> np.ndarray:
         (lambda m: m @ np.diag([0.0, 0, 0, 1]), "scales"),
         (lambda m: m @ np.diag([-1.0, 1, 1, 1]), "mirrors"),
         (lambda m: m + np.eye(4)[[3, 3, 3, 0]], "not a rotation and a translation"),
+        (lambda m: m.T, "transposed"),
         (lambda m: m[:2], "no 4×4"),
         (lambda m: "identity", "no 4×4"),
         (lambda m: [[1, 2], [3]], "no 4×4"),
@@ -230,6 +231,20 @@ def test_split_given_by_names(tmp_path: Path) -> None:
     assert "no photos for training" in error_of(tmp_path)
 
 
+@pytest.mark.parametrize("listed", ["/home/me/cap/cut/{}.png", "D:\\cap\\Cut\\{}.PNG", "../cap/cut/{}.png"])
+def test_masks_listed_with_paths_of_another_machine(tmp_path: Path, listed: str) -> None:
+    values = transforms()
+    for i, frame in enumerate(values["frames"]):
+        frame["mask_path"] = listed.format(i)
+    write_transforms(tmp_path, values)
+    (tmp_path / "cut").mkdir()
+    for i in range(4):
+        Image.new("L", (40, 30), 255).save(tmp_path / f"cut/{i}.png")
+    posed = found(tmp_path)
+    assert [view.mask for view in posed.views] == [tmp_path / f"cut/{i}.png" for i in range(4)]
+    assert posed.warnings == ()
+
+
 def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path) -> None:
     values = transforms()
     values["frames"][1]["mask_path"] = "cut/one.png"
@@ -245,8 +260,9 @@ def test_masks_are_those_that_are_named_or_lie_beside_the_photos(tmp_path: Path)
         None,
         tmp_path / "masks/3.png",
     ]
-    (warning,) = posed.warnings
-    assert "1 of the masks" in warning and "cut/gone.png" in warning
+    named, other = posed.warnings
+    assert "1 of the masks" in named and "cut/gone.png" in named
+    assert "photos has no mask" in other and "(0.png)" in other
     Image.new("L", (45, 30), 255).save(tmp_path / "masks/3.png")
     with pytest.raises(NerfsceneError, match=r"masks/3\.png is 45×30"):
         find_posed(path)
@@ -271,4 +287,5 @@ def test_synthetic_counts_missing_photos_of_both_files_once(tmp_path: Path) -> N
     (tmp_path / "test/r_2.png").unlink()
     posed = found(tmp_path)
     (warning,) = posed.warnings
-    assert "2 of the 6 frames" in warning and len(posed.views) == 4
+    assert "2 of the 6 frames in transforms_train.json and transforms_test.json" in warning
+    assert len(posed.views) == 4

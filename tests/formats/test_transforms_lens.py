@@ -104,6 +104,7 @@ def test_a_pinhole_has_no_distortion_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_list_of_distortion_terms(tmp_path: Path) -> None:
+    assert not any(lens_of(tmp_path, distortion_params=[]).distortion)
     lens = lens_of(tmp_path, distortion_params=[0.1, 0.02, 0.003, 0.0, 1e-3, 2e-3])
     assert lens.distortion == (0.1, 0.02, 1e-3, 2e-3, 0.003)
     write_transforms(tmp_path, transforms(distortion_params="none"))

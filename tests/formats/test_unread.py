@@ -51,8 +51,18 @@ FORMS = {
     "scan.jsonl": (b'{"timestamp": 1.5, "intrinsics": [1], "transform": [1]}\n', "MultiScan"),
     "data.jsonl": (b'{"time": 0.1, "sensor": {"type": "gyroscope"}}\n', "Spectacular AI"),
     "log.csv": (b"timestamp_ns, tx, ty, tz, qx, qy, qz, qw, fx\n1, 2\n", "log of poses"),
+    "poses.csv": (b"filename,tx,ty,tz,qw,qx,qy,qz\nIMG_0.jpg,0,0,0,1,0,0,0\n", "table of poses"),
+    "cameras.json": (
+        b'[{"id": 0, "img_name": "IMG_0", "width": 40, "position": [0, 0, 1], "rotation": [[1, 0, 0]]}]',
+        "sparse/0",
+    ),
+    "camera/IMG_0.json": (b'{"orientation": [[1, 0, 0]], "position": [0], "focal_length": 5}', "Nerfies"),
+    "arkit.json": (b'{"items": [{"cameraTransform": [1, 0], "intrinsics": [1]}]}', "list of poses"),
+    "shot.chan": (b"1 0 0 0 0 0 0\n2 0 0 0 0 0 0\n", "Nuke"),
     "CameraKeyframes.csv": (b"frame,x,y\n", "CamTrackAR"),
     "scan_poses.txt": (f"{ROW} 0 {ROW} 0 {ROW} 0\n".encode(), "each pose"),
+    "bundle/bundle.out": (b"# Bundle file v0.3\n2 0\n950.2 0 0\n1 0 0\n0 1 0\n0 0 1\n0 0 0\n", "Bundler"),
+    "metadata.json": (b'{"train": {"file_path": ["train/r_0.png"], "cam2world": []}}', "multi-scale"),
     "sensors/trajectories.txt": (b"# kapture format: 1.1\n# timestamp, device_id, qw\n", "kapture"),
 }
 
@@ -67,9 +77,17 @@ def test_cameras_in_a_form_that_is_not_read_are_named(tmp_path: Path, name: str)
     assert find_posed(tmp_path) is None
     (warning,) = unread_cameras(tmp_path)
     assert name in warning and word in warning and "posed anew" in warning
-    if path.suffix not in (".xml", ".json"):  # by itself too
+    if path.suffix != ".xml":  # by itself too
         with pytest.raises(NerfsceneError, match=word):
             find_posed(path)
+
+
+def test_cameras_in_a_folder_beside_the_photos_are_named_too(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", ["IMG_0.jpg", "IMG_1.jpg"])
+    (tmp_path / "vsfm").mkdir()
+    (tmp_path / "vsfm" / "scene.nvm").write_bytes(FORMS["scene.nvm"][0])
+    (warning,) = unread_cameras(tmp_path)
+    assert "VisualSFM" in warning
 
 
 def test_other_files_beside_photos_are_passed_over_without_a_word(tmp_path: Path) -> None:
@@ -80,6 +98,11 @@ def test_other_files_beside_photos_are_passed_over_without_a_word(tmp_path: Path
     (tmp_path / "gps.csv").write_text("timestamp,lat,lon,alt\n1,2,3,4\n")
     (tmp_path / "log.jsonl").write_text('{"level": "info"}\n')
     (tmp_path / "settings.json").write_text('{"iso": 100}')
+    path = '{"camera_path": [{"camera_to_world": [1, 0], "fov": 50}], "keyframes": []}'
+    (tmp_path / "camera_path.json").write_text(path)
+    (tmp_path / "files.csv").write_text("filename,width,height\nIMG_0.jpg,40,30\n")
     (tmp_path / "page.xml").write_text("<html/>")
+    (tmp_path / "control points.csv").write_text("Name,X,Y,Z\nP1,1,2,3\n")
     np.savez(tmp_path / "depth.npz", a=np.zeros(3))
+    np.savez(tmp_path / "cameras_used.npz", a=np.zeros(3))
     assert find_posed(tmp_path) is None and unread_cameras(tmp_path) == ()

@@ -279,6 +279,8 @@ def test_photos_in_a_row_are_named_by_the_first_and_the_last() -> None:
 
 
 def test_numbers_and_poses() -> None:
+    assert about_number(Figures(photos_posed=14), panoramas=True) == []
+    assert "8 panoramas" in about_number(Figures(photos_posed=8), panoramas=True)[0]
     assert about_number(Figures(photos_posed=60)) == []
     assert "12 photos" in about_number(Figures(photos_posed=12))[0]
     assert about_poses(Figures(reprojection_error=0.5), 1000) == []

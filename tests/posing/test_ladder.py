@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.config import PoseConfig
 from nerfscene.posing import ladder, mapping, matching, zooms
-from nerfscene.posing.copies import copy_name
+from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.mapping import USUAL, Model
 from nerfscene.posing.misplaced import agreement, without_misplaced
@@ -54,7 +54,8 @@ def worst(got: Model, truth: Model) -> float:
 
 
 def posed(model: Model | None) -> list[int]:
-    return sorted(ladder._posed(model))
+    """The indices of the photos that the model poses."""
+    return [] if model is None else sorted(copy_index(model.image(i).name) for i in model.reg_image_ids())
 
 
 def climb_given(
@@ -69,7 +70,7 @@ def climb_given(
     ``more`` is what matching more pairs does.
     """
 
-    def pairs(database: Path, matcher: str, broad: bool, progress: object) -> list[Pair]:
+    def pairs(database: Path, shots: object, matcher: str, broad: bool, progress: object) -> list[Pair]:
         return [(0, 1), (0, 2)] if broad else [(0, 1)]
 
     def match(database: Path, pairs: list[Pair], relaxed: bool, *_: object) -> None:

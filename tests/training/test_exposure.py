@@ -275,3 +275,15 @@ def test_matching_exposure_by_halves() -> None:
     assert_close(matched[:, :15], render[:, :15], 1e-6)
     assert_close(matched[:, 15:], np.clip(1.5 * render[:, 15:], 0, 1), 1e-6)
     assert np.isfinite(exposure_matched(np.zeros_like(render), render)).all()
+
+
+def test_the_views_of_a_panorama_share_an_exposure() -> None:
+    lens = analytic.intrinsics(8, 8)
+    whole = Path("a.jpg")
+    views = [View(Path(str(i)), lens, np.eye(4), panorama=whole if i in (1, 3) else None) for i in range(4)]
+    given = np.arange(12, dtype=np.float32).reshape(4, 3)
+    run = SimpleNamespace(exposures=given.copy())
+    exposures.one_for_each_panorama(run, views)  # type: ignore[arg-type]
+    assert np.allclose(
+        run.exposures, [given[0], (given[1] + given[3]) / 2, given[2], (given[1] + given[3]) / 2]
+    )

@@ -13,6 +13,7 @@ from conftest import Command
 from footage_cases import demo_pictures, write_video
 from PIL import Image
 from refusals import check_refusal, nothing_in
+from transforms_cases import transforms, write_transforms
 
 from nerfscene import api, intake
 from nerfscene.capture.folder import open_capture
@@ -155,6 +156,32 @@ def test_what_lies_beside_the_photos_is_told(
     video, pictures = found.warnings
     assert video.startswith("1 video (walk.mp4) beside the photos is not used") and "give the video" in video
     assert pictures.startswith("2 pictures (IMG_7.DNG, old.gif) are not used") and "JPEG" in pictures
+
+
+def test_a_video_beside_photos_with_cameras_is_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path / "cap", transforms())
+    (tmp_path / "cap/walk.mov").write_bytes(b"")
+    posed = intake.open_posed(tmp_path / "cap", tmp_path / "work", given="read")
+    (warning,) = posed.warnings
+    assert warning.startswith("1 video (walk.mov) beside the photos with cameras is not used")
+
+
+def test_cameras_that_were_not_used_are_told_where_posing_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise NerfsceneError("none of the 3 photos could be posed: take sharp ones.")
+
+    monkeypatch.setattr(intake, "pose", fail)
+    folder = tmp_path / "cap"
+    folder.mkdir()
+    for i, picture in enumerate(demo_pictures(3)):
+        Image.fromarray(picture).save(folder / f"IMG_{i}.jpg")
+    with pytest.raises(NerfsceneError, match=r"take sharp ones\.$"):
+        intake.open_posed(folder, tmp_path / "work")
+    (folder / "scan.nvm").write_text("NVM_V3\n")
+    with pytest.raises(NerfsceneError, match=r"take sharp ones\. Also, scan\.nvm .*kapture"):
+        intake.open_posed(folder, tmp_path / "work")
 
 
 def test_videos_and_maps_of_depth_beside_a_video(

@@ -93,6 +93,8 @@ def test_the_wrong_order_is_said_where_it_was_written(tmp_path: Path) -> None:
     said = run(str(script)).stderr
     assert "mine.py:4: UserWarning: " in said and said.count("Warning") == 1
     assert "import nerfscene or PIL.Image before pycolmap" in said
+    script.write_text(f"{STAND_IN}import PIL.Image\n{path}import nerfscene")  # as matplotlib may load it
+    assert "mine.py:5: UserWarning: " in run(str(script)).stderr
     script.write_text(f"import PIL.Image\n{STAND_IN}{path}import nerfscene")
     assert run(str(script)).stderr == ""
 
