@@ -71,10 +71,18 @@ struct Cpu {
     using RayFloats = Floats;
     using Picture = RenderJob;
 
+    using Coarse = std::vector<uint32_t>;
+    // A field with its coarse grid, and what keeps that grid alive.
+    struct ReadyField {
+        Field field;
+        std::shared_ptr<const Coarse> coarse;
+    };
     // A field, and references that keep its arrays alive.
     struct FieldHandle {
         Field field;
-        std::vector<uint32_t> coarse = std::vector<uint32_t>(kCoarseWords);
+        std::shared_ptr<const Coarse> coarse;
+        Coarse training_coarse = Coarse(kCoarseWords);  // the trainer's, which changes while pictures are rendered
+        std::mutex changing;
         std::vector<nb::object> keep;
         FieldHandle(const Field& f, const Array<uint16_t>& table, const Floats& weights, const Floats& weights_t,
                     const Array<uint32_t>& occupancy)
@@ -82,11 +90,16 @@ struct Cpu {
             field.table = table.data(), field.weights = weights.data(), field.weights_t = weights_t.data();
             field.occupancy = occupancy.data();
         }
-        // The field with an up-to-date coarse grid: Python may have changed the occupancy bits.
-        const Field& ready() {
-            make_coarse(field.space, field.occupancy, coarse.data());
-            field.coarse = coarse.data();
-            return field;
+        // The field with an up-to-date coarse grid: Python may have changed the occupancy bits. Other threads may be
+        // rendering with the grid as it was, so that one is never written to.
+        ReadyField ready() {
+            auto fresh = std::make_shared<Coarse>(kCoarseWords);
+            make_coarse(field.space, field.occupancy, fresh->data());
+            std::lock_guard<std::mutex> lock(changing);
+            if (!coarse || *coarse != *fresh) coarse = std::move(fresh);
+            ReadyField out = {field, coarse};
+            out.field.coarse = coarse->data();
+            return out;
         }
     };
     struct Cancel {
@@ -161,7 +174,8 @@ struct Cpu {
                       const ConstFloats& jitter, float coarseness, int capacity, const Array<int32_t>& counts,
                       const Floats& t, const Floats& length, const Floats& points) {
         const March march = {0, 0, coarseness};
-        const Field& field = h.ready();
+        const ReadyField ready = h.ready();
+        const Field& field = ready.field;
         nb::gil_scoped_release release;
         for (size_t i = 0; i < jitter.size(); ++i)
             counts.data()[i] = kernels().march_ray(field, march, origins.data() + 3 * i, directions.data() + 3 * i,
@@ -170,7 +184,8 @@ struct Cpu {
     }
     static void trace(FieldHandle& h, const RayArrays<Cpu>& rays, const March& march, const PictureArrays<Cpu>& out,
                       int threads) {
-        const Field& field = h.ready();
+        const ReadyField ready = h.ready();
+        const Field& field = ready.field;
         nb::gil_scoped_release release;
         share_rays(field.net, threads, rays.n, [&](Scratch& scratch, int first, int last) {
             Rays some = {};
@@ -184,7 +199,8 @@ struct Cpu {
     }
     static void render(FieldHandle& h, const std::vector<float>& crop, const March& march, RenderJob job,
                        const PictureArrays<Cpu>& out, const Cancel* cancel, int threads) {
-        job.field = cropped(h.ready(), crop), job.march = march;
+        const ReadyField ready = h.ready();
+        job.field = cropped(ready.field, crop), job.march = march;
         job.rgb = out.rgb.data(), job.depth = out.depth.data(), job.accumulation = out.accumulation.data();
         const int n = (job.row1 - job.row0) * (job.col1 - job.col0);
         nb::gil_scoped_release release;
@@ -204,7 +220,11 @@ struct Cpu {
         kernels().update_weights(step, int(gradient.size()), gradient.data(), parameters.data(), moments.data());
     }
 
-    static void use_field(FieldHandle& h, TrainState& s) { s.field = h.ready(), s.coarse = h.coarse.data(); }
+    static void use_field(FieldHandle& h, TrainState& s) {
+        make_coarse(h.field.space, h.field.occupancy, h.training_coarse.data());
+        s.field = h.field, s.coarse = h.training_coarse.data();
+        s.field.coarse = s.coarse;
+    }
     static std::unique_ptr<Trainer> make_trainer(const TrainState& s, const Photos& photos, uint32_t seed, int threads) {
         return std::make_unique<Trainer>(kernels(), s, photos, seed, threads);
     }

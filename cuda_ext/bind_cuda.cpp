@@ -7,7 +7,9 @@
 #define NB_DOMAIN nerfscene_cuda
 #endif
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 
 #include "cuda/driver.h"
 
@@ -39,7 +41,15 @@ struct Cuda {
         gpu::Buffer<uint16_t> table;
         gpu::Buffer<float> weights, weights_t;
         gpu::Buffer<uint32_t> occupancy;
-        gpu::Buffer<uint8_t> room = gpu::Buffer<uint8_t>(kCoarseCells), scratch = gpu::Buffer<uint8_t>(kCoarseCells);
+        // The room around coarse cells. Work on one stream is done in order; other streams, which other threads use,
+        // have arrays of their own, so that none changes while it is read.
+        struct Room {
+            gpu::Buffer<uint8_t> room = gpu::Buffer<uint8_t>(kCoarseCells);
+            gpu::Buffer<uint8_t> scratch = gpu::Buffer<uint8_t>(2 * kCoarseCells);
+        };
+        std::map<gpu::Stream, Room> rooms;
+        gpu::Buffer<uint8_t> training_room = gpu::Buffer<uint8_t>(kCoarseCells);  // the trainer's
+        std::mutex changing;
         std::vector<nb::object> keep;
 
         FieldHandle(const Field& f, const Array<uint16_t>& a_table, const Floats& a_weights, const Floats& a_weights_t,
@@ -49,10 +59,13 @@ struct Cuda {
             field.weights_t = bring(a_weights_t, weights_t), field.occupancy = bring(a_occupancy, occupancy);
         }
         // The field with its `room` up to date: the occupancy bits may have changed.
-        const Field& ready(gpu::Stream stream) {
-            field.room = room.data();
-            gpu::update_room(field, scratch.data(), room.data(), stream);
-            return field;
+        Field ready(gpu::Stream stream) {
+            std::lock_guard<std::mutex> lock(changing);
+            Room& own = rooms[stream];
+            Field out = field;
+            out.room = own.room.data();
+            gpu::update_room(out, own.scratch.data(), own.room.data(), stream);
+            return out;
         }
         template <class T>
         const T* bring(const Array<T>& a, gpu::Buffer<T>& own) {
@@ -213,7 +226,7 @@ struct Cuda {
 
     static void use_field(FieldHandle& h, TrainState& s) {
         require(h.borrowed, kMustBeShared);
-        s.field = h.field, s.room = h.room.data();
+        s.field = h.field, s.room = h.training_room.data();
     }
     static std::unique_ptr<Trainer> make_trainer(const TrainState& s, const Photos& photos, uint32_t seed, int) {
         return std::make_unique<Trainer>(s, photos, seed);

@@ -28,7 +28,7 @@ struct DevicePicture {
 
 // Outputs are overwritten unless a comment says otherwise.
 namespace gpu {
-// Computes a field's `room` from its occupancy bits. `scratch` and `room` have kCoarseCells bytes each.
+// Computes a field's `room` (kCoarseCells bytes) from its occupancy bits. `scratch` has twice as many bytes.
 void update_room(const Field& f, uint8_t* scratch, uint8_t* room, Stream stream);
 void encode(const Field& f, const float* points, int n, float* out, Stream stream);
 // Adds to d_table.

@@ -104,8 +104,10 @@ namespace gpu {
 void update_room(const Field& f, uint8_t* scratch, uint8_t* room, Stream stream) {
     constexpr int blocks = kCoarseCells / 128;
     launch(cuda::room_kernel, blocks, 128, 0, stream, f, scratch);
-    uint8_t *from = scratch, *to = room;
+    uint8_t *from = scratch, *to = scratch + kCoarseCells;
+    // The last axis goes to `room` itself, so that whoever renders with it sees finished values only.
     for (int stride = 1; stride <= kCoarse * kCoarse; stride *= kCoarse) {
+        if (stride == kCoarse * kCoarse) to = room;
         launch(cuda::spread_kernel, blocks, 128, 0, stream, static_cast<const uint8_t*>(from), to, stride);
         std::swap(from, to);
     }

@@ -70,7 +70,7 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     w.directions.resize(3 * n), w.targets.resize(3 * n), w.backgrounds.resize(3 * n), w.transmittance.resize(n);
     w.ray_photos.resize(n), w.ray_pixels.resize(2 * n);
     w.last.resize(n), w.dropped.resize(n), w.meeting.resize(n), w.first_step.resize(n);
-    w.room_scratch.resize(kCoarseCells);
+    w.room_scratch.resize(2 * kCoarseCells);
     w.half_weights.resize(net.size), w.half_weights_t.resize(net.size);
     w.numbers.resize(1);
     zero(w.numbers.data(), sizeof(cuda::StepNumbers), w.stream);
