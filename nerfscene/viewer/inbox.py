@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +50,10 @@ class Inbox:
                 "this version of viser takes any message from a visitor, so the page is not served; "
                 "install another one: pip install 'viser==1.1.1'"
             ) from error
-        # A message that isn't even one ends its connection; viser's traceback would tell nobody anything.
+        # A message that isn't even one ends its connection; viser's traceback would tell nobody anything. Nor
+        # would its warnings of such messages, and of tabs that were closed while something was sent to them.
         logging.getLogger("websockets.server").addFilter(_told)
+        warnings.filterwarnings("ignore", r"(Queued a \w+ on a closed connection|\[viser\] .* annotation)")
 
     def role(self, client_id: int) -> str:
         """gate.OWNER or gate.GUEST; "" for a client that didn't come through the gate."""

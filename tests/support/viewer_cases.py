@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import threading
 import time
@@ -75,8 +76,8 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._socket.close(), self._loop)
+        with contextlib.suppress(RuntimeError):  # the connection has ended by itself
+            self._loop.call_soon_threadsafe(self._leaving.cancel)
         self._thread.join(60)
 
     def send(self, message: Any) -> None:
@@ -98,7 +99,10 @@ class Client:
         return any(all(text in one for text in texts) for one in found)
 
     def _run(self) -> None:
-        self._loop.run_until_complete(self._listen())
+        self._leaving = self._loop.create_task(self._listen())
+        with contextlib.suppress(asyncio.CancelledError, websockets.exceptions.ConnectionClosed):
+            self._loop.run_until_complete(self._leaving)
+        self._loop.close()
 
     async def _listen(self) -> None:
         headers = {"Cookie": cookie_of(self.url)} if "token=" in self.url else {}
