@@ -30,6 +30,7 @@ from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
 log = logging.getLogger(__name__)
+CLEAR = "<style>canvas { opacity: 1 !important }</style>"  # for a page that has begun to fade in already
 REPLACED = "This is the old scene"  # the title of a message
 
 
@@ -74,6 +75,7 @@ class Viewer:
         self.server.gui.configure_theme(show_share_button=False)
         # viser's page fades in from white while it loads light for objects, which the page doesn't need.
         self.server.scene.configure_environment_map(hdri=None)
+        self.server.gui.add_html(CLEAR)
         self._set_up()
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)
