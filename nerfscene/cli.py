@@ -191,7 +191,9 @@ def run_view(a: View) -> None:
     from nerfscene.viewer.server import view
 
     with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
-        print(f"open {viewer.url}   (Ctrl-C ends it)", flush=True)
+        lines = viewer.in_words()
+        lines = [f"{lines[0]}   (Ctrl-C ends it)"] if len(lines) == 1 else [*lines, "Ctrl-C ends it"]
+        print("\n".join(lines), flush=True)
         viewer.wait()
 
 

@@ -52,7 +52,8 @@ class TrainingPage:
         backend, threads = self.config.backend, self.config.threads
         viewer = Viewer(scene, self.output, self.host, self.port, backend, threads, training)
         self.viewer = self.stack.enter_context(viewer)
-        self.live.say(f"look at it: {self.viewer.url}")
+        for line in self.viewer.in_words("look at it:"):
+            self.live.say(line)
 
     def figures(self) -> dict[str, Any]:
         """What the page shows of the training, see viewer.stage.Training."""
@@ -79,5 +80,5 @@ class TrainingPage:
             return
         self.text = "finished"
         self.viewer.trained(backdrop)
-        self.live.say(f"the page stays open until Ctrl-C: {self.viewer.url}")
+        self.live.say(f"the page stays open until Ctrl-C: {self.viewer.owner_url}")
         self.viewer.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan
 
+log = logging.getLogger(__name__)
+
 
 class _Cancelled(Exception):
     pass
@@ -21,6 +24,8 @@ class _Cancelled(Exception):
 
 class FilmJob:
     """One film. ``done(film, reason)`` gets the file's bytes and "", or None and why there is no film.
+
+    It is called once, whatever happens.
 
     progress is called with the fraction done.
     """
@@ -53,14 +58,19 @@ class FilmJob:
                 raise _Cancelled
             self._progress(done / total)
 
+        made, reason = None, ""
         try:
             with tempfile.TemporaryDirectory(prefix="nerfscene-film-") as folder:
                 path, film = Path(folder) / "path.json", Path(folder) / "film.mp4"
                 keyframes.save(self._plan, path)
                 config = RenderConfig(path=str(path), backend=self._backend)  # type: ignore[arg-type]
                 render_film(self._scene, config, film, progress=frame_done)
-                self._done(film.read_bytes(), "")
+                made = film.read_bytes()
         except _Cancelled:
-            self._done(None, "cancelled")
+            reason = "cancelled"
         except (NerfsceneError, OSError) as error:
-            self._done(None, str(error))
+            reason = str(error)
+        except Exception as error:  # whatever it is, the tab's buttons must work again
+            log.exception("a film could not be rendered")
+            reason = str(error) or type(error).__name__
+        self._done(made, reason)

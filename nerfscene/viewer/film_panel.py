@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import replace
 
+from nerfscene.errors import NerfsceneError
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.film_job import FilmJob
-from nerfscene.viewer.keyframes import Editor
+from nerfscene.viewer.keyframes import Editor, Plan
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import Say, Stage, guarded
 
@@ -23,6 +25,8 @@ class FilmPanel:
         self.editor, self.say = editor, say
         self.job: FilmJob | None = None
         self.film: bytes | None = None
+        self._lock = threading.Lock()
+        self._running = False
 
     def close(self) -> None:
         """Cancels a film that is being rendered."""
@@ -33,7 +37,10 @@ class FilmPanel:
     def add(self) -> None:
         """Adds the controls to the tab that is open."""
         gui = self.client.gui
-        gui.add_markdown("The film follows the path, at the size and length set there.")
+        gui.add_markdown(
+            "The film follows the path, at the size and length set there: at most 4096×2304 pixels and "
+            "18,000 frames, fewer above 1920×1080. `nerfscene render` has no such limits."
+        )
         self.start = gui.add_button("Render the film")
         self.start.on_click(guarded(self.say, lambda _: self.render()))
         self.bar = gui.add_progress_bar(0.0, visible=False)
@@ -43,21 +50,43 @@ class FilmPanel:
         self.download.on_click(lambda _: self._download())
 
     def render(self) -> None:
-        """Starts rendering in the background. Raises NerfsceneError if the path has no keyframes."""
-        keyframes.cameras(self.editor.plan, 2)  # fails before the controls change
+        """Starts rendering in the background.
+
+        Raises NerfsceneError if the path has no keyframes, for a film that is too large or too long, and
+        while this tab's film, or as many as there may be, are being rendered.
+        """
+        plan = self.editor.plan
+        keyframes.cameras(plan, 2)  # fails before the controls change
+        keyframes.check_size(plan)
+        with self._lock:
+            if self._running:
+                raise NerfsceneError("the film is being rendered already")
+            if not self.stage.films.acquire(blocking=False):
+                raise NerfsceneError("other visitors' films are being rendered; try again when one is ready")
+            self._running = True
+        try:
+            self._start(plan)
+        except BaseException:
+            self._done(None, "it could not be begun")
+            raise
+
+    def _start(self, plan: Plan) -> None:
         self.start.disabled, self.bar.visible, self.stop.visible = True, True, True
         self.download.visible = False
         self.bar.value = 0.0
         background, backdrop = self.session.behind(self.session.look)
         crop = self.stage.crop.page_from_box
         scene = replace(self.stage.scene, crop=crop, background=background, backdrop=backdrop)
-        self.job = FilmJob(scene, self.editor.plan, self.stage.backend, self._progress, self._done)
+        self.job = FilmJob(scene, plan, self.stage.backend, self._progress, self._done)
 
     def _progress(self, fraction: float) -> None:
         self.bar.value = 100 * fraction
 
     def _done(self, film: bytes | None, reason: str) -> None:
         self.film = film
+        with self._lock:
+            self._running = False
+        self.stage.films.release()
         with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
             self.start.disabled, self.bar.visible, self.stop.visible = False, False, False
             self.download.visible = film is not None

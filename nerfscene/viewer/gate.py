@@ -2,9 +2,10 @@
 
 viser has no authentication, doesn't check origins, and lets clients open a public tunnel. So viser listens
 only on a loopback port of its own. The gate listens on the requested address and forwards requests to it.
-If that address is any but the machine's own (127.0.0.1, localhost), requests need a token. Websockets opened
-by other sites' pages, and Host headers that name another site, are always refused. The gate can't stop other
-users of the same machine from connecting to viser's own port directly, if they find it.
+If that address is any but the machine's own (127.0.0.1, localhost), requests need a token: the owner's or the
+guests'. Websockets opened by other sites' pages, and Host headers that name another site, are always refused.
+A header tells viser's side who is asking. It carries a secret, so that neither a client's own header nor a
+connection that finds viser's port by itself counts as anybody: see ``inbox.py``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ HEAD_SECONDS = 10.0  # to send the head in
 CHUNK = 64 * 1024  # bytes forwarded at a time
 PORTS = 100  # how many ports are tried, from the requested one upwards
 LOCAL = {"localhost", "127.0.0.1", "::1"}
+OWNER, GUEST = "owner", "guest"  # who may save into the scene, and who may only look
+ROLE_HEADER = "X-Nerfscene-Role"  # "SECRET-owner" or "SECRET-guest", between the gate and viser
 
 
 def needs_token(host: str) -> bool:
@@ -94,10 +97,13 @@ class Request:
 
 
 def parse_head(head: bytes) -> Request | None:
-    """The parsed head of a request; None if it isn't valid HTTP/1."""
+    """The parsed head of a request; None if it isn't valid HTTP/1, or asks for what is no path."""
     try:
         first, *rest = head.decode("latin-1").split("\r\n")
+        if any(c in head.replace(b"\r\n", b"") for c in b"\r\n\0"):
+            return None  # viser might see another line there than the gate does
         method, target, version = first.split(" ")
+        urlsplit(target)
         headers = []
         for line in rest:
             if line:
@@ -105,8 +111,8 @@ def parse_head(head: bytes) -> Request | None:
                 headers.append((name, value.strip()))
     except ValueError:
         return None
-    if not version.startswith("HTTP/1.") or not target.startswith("/"):
-        return None
+    if not version.startswith("HTTP/1.") or not target.startswith("/") or target.startswith("//"):
+        return None  # what follows two slashes would be a host's name
     return Request(method, target, version, tuple(headers))
 
 
@@ -118,15 +124,25 @@ def host_of(value: str) -> str:
         return ""
 
 
+def is_origin(value: str) -> bool:
+    """Whether an Origin header names a site, as browsers send it; "null" is one that it doesn't tell."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError for one that is none
+    except ValueError:
+        return False
+    return value == "null" or bool(parts.scheme and parts.hostname)
+
+
 @dataclass(frozen=True)
 class Rules:
-    """Which requests are allowed.
+    """Which requests are allowed, and whose they are.
 
-    token: required, if not None. local: the Host header must name this machine. cookie: the name of the
-    cookie that holds the token.
+    tokens: {role: token}, one of which is required; empty: everybody is the owner. local: the Host header
+    must name this machine. cookie: the name of the cookie that holds the token.
     """
 
-    token: str | None
+    tokens: dict[str, str]
     local: bool
     cookie: str
 
@@ -135,36 +151,48 @@ class Rules:
         if self.local and host_of(r.get("host")) not in LOCAL:
             return "403 Forbidden", "This page is only for this machine: open it as localhost."
         origin = r.get("origin")
+        if origin and not is_origin(origin):
+            return "400 Bad Request", "The Origin of this request is not an address."
         if origin and urlsplit(origin).netloc.lower() != r.get("host").lower():
             return "403 Forbidden", "Pages of other sites may not connect here."
-        if self.token is not None and not self.has_token(r):
+        if self.role(r) is None:
             return "401 Unauthorized", "Open the complete link that nerfscene printed; it ends in a token."
         return None
 
-    def has_token(self, r: Request) -> bool:
-        """Whether a request carries the token, in its URL or in the cookie."""
-        assert self.token is not None
+    def role(self, r: Request) -> str | None:
+        """Whose token a request carries, in its URL or else in the cookie; None: nobody's."""
+        if not self.tokens:
+            return OWNER
         given = [v for k, v in parse_qsl(urlsplit(r.target).query) if k == "token"]
         for part in r.get("cookie").split(";"):
             name, _, value = part.strip().partition("=")
             if name == self.cookie:
                 given.append(value)
-        # Compared in constant time, so that the time doesn't reveal how much of a guess was right.
-        return any(hmac.compare_digest(g.encode(), self.token.encode()) for g in given)
+        for g in given:
+            for role, token in self.tokens.items():
+                # Compared in constant time, so that the time doesn't reveal how much of a guess was right.
+                if hmac.compare_digest(g.encode(), token.encode()):
+                    return role
+        return None
 
     def redirect(self, r: Request) -> str | None:
         """The URL of a link without its token, to redirect to; None for other requests."""
         parts = urlsplit(r.target)
         query = parse_qsl(parts.query, keep_blank_values=True)
-        if self.token is None or r.upgrades or not any(k == "token" for k, _ in query):
+        if not self.tokens or r.upgrades or not any(k == "token" for k, _ in query):
             return None
         rest = urlencode([(k, v) for k, v in query if k != "token"])
         return parts.path + ("?" + rest if rest else "")
 
 
-def forwarded(r: Request) -> bytes:
-    """The head to send to viser, without the token; one request a connection, so that each is checked."""
-    keep = [(k, v) for k, v in r.headers if r.upgrades or k.lower() not in ("connection", "keep-alive")]
+def forwarded(r: Request, who: str = "") -> bytes:
+    """The head to send to viser, without the token; one request a connection, so that each is checked.
+
+    who: the value of ROLE_HEADER.
+    """
+    dropped = {ROLE_HEADER.lower()} | (set() if r.upgrades else {"connection", "keep-alive"})
+    keep = [(k, v) for k, v in r.headers if k.strip().lower() not in dropped]
+    keep.append((ROLE_HEADER, who))
     if not r.upgrades:
         keep.append(("Connection", "close"))
     parts = urlsplit(r.target)
@@ -186,21 +214,30 @@ class Gate:
     """Forwards allowed requests to a viser server on a loopback port, until ``close``.
 
     inner_port: viser's. host, port: where to listen; if the port is taken, the next free one is used. token:
-    of the link; generated if one is needed and none is given. ``url`` is the link, ``port`` the port used.
+    the guests'; generated if one is needed and none is given, as the owner's always is. ``url`` is the
+    guests' link and ``owner_url`` the owner's: both the same, without a token, if only this machine can
+    connect. ``port`` is the port used. secret: precedes the role in ROLE_HEADER.
     Raises NerfsceneError for a host or port that can't be listened on.
     """
 
     def __init__(
-        self, inner_port: int, host: str = "127.0.0.1", port: int = 8080, token: str | None = None
+        self,
+        inner_port: int,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        token: str | None = None,
+        secret: str = "",
     ) -> None:
         if not 0 <= port <= 65535:
             raise NerfsceneError(f"--port must be 0 to 65535, not {port}")
         self.token = token or (new_token() if needs_token(host) else None)
-        self._inner = inner_port
+        tokens = {} if self.token is None else {OWNER: new_token(), GUEST: self.token}
+        self._inner, self._secret = inner_port, secret
         self._socket = listen(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self._rules = Rules(self.token, not needs_token(host), f"nerfscene-{self.port}")
+        self._rules = Rules(tokens, not needs_token(host), f"nerfscene-{self.port}")
         self.url = link(host, self.port, self.token)
+        self.owner_url = link(host, self.port, tokens.get(OWNER))
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         ready = threading.Event()
@@ -267,9 +304,12 @@ class Gate:
         if refused is not None:
             await reply(writer, answer(*refused))
             return
+        role = self._rules.role(request)
+        assert role is not None
         target = self._rules.redirect(request)
         if target is not None:
-            cookie = f"Set-Cookie: {self._rules.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+            token = self._rules.tokens[role]
+            cookie = f"Set-Cookie: {self._rules.cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
             await reply(writer, answer("302 Found", "Welcome.", f"Location: {target}", cookie))
             return
         try:
@@ -278,7 +318,7 @@ class Gate:
             await reply(writer, answer("502 Bad Gateway", "The viewer has ended."))
             return
         try:
-            inner_writer.write(forwarded(request))
+            inner_writer.write(forwarded(request, f"{self._secret}-{role}"))
             to_client = asyncio.ensure_future(pipe(inner_reader, writer))
             # After the head, only a websocket may send more: a second request on the same connection would
             # not be checked.

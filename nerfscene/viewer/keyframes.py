@@ -23,6 +23,10 @@ from nerfscene.types import Array, Camera, Intrinsics
 EASINGS = ("none", "gentle", "strong")
 VERSION = 1
 MOST_UNDO = 100
+MOST_KEYFRAMES = 1000
+# A film made in the page keeps the whole machine busy. So it has at most 4096×2304 pixels a frame, ten
+# minutes at 30 frames a second, and in all the pixels of ten minutes of 1920×1080.
+MOST_IN_FRAME, MOST_FRAMES, MOST_PIXELS = 4096 * 2304, 18_000, 18_000 * 1920 * 1080
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,43 @@ class Plan:
         return max(round(self.fps * self.seconds), 1)
 
 
+def check_size(plan: Plan) -> None:
+    """Raises NerfsceneError for a film that is too large or too long to be made in the page."""
+    frame, n = plan.width * plan.height, plan.n_frames
+    if frame > MOST_IN_FRAME:
+        raise NerfsceneError(
+            f"{plan.width}×{plan.height} is too large for a film made here; choose at most "
+            f"{MOST_IN_FRAME / 1e6:.1f} million pixels, as 4096×2304 has, or use nerfscene render"
+        )
+    most = min(MOST_FRAMES, MOST_PIXELS // frame)
+    if n > most:
+        raise NerfsceneError(
+            f"{n} frames are too many for a film made here; at {plan.width}×{plan.height} and {plan.fps:g} "
+            f"frames a second choose at most {most / plan.fps:.0f} seconds, or use nerfscene render"
+        )
+
+
+def _check_values(plan: Plan) -> None:
+    """Raises ValueError for a plan from a file that can't be filmed."""
+    numbers = [plan.fps, plan.seconds, *(x for k in plan.keyframes for x in (k.fov, k.time))]
+    poses = [k.world_from_cam for k in plan.keyframes]
+    if not np.isfinite(numbers).all() or not all(np.isfinite(p).all() for p in poses):
+        raise ValueError("some of its numbers are not finite")
+    if not (0 < plan.fps <= 1000 and 0 < plan.seconds <= 3600):
+        raise ValueError("its frames a second or its length can't be filmed")
+    if not (16 <= plan.width <= 8192 and 16 <= plan.height <= 8192):
+        raise ValueError("its size can't be filmed")
+    if plan.easing not in EASINGS or any(not 0 < k.fov < 180 for k in plan.keyframes):
+        raise ValueError("an easing or a field of view is none")
+
+
 def added(plan: Plan, keyframe: Keyframe, after: int | None = None) -> Plan:
-    """The plan with a keyframe added after number ``after`` (from 0), or at the end."""
+    """The plan with a keyframe added after number ``after`` (from 0), or at the end.
+
+    Raises NerfsceneError if there are MOST_KEYFRAMES already.
+    """
+    if len(plan.keyframes) >= MOST_KEYFRAMES:
+        raise NerfsceneError(f"this path has {MOST_KEYFRAMES} keyframes already, as many as there can be")
     index = len(plan.keyframes) if after is None else after + 1
     return replace(plan, keyframes=(*plan.keyframes[:index], keyframe, *plan.keyframes[index:]))
 
@@ -206,7 +245,7 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
                 )
                 for k in ours["keyframes"]
             )
-            return Plan(
+            plan = Plan(
                 frames,
                 bool(ours["loop"]),
                 bool(ours["constant_speed"]),
@@ -216,7 +255,9 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
                 float(ours["fps"]),
                 float(ours["seconds"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            _check_values(plan)
+            return plan
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise NerfsceneError(
                 f"{file}: its {OURS} part can't be read ({error}); remove that part"
             ) from error

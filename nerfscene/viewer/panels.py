@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,22 @@ keyframe. Click a photo's frame to go to where it was taken.
 """
 
 
-class Panels:
-    """All controls of one tab. Callbacks run on viser's threads; errors become notifications."""
+LOOKS_ONLY = """
+This link only looks: paths and films are yours alone, and nothing is saved with the scene.
+"""
 
-    def __init__(self, stage: Stage, client: Any, session: Session) -> None:
-        self.stage, self.client, self.session = stage, client, session
-        self.path = PathPanel(stage, client, self.say)
+
+class Panels:
+    """All controls of one tab. Callbacks run on viser's threads; errors become notifications.
+
+    saves: whether the tab may save into the scene's folder, change what other tabs see, and control the
+    training. Without that it has no controls for them, so that no message can reach any.
+    """
+
+    def __init__(self, stage: Stage, client: Any, session: Session, saves: bool) -> None:
+        self.stage, self.client, self.session, self.saves = stage, client, session, saves
+        self._lock = threading.RLock()  # held while the crop changes
+        self.path = PathPanel(stage, client, self.say, saves)
         self.film = FilmPanel(stage, session, self.path.editor, self.say)
         self.world = WorldPanel(stage, client, session, self.say)
         self._frustums: list[Any] = []  # made when first shown
@@ -59,6 +70,11 @@ class Panels:
         """Shows a notification that disappears by itself."""
         with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
             self.client.add_notification(title, body, auto_close_seconds=6.0, color=color)
+
+    def say_for_good(self, title: str, body: str) -> None:
+        """Shows a notification that stays until it is closed."""
+        with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
+            self.client.add_notification(title, body, color="red")
 
     # --- look and photos --------------------------------------------------------------------------
 
@@ -93,24 +109,26 @@ class Panels:
             self.compare.on_update(lambda _: self.session.set_look(compare=self.compare.value))
             self.share = gui.add_slider("Photo ◂ ▸ render", 0.0, 1.0, 0.01, look.share)
             self.share.on_update(lambda _: self.session.set_look(share=self.share.value))
-        self._crop()
-        with gui.add_folder("World", expand_by_default=False):
-            self.world.add()
-        gui.add_markdown(HELP)
+        if self.saves:
+            self._crop()
+            with gui.add_folder("World", expand_by_default=False):
+                self.world.add()
+        gui.add_markdown(HELP if self.saves else HELP + LOOKS_ONLY)
 
     def _crop(self) -> None:
         gui, size = self.client.gui, self.stage.distance
         self._box: Any = None  # the handle in the scene
         with gui.add_folder("Crop", expand_by_default=False):
             self.crop = gui.add_checkbox("Show only a box", self.stage.crop.page_from_box is not None)
-            self.crop.on_update(lambda _: self._toggle_crop())
+            self.crop.on_update(guarded(self.say, lambda _: self._toggle_crop(), self._lock))
             self.crop_size = [
                 gui.add_slider(name.capitalize(), 0.01 * size, 3.0 * size, 0.01 * size, 1.0 * size)
                 for name in ("width", "depth", "height")
             ]
             for slider in self.crop_size:
-                slider.on_update(lambda _: self._read_crop())
-            gui.add_button("Save with the scene").on_click(guarded(self.say, lambda _: self._save_crop()))
+                slider.on_update(guarded(self.say, lambda _: self._read_crop(), self._lock))
+            save = gui.add_button("Save with the scene")
+            save.on_click(guarded(self.say, lambda _: self._save_crop(), self._lock))
         if self.stage.crop.page_from_box is not None:
             self._show_box(self.stage.crop.page_from_box)
 
@@ -153,7 +171,7 @@ class Panels:
             position=triple(pose[:3, 3]),
             depth_test=False,
         )
-        self._box.on_update(lambda _: self._read_crop())
+        self._box.on_update(guarded(self.say, lambda _: self._read_crop(), self._lock))
 
     def _read_crop(self) -> None:
         if self._filling or self._box is None:
@@ -164,10 +182,11 @@ class Panels:
         self.stage.crop.changed()
 
     def _save_crop(self) -> None:
-        if self.stage.folder is None:
+        folder, box = self.stage.folder, self.stage.crop.page_from_box
+        if folder is None or self.stage.keeper is None:
             raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
-        box = self.stage.crop.page_from_box
-        save_crop(self.stage.folder, None if box is None else self.stage.world.world_from_page @ box)
+        crop = None if box is None else self.stage.world.world_from_page @ box
+        self.stage.keeper.saving(lambda: save_crop(folder, crop))
         self.say("Saved", "films show only this part")
 
     def _set_fov(self) -> None:
@@ -205,7 +224,8 @@ class Panels:
             command = gui.add_command(f"Show {mode}", hotkey=str(i + 1))  # type: ignore[arg-type]
             command.on_trigger(lambda _, mode=mode: self._show(mode))
         gui.add_command("Frame the scene", hotkey="F").on_trigger(lambda _: self.go_home())
-        gui.add_command("Add a keyframe here", hotkey="K").on_trigger(lambda _: self.path.add_keyframe())
+        add = gui.add_command("Add a keyframe here", hotkey="K")
+        add.on_trigger(guarded(self.say, lambda _: self.path.add_keyframe()))
 
     def _show(self, mode: str) -> None:
         self.mode.value = mode
@@ -218,10 +238,11 @@ class Panels:
         assert training is not None
         gui = self.client.gui
         self.figures = gui.add_markdown("")
-        self.pause = gui.add_checkbox("Pause", False)
-        self.pause.on_update(lambda _: training.pause(self.pause.value))
-        gui.add_button("Save now").on_click(lambda _: training.save())
-        gui.add_button("Stop and finish").on_click(lambda _: training.stop())
+        if self.saves:
+            self.pause = gui.add_checkbox("Pause", False)
+            self.pause.on_update(lambda _: training.pause(self.pause.value))
+            gui.add_button("Save now").on_click(lambda _: training.save())
+            gui.add_button("Stop and finish").on_click(lambda _: training.stop())
         self.curves = {
             name: gui.add_uplot(
                 data=(np.zeros(1), np.zeros(1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,14 @@ class PathMarks:
         self._handles: list[Any] = []
         self._line: Any = None
         self._hidden: list[bool] = []  # of each keyframe
+        self._lock = threading.RLock()  # the camera moves while keyframes are added
 
     def draw(self, plan: Plan, hide_all: bool) -> None:
         """Draws a plan instead of the last one; ``hide_all`` as in ``hide_near``."""
+        with self._lock:
+            self._draw(plan, hide_all)
+
+    def _draw(self, plan: Plan, hide_all: bool) -> None:
         self._hidden = []  # until the new handles are there
         for mark in (*self._frustums, *self._handles, *([self._line] if self._line is not None else [])):
             mark.remove()
@@ -78,9 +84,10 @@ class PathMarks:
         because the camera follows the path.
         """
         here = np.array(self.client.camera.position)
-        for i, keyframe in enumerate(plan.keyframes[: len(self._hidden)]):
-            away = float(np.linalg.norm(keyframe.world_from_cam[:3, 3] - here))
-            hidden = hide_all or away < NEAR * self.distance
-            if hidden != self._hidden[i]:
-                self._hidden[i] = hidden
-                self._handles[i].visible = self._frustums[i].visible = not hidden
+        with self._lock:
+            for i, keyframe in enumerate(plan.keyframes[: len(self._hidden)]):
+                away = float(np.linalg.norm(keyframe.world_from_cam[:3, 3] - here))
+                hidden = hide_all or away < NEAR * self.distance
+                if hidden != self._hidden[i]:
+                    self._hidden[i] = hidden
+                    self._handles[i].visible = self._frustums[i].visible = not hidden

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,13 +35,18 @@ PRESETS = ("orbit", "spiral", "dolly", "through the photos")
 DOLLY = 0.4  # of the way to the subject
 DRAG_PAUSE = 1.0  # seconds after which a drag counts as a new one
 PLAYING_FPS = 24
+SHOWN_FRAMES, PLAYED_FRAMES = 1000, 20_000  # of a path in the page, at most, however long its film
 
 
 class PathPanel:
-    """Keyframes to make, drag and play; ``say(title, body, color)`` shows a notification in the tab."""
+    """Keyframes to make, drag and play; ``say(title, body, color)`` shows a notification in the tab.
 
-    def __init__(self, stage: Stage, client: Any, say: Say) -> None:
-        self.stage, self.client, self.say = stage, client, say
+    saves: whether the tab may save paths into the scene's folder.
+    """
+
+    def __init__(self, stage: Stage, client: Any, say: Say, saves: bool) -> None:
+        self.stage, self.client, self.say, self.saves = stage, client, say, saves
+        self._lock = threading.RLock()  # held by every callback, because viser runs them in many threads
         width, height = film_size(stage.scene, None, None)
         self.editor = Editor(Plan(width=width, height=height))
         self._playing = threading.Event()
@@ -55,35 +61,38 @@ class PathPanel:
         """Stops playing."""
         self._playing.clear()
 
+    def _on(self, work: Callable[[Any], None]) -> Callable[[Any], None]:
+        return guarded(self.say, work, self._lock)
+
     # --- controls ---------------------------------------------------------------------------------
 
     def add(self) -> None:
         """Adds the controls to the tab that is open."""
         gui = self.client.gui
-        gui.add_button("Add a keyframe here (K)").on_click(guarded(self.say, lambda _: self.add_keyframe()))
+        gui.add_button("Add a keyframe here (K)").on_click(self._on(lambda _: self.add_keyframe()))
         self._add_keyframe_controls()
-        edit = gui.add_button_group("Path", ("Undo", "Clear", "Save", "Load"))
-        edit.on_click(guarded(self.say, lambda _: self._edit_path(edit.value)))
+        edit = gui.add_button_group("Path", ("Undo", "Clear", *(("Save",) if self.saves else ()), "Load"))
+        edit.on_click(self._on(lambda _: self._edit_path(edit.value)))
         self.preset = gui.add_dropdown("Start from", ("—", *PRESETS))
-        self.preset.on_update(guarded(self.say, lambda _: self._start_from()))
+        self.preset.on_update(self._on(lambda _: self._start_from()))
         self._add_film_settings()
         self.scrub = gui.add_slider("Scrub", 0.0, 1.0, 0.001, 0.0)
-        self.scrub.on_update(guarded(self.say, lambda _: self._scrub()))
+        self.scrub.on_update(self._on(lambda _: self._scrub()))
         self.play = gui.add_button("Play")
-        self.play.on_click(guarded(self.say, lambda _: self._play()))
+        self.play.on_click(self._on(lambda _: self._play()))
 
     def _add_keyframe_controls(self) -> None:
         gui = self.client.gui
         self.selected = gui.add_dropdown("Keyframe", ("none",))
-        self.selected.on_update(lambda _: self._show_selected())
+        self.selected.on_update(self._on(lambda _: self._show_selected()))
         actions = gui.add_button_group("Keyframe actions", ("Go to", "Set here", "Up", "Down", "Delete"))
-        actions.on_click(guarded(self.say, lambda _: self._act(actions.value)))
+        actions.on_click(self._on(lambda _: self._act(actions.value)))
         self.key_fov = gui.add_slider("Field of view", 10.0, 110.0, 0.5, 50.0)
-        self.key_fov.on_update(lambda _: self._change_key(fov=float(self.key_fov.value)))
+        self.key_fov.on_update(self._on(lambda _: self._change_key(fov=float(self.key_fov.value))))
         self.key_time = gui.add_number("Time (s)", 1.0, min=0.05, max=600.0, step=0.05)
-        self.key_time.on_update(lambda _: self._change_key(time=float(self.key_time.value)))
+        self.key_time.on_update(self._on(lambda _: self._change_key(time=float(self.key_time.value))))
         self.key_roll = gui.add_slider("Roll", -45.0, 45.0, 1.0, 0.0)
-        self.key_roll.on_update(lambda _: self._roll_key())
+        self.key_roll.on_update(self._on(lambda _: self._roll_key()))
 
     def _add_film_settings(self) -> None:
         gui, plan = self.client.gui, self.editor.plan
@@ -93,11 +102,11 @@ class PathPanel:
         self.seconds = gui.add_number("Seconds", plan.seconds, min=0.1, max=600.0, step=0.1)
         self.fps = gui.add_number("Frames per second", plan.fps, min=1.0, max=120.0, step=1.0)
         self.framed = gui.add_checkbox("Show the film's frame", False)
-        self.framed.on_update(lambda _: self._show_frame())
+        self.framed.on_update(self._on(lambda _: self._show_frame()))
         self.width = gui.add_number("Width", plan.width, min=16, max=8192, step=2)
         self.height = gui.add_number("Height", plan.height, min=16, max=8192, step=2)
         for handle in (self.loop, self.even, self.easing, self.seconds, self.fps, self.width, self.height):
-            handle.on_update(lambda _: self._read_settings())
+            handle.on_update(self._on(lambda _: self._read_settings()))
 
     def keyframe_here(self) -> Keyframe:
         """A keyframe of what the film's frame shows of the page."""
@@ -120,14 +129,18 @@ class PathPanel:
         self._frame.content, self._frame.visible = frame_html(self.aspect), self.framed.value
 
     def add_keyframe(self) -> None:
-        """Adds a keyframe at the tab's camera, after the selected one or at the end."""
-        index = self._index()
-        self.editor.apply(keyframes.added(self.editor.plan, self.keyframe_here(), index))
-        self._show_plan(len(self.editor.plan.keyframes) - 1 if index is None else index + 1)
-        if len(self.editor.plan.keyframes) == 1:
-            # From now on the visitor wants to see what the film will show.
-            self.framed.value = True
-            self._show_frame()
+        """Adds a keyframe at the tab's camera, after the selected one or at the end.
+
+        Raises NerfsceneError if there are as many as there can be.
+        """
+        with self._lock:
+            index = self._index()
+            self.editor.apply(keyframes.added(self.editor.plan, self.keyframe_here(), index))
+            self._show_plan(len(self.editor.plan.keyframes) - 1 if index is None else index + 1)
+            if len(self.editor.plan.keyframes) == 1:
+                # From now on the visitor wants to see what the film will show.
+                self.framed.value = True
+                self._show_frame()
 
     def _index(self) -> int | None:
         """The number of the selected keyframe, from 0."""
@@ -178,13 +191,16 @@ class PathPanel:
         elif action == "Clear":
             self.editor.apply(replace(self.editor.plan, keyframes=()))
         else:
-            if self.stage.folder is None:
+            if self.stage.folder is None or self.stage.keeper is None:
                 raise NerfsceneError("this scene has no folder to keep paths in; save the scene first")
             file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
             if action == "Save":
-                keyframes.save(keyframes.transformed(self.editor.plan, world_from_page), file)
+                keyframes.check_size(self.editor.plan)
+                plan = keyframes.transformed(self.editor.plan, world_from_page)
+                self.stage.keeper.saving(lambda: keyframes.save(plan, file))
                 self.say("Saved", f"{file}: nerfscene render films it")
                 return
+            self.stage.keeper.check()
             page_from_world = np.asarray(np.linalg.inv(world_from_page), np.float64)
             scene = in_world(self.stage.scene, world_from_page)
             loaded = keyframes.load(file, scene, lambda text: self.say("About this path", text))
@@ -207,7 +223,7 @@ class PathPanel:
             path = preset(
                 kind,
                 scene.views,
-                plan.n_frames,
+                min(plan.n_frames, SHOWN_FRAMES),
                 plan.width,
                 plan.height,
                 world_points(scene),
@@ -235,6 +251,7 @@ class PathPanel:
         )
         self._show_frame()
         self._draw()
+        keyframes.check_size(self.editor.plan)  # says so at once
 
     def _show_plan(self, index: int | None = None) -> None:
         """Sets the controls to the plan; ``index``: the keyframe to select."""
@@ -277,6 +294,10 @@ class PathPanel:
         self._marks.draw(self.editor.plan, hide_all=self._playing.is_set())
 
     def _dragged(self, index: int, handle: Any) -> None:
+        with self._lock:
+            self._drag(index, handle)
+
+    def _drag(self, index: int, handle: Any) -> None:
         plan = self.editor.plan
         if index >= len(plan.keyframes):
             return
@@ -297,28 +318,32 @@ class PathPanel:
 
     def _scrub(self) -> None:
         if not self._filling and not self._playing.is_set():
-            self._camera_at(keyframes.cameras(self.editor.plan), self.scrub.value)
+            plan = self.editor.plan
+            n = min(plan.n_frames, SHOWN_FRAMES)
+            self._camera_at(keyframes.cameras(plan, n), self.scrub.value)
 
     def _play(self) -> None:
         if self._playing.is_set():
             self._playing.clear()
             return
         plan = self.editor.plan
-        path = keyframes.cameras(plan)
+        path = keyframes.cameras(plan, min(plan.n_frames, PLAYED_FRAMES))
         self._playing.set()
         self.play.label = "Stop"
 
         def run() -> None:
             began = time.monotonic()
-            while self._playing.is_set():
-                share = (time.monotonic() - began) / plan.seconds
-                over = share >= 1 and not plan.loop
-                # However slow the machine is, playing ends on the film's last frame.
-                self._camera_at(path, 1.0 if over else share % 1.0)
-                if over:
-                    break
-                time.sleep(1 / PLAYING_FPS)
-            self._playing.clear()
-            self.play.label = "Play"
+            try:
+                while self._playing.is_set():
+                    share = (time.monotonic() - began) / plan.seconds
+                    over = share >= 1 and not plan.loop
+                    # However slow the machine is, playing ends on the film's last frame.
+                    self._camera_at(path, 1.0 if over else share % 1.0)
+                    if over:
+                        break
+                    time.sleep(1 / PLAYING_FPS)
+            finally:
+                self._playing.clear()
+                self.play.label = "Play"
 
         threading.Thread(target=run, name="nerfscene-play", daemon=True).start()

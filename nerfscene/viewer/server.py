@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import viser
@@ -18,7 +21,8 @@ from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
-from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
+from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, free_port, new_token
+from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.splats import Splats, inside, splats_of
@@ -26,6 +30,8 @@ from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
 log = logging.getLogger(__name__)
+CLEAR = "<style>canvas { opacity: 1 !important }</style>"  # for a page that has begun to fade in already
+REPLACED = "This is the old scene"  # the title of a message
 
 
 class Viewer:
@@ -34,6 +40,8 @@ class Viewer:
     folder: the scene's, where crops, worlds and camera paths are saved; None: they can't be saved.
     host, port: where to serve; if the port is taken, the next free one is used.
     training: how to watch and control the training, if the scene is still being trained.
+    ``url``: where only this machine can connect, the page's link. With any other host, the link for guests:
+    it only looks, and ``owner_url`` is the one that may save as well. ``in_words``: both, in sentences.
     Raises NerfsceneError for a host or port that can't be used.
     """
 
@@ -59,16 +67,26 @@ class Viewer:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._finished = False
-        inner = free_port()
-        with _quiet():
+        inner, secret = free_port(), new_token()
+        with _quiet(threading.current_thread()):
             self.server = viser.ViserServer(host="127.0.0.1", port=inner, label="nerfscene", verbose=False)
         forbid_sharing(self.server)
+        self.inbox = Inbox(self.server, secret)
         self.server.gui.configure_theme(show_share_button=False)
+        # viser's page fades in from white while it loads light for objects, which the page doesn't need.
+        self.server.scene.configure_environment_map(hdri=None)
+        self.server.gui.add_html(CLEAR)
         self._set_up()
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)
-        self.gate = Gate(self.server.get_port(), host, port)
-        self.url = self.gate.url
+        self.gate = Gate(self.server.get_port(), host, port, secret=secret)
+        self.url, self.owner_url = self.gate.url, self.gate.owner_url
+        atexit.register(self.close)
+        if self.stage.keeper is not None:
+            self.stage.keeper.told = self._replaced
+            if training is None:
+                self.stage.keeper.start()
+            self.stage.keeper.watch()
         self._splat_thread = threading.Thread(
             target=self._prepare_splats, name="nerfscene-splats", daemon=True
         )
@@ -94,7 +112,11 @@ class Viewer:
             session.set_crop(self.stage.crop.page_from_box)
             session.set_world(self.stage.world.world_from_page)
             self.sessions[client.client_id] = session
-        self.panels[client.client_id] = Panels(self.stage, client, session)
+        saves = self.inbox.role(client.client_id) == OWNER
+        panels = Panels(self.stage, client, session, saves)
+        self.panels[client.client_id] = panels
+        if self.stage.keeper is not None and self.stage.keeper.replaced:
+            panels.say_for_good(REPLACED, self.stage.keeper.replaced)
         moving = threading.Lock()
 
         def moved(camera: viser.CameraHandle) -> None:
@@ -116,6 +138,11 @@ class Viewer:
             panels.close()
         if session is not None:
             session.close()
+
+    def _replaced(self, sentence: str) -> None:
+        """Tells every tab that another scene is in the folder."""
+        for panels in list(self.panels.values()):
+            panels.say_for_good(REPLACED, sentence)
 
     def _crop_changed(self) -> None:
         """Applies the crop's box to every tab's pictures and splats."""
@@ -170,6 +197,8 @@ class Viewer:
         backdrop: (rows, 2 · rows, 3), what training found to lie behind the scene, see rendering.Renderer.
         """
         self._finished = True
+        if self.stage.keeper is not None:
+            self.stage.keeper.start()
         self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop)
         with self._lock:
             self.renderer = looking(self.renderer, self.renderer.background, self.renderer.crop, backdrop)
@@ -178,6 +207,15 @@ class Viewer:
             session.set_backdrop(backdrop)
         self.refresh()
         self._prepare_splats()
+
+    def in_words(self, begin: str = "open") -> list[str]:
+        """What to open, and what to give to others, one line each; ``begin``: the first words."""
+        if self.owner_url == self.url:
+            return [f"{begin} {self.url}"]
+        return [
+            f"{begin} {self.owner_url}   (your own link: what you save is saved with the scene)",
+            f"for guests: {self.url}   (this link only looks: it can't save or change anything)",
+        ]
 
     def wait(self) -> None:
         """Waits until ``close`` is called, or Ctrl-C."""
@@ -189,6 +227,9 @@ class Viewer:
         if self._closed.is_set():
             return
         self._closed.set()
+        atexit.unregister(self.close)
+        if self.stage.keeper is not None:
+            self.stage.keeper.close()
         self.gate.close()
         for panels in list(self.panels.values()):
             panels.close()
@@ -199,7 +240,8 @@ class Viewer:
         for session in sessions:
             session.wait(10)
         self._splat_thread.join(10)
-        self.server.stop()
+        with _quiet(self.server._websock_server._server_thread):
+            self.server.stop()
 
     def __enter__(self) -> Viewer:
         return self
@@ -208,10 +250,26 @@ class Viewer:
         self.close()
 
 
+class _WithoutOne(io.TextIOBase):
+    """A text stream that drops what one thread writes."""
+
+    def __init__(self, stream: TextIO, thread: threading.Thread | None) -> None:
+        self._stream, self._thread = stream, thread
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread() is self._thread else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppresses viser's banner: it shows the address of viser's own port, not the gate's."""
-    with contextlib.redirect_stdout(io.StringIO()):
+def _quiet(thread: threading.Thread | None) -> Iterator[None]:
+    """Drops what viser prints from a thread: its own port, which is not the gate's, and that it stopped."""
+    with contextlib.redirect_stdout(_WithoutOne(sys.stdout, thread)):
         yield
 
 
@@ -228,7 +286,8 @@ def view(
     meanwhile.
 
     scene: a Scene, or the folder of one. host: the address to serve on; with any but this machine's own
-    address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it.
+    address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it. Then
+    ``viewer.url`` is for guests and only looks; ``viewer.owner_url`` may save into the scene's folder too.
     port: if it is taken, the next free one is used. backend: what computes: auto, cpu, cuda, torch or tcnn.
     threads: CPU threads to use, 0 for all.
     Raises NerfsceneError for a scene, backend, host or port that can't be used.

@@ -24,7 +24,7 @@ from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
 from nerfscene.viewer.pictures import MODES, Picture
-from nerfscene.viewer.splats import Splats
+from nerfscene.viewer.splats import Splats, add_hidden, packed
 from nerfscene.viewer.stage import Shot
 from nerfscene.viewer.still import Look, Still, developed, fill_coarsely, lens_of, still_of
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 REST = 0.2  # seconds without a move after which the camera counts as at rest
 MOVING_FPS = 15.0  # the frame rate aimed at while the camera moves
 SHOW_EVERY = 0.35  # seconds between the pictures sent while one at rest is refined
+SENDING = 0.5  # seconds after which splats that were sent are drawn; until then pictures are rendered
 PICK_SIDE = 5  # pixels along the sides of the patch whose depth a click measures
 
 
@@ -61,7 +62,9 @@ class Session:
         self._moved = 0.0  # when the camera last moved, by time.monotonic
         self._shot: Shot | None = None
         self._photo: tuple[View, Shot] | None = None  # the photo that the camera stands at, and the camera
-        self._splats: Any = None
+        self._splats: Any = None  # viser's handle, hidden while the camera rests
+        self._waiting: Splats | None = None  # splats that the tab has not been sent
+        self._sent_at: float | None = None  # when it was sent the latest ones, by time.monotonic
         self._blurred = np.zeros(
             (6, 8, 3), np.uint8
         )  # the last picture, 8×6 pixels: the background until the next one is ready
@@ -141,14 +144,26 @@ class Session:
             self._change()
 
     def show_splats(self, splats: Splats) -> None:
-        """Gives the tab the splats that it draws while the camera moves, instead of earlier ones."""
-        before, self._splats = self._splats, None
-        if before is not None:
-            before.remove()
-        if len(splats.centers):
-            self._splats = self.client.scene.add_gaussian_splats(
-                "/splats", splats.centers, splats.covariances, splats.rgbs, splats.opacities, visible=False
-            )
+        """Gives the tab the splats that it draws while the camera moves, instead of earlier ones.
+
+        They are sent when the camera first moves. viser's page draws a new group of splats once, in the wrong
+        place, even if it is to be hidden. Software WebGL takes seconds for that, like a veil over the first
+        picture. So a new tab gets one invisible splat, and the real ones replace it.
+        """
+        with self._wake:
+            self._waiting = splats if len(splats.centers) else None
+            if self._splats is None:
+                self._splats = add_hidden(self.client.scene)
+            if self._sent_at is not None:  # the tab has splats that are out of date
+                self._splats.visible, self._sent_at = False, None
+
+    def _splats_ready(self) -> bool:
+        """Whether the tab has splats to draw; sends them if it hasn't."""
+        with self._wake:
+            if self._waiting is not None and self._splats is not None:
+                self._splats.buffer, self._waiting = packed(self._waiting), None
+                self._sent_at = time.monotonic()
+            return self._sent_at is not None and time.monotonic() - self._sent_at > SENDING
 
     def close(self) -> None:
         """Stops the thread."""
@@ -202,7 +217,7 @@ class Session:
         return self._version != version or self._closed
 
     def _moving(self, version: int, shot: Shot, look: Look) -> None:
-        if look.splats and self._splats is not None and look.mode == MODES[0]:
+        if look.splats and look.mode == MODES[0] and self._splats_ready():
             if not self._splats.visible:
                 self._splats.visible = True
                 # Behind the splats only a blur of the last picture: its camera was elsewhere.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,32 @@ def inside(splats: Splats, world_from_box: Array | None) -> Splats:
     in_box = splats.centers @ box_from_world[:3, :3].T + box_from_world[:3, 3]
     keep = (np.abs(in_box) <= 1).all(1)
     return Splats(splats.centers[keep], splats.covariances[keep], splats.rgbs[keep], splats.opacities[keep])
+
+
+def packed(splats: Splats) -> NDArray[np.uint32]:
+    """Splats as viser's pages hold them, (n, 8): three float32, nothing, six float16, four uint8.
+
+    These are a splat's centre, the upper triangle of its covariance, its colour and its opacity; see
+    ``GaussianSplatsProps`` in viser.
+    """
+    n = len(splats.centers)
+    covariances = splats.covariances.reshape(n, 9)[:, [0, 1, 2, 4, 5, 8]].astype("<f2")
+    colours = np.round(255 * np.clip(np.concatenate([splats.rgbs, splats.opacities], 1), 0, 1)).astype("u1")
+    parts = (splats.centers.astype("<f4"), np.zeros((n, 1), "<u4"), covariances, colours)
+    raw = [np.ascontiguousarray(part).view(np.uint8).reshape(n, -1) for part in parts]
+    return np.ascontiguousarray(np.concatenate(raw, 1)).view("<u4").astype(np.uint32)
+
+
+def add_hidden(scene: Any) -> Any:
+    """Adds one splat that can't be seen to a viser scene, and hides it; ``buffer`` takes real ones."""
+    return scene.add_gaussian_splats(
+        "/splats",
+        np.zeros((1, 3), np.float32),
+        1e-6 * np.eye(3, dtype=np.float32)[None],
+        np.zeros((1, 3), np.float32),
+        np.zeros((1, 1), np.float32),
+        visible=False,
+    )
 
 
 def splats_of(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import in_world, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes
+from nerfscene.viewer.replaced import Keeper
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
+MOST_FILMS = 2  # rendered at the same time, by all tabs together
 Say = Callable[..., None]  # (title, body, colour): shows a notification in the tab
 
 
@@ -83,6 +87,7 @@ class Stage:
     ``scene`` and everything else here is in the page's coordinates; ``world`` converts to the world's.
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
+    keeper: what may be saved into ``folder``, None without a folder. films: limits those rendered at once.
     """
 
     scene: Scene
@@ -94,6 +99,8 @@ class Stage:
     focus: Array
     crop: Crop
     world: World
+    keeper: Keeper | None = None
+    films: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_FILMS))
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:
@@ -109,7 +116,8 @@ def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training
     page = in_world(scene, page_from_world)
     world_from_page = np.asarray(np.linalg.inv(page_from_world), np.float64)
     world = World(world_from_page, subject.up, pose_in_scene(page_from_world, home))
-    return Stage(page, folder, backend, training, DISTANCE, fov, np.zeros(3), Crop(page.crop), world)
+    keeper = None if folder is None else Keeper(folder)
+    return Stage(page, folder, backend, training, DISTANCE, fov, np.zeros(3), Crop(page.crop), world, keeper)
 
 
 def home_of(scene: Scene, up: Array | None) -> Array:
@@ -127,23 +135,35 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
     written.
     """
     world = stage.world
-    if stage.folder is not None:
-        new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
-        save_world(stage.folder, new_from_world, new_from_page[:3, :3] @ up / similarity_scale(new_from_page))
-        file = stage.folder / CAMERA_PATH_FILE
-        if file.is_file():
-            loaded = keyframes.load(file, in_world(stage.scene, world.world_from_page))
-            keyframes.save(keyframes.transformed(loaded, new_from_world), file)
+    if stage.folder is not None and stage.keeper is not None:
+        folder = stage.folder
+
+        def save() -> None:
+            new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
+            new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
+            save_world(folder, new_from_world, new_up)
+            file = folder / CAMERA_PATH_FILE
+            if file.is_file():
+                loaded = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+                keyframes.save(keyframes.transformed(loaded, new_from_world), file)
+
+        stage.keeper.saving(save)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
     world.changed()
 
 
-def guarded(say: Say, work: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A callback that shows a NerfsceneError in the tab; viser would only log it."""
+def guarded(
+    say: Say, work: Callable[[Any], None], lock: contextlib.AbstractContextManager[Any] | None = None
+) -> Callable[[Any], None]:
+    """A callback that shows a NerfsceneError in the tab; viser would only log it.
+
+    lock: held meanwhile, because viser runs callbacks in many threads.
+    """
 
     def run(event: Any) -> None:
         try:
-            work(event)
+            with lock or contextlib.nullcontext():
+                work(event)
         except NerfsceneError as error:
             say("That didn't work", str(error), "red")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,11 @@ class WorldPanel:
         self._marks: list[Any] = []
         self._before: list[tuple[Array, Array]] = []  # (world_from_page, up), to undo to
         self._listening: Any = None
+        self._lock = threading.RLock()  # clicks may come in several threads
 
     def add(self) -> None:
         """Adds the controls to the folder that is open."""
-        gui = self.client.gui
+        gui, say = self.client.gui, self.say
         gui.add_markdown(
             "Click points in the scene to set its world. It is saved with the scene and applies to films too."
         )
@@ -43,9 +45,9 @@ class WorldPanel:
             if task == SCALE:
                 self.distance = gui.add_number("Distance", 1.0, min=1e-6, step=0.001)
             button = gui.add_button(task)
-            button.on_click(lambda _, task=task: self.ask(task))
+            button.on_click(guarded(say, lambda _, task=task: self.ask(task), self._lock))  # type: ignore[misc]
             self.buttons[task] = button
-        gui.add_button("Undo").on_click(guarded(self.say, lambda _: self.undo()))
+        gui.add_button("Undo").on_click(guarded(say, lambda _: self.undo(), self._lock))
 
     def ask(self, task: str) -> None:
         """Waits for the clicks of a task; a second click on its button cancels it."""
@@ -60,7 +62,7 @@ class WorldPanel:
         def clicked(event: Any) -> None:
             self.picked(np.array(event.ray_origin, float), np.array(event.ray_direction, float))
 
-        self._listening = guarded(self.say, clicked)
+        self._listening = guarded(self.say, clicked, self._lock)
         self.client.scene.on_click()(self._listening)
 
     def picked(self, origin: Array, direction: Array) -> None:

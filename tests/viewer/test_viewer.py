@@ -187,6 +187,26 @@ def test_the_page_shows_the_scene_and_follows_the_camera(browser: Any, viewer: V
     page.close()
 
 
+def test_the_first_picture_is_clear_at_once(browser: Any, viewer: Viewer) -> None:
+    """viser's page would fade it in from white, frame by frame, which takes software WebGL many seconds."""
+    page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
+    page.add_init_script(
+        "window.seen = []; new MutationObserver(changes => changes.forEach(({target}) => "
+        "{ if (target.tagName === 'CANVAS' && document.querySelector('[role=tab]')) "
+        "seen.push(+getComputedStyle(target).opacity) }))"
+        ".observe(document, {subtree: true, attributes: true, attributeFilter: ['style']})"
+    )
+    page.goto(viewer.url)
+    session = wait(page, lambda: list(viewer.sessions.values()), what="for a session")[0]
+    session.set_look(longest=256)
+    wait(page, lambda: session.finished > 0 and at_rest(session), what="for a picture")
+    settled(page, viewer, session)
+    opacities = page.evaluate("window.seen")
+    opacities.append(page.evaluate("+getComputedStyle(document.querySelector('canvas')).opacity"))
+    assert set(opacities) == {1}, opacities
+    page.close()
+
+
 def test_modes_by_their_keys(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
     settled(page, viewer, session)
@@ -203,9 +223,12 @@ def test_modes_by_their_keys(browser: Any, viewer: Viewer) -> None:
 
 def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
-    wait(page, lambda: session._splats is not None, what="for splats")
+    wait(page, lambda: session._waiting is not None, what="for splats")
     settled(page, viewer, session)
     marched = seen(page)
+    assert len(session._splats.buffer) == 1  # the first picture doesn't wait for the real ones to be drawn
+    wait(page, session._splats_ready, what="for splats to be sent")
+    assert len(session._splats.buffer) > 100
     session._splats.visible = True
 
     def drawn() -> bool:
