@@ -63,7 +63,7 @@ _load_pillow_first()
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
-    from nerfscene.errors import NerfsceneError
+    from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
@@ -88,6 +88,7 @@ _HOMES = {
     "RenderConfig": "config",
     "TrainConfig": "config",
     "NerfsceneError": "errors",
+    "NerfsceneWarning": "errors",
     "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
@@ -125,6 +126,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "TrainConfig",
     "RenderConfig",
     "NerfsceneError",
+    "NerfsceneWarning",
     "Camera",
     "Capture",
     "Frame",
@@ -139,13 +141,17 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names alone: what this file imports for itself is no part of the API."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
+    from nerfscene.loading import loading
+
+    with loading():
+        value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Camera
 
@@ -37,6 +38,9 @@ class CameraPath:
     crop: Array | None = None
     background: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
 
 def look_at(position: Array, target: Array, up: Array) -> Array:
