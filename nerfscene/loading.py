@@ -42,37 +42,53 @@ INTERRUPTED = 130  # the exit code after Ctrl-C
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ctrl-C or `kill` during the block ends the process at once. For commands that have not begun to work.
+    """Ctrl-C during the block ends the process at once, and `kill` at its end. For commands that only begin.
 
-    Importing pycolmap installs a handler of its own for `kill`; the one from before is put back.
+    Importing pycolmap installs a handler for `kill` that prints a stack trace. So `kill` is held back, and
+    the handler from before is put back.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
         os.write(2, b"nerfscene: interrupted\n")
         os._exit(INTERRUPTED)
 
-    with _handled({signal.SIGINT: leave, signal.SIGTERM: leave}):
+    with _held_back(signal.SIGTERM), _handled(signal.SIGINT, leave):
         yield
 
 
 @contextlib.contextmanager
 def killed_as_interrupted() -> Iterator[None]:
     """`kill` during the block raises KeyboardInterrupt, as Ctrl-C does, so that all is tidied up."""
-    with _handled({signal.SIGTERM: signal.default_int_handler}):
+    with _handled(signal.SIGTERM, signal.default_int_handler):
         yield
 
 
 @contextlib.contextmanager
-def _handled(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
-    """Handles signals in the block, except those that are ignored (nohup) or handled by someone else."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        ours = (signal.SIG_DFL, signal.default_int_handler)
-        before = {number: signal.getsignal(number) for number in handlers if signal.getsignal(number) in ours}
+def _handled(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """Handles a signal in the block, unless it is ignored (nohup) or handled by someone else."""
+    before = signal.getsignal(number)
+    ours = before in (signal.SIG_DFL, signal.default_int_handler)
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(number, handler)
     try:
-        for number in before:
-            signal.signal(number, handlers[number])
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def _held_back(number: signal.Signals) -> Iterator[None]:
+    """Holds a signal back until the end of the block, and then has it handled as before."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.getsignal(number)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        if before is not None:  # else somebody's that Python does not know
+            signal.signal(number, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -108,17 +108,19 @@ def render_film(
     frames: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
+    along: tuple[CameraPath, float] | None = None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
-    (frames/depth-00000.png; their scale is in frames/depth.json).
+    (frames/depth-00000.png; their scale is in frames/depth.json). along: what ``film_path`` returned, if it
+    was called already.
     Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
     check_outputs(film, frames)
-    path, fps = film_path(scene, config)
+    path, fps = along or film_path(scene, config)
     if film is not None:
         video.make_folder_of(film, "choose another with -o")
     if frames is not None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.unnamed_file import writing_unnamed
 from nerfscene.scene.atomic import write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
@@ -91,7 +92,7 @@ def write_film(
             f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
         )
     count = 0
-    with writing(file) as temporary:
+    with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
         kind = KINDS[file.suffix.lower()]
         options = {"movflags": "+faststart"} if kind != "matroska" else {}
@@ -132,8 +133,8 @@ def _check_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> None:
 
 
 def check_frames_folder(folder: Path) -> None:
-    """Raises NerfsceneError when numbered frames can't be written to this folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raises NerfsceneError when numbered frames can't be written to this folder, empty or not."""
+    if folder.exists() and not folder.is_dir():
         raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
     check_folder_of(folder / "00000.png", "choose another folder")
 
@@ -141,6 +142,8 @@ def check_frames_folder(folder: Path) -> None:
 def open_frames(folder: Path) -> None:
     """Makes the folder for numbered frames. Raises NerfsceneError when it isn't empty or can't be made."""
     check_frames_folder(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
