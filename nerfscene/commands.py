@@ -301,7 +301,7 @@ def run_doctor(a: Doctor) -> None:
     with leaving_at_once():
         from nerfscene import api, doctor
 
-    d = doctor.examine()
+        d = doctor.examine()  # loads what there is
     print(api.as_json(d) if a.json else doctor.in_words(d))
 
 

@@ -40,7 +40,7 @@ def home_expanded(path: Path) -> Path:
 
 def instance_given(value: Any, kind: type, name: str, hint: str = "") -> None:
     """Raises TypeError, naming the argument, unless ``value`` is a ``kind``; hint: how to get one."""
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         wanted = IN_WORDS.get(kind, f"a {kind.__name__}")
         raise TypeError(f"{name} must be {wanted}{hint}, not {_shown(value)}")
 

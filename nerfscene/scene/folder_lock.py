@@ -96,7 +96,7 @@ def _named(opened: int) -> dict[str, Any]:
     """The process that the lock file names; {} if it names none."""
     try:
         named = json.loads(os.pread(opened, 1000, 0))
-        holder = {"pid": int(named["pid"]), "host": str(named["host"])}
+        holder: dict[str, Any] = {"pid": int(named["pid"]), "host": str(named["host"])}
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError):
         return {}
     return holder if holder["pid"] > 0 else {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
-from nerfscene.given import path_given
+from nerfscene.given import instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import Gate, forbid_sharing, free_port
@@ -237,6 +237,9 @@ def view(
     from nerfscene.scene import folder as scenes
 
     backends.load(backend)
+    instance_given(host, str, "host")
+    instance_given(port, int, "port")
+    instance_given(threads, int, "threads")
     folder = None if isinstance(scene, Scene) else path_given(scene, "scene")
     loaded = scene if isinstance(scene, Scene) else scenes.load(scene)
     return Viewer(loaded, folder, host, port, backend, threads)

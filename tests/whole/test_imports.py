@@ -22,15 +22,15 @@ WINGS = (
     *("__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.
-PHOTOS = {"errors", "given", "types", "config", "cameras"}
+PHOTOS = {"errors", "loading", "given", "types", "config", "cameras"}
 ONLY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"equality"},
     "config": {"errors", "given"},
-    "cameras": {"types"},
+    "cameras": {"loading", "types"},
     "capture": PHOTOS,
     "ops": {"errors", "loading"},
-    "field": {"errors", "equality", "given", "types", "config", "cameras", "ops"},
+    "field": {"errors", "loading", "equality", "given", "types", "config", "cameras", "ops"},
     "posing": PHOTOS | {"capture"},
     "formats": PHOTOS | {"capture", "posing"},
     "intake": PHOTOS | {"capture", "posing", "formats"},
