@@ -22,7 +22,7 @@ def main(
     scene = ns.train(photos, scene_folder, ns.TrainConfig(time=seconds, quality="1min"), warn=print)
     figures = scene.figures
     print(f"{figures.photos_posed} of {figures.photos} photos posed")
-    print(f"{figures.psnr:.1f} dB on {figures.views} photos kept aside, after {figures.train_seconds:.0f} s")
+    print(figures)  # how close the scene comes to photos kept aside
 
     width = scene.views[0].intrinsics.width
     made = ns.film(scene, film, ns.RenderConfig(path="orbit", seconds=film_seconds, fps=24, width=width))

@@ -31,7 +31,7 @@ def main(
     config = ns.TrainConfig(time=seconds, quality="1min")
     scene = ns.train(photos, scene_folder, config, listener=listener, control=control, overwrite=True)
     state = "finished" if scene.figures.finished else "stopped early"
-    print(f"{state} after {scene.figures.steps} steps: {scene.figures.psnr:.1f} dB on photos kept aside")
+    print(f"{state} after {scene.figures.steps} steps: {scene.figures}")
 
 
 if __name__ == "__main__":

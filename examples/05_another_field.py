@@ -26,7 +26,7 @@ def main(
         figures = ns.train(photos, scene_folder, config, field, overwrite=True).figures
         parameters = ns.info(scene_folder)["parameters"]
         print(f"{name}: {parameters / 1e6:.1f} million parameters, {figures.steps} steps")
-        print(f"  {figures.psnr:.2f} dB and SSIM {figures.ssim:.3f} on photos kept aside")
+        print(f"  {figures}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     import nerfscene as ns
 
     scene = ns.train("photos", "my-scene", ns.TrainConfig(time=120))
-    print(scene.figures.psnr, scene.figures.ssim)
+    print(scene.figures)
     ns.film(scene, "film.mp4", ns.RenderConfig(path="orbit", seconds=6))
     viewer = ns.view(scene)  # then open viewer.url in a browser
 
@@ -21,8 +21,9 @@ What each function does (``help(ns.train)`` and so on tell more):
     posed_capture   the second step: photos with their cameras
 
 Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig and RenderConfig.
-Errors that a user can fix are raised as NerfsceneError, whose message is one sentence. The command
-``nerfscene`` does the same from a shell.
+Errors that a user can fix are raised as NerfsceneError, whose message is one sentence; an argument of the
+wrong type is a TypeError that names it. What to know about the photos comes as NerfsceneWarning, and
+``progress=True`` prints how far the work is. The command ``nerfscene`` does the same from a shell.
 
 Inside the package, each step has a folder, and data flows from one to the next: capture (photos) → posing
 or formats (cameras) → field and training (a radiance field) → scene → films, viewer, measuring.
@@ -31,9 +32,12 @@ or formats (cameras) → field and training (a radiance field) → scene → fil
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+
+from nerfscene.loading import leaving_at_once, loading
 
 __version__ = "0.3.0"
 
@@ -58,12 +62,20 @@ def _load_pillow_first() -> None:
         return
 
 
-_load_pillow_first()
+def _is_command() -> bool:
+    """Whether this process is the command ``nerfscene``, which Ctrl-C may end at any time while it starts."""
+    words = sys.orig_argv[1:3]
+    as_module = words[:1] == ["-m"] and words[1:] in (["nerfscene"], ["nerfscene.cli"])
+    return as_module or os.path.basename(sys.argv[0] if sys.argv else "") == "nerfscene"
+
+
+with leaving_at_once() if _is_command() else loading():
+    _load_pillow_first()
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
     from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
-    from nerfscene.errors import NerfsceneError
+    from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
@@ -88,6 +100,7 @@ _HOMES = {
     "RenderConfig": "config",
     "TrainConfig": "config",
     "NerfsceneError": "errors",
+    "NerfsceneWarning": "errors",
     "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
@@ -125,6 +138,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "TrainConfig",
     "RenderConfig",
     "NerfsceneError",
+    "NerfsceneWarning",
     "Camera",
     "Capture",
     "Frame",
@@ -139,13 +153,15 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names alone: what this file imports for itself is no part of the API."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'nerfscene' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
+    with loading():
+        value = getattr(importlib.import_module(f"nerfscene.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

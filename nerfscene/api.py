@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nerfscene.cameras.algebra import similarity_scale
-from nerfscene.capture.folder import open_capture as open_capture
+from nerfscene.capture.folder import StageListener
+from nerfscene.capture.folder import open_capture as open_folder
+from nerfscene.capture.folder import silent as unheard
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
-from nerfscene.errors import NerfsceneError
-from nerfscene.field.hash_grid import check_config as check_field_config
+from nerfscene.errors import NerfsceneError, warn_caller
 from nerfscene.films.filming import render_film
+from nerfscene.given import instance_given, path_given
 from nerfscene.intake import Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.output_folder import (
     POSES,
     open_output,
@@ -31,8 +35,44 @@ from nerfscene.scene.output_folder import (
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
-from nerfscene.training.schedule import check_config
-from nerfscene.types import PosedCapture
+from nerfscene.types import Capture, PosedCapture
+
+Warn = Callable[[str], None]
+FROM_LOAD = ", as nerfscene.load returns"
+
+
+@contextlib.contextmanager
+def _heard(listener: Listener, progress: bool) -> Iterator[Listener]:
+    """What to call with the progress: ``listener``, and with ``progress`` the lines that commands print."""
+    instance_given(progress, bool, "progress")
+    if not progress:
+        yield listener
+        return
+    from nerfscene.terminal import Live  # rich takes a while to load
+
+    with Live(quiet=False) as live:
+
+        def both(p: Progress) -> None:
+            live.training(p)
+            listener(p)
+
+        yield both
+
+
+def open_capture(path: Path | str, progress: StageListener = unheard, *, warn: Warn | None = None) -> Capture:
+    """The photos of a folder and its sub-folders, in the natural order of their names.
+
+    Every photo is decoded once, so that a damaged one is found here and not halfway through training. Photos
+    that can't be read, are much more blurred than the others, or are duplicates are left out, with one
+    warning per reason that names them. Masks in folders called ``masks`` are used.
+    progress: called with the stage and the fraction of it that is done. warn: called with each warning; when
+    it is not given, they are issued as NerfsceneWarning. The capture lists them as well.
+    Raises NerfsceneError when fewer than 3 photos remain, or a mask has other proportions than its photo.
+    """
+    capture = open_folder(path_given(path, "path"), progress)
+    for message in capture.warnings:
+        (warn or warn_caller)(message)
+    return capture
 
 
 def posed_capture(
@@ -42,21 +82,35 @@ def posed_capture(
     listener: Listener = silent,
     footage: FootageConfig = FootageConfig(),  # noqa: B008
     given: Given = "fitted",
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
 ) -> PosedCapture:
     """The capture at ``source`` with its cameras: read if it comes with cameras, else estimated by COLMAP.
 
     source: a folder of photos, a video, a posed capture, or a .zip of one of these. workdir: keeps unpacked
     files, the frames of a video and COLMAP's files, so that a second call is fast. listener: called with
-    the progress. given: what to do with cameras that are read: "read" leaves them as they are, "measured"
-    also triangulates points, from which distances are estimated, and "fitted" also corrects cameras that
-    don't fit those points.
-    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
+    the progress. progress: print the progress, as the command line does. given: what to do with cameras that
+    are read: "read" leaves them as they are, "measured" also triangulates points, from which distances are
+    estimated, and "fitted" also corrects cameras that don't fit those points. warn: called with each warning;
+    when it is not given, they are issued as NerfsceneWarning. The capture lists them as well.
+    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input, and TypeError
+    for an argument of the wrong type.
     """
+    instance_given(config, PoseConfig, "config")
+    instance_given(footage, FootageConfig, "footage")
+    if given not in get_args(Given):
+        raise NerfsceneError(f"given must be one of {', '.join(get_args(Given))}, not {given!r}")
+    place, folder = path_given(source, "source"), path_given(workdir, "workdir")
+    with _heard(listener, progress) as heard:
 
-    def progress(stage: str, fraction: float) -> None:
-        listener(Progress(stage, fraction))
+        def told(stage: str, fraction: float) -> None:
+            heard(Progress(stage, fraction))
 
-    return open_posed(Path(source).expanduser(), Path(workdir).expanduser(), config, footage, progress, given)
+        capture = open_posed(place, folder, config, footage, told, given)
+    for message in capture.warnings:
+        (warn or warn_caller)(message)
+    return capture
 
 
 def cameras_given(folder: Path, config: TrainConfig, resume: bool) -> Given:
@@ -81,7 +135,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     listener: Listener = silent,
-    warn: Callable[[str], None] = lambda message: None,
+    progress: bool = False,
+    warn: Warn | None = None,
     posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
     control: Control | None = None,
 ) -> Scene:
@@ -90,55 +145,91 @@ def train(
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
     resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
     the start; the photos' poses are kept.
-    listener: called with the progress. warn: called with each warning. posed_listener: called with the
-    capture when its cameras are known. control: pauses, saves or stops the training from another thread.
+    listener: called with the progress. progress: print the progress, as the command line does. warn: called
+    with each warning; when it is not given, they are issued as NerfsceneWarning. posed_listener: called with
+    the capture when its cameras are known. control: pauses, saves or stops the training from another thread.
 
     A scene that was trained to the end with the same settings is returned as it is.
-    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
+    Raises NerfsceneError, with one sentence for the user, for anything wrong with the input, or if another
+    training is at work in the folder; and TypeError for an argument of the wrong type.
     So many parameters because each is something that a user sets.
     """
-    folder = Path(output).expanduser()
-    check_config(config)
-    check_field_config(field)
+    job = _Job(
+        path_given(source, "source"), path_given(output, "output"), config, field, poses, footage,
+        resume, overwrite, warn or warn_caller, posed_listener, control or Control(),
+    )  # fmt: skip
+    job.check()
     backend.load(config.backend)
-    is_new = not folder.exists()
-    open_output(folder, resume)
-    given = fingerprint(Path(source).expanduser())
-    if scenes.is_scene(folder) and not overwrite:
+    is_new = not job.folder.exists()
+    open_output(job.folder, resume)
+    try:
+        with only_one(job.folder), _heard(listener, progress) as heard:
+            return _trained(job, heard)
+    finally:
+        if is_new:
+            remove_empty((job.folder,))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What ``train`` was given."""
+
+    source: Path
+    folder: Path
+    config: TrainConfig
+    field: FieldConfig
+    poses: PoseConfig
+    footage: FootageConfig
+    resume: bool
+    overwrite: bool
+    warn: Warn
+    posed_listener: Callable[[PosedCapture], None]
+    control: Control
+
+    def check(self) -> None:
+        """Raises TypeError, naming the argument, for one of the wrong type."""
+        instance_given(self.config, TrainConfig, "config")
+        instance_given(self.field, FieldConfig, "field")
+        instance_given(self.poses, PoseConfig, "poses")
+        instance_given(self.footage, FootageConfig, "footage")
+        instance_given(self.resume, bool, "resume")
+        instance_given(self.overwrite, bool, "overwrite")
+        instance_given(self.control, Control, "control")
+
+
+def _trained(job: _Job, listener: Listener) -> Scene:
+    """The scene in the job's folder, which is there and no other training's, trained as far as is asked."""
+    folder = job.folder
+    given = fingerprint(job.source)
+    if scenes.is_scene(folder) and not job.overwrite:
         refuse_other_photos(folder, given)
-        if not resume:
-            return _finished_scene(folder, source, given, config, field, warn)
+        if not job.resume:
+            return _finished_scene(job, given)
     posed = False
     try:
-        use = cameras_given(folder, config, resume)
-        capture = posed_capture(source, folder / POSES, poses, listener, footage, use)
-        for message in capture.warnings:
-            warn(message)
-        posed_listener(capture)
-        if overwrite and not resume:
+        use = cameras_given(folder, job.config, job.resume)
+        capture = posed_capture(
+            job.source, folder / POSES, job.poses, listener, job.footage, use, warn=job.warn
+        )
+        job.posed_listener(capture)
+        if job.overwrite and not job.resume:
             remove_trained(folder)
         posed = True
-        return _train_and_report(capture, folder, config, field, resume, listener, warn, control)
+        return _train_and_report(job, capture, listener)
     finally:
         if posed and scenes.is_scene(folder):
             remember_photos(folder, given)
-        remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
+        remove_empty((folder / POSES,))
 
 
-def _finished_scene(
-    folder: Path,
-    source: Path | str,
-    given: list[list[str | int]],
-    config: TrainConfig,
-    field: FieldConfig,
-    warn: Callable[[str], None],
-) -> Scene:
-    """The scene in ``folder`` if it is finished and has these settings; else raises NerfsceneError."""
-    if given and finished_already(folder, config, field):
-        warn(f"{folder} is already trained on these photos with these settings: nothing is left to do")
+def _finished_scene(job: _Job, given: list[list[str | int]]) -> Scene:
+    """The job's scene if it is finished and has these settings; else raises NerfsceneError."""
+    folder = job.folder
+    if given and finished_already(folder, job.config, job.field):
+        job.warn(f"{folder} is already trained on these photos with these settings: nothing is left to do")
         return scenes.load(folder)
     if not given:
-        raise NerfsceneError(f"{source} doesn't exist or can't be read")
+        raise NerfsceneError(f"{job.source} doesn't exist or can't be read")
     figures = scenes.read_figures(folder)
     raise NerfsceneError(
         f"{folder} already holds a scene trained for {figures.train_seconds:.0f} s "
@@ -147,47 +238,40 @@ def _finished_scene(
     )
 
 
-def _train_and_report(
-    capture: PosedCapture,
-    folder: Path,
-    config: TrainConfig,
-    field: FieldConfig,
-    resume: bool,
-    listener: Listener,
-    warn: Callable[[str], None],
-    control: Control | None,
-) -> Scene:
-    control = control or Control()
-    gallery = Gallery()
-    control.measured = gallery.add
-    scene = train_posed(capture, folder, config, field, listener, resume, control)
+def _train_and_report(job: _Job, capture: PosedCapture, listener: Listener) -> Scene:
+    folder, gallery = job.folder, Gallery()
+    job.control.measured = gallery.add
+    scene = train_posed(capture, folder, job.config, job.field, listener, job.resume, job.control)
     try:
         write_report(scene, folder, gallery.pictures)
     except Exception as error:  # a scene without its report is still a scene
-        warn(f"the report could not be written ({error}); to try again: nerfscene report {folder}")
+        job.warn(f"the report could not be written ({error}); to try again: nerfscene report {folder}")
     return scene
 
 
-def report(folder: Path | str, backend_name: str = "auto") -> Path:
+def report(folder: Path | str, backend_name: str = "auto", *, progress: bool = False) -> Path:
     """Measures the scene in ``folder`` again and rewrites its report.html; returns that file.
 
+    progress: print the progress, as the command line does.
     Raises NerfsceneError for a scene or photo that can't be read, or a folder that can't be written.
     """
-    folder = Path(folder).expanduser()
+    folder = path_given(folder, "folder")
     scene = scenes.load(folder)
     gallery = Gallery()
-    measure(scene, backend_name, shown=gallery.add)
+    with _heard(silent, progress) as heard:
+        measure(scene, backend_name, 0, lambda done: heard(Progress("measuring", done)), shown=gallery.add)
     return write_report(scene, folder, gallery.pictures)
 
 
 def info(folder: Path | str) -> dict[str, Any]:
     """Facts about the scene in ``folder`` as a dictionary of plain values.
 
-    Among them: photos, photos_posed, train_views, test_views; width and height in pixels; psnr (dB), ssim;
+    Among them: photos, photos_posed, train_views, test_views; width and height in pixels; reprojection_error,
+    in pixels of a photo whose longer side is reprojection_size; psnr (dB) and ssim, None if not measured;
     train_seconds, steps, finished; parameters (of the field), bytes (on disk).
     Raises NerfsceneError for a scene that can't be read.
     """
-    folder = Path(folder).expanduser()
+    folder = path_given(folder, "folder")
     scene = scenes.load(folder)
     f = scene.figures
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
@@ -198,6 +282,7 @@ def info(folder: Path | str) -> dict[str, Any]:
         "photos_posed": f.photos_posed,
         "poses_from": f.source,
         "reprojection_error": f.reprojection_error,
+        "reprojection_size": None if f.reprojection_error is None else f.reprojection_side(k),
         "train_views": sum(v.split == "train" for v in scene.views),
         "test_views": sum(v.split == "test" for v in scene.views),
         "width": k.width,
@@ -232,13 +317,26 @@ def film(
     file: Path | str,
     config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
     frames: Path | str | None = None,
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
 ) -> dict[str, float | int | str | list[str]]:
     """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
 
     file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
-    Returns frames (their number), fps, width, height, seconds, film, frames_folder, and warnings: a list of
-    sentences about the path.
-    Raises NerfsceneError for a path, size or output that can't be used.
+    progress: print the progress, as the command line does. warn: called with each sentence about the path;
+    when it is not given, they are issued as NerfsceneWarning.
+    Returns frames (their number), fps, width, height, seconds, film, frames_folder, and warnings: those
+    sentences again.
+    Raises NerfsceneError for a path, size or output that can't be used, and TypeError for an argument of the
+    wrong type.
     """
-    folder = Path(frames).expanduser() if frames is not None else None
-    return render_film(scene, config, Path(file).expanduser(), folder)
+    instance_given(scene, Scene, "scene", FROM_LOAD)
+    instance_given(config, RenderConfig, "config")
+    folder = path_given(frames, "frames") if frames is not None else None
+    with _heard(silent, progress) as heard:
+
+        def told(done: int, total: int) -> None:
+            heard(Progress("rendering", done / total))
+
+        return render_film(scene, config, path_given(file, "file"), folder, told, warn or warn_caller)

@@ -1,327 +1,37 @@
-"""The command line: options, and one function per command that calls ``api`` and prints the result."""
+"""The command line's entry: loads ``commands`` and runs one; errors become one sentence and an exit code."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
 
 from nerfscene import __version__
-from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.terminal import Live, clock, figures_line, posed_in_words
-from nerfscene.training.progress import Control
-from nerfscene.training_page import TrainingPage
+from nerfscene.loading import INTERRUPTED, killed_as_interrupted, leaving_at_once
 
-BAD_INPUT, INTERRUPTED = 2, 130
-
-
-@dataclass(frozen=True)
-class Train:
-    """Make a scene from photos: find where each was taken, train a radiance field and measure it."""
-
-    photos: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]],
-        tyro.conf.arg(metavar="PATH", help_behavior_hint="(required)"),
-    ]
-    """Folder of photos, a .zip of them, or a video; or a capture posed by COLMAP, nerfstudio, Polycam, …"""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the scene. Default: NAME-scene in the current folder, where NAME is the photos' name."""
-    resume: bool = False
-    """Continue training the scene in the output folder, up to the budget given now."""
-    overwrite: bool = False
-    """Train the scene in the output folder again from the start (its poses are kept)."""
-    json: bool = False
-    """Print only one JSON object with the figures, at the end."""
-    view: bool = False
-    """Serve a page that shows the scene while it trains and afterwards, until Ctrl-C."""
-    host: str = "127.0.0.1"
-    """With --view: the address to serve on.
-    If other machines can reach it, the link contains an access token."""
-    port: int = 8080
-    """With --view: the port; if it is taken, the next free one."""
-    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
-    footage: Annotated[FootageConfig, tyro.conf.arg(name="")] = field(default_factory=FootageConfig)
-    poses: PoseConfig = field(default_factory=PoseConfig)
-    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
-
-
-@dataclass(frozen=True)
-class Render:
-    """Film a scene along a camera path."""
-
-    scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The film; its name ends in .mp4, .mov or .mkv."""
-    frames: Path | None = None
-    """A new or empty folder for the frames as PNG pictures."""
-    json: bool = False
-    """Print only one JSON object that describes the film."""
-    render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
-
-
-@dataclass(frozen=True)
-class View:
-    """Open a scene in the browser."""
-
-    scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
-    host: str = "127.0.0.1"
-    """The address to serve on; if other machines can reach it, the link contains an access token."""
-    port: int = 8080
-    """The port; if it is taken, the next free one."""
-    backend: Backend = "auto"
-    """What computes: the choices of nerfscene train."""
-    threads: int = 0
-    """Threads to use; 0 for all."""
-
-
-@dataclass(frozen=True)
-class Eval:
-    """Measure how close a scene comes to the photos held out of its training."""
-
-    scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
-    sheet: Path | None = None
-    """Also write a picture (.png or .jpg) that compares photos with renders."""
-    backend: Backend = "auto"
-    """What computes: the choices of nerfscene train."""
-    json: bool = False
-    """Print one JSON object: psnr, ssim, views, train_seconds, per_view."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Measure a scene and rewrite its report.html."""
-
-    scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
-    backend: Backend = "auto"
-    """What computes: the choices of nerfscene train."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """Show what a scene holds."""
-
-    scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
-    json: bool = False
-    """Print one JSON object."""
-
-
-@dataclass(frozen=True)
-class Doctor:
-    """Show what this machine has and what nerfscene will use."""
-
-    json: bool = False
-    """Print one JSON object."""
-
-
-def run_train(a: Train) -> None:
-    """``nerfscene train``."""
-    from nerfscene import api
-    from nerfscene.intake import one_source
-    from nerfscene.ops import backend
-
-    # `kill` ends training as Ctrl-C does. This is set after the imports because importing pycolmap installs a
-    # handler that prints a stack trace.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    source = one_source(a.photos).expanduser()
-    output = (a.output or Path(f"{_name_of(source)}-scene")).expanduser()
-    with Live(a.json) as live, contextlib.ExitStack() as stack:
-        control, listener = Control(), live.training
-        if a.view:
-            page = TrainingPage(output, a.host, a.port, a.train, live, stack)
-            control, listener = page.control, page.training
-
-        def posed(capture: Any) -> None:
-            live.say(f"computing with {backend.describe(a.train.backend)}")
-            error = capture.reprojection_error
-            accuracy = f" ({error:.2f} px)" if error is not None else ""
-            live.say(f"{posed_in_words(capture.views, capture.photos_given)}{accuracy}")
-
-        try:
-            made = api.train(
-                source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
-                overwrite=a.overwrite,
-                listener=listener, warn=live.warn, posed_listener=posed, control=control,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            if not (output / "scene.json").exists():
-                raise
-            live.bar.stop()
-            live.say(
-                f"interrupted; the scene so far is in {output}: --resume continues it, and "
-                f"nerfscene report {output} shows how good it is"
-            )
-            sys.exit(INTERRUPTED)
-        live.bar.stop()
-        d = api.info(output)
-        if a.json:
-            print(api.as_json(d))
-            return
-        live.say(figures_line(d))
-        live.say(f"scene: {output}")
-        if (output / "report.html").is_file():
-            live.say(f"how good it is, and how to shoot better: {output / 'report.html'}")
-        live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
-        if a.view:
-            page.wait(made.backdrop)
-
-
-def _name_of(source: Path) -> str:
-    """The name of the photos' folder, or of the file without its extension."""
-    named = source.resolve() if source.suffix != ".json" else source.resolve().parent
-    return named.stem if named.is_file() else named.name
-
-
-def run_view(a: View) -> None:
-    """``nerfscene view``."""
-    from nerfscene.viewer.server import view
-
-    with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
-        lines = viewer.in_words()
-        lines = [f"{lines[0]}   (Ctrl-C ends it)"] if len(lines) == 1 else [*lines, "Ctrl-C ends it"]
-        print("\n".join(lines), flush=True)
-        viewer.wait()
-
-
-def run_render(a: Render) -> None:
-    """``nerfscene render``."""
-    from nerfscene import api
-    from nerfscene.films.filming import render_film
-    from nerfscene.scene import folder as scene
-
-    with Live(a.json) as live:
-        loaded = scene.load(a.scene)
-        began = time.monotonic()
-
-        def progress(done: int, total: int) -> None:
-            left = (time.monotonic() - began) / done * (total - done)
-            live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
-
-        made = render_film(loaded, a.render, a.output, a.frames, progress, live.warn)
-        live.bar.stop()
-        if a.json:
-            print(api.as_json(made))
-        else:
-            outputs = " and ".join(str(p) for p in (a.output, a.frames) if p)
-            live.say(
-                f"{outputs}: {made['frames']} frames of {made['width']}×{made['height']}, "
-                f"{made['seconds']:.1f} s"
-            )
-
-
-def run_eval(a: Eval) -> None:
-    """``nerfscene eval``."""
-    import numpy as np
-
-    from nerfscene import api
-    from nerfscene.films import video
-    from nerfscene.measuring import evaluate
-    from nerfscene.measuring.contact_sheet import contact_sheet
-    from nerfscene.scene import folder as scene
-
-    loaded = scene.load(a.scene)
-    with Live(a.json) as live:
-        pictures: dict[str, Any] = {}
-
-        def keep(figures: dict[str, Any], photo: Any, rgb: Any, error: Any) -> None:
-            if a.sheet is not None:
-                pictures[figures["photo"]] = video.to_bytes(photo), video.to_bytes(rgb)
-
-        d = evaluate.measure(loaded, a.backend, 0, lambda f: live.show("measuring", f), shown=keep)
-        if a.sheet is not None:
-            if not d["views"]:
-                raise NerfsceneError(f"{a.scene} has no held-out photos to put on a sheet")
-            pairs = []
-            for i in np.unique(np.linspace(0, d["views"] - 1, min(8, d["views"])).astype(int)):
-                figures = d["per_view"][i]
-                label = f"{figures['photo']}, {figures['psnr']:.1f} dB"
-                pairs.append((label, *pictures[figures["photo"]]))
-            contact_sheet(pairs, a.sheet)
-    d["train_seconds"] = loaded.figures.train_seconds
-    if a.json:
-        print(api.as_json(d))
-        return
-    print(figures_line(d))
-    for v in d["per_view"]:
-        print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}")
-
-
-def run_report(a: Report) -> None:
-    """``nerfscene report``."""
-    from nerfscene import api
-
-    print(f"report: {api.report(a.scene, a.backend)}")
-
-
-def run_info(a: Info) -> None:
-    """``nerfscene info``."""
-    from nerfscene import api
-
-    d = api.info(a.scene)
-    if a.json:
-        print(api.as_json(d))
-        return
-    shape = "unbounded, far space contracted" if d["unbounded"] else "bounded"
-    print(f"{d['scene']}: a scene of {d['photos_posed']} posed photos of {d['photos']} ({d['poses_from']})")
-    print(
-        f"  cameras   {d['train_views']} trained on, {d['test_views']} held out, {d['width']}×{d['height']}"
-    )
-    print(f"  space     {shape}; the subject's box is {d['box_side_world']:.3g} world units wide")
-    print(f"  figures   {figures_line(d)}")
-    state = "finished" if d["finished"] else "interrupted: --resume continues it"
-    print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
-    print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")
-
-
-def run_doctor(a: Doctor) -> None:
-    """``nerfscene doctor``."""
-    from nerfscene import api, doctor
-
-    d = doctor.examine()
-    print(api.as_json(d) if a.json else doctor.in_words(d))
+BAD_INPUT = 2
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a command; ``args`` instead of sys.argv.
 
-    The exit code is 0, 2 for bad input (one sentence, no traceback) or 130 for Ctrl-C.
+    The exit code is 0, 2 for bad input (one sentence, no traceback) or 130 for Ctrl-C and `kill`.
     """
-    if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
-        print(f"nerfscene {__version__}")
-        return
-    commands: dict[str, Any] = {
-        "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
-        "doctor": Doctor,
-    }  # fmt: skip
-    runners: dict[type, Any] = {
-        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Report: run_report,
-        Info: run_info, Doctor: run_doctor,
-    }  # fmt: skip
     try:
-        chosen = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="nerfscene",
-            description="Snapshots in, an explorable 3D scene out. --version prints the version.",
-            args=args,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
-        )
-        runners[type(chosen)](chosen)
+        with killed_as_interrupted():
+            with leaving_at_once():
+                if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
+                    print(f"nerfscene {__version__}")
+                    return
+                from nerfscene import commands
+
+                run = commands.chosen(args)
+            run()
     except NerfsceneError as error:
-        print(f"nerfscene: {error}", file=sys.stderr)
+        from nerfscene import commands
+
+        print(f"nerfscene: {commands.as_options(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

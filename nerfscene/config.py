@@ -1,13 +1,18 @@
 """The settings: one frozen dataclass per stage. A field's docstring is its text in ``--help``.
 
 ``--help`` keeps line breaks, so break lines only between sentences.
+
+Making one of these raises TypeError for a value of the wrong type and NerfsceneError for one out of range.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from nerfscene.given import check_ranges, check_settings
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
 
@@ -26,6 +31,17 @@ class PoseConfig:
     seed: int = 0
     """Random seed; the same photos, settings and machine give the same cameras."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_ranges(
+            self,
+            [
+                ("max_image_size", 100 <= self.max_image_size <= 65536, "100 to 65536 pixels"),
+                ("max_features", 100 <= self.max_features <= 10**6, "100 to 1000000"),
+                ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
+            ],
+        )
+
 
 @dataclass(frozen=True)
 class FootageConfig:
@@ -33,6 +49,10 @@ class FootageConfig:
 
     frames: int = 150
     """Largest number of frames to take from all videos together; a short video gives fewer."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_ranges(self, [("frames", self.frames >= 3, "3 or more (50 to 200 work best)")])
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,26 @@ class FieldConfig:
     occupancy_resolution: int = 128
     """Cells along a side of the occupancy grid: a multiple of 32 up to 512."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        finest = 128 if self.finest_resolution is None else self.finest_resolution
+        width = "a multiple of 16 from 16 to 128"
+        resolution = self.occupancy_resolution
+        check_ranges(
+            self,
+            [
+                ("levels", self.levels is None or 1 <= self.levels <= 16, "1 to 16"),
+                ("features", self.features in (None, 2, 4, 8), "2, 4 or 8"),
+                ("log2_table", self.log2_table is None or 6 <= self.log2_table <= 24, "6 to 24"),
+                ("finest_resolution", 1 <= finest <= 65536, "1 to 65536"),
+                ("base_resolution", 1 <= self.base_resolution <= finest, f"1 to {finest}"),
+                ("hidden", self.hidden in range(16, 129, 16), width),
+                ("color_hidden", self.color_hidden in range(16, 129, 16), width),
+                ("color_layers", self.color_layers in (1, 2), "1 or 2"),
+                ("occupancy_resolution", resolution in range(32, 513, 32), "a multiple of 32 from 32 to 512"),
+            ],
+        )
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -95,6 +135,21 @@ class TrainConfig:
     --no-refine-cameras leaves all cameras as they are."""
     seed: int = 0
     """Random seed."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        time, factor = self.time, self.downscale
+        check_ranges(
+            self,
+            [
+                ("time", time is None or 0 < time < math.inf, "a number of seconds above 0"),
+                ("steps", self.steps is None or self.steps > 0, "a number above 0"),
+                ("downscale", factor is None or 1 <= factor < math.inf, "1 or more"),
+                ("holdout", self.holdout == 0 or self.holdout > 1, "2 or more, or 0 for none"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+                ("seed", 0 <= self.seed < 2**32, "0 to 4294967295"),
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -126,3 +181,18 @@ class RenderConfig:
     """What computes: the choices of nerfscene train."""
     threads: int = 0
     """CPU threads to use; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        fps, seconds = self.fps, self.seconds
+        sides = [(name, getattr(self, name)) for name in ("width", "height")]
+        check_ranges(
+            self,
+            [
+                *((name, n is None or 16 <= n <= 8192, "16 to 8192 pixels") for name, n in sides),
+                ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
+                ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
+                ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+            ],
+        )

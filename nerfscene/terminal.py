@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from nerfscene.cameras.cube import shots
-from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.training.progress import Progress as TrainingProgress
 from nerfscene.types import View
 
+SOONEST = 1.0  # seconds into a stage before which its pace says little
 PRINT_EVERY = 5.0  # seconds between lines of progress where stderr is not a terminal
 
 
@@ -29,6 +28,7 @@ class Live:
             disable=not self.console.is_terminal,
         )  # fmt: skip
         self.stage, self.printed = "", 0.0
+        self.began, self.first, self.last = 0.0, 0.0, 0.0  # when the stage began, and how far it was and is
         self.task: TaskID | None = None
 
     def __enter__(self) -> Live:
@@ -47,7 +47,15 @@ class Live:
         self.say(f"warning: {text}")
 
     def show(self, stage: str, fraction: float, note: str = "") -> None:
-        """Shows the fraction (0…1) of a stage that is done; a new stage begins a new bar."""
+        """Shows the fraction (0…1) of a stage that is done; a new stage begins a new bar.
+
+        note: what else to say; when it is not given, about how long the rest of the stage takes.
+        """
+        now = time.monotonic()
+        if stage != self.stage or fraction < self.last:
+            self.began, self.first = now, fraction
+        self.last = fraction
+        note = note or self._left(fraction, now)
         if stage != self.stage:
             if self.task is not None:
                 self.bar.remove_task(self.task)
@@ -55,10 +63,16 @@ class Live:
             self.task = self.bar.add_task(stage, total=1.0, note=note)
         assert self.task is not None
         self.bar.update(self.task, completed=fraction, note=note)
-        now = time.monotonic()
         if not self.console.is_terminal and (now - self.printed > PRINT_EVERY or fraction >= 1.0):
             self.printed = now
             self.say(f"{stage}: {100 * fraction:.0f} % {note}".rstrip())
+
+    def _left(self, fraction: float, now: float) -> str:
+        """How long the rest of the stage takes at its pace so far; "" while nothing can be said."""
+        spent, done = now - self.began, fraction - self.first
+        if spent < SOONEST or done <= 0 or fraction >= 1:
+            return ""
+        return f"{clock(spent / done * (1 - fraction))} left"
 
     def training(self, p: TrainingProgress) -> None:
         """Shows the progress of posing, training or measuring."""
@@ -90,19 +104,3 @@ def clock(seconds: float) -> str:
         return "some time"
     whole = max(round(seconds), 0)
     return f"{whole // 60}:{whole % 60:02d}"
-
-
-def figures_line(d: dict[str, Any]) -> str:
-    """PSNR and SSIM as a sentence; ``d``: psnr, psnr_matched, ssim, views and train_seconds."""
-    if d.get("psnr") is None:
-        return "no photos were held out, so nothing was measured"
-    matched = d.get("psnr_matched") or d["psnr"]
-    one = d["views"] == 1
-    corrected = ""
-    if matched > d["psnr"] + WORTH_MENTIONING:
-        whose = "this photo's" if one else "these photos'"
-        corrected = f" ({matched:.2f} dB corrected for {whose} exposure and camera)"
-    return (
-        f"{d['views']} held-out photo{'' if one else 's'}: PSNR {d['psnr']:.2f} dB{corrected}, "
-        f"SSIM {d['ssim']:.3f} after {d['train_seconds']:.0f} s of training"
-    )

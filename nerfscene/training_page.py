@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nerfscene.config import TrainConfig
+from nerfscene.loading import loading
 from nerfscene.terminal import Live, clock
 from nerfscene.training.progress import Control, Progress
 
@@ -37,8 +38,9 @@ class TrainingPage:
 
     def started(self, scene: Any) -> None:
         """Opens the page of a scene whose training begins."""
-        from nerfscene.viewer.server import Viewer
-        from nerfscene.viewer.stage import Training
+        with loading():
+            from nerfscene.viewer.server import Viewer
+            from nerfscene.viewer.stage import Training
 
         def request(name: str, value: bool = True) -> None:
             setattr(self.control, name, value)

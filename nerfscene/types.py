@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.equality import equal_fields, hash_fields
+
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
 Lens = Literal["perspective", "fisheye", "equirectangular"]
@@ -121,6 +123,9 @@ class View:
     panorama: Path | None = None
     face: str = ""
 
+    __eq__ = equal_fields
+    __hash__ = hash_fields
+
 
 @dataclass(frozen=True)
 class PoseReport:
@@ -159,6 +164,8 @@ class PosedCapture:
     given_split: whether the data set names its own test views
     warnings: about the photos, one sentence each
     left_out: photos that are not used, and why
+    reprojection_error: mean over the points, in pixels of a photo whose longer side is reprojection_size
+    reprojection_size: the longer side, in pixels, at which features were found; None: the photos' own
     """
 
     root: Path
@@ -169,10 +176,14 @@ class PosedCapture:
     point_colors: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 3), np.uint8))
     has_alpha: bool = False
     given_split: bool = False
-    reprojection_error: float | None = None  # pixels of the photos, mean over the points
+    reprojection_error: float | None = None
     warnings: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     posing: PoseReport | None = None  # None where the cameras came with the photos
+    reprojection_size: int | None = None
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,9 @@ class Camera:
 
     intrinsics: Intrinsics  # the lens and the picture's size
     world_from_cam: Array  # a rigid transform (4, 4) in the capture's world, OpenCV axes
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
 
 @dataclass(frozen=True)
@@ -195,3 +209,6 @@ class Frame:
     rgb: NDArray[np.float32]
     depth: NDArray[np.float32]
     accumulation: NDArray[np.float32]
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics
 
 GRID = 25  # sample points across and down the picture, at which the two lenses are compared
@@ -75,7 +76,8 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
     def residuals(parameters: Array) -> Array:
         return (projection(lens(parameters))(base) - pixels).ravel()
 
-    from scipy.optimize import least_squares  # imported here because it takes half a second
+    with loading():
+        from scipy.optimize import least_squares  # imported here because it takes half a second
 
     first = np.array([*focal, *centre, *start.distortion[:count]])
     found = least_squares(residuals, first, x_scale="jac", method="lm")

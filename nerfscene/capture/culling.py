@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.capture.photos import Inspection
+from nerfscene.loading import loading
 from nerfscene.types import Array, Photo
 
 GREY_SIDE = 800  # px, the longer side of the copies
@@ -50,7 +51,8 @@ class Traits:
 
 def traits(inspected: Inspection) -> Traits:
     """Measures a photo's grey copy, whose longer side should be GREY_SIDE."""
-    from scipy.ndimage import uniform_filter1d  # imported here because it takes half a second
+    with loading():
+        from scipy.ndimage import uniform_filter1d  # imported here because it takes half a second
 
     grey = inspected.grey.astype(np.float32)
     small = Image.fromarray(grey).resize((THUMB, THUMB), Image.Resampling.BILINEAR)

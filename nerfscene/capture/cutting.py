@@ -20,6 +20,7 @@ from nerfscene.capture.folder import short_names
 from nerfscene.capture.panoramas import Panorama, find_panoramas
 from nerfscene.capture.photos import StageListener, carries_alpha, read_mask, read_pixels, silent
 from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.loading import loading
 from nerfscene.types import Array, Capture, Intrinsics, LeftOut, Photo, PosedCapture, View
 
 Floats = NDArray[np.float32]
@@ -217,7 +218,8 @@ def _in_picture(panorama: Panorama, rays: Floats) -> tuple[Floats, Floats, NDArr
 
     What it doesn't show is moved to its edge.
     """
-    import torch  # imported here because it takes seconds; its functions use all cores
+    with loading():
+        import torch  # imported here because it takes seconds; its functions use all cores
 
     r = torch.from_numpy(rays)
     longitude = torch.atan2(r[..., 0], r[..., 2])
@@ -251,8 +253,9 @@ def _interpolated(around: Floats, x: Floats, y: Floats) -> NDArray[np.uint8]:
 
     Bicubic, because a bilinear mean would blur detail at the same scale.
     """
-    import torch
-    from torch.nn.functional import grid_sample
+    with loading():
+        import torch
+        from torch.nn.functional import grid_sample
 
     height, width = around.shape[1:]
     grid = np.stack([(x + BORDER) / width * 2 - 1, (y + BORDER) / height * 2 - 1], -1)

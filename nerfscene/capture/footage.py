@@ -79,8 +79,6 @@ def take_frames(
     Raises NerfsceneError if no video can be decoded and has a moving view, and if the disk is full.
     """
     config = config or FootageConfig()
-    if config.frames < MIN_PHOTOS:
-        raise NerfsceneError(f"--frames must be at least {MIN_PHOTOS}; 50 to 200 work best")
     fingerprint = _fingerprint(videos, config)
     kept = read_json(folder / DONE)
     if isinstance(kept, dict) and kept.get("of") == fingerprint:

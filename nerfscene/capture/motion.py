@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.loading import loading
 from nerfscene.types import Array
 
 Grey = NDArray[np.float32]  # (height, width), 0…255
@@ -49,7 +50,8 @@ _HIGHEST = float(np.fft.irfft2(_LOW_PASS, (BLOCK, BLOCK)).max())
 
 def spectra(grey: Grey) -> Spectra:
     """The overlapping blocks that cover a small copy, whose sides must be at least BLOCK."""
-    from scipy import fft  # imported here because it takes half a second
+    with loading():
+        from scipy import fft  # imported here because it takes half a second
 
     height, width = grey.shape
     rows = np.unique(np.linspace(0, height - BLOCK, -(-2 * height // BLOCK) - 1).round().astype(int))
@@ -65,7 +67,8 @@ def moved(a: Spectra, b: Spectra) -> float | None:
 
     0 if all blocks are blank; None if nothing in ``a`` is found again in ``b``.
     """
-    from scipy import fft  # imported here because it takes half a second
+    with loading():
+        from scipy import fft  # imported here because it takes half a second
 
     if a.textured.shape != b.textured.shape:  # the video changes its size here
         return None

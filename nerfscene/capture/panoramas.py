@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nerfscene.capture.photos import StageListener, read_pixels, silent, worker_count, xmp_of
 from nerfscene.errors import NerfsceneError
+from nerfscene.loading import loading
 from nerfscene.types import Array, Photo
 
 SIDE = 1024  # px, width at which pictures are judged
@@ -179,7 +180,8 @@ def edges_meet(grey: Array | NDArray[np.floating]) -> bool:
 
 def _agreement(columns: Array | NDArray[np.floating], scale: float) -> float:
     """Correlation of the detail in two columns (n, 2) that is finer than ``scale`` pixels; 0 without any."""
-    from scipy.ndimage import gaussian_filter1d  # imported here because it takes half a second
+    with loading():
+        from scipy.ndimage import gaussian_filter1d  # imported here because it takes half a second
 
     if len(columns) < 16:
         return 0.0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.field.rendering import kernel_camera
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics, View
 
 CAMERA_GRADIENT = 15  # numbers that the kernels compute for each camera, see refine.h
@@ -154,7 +155,8 @@ def refined_lens(intrinsics: Intrinsics, change: Floats) -> Intrinsics:
 
 def moved(world_from_cam: Array, change: Array, scene_from_world: Array) -> Array:
     """A pose (4, 4) after a change (6,): a rotation about its centre and a shift, in scene axes and units."""
-    from scipy.spatial.transform import Rotation  # not at the top: importing it takes half a second
+    with loading():
+        from scipy.spatial.transform import Rotation  # not at the top: importing it takes half a second
 
     scale = similarity_scale(scene_from_world)
     axes = scene_from_world[:3, :3] / scale  # rotates world axes to scene axes

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene, scaled, similarity_scale
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.field.hash_grid import RadianceField, kernel_field
+from nerfscene.given import instance_given
 from nerfscene.ops import backend
 from nerfscene.types import Array, Camera, Frame, Intrinsics
 
@@ -40,6 +42,9 @@ class Renderer:
     threads: int = 0
     crop: Array | None = None
     backdrop: NDArray[np.float32] | None = None
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
     @property
     def shown_backdrop(self) -> NDArray[np.float32] | None:
@@ -111,8 +116,10 @@ def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
 
     ``samples``: rays along a pixel's side, evenly spread over it; ``footprint.pixel_samples`` says how many
     a picture with less detail than the photos needs.
-    Raises NerfsceneError if the backend can't be used or the GPU fails.
+    Raises NerfsceneError if the backend can't be used or the GPU fails, TypeError for other arguments.
     """
+    instance_given(renderer, Renderer, "renderer", ", as scene.renderer() returns")
+    instance_given(camera, Camera, "camera")
     k = camera.intrinsics
     return render_part(renderer, camera, (0, k.height, 0, k.width), samples=samples)
 

@@ -21,6 +21,7 @@ from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.films.path_parts import FilePath, load
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.trained_world import DATAPARSER, Undone
+from nerfscene.given import path_given
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
@@ -54,8 +55,8 @@ def read_camera_path(
     gives an aspect ratio, only the longer side counts.
     Raises NerfsceneError, naming the file, for anything that can't be used.
     """
-    file = Path(file)
-    named = None if transform is None else Path(transform).expanduser()
+    file = path_given(file, "file")
+    named = None if transform is None else path_given(transform, "transform")
     data = load(file, GIVE)
     undone: Undone | None
     if instant_ngp_path.is_one(data):
@@ -233,7 +234,7 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
     }
     if path.crop is not None:
         data["crop"] = nerfstudio_path.crop_of(path.crop, path.background)
-    write_json(data, Path(file))
+    write_json(data, path_given(file, "file"))
 
 
 def _film_size(

@@ -18,6 +18,7 @@ from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.given import path_given
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 
@@ -58,13 +59,6 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
 
     Raises NerfsceneError for settings or a path that can't be used.
     """
-    for name, value in (("--fps", config.fps), ("--seconds", config.seconds)):
-        if value is not None and not 0 < value <= 3600:
-            raise NerfsceneError(f"{name} must be above 0 and at most 3600, not {value:g}")
-    if not 0 <= config.threads <= 1024:
-        raise NerfsceneError(f"--threads must be 1 to 1024, or 0 for all, not {config.threads}")
-    if not 0 <= config.samples <= 8:
-        raise NerfsceneError(f"--samples must be 1 to 8, or 0 for as many as needed, not {config.samples}")
     if config.path in ("auto", *PRESETS):
         if config.path_transform is not None:
             raise NerfsceneError(f"--path-transform is for paths from files; {config.path} needs none")
@@ -73,7 +67,7 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
         return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
-    file = Path(config.path).expanduser()
+    file = path_given(config.path, "path")
     if file.suffix.lower() != ".json":
         if file.is_file():
             raise NerfsceneError(
@@ -94,6 +88,19 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     return path, fps
 
 
+def check_outputs(film: Path | None, frames: Path | None) -> None:
+    """Checks the names that a film and its frames are to have; makes nothing.
+
+    Raises NerfsceneError when nothing can be written under one of them, or none is given.
+    """
+    if film is None and frames is None:
+        raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
+    if film is not None:
+        video.check_film_name(film)
+    if frames is not None:
+        video.check_frames_folder(frames)
+
+
 def render_film(
     scene: Scene,
     config: RenderConfig,
@@ -101,20 +108,21 @@ def render_film(
     frames: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
+    along: tuple[CameraPath, float] | None = None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
-    (frames/depth-00000.png; their scale is in frames/depth.json).
+    (frames/depth-00000.png; their scale is in frames/depth.json). along: what ``film_path`` returned, if it
+    was called already.
     Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
-    if film is None and frames is None:
-        raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
-    path, fps = film_path(scene, config)
+    check_outputs(film, frames)
+    path, fps = along or film_path(scene, config)
     if film is not None:
-        video.check_film_name(film)
+        video.make_folder_of(film, "choose another with -o")
     if frames is not None:
         video.open_frames(frames)
     for note in path.notes:

@@ -35,6 +35,7 @@ from nerfscene.films.path_parts import (
     vector,
 )
 from nerfscene.films.paths import interpolate
+from nerfscene.loading import loading
 from nerfscene.types import Array
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's
@@ -153,7 +154,8 @@ def _crop(
     data: dict[str, Any], file: Path
 ) -> tuple[Array | None, tuple[float, float, float] | None, tuple[str, ...]]:
     """(file_from_box, the background, notes), as in FilePath."""
-    from scipy.spatial.transform import Rotation  # imported here because it takes long
+    with loading():
+        from scipy.spatial.transform import Rotation  # imported here because it takes long
 
     crop = data.get("crop")
     if not crop or (isinstance(crop, dict) and crop.get("crop_enabled") is False):
@@ -177,7 +179,8 @@ def _crop(
 
 def crop_of(world_from_box: Array, background: tuple[float, float, float] | None) -> dict[str, Any]:
     """The ``crop`` that a file needs for a box (4, 4), whose axes are at right angles, and a colour."""
-    from scipy.spatial.transform import Rotation
+    with loading():
+        from scipy.spatial.transform import Rotation
 
     half = np.linalg.norm(world_from_box[:3, :3], axis=0)
     angles = Rotation.from_matrix(world_from_box[:3, :3] / half).as_euler("xyz")

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.errors import NerfsceneError
+from nerfscene.loading import loading
 from nerfscene.types import Array, Camera
 
 LOOP_OVERLAP = 8  # keyframes by which a loop's curve continues beyond both of its ends
@@ -37,6 +39,9 @@ class CameraPath:
     crop: Array | None = None
     background: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
 
 def look_at(position: Array, target: Array, up: Array) -> Array:
@@ -75,8 +80,9 @@ def interpolate(
     key_times: (n_frames,), the time of each frame on a scale where the first keyframe is at 0, the second
     at 1 and so on; overrides even spacing.
     """
-    from scipy.interpolate import CubicSpline  # imported here because it takes half a second
-    from scipy.spatial.transform import Rotation
+    with loading():
+        from scipy.interpolate import CubicSpline  # imported here because it takes half a second
+        from scipy.spatial.transform import Rotation
 
     n = len(keyframes)
     if n == 1:

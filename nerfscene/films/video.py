@@ -6,6 +6,7 @@ Apart from capture/footage.py, which reads videos, this is the only module that 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.unnamed_file import writing_unnamed
 from nerfscene.scene.atomic import write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
@@ -26,7 +28,7 @@ CRF = "18"  # x264's scale, lower is better; 18 is close to indistinguishable fr
 
 
 def check_film_name(file: Path) -> None:
-    """Makes the film's folder. Raises NerfsceneError when a film can't be written under this name."""
+    """Raises NerfsceneError when no film can be written under this name."""
     if file.suffix.lower() not in SUFFIXES:
         raise NerfsceneError(
             f"{file} doesn't end in {', '.join(SUFFIXES)}; name the film like film.mp4, or give "
@@ -34,7 +36,19 @@ def check_film_name(file: Path) -> None:
         )
     if file.is_dir():
         raise NerfsceneError(f"{file} is a folder; give the film another name")
-    make_folder_of(file, "choose another with -o")
+    check_folder_of(file, "choose another with -o")
+
+
+def check_folder_of(file: Path, instead: str) -> None:
+    """Raises NerfsceneError when ``file`` can't lie where it should, because a file is in the folder's place.
+
+    instead: what to do, for the message.
+    """
+    above = next(folder for folder in file.parents if folder.exists() or folder == folder.parent)
+    if not above.is_dir():
+        raise NerfsceneError(f"the folder {file.parent} can't be made ({above} is a file); {instead}")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise NerfsceneError(f"{file} can't be written (no permission to write to {above}); {instead}")
 
 
 def make_folder_of(file: Path, instead: str) -> None:
@@ -72,12 +86,13 @@ def write_film(
     outside 0.01 to 1000; ValueError for frames of another type or size.
     """
     check_film_name(file)
+    make_folder_of(file, "choose another with -o")
     if not LEAST_FPS <= fps <= MOST_FPS:
         raise NerfsceneError(
             f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
         )
     count = 0
-    with writing(file) as temporary:
+    with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
         kind = KINDS[file.suffix.lower()]
         options = {"movflags": "+faststart"} if kind != "matroska" else {}
@@ -117,9 +132,17 @@ def _check_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> None:
         )
 
 
+def check_frames_folder(folder: Path) -> None:
+    """Raises NerfsceneError when numbered frames can't be written to this folder, empty or not."""
+    if folder.exists() and not folder.is_dir():
+        raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
+    check_folder_of(folder / "00000.png", "choose another folder")
+
+
 def open_frames(folder: Path) -> None:
     """Makes the folder for numbered frames. Raises NerfsceneError when it isn't empty or can't be made."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_frames_folder(folder)
+    if folder.exists() and any(folder.iterdir()):
         raise NerfsceneError(f"{folder} exists and is not an empty folder; choose another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)

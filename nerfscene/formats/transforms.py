@@ -33,6 +33,7 @@ from nerfscene.formats.transforms_notes import (
     metashape_warning,
     not_applied,
 )
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture, Source, Split
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -289,7 +290,8 @@ def _middle_of_exposure(entry: _Entry) -> float:
 
 def _between(start: Array, end: Array, share: float) -> Array:
     """The pose at ``share`` (0 to 1) of the way from ``start`` to ``end`` (4, 4), both rigid."""
-    from scipy.spatial.transform import Rotation, Slerp
+    with loading():
+        from scipy.spatial.transform import Rotation, Slerp
 
     rotations = Rotation.from_matrix(np.stack([start[:3, :3], end[:3, :3]]))
     result = (1 - share) * start + share * end

@@ -28,7 +28,7 @@ ROUND = 150.0  # degrees: photos over a wider arc were perhaps meant to go all t
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
 STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light
-MISPLACED = 0.0015  # reprojection error as a fraction of the photos' longer side
+MISPLACED = 0.0015  # reprojection error as a fraction of the longer side of the photos it is measured in
 MISFIT = 0.8  # when a smaller share of the matches fits, cameras may be wrong
 FAR_BELOW = 4.0  # dB below the median view
 ON_THE_SPOT = 0.6  # spread of the cameras, in distances of what they see, when walking about a room
@@ -228,12 +228,13 @@ def about_poses(f: Figures, trained_side: int) -> list[str]:
     """A sentence if camera poses are inexact. trained_side: longer side of the training photos, pixels."""
     if f.reprojection_error is None:
         return []
-    side = trained_side * f.downscale
+    side = f.reprojection_size or round(trained_side * f.downscale)
     if f.reprojection_error < MISPLACED * side:
         return []
     return [
-        f"The camera poses are only accurate to {f.reprojection_error:.1f} pixels. Things that move, zooming "
-        "and a rolling shutter cause this: don't zoom, and keep people and animals out of the photos."
+        f"The camera poses are only accurate to {f.reprojection_error:.1f} pixels (of photos at {side:,}). "
+        "Things that move, zooming and a rolling shutter cause this: don't zoom, and keep people and animals "
+        "out of the photos."
     ]
 
 

@@ -10,12 +10,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.video import make_folder_of
+from nerfscene.films.video import check_folder_of, make_folder_of
 from nerfscene.scene.atomic import writing
 
 CELL_WIDTH, GAP, LABEL = 320, 8, 22  # pixels
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def check_sheet_name(file: Path) -> None:
+    """Raises NerfsceneError when no sheet can be written under this name."""
+    if file.suffix.lower() not in KINDS:
+        raise NerfsceneError(f"{file} doesn't end in {', '.join(KINDS)}; name the sheet like sheet.jpg")
+    if file.is_dir():
+        raise NerfsceneError(f"{file} is a folder; give the sheet another name")
+    check_folder_of(file, "choose another")
 
 
 def contact_sheet(pairs: Sequence[Pair], file: Path, columns: int = 2) -> None:
@@ -27,8 +36,7 @@ def contact_sheet(pairs: Sequence[Pair], file: Path, columns: int = 2) -> None:
     """
     if not pairs:
         raise ValueError("a contact sheet needs at least one pair")
-    if file.suffix.lower() not in KINDS:
-        raise NerfsceneError(f"{file} doesn't end in {', '.join(KINDS)}; name the sheet like sheet.jpg")
+    check_sheet_name(file)
     height = max(_shown_height(pixels) for _, photo, render in pairs for pixels in (photo, render))
     columns = max(min(columns, len(pairs)), 1)
     rows = (len(pairs) + columns - 1) // columns

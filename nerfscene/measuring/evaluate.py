@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker_count
 from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.given import instance_given
 from nerfscene.measuring.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
 
-WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown too
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
 DIMMED = 0.5  # what a mask covers is shown with this share of its brightness
 HATCHING = 40  # lines across a picture's width, over what a mask covers
@@ -152,6 +152,7 @@ def measure(
     it is measured, and 0 elsewhere.
     Raises NerfsceneError when a photo is gone.
     """
+    instance_given(scene, Scene, "scene", ", as nerfscene.load returns")
     held_out = [v for v in scene.views if v.split == "test"]
     paths = [v.path for v in scene.views]
     names = dict(zip(paths, short_names(paths), strict=True))

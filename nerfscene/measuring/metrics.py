@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.loading import loading
+
 Image = NDArray[np.float32]
 
 
@@ -52,7 +54,8 @@ def ssim(a: Image, b: Image) -> float:
     positions where the window lies inside the picture. Raises ValueError for pictures smaller than the
     window, and as ``psnr`` does.
     """
-    from scipy.ndimage import correlate1d  # imported here because it takes half a second
+    with loading():
+        from scipy.ndimage import correlate1d  # imported here because it takes half a second
 
     x, y = _checked(a, b)
     if min(x.shape[:2]) < 11:

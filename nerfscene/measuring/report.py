@@ -18,10 +18,10 @@ from nerfscene.films import video
 from nerfscene.films.panoramas import all_panoramas
 from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
-from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene.atomic import writing
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import REPORT_FILE
+from nerfscene.scene.scene import WORTH_MENTIONING, error_in_words
 from nerfscene.types import View
 
 POSING_LABELS = {  # fields of types.PoseReport, in words
@@ -129,7 +129,8 @@ def _headline(scene: Scene) -> str:
             )
             summary += f" Corrected for {whose} it would be {f.psnr_matched:.1f} dB."
     if f.reprojection_error is not None:
-        tiles.append((f"{f.reprojection_error:.2f} px", "reprojection error"))
+        side = f.reprojection_side(scene.views[0].intrinsics)
+        tiles.append((error_in_words(f.reprojection_error, side), "reprojection error"))
     if not f.finished:
         summary += " Training was stopped early; <code>--resume</code> continues it."
     boxes = "".join(f"<li><b>{value}</b> {label}</li>" for value, label in tiles)

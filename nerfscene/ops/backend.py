@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.loading import loading
 
 Shared = TypeVar("Shared")
 BACKENDS = ("auto", "cpu", "cuda", "torch", "tcnn")
@@ -19,10 +20,15 @@ INSTALL_TCNN = (
 )
 
 
+def _module(name: str) -> ModuleType:
+    with loading():
+        return importlib.import_module(name)
+
+
 def why_no_cpu() -> str | None:
     """Why the compiled CPU kernels can't be used, in one sentence; None if they can."""
     try:
-        importlib.import_module("nerfscene.ops._cpu")
+        _module("nerfscene.ops._cpu")
     except ImportError as error:
         return f"the compiled kernels can't be loaded ({error})"
     return None
@@ -31,7 +37,7 @@ def why_no_cpu() -> str | None:
 def why_no_cuda() -> str | None:
     """Why the CUDA kernels can't be used on this machine, in one sentence; None if they can."""
     try:
-        module = importlib.import_module("nerfscene.ops._cuda")
+        module = _module("nerfscene.ops._cuda")
     except ImportError as error:
         return f"the CUDA kernels are not built ({error})"
     try:
@@ -44,7 +50,7 @@ def why_no_cuda() -> str | None:
 def why_no_tcnn() -> str | None:
     """Why tiny-cuda-nn can't be used and how to fix that, in one sentence; None if it can be used."""
     try:
-        importlib.import_module("tinycudann")
+        _module("tinycudann")
     except (ImportError, OSError, RuntimeError) as error:  # importing it already looks for a GPU
         why = str(error).strip().rstrip(".")
         return (
@@ -64,16 +70,16 @@ def load(name: str = "auto") -> ModuleType:
     if name not in BACKENDS:
         raise NerfsceneError(f"no backend is called {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == "torch":
-        return importlib.import_module("nerfscene.ops.torch_backend")
+        return _module("nerfscene.ops.torch_backend")
     if name == "tcnn":
         reason = why_no_tcnn()
         if reason:
             raise NerfsceneError(reason)
-        return importlib.import_module("nerfscene.ops.tcnn_backend")
+        return _module("nerfscene.ops.tcnn_backend")
     if name in ("auto", "cuda"):
         reason = why_no_cuda()
         if reason is None:
-            return importlib.import_module("nerfscene.ops._cuda")
+            return _module("nerfscene.ops._cuda")
         if name == "cuda":
             raise NerfsceneError(
                 f"{reason}; run `nerfscene doctor` to see how to fix this, or use --backend cpu"
@@ -84,7 +90,7 @@ def load(name: str = "auto") -> ModuleType:
             f"{reason}; run `pip install .` in the checkout to build them, or use --backend torch "
             "(about 30 times slower)"
         )
-    return importlib.import_module("nerfscene.ops._cpu")
+    return _module("nerfscene.ops._cpu")
 
 
 def on_gpu(module: Any) -> bool:

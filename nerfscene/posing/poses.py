@@ -48,7 +48,7 @@ def pose(
     Photos of the same size and EXIF focal length share one lens, unless they turn out to have different
     zooms. World coordinates and their scale are as COLMAP chooses them. A complete result in ``workdir`` for
     the same unchanged photos and settings is reused. Photos that don't connect are left out with a warning.
-    ``reprojection_error`` is in pixels of the photos themselves, not of the working copies.
+    ``reprojection_error`` is in pixels of the working copies, in which features were found.
     Raises NerfsceneError when hardly any photos connect, or a photo can no longer be read.
     """
     config = config or PoseConfig()

@@ -34,16 +34,16 @@ class SparseModel:
 def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport | None = None) -> PosedCapture:
     """The capture with the cameras of ``model``, which was made from the working copies of its photos.
 
-    Intrinsics and reprojection error are scaled to the full size of the photos. Photos that the model lacks
-    are left out, with a warning that counts and names them.
+    Intrinsics are scaled to the full size of the photos; the reprojection error is that of the copies. Photos
+    that the model lacks are left out, with a warning that counts and names them.
     """
-    views, scales = [], []
+    views, sides = [], []
     posed = sorted((copy_index(name), i) for i, name in enumerate(model.names))
     for index, i in posed:
         intrinsics = model.intrinsics[i]
         photo = capture.photos[index]
         full = scaled(intrinsics, photo.width, photo.height)
-        scales.append(photo.width / intrinsics.width)
+        sides.append(max(intrinsics.width, intrinsics.height))
         view = View(photo.path, full, model.world_from_cam[i], mask=photo.mask, seen=model.seen[i])
         views.append(replace(view, mask_turns=photo.mask_turns, panorama=photo.panorama, face=photo.face))
     names, noun = _shot_names(capture)
@@ -68,7 +68,6 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         if capture.photos[i].focal is None
     ]
     warnings += _zoom_warning(without_focal, len(names))
-    error = model.reprojection_error
     return PosedCapture(
         root=capture.root,
         source="photos",
@@ -77,7 +76,8 @@ def posed_from_photos(capture: Capture, model: SparseModel, report: PoseReport |
         points=model.points,
         point_colors=model.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
-        reprojection_error=None if error is None else error * float(np.mean(scales)),
+        reprojection_error=model.reprojection_error,
+        reprojection_size=max(sides),
         warnings=warnings,
         left_out=left_out,
         posing=report,

@@ -91,14 +91,16 @@ def with_points(
         points=model.points,
         point_colors=model.point_colors,
         reprojection_error=found["error"],
+        reprojection_size=found.get("size"),  # a result by an older version is in pixels of the photos
     )
 
 
 def _misfit_warning(found: dict[str, Any], move: bool) -> tuple[str, ...]:
     """A warning if the given cameras don't fit the photos. ``found`` is what _fill returned."""
-    fit = "hardly fit them"
+    fit, at = "hardly fit them", ""
     if found["given"] is not None:
-        fit = f"fit them only to {found['given']:.1f} pixels"
+        at = f" (of photos at {found['size']:,})" if found.get("size") else ""
+        fit = f"fit them only to {found['given']:.1f} pixels{at}"
     fit = f"the cameras that came with the photos {fit}"
     if found["moved"]:
         error = f"{found['error']:.1f} pixels"
@@ -132,7 +134,8 @@ def _fill(
 
     ``points``: their number, 0 if too few. ``moved``: whether the cameras were moved. ``off``: whether the
     given ones don't fit. ``connected``: whether matches connect all photos. ``given`` and ``error``: mean
-    reprojection error before and after, in pixels of the photos; ``given`` is None with too few points.
+    reprojection error before and after, in pixels of photos whose longer side is ``size``; ``given`` is None
+    with too few points.
     """
     photos = [
         Photo(v.path, v.intrinsics.width, v.intrinsics.height, None, v.mask, v.mask_turns, v.panorama, v.face)
@@ -167,14 +170,14 @@ def _fill(
         shutil.rmtree(folder / temporary, ignore_errors=True)
     (folder / "database.db").unlink()
     progress("placing points", 1.0)
-    pixels = float(np.mean([photo.width / size[0] for photo, size in zip(photos, sizes, strict=True)]))
     return {
         "points": len(model.points3D) if len(model.points3D) >= FEWEST_POINTS else 0,
         "moved": model is moved,
         "off": bool(before > OFF),
         "connected": len(connected) == len(photos),
-        "given": before * pixels if reliable else None,
-        "error": model.compute_mean_reprojection_error() * pixels,
+        "given": before if reliable else None,
+        "error": model.compute_mean_reprojection_error(),
+        "size": max(map(max, sizes)),
     }
 
 

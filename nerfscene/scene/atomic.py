@@ -22,12 +22,23 @@ def writing(path: Path) -> Iterator[Path]:
     Raises NerfsceneError if the disk is full or the folder can't be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with telling(path):
+        try:
+            temporary.touch()
+            usual_mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(usual_mode)  # safetensors makes its files readable by this user alone
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turns errors of a block that writes ``path`` into NerfsceneError, with a sentence that names it."""
     try:
-        temporary.touch()
-        usual_mode = temporary.stat().st_mode
-        yield temporary
-        temporary.chmod(usual_mode)  # safetensors makes its files readable by this user alone
-        os.replace(temporary, path)
+        yield
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         if full:
@@ -35,9 +46,6 @@ def writing(path: Path) -> Iterator[Path]:
                 f"the disk is full while writing {path}; free some space and run the same command again"
             ) from error
         raise NerfsceneError(f"{path} can't be written ({error}); choose another folder with -o") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def write_json(data: dict[str, Any], path: Path) -> None:

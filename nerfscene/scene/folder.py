@@ -29,6 +29,7 @@ from safetensors.numpy import load_file, save_file
 from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import RadianceField, Space, restored
+from nerfscene.given import path_given
 from nerfscene.scene.atomic import write_json, writing
 from nerfscene.scene.scene import Figures, Scene, with_figures
 from nerfscene.types import Array, Intrinsics, View
@@ -222,7 +223,7 @@ def load(folder: Path | str) -> Scene:
 
     Raises NerfsceneError if it is missing, damaged or written by another version of nerfscene.
     """
-    folder = Path(folder).expanduser()
+    folder = path_given(folder, "folder")
     data = read_manifest(folder)
     try:
         arrays = load_file(folder / FIELD_FILE)

@@ -12,13 +12,14 @@ from nerfscene.capture.work_folder import read_json
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.atomic import writing
 from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, TRAINING_FILE, is_scene
+from nerfscene.scene.folder_lock import LOCK_FILE
 
 POSES = "poses"
 CAMERA_PATH_FILE = "camera_path.json"
 REPORT_FILE = "report.html"
 SOURCE = "source.json"  # names and sizes of the photos, to notice when other photos are given
 MADE = (SCENE_JSON, FIELD_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
-KEPT = (POSES, CAMERA_PATH_FILE)  # when training starts again
+KEPT = (POSES, CAMERA_PATH_FILE, LOCK_FILE)  # when training starts again
 
 
 def open_output(folder: Path, resume: bool) -> None:

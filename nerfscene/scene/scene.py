@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.field.hash_grid import RadianceField
 from nerfscene.field.rendering import Renderer
-from nerfscene.types import Array, View
+from nerfscene.types import Array, Intrinsics, View
 
 # The free camera's near plane, as a fraction of training's: it lets the camera get closer to the subject, and
 # costs held-out photos at most 0.06 dB.
 NEAR_TO_LOOK = 0.7
+WORTH_MENTIONING = 0.3  # dB by which psnr_matched must exceed psnr to be shown too
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Figures:
     photos: int = 0  # given
     photos_posed: int = 0  # of them, with a camera
     source: str = ""  # where the cameras came from
-    reprojection_error: float | None = None  # pixels
+    reprojection_error: float | None = None  # pixels of a photo whose longer side is reprojection_size
+    reprojection_size: int | None = None  # pixels; None: the photos' own (scenes of older versions, too)
     downscale: float = 1.0  # factor by which photos were downscaled for training
     train_seconds: float = 0.0  # spent in training steps
     steps: int = 0  # training steps
@@ -46,6 +49,19 @@ class Figures:
     device: str = ""  # what computed, in words
     # {"train", "field"}: the fields of TrainConfig as given, and of FieldConfig as used
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    __hash__ = hash_fields
+
+    def __str__(self) -> str:
+        """How close the scene comes to its held-out photos, as a sentence."""
+        return figures_in_words(vars(self))
+
+    def reprojection_side(self, trained: Intrinsics) -> int:
+        """The longer side, pixels, of the photos in whose pixels ``reprojection_error`` is.
+
+        trained: a lens of the photos as trained on.
+        """
+        return self.reprojection_size or round(max(trained.width, trained.height) * self.downscale)
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,9 @@ class Scene:
     up: Array | None = None
     backdrop: NDArray[np.float32] | None = None
 
+    __eq__ = equal_fields
+    __hash__ = hash_fields
+
     def renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
         """A Renderer (for ``rendering.render``) to look at the scene from anywhere.
 
@@ -98,6 +117,27 @@ class Scene:
         It shows the whole scene, without the crop, with the near plane used in training.
         """
         return replace(self.renderer(backend, threads), field=self.field, crop=None)
+
+
+def figures_in_words(d: dict[str, Any]) -> str:
+    """PSNR and SSIM as a sentence; ``d``: psnr, psnr_matched, ssim, views and train_seconds."""
+    if d.get("psnr") is None:
+        return "no photos were held out, so nothing was measured"
+    matched = d.get("psnr_matched") or d["psnr"]
+    one = d["views"] == 1
+    corrected = ""
+    if matched > d["psnr"] + WORTH_MENTIONING:
+        whose = "this photo's" if one else "these photos'"
+        corrected = f" ({matched:.2f} dB corrected for {whose} exposure and camera)"
+    return (
+        f"{d['views']} held-out photo{'' if one else 's'}: PSNR {d['psnr']:.2f} dB{corrected}, "
+        f"SSIM {d['ssim']:.3f} after {d['train_seconds']:.0f} s of training"
+    )
+
+
+def error_in_words(error: float, side: int) -> str:
+    """A reprojection error with the photos' longer side, pixels, without which it says little."""
+    return f"{error:.2f} px at {side:,} px"
 
 
 def with_figures(scene: Scene, **changes: Any) -> Scene:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import CAMERA_DISTANCE, Placement, nearest_point_to_axes, pose_in_scene
 from nerfscene.capture.folder import worker_count
 from nerfscene.field.hash_grid import Space
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
@@ -119,7 +120,8 @@ def unmasked_cells(
     every photo, or in the sky). If masks are loose, the air around the subject is visible in more photos, and
     its cells stay.
     """
-    from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
+    with loading():
+        from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
     points = cell_centres(space.occupancy_resolution, space.unbounded)
     framed, masked = np.zeros((2, len(points)), np.int32)
@@ -187,7 +189,8 @@ def cut_out_cells(
     ``alphas``: each view's alpha channel (height, width). A cell's projection into a photo is taken as a
     square of pixels around its centre that is large enough to contain it, so excluded cells are truly empty.
     """
-    from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
+    with loading():
+        from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
     resolution = space.occupancy_resolution
     points = cell_centres(resolution, space.unbounded)

@@ -56,6 +56,7 @@ def begin_record(
         photos_posed=len(set(shots(posed.views))),
         source=posed.source,
         reprojection_error=posed.reprojection_error,
+        reprojection_size=posed.reprojection_size,
         downscale=data.downscale,
         taken_in=kinds(posed.views),
         left_out=tuple(asdict(photo) for photo in posed.left_out),

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from nerfscene.config import TrainConfig
-from nerfscene.errors import NerfsceneError
 from nerfscene.ops import backend
 from nerfscene.types import PosedCapture
 
@@ -24,22 +23,6 @@ SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 # differences of log distance).
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
-
-
-def check_config(config: TrainConfig) -> None:
-    """Raises NerfsceneError, naming the option, for a value out of range."""
-    c = config
-    checks = [
-        ("--time", c.time, c.time is None or 0 < c.time < math.inf, "a number of seconds above 0"),
-        ("--steps", c.steps, c.steps is None or c.steps > 0, "a number above 0"),
-        ("--downscale", c.downscale, c.downscale is None or 1 <= c.downscale < math.inf, "1 or more"),
-        ("--holdout", c.holdout, c.holdout == 0 or c.holdout > 1, "2 or more, or 0 for none"),
-        ("--threads", c.threads, 0 <= c.threads <= 1024, "1 to 1024, or 0 for all"),
-        ("--seed", c.seed, 0 <= c.seed < 2**32, "0 to 4294967295"),
-    ]
-    for name, value, ok, allowed in checks:
-        if not ok:
-            raise NerfsceneError(f"{name} must be {allowed}, not {value:g}")
 
 
 def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.filming import render_film
+from nerfscene.films.filming import film_path, render_film
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan
@@ -61,11 +62,17 @@ class FilmJob:
         made, reason = None, ""
         try:
             with tempfile.TemporaryDirectory(prefix="nerfscene-film-") as folder:
-                path, film = Path(folder) / "path.json", Path(folder) / "film.mp4"
+                path = Path(folder) / "path.json"
                 keyframes.save(self._plan, path)
                 config = RenderConfig(path=str(path), backend=self._backend)  # type: ignore[arg-type]
-                render_film(self._scene, config, film, progress=frame_done)
+                along = film_path(self._scene, config)
+            # Outside of that folder, so that nothing is left if the process is killed meanwhile.
+            film = Path(tempfile.gettempdir(), f"nerfscene-film-{os.getpid()}-{id(self)}.mp4")
+            try:
+                render_film(self._scene, config, film, progress=frame_done, along=along)
                 made = film.read_bytes()
+            finally:
+                film.unlink(missing_ok=True)
         except _Cancelled:
             reason = "cancelled"
         except (NerfsceneError, OSError) as error:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
+from nerfscene.given import instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, free_port, new_token
@@ -295,6 +296,9 @@ def view(
     from nerfscene.scene import folder as scenes
 
     backends.load(backend)
-    folder = None if isinstance(scene, Scene) else Path(scene).expanduser()
-    loaded = scene if isinstance(scene, Scene) else scenes.load(Path(scene).expanduser())
+    instance_given(host, str, "host")
+    instance_given(port, int, "port")
+    instance_given(threads, int, "threads")
+    folder = None if isinstance(scene, Scene) else path_given(scene, "scene")
+    loaded = scene if isinstance(scene, Scene) else scenes.load(scene)
     return Viewer(loaded, folder, host, port, backend, threads)

@@ -206,7 +206,7 @@ def test_what_is_no_video_is_one_sentence(tmp_path: Path) -> None:
     assert "hardly moves" in refusal(still, tmp_path / "frames")
     brief = write_video(tmp_path / "brief.mp4", walk([60.0] * 2))
     assert "different frames" in refusal(brief, tmp_path / "frames")
-    with pytest.raises(NerfsceneError, match="--frames must be"):
+    with pytest.raises(NerfsceneError, match="frames must be"):
         take_frames([whole], tmp_path / "frames", FootageConfig(2))
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from conftest import ROOT
 from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films import video
+from nerfscene.films import unnamed_file, video
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 120, 40))
 
@@ -105,11 +109,19 @@ def test_failures_leave_no_file(tmp_path: Path, error: type[BaseException], afte
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_full_disk_is_told(tmp_path: Path, suffix: str) -> None:
+def test_a_full_disk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, named: bool
+) -> None:
     file = tmp_path / f"film{suffix}"
-    # The film is first written beside its place; here that is on a disk that is always full.
-    (tmp_path / f".{file.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+
+    def full(folder: Path) -> int | None:
+        return None if named else os.open("/dev/full", os.O_RDWR)
+
+    monkeypatch.setattr(unnamed_file, "_unnamed_in", full)
+    if named:  # the film is first written beside its place; here that is on a disk that is always full
+        (tmp_path / f".{file.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
     noise = np.random.default_rng(0).integers(0, 256, (6, 128, 128, 3), np.uint8)
     with pytest.raises(NerfsceneError, match="disk is full"):
         video.write_film(iter(noise), file, 10)
@@ -224,3 +236,51 @@ def test_depth_colours_run_from_red_near_to_blue_far() -> None:
 def test_colours_are_rounded_and_clipped() -> None:
     values = np.array([-0.1, 0.0, 0.5, 1.0, 2.0, 0.999 / 255], np.float32)
     assert video.to_bytes(values).tolist() == [0, 0, 128, 255, 255, 1]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from nerfscene.films import video
+
+def frames():
+    for i in range(200):
+        if i == 150:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8)
+
+video.write_film(frames(), Path(sys.argv[1]), 25)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no unnamed files")
+def test_a_killed_film_leaves_nothing(tmp_path: Path) -> None:
+    made = unnamed_file._unnamed_in(tmp_path)
+    if made is None:
+        pytest.skip("this file system has no unnamed files")
+    os.close(made)
+    film = tmp_path / "film.mp4"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(film)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
+
+
+def test_an_older_film_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"older")
+    seen = []
+
+    def looking() -> Iterator[NDArray[np.uint8]]:
+        for frame in stripes(3):
+            seen.append(film.read_bytes())
+            yield frame
+
+    video.write_film(looking(), film, 10)
+    assert seen == [b"older"] * 3 and video.film_facts(film)["frames"] == 3
+    assert film.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -286,6 +286,9 @@ def test_numbers_and_poses() -> None:
     assert about_poses(Figures(reprojection_error=0.5), 1000) == []
     assert about_poses(Figures(reprojection_error=3.0, downscale=4.0), 1000) == []
     assert "3.0 pixels" in about_poses(Figures(reprojection_error=3.0), 1000)[0]
+    assert about_poses(Figures(reprojection_error=0.58, reprojection_size=1000, downscale=4.0), 1000) == []
+    found = about_poses(Figures(reprojection_error=2.36, reprojection_size=1000, downscale=4.0), 1000)
+    assert "2.4 pixels (of photos at 1,000)" in found[0]
     assert about_poses(Figures(), 1000) == []
     assert about_agreement(Figures()) == about_agreement(Figures(posing={"agreement": 0.9})) == []
     assert about_agreement(Figures(posing={"points": 5})) == [], "posed before this was measured"

@@ -280,7 +280,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
         (("--seconds", "nan"), "--seconds must be"),
         (("--fps", "0"), "--fps must be above 0 and at most 3600, not 0"),
         (("--fps", "4000"), "--fps must be above 0 and at most 3600, not 4000"),
-        (("--width", "4"), "4×"),
+        (("--width", "4"), "--width must be 16 to 8192 pixels, not 4"),
         (("--threads", "-1"), "--threads must be"),
     ],
 )

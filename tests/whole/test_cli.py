@@ -18,8 +18,8 @@ import nerfscene
 from nerfscene import cli
 from nerfscene.films import filming
 from nerfscene.films.video import film_facts
-from nerfscene.measuring.evaluate import WORTH_MENTIONING
 from nerfscene.scene import folder as scene
+from nerfscene.scene.scene import WORTH_MENTIONING
 from nerfscene.terminal import clock
 
 VERBS = ("train", "render", "eval", "info", "doctor")

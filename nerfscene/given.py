@@ -1,0 +1,116 @@
+"""Checks of what callers give: paths, settings and other arguments of the wrong type."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import numbers
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+from nerfscene.errors import NerfsceneError
+
+IN_WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
+
+
+def path_given(value: Any, name: str) -> Path:
+    """A path that a caller gave as str or os.PathLike, with ``~`` expanded.
+
+    name: the argument's, for messages. Raises TypeError for anything else, NerfsceneError for a path that no
+    file can have.
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"{name} must be a path (str or os.PathLike), not {_shown(value)}")
+    if not path or "\0" in path:
+        raise NerfsceneError(f"{name} must be the path of a file or folder, not {path!r}")
+    return home_expanded(Path(path))
+
+
+def home_expanded(path: Path) -> Path:
+    """``path`` with ``~`` expanded; unchanged if there is no such user, as in a shell."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def instance_given(value: Any, kind: type, name: str, hint: str = "") -> None:
+    """Raises TypeError, naming the argument, unless ``value`` is a ``kind``; hint: how to get one."""
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        wanted = IN_WORDS.get(kind, f"a {kind.__name__}")
+        raise TypeError(f"{name} must be {wanted}{hint}, not {_shown(value)}")
+
+
+def check_settings(config: Any) -> None:
+    """Checks the types of a dataclass's fields, and makes Python's own numbers of numpy's.
+
+    Raises TypeError for a value of the wrong type, NerfsceneError for none of the allowed words.
+    """
+    for name, kind in _kinds(type(config)).items():  # type: ignore[arg-type]
+        value = getattr(config, name)
+        made = _setting(value, kind, f"{type(config).__name__}.{name}")
+        if made is not value:
+            object.__setattr__(config, name, made)
+
+
+def check_ranges(config: Any, checks: list[tuple[str, bool, str]]) -> None:
+    """Raises NerfsceneError for the first of (field, whether it is in range, the range) that isn't."""
+    for name, ok, allowed in checks:
+        if not ok:
+            value = getattr(config, name)
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            raise NerfsceneError(f"{type(config).__name__}.{name} must be {allowed}, not {shown}")
+
+
+@functools.cache
+def _kinds(config: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(config)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
+
+
+def _setting(value: Any, kind: Any, name: str) -> Any:
+    """``value`` as ``kind``, the annotation of the field ``name``."""
+    kinds = typing.get_args(kind) if typing.get_origin(kind) is not typing.Literal else (kind,)
+    optional = type(None) in kinds
+    if value is None and optional:
+        return None
+    (wanted,) = [k for k in kinds if k is not type(None)] or [kind]
+    if typing.get_origin(wanted) is typing.Literal:
+        words = typing.get_args(wanted)
+        if isinstance(value, str) and value not in words:
+            raise NerfsceneError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+        wanted = str
+    made = _converted(value, wanted)
+    if made is None:
+        allowed = f"{IN_WORDS[wanted]} or None" if optional else IN_WORDS[wanted]
+        raise TypeError(f"{name} must be {allowed}, not {_shown(value)}")
+    return made
+
+
+def _converted(value: Any, wanted: type) -> Any:
+    """``value`` as the type ``wanted``; None if it is of another kind: True is no number, 1 isn't True."""
+    truth = type(value).__name__ in ("bool", "bool_")  # Python's and numpy's
+    if wanted is bool:
+        return bool(value) if truth else None
+    if wanted in (str, Path):
+        text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        return wanted(text) if isinstance(text, str) else None
+    if truth or not isinstance(value, numbers.Real):
+        return None
+    if wanted is int:
+        return int(value) if isinstance(value, numbers.Integral) else None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _shown(value: Any) -> str:
+    """A value of the wrong type, for a message."""
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{text} ({kind})" if len(text) <= 40 and "\n" not in text else f"a value of type {kind}"
