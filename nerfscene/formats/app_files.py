@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection, fitted
+from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, Lens
 
@@ -34,14 +34,15 @@ def text_of(path: Path) -> str:
 def load_json(path: Path) -> Any:
     """The parsed contents of a JSON file. Raises NerfsceneError when it is missing or not JSON."""
     try:
-        return json.loads(path.read_bytes())  # it tells UTF-8 and UTF-16 apart
-    except json.JSONDecodeError as error:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NerfsceneError(f"{path} cannot be read ({error.strerror}): export it again.") from error
+    try:
+        return parsed(data)
+    except ValueError as error:
         raise NerfsceneError(
-            f"{path} is broken: line {error.lineno}, column {error.colno}: {error.msg}; export it again or "
-            "fix that line."
+            f"{path} is not valid JSON ({error}): export it again, or mend it there."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
 
 
 class _NoDoctype(ElementTree.TreeBuilder):

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pycolmap
 
+from nerfscene.cameras.plausible import FARTHEST
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.known_points import posed_ids, well_determined
@@ -27,7 +28,10 @@ from nerfscene.posing.model_text import points_without_tracks as text_points_wit
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array, Intrinsics
 
-FROM_PYCOLMAP = (ValueError, RuntimeError, OSError, IndexError, KeyError)  # for a model that it can't read
+FROM_PYCOLMAP = (
+    *(ValueError, RuntimeError, OSError, LookupError),
+    *(MemoryError, OverflowError, TypeError),
+)  # for a model that it can't read
 NEEDED, RIGS = ("cameras", "images"), ("rigs", "frames")
 SAME = 1e-5  # largest difference of two poses that are the same, relative to their largest number
 MISFIT = 0.01  # of the picture's longer side: a larger reprojection error (median) means other cameras
@@ -67,7 +71,9 @@ def read_model(folder: Path) -> SparseModel:
             if suffix == ".bin":
                 warnings += _other_text(folder, staged, set(names.values()))
         except OSError as error:
-            raise NerfsceneError(f"{folder} cannot be read as a COLMAP model ({error}).") from error
+            raise NerfsceneError(
+                f"{folder} cannot be read as a COLMAP model ({error.strerror or error}): copy or export it again."
+            ) from error
     return _sparse_model(folder, rec, names, warnings)
 
 
@@ -126,7 +132,8 @@ def _load(folder: Path, staged: Path) -> Model:
         return pycolmap.Reconstruction(str(staged))
     except FROM_PYCOLMAP as error:
         raise NerfsceneError(
-            f"{folder} cannot be read as a COLMAP model ({_one_line(error)}): export it again."
+            f"{folder} cannot be read as a COLMAP model (its files are damaged or contradict each other): copy "
+            "or export it again."
         ) from error
 
 
@@ -257,12 +264,12 @@ def _longer_side(rec: Model) -> float:
 
 def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tuple[str, ...]) -> SparseModel:
     """The model in this package's types."""
-    no_numbers = [key for key, p in rec.points3D.items() if not np.isfinite(p.xyz).all()]
+    no_numbers = [key for key, p in rec.points3D.items() if not np.abs(p.xyz).max() <= FARTHEST]
     for key in no_numbers:
         rec.delete_point3D(key)
     if no_numbers:
         warnings += (
-            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN or infinite coordinates and "
+            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN, infinite or impossibly large coordinates and "
             "were left out.",
         )
     errors = _point_errors(rec)
@@ -301,8 +308,3 @@ def _lenses(folder: Path, rec: Model, ids: Sequence[int]) -> tuple[dict[int, Int
             "image_undistorter for sharper results.",
         )
     return {i: lens for i, (lens, _) in found.items()}, warnings
-
-
-def _one_line(error: Exception) -> str:
-    """The last line of an error's message, or its type's name if it has none."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

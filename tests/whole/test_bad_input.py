@@ -120,7 +120,7 @@ def test_broken_json(refused: Refused, room: Path, tmp_path: Path) -> None:
     text = (capture / "transforms.json").read_text()
     (capture / "transforms.json").write_text(text[: len(text) // 2])
     said = refused("train", capture, "-o", tmp_path / "out")
-    assert "transforms.json is broken: line 1" in said and nothing_in(tmp_path / "out")
+    assert "transforms.json is not valid JSON (line 1" in said and nothing_in(tmp_path / "out")
 
 
 def test_an_output_that_holds_other_things(refused: Refused, room: Path, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
     [
         (("--path", "loop-the-loop"), "no camera path is called 'loop-the-loop'"),
         (("--path", "nowhere.json"), "nowhere.json doesn't exist"),
-        (("--path", "bad.json"), "bad.json is broken: line 1"),
+        (("--path", "bad.json"), "bad.json is not valid JSON (line 1"),
         (("--path", "empty.json"), "empty.json holds no cameras"),
         (("--seconds", "-1"), "--seconds must be"),
         (("--seconds", "nan"), "--seconds must be"),
