@@ -79,8 +79,8 @@ def kernel_camera(
 ) -> tuple[list[float], int, int, int, list[float]]:
     """A camera in the form that the kernels take: intrinsics (9), lens, width, height, pose (12).
 
-    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``. Raises ValueError for a lens or pose that overflows
-    the kernels' 32-bit numbers; readers have refused such cameras before.
+    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``. Raises ValueError for a lens or pose that
+    overflows the kernels' 32-bit numbers; readers have refused such cameras before.
     """
     k = intrinsics
     _check_range(k, scene_from_cam)

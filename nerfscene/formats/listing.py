@@ -244,8 +244,8 @@ def finish(export: Export) -> PosedCapture:
     """The capture of an export: lenses scaled to the photos, frames without a photo left out.
 
     One warning counts the frames that are left out. Raises NerfsceneError when fewer than MIN_VIEWS views
-    remain, all poses are the same, every view is for testing, a photo or mask doesn't fit, or a camera's numbers
-    can't be those of its photo (``cameras.plausible``).
+    remain, all poses are the same, every view is for testing, a photo or mask doesn't fit, or a camera's
+    numbers can't be those of its photo (``cameras.plausible``).
     """
     source = export.source
     listed_in = export.listed_in or source.name

@@ -62,6 +62,23 @@ def image_names(path: Path) -> dict[int, str]:
     return names
 
 
+def check_points(path: Path) -> None:
+    """Raises NerfsceneError if a points3D.bin is cut off, or has tracks longer than the file.
+
+    pycolmap would ask for memory for a track of any length.
+    """
+    data = path.read_bytes()
+    at = COUNT.size
+    try:
+        for _ in range(COUNT.unpack_from(data)[0]):
+            at += POINT.size
+            at += ELEMENT * COUNT.unpack_from(data, at - COUNT.size)[0]
+    except struct.error:
+        at = len(data) + 1
+    if at > len(data):
+        raise NerfsceneError(_cut_off(path))
+
+
 def points_without_tracks(path: Path, copy: Path) -> None:
     """Writes a points3D.bin anew, without tracks and without points that are not numbers.
 

@@ -21,7 +21,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.known_points import posed_ids, well_determined
 from nerfscene.posing.mapping import Model
-from nerfscene.posing.model_binary import check_cameras, image_names, points_without_tracks
+from nerfscene.posing.model_binary import check_cameras, check_points, image_names, points_without_tracks
 from nerfscene.posing.model_lenses import lens_of_camera
 from nerfscene.posing.model_text import lists_cameras, plain_cameras, plain_images
 from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
@@ -72,7 +72,8 @@ def read_model(folder: Path) -> SparseModel:
                 warnings += _other_text(folder, staged, set(names.values()))
         except OSError as error:
             raise NerfsceneError(
-                f"{folder} cannot be read as a COLMAP model ({error.strerror or error}): copy or export it again."
+                f"{folder} cannot be read as a COLMAP model ({error.strerror or error}): copy or "
+                "export it again."
             ) from error
     return _sparse_model(folder, rec, names, warnings)
 
@@ -97,6 +98,8 @@ def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str]:
         for part in NEEDED:
             _link(folder / f"{part}{suffix}", staged)
         check_cameras(folder / "cameras.bin")
+        if (folder / points).is_file():
+            check_points(folder / points)
         return image_names(folder / "images.bin")
     cameras = plain_cameras(folder / "cameras.txt", staged / "cameras.txt")
     return plain_images(folder / "images.txt", staged / "images.txt", cameras)
@@ -132,8 +135,8 @@ def _load(folder: Path, staged: Path) -> Model:
         return pycolmap.Reconstruction(str(staged))
     except FROM_PYCOLMAP as error:
         raise NerfsceneError(
-            f"{folder} cannot be read as a COLMAP model (its files are damaged or contradict each other): copy "
-            "or export it again."
+            f"{folder} cannot be read as a COLMAP model (its files are damaged or contradict each other): "
+            "copy or export it again."
         ) from error
 
 
@@ -269,8 +272,8 @@ def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tup
         rec.delete_point3D(key)
     if no_numbers:
         warnings += (
-            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN, infinite or impossibly large coordinates and "
-            "were left out.",
+            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN, infinite or impossibly large "
+            "coordinates and were left out.",
         )
     errors = _point_errors(rec)
     errors = errors[errors < BEHIND]

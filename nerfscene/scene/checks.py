@@ -1,4 +1,4 @@
-"""Whether a scene.json is whole: every entry of the type and in the range that the rest of the program expects.
+"""Whether a scene.json is whole: every entry of the type and in the range that the program expects.
 
 Each check raises ValueError with a clause such as "its space has a cone that is not a number from 0 to 1".
 Entries that older versions didn't write may be missing. Unknown entries are ignored, except in settings that

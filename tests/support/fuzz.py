@@ -1,8 +1,8 @@
 """The fuzzer: valid inputs of every kind, damaged at random, and given to nerfscene.
 
-``make fuzz`` runs ``python tests/support/fuzz.py --seed N --count 1000``; the tests run a hundred inputs. Each
-must be taken or refused with one sentence: no traceback, no crash, within SECONDS and MEGABYTES. An input is
-known by the seed and its number, so that it can be made again: ``--only 123`` gives that one alone.
+``make fuzz`` runs ``python tests/support/fuzz.py --count 1000``; the tests run a hundred inputs. Each must
+be taken or refused with one sentence: no traceback, no crash, within SECONDS and MEGABYTES. An input is known
+by the seed and its number, so that it can be made again: ``--only 123`` gives that one alone.
 """
 
 from __future__ import annotations
@@ -123,13 +123,12 @@ def in_words(results: Sequence[Result], seed: int) -> str:
     """The figures, and every input that went wrong."""
     counts = Counter(result.outcome for result in results)
     slowest = max(results, key=lambda r: r.seconds)
-    lines = [
-        f"WRONG {r.outcome}: number {r.number}, {r.kind}, {r.damage}\n{r.said}" for r in results if not r.fine
-    ]
+    wrong = [r for r in results if not r.fine]
+    lines = [f"WRONG ({r.outcome}): number {r.number}, {r.kind}, {r.damage}\n{r.said}" for r in wrong]
+    kinds = ", ".join(f"{n} {what}" for what, n in Counter(r.outcome for r in wrong).items())
     lines.append(
-        f"seed {seed}: {len(results)} damaged inputs, {counts['taken']} taken, {counts['refused']} refused with "
-        f"one sentence, {sum(not r.fine for r in results)} wrong "
-        f"({', '.join(f'{n} {what}' for what, n in counts.items() if what not in ('taken', 'refused')) or 'none'})"
+        f"seed {seed}: {len(results)} damaged inputs, {counts['taken']} taken, {counts['refused']} refused "
+        f"with one sentence, {len(wrong)} wrong{f' ({kinds})' if kinds else ''}"
     )
     lines.append(
         f"longest {slowest.seconds:.1f} s ({slowest.kind}), most memory "
