@@ -76,6 +76,16 @@ def pose_doubt(pose: Array) -> str | None:
     return None
 
 
+def invertible(matrix: Array) -> bool:
+    """Whether neither a matrix (4, 4) nor its inverse has numbers that are not finite or beyond FARTHEST."""
+    if not np.abs(matrix).max() <= FARTHEST:  # nor NaN
+        return False
+    try:
+        return bool(np.abs(np.linalg.inv(matrix)).max() <= FARTHEST)
+    except np.linalg.LinAlgError:
+        return False
+
+
 def camera_doubt(lens: Intrinsics, pose: Array) -> str | None:
     """What ``lens_doubt`` or ``pose_doubt`` says."""
     return lens_doubt(lens) or pose_doubt(pose)

@@ -53,6 +53,8 @@ def frame_times(video: Path) -> FrameTimes:
             keys = np.unique([p.pts for p in container.demux(stream) if p.pts is not None]).astype(np.int64)
         except av.FFmpegError as error:
             raise NerfsceneError(_damaged(video, error)) from error
+        if stream.codec_context is None:
+            raise NerfsceneError(_damaged(video, OSError("its kind of video is unknown")))
         seconds = (keys * float(stream.time_base)).astype(np.float64)
         return FrameTimes(keys, seconds, stream.codec_context.width, stream.codec_context.height)
 

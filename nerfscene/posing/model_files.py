@@ -21,7 +21,13 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.known_points import posed_ids, well_determined
 from nerfscene.posing.mapping import Model
-from nerfscene.posing.model_binary import check_cameras, check_points, image_names, points_without_tracks
+from nerfscene.posing.model_binary import (
+    check_cameras,
+    check_points,
+    image_names,
+    points_without_tracks,
+    rigs_are_whole,
+)
 from nerfscene.posing.model_lenses import lens_of_camera
 from nerfscene.posing.model_text import lists_cameras, plain_cameras, plain_images
 from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
@@ -36,6 +42,7 @@ NEEDED, RIGS = ("cameras", "images"), ("rigs", "frames")
 SAME = 1e-5  # largest difference of two poses that are the same, relative to their largest number
 MISFIT = 0.01  # of the picture's longer side: a larger reprojection error (median) means other cameras
 BEHIND = 1e9  # pixels: pycolmap gives points behind a camera a larger error than this
+LEAST_QUATERNION = 1e-6  # length of one that is a rotation; they should have length 1
 NOTICEABLE = 0.5  # pixels: a lens that differs by more deserves a warning
 
 
@@ -152,7 +159,14 @@ def _consistent(folder: Path, staged: Path, suffix: str) -> tuple[Model, tuple[s
             f"images{suffix} lacks: they are used without knowing which photos show them.",
         )
     rigs = [folder / f"{part}{suffix}" for part in RIGS]
-    if all(path.is_file() for path in rigs):
+    both = all(path.is_file() for path in rigs)
+    if both and suffix == ".bin" and not rigs_are_whole(*rigs):
+        warnings += (
+            f"rigs.bin or frames.bin of the COLMAP model {folder} is damaged: the poses in images.bin are "
+            "used.",
+        )
+        best = plain
+    elif both:
         for path in rigs:
             _link(path, staged)
         best, told = _better(folder, staged, suffix, plain)
@@ -294,8 +308,9 @@ def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tup
 
 
 def _world_from_cam(image: pycolmap.Image) -> Array:
-    """The pose (4, 4) of an image; NaN where it has no rotation, which Eigen would take for the identity."""
-    given = np.linalg.norm(image.cam_from_world().rotation.quat) > 1e-6
+    """The pose (4, 4) of an image; NaN where its quaternion is 0, which Eigen would take for the identity."""
+    largest = float(np.abs(image.cam_from_world().rotation.quat).max())
+    given = LEAST_QUATERNION < largest < 1 / LEAST_QUATERNION
     return mapping.world_from_cam(image) if given else np.full((4, 4), np.nan)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras.plausible import FARTHEST, lens_doubt, pose_doubt
+from nerfscene.cameras.plausible import invertible, lens_doubt, pose_doubt
 from nerfscene.types import Array, Intrinsics
 
 Values = dict[str, Any]
@@ -235,12 +235,7 @@ def _check_view(view: Any, where: str) -> None:
 def _check_invertible(values: Any, name: str) -> Array:
     """The matrix (4, 4), if it can be inverted and neither it nor its inverse overflows."""
     matrix = np.array(values, np.float64)
-    usable = bool(np.abs(matrix).max() <= FARTHEST)
-    try:
-        usable = usable and np.abs(np.linalg.inv(matrix)).max() <= FARTHEST
-    except np.linalg.LinAlgError:
-        usable = False
-    if not usable:
+    if not invertible(matrix):
         raise ValueError(f"its {name} is not an invertible 4×4 matrix")
     return matrix
 

@@ -114,10 +114,15 @@ def _ended(run: Callable[[], object], err: Path) -> tuple[str, str]:
     sentences = [line for line in lines if line.startswith("nerfscene: ")]
     others = [line for line in lines if not line.startswith(("nerfscene: ", "warning: "))]
     if code not in (0, 2) or others or LIKE_CODE.search(said) or any(len(line) > LONGEST for line in lines):
-        return "wrong", f"exit code {code}: {said[-3000:]}"
+        return "wrong", f"exit code {code}: {_end_of(lines)}"
     if len(sentences) != (code == 2):
-        return "wrong", f"exit code {code}, {len(sentences)} sentences: {said[-3000:]}"
+        return "wrong", f"exit code {code}, {len(sentences)} sentences: {_end_of(lines)}"
     return ("refused", sentences[0]) if sentences else ("taken", "")
+
+
+def _end_of(lines: list[str]) -> str:
+    """The last lines of what was printed, without the marks below a traceback's lines."""
+    return "\n".join([line[:400] for line in lines if set(line) - set(" ^~")][-9:])
 
 
 @contextlib.contextmanager

@@ -152,7 +152,8 @@ def _changed_array(array: np.ndarray, rng: Random) -> tuple[np.ndarray, str]:
     match int(rng.integers(0, 5)):
         case 0 if array.size:
             word = rng.choice([np.nan, np.inf, 1e30, -1e30, 0, 1e-38]) if array.dtype.kind == "f" else 7
-            array.reshape(-1)[int(rng.integers(0, array.size))] = word
+            with np.errstate(all="ignore"):
+                array.reshape(-1)[int(rng.integers(0, array.size))] = word
             return array, f"a number becomes {word}"
         case 1:
             return array[1:], "a row removed"

@@ -16,6 +16,7 @@ import numpy as np
 import open_sfm_cases
 import path_file_cases
 import phone_app_cases
+import photo_cases
 import realitycapture_cases
 import transforms_cases
 from archives import pack_folder
@@ -57,6 +58,15 @@ def _pictures(root: Path) -> None:
         (root / "masks").mkdir(exist_ok=True)
         Image.new("L", (32, 24), 255).save(root / "masks" / f"{old.stem}.png")
     (root / "transforms.json").write_text(json.dumps(values))
+
+
+def _photos(root: Path) -> None:
+    """Photos without cameras that share nothing, so that posing them ends soon."""
+    photo_cases.write_photos(root / "images", [f"{i}.{end}" for i, end in enumerate(("jpg", "png", "heic"))])
+
+
+def _video(root: Path) -> None:
+    phone_app_cases.write_grey_video(root / "walk.mp4", {stamp: 8 * stamp for stamp in range(30)})
 
 
 def _archive(root: Path) -> None:
@@ -143,7 +153,10 @@ def _scene(root: Path) -> None:
 
 def _path(root: Path) -> None:
     _scene(root)
-    path_file_cases.save(root)
+    crop = {"crop_center": [0.0, 0, 0], "crop_scale": [2.0, 2, 2], "crop_rot": [0.0, 0, 0.1]}
+    path_file_cases.save(root, crop=crop | {"crop_bg_color": {"r": 38, "g": 42, "b": 55}})
+    values = {"transform": np.eye(4)[:3].tolist(), "scale": 0.5}
+    (root / "dataparser_transforms.json").write_text(json.dumps(values))
 
 
 def _instant_ngp(root: Path) -> None:
@@ -153,6 +166,9 @@ def _instant_ngp(root: Path) -> None:
         for i in range(4)
     ]
     (root / "camera_path.json").write_text(json.dumps({"loop": False, "path": keys, "time": 0.0}))
+    values = {"scale": 0.4, "offset": [0.5, 0.5, 0.4], "aabb_scale": 4}
+    capture = json.loads((root / "capture/transforms.json").read_text())
+    (root / "transforms.json").write_text(json.dumps(capture | values))
 
 
 KINDS: dict[str, Kind] = {
@@ -189,11 +205,13 @@ KINDS: dict[str, Kind] = {
     "LLFF": Kind(_llff, ("poses_bounds.npy",)),
     "Pix4D": Kind(_pix4d, ("*.txt",)),
     "archive": Kind(_archive, ("capture.zip",), given="capture.zip"),
+    "photos": Kind(_photos, ("images/*",)),
+    "video": Kind(_video, ("walk.mp4",), given="walk.mp4"),
     "pictures": Kind(_pictures, ("images/*", "masks/*"), "train"),
     "training": Kind(_room, ("transforms.json",), "train"),
     "scene": Kind(_scene, ("scene/scene.json",), "scene", "scene"),
     "scene, arrays": Kind(_scene, ("scene/field.safetensors",), "scene", "scene"),
     "scene, left over": Kind(_scene, ("scene/source.json", "scene/scene.json"), "again", "scene"),
-    "camera path": Kind(_path, ("camera_path.json",), "path", "scene"),
-    "camera path, instant-ngp": Kind(_instant_ngp, ("camera_path.json",), "path", "scene"),
+    "camera path": Kind(_path, ("*.json",), "path", "scene"),
+    "camera path, instant-ngp": Kind(_instant_ngp, ("*.json",), "path", "scene"),
 }
