@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
 
 SMALL = FieldConfig(occupancy_resolution=32, log2_table=12, finest_resolution=64)
+
+
+_TRAINED: list[Path] = []
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,15 @@ def _xmp(root: Path) -> None:
 
 
 def _scene(root: Path) -> None:
-    """A scene and the capture that it was made of."""
-    _room(root / "capture")
-    config = TrainConfig(steps=30, holdout=3, threads=1, refine_cameras=False)
-    api.train(root / "capture", root / "scene", config, SMALL)
+    """A scene and the capture that it was made of; trained once, and then copied."""
+    if not (_TRAINED and _TRAINED[-1].is_dir()):
+        _room(root / "capture")
+        config = TrainConfig(steps=30, holdout=3, threads=1, refine_cameras=False)
+        api.train(root / "capture", root / "scene", config, SMALL)
+        _TRAINED.append(root)
+        return
+    for part in ("capture", "scene"):
+        shutil.copytree(_TRAINED[-1] / part, root / part)
 
 
 def _path(root: Path) -> None:
