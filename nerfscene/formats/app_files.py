@@ -185,9 +185,11 @@ def nearest_lens(start: Intrinsics, theirs: Projection, where: str) -> tuple[Int
 def rotation_of(quaternion: Sequence[float] | Array, where: str) -> Array:
     """The rotation matrix (3, 3) of a quaternion (x, y, z, w), which need not have unit length.
 
-    Raises NerfsceneError, beginning with ``where``, for a quaternion of length 0.
+    Raises NerfsceneError, beginning with ``where``, for a quaternion whose length is 0 or overflows.
     """
     q = np.asarray(quaternion, np.float64)
+    if not np.abs(q).max() < FARTHEST:
+        raise NerfsceneError(f"{where} has a rotation quaternion that is not finite: export it again.")
     length = math.sqrt(float(q @ q))
     if length < 1e-6:
         raise NerfsceneError(f"{where} has a rotation quaternion of all zeros: export it again.")
