@@ -177,4 +177,4 @@ def test_rows_with_impossible_frame_numbers_are_passed_over(tmp_path: Path, numb
     text = (root / "odometry.csv").read_text()
     assert ", 000007, " in text
     (root / "odometry.csv").write_text(text.replace(", 000007, ", f", {number}, "))
-    assert len(read_stray_scanner(root, tmp_path / "frames").views) == 19
+    assert len(opened(root, tmp_path / "work").views) == 19
