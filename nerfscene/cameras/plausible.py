@@ -16,6 +16,7 @@ WIDEST_FISHEYE = 720.0  # degrees across a fisheye's picture without distortion;
 FARTHEST_CENTRE = 10.0  # pictures that the principal point may lie away from the middle
 STRONGEST = 1e4  # factor by which distortion may change the radius at a picture's corner
 FARTHEST = 1e12  # world units from the origin
+LARGEST = 1e15  # number in a map between coordinates, or in its inverse
 LARGEST_SIDE = 1_000_000  # pixels
 NOT_RIGID = 1e-3  # how far R·Rᵀ may be from 1, and the last row from 0 0 0 1
 
@@ -77,11 +78,11 @@ def pose_doubt(pose: Array) -> str | None:
 
 
 def invertible(matrix: Array) -> bool:
-    """Whether neither a matrix (4, 4) nor its inverse has numbers that are not finite or beyond FARTHEST."""
-    if not np.abs(matrix).max() <= FARTHEST:  # nor NaN
+    """Whether neither a matrix (4, 4) nor its inverse has numbers that are not finite or beyond LARGEST."""
+    if not np.abs(matrix).max() <= LARGEST:  # nor NaN
         return False
     try:
-        return bool(np.abs(np.linalg.inv(matrix)).max() <= FARTHEST)
+        return bool(np.abs(np.linalg.inv(matrix)).max() <= LARGEST)
     except np.linalg.LinAlgError:
         return False
 

@@ -83,8 +83,8 @@ def take_frames(
         raise NerfsceneError(f"--frames must be at least {MIN_PHOTOS}; 50 to 200 work best")
     fingerprint = _fingerprint(videos, config)
     kept = read_json(folder / DONE)
-    if isinstance(kept, dict) and kept.get("of") == fingerprint:
-        return tuple(kept["warnings"])
+    if isinstance(kept, dict) and kept.get("of") == fingerprint and isinstance(kept.get("warnings"), list):
+        return tuple(map(str, kept["warnings"]))
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)

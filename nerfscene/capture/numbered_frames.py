@@ -73,8 +73,9 @@ def take_numbered(
     status = video.stat()
     of = [VERSION, video.name, status.st_size, status.st_mtime_ns, most, [int(n) for n in numbers]]
     kept = read_json(folder / DONE)
-    if isinstance(kept, dict) and kept.get("of") == of:
-        return {int(number): folder / _name(number) for number in kept["taken"]}
+    taken = kept.get("taken") if isinstance(kept, dict) and kept.get("of") == of else None
+    if isinstance(taken, list) and all(isinstance(number, int) for number in taken):
+        return {number: folder / _name(number) for number in taken}
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)

@@ -136,9 +136,9 @@ POSING = {
     "found_by": TEXT,
     "tried": _list_of(TEXT),
     "photos_posed": COUNT,
-    **{name: _or_none(_number()) for name in ("models", "pairs_compared", "pairs_connected", "points")},
-    **{name: _or_none(_number()) for name in ("observations", "track_length", "reprojection_error")},
-    "agreement": _or_none(_number()),
+    **{name: _or_none(ANY_NUMBER) for name in ("models", "pairs_compared", "pairs_connected", "points")},
+    **{name: _or_none(ANY_NUMBER) for name in ("observations", "track_length", "reprojection_error")},
+    "agreement": _or_none(ANY_NUMBER),
     "apart": _optional(_list_of(_list_of(TEXT))),
 }
 SETTINGS = Entry(lambda v: isinstance(v, dict) and all(isinstance(p, dict) for p in v.values()), "settings")

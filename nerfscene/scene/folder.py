@@ -215,8 +215,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if data.get("version") != VERSION:
         raise NerfsceneError(
             f"{folder} was written by another version of nerfscene (scene version "
-            f"{data.get('version')!r:.40}, this nerfscene reads {VERSION}); use the version that wrote it, or "
-            "train again with --overwrite"
+            f"{data.get('version')!r:.40}, this nerfscene reads {VERSION}); use the version that wrote it, "
+            "or train again with --overwrite"
         )
     try:
         check_manifest(data)
