@@ -142,7 +142,7 @@ def _picture(frame: av.VideoFrame) -> Image.Image:
 def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its main video stream, edit lists ignored; raises NerfsceneError if there is none."""
     try:
-        container = av.open(str(video), options={"ignore_editlist": "1"})
+        container = av.open(str(video), options={"ignore_editlist": "1"}, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise NerfsceneError(_damaged(video, error)) from error
     with container:
