@@ -292,6 +292,11 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
             raise NerfsceneError(
                 f"{video} holds no pictures, only sound: give another video, or a folder of photos"
             )
+        if stream.codec_context is None:
+            raise NerfsceneError(
+                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came from, "
+                "or export it as MP4"
+            )
         stream.thread_type = "AUTO"
         yield container, stream
 

@@ -97,9 +97,10 @@ def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Arr
         count = " by ".join(str(n) if n >= 0 else "n" for n in shape)
         wanted = f"{count} numbers" if shape else "a number"
         raise NerfsceneError(f"{where} has no {what} ({wanted}): export it again.")
+    given = given.astype(np.float64)
     if not (np.isfinite(given).all() and np.abs(given).max(initial=0.0) < FARTHEST):
         raise NerfsceneError(f"{where} has a {what} that is not finite: export it again.")
-    return given.astype(np.float64)
+    return given
 
 
 def number(values: Values, key: str, where: str, default: float | None = None) -> float:
