@@ -2,6 +2,7 @@
 #   make demo         poses, trains and films the capture in data/demo
 #   make test         builds everything and passes the tests
 #   make lint         ruff and mypy
+#   make fuzz         gives a thousand damaged inputs to every reader, about 5 minutes on two cores
 #   make docs         builds the pages in docs/ into a site, out/docs
 #   make bench        measures speed and quality, about 25 minutes on two cores
 #   make wheel        builds a wheel for other machines into dist
@@ -20,7 +21,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint docs bench wheel wheel-test clean
+.PHONY: demo test lint fuzz docs bench wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -53,6 +54,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy nerfscene
+
+# Prints the seed and the figures. SEED=N gives the same inputs again, COUNT=N another number of them.
+fuzz: $(VENV)/.installed
+	$(BIN)/python tests/support/fuzz.py --count $(or $(COUNT),1000) $(if $(SEED),--seed $(SEED))
 
 # The extra's packages alone: installing nerfscene again would compile its kernels again.
 $(VENV)/.docs: $(VENV)/.installed pyproject.toml

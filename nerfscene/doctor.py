@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nerfscene.capture.json_text import parsed
 from nerfscene.ops import backend
 
 PACKAGES = (
@@ -175,7 +175,7 @@ def find_nvcc() -> str | None:
 def build_record() -> dict[str, Any] | None:
     """The installation's record of how the CUDA kernels were built; None if there is none."""
     try:
-        record = json.loads((Path(backend.__file__).parent / "_cuda_build.json").read_text())
+        record = parsed((Path(backend.__file__).parent / "_cuda_build.json").read_bytes())
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None

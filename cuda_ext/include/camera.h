@@ -53,7 +53,11 @@ NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
         undistort(c.distortion, xd, yd, x, y);
         d = {x, y, 1.0f};
     }
-    return d * (1.0f / sqrtf(dot(d, d)));
+    // Where distortion folds the picture over, the iterations may end in a division by 0. A direction that is not
+    // finite would make a ray march through cells that don't exist.
+    const float squared = dot(d, d);
+    if (!(squared > 0.0f && squared < 1.0e30f)) return {0.0f, 0.0f, 1.0f};
+    return d * (1.0f / sqrtf(squared));
 }
 
 NS_HD void pixel_ray(const CameraDesc& c, float px, float py, Vec3& origin, Vec3& direction) {

@@ -52,8 +52,8 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
     u, v = np.meshgrid(np.linspace(0, start.width, GRID), np.linspace(0, start.height, GRID))
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)
     focal, centre = np.array([start.fx, start.fy]), np.array([start.cx, start.cy])
-    base = (pixels - centre) / focal
     with np.errstate(all="ignore"):
+        base = (pixels - centre) / focal
         for _ in range(INVERSION_STEPS):  # Newton's method
             projected = theirs(base)
             miss = pixels - projected

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import lzma
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -31,9 +33,11 @@ MAPS = re.compile(
 )
 # What zipfile raises for a broken archive.
 BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, NotADirectoryError, UnicodeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(NotADirectoryError, ValueError, RuntimeError, OverflowError, MemoryError),
 )
+# Errors of the disk that is written to. All others come from places and names in a damaged archive.
+FULL, SHUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 def is_archive(path: Path) -> bool:
@@ -62,16 +66,26 @@ def unpack(archive: Path, folder: Path, progress: StageListener = silent) -> Pat
                 _unpack_into(partial, archive, progress)
                 (partial / DONE).write_text(json.dumps(fingerprint))
         except BROKEN as error:
-            raise NerfsceneError(
-                f"{archive} cannot be unpacked ({str(error) or 'it is cut off'}): make the archive again, or "
-                "give the folder of photos itself."
-            ) from error
+            raise _damaged(archive, error) from error
         except OSError as error:
+            if error.errno not in (*FULL, *SHUT):
+                raise _damaged(archive, error) from error
+            way = "free some space, or choose" if error.errno in FULL else "choose"
             raise NerfsceneError(
-                f"{archive} cannot be unpacked to {folder} ({error.strerror or error}): free some space, or "
-                "choose another folder with -o."
+                f"{archive} cannot be unpacked to {folder} ({error.strerror or error}): {way} another folder "
+                "with -o."
             ) from error
     return _inner(folder)
+
+
+def _damaged(archive: Path, error: Exception) -> NerfsceneError:
+    """The error for an archive that can't be read to its end."""
+    said = isinstance(error, zipfile.BadZipFile | NotImplementedError) and str(error).isprintable()
+    why = f"it is damaged: {error}" if said and str(error) else "it is damaged or cut off"
+    return NerfsceneError(
+        f"{archive} cannot be unpacked ({why}): copy or make the archive again, or give the folder of photos "
+        "itself."
+    )
 
 
 def _unpack_into(folder: Path, archive: Path, progress: StageListener) -> None:

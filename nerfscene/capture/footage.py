@@ -81,8 +81,8 @@ def take_frames(
     config = config or FootageConfig()
     fingerprint = _fingerprint(videos, config)
     kept = read_json(folder / DONE)
-    if isinstance(kept, dict) and kept.get("of") == fingerprint:
-        return tuple(kept["warnings"])
+    if isinstance(kept, dict) and kept.get("of") == fingerprint and isinstance(kept.get("warnings"), list):
+        return tuple(map(str, kept["warnings"]))
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)
@@ -102,13 +102,13 @@ def is_video(path: Path) -> bool:
         with path.open("rb") as file:
             if file.read(2) == b"PK":  # a zip file; FFmpeg would take the JPEGs in it for a video
                 return False
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             pictures: Any = container.streams.best("video")
             # FFmpeg reads any text file as a video of a terminal (tty), and single pictures too (_pipe).
             if pictures is None or container.format.name == "tty" or "_pipe" in container.format.name:
                 return False
             return sum(1 for _, _ in zip(range(2), container.decode(pictures), strict=False)) == 2
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError, ValueError):
         return False
 
 
@@ -278,7 +278,7 @@ def _small(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its main video stream; raises NerfsceneError if there is none."""
     try:
-        container = av.open(str(video))
+        container = av.open(str(video), metadata_errors="replace")  # old cameras' notes aren't UTF-8
     except (av.FFmpegError, OSError) as error:
         raise NerfsceneError(
             f"{video} can't be read as a video ({error.strerror or error}): copy it again from where it came "
@@ -289,6 +289,11 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
         if stream is None:
             raise NerfsceneError(
                 f"{video} holds no pictures, only sound: give another video, or a folder of photos"
+            )
+        if stream.codec_context is None:
+            raise NerfsceneError(
+                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came from, "
+                "or export it as MP4"
             )
         stream.thread_type = "AUTO"
         yield container, stream

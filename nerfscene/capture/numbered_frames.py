@@ -53,6 +53,8 @@ def frame_times(video: Path) -> FrameTimes:
             keys = np.unique([p.pts for p in container.demux(stream) if p.pts is not None]).astype(np.int64)
         except av.FFmpegError as error:
             raise NerfsceneError(_damaged(video, error)) from error
+        if stream.codec_context is None:
+            raise NerfsceneError(_damaged(video, OSError("its kind of video is unknown")))
         seconds = (keys * float(stream.time_base)).astype(np.float64)
         return FrameTimes(keys, seconds, stream.codec_context.width, stream.codec_context.height)
 
@@ -71,8 +73,9 @@ def take_numbered(
     status = video.stat()
     of = [VERSION, video.name, status.st_size, status.st_mtime_ns, most, [int(n) for n in numbers]]
     kept = read_json(folder / DONE)
-    if isinstance(kept, dict) and kept.get("of") == of:
-        return {int(number): folder / _name(number) for number in kept["taken"]}
+    taken = kept.get("taken") if isinstance(kept, dict) and kept.get("of") == of else None
+    if isinstance(taken, list) and all(isinstance(number, int) for number in taken):
+        return {number: folder / _name(number) for number in taken}
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)
@@ -139,7 +142,7 @@ def _picture(frame: av.VideoFrame) -> Image.Image:
 def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its main video stream, edit lists ignored; raises NerfsceneError if there is none."""
     try:
-        container = av.open(str(video), options={"ignore_editlist": "1"})
+        container = av.open(str(video), options={"ignore_editlist": "1"}, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise NerfsceneError(_damaged(video, error)) from error
     with container:

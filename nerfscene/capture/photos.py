@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -37,11 +38,13 @@ ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")
 # What Pillow's readers of the various formats raise for a damaged file.
 DAMAGED = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, TypeError, LookupError, ArithmeticError),
-    *(struct.error, Image.DecompressionBombError),
+    *(struct.error, Image.DecompressionBombError, MemoryError),
 )
 
 StageListener = Callable[[str, float], None]  # takes the stage in words and the fraction done, 0…1
 
+# Pillow warns of damaged notes in a file that it can read; that names no file and means nothing to anyone.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 pillow_heif.register_heif_opener()  # HEIC and HEIF; AVIF is Pillow's own
 
 

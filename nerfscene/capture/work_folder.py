@@ -6,11 +6,12 @@ what the result was made from, so that a later run can tell whether to reuse it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from nerfscene.capture.json_text import parsed
 
 DONE = "done.json"
 
@@ -34,6 +35,6 @@ def replacing(folder: Path) -> Iterator[Path]:
 def read_json(path: Path) -> object:
     """The content of a JSON file; None if there is no such file or it can't be parsed."""
     try:
-        return json.loads(path.read_text())
+        return parsed(path.read_bytes())
     except (OSError, ValueError):
         return None

@@ -84,12 +84,28 @@ def kernel_camera(
 ) -> tuple[list[float], int, int, int, list[float]]:
     """A camera in the form that the kernels take: intrinsics (9), lens, width, height, pose (12).
 
-    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``.
+    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``. Raises ValueError for a lens or pose that
+    overflows the kernels' 32-bit numbers; readers have refused such cameras before.
     """
     k = intrinsics
+    _check_range(k, scene_from_cam)
     numbers = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
     pose = [float(x) for x in scene_from_cam[:3].ravel()]
     return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
+
+
+LARGEST_NUMBER = 1e30  # in a camera, so that what is computed from it stays finite in 32 bits
+SHARPEST = 1e6  # focal lengths that a pixel may lie away from the principal point
+
+
+def _check_range(k: Intrinsics, scene_from_cam: Array) -> None:
+    """Raises ValueError unless a camera's rays are certain to be finite before distortion."""
+    lens = np.array([k.fx, k.fy, k.cx, k.cy, *k.distortion])
+    if not ((np.abs(lens) <= LARGEST_NUMBER).all() and (np.abs(scene_from_cam) <= LARGEST_NUMBER).all()):
+        raise ValueError("intrinsics and pose must be finite")
+    reach = max(abs(k.cx), abs(k.cx - k.width)), max(abs(k.cy), abs(k.cy - k.height))
+    if not (reach[0] <= SHARPEST * k.fx and reach[1] <= SHARPEST * k.fy and min(k.fx, k.fy) > 0):
+        raise ValueError("the focal length is too short for the picture")
 
 
 def crop_in_scene(renderer: Renderer) -> list[float]:

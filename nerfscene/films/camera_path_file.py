@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
+from nerfscene.cameras.plausible import camera_doubt, invertible
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import instant_ngp_path, nerfstudio_path, trained_world
 from nerfscene.films.nerfstudio_path import FLIP
@@ -68,6 +69,8 @@ def read_camera_path(
         Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
         for pose, f in zip(_in_world(path, undone, scene), fov_pixels * path.focals, strict=True)
     )
+    box = None if path.box is None else _world_from_file(undone, scene) @ path.box
+    _check_numbers(cameras, box, file, undone)
     return CameraPath(
         cameras,
         path.fps,
@@ -75,10 +78,27 @@ def read_camera_path(
         path.loop,
         path.width,
         path.height,
-        None if path.box is None else _world_from_file(undone, scene) @ path.box,
+        box,
         path.background,
         (*path.notes, *doubts),
     )
+
+
+def _check_numbers(cameras: tuple[Camera, ...], box: Array | None, file: Path, undone: Undone | None) -> None:
+    """Raises NerfsceneError for cameras or a crop of which nothing can be computed."""
+    by = (
+        ""
+        if undone is None or undone.source == file
+        else f", taken to the capture's coordinates by {undone.source}"
+    )
+    for number, camera in enumerate(cameras, 1):
+        doubt = camera_doubt(camera.intrinsics, camera.world_from_cam)
+        if doubt is not None:
+            raise NerfsceneError(
+                f"camera {number} of {file}{by} can't be right: {doubt}; export the path again"
+            )
+    if box is not None and not invertible(box):
+        raise NerfsceneError(f"the crop of {file}{by} is impossibly thin, large or far; remove it from there")
 
 
 def _of_nerfstudio(

@@ -111,8 +111,8 @@ def own_from_world(transforms: dict[str, Any], where: str) -> Array:
         if low is not None and high is not None:
             scale = 1 / max(1e-6, float(np.abs(high - low).max()))
             offset = 0.5 - scale * (low + high) / 2
-    if scale is None or scale <= 0 or offset is None:
-        raise NerfsceneError(f"{where} has a scale, offset or aabb that is not numbers; export it again")
+    if scale is None or not 1e-12 < scale < 1e12 or offset is None:
+        raise NerfsceneError(f"{where} has a scale, offset or aabb that can't be used; export it again")
     m = np.diag([scale, scale, scale, 1.0])
     m[:3, 3] = offset
     return m if mitsuba else np.asarray(CYCLE @ m)

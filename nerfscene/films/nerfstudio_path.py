@@ -16,12 +16,12 @@ The format, as in nerfstudio 0.1 to 1.1 (``viewer/render_panel.py``, before that
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.path_parts import (
     DEFAULT_FPS,
@@ -100,8 +100,8 @@ def _pose(values: Any, where: str) -> Array:
     """A pose (4, 4) from 16 numbers, row-major; a string is the older viewer's and column-major."""
     as_text = isinstance(values, str)
     try:
-        m = np.asarray(json.loads(values) if as_text else values, np.float64)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+        m = np.asarray(parsed(values) if as_text else values, np.float64)
+    except (TypeError, ValueError, OverflowError):
         m = np.zeros(0)
     if m.size != 16 or not np.isfinite(m).all():
         raise NerfsceneError(f"{where} is not a pose of 16 finite numbers; export the path again")

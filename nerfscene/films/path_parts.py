@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nerfscene.cameras.plausible import FARTHEST
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
@@ -86,6 +87,8 @@ def rigid(matrix: Array, where: str, any_scale: bool) -> Array:
 
     any_scale: as in ``nearest_rigid``.
     """
+    if not np.abs(matrix[:3, 3]).max() <= FARTHEST:
+        raise NerfsceneError(f"{where} leads impossibly far away; export it again")
     pose = nearest_rigid(matrix, RIGID_TOLERANCE, any_scale)
     if pose is None:
         what = "stretches" if any_scale else "scales"

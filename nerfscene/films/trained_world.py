@@ -29,6 +29,7 @@ from nerfscene.types import Array
 DATAPARSER, TRANSFORMS = "dataparser_transforms.json", "transforms.json"
 CAMERA_PATHS = "camera_paths"
 MOST_TRIED = 20  # .json files in a folder: more are about single photos
+SMALLEST = 1e-12  # a smaller scale is a mistake
 UP_TO = 3  # folders above the data in which nerfstudio's folder of outputs is looked for
 # ns-process-data of before March 2023 didn't write down what it had applied to COLMAP's world.
 UNWRITTEN = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
@@ -148,7 +149,7 @@ def _similarity(data: dict[str, Any], names: tuple[str, str], file: Path) -> tup
     except (TypeError, ValueError, OverflowError):
         m = np.zeros(0)
     scale = number(data.get(names[1], 1.0))
-    if m.shape not in ((3, 4), (4, 4)) or not np.isfinite(m).all() or scale is None or scale <= 0:
+    if m.shape not in ((3, 4), (4, 4)) or not np.isfinite(m).all() or scale is None or scale < SMALLEST:
         raise NerfsceneError(
             f"{where} or {names[1]} is not nerfstudio's 3×4 numbers and a scale above 0; remove the "
             "file, or export it again"

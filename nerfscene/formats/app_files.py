@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection, fitted
+from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array, Intrinsics, Lens
 
@@ -34,14 +34,15 @@ def text_of(path: Path) -> str:
 def load_json(path: Path) -> Any:
     """The parsed contents of a JSON file. Raises NerfsceneError when it is missing or not JSON."""
     try:
-        return json.loads(path.read_bytes())  # it tells UTF-8 and UTF-16 apart
-    except json.JSONDecodeError as error:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NerfsceneError(f"{path} cannot be read ({error.strerror}): export it again.") from error
+    try:
+        return parsed(data)
+    except ValueError as error:
         raise NerfsceneError(
-            f"{path} is broken: line {error.lineno}, column {error.colno}: {error.msg}; export it again or "
-            "fix that line."
+            f"{path} is not valid JSON ({error}): export it again, or mend it there."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise NerfsceneError(f"{path} cannot be read ({error}): export it again.") from error
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -96,9 +97,10 @@ def numbers(value: object, shape: tuple[int, ...], where: str, what: str) -> Arr
         count = " by ".join(str(n) if n >= 0 else "n" for n in shape)
         wanted = f"{count} numbers" if shape else "a number"
         raise NerfsceneError(f"{where} has no {what} ({wanted}): export it again.")
+    given = given.astype(np.float64)
     if not (np.isfinite(given).all() and np.abs(given).max(initial=0.0) < FARTHEST):
         raise NerfsceneError(f"{where} has a {what} that is not finite: export it again.")
-    return given.astype(np.float64)
+    return given
 
 
 def number(values: Values, key: str, where: str, default: float | None = None) -> float:
@@ -184,9 +186,11 @@ def nearest_lens(start: Intrinsics, theirs: Projection, where: str) -> tuple[Int
 def rotation_of(quaternion: Sequence[float] | Array, where: str) -> Array:
     """The rotation matrix (3, 3) of a quaternion (x, y, z, w), which need not have unit length.
 
-    Raises NerfsceneError, beginning with ``where``, for a quaternion of length 0.
+    Raises NerfsceneError, beginning with ``where``, for a quaternion whose length is 0 or overflows.
     """
     q = np.asarray(quaternion, np.float64)
+    if not np.abs(q).max() < FARTHEST:
+        raise NerfsceneError(f"{where} has a rotation quaternion that is not finite: export it again.")
     length = math.sqrt(float(q @ q))
     if length < 1e-6:
         raise NerfsceneError(f"{where} has a rotation quaternion of all zeros: export it again.")

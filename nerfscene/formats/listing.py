@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.plausible import camera_doubt
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.capture.folder import (
     carries_alpha,
@@ -243,7 +244,8 @@ def finish(export: Export) -> PosedCapture:
     """The capture of an export: lenses scaled to the photos, frames without a photo left out.
 
     One warning counts the frames that are left out. Raises NerfsceneError when fewer than MIN_VIEWS views
-    remain, all poses are the same, every view is for testing, or a photo or mask doesn't fit.
+    remain, all poses are the same, every view is for testing, a photo or mask doesn't fit, or a camera's
+    numbers can't be those of its photo (``cameras.plausible``).
     """
     source = export.source
     listed_in = export.listed_in or source.name
@@ -291,6 +293,12 @@ def _views(export: Export) -> list[View]:
         if frame.path is None:
             continue
         lens = fit_to_photo(frame.intrinsics, frame.path, export.source)
+        doubt = camera_doubt(lens, frame.world_from_cam)
+        if doubt is not None:
+            raise NerfsceneError(
+                f"{export.source} gives {frame.path.name} a camera that can't be right: {doubt}; export it "
+                "again, or give only the photos."
+            )
         view = View(frame.path, lens, frame.world_from_cam, frame.split, frame.mask, seen=frame.seen)
         if frame.mask is not None:
             stored = listed.pixels == "stored"

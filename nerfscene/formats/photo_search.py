@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from nerfscene.types import Array, LeftOut, PosedCapture, Source
 # Folders inside a project that OpenDroneMap (OpenSfM) and OpenMVG write their cameras to.
 INNER = ("opensfm", "reconstruction_*")
 GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg")  # in this order where a name lacks its extension
+LONGEST_PART, LONGEST_PATH = 255, 3000  # bytes of a file's or folder's name; characters of a path, with room
 
 
 def photo_finder(
@@ -111,6 +113,8 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
     found = {}
     for name in names:
+        if not _can_name_a_file(name):
+            continue
         path = folder / name.replace("\\", "/")
         if path.is_file():
             found[name] = path
@@ -124,6 +128,15 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         if files:
             found[name] = min(files, key=_preference)
     return _without_rivals(found)
+
+
+def _can_name_a_file(name: str) -> bool:
+    """Whether asking the system for a file of this name is no error by itself."""
+    try:
+        parts = os.fsencode(name).replace(b"\\", b"/").split(b"/")
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    return max(map(len, parts)) <= LONGEST_PART and len(name) <= LONGEST_PATH and "\0" not in name
 
 
 def _preference(path: Path) -> int:

@@ -34,7 +34,7 @@ from nerfscene.capture.folder import (
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
 from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
-from nerfscene.formats.app_files import rotation_of, text_of
+from nerfscene.formats.app_files import FARTHEST, rotation_of, text_of
 from nerfscene.formats.arkit import arkit_lens
 from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
 from nerfscene.types import Array, Intrinsics, PosedCapture
@@ -44,6 +44,7 @@ PLACE = ("x", "y", "z")
 TURN = ("qx", "qy", "qz", "qw")
 FOCAL = ("fx", "fy", "cx", "cy")  # of each frame, since 2026
 MOST_FRAMES = 300  # used of one recording: at 60 a second, neighbouring frames hardly differ
+HIGHEST = 1_000_000  # number of a frame, that of the fifth hour; more is a mistake, and would fill the memory
 WAY_OUT = f"export the recording again, or rename {POSES} to have the cameras found from the pictures"
 
 
@@ -172,13 +173,16 @@ def _read_poses(path: Path) -> _Poses:
         values = {(key or "").strip().lower(): value for key, value in row.items() if isinstance(value, str)}
         values.setdefault("qw", values.get("w", ""))  # so called before version 1.3
         pose = np.array([_number(values.get(name)) for name in (*PLACE, *TURN)])
-        if not np.isfinite(pose).all() or not 0.5 < np.linalg.norm(pose[3:]) < 2:
+        number = _number(values.get("frame"))
+        number = float(index) if np.isnan(number) else number
+        if not (np.abs(pose) < FARTHEST).all() or not 0.5 < np.linalg.norm(pose[3:]) < 2:
+            continue
+        if not 0 <= number < HIGHEST:
             continue
         matrix = np.eye(4)
         matrix[:3, :3] = rotation_of(pose[3:], f"row {index + 1} of {path}")
         matrix[:3, 3] = pose[:3]
-        number = _number(values.get("frame"))
-        numbers.append(index if np.isnan(number) else int(number))
+        numbers.append(int(number))
         seconds.append(_number(values.get("timestamp")))
         poses.append(matrix)
         lenses.append([_number(values.get(name)) for name in FOCAL])

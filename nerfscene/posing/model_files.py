@@ -16,22 +16,33 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pycolmap
 
+from nerfscene.cameras.plausible import FARTHEST
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.known_points import posed_ids, well_determined
 from nerfscene.posing.mapping import Model
-from nerfscene.posing.model_binary import check_cameras, image_names, points_without_tracks
+from nerfscene.posing.model_binary import (
+    check_cameras,
+    check_points,
+    image_names,
+    points_without_tracks,
+    rigs_are_whole,
+)
 from nerfscene.posing.model_lenses import lens_of_camera
 from nerfscene.posing.model_text import lists_cameras, plain_cameras, plain_images
 from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array, Intrinsics
 
-FROM_PYCOLMAP = (ValueError, RuntimeError, OSError, IndexError, KeyError)  # for a model that it can't read
+FROM_PYCOLMAP = (
+    *(ValueError, RuntimeError, OSError, LookupError),
+    *(MemoryError, OverflowError, TypeError),
+)  # for a model that it can't read
 NEEDED, RIGS = ("cameras", "images"), ("rigs", "frames")
 SAME = 1e-5  # largest difference of two poses that are the same, relative to their largest number
 MISFIT = 0.01  # of the picture's longer side: a larger reprojection error (median) means other cameras
 BEHIND = 1e9  # pixels: pycolmap gives points behind a camera a larger error than this
+LEAST_QUATERNION = 1e-6  # length of one that is a rotation; they should have length 1
 NOTICEABLE = 0.5  # pixels: a lens that differs by more deserves a warning
 
 
@@ -67,7 +78,10 @@ def read_model(folder: Path) -> SparseModel:
             if suffix == ".bin":
                 warnings += _other_text(folder, staged, set(names.values()))
         except OSError as error:
-            raise NerfsceneError(f"{folder} cannot be read as a COLMAP model ({error}).") from error
+            raise NerfsceneError(
+                f"{folder} cannot be read as a COLMAP model ({error.strerror or error}): copy or "
+                "export it again."
+            ) from error
     return _sparse_model(folder, rec, names, warnings)
 
 
@@ -91,6 +105,8 @@ def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str]:
         for part in NEEDED:
             _link(folder / f"{part}{suffix}", staged)
         check_cameras(folder / "cameras.bin")
+        if (folder / points).is_file():
+            check_points(folder / points)
         return image_names(folder / "images.bin")
     cameras = plain_cameras(folder / "cameras.txt", staged / "cameras.txt")
     return plain_images(folder / "images.txt", staged / "images.txt", cameras)
@@ -126,7 +142,8 @@ def _load(folder: Path, staged: Path) -> Model:
         return pycolmap.Reconstruction(str(staged))
     except FROM_PYCOLMAP as error:
         raise NerfsceneError(
-            f"{folder} cannot be read as a COLMAP model ({_one_line(error)}): export it again."
+            f"{folder} cannot be read as a COLMAP model (its files are damaged or contradict each other): "
+            "copy or export it again."
         ) from error
 
 
@@ -142,7 +159,14 @@ def _consistent(folder: Path, staged: Path, suffix: str) -> tuple[Model, tuple[s
             f"images{suffix} lacks: they are used without knowing which photos show them.",
         )
     rigs = [folder / f"{part}{suffix}" for part in RIGS]
-    if all(path.is_file() for path in rigs):
+    both = all(path.is_file() for path in rigs)
+    if both and suffix == ".bin" and not rigs_are_whole(*rigs):
+        warnings += (
+            f"rigs.bin or frames.bin of the COLMAP model {folder} is damaged: the poses in images.bin are "
+            "used.",
+        )
+        best = plain
+    elif both:
         for path in rigs:
             _link(path, staged)
         best, told = _better(folder, staged, suffix, plain)
@@ -257,13 +281,13 @@ def _longer_side(rec: Model) -> float:
 
 def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tuple[str, ...]) -> SparseModel:
     """The model in this package's types."""
-    no_numbers = [key for key, p in rec.points3D.items() if not np.isfinite(p.xyz).all()]
+    no_numbers = [key for key, p in rec.points3D.items() if not np.abs(p.xyz).max() <= FARTHEST]
     for key in no_numbers:
         rec.delete_point3D(key)
     if no_numbers:
         warnings += (
-            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN or infinite coordinates and "
-            "were left out.",
+            f"{len(no_numbers)} points of the COLMAP model {folder} have NaN, infinite or impossibly large "
+            "coordinates and were left out.",
         )
     errors = _point_errors(rec)
     errors = errors[errors < BEHIND]
@@ -284,8 +308,9 @@ def _sparse_model(folder: Path, rec: Model, names: dict[int, str], warnings: tup
 
 
 def _world_from_cam(image: pycolmap.Image) -> Array:
-    """The pose (4, 4) of an image; NaN where it has no rotation, which Eigen would take for the identity."""
-    given = np.linalg.norm(image.cam_from_world().rotation.quat) > 1e-6
+    """The pose (4, 4) of an image; NaN where its quaternion is 0, which Eigen would take for the identity."""
+    largest = float(np.abs(image.cam_from_world().rotation.quat).max())
+    given = LEAST_QUATERNION < largest < 1 / LEAST_QUATERNION
     return mapping.world_from_cam(image) if given else np.full((4, 4), np.nan)
 
 
@@ -301,8 +326,3 @@ def _lenses(folder: Path, rec: Model, ids: Sequence[int]) -> tuple[dict[int, Int
             "image_undistorter for sharper results.",
         )
     return {i: lens for i, (lens, _) in found.items()}, warnings
-
-
-def _one_line(error: Exception) -> str:
-    """The last line of an error's message, or its type's name if it has none."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -117,9 +117,21 @@ def _fingerprint(capture: Capture, config: PoseConfig) -> dict[str, object]:
 
 
 def _report(content: dict[str, Any]) -> PoseReport | None:
-    """The report kept in done.json; None if an older version wrote none."""
+    """The report kept in done.json; None if an older version wrote none, or it is damaged."""
     if not content:
         return None
     known = {field.name: content[field.name] for field in fields(PoseReport) if field.name in content}
-    apart = tuple(tuple(group) for group in known.pop("apart", ()))
-    return PoseReport(**(known | {"tried": tuple(known.get("tried", ())), "apart": apart}))
+    try:
+        apart = tuple(tuple(map(str, group)) for group in known.pop("apart", ()))
+        report = PoseReport(**(known | {"tried": tuple(known.get("tried", ())), "apart": apart}))
+    except TypeError:
+        return None
+    counts = (
+        report.photos_posed,
+        report.models,
+        report.pairs_compared,
+        report.pairs_connected,
+        report.points,
+    )
+    sound = isinstance(report.found_by, str) and all(isinstance(step, str) for step in report.tried)
+    return report if sound and all(isinstance(count, int) for count in counts) else None

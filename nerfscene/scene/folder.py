@@ -15,7 +15,6 @@ and then renamed, ``scene.json`` last.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -26,11 +25,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from nerfscene.capture.json_text import parsed
 from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import RadianceField, Space, restored
 from nerfscene.given import path_given
 from nerfscene.scene.atomic import write_json, writing
+from nerfscene.scene.checks import check_manifest
 from nerfscene.scene.scene import Figures, Scene, with_figures
 from nerfscene.types import Array, Intrinsics, View
 
@@ -56,6 +57,9 @@ __all__ = [
 
 VERSION = 1
 SCENE_JSON, FIELD_FILE, TRAINING_FILE = "scene.json", "field.safetensors", "training.safetensors"
+
+
+LARGEST_WEIGHT = 1e6  # of the networks; trained ones stay below 100
 
 
 # --- saving ---------------------------------------------------------------------------------------
@@ -154,9 +158,26 @@ def _backdrop(saved: NDArray[Any] | None) -> NDArray[np.float32] | None:
     """The saved backdrop (rows, 2 · rows, 3), None if there is none. Raises ValueError for anything else."""
     if saved is None:
         return None
-    if saved.ndim != 3 or saved.shape[2] != 3 or saved.size == 0 or not np.isfinite(saved).all():
+    usable = saved.ndim == 3 and saved.shape[2] == 3 and saved.size > 0 and saved.dtype.kind == "f"
+    if not usable or not (np.abs(saved) <= 1e6).all():  # false for NaN too
         raise ValueError("its backdrop is not a picture")
     return saved.astype(np.float32, copy=False)
+
+
+def _points(saved: NDArray[Any] | None) -> NDArray[np.float32]:
+    """The saved points (n, 3), none if there are none. Raises ValueError for anything else."""
+    if saved is None:
+        return np.zeros((0, 3), np.float32)
+    if saved.ndim != 2 or saved.shape[1] != 3 or saved.dtype.kind != "f" or not np.isfinite(saved).all():
+        raise ValueError("its points are not positions")
+    return saved.astype(np.float32, copy=False)
+
+
+def _check_sizes(arrays: dict[str, NDArray[Any]], field: RadianceField) -> None:
+    """Raises ValueError unless the field's numbers are finite, and so small that no product overflows."""
+    small = bool((np.abs(field.weights) <= LARGEST_WEIGHT).all())  # false for NaN too
+    if not (small and np.isfinite(arrays["table"]).all()):
+        raise ValueError("some of its numbers are not finite")
 
 
 def is_scene(folder: Path) -> bool:
@@ -165,7 +186,10 @@ def is_scene(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The contents of scene.json, of this format and version. Raises NerfsceneError if there is none."""
+    """The contents of scene.json, all checked (``checks``).
+
+    Raises NerfsceneError if there is none, it is damaged, or it is of another format or version.
+    """
     if not folder.exists():
         raise NerfsceneError(
             f"{folder} doesn't exist; make a scene first: nerfscene train PHOTOS -o {folder}"
@@ -175,10 +199,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is not a scene (it has no {SCENE_JSON}); give the folder that `nerfscene train` made"
         )
     try:
-        data = json.loads((folder / SCENE_JSON).read_text())
-    except (OSError, ValueError) as error:
+        data = parsed((folder / SCENE_JSON).read_bytes())
+    except OSError as error:
         raise NerfsceneError(
-            f"{folder / SCENE_JSON} can't be read ({error}); train the scene again"
+            f"{folder / SCENE_JSON} can't be read ({error.strerror}); change its permissions, or train the "
+            "scene again"
+        ) from error
+    except ValueError as error:
+        raise NerfsceneError(
+            f"{folder / SCENE_JSON} is not valid JSON ({error}); train the scene again with --overwrite"
         ) from error
     if not isinstance(data, dict) or data.get("format") != "nerfscene":
         raise NerfsceneError(
@@ -186,9 +215,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if data.get("version") != VERSION:
         raise NerfsceneError(
-            f"{folder} was written by another version of nerfscene (scene version {data.get('version')}, "
-            f"this nerfscene reads {VERSION}); use the version that wrote it, or train again with --overwrite"
+            f"{folder} was written by another version of nerfscene (scene version "
+            f"{data.get('version')!r:.40}, this nerfscene reads {VERSION}); use the version that wrote it, "
+            "or train again with --overwrite"
         )
+    try:
+        check_manifest(data)
+    except ValueError as error:
+        raise _damaged(folder, error) from error
     return data
 
 
@@ -231,11 +265,7 @@ def load(folder: Path | str) -> Scene:
         views = _views(data, Path(os.path.abspath(folder)))
         b = data["background"]
         scene_from_world = np.array(data["scene_from_world"], np.float64)
-        poses = np.stack([scene_from_world, *(v.world_from_cam for v in views)])
-        if poses.shape != (len(views) + 1, 4, 4) or not views:
-            raise ValueError("its cameras are not 4×4 poses")
-        if not all(np.isfinite(a).all() for a in (arrays["table"], field.weights, poses)):
-            raise ValueError("some of its numbers are not finite")
+        _check_sizes(arrays, field)
         return Scene(
             field=field,
             views=views,
@@ -243,7 +273,7 @@ def load(folder: Path | str) -> Scene:
             background=(float(b[0]), float(b[1]), float(b[2])),
             has_alpha=bool(data["has_alpha"]),
             figures=_figures(data["figures"]),
-            points=arrays.get("points", np.zeros((0, 3), np.float32)),
+            points=_points(arrays.get("points")),
             crop=optional_array(data, "crop"),
             world_from_capture=optional_array(data, "world_from_capture"),
             up=optional_array(data, "up"),
@@ -262,6 +292,9 @@ def load(folder: Path | str) -> Scene:
 
 
 def _field(data: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> RadianceField:
+    kinds = {name: arrays[name].dtype.kind for name in ("table", "weights", "occupancy")}
+    if kinds != {"table": "f", "weights": "f", "occupancy": "u"}:
+        raise ValueError("the types of the field's arrays don't fit")
     return restored(
         FieldConfig(**data["field"]),
         Space(**data["space"]),

@@ -91,10 +91,22 @@ def test_what_is_no_archive_and_what_is_damaged(tmp_path: Path) -> None:
     assert "cannot be unpacked" in refusal(packed)
     packed.write_bytes(data[: len(data) // 2])
     assert "cannot be unpacked" in refusal(packed)
+    assert "damaged" in refusal(packed) and "free some space" not in refusal(packed)
     with pytest.warns(UserWarning, match="Duplicate"):
         twice = pack(tmp_path / "twice.zip", ("a.png", b"1"), ("a.png", b"2"))
     assert "same name" in refusal(twice)
     assert "cannot be unpacked" in refusal(pack(tmp_path / "both.zip", ("a", b"1"), ("a/b", b"2")))
+
+
+def test_a_directory_of_contents_that_points_before_the_file(tmp_path: Path) -> None:
+    """Such an offset is an error of the operating system's, which has nothing to do with the disk's space."""
+    packed = pack(tmp_path / "hurt.zip", *((f"{i}.png", bytes(range(256))) for i in range(3)))
+    data = packed.read_bytes()
+    at = data.index(b"PK\x01\x02") + 42  # where the first entry's offset is
+    for offset in (0xFFFFFFF0, 7, len(data)):
+        packed.write_bytes(data[:at] + offset.to_bytes(4, "little") + data[at + 4 :])
+        said = refusal(packed)
+        assert "damaged" in said and "free some space" not in said
 
 
 def test_names_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:

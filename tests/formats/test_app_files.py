@@ -100,7 +100,7 @@ def test_json_that_is_cut_off(tmp_path: Path, kind: str) -> None:
     text = path.read_text()
     path.write_text(text[:-5])
     message = error_of(tmp_path / kind)
-    assert "is broken" in message and str(path) in message
+    assert "is not valid JSON" in message and str(path) in message
 
 
 def test_stray_files_beside_photos_are_passed_over(tmp_path: Path) -> None:

@@ -207,3 +207,15 @@ def test_transforms_in_the_encodings_of_windows(tmp_path: Path, encoding: str) -
 def test_the_very_name_goes_before_another_letter_case(tmp_path: Path) -> None:
     write_photos(tmp_path / "images", ["a.jpg", "A.jpg"])
     assert finds(tmp_path, "D:\\cap\\a.jpg", "D:\\cap\\A.jpg") == ["images/a.jpg", "images/A.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "images/" + "x" * 300 + ".png", "a/" * 3000 + "0.png", "a\0b", "\ud800"]
+)
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    values = transforms(5)
+    write_transforms(tmp_path, values)
+    values["frames"][2]["file_path"] = name
+    (tmp_path / "transforms.json").write_text(json.dumps(values))
+    posed = found(tmp_path)
+    assert len(posed.views) == 4 and "not on disk" in " ".join(p.reason for p in posed.left_out)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from colmap_cases import synthetic, write_colmap
-from posed_captures import found
+from colmap_cases import edit, synthetic, without_frames, write_colmap
+from posed_captures import error_of, found
 from transforms_cases import transforms, write_photo, write_synthetic, write_transforms
 
 from nerfscene.formats.readers import find_posed
@@ -64,3 +64,22 @@ def test_chair(tmp_path: Path) -> None:
     posed = found(DATA / "chair")
     assert [sum(v.split == s for v in posed.views) for s in ("train", "test")] == [100, 200]
     assert posed.has_alpha and posed.given_split and posed.warnings == ()
+
+
+@pytest.mark.parametrize("focal", [1e-310, 1e-30, 0.001, 1e300])
+@pytest.mark.parametrize("kind", ["transforms", "colmap"])
+def test_focal_lengths_that_no_photo_has(tmp_path: Path, kind: str, focal: float) -> None:
+    """They would overflow in the kernels, or make a scene of nothing."""
+    if kind == "transforms":
+        write_transforms(tmp_path, transforms(fl_x=focal))
+    else:
+        folder = without_frames(write_colmap(tmp_path, "sparse/0", synthetic(), text=True))
+        edit(folder / "cameras.txt", "OPENCV 64 48 60 61", f"OPENCV 64 48 {focal!r} 61")
+    assert "focal length can't be that of a photo" in error_of(tmp_path)
+
+
+def test_a_camera_too_far_away(tmp_path: Path) -> None:
+    values = transforms()
+    values["frames"][1]["transform_matrix"][0][3] = 1e200
+    write_transforms(tmp_path, values)
+    assert "too far away" in error_of(tmp_path)

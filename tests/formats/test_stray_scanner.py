@@ -169,3 +169,12 @@ def test_several_recordings_are_told(tmp_path: Path) -> None:
     assert "a/odometry.csv" in warning and "give its folder" in warning
     write_map(tmp_path / "none/depth/0.png")
     assert stray_scanner.several_recordings(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize("number", ["1e400", "99999999999999999999", "1000000000000", "-5"])
+def test_rows_with_impossible_frame_numbers_are_passed_over(tmp_path: Path, number: str) -> None:
+    root = write_stray(tmp_path / "walk")
+    text = (root / "odometry.csv").read_text()
+    assert ", 000007, " in text
+    (root / "odometry.csv").write_text(text.replace(", 000007, ", f", {number}, "))
+    assert len(opened(root, tmp_path / "work").views) == 19

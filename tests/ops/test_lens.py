@@ -10,6 +10,7 @@ import torch
 from kernel_cases import assert_close, double, random_directions
 from lens_cases import FISHEYE, LENSES, PERSPECTIVE, native_rays, random_pose, some_pixels
 
+from nerfscene.ops import backend
 from nerfscene.ops import reference as ref
 from nerfscene.ops import reference_lens as lens
 
@@ -102,3 +103,18 @@ def test_wrong_cameras_are_refused(kernels: Any) -> None:
     ):
         with pytest.raises((TypeError, ValueError)):
             native_rays(kernels, wrong[0], 0, wrong[1], wrong[2])
+
+
+@pytest.mark.parametrize(
+    ("k", "kind"),
+    [
+        ([1e-38, 1e-38, 320, 240, 0, 0, 0, 0, 0], 0),
+        ([300, 300, 320, 240, 1e20, -1e20, 1e25, 1e30, 1e30], 0),
+        ([300, 300, 320, 240, -1, -1, -1, -1, 0], 1),
+        ([300, 300, 320, 240, 1e30, -1e30, 1e30, 1e30, 0], 1),
+    ],
+)
+def test_rays_of_impossible_lenses_are_unit_vectors(k: list[float], kind: int) -> None:
+    """A ray that isn't finite would march through cells that don't exist."""
+    _, d = native_rays(backend.load("cpu"), k, kind, random_pose(2), some_pixels())
+    assert_close(np.linalg.norm(d, axis=1), 1.0, 1e-5)

@@ -363,3 +363,38 @@ def test_damaged_files(tmp_path: Path, single: pycolmap.Reconstruction, part: st
     data = (folder / f"{part}.bin").read_bytes()
     (folder / f"{part}.bin").write_bytes(data[: len(data) // 2])
     assert "cannot be read as a" in error_of(folder)
+
+
+@pytest.mark.parametrize("part", ["rigs", "frames"])
+def test_rigs_that_end_too_early_are_not_used(tmp_path: Path, part: str) -> None:
+    """pycolmap would look for the rest of them for hours."""
+    folder = write_model(tmp_path, synthetic(2, 2, 3))
+    whole = read_model(folder)
+    data = (folder / f"{part}.bin").read_bytes()
+    for damaged in ((2**40).to_bytes(8, "little") + data[8:], data[:-5]):
+        (folder / f"{part}.bin").write_bytes(damaged)
+        model = read_model(folder)
+        assert model.names == whole.names and "is damaged" in model.warnings[0]
+    (folder / f"{part}.bin").write_bytes(data)
+    assert read_model(folder).warnings == whole.warnings
+
+
+@pytest.mark.parametrize("length", [2**34, 2**61, 2**63])
+def test_tracks_longer_than_their_file(tmp_path: Path, length: int) -> None:
+    folder = without_frames(write_model(tmp_path, synthetic()))
+    data = (folder / "points3D.bin").read_bytes()
+    at = 8 + 43  # of the first point's length
+    (folder / "points3D.bin").write_bytes(data[:at] + length.to_bytes(8, "little") + data[at + 8 :])
+    with pytest.raises(NerfsceneError, match=r"points3D\.bin .* is cut off"):
+        read_model(folder)
+
+
+def test_a_model_that_contradicts_itself_is_told_without_the_librarys_words(tmp_path: Path) -> None:
+    folder = without_frames(write_model(tmp_path, synthetic(), text=True))
+    cameras = (folder / "cameras.txt").read_text()
+    last = cameras.splitlines()[-1]
+    (folder / "cameras.txt").write_text(cameras + last + "\n")
+    with pytest.raises(NerfsceneError) as caught:
+        read_model(folder)
+    said = str(caught.value)
+    assert "damaged or contradict each other" in said and ".cc" not in said and "\n" not in said

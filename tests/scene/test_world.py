@@ -114,7 +114,7 @@ def test_an_origin_and_a_scale() -> None:
 def test_a_damaged_world_is_named(trained: Path, tmp_path: Path) -> None:
     folder = copied(trained, tmp_path)
     for bad in ({"up": [0, 0, 0]}, {"world_from_capture": [[1, 2], [3, 4]]}):
-        data = {**scenes.read_manifest(folder), "up": None, "world_from_capture": None, **bad}
+        data = {**scenes.read_manifest(trained), "up": None, "world_from_capture": None, **bad}
         write_json(data, folder / scenes.SCENE_JSON)
         with pytest.raises(NerfsceneError, match=next(iter(bad))):
             scenes.load(folder)

@@ -120,7 +120,7 @@ def test_broken_json(refused: Refused, room: Path, tmp_path: Path) -> None:
     text = (capture / "transforms.json").read_text()
     (capture / "transforms.json").write_text(text[: len(text) // 2])
     said = refused("train", capture, "-o", tmp_path / "out")
-    assert "transforms.json is broken: line 1" in said and nothing_in(tmp_path / "out")
+    assert "transforms.json is not valid JSON (line 1" in said and nothing_in(tmp_path / "out")
 
 
 def test_an_output_that_holds_other_things(refused: Refused, room: Path, tmp_path: Path) -> None:
@@ -232,6 +232,42 @@ def _edit(**changes: Any) -> Callable[[Path], None]:
     return edit
 
 
+def _within(part: str, **changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        values = json.loads((folder / scene.SCENE_JSON).read_text())
+        values[part] |= changes
+        (folder / scene.SCENE_JSON).write_text(json.dumps(values))
+
+    return edit
+
+
+def _view(**changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        values = json.loads((folder / scene.SCENE_JSON).read_text())
+        values["views"][-1] |= changes
+        (folder / scene.SCENE_JSON).write_text(json.dumps(values))
+
+    return edit
+
+
+def _lens(**changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        values = json.loads((folder / scene.SCENE_JSON).read_text())
+        values["views"][-1]["intrinsics"] |= changes
+        (folder / scene.SCENE_JSON).write_text(json.dumps(values))
+
+    return edit
+
+
+def _array(name: str, values: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        arrays = load_file(folder / scene.FIELD_FILE)
+        arrays[name] = values if isinstance(values, np.ndarray) else np.full_like(arrays[name], values)
+        save_file(arrays, folder / scene.FIELD_FILE)
+
+    return edit
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -252,6 +288,43 @@ def _edit(**changes: Any) -> Callable[[Path], None]:
         _edit(field={"levels": 4}),
         _edit(field={"levels": "four"}),
         _edit(space=None),
+        _edit(has_alpha="no"),
+        _edit(background=[0, "0", 0]),
+        _edit(up=[0, 0, 0]),
+        _edit(crop=[[1e300, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        _edit(scene_from_world=[["1", 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        _edit(scene_from_world=[[1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        _within("space", cone="0.006"),
+        _within("space", step=1e-30),
+        _within("space", far=0.1),
+        _within("space", near=None),
+        _within("space", colour=1),
+        _within("field", levels=4.0),
+        _within("field", occupancy_resolution=64),
+        _within("figures", steps="5"),
+        _within("figures", per_view=[{"photo": "a.png"}]),
+        _within("figures", history=[1]),
+        _within("figures", warnings="none"),
+        _within("figures", settings={"train": 1}),
+        _view(photo=1),
+        _view(photo="a\0b"),
+        _view(split="both"),
+        _view(mask_turns=4),
+        _view(exposure=[1e3, 0, 0]),
+        _view(exposure=[0, 0]),
+        _view(world_from_cam=[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [-1e308, 0, 0, 1]]),
+        _view(world_from_cam=[[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        _view(intrinsics={"width": 64, "height": 48}),
+        _lens(fx=1e-310),
+        _lens(fx="55"),
+        _lens(width=64.5),
+        _lens(lens="equirectangular"),
+        _lens(distortion=[0, 0, 0, 0, float("nan")]),
+        _array("points", np.full((5, 2), 1, np.float32)),
+        _array("points", np.full((5, 3), np.inf, np.float32)),
+        _array("weights", 1e20),
+        _array("occupancy", np.zeros(1024, np.float32)),
+        _array("backdrop", np.zeros((3, 4), np.float32)),
     ],
 )
 def test_a_damaged_scene(trained: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
@@ -259,7 +332,7 @@ def test_a_damaged_scene(trained: Path, tmp_path: Path, damage: Callable[[Path],
     damage(folder)
     with pytest.raises(scene.NerfsceneError, match="scene") as caught:
         scene.load(folder)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "__init__" not in str(caught.value)
 
 
 def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tmp_path: Path) -> None:
@@ -274,7 +347,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
     [
         (("--path", "loop-the-loop"), "no camera path is called 'loop-the-loop'"),
         (("--path", "nowhere.json"), "nowhere.json doesn't exist"),
-        (("--path", "bad.json"), "bad.json is broken: line 1"),
+        (("--path", "bad.json"), "bad.json is not valid JSON (line 1"),
         (("--path", "empty.json"), "empty.json holds no cameras"),
         (("--seconds", "-1"), "--seconds must be"),
         (("--seconds", "nan"), "--seconds must be"),
