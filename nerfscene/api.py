@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.capture.folder import open_capture as open_capture
+from nerfscene.capture.work_folder import complete_results
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import check_config as check_field_config
 from nerfscene.films.filming import render_film
-from nerfscene.intake import Given, fingerprint, open_posed
+from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
@@ -22,12 +23,14 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import (
     POSES,
+    REPORT_FILE,
+    forget_photos,
     open_output,
     refuse_other_photos,
     remember_photos,
     remove_empty,
-    remove_trained,
 )
+from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
@@ -82,6 +85,7 @@ def train(
     overwrite: bool = False,
     listener: Listener = silent,
     warn: Callable[[str], None] = lambda message: None,
+    note: Callable[[str], None] = lambda message: None,
     posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
     control: Control | None = None,
 ) -> Scene:
@@ -89,9 +93,10 @@ def train(
 
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
     resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
-    the start; the photos' poses are kept.
-    listener: called with the progress. warn: called with each warning. posed_listener: called with the
-    capture when its cameras are known. control: pauses, saves or stops the training from another thread.
+    the start; the photos' poses are kept, and the old scene until the new one is saved for the first time.
+    listener: called with the progress. warn: called with each warning. note: called with a line that says
+    what an earlier run has left to go on with, if it has. posed_listener: called with the capture when its
+    cameras are known. control: pauses, saves or stops the training from another thread.
 
     A scene that was trained to the end with the same settings is returned as it is.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input.
@@ -109,20 +114,38 @@ def train(
         if not resume:
             return _finished_scene(folder, source, given, config, field, warn)
     posed = False
+    left = complete_results(folder / POSES)
     try:
         use = cameras_given(folder, config, resume)
         capture = posed_capture(source, folder / POSES, poses, listener, footage, use)
+        if resume:
+            capture = as_begun(capture, folder)
         for message in capture.warnings:
             warn(message)
+        for line in _going_on(folder, left, resume):
+            note(line)
         posed_listener(capture)
-        if overwrite and not resume:
-            remove_trained(folder)
+        if resume or not scenes.is_scene(folder):
+            remember_photos(folder, given)
         posed = True
         return _train_and_report(capture, folder, config, field, resume, listener, warn, control)
     finally:
-        if posed and scenes.is_scene(folder):
+        if posed and not scenes.is_scene(folder):
+            forget_photos(folder)
+        elif posed and not (folder / scenes.SOURCE).exists():  # the old scene's went with it
             remember_photos(folder, given)
         remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
+
+
+def _going_on(folder: Path, left: Mapping[str, int], resume: bool) -> list[str]:
+    """What this run goes on with, as one line or none; left: the complete results that it found at first."""
+    now = complete_results(folder / POSES)
+    words = [RESULTS[name] for name in RESULTS if name in left and now.get(name) == left[name]]
+    kept = f"kept from the last run: {', '.join(words)}" if words else ""
+    if not resume:
+        return [kept] if kept else []
+    at = f"going on with the training at step {scenes.read_figures(folder).steps}"
+    return [f"{at}; {kept}" if kept else at]
 
 
 def _finished_scene(
@@ -135,7 +158,10 @@ def _finished_scene(
 ) -> Scene:
     """The scene in ``folder`` if it is finished and has these settings; else raises NerfsceneError."""
     if given and finished_already(folder, config, field):
-        warn(f"{folder} is already trained on these photos with these settings: nothing is left to do")
+        report = "" if (folder / REPORT_FILE).is_file() else f"; nerfscene report {folder} makes its report"
+        warn(
+            f"{folder} is already trained on these photos with these settings: nothing is left to do{report}"
+        )
         return scenes.load(folder)
     if not given:
         raise NerfsceneError(f"{source} doesn't exist or can't be read")

@@ -155,7 +155,7 @@ def run_train(a: Train) -> None:
             made = api.train(
                 source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
                 overwrite=a.overwrite,
-                listener=listener, warn=live.warn, posed_listener=posed, control=control,
+                listener=listener, warn=live.warn, note=live.say, posed_listener=posed, control=control,
             )  # fmt: skip
         except KeyboardInterrupt:
             if not (output / "scene.json").exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
 import shutil
@@ -12,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from nerfscene.capture.folder import ARCHIVE_SUFFIXES, StageListener, silent
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import DONE, read_done, replacing, write_done
 from nerfscene.errors import NerfsceneError
 
 VERSION = 2  # of the unpacking: archives unpacked by another version are unpacked again
@@ -56,11 +55,11 @@ def unpack(archive: Path, folder: Path, progress: StageListener = silent) -> Pat
     """
     status = archive.stat()
     fingerprint = [VERSION, archive.name, status.st_size, status.st_mtime_ns]
-    if read_json(folder / DONE) != fingerprint:
+    if read_done(folder) != fingerprint:
         try:
             with replacing(folder) as partial:
                 _unpack_into(partial, archive, progress)
-                (partial / DONE).write_text(json.dumps(fingerprint))
+                write_done(partial, fingerprint)
         except BROKEN as error:
             raise NerfsceneError(
                 f"{archive} cannot be unpacked ({str(error) or 'it is cut off'}): make the archive again, or "

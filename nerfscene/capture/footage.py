@@ -8,7 +8,6 @@ imports av.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from nerfscene.capture.motion import (
     sharpness,
     spectra,
 )
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
@@ -82,14 +81,14 @@ def take_frames(
     if config.frames < MIN_PHOTOS:
         raise NerfsceneError(f"--frames must be at least {MIN_PHOTOS}; 50 to 200 work best")
     fingerprint = _fingerprint(videos, config)
-    kept = read_json(folder / DONE)
+    kept = read_done(folder)
     if isinstance(kept, dict) and kept.get("of") == fingerprint:
         return tuple(kept["warnings"])
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)
             warnings = _take_into(partial, videos, config, progress)
-            (partial / DONE).write_text(json.dumps({"of": fingerprint, "warnings": warnings}, indent=1))
+            write_done(partial, {"of": fingerprint, "warnings": warnings})
     except OSError as error:
         raise NerfsceneError(
             f"the frames of {videos[0]} can't be written to {folder} ({error.strerror or error}): free some "

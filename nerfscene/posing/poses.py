@@ -13,7 +13,6 @@ complete. That folder holds:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -24,7 +23,7 @@ import pycolmap
 
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
@@ -75,7 +74,7 @@ def make_once(
     ``make`` fills the new folder that it is given and returns a report, which this function returns too, also
     when the folder is reused. The folder gets its name only once ``make`` has succeeded.
     """
-    content = read_json(done / DONE)
+    content = read_done(done)
     kept = dict(content) if isinstance(content, dict) else {}
     report = kept.pop("report", None)
     if kept != made_from:
@@ -83,7 +82,7 @@ def make_once(
             partial.mkdir(parents=True)
             with mapping.quiet():
                 report = make(partial)
-            (partial / DONE).write_text(json.dumps(made_from | {"report": report}, indent=1))
+            write_done(partial, made_from | {"report": report})
     return report if isinstance(report, dict) else {}
 
 
