@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.atomic import write_json, writing
+from nerfscene.scene.atomic import remove_leftovers, write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
@@ -77,6 +77,7 @@ def write_film(
             f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
         )
     count = 0
+    remove_leftovers(file.parent, file.name)
     with writing(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
         kind = KINDS[file.suffix.lower()]
