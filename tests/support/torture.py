@@ -30,9 +30,10 @@ from PIL import Image
 from nerfscene import api
 from nerfscene.capture.work_folder import complete_results
 from nerfscene.config import PoseConfig
+from nerfscene.films.frames import UNFINISHED
 from nerfscene.scene import folder as scenes
 
-SAVE_EVERY = 0.5  # seconds of training between saves here, instead of 30: kills come as often between two
+SAVE_EVERY = 2.0  # seconds of training between saves here, instead of 30: several kills come between two
 SLACK = 1.0  # seconds: longer than any slice of training between two looks at the clock
 TRAINED_STEPS = 150
 SMALL = ("--field.occupancy-resolution", "32", "--field.log2-table", "14")
@@ -148,7 +149,7 @@ def kills(
 # --- what is tried --------------------------------------------------------------------------------
 
 
-def training(work: Path, count: int, rng: random.Random, window: float = 4.0) -> Tally:
+def training(work: Path, count: int, rng: random.Random, window: float = 7.0) -> Tally:
     """Training is killed and resumed: the scene loads, and no more is lost than since the last save."""
     tally, out = Tally(), work / "scene"
     capture = analytic.write_room(work / "room", 9, (32, 24))
@@ -223,32 +224,37 @@ def stage(
 def frames(work: Path, scene: Path, count: int, rng: random.Random) -> Tally:
     """A film's frames: those that are finished stay as they are, and the next run says how many there are."""
     tally, out = Tally(), work / "frames"
-    command = ("render", scene, "--frames", out, "--width", "64", "--fps", "12", "--seconds", "4", "--depth")
-    window = finished(command, work).wall
-    remove(out)
+    film = ("render", scene, "--frames", out, "--width", "48", "--fps", "12", "--seconds", "2", "--depth")
+    window = finished(film, work).wall
     before: dict[Path, int] = {}
 
     def pictures() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for p in out.glob("[0-9]*.png")}
 
-    for ended in kills(lambda: command, work, count, window / 4, rng):
-        tally.kills += 1
+    def command() -> tuple[object, ...]:
+        if not (out / UNFINISHED).exists():  # it is finished, or killed before anything was written
+            remove(out)
+            before.clear()
+        return film
+
+    def kept(said: str) -> None:
         now = pictures()
         assert all(now.get(p) == at for p, at in before.items()), "a finished frame was lost or made again"
-        for picture in now:
+        told = re.search(r"(\d+) of 24 frames are there already", said)
+        assert told is None or int(told[1]) == len(before), said
+        before.update(now)
+
+    for ended in kills(command, work, count, 0.4 * window, rng):
+        tally.kills += 1
+        kept(ended.said)
+        for picture in before:
             Image.open(picture).load()
-        tally.where[f"{min(len(now), 48) // 12 * 12} frames or more"] += 1
-        told = re.search(r"(\d+) of 48 frames are there already", ended.said)
-        assert told is None or int(told[1]) == len(before), ended.said
-        before = now
-        if len(now) == 48:
-            break
-    end = finished(command, work) if (out / ".unfinished.json").exists() or not before else None
-    if end is not None and before:
-        assert f"{len(before)} of 48 frames are there already" in end.said, end.said
-    now = pictures()
-    assert all(now[p] == at for p, at in before.items())
-    assert len(now) == 48 and len(list(out.iterdir())) == 2 * 48 + 1  # and depth.json
+        tally.where[f"{len(before) // 6 * 6} frames or more"] += 1
+    there = len(before)
+    end = finished(command(), work)
+    kept(end.said)
+    assert not there or f"{there} of 24 frames are there already" in end.said, end.said
+    assert len(before) == 24 and len(list(out.iterdir())) == 2 * 24 + 1  # and depth.json
     return tally
 
 
@@ -312,13 +318,13 @@ def demo_video(file: Path) -> Path:
 
 
 def posed_panoramas(folder: Path) -> Path:
-    """Four panoramas with cameras."""
-    write_panoramas(folder / "images", 1024, range(4))
+    """Three panoramas with cameras."""
+    write_panoramas(folder / "images", 768, range(3))
     frames = [
         {"file_path": f"images/R{i:04d}.JPG", "transform_matrix": (pose @ analytic.OPENGL).tolist()}
-        for i, pose in enumerate(poses()[:4])
+        for i, pose in enumerate(poses()[:3])
     ]
-    lens = {"camera_model": "EQUIRECTANGULAR", "w": 1024, "h": 512}
+    lens = {"camera_model": "EQUIRECTANGULAR", "w": 768, "h": 384}
     (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
     return folder
 
