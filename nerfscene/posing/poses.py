@@ -30,6 +30,7 @@ from nerfscene.posing import mapping
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.model_files import read_model
+from nerfscene.posing.room import check_writable, write_model
 from nerfscene.posing.sparse import not_connected_message, posed_from_photos
 from nerfscene.types import Capture, PosedCapture, PoseReport
 
@@ -80,8 +81,12 @@ def make_once(
     if kept != made_from:
         with replacing(done) as partial:
             partial.mkdir(parents=True)
-            with mapping.quiet():
-                report = make(partial)
+            try:
+                with mapping.quiet():
+                    report = make(partial)
+            except RuntimeError:  # COLMAP's, which doesn't say that the disk is full
+                check_writable(partial)
+                raise
             write_done(partial, made_from | {"report": report})
     return report if isinstance(report, dict) else {}
 
@@ -96,8 +101,7 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Sta
     if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))
     best = mapping.with_full_lenses(best)
-    (folder / "sparse").mkdir()
-    best.write_binary(str(folder / "sparse"))
+    write_model(best, folder / "sparse")
     return report
 
 
