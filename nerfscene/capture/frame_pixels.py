@@ -6,7 +6,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from nerfscene.capture import dynamic_range
@@ -46,7 +45,7 @@ def _display_matrix(frame: av.VideoFrame) -> Array:
     """
     side_data: Any = frame.side_data
     for item in side_data:
-        if item.type == SideData.DISPLAYMATRIX:  # a b u / c d v / x y w, as ISO/IEC 14496-12 has it
+        if item.type.name == "DISPLAYMATRIX":  # a b u / c d v / x y w, as ISO/IEC 14496-12 has it
             a, b, _, c, d = np.frombuffer(item, np.int32, 5)
             return np.array([[a, c], [b, d]], float)
     return np.eye(2)
