@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -118,23 +118,31 @@ def train(
     try:
         use = cameras_given(folder, config, resume)
         capture = posed_capture(source, folder / POSES, poses, listener, footage, use)
-        if resume:
-            capture = as_begun(capture, folder)
-        for message in capture.warnings:
-            warn(message)
-        for line in _going_on(folder, left, resume):
-            note(line)
+        capture = as_begun(capture, folder) if resume else capture
+        _tell(capture.warnings, warn)
+        _tell(_going_on(folder, left, resume), note)
         posed_listener(capture)
         if resume or not scenes.is_scene(folder):
             remember_photos(folder, given)
         posed = True
         return _train_and_report(capture, folder, config, field, resume, listener, warn, control)
     finally:
-        if posed and not scenes.is_scene(folder):
-            forget_photos(folder)
-        elif posed and not (folder / scenes.SOURCE).exists():  # the old scene's went with it
-            remember_photos(folder, given)
+        if posed:
+            _settle_photos(folder, given)
         remove_empty((folder / POSES, folder) if is_new else (folder / POSES,))
+
+
+def _tell(lines: Sequence[str], told: Callable[[str], None]) -> None:
+    for line in lines:
+        told(line)
+
+
+def _settle_photos(folder: Path, given: list[list[str | int]]) -> None:
+    """Leaves source.json beside a scene, and only there; given: the photos' fingerprint."""
+    if not scenes.is_scene(folder):
+        forget_photos(folder)
+    elif not (folder / scenes.SOURCE).exists():  # an old scene's went with it
+        remember_photos(folder, given)
 
 
 def _going_on(folder: Path, left: Mapping[str, int], resume: bool) -> list[str]:
