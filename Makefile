@@ -5,6 +5,7 @@
 #   make fuzz         gives a thousand damaged inputs to every reader, about 5 minutes on two cores
 #   make docs         builds the pages in docs/ into a site, out/docs
 #   make bench        measures speed and quality, about 25 minutes on two cores
+#   make torture      kills commands at random moments and checks what is left, about 15 minutes on two cores
 #   make wheel        builds a wheel for other machines into dist
 #   make wheel-test   installs that wheel into an empty environment and makes a picture with it
 #   make clean        removes all that these have made
@@ -21,7 +22,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint fuzz docs bench wheel wheel-test clean
+.PHONY: demo test lint fuzz docs bench torture wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -73,6 +74,10 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench.run
+
+# Another seed kills at other moments: make torture TORTURE="--seed 1".
+torture: $(VENV)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/support $(BIN)/python -m torture $(TORTURE)
 
 $(TOOLS)/bin/python:
 	$(PYTHON) -m venv $(TOOLS)

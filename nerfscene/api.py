@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,11 +13,12 @@ from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
+from nerfscene.capture.work_folder import complete_results
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError, warn_caller
 from nerfscene.films.filming import render_film
 from nerfscene.given import instance_given, path_given
-from nerfscene.intake import Given, fingerprint, open_posed
+from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.report import Gallery, write_report
 from nerfscene.ops import backend
@@ -26,12 +27,14 @@ from nerfscene.scene.folder import Scene
 from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.output_folder import (
     POSES,
+    REPORT_FILE,
+    forget_photos,
     open_output,
     refuse_other_photos,
     remember_photos,
     remove_empty,
-    remove_trained,
 )
+from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
@@ -137,6 +140,7 @@ def train(
     listener: Listener = silent,
     progress: bool = False,
     warn: Warn | None = None,
+    note: Callable[[str], None] = lambda message: None,
     posed_listener: Callable[[PosedCapture], None] = lambda posed: None,
     control: Control | None = None,
 ) -> Scene:
@@ -144,10 +148,11 @@ def train(
 
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
     resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
-    the start; the photos' poses are kept.
+    the start; the photos' poses are kept, and the old scene until the new one is saved for the first time.
     listener: called with the progress. progress: print the progress, as the command line does. warn: called
-    with each warning; when it is not given, they are issued as NerfsceneWarning. posed_listener: called with
-    the capture when its cameras are known. control: pauses, saves or stops the training from another thread.
+    with each warning; when it is not given, they are issued as NerfsceneWarning. note: called with a line
+    that says what an earlier run has left to go on with, if it has. posed_listener: called with the capture
+    when its cameras are known. control: pauses, saves or stops the training from another thread.
 
     A scene that was trained to the end with the same settings is returned as it is.
     Raises NerfsceneError, with one sentence for the user, for anything wrong with the input, or if another
@@ -156,7 +161,7 @@ def train(
     """
     job = _Job(
         path_given(source, "source"), path_given(output, "output"), config, field, poses, footage,
-        resume, overwrite, warn or warn_caller, posed_listener, control or Control(),
+        resume, overwrite, warn or warn_caller, note, posed_listener, control or Control(),
     )  # fmt: skip
     job.check()
     backend.load(config.backend)
@@ -183,6 +188,7 @@ class _Job:
     resume: bool
     overwrite: bool
     warn: Warn
+    note: Callable[[str], None]
     posed_listener: Callable[[PosedCapture], None]
     control: Control
 
@@ -206,27 +212,58 @@ def _trained(job: _Job, listener: Listener) -> Scene:
         if not job.resume:
             return _finished_scene(job, given)
     posed = False
+    left = complete_results(folder / POSES)
     try:
         use = cameras_given(folder, job.config, job.resume)
         capture = posed_capture(
-            job.source, folder / POSES, job.poses, listener, job.footage, use, warn=job.warn
+            job.source, folder / POSES, job.poses, listener, job.footage, use, warn=lambda message: None
         )
+        capture = as_begun(capture, folder) if job.resume else capture
+        _tell(capture.warnings, job.warn)
+        _tell(_going_on(folder, left, job.resume), job.note)
         job.posed_listener(capture)
-        if job.overwrite and not job.resume:
-            remove_trained(folder)
+        if job.resume or not scenes.is_scene(folder):
+            remember_photos(folder, given)
         posed = True
         return _train_and_report(job, capture, listener)
     finally:
-        if posed and scenes.is_scene(folder):
-            remember_photos(folder, given)
+        if posed:
+            _settle_photos(folder, given)
         remove_empty((folder / POSES,))
+
+
+def _tell(lines: Sequence[str], told: Callable[[str], None]) -> None:
+    for line in lines:
+        told(line)
+
+
+def _settle_photos(folder: Path, given: list[list[str | int]]) -> None:
+    """Leaves source.json beside a scene, and only there; given: the photos' fingerprint."""
+    if not scenes.is_scene(folder):
+        forget_photos(folder)
+    elif not (folder / scenes.SOURCE).exists():  # an old scene's went with it
+        remember_photos(folder, given)
+
+
+def _going_on(folder: Path, left: Mapping[str, int], resume: bool) -> list[str]:
+    """What this run goes on with, as one line or none; left: the complete results that it found at first."""
+    now = complete_results(folder / POSES)
+    words = [RESULTS[name] for name in RESULTS if name in left and now.get(name) == left[name]]
+    kept = f"kept from the last run: {', '.join(words)}" if words else ""
+    if not resume:
+        return [kept] if kept else []
+    at = f"going on with the training at step {scenes.read_figures(folder).steps}"
+    return [f"{at}; {kept}" if kept else at]
 
 
 def _finished_scene(job: _Job, given: list[list[str | int]]) -> Scene:
     """The job's scene if it is finished and has these settings; else raises NerfsceneError."""
     folder = job.folder
     if given and finished_already(folder, job.config, job.field):
-        job.warn(f"{folder} is already trained on these photos with these settings: nothing is left to do")
+        report = "" if (folder / REPORT_FILE).is_file() else f"; nerfscene report {folder} makes its report"
+        job.warn(
+            f"{folder} is already trained on these photos with these settings: nothing is left to do{report}"
+        )
         return scenes.load(folder)
     if not given:
         raise NerfsceneError(f"{job.source} doesn't exist or can't be read")

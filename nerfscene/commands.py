@@ -64,7 +64,8 @@ class Render:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The film; its name ends in .mp4, .mov or .mkv."""
     frames: Path | None = None
-    """A new or empty folder for the frames as PNG pictures."""
+    """A new or empty folder for the frames as PNG pictures.
+    Or the one in which this film was stopped: the frames in it are kept."""
     json: bool = False
     """Print only one JSON object that describes the film."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
@@ -155,7 +156,7 @@ def run_train(a: Train) -> None:
             made = api.train(
                 source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
                 overwrite=a.overwrite,
-                listener=listener, warn=live.warn, posed_listener=posed, control=control,
+                listener=listener, warn=live.warn, note=live.say, posed_listener=posed, control=control,
             )  # fmt: skip
         except KeyboardInterrupt:
             if not (output / "scene.json").exists():
@@ -210,13 +211,15 @@ def run_render(a: Render) -> None:
     check_outputs(film, frames)
     with Live(a.json) as live:
         loaded = scene.load(a.scene)
-        began = time.monotonic()
+        began, rendered = time.monotonic(), 0
 
         def progress(done: int, total: int) -> None:
-            left = (time.monotonic() - began) / done * (total - done)
+            nonlocal rendered
+            rendered += 1
+            left = (time.monotonic() - began) / rendered * (total - done)
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
-        made = render_film(loaded, a.render, film, frames, progress, live.warn)
+        made = render_film(loaded, a.render, film, frames, progress, live.warn, note=live.say)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))

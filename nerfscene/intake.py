@@ -38,6 +38,14 @@ from nerfscene.types import Capture, PosedCapture
 FRAMES = "frames"
 UNPACKED = "unpacked"
 PANORAMAS = "panoramas"
+# The results that a folder of intermediate files may hold, in words, in the order in which they are made.
+RESULTS = {
+    UNPACKED: "the unpacked files",
+    FRAMES: "the frames of the video",
+    PANORAMAS: "the views cut from panoramas",
+    "points": "the points found from the given cameras",
+    "posing": "the poses found",
+}
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]

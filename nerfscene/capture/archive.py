@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import lzma
 import re
 import shutil
@@ -14,7 +13,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from nerfscene.capture.folder import ARCHIVE_SUFFIXES, StageListener, silent
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import DONE, read_done, replacing, write_done
 from nerfscene.errors import NerfsceneError
 
 VERSION = 2  # of the unpacking: archives unpacked by another version are unpacked again
@@ -60,11 +59,11 @@ def unpack(archive: Path, folder: Path, progress: StageListener = silent) -> Pat
     """
     status = archive.stat()
     fingerprint = [VERSION, archive.name, status.st_size, status.st_mtime_ns]
-    if read_json(folder / DONE) != fingerprint:
+    if read_done(folder) != fingerprint:
         try:
             with replacing(folder) as partial:
                 _unpack_into(partial, archive, progress)
-                (partial / DONE).write_text(json.dumps(fingerprint))
+                write_done(partial, fingerprint)
         except BROKEN as error:
             raise _damaged(archive, error) from error
         except OSError as error:

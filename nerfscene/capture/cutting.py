@@ -19,7 +19,7 @@ from nerfscene.cameras.cube import FACES, face_of, face_rays, face_size
 from nerfscene.capture.folder import short_names
 from nerfscene.capture.panoramas import Panorama, find_panoramas
 from nerfscene.capture.photos import StageListener, carries_alpha, read_mask, read_pixels, silent
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.loading import loading
 from nerfscene.types import Array, Capture, Intrinsics, LeftOut, Photo, PosedCapture, View
 
@@ -44,7 +44,7 @@ def cut(panoramas: Sequence[Panorama], folder: Path, progress: StageListener = s
     """
     names = _names(panoramas)
     made_from = {"version": VERSION, "panoramas": [_made_from(p) for p in panoramas]}
-    if read_json(folder / DONE) != json.loads(json.dumps(made_from)):
+    if read_done(folder) != json.loads(json.dumps(made_from)):
         stage = f"cutting {len(panoramas)} panorama{'s' * (len(panoramas) > 1)} into perspective views"
         with replacing(folder) as partial:
             (partial / "masks").mkdir(parents=True)
@@ -52,7 +52,7 @@ def cut(panoramas: Sequence[Panorama], folder: Path, progress: StageListener = s
                 progress(stage, i / len(panoramas))
                 _cut_one(panorama, partial, names[i])
             progress(stage, 1.0)
-            (partial / DONE).write_text(json.dumps(made_from))
+            write_done(partial, made_from)
     return [_faces(panorama, folder, name) for panorama, name in zip(panoramas, names, strict=True)]
 
 

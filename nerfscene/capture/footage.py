@@ -8,7 +8,6 @@ imports av.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from nerfscene.capture.motion import (
     sharpness,
     spectra,
 )
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
@@ -80,14 +79,14 @@ def take_frames(
     """
     config = config or FootageConfig()
     fingerprint = _fingerprint(videos, config)
-    kept = read_json(folder / DONE)
+    kept = read_done(folder)
     if isinstance(kept, dict) and kept.get("of") == fingerprint and isinstance(kept.get("warnings"), list):
         return tuple(map(str, kept["warnings"]))
     try:
         with replacing(folder) as partial:
             partial.mkdir(parents=True)
             warnings = _take_into(partial, videos, config, progress)
-            (partial / DONE).write_text(json.dumps({"of": fingerprint, "warnings": warnings}, indent=1))
+            write_done(partial, {"of": fingerprint, "warnings": warnings})
     except OSError as error:
         raise NerfsceneError(
             f"the frames of {videos[0]} can't be written to {folder} ({error.strerror or error}): free some "
@@ -292,8 +291,8 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
             )
         if stream.codec_context is None:
             raise NerfsceneError(
-                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came from, "
-                "or export it as MP4"
+                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came "
+                "from, or export it as MP4"
             )
         stream.thread_type = "AUTO"
         yield container, stream

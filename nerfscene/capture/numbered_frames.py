@@ -8,7 +8,6 @@ their time stamps, because a damaged frame must not shift the numbers of all tha
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image
 from nerfscene.capture.folder import StageListener, silent
 from nerfscene.capture.frame_pixels import QUALITY, grey_copy, srgb_pixels
 from nerfscene.capture.motion import sharpness
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
 
@@ -72,7 +71,7 @@ def take_numbered(
     """
     status = video.stat()
     of = [VERSION, video.name, status.st_size, status.st_mtime_ns, most, [int(n) for n in numbers]]
-    kept = read_json(folder / DONE)
+    kept = read_done(folder)
     taken = kept.get("taken") if isinstance(kept, dict) and kept.get("of") == of else None
     if isinstance(taken, list) and all(isinstance(number, int) for number in taken):
         return {number: folder / _name(number) for number in taken}
@@ -80,7 +79,7 @@ def take_numbered(
         with replacing(folder) as partial:
             partial.mkdir(parents=True)
             taken = _take_into(partial, video, numbers, most, progress)
-            (partial / DONE).write_text(json.dumps({"of": of, "taken": taken}))
+            write_done(partial, {"of": of, "taken": taken})
     except OSError as error:
         raise NerfsceneError(
             f"the frames of {video} can't be written to {folder} ({error.strerror or error}): free some "

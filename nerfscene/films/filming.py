@@ -16,6 +16,7 @@ from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.frames import Frames, film_digest, open_film_frames
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.given import path_given
@@ -109,9 +110,12 @@ def render_film(
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
     along: tuple[CameraPath, float] | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
+    If ``frames`` holds some of the pictures of this very film, which was stopped or killed, only the others
+    are rendered; note is called with a line that says so.
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
     (frames/depth-00000.png; their scale is in frames/depth.json). along: what ``film_path`` returned, if it
@@ -123,14 +127,23 @@ def render_film(
     path, fps = along or film_path(scene, config)
     if film is not None:
         video.make_folder_of(film, "choose another with -o")
-    if frames is not None:
-        video.open_frames(frames)
-    for note in path.notes:
-        warn(note)
+    for text in path.notes:
+        warn(text)
     if path.crop is not None:
         scene = replace(scene, crop=path.crop, background=path.background or scene.background)
-    made = _frames(scene, path, config, frames, progress)
+    renderer = scene.renderer(config.backend, config.threads)
+    limits = depth_limits(renderer, path)
+    folder = None
+    if frames is not None:
+        digest = film_digest(scene, path, config)
+        folder = open_film_frames(frames, digest, len(path.cameras), limits, config.depth)
+        limits = folder.limits
+        if folder.there:
+            note(f"{len(folder.there)} of {folder.count} frames are there already")
+    made = _frames(scene, path, config, renderer, limits, folder, progress)
     count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+    if folder is not None:
+        folder.finish()
     k = path.cameras[0].intrinsics
     even = 2 if film is not None else 1  # a film drops an odd last column or row
     return {
@@ -164,23 +177,26 @@ def _frames(
     scene: Scene,
     path: CameraPath,
     config: RenderConfig,
-    folder: Path | None,
+    renderer: Renderer,
+    limits: tuple[float, float],
+    folder: Frames | None,
     progress: Callable[[int, int], None],
 ) -> Iterator[NDArray[np.uint8]]:
-    """Renders and yields the film's frames; writes the numbered pictures to ``folder`` on the way."""
-    renderer = scene.renderer(config.backend, config.threads)
-    limits = depth_limits(renderer, path)
-    unit = 4 * limits[1] / 65535  # world units a step: 16 bits reach four times as far as the colours
+    """Yields the film's frames: those in ``folder``, and the others, which are rendered and written there.
+
+    limits: what ``depth_limits`` returns. progress is called for the frames that are rendered.
+    """
     photos = photos_of(scene.views)
     for i, camera in enumerate(path.cameras):
+        k = camera.intrinsics
+        kept = None if folder is None else folder.read(i, (k.width, k.height))
+        if kept is not None:
+            yield video.color_depth(kept[1], *limits) if config.depth else kept[0]
+            continue
         frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         picture = video.to_bytes(frame.rgb)
         depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
         if folder is not None:
-            if i == 0 and config.depth:
-                video.write_depth_scale(folder, unit)
-            video.write_picture(picture, folder / f"{i:05d}.png")
-            if config.depth:
-                video.write_depth(depth, folder / f"depth-{i:05d}.png", unit)
+            folder.write(i, picture, depth)
         progress(i + 1, len(path.cameras))
         yield video.color_depth(depth, *limits) if config.depth else picture

@@ -19,7 +19,7 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.unnamed_file import writing_unnamed
-from nerfscene.scene.atomic import write_json, writing
+from nerfscene.scene.atomic import remove_leftovers, write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
@@ -92,6 +92,7 @@ def write_film(
             f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
         )
     count = 0
+    remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
         kind = KINDS[file.suffix.lower()]

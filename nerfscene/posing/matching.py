@@ -15,6 +15,7 @@ import pycolmap
 from nerfscene.capture.folder import StageListener, worker_count
 from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
+from nerfscene.posing.room import check_room
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
@@ -55,6 +56,7 @@ def find_features(
     share a lens. Masks in ``folder``/masks are applied. ``stage`` names this step for ``progress``.
     """
     database = folder / "database.db"
+    check_room(folder)
     pycolmap.Database.open(database).close()  # import_images requires the file to exist
     cameras: dict[tuple[object, ...], list[int]] = {}
     for index, photo in enumerate(photos):
@@ -81,6 +83,7 @@ def find_features(
     progress(stage, 0.0)
     for start in range(0, len(photos), chunk):
         names = [copy_name(i) for i in range(start, min(start + chunk, len(photos)))]
+        check_room(folder, len(names))
         pycolmap.extract_features(
             database,
             folder / "images",
@@ -168,6 +171,7 @@ def match(
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         batch = pairs[start : start + PAIRS_AT_ONCE]
+        check_room(database.parent, pairs=len(batch))
         listing.write_text("".join(f"{copy_name(a)} {copy_name(b)}\n" for a, b in batch))
         pairing = pycolmap.ImportedPairingOptions()
         pairing.match_list_path = str(listing)

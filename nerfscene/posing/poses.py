@@ -13,7 +13,6 @@ complete. That folder holds:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -24,13 +23,14 @@ import pycolmap
 
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
-from nerfscene.capture.work_folder import DONE, read_json, replacing
+from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import mapping
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.model_files import read_model
+from nerfscene.posing.room import check_writable, write_model
 from nerfscene.posing.sparse import not_connected_message, posed_from_photos
 from nerfscene.types import Capture, PosedCapture, PoseReport
 
@@ -75,15 +75,19 @@ def make_once(
     ``make`` fills the new folder that it is given and returns a report, which this function returns too, also
     when the folder is reused. The folder gets its name only once ``make`` has succeeded.
     """
-    content = read_json(done / DONE)
+    content = read_done(done)
     kept = dict(content) if isinstance(content, dict) else {}
     report = kept.pop("report", None)
     if kept != made_from:
         with replacing(done) as partial:
             partial.mkdir(parents=True)
-            with mapping.quiet():
-                report = make(partial)
-            (partial / DONE).write_text(json.dumps(made_from | {"report": report}, indent=1))
+            try:
+                with mapping.quiet():
+                    report = make(partial)
+            except RuntimeError:  # COLMAP's, which doesn't say that the disk is full
+                check_writable(partial)
+                raise
+            write_done(partial, made_from | {"report": report})
     return report if isinstance(report, dict) else {}
 
 
@@ -97,8 +101,7 @@ def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: Sta
     if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))
     best = mapping.with_full_lenses(best)
-    (folder / "sparse").mkdir()
-    best.write_binary(str(folder / "sparse"))
+    write_model(best, folder / "sparse")
     return report
 
 

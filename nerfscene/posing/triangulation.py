@@ -32,6 +32,7 @@ from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
 from nerfscene.posing.poses import make_once
 from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
+from nerfscene.posing.room import write_model
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
 SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features
@@ -163,8 +164,7 @@ def _fill(
         limit = CLOSER * before if reliable else OFF
         if moved is not None and len(moved.points3D) >= fewest:
             model = moved if moved.compute_mean_reprojection_error() <= limit else model
-    (folder / "sparse").mkdir()
-    model.write_binary(str(folder / "sparse"))
+    write_model(model, folder / "sparse")
     connected = groups(len(photos), matching.connections(folder / "database.db"))[0]
     for temporary in ("images", "masks"):
         shutil.rmtree(folder / temporary, ignore_errors=True)

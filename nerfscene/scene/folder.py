@@ -9,13 +9,17 @@
       report.html           the results, as a web page; may be deleted
       poses/                how the photos were posed (COLMAP's files and their outcome)
 
-These are plain JSON and safetensors: loading executes nothing. Each file is written under a temporary name
-and then renamed, ``scene.json`` last.
+These are plain JSON and safetensors: loading executes nothing. A scene's files are all written under
+temporary names before the first is renamed, ``scene.json`` last. A process killed between two renames leaves
+a field or training a little newer than scene.json, which loads too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -30,14 +34,16 @@ from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import RadianceField, Space, restored
 from nerfscene.given import path_given
-from nerfscene.scene.atomic import write_json, writing
+from nerfscene.scene.atomic import telling, write_json, writing
 from nerfscene.scene.checks import check_manifest
 from nerfscene.scene.scene import Figures, Scene, with_figures
 from nerfscene.types import Array, Intrinsics, View
 
 __all__ = [
     "FIELD_FILE",
+    "REPORT_FILE",
     "SCENE_JSON",
+    "SOURCE",
     "TRAINING_FILE",
     "VERSION",
     "Figures",
@@ -49,14 +55,19 @@ __all__ = [
     "optional_array",
     "read_figures",
     "read_manifest",
+    "read_notes",
     "read_split",
     "save",
     "save_crop",
+    "training_arrays",
     "with_figures",
 ]
 
 VERSION = 1
 SCENE_JSON, FIELD_FILE, TRAINING_FILE = "scene.json", "field.safetensors", "training.safetensors"
+REPORT_FILE = "report.html"
+SOURCE = "source.json"  # names and sizes of the photos, to notice when other photos are given
+PROGRESS = ("train_seconds", "steps", "rays", "samples", "history")  # the figures that resuming goes on from
 
 
 LARGEST_WEIGHT = 1e6  # of the networks; trained ones stay below 100
@@ -65,36 +76,56 @@ LARGEST_WEIGHT = 1e6  # of the networks; trained ones stay below 100
 # --- saving ---------------------------------------------------------------------------------------
 
 
-def save(scene: Scene, folder: Path, training: dict[str, NDArray[Any]] | None = None) -> None:
-    """Saves a scene. ``training``: the arrays needed to resume training; None: don't save any.
+def save(
+    scene: Scene,
+    folder: Path,
+    training: dict[str, NDArray[Any]] | None = None,
+    notes: Mapping[str, str] | None = None,
+    anew: bool = False,
+) -> None:
+    """Saves a scene; the one in ``folder`` stays whole unless all of this one could be written.
 
+    training: the arrays needed to resume training; None: don't save any. notes: texts to save with them, see
+    ``read_notes``. anew: the scene in ``folder`` is another one, of which nothing stays.
     Raises NerfsceneError if the folder can't be written or the disk is full.
     """
-    f = scene.field
-    if training is not None:
-        with writing(folder / TRAINING_FILE) as temporary:
-            save_file(training, temporary, metadata={"steps": str(scene.figures.steps)})
-    with writing(folder / FIELD_FILE) as temporary:
-        arrays: dict[str, NDArray[Any]] = {
-            "table": f.table.view(np.float16),
-            "weights": f.weights,
-            "occupancy": f.occupancy,
-            "points": scene.points,
-        }
-        if scene.backdrop is not None:
-            arrays["backdrop"] = scene.backdrop
-        save_file(arrays, temporary, metadata={"steps": str(scene.figures.steps)})
     data = {
         "format": "nerfscene",
         "version": VERSION,
-        "space": asdict(f.space),
-        "field": asdict(f.config),
+        "space": asdict(scene.field.space),
+        "field": asdict(scene.field.config),
         "background": list(scene.background),
         "has_alpha": scene.has_alpha,
         **described(scene, folder),
         "figures": asdict(scene.figures),
     }
-    write_json(data, folder / SCENE_JSON)
+    steps = {"steps": str(scene.figures.steps)}
+    with contextlib.ExitStack() as stack:  # leaving it renames the files, scene.json last
+        manifest = stack.enter_context(writing(folder / SCENE_JSON))
+        field = stack.enter_context(writing(folder / FIELD_FILE))
+        if training is not None:
+            progress = {"progress": json.dumps({name: getattr(scene.figures, name) for name in PROGRESS})}
+            state = stack.enter_context(writing(folder / TRAINING_FILE))
+            with telling(folder / TRAINING_FILE):
+                save_file(training, state, metadata={**steps, **progress, **(notes or {})})
+        with telling(folder / FIELD_FILE):
+            save_file(_field_arrays(scene), field, metadata=steps)
+        with telling(folder / SCENE_JSON):
+            manifest.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+            if anew:  # or a kill before the last renaming would leave a scene of two halves
+                for name in (SCENE_JSON, REPORT_FILE, SOURCE):
+                    (folder / name).unlink(missing_ok=True)
+
+
+def _field_arrays(scene: Scene) -> dict[str, NDArray[Any]]:
+    f = scene.field
+    arrays: dict[str, NDArray[Any]] = {
+        "table": f.table.view(np.float16),
+        "weights": f.weights,
+        "occupancy": f.occupancy,
+        "points": scene.points,
+    }
+    return arrays if scene.backdrop is None else {**arrays, "backdrop": scene.backdrop}
 
 
 def described(scene: Scene, folder: Path) -> dict[str, Any]:
@@ -344,3 +375,21 @@ def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
     if saved < steps:
         raise NerfsceneError(f"{path} is older than the scene in this folder; start again with --overwrite")
     return arrays
+
+
+def training_arrays(folder: Path, names: Sequence[str]) -> list[NDArray[Any]]:
+    """Some of the arrays needed to resume the training. Raises OSError or SafetensorError."""
+    with safe_open(folder / TRAINING_FILE, framework="np") as handle:
+        return [handle.get_tensor(name) for name in names]
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """The texts saved with what resuming needs: "steps", "progress" (JSON), and those given to ``save``.
+
+    {} if there is nothing to resume or it can't be read.
+    """
+    try:
+        with safe_open(folder / TRAINING_FILE, framework="np") as handle:
+            return dict(handle.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}

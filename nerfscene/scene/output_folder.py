@@ -10,20 +10,20 @@ from pathlib import Path
 
 from nerfscene.capture.work_folder import read_json
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.atomic import writing
-from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, TRAINING_FILE, is_scene
+from nerfscene.scene.atomic import remove_leftovers, writing
+from nerfscene.scene.folder import FIELD_FILE, REPORT_FILE, SCENE_JSON, SOURCE, TRAINING_FILE, is_scene
 from nerfscene.scene.folder_lock import LOCK_FILE
 
 POSES = "poses"
 CAMERA_PATH_FILE = "camera_path.json"
-REPORT_FILE = "report.html"
-SOURCE = "source.json"  # names and sizes of the photos, to notice when other photos are given
 MADE = (SCENE_JSON, FIELD_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
 KEPT = (POSES, CAMERA_PATH_FILE, LOCK_FILE)  # when training starts again
 
 
 def open_output(folder: Path, resume: bool) -> None:
     """Makes the scene's folder and checks that it can be written; a folder that isn't ours is left alone.
+
+    Temporary files that killed processes left there are removed.
 
     Raises NerfsceneError when it can't be used, or ``resume`` is set and it holds no scene.
     """
@@ -38,6 +38,7 @@ def open_output(folder: Path, resume: bool) -> None:
         probe = folder / f".probe.{os.getpid()}.tmp"
         probe.write_bytes(b"")
         probe.unlink()
+        remove_leftovers(folder)
     except OSError as error:
         raise NerfsceneError(
             f"{folder} can't be written ({error.strerror}); choose another folder with -o"
@@ -45,8 +46,11 @@ def open_output(folder: Path, resume: bool) -> None:
 
 
 def remember_photos(folder: Path, given: list[list[str | int]]) -> None:
-    """Writes down which photos the scene in ``folder`` was made from, if it can; given: a fingerprint."""
-    with contextlib.suppress(OSError), writing(folder / SOURCE) as temporary:
+    """Writes down which photos the scene in ``folder`` is made from; given: a fingerprint.
+
+    Raises NerfsceneError if it can't be written.
+    """
+    with writing(folder / SOURCE) as temporary:
         temporary.write_text(json.dumps(given))
 
 
@@ -60,12 +64,10 @@ def refuse_other_photos(folder: Path, given: list[list[str | int]]) -> None:
         )
 
 
-def remove_trained(folder: Path) -> None:
-    """Deletes what training made, and keeps the photos' poses and the camera path."""
-    # scene.json goes first, so that the folder never holds half a scene.
-    for path in [folder / SCENE_JSON, *folder.iterdir()]:
-        if _ours(path.name) and path.name not in KEPT:
-            path.unlink(missing_ok=True)
+def forget_photos(folder: Path) -> None:
+    """Removes what ``remember_photos`` wrote."""
+    with contextlib.suppress(OSError):
+        (folder / SOURCE).unlink(missing_ok=True)
 
 
 def remove_empty(folders: Sequence[Path]) -> None:

@@ -18,12 +18,13 @@ from nerfscene.measuring.evaluate import measure
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.training.begun import as_begun, refuse_moved
 from nerfscene.training.dataset import TrainingSet, prepare
 from nerfscene.training.exposures import exposures_matter, one_for_each_panorama
 from nerfscene.training.moving_cameras import REFINE_APART, REFINE_EVERY, REFINE_STEPS, move_cameras, refines
 from nerfscene.training.progress import Control, Listener, Progress, silent, training_progress
 from nerfscene.training.record import Record, begin_record, current, save
-from nerfscene.training.run import Run, as_begun, finished, fraction_done, new_run, restore, start
+from nerfscene.training.run import Run, finished, fraction_done, new_run, restore, start, with_begun_field
 from nerfscene.training.schedule import budget, downscale_for, options_at
 from nerfscene.types import PosedCapture
 
@@ -44,7 +45,8 @@ def train_posed(
     """Trains a scene from a posed capture, saves it in ``folder``, which must exist, and returns it.
 
     listener: called with the progress a few times a second
-    resume: continue the training saved in ``folder``; time and steps already spent count towards the budget
+    resume: continue the training saved in ``folder``, with the cameras that it was begun with; time and steps
+        already spent count towards the budget. Otherwise a scene in ``folder`` is replaced at the first save
     control: lets other threads pause the training, save the scene or stop early; a scene stopped early is
         measured too, and its training can be resumed
     On KeyboardInterrupt the scene is saved and the exception raised again.
@@ -83,6 +85,8 @@ def begin(
     Raises NerfsceneError if photos can't be used, or if the training in ``folder`` can't be continued with
     these photos and settings.
     """
+    if resume:
+        posed = as_begun(posed, folder)
     data = prepare(
         posed,
         downscale_for(posed, config),
@@ -98,9 +102,10 @@ def begin(
         )
     saved = scenes.load(folder) if resume else None
     if saved is not None:
-        data, field_config = as_begun(data, field_config, saved.field)
+        refuse_moved(data.placement, posed, saved, folder)
+        data, field_config = with_begun_field(data, field_config, saved.field)
     run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
-    record = begin_record(posed, data, run, folder, config)
+    record = begin_record(posed, data, run, folder, config, saved is None and scenes.is_scene(folder))
     if saved is None:
         start(run, data, config)
     else:
@@ -110,9 +115,9 @@ def begin(
 
 
 def save_if_due(record: Record, run: Run, data: TrainingSet, control: Control) -> None:
-    """Saves the scene after every SAVE_EVERY seconds of training, and when ``control.save`` is set."""
+    """Saves the scene at least every SAVE_EVERY seconds of training, and when ``control.save`` is set."""
     asked, control.save = control.save, False
-    if asked or run.seconds - record.saved_at > SAVE_EVERY:
+    if asked or run.seconds + run.slice_seconds - record.saved_at > SAVE_EVERY:
         save(record, run, data, new_backdrop=asked)
 
 
@@ -135,7 +140,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
         with backend.device_errors():
             report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds)
     finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
-        run.seconds += time.perf_counter() - began
+        run.slice_seconds = time.perf_counter() - began
+        run.seconds += run.slice_seconds
         run.steps = run.trainer.step
     if options.exposure_rate:
         one_for_each_panorama(run, data.train_views)

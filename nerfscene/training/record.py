@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.scene.world import keeping, kept
+from nerfscene.training.begun import begun_arrays, begun_notes
 from nerfscene.training.dataset import TrainingSet
 from nerfscene.training.exposures import exposed_views
 from nerfscene.training.moving_cameras import placed_views
@@ -37,6 +38,9 @@ class Record:
     points: the sparse model's points, (n, 3), scene units
     backdrop: what shows behind the scene, (rows, 2 · rows, 3), 0…1; None: the plain background
     saved_at: seconds of training when the scene was last saved
+    begun: the capture's cameras and points, which resuming needs; see ``training.begun``
+    notes: the same for its photos and lenses
+    anew: the scene that ``folder`` still holds is another one, to be replaced by the first save
     """
 
     folder: Path
@@ -45,12 +49,15 @@ class Record:
     points: NDArray[np.float32]
     backdrop: NDArray[np.float32] | None = None
     saved_at: float = 0.0
+    begun: dict[str, NDArray[Any]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    anew: bool = False
 
 
 def begin_record(
-    posed: PosedCapture, data: TrainingSet, run: Run, folder: Path, config: TrainConfig
+    posed: PosedCapture, data: TrainingSet, run: Run, folder: Path, config: TrainConfig, anew: bool
 ) -> Record:
-    """The record of a run that has not started yet."""
+    """The record of a run that has not started yet. anew: a scene in ``folder`` is another one."""
     figures = Figures(
         photos=posed.photos_given,
         photos_posed=len(set(shots(posed.views))),
@@ -65,7 +72,10 @@ def begin_record(
         device=backend.describe(config.backend),
         settings={"train": asdict(config), "field": asdict(run.field.config)},
     )
-    return Record(folder, config, figures, scene_points(posed, data))
+    points = scene_points(posed, data)
+    return Record(
+        folder, config, figures, points, begun=begun_arrays(posed), notes=begun_notes(posed), anew=anew
+    )
 
 
 def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scene:
@@ -74,7 +84,7 @@ def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scen
     That world is read from the folder each time, because it can be set in the viewer during training.
     """
     scene = snapshot(run, data, replace(record.figures, **figures), record.points)
-    return keeping(scene, kept(record.folder))
+    return scene if record.anew else keeping(scene, kept(record.folder))
 
 
 def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True, **figures: Any) -> Scene:
@@ -89,8 +99,8 @@ def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True,
         renderer = scene.photo_renderer(record.config.backend, record.config.threads)
         record.backdrop = guessed(renderer, trained)
     scene = replace(scene, backdrop=record.backdrop)
-    scenes.save(scene, record.folder, training_arrays(run))
-    record.saved_at = run.seconds
+    scenes.save(scene, record.folder, training_arrays(run) | record.begun, record.notes, record.anew)
+    record.saved_at, record.anew = run.seconds, False
     return scene
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Run:
     cameras: CameraFit | None = None  # None: cameras are not refined
     trainer: Any = None  # the kernels' Trainer, once ``start`` has made it
     seconds: float = 0.0  # spent training
+    slice_seconds: float = 0.0  # of them, in the last slice
     steps: int = 0
     rays: int = 0
     samples: int = 0
@@ -178,13 +180,20 @@ def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> N
 
     Raises NerfsceneError if the saved run is missing, damaged or of other settings.
     """
-    state = resume_run(run, folder, scenes.read_figures(folder))
+    figures = scenes.read_figures(folder)
+    # A training that was killed while it was being saved may be newer than scene.json.
+    progress = json.loads(scenes.read_notes(folder).get("progress", "{}"))
+    if progress.get("steps", 0) > figures.steps:
+        figures = replace(figures, **(progress | {"history": tuple(progress["history"])}))
+    state = resume_run(run, folder, figures)
     start(run, data, config)
     run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
     run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])
 
 
-def as_begun(data: TrainingSet, config: FieldConfig, field: RadianceField) -> tuple[TrainingSet, FieldConfig]:
+def with_begun_field(
+    data: TrainingSet, config: FieldConfig, field: RadianceField
+) -> tuple[TrainingSet, FieldConfig]:
     """The training set and settings with the defaults that were resolved on the device where training began.
 
     Training may be resumed on another device, for which these defaults would be different. ``field``: the

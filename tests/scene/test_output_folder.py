@@ -1,33 +1,36 @@
-"""The folder that a scene is written to: what is removed before training starts again, and what stays."""
+"""The folder that a scene is written to: which may be used, what killed processes left, and other photos."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.folder import is_scene
+from nerfscene.scene.folder import FIELD_FILE, SCENE_JSON, is_scene
 from nerfscene.scene.output_folder import (
     CAMERA_PATH_FILE,
-    MADE,
     POSES,
     open_output,
     refuse_other_photos,
     remember_photos,
-    remove_trained,
 )
 
 
-def test_poses_and_camera_path_outlive_the_training_and_the_folder_stays_usable(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_no_obstacle_and_goes(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
     (tmp_path / POSES).mkdir()
-    for name in (*MADE, CAMERA_PATH_FILE, ".field.safetensors.1.tmp", "film.mp4"):
+    kept = (FIELD_FILE, CAMERA_PATH_FILE, f".{SCENE_JSON}.{os.getpid()}.tmp")  # this process may be at it
+    for name in (*kept, f".{FIELD_FILE}.{gone.pid}.tmp", f".{SCENE_JSON}.{10**30}.tmp"):
         (tmp_path / name).write_text("")
-    remove_trained(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {POSES, CAMERA_PATH_FILE, "film.mp4"}
-    (tmp_path / "film.mp4").unlink()
     open_output(tmp_path, resume=False)
-    assert not is_scene(tmp_path) and {p.name for p in tmp_path.iterdir()} == {POSES, CAMERA_PATH_FILE}
+    assert not is_scene(tmp_path) and {p.name for p in tmp_path.iterdir()} == {POSES, *kept}
+    (tmp_path / "film.mp4").write_text("")
+    with pytest.raises(NerfsceneError, match="not a scene"):
+        open_output(tmp_path, resume=False)
 
 
 def test_other_photos_are_noticed(tmp_path: Path) -> None:

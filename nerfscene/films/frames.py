@@ -1,0 +1,147 @@
+"""A folder of a film's frames, and going on with it after the film was stopped or killed.
+
+Until the film is finished, ``.unfinished.json`` in the folder says of which film the pictures are. Each
+picture gets its name once it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nerfscene.config import RenderConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.films import video
+from nerfscene.films.paths import CameraPath
+from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, write_json
+from nerfscene.scene.folder import Scene
+from nerfscene.types import Array
+
+UNFINISHED = ".unfinished.json"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of one film in ``folder``.
+
+    count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
+    whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
+    """
+
+    folder: Path
+    count: int
+    limits: tuple[float, float]
+    depth: bool
+    there: frozenset[int] = frozenset()
+
+    @property
+    def unit(self) -> float:
+        """World units in a step of the depth pictures: 16 bits reach four times as far as the colours."""
+        return 4 * self.limits[1] / 65535
+
+    def write(self, number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+        """Writes a frame: its picture (height, width, 3), and its depth (height, width) in world units.
+
+        Raises NerfsceneError when the disk is full or the folder can't be written.
+        """
+        if self.depth:
+            video.write_depth(depth, _depth_file(self.folder, number), self.unit)
+        video.write_picture(picture, _picture_file(self.folder, number))
+
+    def read(
+        self, number: int, size: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
+        """The picture and depth of a frame of ``size`` (width, height); None if it isn't there, or damaged.
+
+        The depth is 0 if the film has none.
+        """
+        if number not in self.there:
+            return None
+        shape = (size[1], size[0])
+        try:
+            picture = np.asarray(Image.open(_picture_file(self.folder, number)))
+            depth = np.zeros(shape, np.float32)
+            if self.depth:
+                steps = np.asarray(Image.open(_depth_file(self.folder, number)))
+                depth = (steps * self.unit).astype(np.float32)
+        except (OSError, ValueError, SyntaxError):  # what Pillow raises for broken pictures
+            return None
+        fits = picture.dtype == np.uint8 and picture.shape == (*shape, 3) and depth.shape == shape
+        return (picture, depth) if fits else None
+
+    def finish(self) -> None:
+        """Ends the film: the folder holds its pictures alone."""
+        with contextlib.suppress(OSError):
+            (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, float], depth: bool) -> Frames:
+    """Makes the folder for a film's frames, or opens the one in which this film was not finished.
+
+    film: its ``film_digest``. count, limits, depth: as in Frames; an unfinished film keeps its limits.
+    Raises NerfsceneError when the folder holds anything else, or can't be made or written.
+    """
+    manifest = folder / UNFINISHED
+    if manifest.is_file():
+        try:
+            begun = json.loads(manifest.read_text())
+            same, limits = begun["of"] == film, (float(begun["near"]), float(begun["far"]))
+        except (OSError, ValueError, TypeError, LookupError):
+            same = False
+        if not same:
+            raise NerfsceneError(
+                f"{folder} holds the frames of another film, which was not finished; delete them, or choose "
+                "another folder"
+            )
+        remove_leftovers(folder)
+        if depth:
+            video.write_depth_scale(folder, 4 * limits[1] / 65535)
+        there = [i for i in range(count) if _is_there(folder, i, depth)]
+        return Frames(folder, count, limits, depth, frozenset(there))
+    if folder.is_dir() and all(map(LEFTOVER.fullmatch, os.listdir(folder))):
+        remove_leftovers(folder)
+    video.open_frames(folder)
+    frames = Frames(folder, count, limits, depth)
+    write_json({"of": film, "near": limits[0], "far": limits[1]}, manifest)
+    if depth:
+        video.write_depth_scale(folder, frames.unit)
+    return frames
+
+
+def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
+    """A digest of what the pictures of a film depend on: equal for the same scene, path and settings."""
+    f = scene.field
+    digest = hashlib.sha256()
+    arrays = [f.table, f.weights, f.occupancy, *([] if scene.backdrop is None else [scene.backdrop])]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
+    cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
+    facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
+    digest.update(json.dumps([facts, config.samples, config.depth], default=_listed).encode())
+    return digest.hexdigest()
+
+
+def _listed(array: Array) -> object:
+    return array.tolist()
+
+
+def _is_there(folder: Path, number: int, depth: bool) -> bool:
+    files = [_picture_file(folder, number), *([_depth_file(folder, number)] if depth else [])]
+    return all(file.is_file() for file in files)
+
+
+def _picture_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.png"
+
+
+def _depth_file(folder: Path, number: int) -> Path:
+    return folder / f"depth-{number:05d}.png"
