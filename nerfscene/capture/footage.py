@@ -294,8 +294,8 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
             )
         if stream.codec_context is None:
             raise NerfsceneError(
-                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came from, "
-                "or export it as MP4"
+                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came "
+                "from, or export it as MP4"
             )
         stream.thread_type = "AUTO"
         yield container, stream
