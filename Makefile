@@ -2,7 +2,7 @@
 #   make demo         poses, trains and films the capture in data/demo
 #   make test         builds everything and passes the tests
 #   make lint         ruff and mypy
-#   make fuzz         gives a thousand damaged inputs to every reader, about 5 minutes on two cores
+#   make fuzz         gives a thousand damaged inputs to every reader, about 2 minutes on two cores
 #   make docs         builds the pages in docs/ into a site, out/docs
 #   make bench        measures speed and quality, about 25 minutes on two cores
 #   make torture      kills commands at random moments and checks what is left, about 15 minutes on two cores
