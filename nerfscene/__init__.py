@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from nerfscene.loading import leaving_at_once, loading
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 
 def _load_pillow_first() -> None:
