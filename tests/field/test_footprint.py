@@ -104,5 +104,5 @@ def test_films_average_several_rays_a_pixel(
     render_film(scene, replace(small, samples=1), None, tmp_path / "one")
     assert set(asked) == {1}
     for wrong in (-1, 9):
-        with pytest.raises(NerfsceneError, match="--samples"):
+        with pytest.raises(NerfsceneError, match="samples must be"):
             render_film(scene, replace(small, samples=wrong), None, tmp_path / "none")

@@ -56,7 +56,9 @@ def _use(kind: Kind, work: Path, err: Path, number: int) -> tuple[str, str]:
     render = ["render", given, "--frames", out, "--width", "32", "--threads", "1", "--fps", "2"]
     match kind.use:
         case "read":
-            outcome = _ended(lambda: api.posed_capture(given, out, given="read"), err)
+            outcome = _ended(
+                lambda: api.posed_capture(given, out, given="read", warn=lambda message: None), err
+            )
             if outcome[0] != "taken" or (number // len(KINDS)) % TRAINED_TOO:
                 return outcome
             made = str(work / "scene-made")
