@@ -135,8 +135,8 @@ def test_intermediate_results(tmp_path: Path, fault: int, kind: str) -> None:
         write_panoramas(tmp_path / "0", 128, range(1))
         write_panoramas(tmp_path / "1", 128, range(2))
         for i in range(2):
-            for n in range(3 - i):  # a capture has three pictures or more
-                Image.fromarray(demo_pictures(1, 64)[0]).save(tmp_path / f"{i}/{n}.jpg")
+            for n, picture in enumerate(demo_pictures(2, 64)):  # a capture has three pictures or more
+                Image.fromarray(picture).save(tmp_path / f"{i}/{n}.jpg")
         captures = [open_capture(tmp_path / str(i)) for i in range(2)]
         makers[kind] = lambda i: cut_photos(captures[i], work / "panoramas")
     make = makers[kind]

@@ -224,7 +224,7 @@ def stage(
 def frames(work: Path, scene: Path, count: int, rng: random.Random) -> Tally:
     """A film's frames: those that are finished stay as they are, and the next run says how many there are."""
     tally, out = Tally(), work / "frames"
-    film = ("render", scene, "--frames", out, "--width", "48", "--fps", "12", "--seconds", "2", "--depth")
+    film = ("render", scene, "--frames", out, "--width", "32", "--fps", "12", "--seconds", "2", "--depth")
     window = finished(film, work).wall
     before: dict[Path, int] = {}
 
