@@ -33,8 +33,8 @@ from nerfscene.config import PoseConfig
 from nerfscene.films.frames import UNFINISHED
 from nerfscene.scene import folder as scenes
 
-SAVE_EVERY = 2.0  # seconds of training between saves here, instead of 30: several kills come between two
-SLACK = 1.0  # seconds: longer than any slice of training between two looks at the clock
+SAVE_EVERY = 2.0  # seconds of training between saves here, instead of 25: several kills come between two
+SLACK = 5.0  # seconds: what a busy machine may make of a slice of 0.25 s, as between 25 and 30
 TRAINED_STEPS = 400  # enough to leave no fog, which is slow to render
 SMALL = ("--field.occupancy-resolution", "32", "--field.log2-table", "14")
 ENDLESS = ("--steps", "10000000", "--time", "100000")
@@ -224,7 +224,7 @@ def stage(
 def frames(work: Path, scene: Path, count: int, rng: random.Random) -> Tally:
     """A film's frames: those that are finished stay as they are, and the next run says how many there are."""
     tally, out = Tally(), work / "frames"
-    film = ("render", scene, "--frames", out, "--width", "48", "--fps", "12", "--seconds", "2", "--depth")
+    film = ("render", scene, "--frames", out, "--width", "32", "--fps", "12", "--seconds", "2", "--depth")
     window = finished(film, work).wall
     before: dict[Path, int] = {}
 
