@@ -196,3 +196,43 @@ class RenderConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What an export writes, and how much of it."""
+
+    world: Literal["upright", "capture"] = "upright"
+    """upright: the scene's own world if it was set in the viewer; otherwise +z is made up and the subject's
+    middle the origin. capture: the coordinates of the cameras as they came."""
+    faces: int = 100_000
+    """Of a mesh: the largest number of triangles."""
+    texture: int = 4096
+    """Of a mesh: the texture's side in pixels; 0: colours at the vertices instead."""
+    holes: float = 0.05
+    """Of a mesh: holes up to this wide are closed, as a share of the subject's size; 0: none."""
+    count: int | None = None
+    """How many points (1,000,000 when not given) or splats (at most 500,000 when not given)."""
+    degree: int = 1
+    """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
+    photos: bool = False
+    """With cameras: also write the photos, without lens distortion."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
+    threads: int = 0
+    """CPU threads to use; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        count = self.count
+        check_ranges(
+            self,
+            [
+                ("faces", 100 <= self.faces <= 10**7, "100 to 10000000"),
+                ("texture", self.texture == 0 or 64 <= self.texture <= 16384, "64 to 16384 pixels, or 0"),
+                ("holes", 0 <= self.holes <= 10, "0 to 10"),
+                ("count", count is None or 100 <= count <= 10**8, "100 to 100000000"),
+                ("degree", 0 <= self.degree <= 3, "0 to 3"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+            ],
+        )

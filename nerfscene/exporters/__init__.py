@@ -1,9 +1,9 @@
-"""What leaves the program for others to open: meshes, points, splats, pages. Nothing is written here yet.
+"""What leaves the program for others to open: meshes, points, cameras, splats, pages.
 
 In: a ``Scene``.
 Out: a file in another program's format.
-Read first: ``../scene/folder.py``.
+Read first: ``placement.py``.
 
-An exporter is one module here with one function that takes a scene and a path; Videos are written
-by ``films/``; ``formats/`` only reads.
+An exporter is one module here, with one function that takes a scene as ``placed``, a path, the
+``ExportConfig`` and a ``Told``. Videos are written by ``films/``; ``formats/`` only reads.
 """
