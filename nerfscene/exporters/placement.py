@@ -30,8 +30,7 @@ def placed(scene: Scene, world: Literal["upright", "capture"] = "upright") -> Sc
     if world == "capture":
         if scene.world_from_capture is None:
             return scene
-        back: Array = np.linalg.inv(scene.world_from_capture)
-        return in_world(scene, back)
+        return in_world(scene, np.linalg.inv(scene.world_from_capture).astype(np.float64))
     if scene.world_from_capture is not None:
         return scene
     return in_world(scene, _upright_from_world(scene))
