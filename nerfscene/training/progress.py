@@ -76,7 +76,7 @@ def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> 
     remaining = seconds - run.seconds
     if steps is not None:
         remaining = min(remaining, run.seconds / max(done, 1e-6) * (1 - done))
-    if not run.history or done - run.history[-1]["fraction"] >= 0.01:
+    if not run.history or done - run.history[-1].get("fraction", 0.0) >= 0.01:
         entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}
         run.history = (*run.history, entry)
     rate = report["survivors"] / max(spent, 1e-9)

@@ -141,11 +141,13 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
         def save() -> None:
             new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
             new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
-            save_world(folder, new_from_world, new_up)
             file = folder / CAMERA_PATH_FILE
-            if file.is_file():
-                loaded = keyframes.load(file, in_world(stage.scene, world.world_from_page))
-                keyframes.save(keyframes.transformed(loaded, new_from_world), file)
+            path = None
+            if file.is_file():  # a damaged one is found before anything is changed
+                path = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+            save_world(folder, new_from_world, new_up)
+            if path is not None:
+                keyframes.save(keyframes.transformed(path, new_from_world), file)
 
         stage.keeper.saving(save)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
