@@ -104,12 +104,6 @@ def is_realitycapture(path: Path) -> bool:
     return columns(_head(path)) is not None
 
 
-def lacks_lenses(path: Path) -> bool:
-    """Whether a file is one of RealityCapture's exports of positions (and angles) without lenses."""
-    names = _names(_head(path))
-    return {"x", "y", "alt"} <= set(names) and columns(_head(path)) is None
-
-
 def _head(path: Path) -> str:
     try:
         with path.open("rb") as file:

@@ -185,7 +185,7 @@ def test_films_have_a_budget_and_buttons_recover(viewer: Viewer, monkeypatch: py
             go_on.wait(60)
             raise RuntimeError("a wire came loose")
 
-        monkeypatch.setattr(film_job, "render_film", wrong)
+        monkeypatch.setattr(film_job, "film_in_memory", wrong)
         for _ in range(5):  # one film a tab, however often the button is pressed
             client.set(film.start, True)
         assert begun.acquire(timeout=60)
