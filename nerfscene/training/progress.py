@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 from nerfscene.config import TrainConfig
 from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.world import Kept
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
 
@@ -56,6 +59,8 @@ class Control:
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training resets it
+    kept: what ``keep`` has set before the first save; ``in_folder``: whether that save is done
+    lock: held while the scene is saved
     """
 
     started: Callable[[Scene], None] = lambda scene: None
@@ -63,6 +68,21 @@ class Control:
     pause: bool = False
     stop: bool = False
     save: bool = False
+    kept: Kept = field(default_factory=Kept)
+    in_folder: bool = False
+    lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def keep(self, change: Callable[[Kept], Kept], write: Callable[[], None]) -> None:
+        """Sets the world or the crop of the scene that is being trained, from any thread.
+
+        ``write`` does that in the scene's folder. Until the first save another scene may be there, or none;
+        then ``change`` is applied to what goes into that save, which is done now.
+        """
+        with self.lock:
+            if self.in_folder:
+                write()
+            else:
+                self.kept, self.save = change(self.kept), True
 
 
 def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:
