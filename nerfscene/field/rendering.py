@@ -125,6 +125,9 @@ def new_cancel(renderer: Renderer) -> Any:
 
 
 RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
+# Ctrl-C and `kill` are heard between two calls of the kernels. So many rays take a processor's core, which has
+# other work too, less than a second.
+RAYS_A_CALL = 1 << 16
 
 
 def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
@@ -161,30 +164,38 @@ def render_part(
 
 
 def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Frame:
-    """A rectangle of a picture with one ray per pixel, in front of the plain background."""
+    """A rectangle of a picture with one ray per pixel, in front of the plain background.
+
+    It is rendered in strips, so that a large one can be interrupted.
+    """
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
     new = np.empty if cancel is None else np.zeros
     rgb, depth, accumulation = (new(s, np.float32) for s in ((*shape, 3), shape, shape))
+    threads = backend.thread_count(renderer.threads)
+    at_once = RAYS_AT_ONCE if backend.on_gpu(backend.load(renderer.backend)) else RAYS_A_CALL * threads
+    rows = max(at_once // max(shape[1], 1), 1)
     with backend.device_errors():
-        renderer.native.render(
-            k,
-            lens,
-            width,
-            height,
-            flat,
-            list(renderer.background),
-            MIN_WEIGHT,
-            STOP_TRANSMITTANCE,
-            backend.thread_count(renderer.threads),
-            rect,
-            rgb,
-            depth,
-            accumulation,
-            cancel=cancel,
-            crop=crop_in_scene(renderer),
-        )
+        for first in range(0, shape[0], rows):
+            strip = slice(first, min(first + rows, shape[0]))
+            renderer.native.render(
+                k,
+                lens,
+                width,
+                height,
+                flat,
+                list(renderer.background),
+                MIN_WEIGHT,
+                STOP_TRANSMITTANCE,
+                threads,
+                (rect[0] + strip.start, rect[0] + strip.stop, rect[2], rect[3]),
+                rgb[strip],
+                depth[strip],
+                accumulation[strip],
+                cancel=cancel,
+                crop=crop_in_scene(renderer),
+            )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 
