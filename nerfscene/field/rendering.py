@@ -125,8 +125,7 @@ def new_cancel(renderer: Renderer) -> Any:
 
 
 RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
-# Ctrl-C and `kill` are heard between two calls of the kernels. So many rays take a processor's core, which has
-# other work too, less than a second.
+# Ctrl-C and `kill` are heard between two calls of the kernels: so many rays take a core less than a second.
 RAYS_A_CALL = 1 << 16
 
 
