@@ -1,6 +1,6 @@
 """Writes films, pictures and depth pictures, and colours depth and errors.
 
-Apart from capture/footage.py, which reads videos, this is the only module that imports av.
+Of the modules that import av, the others, in ``capture``, read videos.
 """
 
 from __future__ import annotations
