@@ -87,6 +87,13 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
         return Inspection(photo, np.asarray(grey), lost)
 
 
+def check_whole(path: Path) -> None:
+    """Decodes the whole photo; raises NerfsceneError when that can't be done."""
+    with _opened(path) as image:
+        _draft(image, (1, 1))
+        image.load()
+
+
 def is_single_channel(path: Path) -> bool:
     """Whether a picture has one channel only, as depth maps have; False if it can't be read as a picture."""
     try:

@@ -23,7 +23,7 @@ from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.films.path_parts import FilePath, load
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.trained_world import DATAPARSER, Undone
-from nerfscene.given import path_given
+from nerfscene.given import instance_given, path_given
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
@@ -225,6 +225,7 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
     centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
     that aren't finite, or a file that can't be written.
     """
+    instance_given(path, CameraPath, "path")
     file = path_given(file, "file")
     write_json(path_data(path, file, fps), file)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import viser
 from viewer_cases import CAMERA, Client, wait
 from viser import _messages
 
@@ -413,6 +414,17 @@ def test_plans_from_files_are_checked(folder: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps(good)[:-1] + "[" * 100_000)
     with pytest.raises(NerfsceneError, match="not valid JSON"):
         keyframes.load(file)
+
+
+def test_a_page_that_can_t_be_served_leaves_no_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stopped = []
+    stop = viser.ViserServer.stop
+    monkeypatch.setattr(viser.ViserServer, "stop", lambda server: (stopped.append(server), stop(server)))
+    with pytest.raises(NerfsceneError, match="not an address"):
+        view(folder, "no such host", threads=1)
+    assert len(stopped) == 1 and not capfd.readouterr().out
 
 
 def test_nothing_is_printed_at_the_end(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
