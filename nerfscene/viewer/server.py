@@ -237,6 +237,8 @@ class Viewer:
             self.stage.keeper.close()
         self.gate.close()
         for panels in list(self.panels.values()):
+            panels.film.cancel()  # all, before the first is waited for
+        for panels in list(self.panels.values()):
             panels.close()
         sessions = list(self.sessions.values())
         for session in sessions:
