@@ -8,6 +8,7 @@ Making one of these raises TypeError for a value of the wrong type and Nerfscene
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -236,3 +237,50 @@ class ExportConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
+
+
+@dataclass(frozen=True)
+class PageConfig:
+    """A page to send: what it says, and how large it may be."""
+
+    title: str = ""
+    """The page's title. When not given: the scene's name."""
+    date: str = ""
+    """The date under the title, written as you like."""
+    single: bool = False
+    """Write one HTML file instead of a folder."""
+    limit: str = "20MB"
+    """How large the whole page may be, such as 20MB or 500kB; it chooses how many splats it has."""
+    credentials: bool = True
+    """By default, the page says that it was made from photographs, in a way that programs can check.
+    --no-credentials leaves that out."""
+    path: str = "auto"
+    """The camera path to play: the choices of nerfscene render.
+    auto: the path saved in the viewer; if there is none, the film's."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
+    threads: int = 0
+    """CPU threads to use; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        size = size_of(self.limit)
+        check_ranges(
+            self,
+            [
+                ("limit", size is not None and 3 * 10**6 <= size <= 10**9, "3MB to 1GB, such as 20MB"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+            ],
+        )
+
+
+def size_of(text: str) -> int | None:
+    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
+
+    k, M and G are powers of 1000, Ki, Mi and Gi of 1024.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmg]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
+    if found is None or (found[3] and not found[2]):
+        return None
+    number = float(found[1].replace(",", "."))
+    return round(number * (1024 if found[3] else 1000) ** " kmg".index(found[2].lower() or " "))
