@@ -45,7 +45,7 @@ FROM_LOAD = ", as nerfscene.load returns"
 
 
 @contextlib.contextmanager
-def _heard(listener: Listener, progress: bool) -> Iterator[Listener]:
+def with_progress(listener: Listener, progress: bool) -> Iterator[Listener]:
     """What to call with the progress: ``listener``, and with ``progress`` the lines that commands print."""
     instance_given(progress, bool, "progress")
     if not progress:
@@ -105,7 +105,7 @@ def posed_capture(
     if given not in get_args(Given):
         raise NerfsceneError(f"given must be one of {', '.join(get_args(Given))}, not {given!r}")
     place, folder = path_given(source, "source"), path_given(workdir, "workdir")
-    with _heard(listener, progress) as heard:
+    with with_progress(listener, progress) as heard:
 
         def told(stage: str, fraction: float) -> None:
             heard(Progress(stage, fraction))
@@ -168,7 +168,7 @@ def train(
     is_new = not job.folder.exists()
     open_output(job.folder, resume)
     try:
-        with only_one(job.folder), _heard(listener, progress) as heard:
+        with only_one(job.folder), with_progress(listener, progress) as heard:
             return _trained(job, heard)
     finally:
         if is_new:
@@ -295,7 +295,7 @@ def report(folder: Path | str, backend_name: str = "auto", *, progress: bool = F
     folder = path_given(folder, "folder")
     scene = scenes.load(folder)
     gallery = Gallery()
-    with _heard(silent, progress) as heard:
+    with with_progress(silent, progress) as heard:
         measure(scene, backend_name, 0, lambda done: heard(Progress("measuring", done)), shown=gallery.add)
     return write_report(scene, folder, gallery.pictures)
 
@@ -371,7 +371,7 @@ def film(
     instance_given(scene, Scene, "scene", FROM_LOAD)
     instance_given(config, RenderConfig, "config")
     folder = path_given(frames, "frames") if frames is not None else None
-    with _heard(silent, progress) as heard:
+    with with_progress(silent, progress) as heard:
 
         def told(done: int, total: int) -> None:
             heard(Progress("rendering", done / total))

@@ -17,6 +17,7 @@ import tyro
 
 from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.scene.scene import error_in_words, figures_in_words
@@ -316,12 +317,12 @@ def chosen(args: Sequence[str] | None = None) -> Callable[[], None]:
     Raises SystemExit for --help and for options that there aren't, NerfsceneError for values out of range.
     """
     commands: dict[str, Any] = {
-        "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
-        "doctor": Doctor,
+        "train": Train, "view": View, "render": Render, "export": Export, "share": Share, "eval": Eval,
+        "report": Report, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
-        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Report: run_report,
-        Info: run_info, Doctor: run_doctor,
+        Train: run_train, View: run_view, Render: run_render, Export: run_export, Share: run_share,
+        Eval: run_eval, Report: run_report, Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     options = tyro.extras.subcommand_cli_from_dict(
         commands,
@@ -343,4 +344,4 @@ def as_options(message: str) -> str:
     def option(found: re.Match[str]) -> str:
         return f"--{prefixes.get(found[1], '')}{found[2].replace('_', '-')} "
 
-    return re.sub(r"^((?:Pose|Footage|Field|Train|Render)Config)\.(\w+) ", option, message)
+    return re.sub(r"^((?:Pose|Footage|Field|Train|Render|Export|Page)Config)\.(\w+) ", option, message)

@@ -204,8 +204,8 @@ class ExportConfig:
     """What an export writes, and how much of it."""
 
     world: Literal["upright", "capture"] = "upright"
-    """upright: the scene's own world if it was set in the viewer; otherwise +z is made up and the subject's
-    middle the origin. capture: the coordinates of the cameras as they came."""
+    """upright: the world set in the viewer; if none was set, one whose +z is up, about the subject's middle.
+    capture: the coordinates in which the cameras came."""
     faces: int = 100_000
     """Of a mesh: the largest number of triangles."""
     texture: int = 4096

@@ -18,7 +18,18 @@ WINGS = (
     *("errors", "loading", "equality", "given", "types", "config"),
     *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "films", "exporters"),
     *("measuring", "viewer", "training"),
-    *("intake", "doctor", "terminal", "api", "serve", "training_page", "commands", "cli"),
+    *(
+        "intake",
+        "doctor",
+        "terminal",
+        "api",
+        "exporting",
+        "serve",
+        "training_page",
+        "export_commands",
+        "commands",
+        "cli",
+    ),
     *("__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.

@@ -1,0 +1,129 @@
+"""The commands ``nerfscene export`` and ``nerfscene share``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.given import home_expanded
+from nerfscene.loading import leaving_at_once
+from nerfscene.terminal import Live
+
+# What opens a file of a kind and ending, for the last line of a command. docs/exports.md says more.
+OPENS = {
+    ("mesh", ".glb"): "Blender, Godot, Windows' 3D viewers and web pages open it",
+    ("mesh", ".obj"): "nearly every 3D program opens it, with the files that lie beside it",
+    ("mesh", ".ply"): "MeshLab, CloudCompare and Blender open it",
+    ("mesh", ".stl"): "slicers for 3D printers open it",
+    ("mesh", ".usdz"): "iPhones and iPads show it in the room; macOS and USD programs open it",
+    ("points", ".ply"): "CloudCompare, MeshLab and Blender open it",
+    ("points", ".las"): "CloudCompare, QGIS and survey programs open it",
+    ("points", ".laz"): "CloudCompare, QGIS and survey programs open it",
+    ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json train on it",
+    ("cameras", ""): "COLMAP, gsplat, Brush and others that take COLMAP's models train on it",
+    ("splats", ".ply"): "SuperSplat and every other viewer of splats open it",
+    ("splats", ".spz"): "SuperSplat, Spark and viewers on phones open it",
+    ("splats", ".sog"): "SuperSplat and PlayCanvas open it",
+    ("splats", ".glb"): "viewers of glTF that know KHR_gaussian_splatting open it",
+    ("splats", ".usdz"): "programs with USD 26.03 or newer open it",
+    ("splats", ".usdc"): "programs with USD 26.03 or newer open it",
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a scene as a mesh, points, cameras or splats, for other programs."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The file; its ending is the format.
+    A mesh: .glb, .obj, .ply, .stl or .usdz. Points: .ply, .las or .laz.
+    Cameras: transforms.json, or a folder for COLMAP.
+    Splats: .ply, .spz, .sog, .glb, .usdz or .usdc."""
+    to: Literal["mesh", "points", "cameras", "splats"] | None = None
+    """What the file is to hold; needed where the ending leaves it open, as .ply does."""
+    json: bool = False
+    """Print only one JSON object that says what was written."""
+    export: Annotated[ExportConfig, tyro.conf.arg(name="")] = field(default_factory=ExportConfig)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Write a page that shows a scene in any browser, to send or to put on any web space."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder that `nerfscene train` made."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the page; with --single a file that ends in .html."""
+    json: bool = False
+    """Print only one JSON object that says what was written."""
+    page: Annotated[PageConfig, tyro.conf.arg(name="")] = field(default_factory=PageConfig)
+
+
+def run_export(a: Export) -> None:
+    """``nerfscene export``."""
+    with leaving_at_once():
+        from nerfscene import api
+        from nerfscene.exporters.export import check_export, export
+        from nerfscene.exporters.told import Told
+        from nerfscene.scene import folder as scenes
+
+    scene, file = home_expanded(a.scene), home_expanded(a.output)
+    kind = check_export(file, a.to, a.export, scene if scenes.is_scene(scene) else None)
+    with Live(a.json) as live:
+        made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn))
+        live.bar.stop()
+        if a.json:
+            print(api.as_json(made))
+            return
+        live.say(in_words(made))
+        live.say(OPENS[kind, file.suffix.lower()])
+
+
+def run_share(a: Share) -> None:
+    """``nerfscene share``."""
+    with leaving_at_once():
+        from nerfscene import api
+        from nerfscene.exporters.export import keep_out_of
+        from nerfscene.exporters.page import write_page
+        from nerfscene.exporters.told import Told
+        from nerfscene.scene import folder as scenes
+
+    scene, place = home_expanded(a.scene), home_expanded(a.output)
+    if scenes.is_scene(scene):
+        keep_out_of(place, scene)
+    with Live(a.json) as live:
+        made = write_page(scenes.load(scene), place, a.page, Told(live.show, live.warn))
+        live.bar.stop()
+        if a.json:
+            print(api.as_json(made))
+            return
+        live.say(in_words(made))
+        live.say(f"open it in a browser: {made['file']}")
+
+
+def in_words(made: dict[str, Any]) -> str:
+    """What was written, in one line: the file, how much of everything is in it, and its size."""
+    file = Path(made["file"])
+    counts = [f"{made[name]:,} {name}" for name in COUNTED if made.get(name)]
+    texture = made.get("texture")
+    if texture:
+        counts.append(
+            f"a texture of {texture}×{texture}" if isinstance(texture, int) else f"texture {texture}"
+        )
+    size = made.get("bytes") or size_of(file)
+    return f"{file}: {', '.join([*counts, f'{size / 1e6:.1f} MB'])}"
+
+
+COUNTED = ("faces", "points", "splats", "cameras", "photos")
+
+
+def size_of(place: Path) -> int:
+    """The bytes of a file, or of all files in a folder."""
+    files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
+    return sum(p.stat().st_size for p in files)

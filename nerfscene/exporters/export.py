@@ -1,0 +1,154 @@
+"""One scene, one file in another program's format: finds the writer, and checks first what can be checked."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from nerfscene.config import ExportConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.told import Told, needed
+from nerfscene.scene.scene import Scene
+
+Kind = Literal["mesh", "points", "cameras", "splats"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Writer = Callable[[Scene, Path, ExportConfig, Told], dict[str, Any]]
+FOLDER = ""  # the ending of a folder
+
+# Each kind's endings, the usual one first, and the optional modules that writing one takes.
+FORMATS: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "mesh": {
+        ".glb": ("skimage", "fast_simplification"),
+        ".obj": ("skimage", "fast_simplification"),
+        ".ply": ("skimage", "fast_simplification"),
+        ".stl": ("skimage", "fast_simplification"),
+        ".usdz": ("skimage", "fast_simplification", "pxr"),
+    },
+    "points": {".ply": (), ".las": ("laspy",), ".laz": ("laspy", "lazrs")},
+    "cameras": {".json": (), FOLDER: ()},
+    "splats": {".ply": (), ".spz": (), ".sog": (), ".glb": (), ".usdz": ("pxr",), ".usdc": ("pxr",)},
+}
+WRITERS = {
+    "mesh": ("mesh", "write_mesh"),
+    "points": ("points", "write_points"),
+    "cameras": ("camera_files", "write_cameras"),
+    "splats": ("splats", "write_splats"),
+}
+WITHOUT_TEXTURE = (".stl",)
+PURPOSES = {
+    "skimage": "a mesh",
+    "fast_simplification": "a mesh",
+    "xatlas": "a mesh with a texture",
+    "pxr": "a USD file",
+    "laspy": "a .las or .laz file",
+    "lazrs": "a .laz file",
+}
+INSTEAD = "choose another with -o"
+
+
+def export(
+    scene: Scene,
+    file: Path,
+    to: str | None = None,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+    told: Told = Told(),  # noqa: B008
+) -> dict[str, Any]:
+    """Writes a scene as a mesh, points, cameras or splats (``to``) to ``file``, whose ending is the format.
+
+    Returns plain values that say what was written; among them "kind" and "file".
+    Raises NerfsceneError as ``check_export`` does, and for a scene that there is nothing of to write.
+    """
+    from nerfscene.films.video import make_folder_of  # loads av
+
+    kind = check_export(file, to, config)
+    make_folder_of(file, INSTEAD)
+    module, name = WRITERS[kind]
+    writer: Writer = getattr(importlib.import_module(f"nerfscene.exporters.{module}"), name)
+    made = writer(scene, file, config, told)
+    return {"kind": kind, "file": str(file), **made}
+
+
+def check_export(file: Path, to: str | None, config: ExportConfig, scene_folder: Path | None = None) -> Kind:
+    """The kind of what is to be exported; checks all that can be checked before the work, and makes nothing.
+
+    to: one of ``KINDS``; None where the ending of ``file`` says it. scene_folder: the scene's own, in which
+    nothing is written.
+    Raises NerfsceneError for a kind or ending that there is not, a place where nothing can be written, and a
+    package that is missing.
+    """
+    from nerfscene.films.video import check_folder_of
+
+    kind, ending = kind_of(file, to), file.suffix.lower()
+    if scene_folder is not None:
+        keep_out_of(file, scene_folder)
+    if ending != FOLDER and file.is_dir():
+        raise NerfsceneError(f"{file} is a folder; give the file another name")
+    if ending == FOLDER and file.exists() and not file.is_dir():
+        raise NerfsceneError(f"{file} is a file, and a name without an ending is for a folder; {INSTEAD}")
+    check_folder_of(file, INSTEAD)
+    for module in modules_of(kind, ending, config):
+        needed(module, "export", PURPOSES[module])
+    return kind
+
+
+def kind_of(file: Path, to: str | None) -> Kind:
+    """The kind that is to be written to ``file``: ``to``, or the only one that its ending can mean.
+
+    Raises NerfsceneError for a kind that there is not, an ending that it can't have, or several kinds.
+    """
+    ending = file.suffix.lower()
+    able = [kind for kind in KINDS if ending in FORMATS[kind]]
+    if to is not None:
+        for kind in KINDS:
+            if kind == to and kind in able:
+                return kind
+            if kind == to:
+                others = f"; {ending} is for {_listed(able, 'or')}" if able and ending else ""
+                raise NerfsceneError(f"{file} must end in {endings_of(kind)} to hold {_noun(kind)}{others}")
+        raise NerfsceneError(f"--to must be {_listed(KINDS, 'or')}, not {to!r}")
+    if not able:
+        endings = sorted({ending for kind in KINDS for ending in FORMATS[kind]} - {FOLDER})
+        raise NerfsceneError(
+            f"{file} doesn't end in anything that a scene can be written to: {', '.join(endings)}"
+        )
+    if len(able) > 1 or ending == FOLDER:
+        choices = [f"--to {kind}" for kind in (KINDS if ending == FOLDER else able)]
+        raise NerfsceneError(f"{file} does not say what it is to hold: add {_listed(choices, 'or')}")
+    return able[0]
+
+
+def modules_of(kind: Kind, ending: str, config: ExportConfig) -> tuple[str, ...]:
+    """The optional modules that writing this takes."""
+    textured = kind == "mesh" and config.texture > 0 and ending not in WITHOUT_TEXTURE
+    return (*FORMATS[kind][ending], *(("xatlas",) if textured else ()))
+
+
+def keep_out_of(file: Path, scene_folder: Path) -> None:
+    """Raises NerfsceneError for a file or folder that is a scene's own folder, or in it."""
+    place, scene = file.resolve(), scene_folder.resolve()
+    if place == scene:
+        raise NerfsceneError(f"{file} is the scene itself; {INSTEAD}")
+    if scene in place.parents:
+        beside = scene_folder.parent / file.name
+        raise NerfsceneError(
+            f"{file} is in the scene's own folder, which keeps nothing but the scene; write it elsewhere, "
+            f"such as -o {beside}"
+        )
+
+
+def endings_of(kind: Kind) -> str:
+    """A kind's endings in words: ".ply, .las or .laz"."""
+    words = [ending for ending in FORMATS[kind] if ending != FOLDER]
+    return _listed([*words, *(["nothing (a folder)"] if FOLDER in FORMATS[kind] else [])], "or")
+
+
+def _noun(kind: Kind) -> str:
+    return "a mesh" if kind == "mesh" else kind
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    """The words with commas, and ``last`` before the last of them."""
+    *most, end = words
+    return f"{', '.join(most)} {last} {end}" if most else end

@@ -1,0 +1,73 @@
+"""What leaves the program for others to open, each as one call: ``ns.export`` and ``ns.share``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nerfscene.api import FROM_LOAD, Warn, with_progress
+from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.errors import warn_caller
+from nerfscene.exporters import export as exports
+from nerfscene.exporters.told import Told
+from nerfscene.given import instance_given, path_given
+from nerfscene.scene.folder import Scene
+from nerfscene.training.progress import Progress, silent
+
+
+def export(
+    scene: Scene,
+    file: Path | str,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+    to: str | None = None,
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> dict[str, Any]:
+    """Writes a scene as a mesh, points, cameras or splats, for other programs to open.
+
+    The scene's crop applies to all of these, and they lie on each other.
+    file: its ending is the format: .glb, .obj, .ply, .stl or .usdz for a mesh; .ply, .las or .laz for points;
+    transforms.json or a folder for cameras; .ply, .spz, .sog, .glb, .usdz or .usdc for splats. A file of that
+    name is replaced once the new one is complete. to: "mesh", "points", "cameras" or "splats"; it may be left
+    out where the ending says it. progress: print the progress, as the command line does. warn: called with
+    each sentence about what was left out; when it is not given, they are issued as NerfsceneWarning.
+    Returns plain values that say what was written, among them kind and file.
+    Raises NerfsceneError for a kind, ending or place that can't be used, or a package that is missing; and
+    TypeError for an argument of the wrong type.
+    """
+    instance_given(scene, Scene, "scene", FROM_LOAD)
+    instance_given(config, ExportConfig, "config")
+    if to is not None:
+        instance_given(to, str, "to")
+    place = path_given(file, "file")
+    with with_progress(silent, progress) as listener:
+        told = Told(lambda stage, done: listener(Progress(stage, done)), warn or warn_caller)
+        return exports.export(scene, place, to, config, told)
+
+
+def share(
+    scene: Scene,
+    folder: Path | str,
+    config: PageConfig = PageConfig(),  # noqa: B008 - frozen
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> dict[str, Any]:
+    """Writes a page that shows a scene in any browser, with no server and no network beyond its own files.
+
+    folder: of the page, or with ``config.single`` one .html file. progress: print the progress, as the
+    command line does. warn: called with each sentence about what was left out; when it is not given, they
+    are issued as NerfsceneWarning.
+    Returns plain values that say what was written, among them file, to open, and bytes, of all together.
+    Raises NerfsceneError for a place that can't be used or a size in which no page fits, and TypeError for an
+    argument of the wrong type.
+    """
+    from nerfscene.exporters.page import write_page  # takes a while to load
+
+    instance_given(scene, Scene, "scene", FROM_LOAD)
+    instance_given(config, PageConfig, "config")
+    place = path_given(folder, "folder")
+    with with_progress(silent, progress) as listener:
+        told = Told(lambda stage, done: listener(Progress(stage, done)), warn or warn_caller)
+        return write_page(scene, place, config, told)
