@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told, needed
+from nerfscene.scene.atomic import telling
 from nerfscene.scene.scene import Scene
 
 Kind = Literal["mesh", "points", "cameras", "splats"]
@@ -64,6 +66,7 @@ def export(
 
     kind = check_export(file, to, config)
     make_folder_of(file, INSTEAD)
+    _try(file)
     module, name = WRITERS[kind]
     writer: Writer = getattr(importlib.import_module(f"nerfscene.exporters.{module}"), name)
     made = writer(scene, file, config, told)
@@ -83,11 +86,12 @@ def check_export(file: Path, to: str | None, config: ExportConfig, scene_folder:
     kind, ending = kind_of(file, to), file.suffix.lower()
     if scene_folder is not None:
         keep_out_of(file, scene_folder)
-    if ending != FOLDER and file.is_dir():
-        raise NerfsceneError(f"{file} is a folder; give the file another name")
-    if ending == FOLDER and file.exists() and not file.is_dir():
-        raise NerfsceneError(f"{file} is a file, and a name without an ending is for a folder; {INSTEAD}")
-    check_folder_of(file, INSTEAD)
+    with telling(file):  # a name can be too long
+        if ending != FOLDER and file.is_dir():
+            raise NerfsceneError(f"{file} is a folder; give the file another name")
+        if ending == FOLDER and file.exists() and not file.is_dir():
+            raise NerfsceneError(f"{file} is a file, and a name without an ending is for a folder; {INSTEAD}")
+        check_folder_of(file, INSTEAD)
     for module in modules_of(kind, ending, config):
         needed(module, "export", PURPOSES[module])
     return kind
@@ -136,6 +140,14 @@ def keep_out_of(file: Path, scene_folder: Path) -> None:
             f"{file} is in the scene's own folder, which keeps nothing but the scene; write it elsewhere, "
             f"such as -o {beside}"
         )
+
+
+def _try(file: Path) -> None:
+    """Raises NerfsceneError if no file can be made beside ``file``, such as on a disk that is only read."""
+    with telling(file):
+        probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        probe.touch()
+        probe.unlink()
 
 
 def endings_of(kind: Kind) -> str:
