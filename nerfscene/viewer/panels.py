@@ -30,7 +30,7 @@ keyframe. Click a photo's frame to go to where it was taken.
 
 
 LOOKS_ONLY = """
-This link only looks: paths and films are yours alone, and nothing is saved with the scene.
+This link only looks: paths, films and exports are yours alone, and nothing is saved with the scene.
 """
 
 

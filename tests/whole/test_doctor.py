@@ -164,6 +164,7 @@ def doctor_says(facts: dict[str, Any]) -> str:
             "tinycudann": False,
             "tinycudann_missing": "tiny-cuda-nn can't be used",
             "packages": {"torch": "2.9"},
+            "exports_missing": [],
             "will_use": "nerfscene's kernels on the CPU (avx2)",
             "cuda": facts | vars(doctor.judge(facts)),
         }
