@@ -218,6 +218,9 @@ class ExportConfig:
     """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
+    cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"
+    """Of cameras in a folder: transforms writes nerfstudio's transforms.json, colmap a model of COLMAP in
+    sparse/0, colmap-text the same as text files. both: transforms and colmap."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0
