@@ -23,8 +23,8 @@ OPENS = {
     ("points", ".ply"): "CloudCompare, MeshLab and Blender open it",
     ("points", ".las"): "CloudCompare, QGIS and survey programs open it",
     ("points", ".laz"): "CloudCompare, QGIS and survey programs open it",
-    ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json train on it",
-    ("cameras", ""): "COLMAP, gsplat, Brush and others that take COLMAP's models train on it",
+    ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json go on from it",
+    ("cameras", ""): "nerfstudio, gsplat, Brush, COLMAP and others that take one of the two forms go on from it",
     ("splats", ".ply"): "SuperSplat and every other viewer of splats open it",
     ("splats", ".spz"): "SuperSplat, Spark and viewers on phones open it",
     ("splats", ".sog"): "SuperSplat and PlayCanvas open it",
@@ -43,7 +43,7 @@ class Export:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file; its ending is the format.
     A mesh: .glb, .obj, .ply, .stl or .usdz. Points: .ply, .las or .laz.
-    Cameras: transforms.json, or a folder for COLMAP.
+    Cameras: transforms.json, or a folder, which holds COLMAP's files too.
     Splats: .ply, .spz, .sog, .glb, .usdz or .usdc."""
     to: Literal["mesh", "points", "cameras", "splats"] | None = None
     """What the file is to hold; needed where the ending leaves it open, as .ply does."""
@@ -107,20 +107,23 @@ def run_share(a: Share) -> None:
         live.say(f"open it in a browser: {made['file']}")
 
 
+COUNTED = ("faces", "splats", "cameras", "photos", "points")  # in the order in which they are told
+
+
 def in_words(made: dict[str, Any]) -> str:
     """What was written, in one line: the file, how much of everything is in it, and its size."""
     file = Path(made["file"])
     counts = [f"{made[name]:,} {name}" for name in COUNTED if made.get(name)]
-    texture = made.get("texture")
-    if texture:
-        counts.append(
-            f"a texture of {texture}×{texture}" if isinstance(texture, int) else f"texture {texture}"
-        )
-    size = made.get("bytes") or size_of(file)
-    return f"{file}: {', '.join([*counts, f'{size / 1e6:.1f} MB'])}"
+    if made.get("texture"):
+        counts.append(f"a texture of {made['texture']}×{made['texture']}")
+    beside = file.with_name(f"{file.stem}_files")
+    also = f", and {beside.name} beside it" if made.get("kind") == "cameras" and beside.is_dir() else ""
+    return f"{file}: {', '.join([*counts, in_bytes(made.get('bytes') or size_of(file))])}{also}"
 
 
-COUNTED = ("faces", "points", "splats", "cameras", "photos")
+def in_bytes(count: int) -> str:
+    """A number of bytes in kB or MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count, 1000) / 1e3:.0f} kB"
 
 
 def size_of(place: Path) -> int:

@@ -112,14 +112,19 @@ def kind_of(file: Path, to: str | None) -> Kind:
                 others = f"; {ending} is for {_listed(able, 'or')}" if able and ending else ""
                 raise NerfsceneError(f"{file} must end in {endings_of(kind)} to hold {_noun(kind)}{others}")
         raise NerfsceneError(f"--to must be {_listed(KINDS, 'or')}, not {to!r}")
+    if ending == FOLDER:
+        raise NerfsceneError(
+            f"{file} does not say what it is to hold: give it an ending, such as .glb, or add --to cameras for "
+            "a folder of cameras"
+        )
     if not able:
         endings = sorted({ending for kind in KINDS for ending in FORMATS[kind]} - {FOLDER})
         raise NerfsceneError(
             f"{file} doesn't end in anything that a scene can be written to: {', '.join(endings)}"
         )
-    if len(able) > 1 or ending == FOLDER:
-        choices = [f"--to {kind}" for kind in (KINDS if ending == FOLDER else able)]
-        raise NerfsceneError(f"{file} does not say what it is to hold: add {_listed(choices, 'or')}")
+    if len(able) > 1:
+        choices = _listed([f"--to {kind}" for kind in able], "or")
+        raise NerfsceneError(f"{file} does not say what it is to hold: add {choices}")
     return able[0]
 
 

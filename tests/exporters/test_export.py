@@ -61,7 +61,7 @@ def test_an_ending_says_the_kind_where_only_one_has_it(name: str, kind: str) -> 
     assert check_export(Path(name), None, ExportConfig()) == kind
 
 
-@pytest.mark.parametrize("name", ["a.ply", "a.glb", "a.usdz", "a", "folder/"])
+@pytest.mark.parametrize("name", ["a.ply", "a.glb", "a.usdz"])
 def test_an_ending_of_several_kinds_needs_the_kind(name: str) -> None:
     with pytest.raises(NerfsceneError, match=r"does not say what it is to hold: add --to \w+.* or --to \w+$"):
         check_export(Path(name), None, ExportConfig())
@@ -78,6 +78,7 @@ def test_an_ending_of_several_kinds_needs_the_kind(name: str) -> None:
             "points",
             r"must end in \.ply, \.las or \.laz to hold points; \.glb is for mesh or splats$",
         ),
+        ("folder/", None, r"folder does not say what it is to hold: give it an ending, .* --to cameras"),
         ("a", "splats", r"a must end in \.ply, .* or \.usdc to hold splats$"),
         ("a.bin", "cameras", r"must end in \.json or nothing \(a folder\) to hold cameras$"),
         ("a.ply", "film", "--to must be mesh, points, cameras or splats, not 'film'"),

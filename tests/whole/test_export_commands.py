@@ -103,7 +103,7 @@ def test_share_names_the_file_to_open(
         (("--to", "mesh", "-o", "a.laz"), ".laz is for points"),
         (("-o", "a.gltf"), "doesn't end in anything"),
         (("-o", "a.ply"), "add --to mesh, --to points or --to splats"),
-        (("-o", "out"), "add --to mesh"),
+        (("-o", "out"), "add --to cameras for a folder"),
         (("-o", "file/a.obj"), "is a file"),
         (("-o", "folder.obj"), "is a folder"),
         (("-o", f"{'long' * 80}.obj"), "too long"),
