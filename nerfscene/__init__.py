@@ -20,7 +20,8 @@ What each function does (``help(ns.train)`` and so on tell more):
     open_capture    the first step of train: finds the photos in a folder
     posed_capture   the second step: photos with their cameras
 
-Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig and RenderConfig.
+Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig, RenderConfig and
+CredentialsConfig.
 Errors that a user can fix are raised as NerfsceneError, whose message is one sentence; an argument of the
 wrong type is a TypeError that names it. What to know about the photos comes as NerfsceneWarning, and
 ``progress=True`` prints how far the work is. The command ``nerfscene`` does the same from a shell.
@@ -74,7 +75,14 @@ with leaving_at_once() if _is_command() else loading():
 
 if TYPE_CHECKING:
     from nerfscene.api import film, info, open_capture, posed_capture, report, train
-    from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+    from nerfscene.config import (
+        CredentialsConfig,
+        FieldConfig,
+        FootageConfig,
+        PoseConfig,
+        RenderConfig,
+        TrainConfig,
+    )
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
@@ -94,6 +102,7 @@ _HOMES = {
     "posed_capture": "api",
     "report": "api",
     "train": "api",
+    "CredentialsConfig": "config",
     "FieldConfig": "config",
     "FootageConfig": "config",
     "PoseConfig": "config",
@@ -137,6 +146,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "FieldConfig",
     "TrainConfig",
     "RenderConfig",
+    "CredentialsConfig",
     "NerfsceneError",
     "NerfsceneWarning",
     "Camera",
