@@ -23,7 +23,7 @@ What each function does (``help(ns.train)`` and so on tell more):
     posed_capture   the second step: photos with their cameras
 
 Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig, RenderConfig,
-ExportConfig and PageConfig.
+ExportConfig, PageConfig and CredentialsConfig.
 Errors that a user can fix are raised as NerfsceneError, whose message is one sentence; an argument of the
 wrong type is a TypeError that names it. What to know about the photos comes as NerfsceneWarning, and
 ``progress=True`` prints how far the work is. The command ``nerfscene`` does the same from a shell.
@@ -76,8 +76,9 @@ with leaving_at_once() if _is_command() else loading():
     _load_pillow_first()
 
 if TYPE_CHECKING:
-    from nerfscene.api import film, info, open_capture, posed_capture, report, train
+    from nerfscene.api import info, open_capture, posed_capture, report, train
     from nerfscene.config import (
+        CredentialsConfig,
         ExportConfig,
         FieldConfig,
         FootageConfig,
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
-    from nerfscene.exporting import export, share
+    from nerfscene.exporting import export, film, share
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
@@ -100,12 +101,13 @@ if TYPE_CHECKING:
 # The module of each public name. Modules are imported when a name is first used, so that `import nerfscene`
 # is fast and works even if a compiled part is missing, which `nerfscene doctor` then reports.
 _HOMES = {
-    "film": "api",
+    "film": "exporting",
     "info": "api",
     "open_capture": "api",
     "posed_capture": "api",
     "report": "api",
     "train": "api",
+    "CredentialsConfig": "config",
     "FieldConfig": "config",
     "FootageConfig": "config",
     "PoseConfig": "config",
@@ -157,6 +159,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "RenderConfig",
     "ExportConfig",
     "PageConfig",
+    "CredentialsConfig",
     "NerfsceneError",
     "NerfsceneWarning",
     "Camera",

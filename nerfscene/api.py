@@ -14,9 +14,11 @@ from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
 from nerfscene.capture.work_folder import complete_results
-from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, TrainConfig
+from nerfscene.credentials.checking import asset_of, check, check_page
+from nerfscene.credentials.facts import scene_id
+from nerfscene.credentials.marking import BESIDE
 from nerfscene.errors import NerfsceneError, warn_caller
-from nerfscene.films.filming import render_film
 from nerfscene.given import instance_given, path_given
 from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
@@ -300,21 +302,34 @@ def report(folder: Path | str, backend_name: str = "auto", *, progress: bool = F
     return write_report(scene, folder, gallery.pictures)
 
 
-def info(folder: Path | str) -> dict[str, Any]:
-    """Facts about the scene in ``folder`` as a dictionary of plain values.
+def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
+    """Facts about the scene in ``folder``, or about a file's content credentials, as plain values.
 
-    Among them: photos, photos_posed, train_views, test_views; width and height in pixels; reprojection_error,
-    in pixels of a photo whose longer side is reprojection_size; psnr (dB) and ssim, None if not measured;
-    train_seconds, steps, finished; parameters (of the field), bytes (on disk).
-    Raises NerfsceneError for a scene that can't be read.
+    Of a film, picture, export, or page's folder: what its credentials say and whether they hold; state is
+    "valid", "changed" since it was signed, "invalid", "unreadable" or "unsigned". key is "own" (this
+    machine's), "trusted" (by the certificates in the PEM file ``trust``), "self-made" or "unknown". The rest
+    are file, held_in, signer, made_with, when, what, source_type, kind, photos, scene, settings and problems;
+    of a page, files, with these of each.
+    Of a scene, among others: scene_id, by which films name it in their credentials; photos, photos_posed,
+    train_views, test_views; width and height in pixels; reprojection_error, in pixels of a photo whose longer
+    side is reprojection_size; psnr (dB) and ssim, None if not measured; train_seconds, steps, finished;
+    parameters (of the field), bytes (on disk).
+    Raises NerfsceneError for a scene or file that can't be read.
     """
     folder = path_given(folder, "folder")
+    trusted = None if trust is None else path_given(trust, "trust")
+    if folder.is_file():
+        return check(asset_of(folder) if folder.suffix == BESIDE else folder, trusted)
+    page = check_page(folder, trusted) if not scenes.is_scene(folder) else None
+    if page is not None:
+        return page
     scene = scenes.load(folder)
     f = scene.figures
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
     k = scene.views[0].intrinsics
     return {
         "scene": str(folder),
+        "scene_id": scene_id(scene),
         "photos": f.photos,
         "photos_posed": f.photos_posed,
         "poses_from": f.source,
@@ -347,33 +362,3 @@ def info(folder: Path | str) -> dict[str, Any]:
 def as_json(data: dict[str, Any]) -> str:
     """``data`` as one JSON object on one line."""
     return json.dumps(data, default=str)
-
-
-def film(
-    scene: Scene,
-    file: Path | str,
-    config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
-    frames: Path | str | None = None,
-    *,
-    progress: bool = False,
-    warn: Warn | None = None,
-) -> dict[str, float | int | str | list[str]]:
-    """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
-
-    file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
-    progress: print the progress, as the command line does. warn: called with each sentence about the path;
-    when it is not given, they are issued as NerfsceneWarning.
-    Returns frames (their number), fps, width, height, seconds, film, frames_folder, and warnings: those
-    sentences again.
-    Raises NerfsceneError for a path, size or output that can't be used, and TypeError for an argument of the
-    wrong type.
-    """
-    instance_given(scene, Scene, "scene", FROM_LOAD)
-    instance_given(config, RenderConfig, "config")
-    folder = path_given(frames, "frames") if frames is not None else None
-    with with_progress(silent, progress) as heard:
-
-        def told(done: int, total: int) -> None:
-            heard(Progress("rendering", done / total))
-
-        return render_film(scene, config, path_given(file, "file"), folder, told, warn or warn_caller)

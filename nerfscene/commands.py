@@ -15,7 +15,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import (
+    Backend,
+    CredentialsConfig,
+    FieldConfig,
+    FootageConfig,
+    PoseConfig,
+    RenderConfig,
+    TrainConfig,
+)
 from nerfscene.errors import NerfsceneError
 from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
@@ -70,6 +78,7 @@ class Render:
     json: bool = False
     """Print only one JSON object that describes the film."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
+    marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class View:
     """What computes: the choices of nerfscene train."""
     threads: int = 0
     """Threads to use; 0 for all."""
+    marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Info:
-    """Show what a scene holds."""
+    """Show what a scene holds, or what the content credentials of a film, picture, export or page say."""
 
     scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
+    """Folder that `nerfscene train` made; or a film, picture or export, or a page's folder."""
+    trust: Path | None = None
+    """Of a file: PEM file with the certificates whose signatures you trust."""
     json: bool = False
     """Print one JSON object."""
 
@@ -193,7 +205,7 @@ def run_view(a: View) -> None:
     with leaving_at_once():
         from nerfscene.viewer.server import view
 
-    with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
+    with view(a.scene, a.host, a.port, a.backend, a.threads, a.marks) as viewer:
         lines = viewer.in_words()
         lines = [f"{lines[0]}   (Ctrl-C ends it)"] if len(lines) == 1 else [*lines, "Ctrl-C ends it"]
         print("\n".join(lines), flush=True)
@@ -220,7 +232,9 @@ def run_render(a: Render) -> None:
             left = (time.monotonic() - began) / rendered * (total - done)
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
-        made = render_film(loaded, a.render, film, frames, progress, live.warn, note=live.say)
+        made = render_film(
+            loaded, a.render, film, frames, progress, live.warn, note=live.say, credentials=a.marks
+        )
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
@@ -229,6 +243,7 @@ def run_render(a: Render) -> None:
             live.say(
                 f"{outputs}: {made['frames']} frames of {made['width']}×{made['height']}, "
                 f"{made['seconds']:.1f} s"
+                f"{''.join(f'; content credentials in {m}' for m in made['credentials'] if m != str(film))}"
             )
 
 
@@ -285,10 +300,14 @@ def run_info(a: Info) -> None:
     """``nerfscene info``."""
     with leaving_at_once():
         from nerfscene import api
+        from nerfscene.credentials import words
 
-    d = api.info(a.scene)
+    d = api.info(a.scene, None if a.trust is None else home_expanded(a.trust))
     if a.json:
         print(api.as_json(d))
+        return
+    if "scene_id" not in d:
+        print(words.in_words(d))
         return
     shape = "unbounded, far space contracted" if d["unbounded"] else "bounded"
     print(f"{d['scene']}: a scene of {d['photos_posed']} posed photos of {d['photos']} ({d['poses_from']})")
@@ -300,6 +319,7 @@ def run_info(a: Info) -> None:
     state = "finished" if d["finished"] else "interrupted: --resume continues it"
     print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
     print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")
+    print(f"  identity  {d['scene_id']}, as its films' credentials say")
 
 
 def run_doctor(a: Doctor) -> None:
@@ -344,4 +364,5 @@ def as_options(message: str) -> str:
     def option(found: re.Match[str]) -> str:
         return f"--{prefixes.get(found[1], '')}{found[2].replace('_', '-')} "
 
-    return re.sub(r"^((?:Pose|Footage|Field|Train|Render|Export|Page)Config)\.(\w+) ", option, message)
+    configs = "Pose|Footage|Field|Train|Render|Export|Page|Credentials"
+    return re.sub(rf"^((?:{configs})Config)\.(\w+) ", option, message)

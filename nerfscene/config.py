@@ -16,6 +16,7 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,25 @@ class RenderConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
+
+
+@dataclass(frozen=True)
+class CredentialsConfig:
+    """What a film or export says of itself: signed content credentials (C2PA)."""
+
+    credentials: bool = True
+    """By default, what is written is signed as rendered from photos, if c2pa-python is installed.
+    --no-credentials leaves that out."""
+    source_type: SourceType = "captures"
+    """What the credentials call it. captures: a composite of captures of real life.
+    computational: a computational capture. composite: several elements. synthetic: some of them synthetic.
+    virtual: a recording of a virtual world. trained: made by a trained model."""
+    credentials_key: Path | None = None
+    """PEM file with the private key and certificates to sign with.
+    When not given: the file that NERFSCENE_CREDENTIALS_KEY names, or a key made on this machine."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)

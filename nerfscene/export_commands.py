@@ -24,7 +24,10 @@ OPENS = {
     ("points", ".las"): "CloudCompare, QGIS and survey programs open it",
     ("points", ".laz"): "CloudCompare, QGIS and survey programs open it",
     ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json go on from it",
-    ("cameras", ""): "nerfstudio, gsplat, Brush, COLMAP and others that take one of the two forms go on from it",
+    (
+        "cameras",
+        "",
+    ): "nerfstudio, gsplat, Brush, COLMAP and others that take one of the two forms go on from it",
     ("splats", ".ply"): "SuperSplat and every other viewer of splats open it",
     ("splats", ".spz"): "SuperSplat, Spark and viewers on phones open it",
     ("splats", ".sog"): "SuperSplat and PlayCanvas open it",

@@ -1,4 +1,4 @@
-"""What leaves the program for others to open, each as one call: ``ns.export`` and ``ns.share``."""
+"""What is made of a scene for others, each as one call: films, exports and pages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,55 @@ from pathlib import Path
 from typing import Any
 
 from nerfscene.api import FROM_LOAD, Warn, with_progress
-from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.config import CredentialsConfig, ExportConfig, PageConfig, RenderConfig
 from nerfscene.errors import warn_caller
 from nerfscene.exporters import export as exports
 from nerfscene.exporters.told import Told
+from nerfscene.films.filming import render_film
 from nerfscene.given import instance_given, path_given
 from nerfscene.scene.folder import Scene
 from nerfscene.training.progress import Progress, silent
+
+
+def film(
+    scene: Scene,
+    file: Path | str,
+    config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
+    frames: Path | str | None = None,
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
+) -> dict[str, float | int | str | list[str]]:
+    """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
+
+    file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
+    progress: print the progress, as the command line does. warn: called with each sentence about the path;
+    when it is not given, they are issued as NerfsceneWarning.
+    credentials: how the film is signed; it isn't where c2pa-python is not installed.
+    Returns frames (their number), fps, width, height, seconds, film, frames_folder, credentials: the files
+    that hold the film's, and warnings: the sentences about the path again.
+    Raises NerfsceneError for a path, size, output or key that can't be used, and TypeError for an argument of
+    the wrong type.
+    """
+    instance_given(scene, Scene, "scene", FROM_LOAD)
+    instance_given(config, RenderConfig, "config")
+    instance_given(credentials, CredentialsConfig, "credentials")
+    folder = path_given(frames, "frames") if frames is not None else None
+    with with_progress(silent, progress) as heard:
+
+        def told(done: int, total: int) -> None:
+            heard(Progress("rendering", done / total))
+
+        return render_film(
+            scene,
+            config,
+            path_given(file, "file"),
+            folder,
+            told,
+            warn or warn_caller,
+            credentials=credentials,
+        )
 
 
 def export(

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
-from nerfscene.config import RenderConfig
+from nerfscene.config import CredentialsConfig, RenderConfig
+from nerfscene.credentials.facts import facts_of
+from nerfscene.credentials.marking import mark, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
@@ -111,6 +113,7 @@ def render_film(
     warn: Callable[[str], None] = lambda text: None,
     along: tuple[CameraPath, float] | None = None,
     note: Callable[[str], None] = lambda text: None,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
@@ -119,12 +122,15 @@ def render_film(
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
     (frames/depth-00000.png; their scale is in frames/depth.json). along: what ``film_path`` returned, if it
-    was called already.
-    Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
-    Raises NerfsceneError for a path, size or output that can't be used.
+    was called already. credentials: how the film is signed once it is complete; the frames are not.
+    Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
+    the files that hold the film's.
+    Raises NerfsceneError for a path, size, output or key that can't be used.
+    So many parameters because each is a choice of the caller's, or somewhere to tell.
     """
     check_outputs(film, frames)
     path, fps = along or film_path(scene, config)
+    marker = None if film is None else ready(credentials, warn, note)
     if film is not None:
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
@@ -144,6 +150,10 @@ def render_film(
     count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     if folder is not None:
         folder.finish()
+    marked: list[Path] = []
+    if film is not None and marker is not None:
+        facts = facts_of(scene, "film", _settings(scene, path, fps, config))
+        marked = mark(film, facts, marker, warn)
     k = path.cameras[0].intrinsics
     even = 2 if film is not None else 1  # a film drops an odd last column or row
     return {
@@ -155,6 +165,24 @@ def render_film(
         "height": k.height // even * even,
         "seconds": count / fps,
         "warnings": list(path.notes),
+        "credentials": [str(file) for file in marked],
+    }
+
+
+def _settings(
+    scene: Scene, path: CameraPath, fps: float, config: RenderConfig
+) -> dict[str, float | str | bool]:
+    """What a film's credentials say of how it was made; of a path from a file, only that it is from one."""
+    k = path.cameras[0].intrinsics
+    name = suited(scene.views) if config.path == "auto" else config.path
+    return {
+        "path": name if name in PRESETS else "file",
+        "width": k.width // 2 * 2,
+        "height": k.height // 2 * 2,
+        "fps": fps,
+        "frames": len(path.cameras),
+        "samples": config.samples,
+        "depth": config.depth,
     }
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from nerfscene.config import RenderConfig
+from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_path, render_film
 from nerfscene.scene.folder import Scene
@@ -38,8 +38,10 @@ class FilmJob:
         backend: str,
         progress: Callable[[float], None],
         done: Callable[[bytes | None, str], None],
+        credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
     ) -> None:
         self._scene, self._plan, self._backend = scene, plan, backend
+        self._credentials = credentials
         self._progress, self._done = progress, done
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nerfscene-film", daemon=True)
@@ -69,7 +71,10 @@ class FilmJob:
             # Outside of that folder, so that nothing is left if the process is killed meanwhile.
             film = Path(tempfile.gettempdir(), f"nerfscene-film-{os.getpid()}-{id(self)}.mp4")
             try:
-                render_film(self._scene, config, film, progress=frame_done, along=along)
+                render_film(
+                    self._scene, config, film, progress=frame_done, along=along, warn=log.warning,
+                    credentials=self._credentials,
+                )  # fmt: skip
                 made = film.read_bytes()
             finally:
                 film.unlink(missing_ok=True)

@@ -77,7 +77,9 @@ class FilmPanel:
         background, backdrop = self.session.behind(self.session.look)
         crop = self.stage.crop.page_from_box
         scene = replace(self.stage.scene, crop=crop, background=background, backdrop=backdrop)
-        self.job = FilmJob(scene, plan, self.stage.backend, self._progress, self._done)
+        self.job = FilmJob(
+            scene, plan, self.stage.backend, self._progress, self._done, self.stage.credentials
+        )
 
     def _progress(self, fraction: float) -> None:
         self.bar.value = 100 * fraction

@@ -17,6 +17,7 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from nerfscene.config import CredentialsConfig
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
 from nerfscene.given import instance_given, path_given
@@ -280,6 +281,7 @@ def view(
     port: int = 8080,
     backend: str = "auto",
     threads: int = 0,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
 ) -> Viewer:
     """Opens a page for a scene, or for the scene in a folder, and returns at once.
 
@@ -290,8 +292,8 @@ def view(
     address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it. Then
     ``viewer.url`` is for guests and only looks; ``viewer.owner_url`` may save into the scene's folder too.
     port: if it is taken, the next free one is used. backend: what computes: auto, cpu, cuda, torch or tcnn.
-    threads: CPU threads to use, 0 for all.
-    Raises NerfsceneError for a scene, backend, host or port that can't be used.
+    threads: CPU threads to use, 0 for all. credentials: how the films that the page renders are signed.
+    Raises NerfsceneError for a scene, backend, host, port or key that can't be used.
     """
     from nerfscene.scene import folder as scenes
 
@@ -299,6 +301,9 @@ def view(
     instance_given(host, str, "host")
     instance_given(port, int, "port")
     instance_given(threads, int, "threads")
+    instance_given(credentials, CredentialsConfig, "credentials")
     folder = None if isinstance(scene, Scene) else path_given(scene, "scene")
     loaded = scene if isinstance(scene, Scene) else scenes.load(scene)
-    return Viewer(loaded, folder, host, port, backend, threads)
+    viewer = Viewer(loaded, folder, host, port, backend, threads)
+    viewer.stage.credentials = credentials
+    return viewer

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
+from nerfscene.config import CredentialsConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import world_points
 from nerfscene.films.orbit import orbit, subject_of
@@ -89,7 +90,7 @@ class Stage:
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
     keeper: what may be saved into ``folder``, None without a folder. films: limits how many films and exports
-    are made at once.
+    are made at once. credentials: how films are signed.
     """
 
     scene: Scene
@@ -103,6 +104,7 @@ class Stage:
     world: World
     keeper: Keeper | None = None
     films: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_FILMS))
+    credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:

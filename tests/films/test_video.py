@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films import unnamed_file, video
+from nerfscene.films import video
+from nerfscene.scene import unnamed_file
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 120, 40))
 
@@ -243,6 +244,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from nerfscene.films import video
+from nerfscene.scene import unnamed_file
 
 def frames():
     for i in range(200):
