@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
 from nerfscene.capture.work_folder import complete_results
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, TrainConfig
 from nerfscene.credentials.checking import asset_of, check, check_page
-from nerfscene.credentials.facts import scene_id
 from nerfscene.credentials.marking import BESIDE
 from nerfscene.errors import NerfsceneError, warn_caller
 from nerfscene.given import instance_given, path_given
@@ -36,6 +34,7 @@ from nerfscene.scene.output_folder import (
     remember_photos,
     remove_empty,
 )
+from nerfscene.scene.summary import summary
 from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
@@ -323,40 +322,7 @@ def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
     page = check_page(folder, trusted) if not scenes.is_scene(folder) else None
     if page is not None:
         return page
-    scene = scenes.load(folder)
-    f = scene.figures
-    size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
-    k = scene.views[0].intrinsics
-    return {
-        "scene": str(folder),
-        "scene_id": scene_id(scene),
-        "photos": f.photos,
-        "photos_posed": f.photos_posed,
-        "poses_from": f.source,
-        "reprojection_error": f.reprojection_error,
-        "reprojection_size": None if f.reprojection_error is None else f.reprojection_side(k),
-        "train_views": sum(v.split == "train" for v in scene.views),
-        "test_views": sum(v.split == "test" for v in scene.views),
-        "width": k.width,
-        "height": k.height,
-        "downscale": f.downscale,
-        "unbounded": scene.field.space.unbounded,
-        "box_side_world": 2.0 / similarity_scale(scene.scene_from_world),
-        "points": len(scene.points),
-        "psnr": f.psnr,
-        "ssim": f.ssim,
-        "psnr_matched": f.psnr_matched,
-        "cameras_moved": f.cameras_moved,
-        "views": f.views,
-        "train_seconds": f.train_seconds,
-        "steps": f.steps,
-        "samples": f.samples,
-        "finished": f.finished,
-        "device": f.device,
-        "parameters": int(scene.field.table.size + scene.field.weights.size),
-        "bytes": size,
-        "field": asdict(scene.field.config),
-    }
+    return summary(scenes.load(folder), folder)
 
 
 def as_json(data: dict[str, Any]) -> str:

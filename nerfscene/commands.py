@@ -239,11 +239,14 @@ def run_render(a: Render) -> None:
         if a.json:
             print(api.as_json(made))
         else:
+            signed = made["credentials"]
+            assert isinstance(signed, list)
+            beside = "".join(f"; content credentials in {p}" for p in signed if p != str(film))
             outputs = " and ".join(str(p) for p in (film, frames) if p)
             live.say(
                 f"{outputs}: {made['frames']} frames of {made['width']}×{made['height']}, "
                 f"{made['seconds']:.1f} s"
-                f"{''.join(f'; content credentials in {m}' for m in made['credentials'] if m != str(film))}"
+                f"{beside}"
             )
 
 

@@ -17,6 +17,7 @@ from nerfscene.loading import loading
 
 PAGE = "index.html"
 MOST_FILES = 1000  # of a page's folder that are looked at
+ARCHIVE = b"PK\x03\x04"  # how a .zip begins
 UNTRUSTED = "signingCredential.untrusted"
 # C2PA's codes ("Technical Specification 2.2", section on validation) for bytes other than those signed.
 CHANGED = (
@@ -110,7 +111,9 @@ def _tried(
     """The credentials in an opened file, or those ``beside`` it."""
     try:
         if beside is None:
-            reader = c2pa.Reader(None, opened, context=library.context(trusted))
+            archive = opened.read(len(ARCHIVE)) == ARCHIVE  # which c2pa doesn't find out by itself
+            opened.seek(0)
+            reader = c2pa.Reader("zip" if archive else None, opened, context=library.context(trusted))
         else:
             reader = c2pa.Reader(ANY_KIND, opened, beside.read_bytes(), context=library.context(trusted))
         return beside or file, reader, json.loads(reader.json())

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from nerfscene import __version__
 from nerfscene.config import SourceType
 from nerfscene.scene.scene import Scene
+from nerfscene.scene.summary import scene_id
 
 WHAT = "rendered by nerfscene from photographs"
 # IPTC's "Digital Source Type" vocabulary, edition of 2025, which C2PA uses.
@@ -48,20 +45,6 @@ def facts_of(scene: Scene, kind: str, settings: Mapping[str, Any]) -> Facts:
     """The facts of something made from ``scene``."""
     photos = scene.figures.photos_posed or len({view.panorama or view.path for view in scene.views})
     return Facts(scene_id(scene), photos, kind, settings)
-
-
-def scene_id(scene: Scene) -> str:
-    """The scene's identity, 64 hexadecimal digits: a SHA-256 of its field, the same wherever it is moved to.
-
-    It stays when a scene is copied, cropped or turned; training it further makes another scene of it.
-    """
-    f = scene.field
-    digest = hashlib.sha256()
-    for array in (f.table, f.weights, f.occupancy, scene.backdrop):
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).data)
-    digest.update(json.dumps([asdict(f.config), asdict(f.space)], default=np.ndarray.tolist).encode())
-    return digest.hexdigest()
 
 
 def manifest(name: str, facts: Facts, source: SourceType) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Key:
     """
 
     file: Path
-    private: bytes
+    private: bytes = field(repr=False)
     certificates: bytes
     algorithm: str
     own: bool

@@ -150,7 +150,10 @@ def _try(key: Key) -> None:
         with open(os.devnull, "w+b") as nowhere:
             signed = _signed(said, key, ANY_KIND, io.BytesIO(text), nowhere, "a file")
     except NerfsceneError as error:
-        raise NerfsceneError(f"{error}; {way_out}") from error
+        raise NerfsceneError(
+            f"{key.file} can't sign content credentials ({error.__cause__}; C2PA wants one for "
+            f"signing e-mail or documents, and not an authority's); {way_out}"
+        ) from error
     reader = library.c2pa().Reader(ANY_KIND, io.BytesIO(text), signed, context=library.context())
     if reader.get_validation_state() == "Invalid":
         failures = (reader.get_validation_results() or {}).get("activeManifest", {}).get("failure", [])

@@ -244,7 +244,6 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from nerfscene.films import video
-from nerfscene.scene import unnamed_file
 
 def frames():
     for i in range(200):
