@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.config import CredentialsConfig, ExportConfig, PageConfig, SourceType
 from nerfscene.given import home_expanded
 from nerfscene.loading import leaving_at_once
 from nerfscene.terminal import Live
@@ -24,10 +24,7 @@ OPENS = {
     ("points", ".las"): "CloudCompare, QGIS and survey programs open it",
     ("points", ".laz"): "CloudCompare, QGIS and survey programs open it",
     ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json go on from it",
-    (
-        "cameras",
-        "",
-    ): "nerfstudio, gsplat, Brush, COLMAP and others that take one of the two forms go on from it",
+    ("cameras", ""): "nerfstudio, gsplat, Brush, COLMAP and others that take one of its forms go on from it",
     ("splats", ".ply"): "SuperSplat and every other viewer of splats open it",
     ("splats", ".spz"): "SuperSplat, Spark and viewers on phones open it",
     ("splats", ".sog"): "SuperSplat and PlayCanvas open it",
@@ -52,6 +49,12 @@ class Export:
     """What the file is to hold; needed where the ending leaves it open, as .ply does."""
     json: bool = False
     """Print only one JSON object that says what was written."""
+    credentials: bool = False
+    """Sign what is written with content credentials, which say that it was made from photos."""
+    credentials_key: Path | None = None
+    """With --credentials: as of nerfscene render."""
+    source_type: SourceType = "captures"
+    """With --credentials: as of nerfscene render."""
     export: Annotated[ExportConfig, tyro.conf.arg(name="")] = field(default_factory=ExportConfig)
 
 
@@ -66,6 +69,7 @@ class Share:
     json: bool = False
     """Print only one JSON object that says what was written."""
     page: Annotated[PageConfig, tyro.conf.arg(name="")] = field(default_factory=PageConfig)
+    marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
 
 def run_export(a: Export) -> None:
@@ -77,9 +81,10 @@ def run_export(a: Export) -> None:
         from nerfscene.scene import folder as scenes
 
     scene, file = home_expanded(a.scene), home_expanded(a.output)
+    signed = CredentialsConfig(a.credentials, a.source_type, a.credentials_key) if a.credentials else None
     kind = check_export(file, a.to, a.export, scene if scenes.is_scene(scene) else None)
     with Live(a.json) as live:
-        made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn))
+        made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn), signed)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
@@ -93,21 +98,24 @@ def run_share(a: Share) -> None:
     with leaving_at_once():
         from nerfscene import api
         from nerfscene.exporters.export import keep_out_of
-        from nerfscene.exporters.page import write_page
+        from nerfscene.exporters.page import check_page_name, page_of
+        from nerfscene.exporters.share import share
         from nerfscene.exporters.told import Told
         from nerfscene.scene import folder as scenes
 
     scene, place = home_expanded(a.scene), home_expanded(a.output)
+    check_page_name(place, a.page.single)
     if scenes.is_scene(scene):
         keep_out_of(place, scene)
     with Live(a.json) as live:
-        made = write_page(scenes.load(scene), place, a.page, Told(live.show, live.warn))
+        told, config = Told(live.show, live.warn), page_of(scene, a.page)
+        made = share(scenes.load(scene), place, config, told, a.marks, live.say)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
             return
         live.say(in_words(made))
-        live.say(f"open it in a browser: {made['file']}")
+        live.say(f"open it in a browser: {made['open']}")
 
 
 COUNTED = ("faces", "splats", "cameras", "photos", "points")  # in the order in which they are told
@@ -121,7 +129,10 @@ def in_words(made: dict[str, Any]) -> str:
         counts.append(f"a texture of {made['texture']}×{made['texture']}")
     beside = file.with_name(f"{file.stem}_files")
     also = f", and {beside.name} beside it" if made.get("kind") == "cameras" and beside.is_dir() else ""
-    return f"{file}: {', '.join([*counts, in_bytes(made.get('bytes') or size_of(file))])}{also}"
+    signed = "".join(
+        f"; content credentials in {one}" for one in made.get("credentials", ()) if one != str(file)
+    )
+    return f"{file}: {', '.join([*counts, in_bytes(made.get('bytes') or size_of(file))])}{also}{signed}"
 
 
 def in_bytes(count: int) -> str:

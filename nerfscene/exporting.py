@@ -65,6 +65,7 @@ def export(
     *,
     progress: bool = False,
     warn: Warn | None = None,
+    credentials: CredentialsConfig | None = None,
 ) -> dict[str, Any]:
     """Writes a scene as a mesh, points, cameras or splats, for other programs to open.
 
@@ -74,18 +75,22 @@ def export(
     name is replaced once the new one is complete. to: "mesh", "points", "cameras" or "splats"; it may be left
     out where the ending says it. progress: print the progress, as the command line does. warn: called with
     each sentence about what was left out; when it is not given, they are issued as NerfsceneWarning.
-    Returns plain values that say what was written, among them kind and file.
-    Raises NerfsceneError for a kind, ending or place that can't be used, or a package that is missing; and
-    TypeError for an argument of the wrong type.
+    credentials: how the file is signed; None: it isn't.
+    Returns plain values that say what was written, among them kind, file and credentials: the files that
+    hold these.
+    Raises NerfsceneError for a kind, ending, place or key that can't be used, or a package that is missing;
+    and TypeError for an argument of the wrong type.
     """
     instance_given(scene, Scene, "scene", FROM_LOAD)
     instance_given(config, ExportConfig, "config")
     if to is not None:
         instance_given(to, str, "to")
+    if credentials is not None:
+        instance_given(credentials, CredentialsConfig, "credentials")
     place = path_given(file, "file")
     with with_progress(silent, progress) as listener:
         told = Told(lambda stage, done: listener(Progress(stage, done)), warn or warn_caller)
-        return exports.export(scene, place, to, config, told)
+        return exports.export(scene, place, to, config, told, credentials)
 
 
 def share(
@@ -95,21 +100,25 @@ def share(
     *,
     progress: bool = False,
     warn: Warn | None = None,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Writes a page that shows a scene in any browser, with no server and no network beyond its own files.
 
     folder: of the page, or with ``config.single`` one .html file. progress: print the progress, as the
     command line does. warn: called with each sentence about what was left out; when it is not given, they
-    are issued as NerfsceneWarning.
-    Returns plain values that say what was written, among them file, to open, and bytes, of all together.
-    Raises NerfsceneError for a place that can't be used or a size in which no page fits, and TypeError for an
-    argument of the wrong type.
+    are issued as NerfsceneWarning. credentials: how the page is signed; it isn't where c2pa-python is not
+    installed.
+    Returns plain values that say what was written, among them open: the file to open, bytes: of all files
+    together, splats, and credentials: the files that hold these.
+    Raises NerfsceneError for a place or key that can't be used or a size in which no page fits, and TypeError
+    for an argument of the wrong type.
     """
-    from nerfscene.exporters.page import write_page  # takes a while to load
+    from nerfscene.exporters import share as pages  # takes a while to load
 
     instance_given(scene, Scene, "scene", FROM_LOAD)
     instance_given(config, PageConfig, "config")
+    instance_given(credentials, CredentialsConfig, "credentials")
     place = path_given(folder, "folder")
     with with_progress(silent, progress) as listener:
         told = Told(lambda stage, done: listener(Progress(stage, done)), warn or warn_caller)
-        return write_page(scene, place, config, told)
+        return pages.share(scene, place, config, told, credentials)

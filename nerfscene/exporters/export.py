@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nerfscene.config import ExportConfig
+from nerfscene.config import CredentialsConfig, ExportConfig
+from nerfscene.credentials.facts import Facts, facts_of
+from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import telling
@@ -47,6 +49,7 @@ PURPOSES = {
     "laspy": "a .las or .laz file",
     "lazrs": "a .laz file",
 }
+SETTINGS = ("faces", "texture", "points", "splats", "degree")  # that credentials tell, of what was written
 INSTEAD = "choose another with -o"
 
 
@@ -56,21 +59,43 @@ def export(
     to: str | None = None,
     config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
     told: Told = Told(),  # noqa: B008
+    credentials: CredentialsConfig | None = None,
 ) -> dict[str, Any]:
     """Writes a scene as a mesh, points, cameras or splats (``to``) to ``file``, whose ending is the format.
 
-    Returns plain values that say what was written; among them "kind" and "file".
-    Raises NerfsceneError as ``check_export`` does, and for a scene that there is nothing of to write.
+    credentials: how it is signed once it is complete; None: it isn't.
+    Returns plain values that say what was written; among them "kind", "file" and "credentials": the files
+    that hold these.
+    Raises NerfsceneError as ``check_export`` does, for a key that can't be used, and for a scene that there
+    is nothing of to write.
     """
     from nerfscene.films.video import make_folder_of  # loads av
 
     kind = check_export(file, to, config)
+    if kind == "cameras" and credentials is not None and credentials.credentials:
+        raise NerfsceneError("cameras are no picture that could be signed: leave out --credentials")
+    marker = ready(credentials or CredentialsConfig(credentials=False), told.warn, told.warn)
     make_folder_of(file, INSTEAD)
-    _try(file)
+    try_place(file)
     module, name = WRITERS[kind]
     writer: Writer = getattr(importlib.import_module(f"nerfscene.exporters.{module}"), name)
     made = writer(scene, file, config, told)
-    return {"kind": kind, "file": str(file), **made}
+    marked: list[Path] = []
+    if kind != "cameras":
+        settings = {name: made[name] for name in SETTINGS if isinstance(made.get(name), int | float | str)}
+        marked = signed(scene, file, kind, settings, marker, told)
+    return {"kind": kind, "file": str(file), **made, "credentials": [str(one) for one in marked]}
+
+
+def signed(
+    scene: Scene, file: Path, kind: str, settings: dict[str, Any], marker: Marker, told: Told
+) -> list[Path]:
+    """Signs ``file``, which is complete, if ``marker`` has a key; returns the files that hold its credentials.
+
+    Credentials of an earlier file of that name are removed in any case.
+    """
+    facts = Facts("", 0, kind) if marker.key is None else facts_of(scene, kind, settings)
+    return mark(file, facts, marker, told.warn)
 
 
 def check_export(file: Path, to: str | None, config: ExportConfig, scene_folder: Path | None = None) -> Kind:
@@ -114,8 +139,8 @@ def kind_of(file: Path, to: str | None) -> Kind:
         raise NerfsceneError(f"--to must be {_listed(KINDS, 'or')}, not {to!r}")
     if ending == FOLDER:
         raise NerfsceneError(
-            f"{file} does not say what it is to hold: give it an ending, such as .glb, or add --to cameras for "
-            "a folder of cameras"
+            f"{file} does not say what it is to hold: give it an ending, such as .glb, or add --to cameras "
+            "for a folder of cameras"
         )
     if not able:
         endings = sorted({ending for kind in KINDS for ending in FORMATS[kind]} - {FOLDER})
@@ -147,7 +172,7 @@ def keep_out_of(file: Path, scene_folder: Path) -> None:
         )
 
 
-def _try(file: Path) -> None:
+def try_place(file: Path) -> None:
     """Raises NerfsceneError if no file can be made beside ``file``, such as on a disk that is only read."""
     with telling(file):
         probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")

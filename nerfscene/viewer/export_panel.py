@@ -140,13 +140,15 @@ class ExportPanel:
 
     def _page(self, scene: Scene) -> Callable[[Path, Told], Any]:
         """What makes the page; it plays the path of the tab, if there is one."""
-        title, backend = self.title.value, self.stage.backend
+        title, backend, folder = self.title.value, self.stage.backend, self.stage.folder
         plan = keyframes.transformed(self.editor.plan, self.stage.world.world_from_page)
 
         def make(file: Path, told: Told) -> Any:
-            from nerfscene.exporters.page import write_page
+            from nerfscene.exporters.page import page_of, write_page
 
             config = PageConfig(title=title, single=True, backend=backend)  # type: ignore[arg-type]
+            if folder is not None:
+                config = page_of(folder, config)
             if plan.keyframes:
                 path = file.parent.parent / "path.json"  # not among what is downloaded
                 keyframes.save(plan, path)

@@ -15,6 +15,7 @@ from refusals import Refused
 from nerfscene import cli
 from nerfscene.config import ExportConfig, PageConfig
 from nerfscene.export_commands import OPENS
+from nerfscene.exporters import share as pages
 from nerfscene.exporters.export import FORMATS, WRITERS
 from nerfscene.exporters.told import Told
 from nerfscene.scene import folder as scenes
@@ -51,9 +52,9 @@ def page_writer(monkeypatch: pytest.MonkeyPatch) -> list[PageConfig]:
         given.append(config)
         folder.mkdir()
         (folder / "index.html").write_text("hello")
-        return {"file": str(folder / "index.html"), "splats": 1234, "bytes": 5_100_000}
+        return {"file": str(folder), "splats": 1234, "bytes": 5_100_000}
 
-    stand_in(monkeypatch, "page", "write_page", write)
+    monkeypatch.setattr(pages, "write_page", write)
     return given
 
 
@@ -91,7 +92,7 @@ def test_share_names_the_file_to_open(
     page = tmp_path / "page"
     cli.main(["share", str(trained), "-o", str(page), "--title", "Our room", "--limit", "5MB"])
     said = capfd.readouterr()
-    assert f"{page / 'index.html'}: 1,234 splats, 5.1 MB" in said.err
+    assert f"{page}: 1,234 splats, 5.1 MB; content credentials in {page / 'index.c2pa'}" in said.err
     assert said.err.splitlines()[-1] == f"open it in a browser: {page / 'index.html'}"
     assert page_writer[0].title == "Our room" and page_writer[0].limit == "5MB"
 
@@ -150,6 +151,49 @@ def test_a_place_that_only_looks_writable_is_refused_before_the_work(
     stand_in(monkeypatch, *WRITERS["mesh"], lambda *_: pytest.fail("worked for a file that can't be written"))
     for place in ("/proc/a.obj", "/proc/new/a.obj"):
         assert place.rpartition("/")[0] in refused("export", trained, "-o", place)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("-o", "file"), "is a file"),
+        (("-o", "file/page"), "is a file"),
+        (("-o", "photos"), "holds something other than a page"),
+        (("-o", "page", "--single"), "name it like page.html"),
+        (("-o", "page", "--limit", "much"), "--limit must be 3MB to 1GB"),
+        (("-o", "/proc/page"), "/proc"),
+    ],
+)
+def test_pages_are_refused_before_the_work(
+    refused: Refused, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], told: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/one.jpg").write_text("")
+    monkeypatch.setattr(
+        pages, "write_page", lambda *_: pytest.fail("worked for a page that can't be written")
+    )
+    assert told in refused("share", trained, *words)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "photos"]
+
+
+def test_a_mesh_is_signed_if_asked(
+    refused: Refused, trained: Path, tmp_path: Path, mesh_writer: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "room.glb"
+    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--credentials", "--json"])
+    assert json.loads(capfd.readouterr().out)["credentials"] == [str(tmp_path / "room.c2pa")]
+    cli.main(["info", str(file), "--json"])
+    said = json.loads(capfd.readouterr().out)
+    assert said["state"] == "valid" and said["kind"] == "mesh" and said["settings"]["faces"] == 100_000
+    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--json"])
+    assert json.loads(capfd.readouterr().out)["credentials"] == []
+    assert [p.name for p in tmp_path.iterdir()] == ["room.glb"], "what was said of the old file is gone"
+    assert "no picture that could be signed" in refused(
+        "export", trained, "--to", "cameras", "-o", tmp_path / "cameras", "--credentials"
+    )
 
 
 def test_ctrl_c_leaves_nothing(
