@@ -90,7 +90,7 @@ def export(
 def signed(
     scene: Scene, file: Path, kind: str, settings: dict[str, Any], marker: Marker, told: Told
 ) -> list[Path]:
-    """Signs ``file``, which is complete, if ``marker`` has a key; returns the files that hold its credentials.
+    """Signs a complete file if ``marker`` has a key; returns the files that hold its credentials.
 
     Credentials of an earlier file of that name are removed in any case.
     """

@@ -51,6 +51,9 @@ class ExportJob:
         self._ended = False
         self._folder: Path | None = None
         self._thread = threading.Thread(target=self._run, name="nerfscene-export", daemon=True)
+
+    def start(self) -> None:
+        """Begins; apart from the making, so that whoever hears of it can cancel it."""
         self._thread.start()
 
     def cancel(self) -> None:

@@ -166,6 +166,7 @@ class ExportPanel:
         self.text.content, self.text.visible, self.download.visible = "", True, False
         self.bar.value = 0.0
         self.job = ExportJob(make, name, self._progress, self._said.append, self._done)
+        self.job.start()
 
     def _progress(self, stage: str, fraction: float) -> None:
         if fraction < 1 and time.monotonic() - self._shown < SHOWN_EVERY:

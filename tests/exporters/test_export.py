@@ -48,7 +48,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_each_form_has_its_writer(tmp_path: Path, written: list[str], kind: str, ending: str) -> None:
     file = tmp_path / "new" / f"room{ending.upper()}"
     made = export(scene_of(tmp_path), file, kind, ExportConfig(faces=200))
-    assert made == {"kind": kind, "file": str(file), "faces": 200}
+    assert made == {"kind": kind, "file": str(file), "faces": 200, "credentials": []}
     assert written == [WRITERS[kind][1]] == [file.read_text()]
 
 

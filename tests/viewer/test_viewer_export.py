@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import types
 import zipfile
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ def test_an_export_is_cancelled_and_closed_with_its_tab(
         begun.release()
         while True:
             told.progress("working", 0.5)
+            time.sleep(0.01)
 
     writer("mesh", write)
     with Client(viewer) as client:
