@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         RenderConfig,
         TrainConfig,
     )
+    from nerfscene.credentials.own_files import mark
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
@@ -110,6 +111,7 @@ _HOMES = {
     "TrainConfig": "config",
     "NerfsceneError": "errors",
     "NerfsceneWarning": "errors",
+    "mark": "credentials.own_files",
     "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
@@ -137,6 +139,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "look_at",
     "write_camera_path",
     "film",
+    "mark",
     "view",
     "measure",
     "report",
