@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         RenderConfig,
         TrainConfig,
     )
+    from nerfscene.credentials.own_files import mark
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.exporting import export, film, share
     from nerfscene.field.rendering import render
@@ -117,6 +118,7 @@ _HOMES = {
     "PageConfig": "config",
     "NerfsceneError": "errors",
     "NerfsceneWarning": "errors",
+    "mark": "credentials.own_files",
     "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
@@ -146,6 +148,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "look_at",
     "write_camera_path",
     "film",
+    "mark",
     "view",
     "export",
     "share",

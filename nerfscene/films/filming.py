@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.credentials.facts import facts_of
-from nerfscene.credentials.marking import mark, ready
+from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
@@ -126,12 +126,14 @@ def render_film(
     Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
     the files that hold the film's.
     Raises NerfsceneError for a path, size, output or key that can't be used.
-    So many parameters because each is a choice of the caller's, or somewhere to tell.
+    So many parameters because each is a choice of the caller's, or somewhere to tell. Long because a film has
+    many steps, each a line or two.
     """
     check_outputs(film, frames)
     path, fps = along or film_path(scene, config)
-    marker = None if film is None else ready(credentials, warn, note)
+    marker = Marker(None, credentials.source_type)
     if film is not None:
+        marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
@@ -150,12 +152,10 @@ def render_film(
     count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     if folder is not None:
         folder.finish()
-    marked: list[Path] = []
-    if film is not None and marker is not None:
-        facts = facts_of(scene, "film", _settings(scene, path, fps, config))
-        marked = mark(film, facts, marker, warn)
     k = path.cameras[0].intrinsics
     even = 2 if film is not None else 1  # a film drops an odd last column or row
+    facts = facts_of(scene, "film", _settings(scene, path, fps, config))
+    marked = [] if film is None else mark(film, facts, marker, warn)
     return {
         "film": str(film or ""),
         "frames_folder": str(frames or ""),

@@ -62,7 +62,8 @@ class ExportJob:
 
     def wait(self, seconds: float) -> None:
         """Waits for the export to end, at most this many seconds."""
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def discard(self) -> None:
         """Cancels, and removes what was made; an export that is still at work removes it by itself."""

@@ -39,7 +39,13 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         wrong += [True, np.True_]
     else:
         wrong += [1, 0.0, None]
-    if "str" not in kind and "Literal" not in kind and "Backend" not in kind and "Path" not in kind:
+    if (
+        "str" not in kind
+        and "Literal" not in kind
+        and "Backend" not in kind
+        and "Path" not in kind
+        and "Source" not in kind
+    ):
         wrong += ["many", "3", Path("3")]
     if kind.startswith("int"):
         wrong += [3.5, 100.0, math.nan, np.float32(3)]
