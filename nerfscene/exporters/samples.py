@@ -1,0 +1,208 @@
+"""Oriented samples of the surfaces that a scene's photos saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.exporters.looks import Look, looking_cameras, looks, pixel_grid
+from nerfscene.exporters.told import Told
+from nerfscene.field.rendering import Renderer
+from nerfscene.loading import loading
+from nerfscene.scene.scene import Scene
+from nerfscene.types import Array
+
+PIXELS_EACH = 8  # rendered for every sample that is wanted
+FEWEST_PIXELS, MOST_PIXELS = 300_000, 8_000_000  # rendered in all
+OPAQUE = 0.5  # accumulation from which on a ray has hit something
+ON_SURFACE = 0.3  # support of a pixel that does not lie on a jump of depth
+TOLERANCE = 0.015  # relative difference of depths that agree
+PARALLAX = 1.5  # pixels by which depths that agree may shift a point between two pictures
+DOUBTED = 0.6  # a sample is dropped if more pictures look through it than this share of those that show it
+NEIGHBOURS = 6
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points on surfaces, in world units and axes.
+
+    positions: (n, 3). normals: (n, 3), unit, outward, to where it was seen from. colours: (n, 3), sRGB 0…1.
+    radius: (n,), of the disc of surface that each stands for. opacity: (n,), 0…1. confidence: (n,), 0…1,
+    the share of the pictures that look there and show it. footprint: (n,), how far apart the pixels of the
+    picture that shows it best lie on a surface across the ray.
+    """
+
+    positions: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    colours: NDArray[np.float32]
+    radius: NDArray[np.float32]
+    opacity: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    footprint: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+def chosen(samples: Samples, keep: NDArray[np.generic]) -> Samples:
+    """Some of the samples, by a mask or by indices."""
+    return Samples(**{name: value[keep] for name, value in vars(samples).items()})
+
+
+def seen_surface(scene: Scene, renderer: Renderer, count: int, told: Told) -> Samples:
+    """At most ``count`` samples, evenly over what the photos' cameras saw.
+
+    They are equally dense within the subject's box; beyond it their distance grows with that from its middle.
+    Left out are haze and floaters, through which other pictures see, and pixels at jumps of depth. The
+    renderer, of this scene, says which part is visible (its crop).
+    """
+    pixels = int(np.clip(PIXELS_EACH * count, FEWEST_PIXELS, MOST_PIXELS))
+    taken = looks(renderer, looking_cameras(scene.views, pixels), told, "looking at the scene")
+    told.progress("finding surfaces", 0.0)
+    raw = all_seen(taken)
+    away = np.abs(raw.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
+    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count)
+    known = confirmed(raw, taken, told, "finding surfaces")
+    away = np.abs(known.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
+    out = spaced(thinned(known, np.maximum(away.max(1, initial=0), 1), count))
+    told.progress("finding surfaces", 1.0)
+    return out
+
+
+def all_seen(taken: Sequence[Look]) -> Samples:
+    """A sample for every pixel of every picture that lies on a surface; radius is its footprint's."""
+    parts = [_pixels_seen(look) for look in taken]
+    return Samples(*(np.concatenate(x) for x in zip(*(vars(p).values() for p in parts), strict=True)))
+
+
+def _pixels_seen(look: Look) -> Samples:
+    on = (look.accumulation > OPAQUE) & (look.z > 0) & (look.support > ON_SURFACE)
+    x, y = np.broadcast_arrays(*pixel_grid(look.camera.intrinsics))
+    z = look.z[on].astype(np.float64)
+    pose = look.camera.world_from_cam
+    points = np.stack([x[on] * z, y[on] * z, z], 1) @ pose[:3, :3].T + pose[:3, 3]
+    footprint = (z / look.camera.intrinsics.fx).astype(np.float32)
+    return Samples(points.astype(np.float32), look.normals[on], look.rgb[on], 0.6 * footprint,
+                   look.accumulation[on], look.support[on], footprint)  # fmt: skip
+
+
+def thinned(samples: Samples, size: Array, count: int) -> Samples:
+    """At most ``count`` samples: those in one cell are averaged. Cells are as wide as ``size`` (n,) times
+    the factor by which nearly ``count`` remain."""
+    if len(samples) <= count:
+        return samples
+    factor = float(np.sqrt(np.median(samples.footprint / size) ** 2 * len(samples) / count))
+    low, high = 0.0, np.inf
+    best: NDArray[np.int64] | None = None
+    for _ in range(8):
+        cells = _cells(samples.positions, size * factor)
+        found = int(cells.max()) + 1
+        if found <= count:
+            best, high = cells, factor
+            if found > 0.97 * count:
+                break
+        else:
+            low = factor
+        guess = factor * float(np.sqrt(found / (0.985 * count)))
+        inside = low < guess < high
+        factor = guess if inside else (2 * low if high == np.inf else 0.5 * (low + high))
+    while best is None:
+        factor *= 1.2
+        cells = _cells(samples.positions, size * factor)
+        best = cells if int(cells.max()) + 1 <= count else None
+    return _averaged(samples, best)
+
+
+def _cells(positions: NDArray[np.float32], size: Array) -> NDArray[np.int64]:
+    """The number of each position's cell, 0 …; cells of half a power of two of a size lie together."""
+    level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
+    place = np.floor(positions / (2.0 ** (level / 2))[:, None]).astype(np.int64)
+    mixed = level * 2654435761
+    for axis, prime in enumerate((73856093, 19349663, 83492791)):
+        mixed = (mixed ^ (place[:, axis] * prime)) * 6364136223846793005
+        mixed ^= mixed >> 29
+    _, number = np.unique(mixed, return_inverse=True)
+    return number
+
+
+def _averaged(samples: Samples, cells: NDArray[np.int64]) -> Samples:
+    """One sample a cell. Those seen better (closer by, away from edges) count more."""
+    weight = samples.confidence.astype(np.float64) ** 2 / np.maximum(samples.footprint, 1e-12) ** 2
+    total = np.bincount(cells, weight)
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        columns = values.reshape(len(values), -1)
+        sums = [np.bincount(cells, weight * columns[:, c]) / total for c in range(columns.shape[1])]
+        return np.stack(sums, 1).reshape(-1, *values.shape[1:]).astype(np.float32)
+
+    means = {name: mean(value) for name, value in vars(samples).items()}
+    length = np.linalg.norm(means["normals"], axis=1, keepdims=True)
+    finest = np.full(len(total), np.inf, np.float32)
+    np.minimum.at(finest, cells, samples.footprint)
+    return replace(Samples(**means), normals=means["normals"] / np.maximum(length, 1e-9), footprint=finest)
+
+
+def confirmed(samples: Samples, taken: Sequence[Look], told: Told, stage: str) -> Samples:
+    """The samples that the pictures agree on, with their share as confidence and the finest footprint."""
+    shown = np.zeros(len(samples), np.int32)
+    through = np.zeros(len(samples), np.int32)
+    finest = samples.footprint.copy()
+    reach = np.stack([look.camera.world_from_cam[:3, 3] for look in taken])
+    apart = float(np.median(np.linalg.norm(reach - reach.mean(0), axis=1)))
+    for i, look in enumerate(taken):
+        told.progress(stage, i / len(taken))
+        index, u, v, z = projected(look, samples.positions)
+        nearest, farthest = _range(look)
+        near, far = nearest[v, u], farthest[v, u]
+        parallax = PARALLAX / (look.camera.intrinsics.fx * max(apart, 1e-12))
+        slack = TOLERANCE + np.minimum(parallax * z, 0.3)
+        here = (z >= near * (1 - slack)) & (z <= far * (1 + slack)) & (near > 0)
+        shown[index[here]] += 1
+        through[index[(z < near * (1 - slack)) & (near > 0)]] += 1
+        np.minimum.at(finest, index[here], z[here] / np.float32(look.camera.intrinsics.fx))
+    share = np.maximum(shown, 1) / np.maximum(shown + through, 1)
+    sure = through <= DOUBTED * np.maximum(shown, 1)
+    return chosen(replace(samples, confidence=share.astype(np.float32), footprint=finest), sure)
+
+
+def projected(
+    look: Look, positions: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Which positions (n, 3) lie within a picture: their indices, columns, rows and z, (m,) each."""
+    k, pose = look.camera.intrinsics, look.camera.world_from_cam.astype(np.float32)
+    local = (positions - pose[:3, 3]) @ pose[:3, :3]
+    z = local[:, 2]
+    ahead = np.flatnonzero(z > 1e-9)
+    local, z = local[ahead], z[ahead]
+    u = np.floor(local[:, 0] / z * np.float32(k.fx) + np.float32(k.cx))
+    v = np.floor(local[:, 1] / z * np.float32(k.fy) + np.float32(k.cy))
+    inside = (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height)
+    return ahead[inside], u[inside].astype(np.intp), v[inside].astype(np.intp), z[inside]
+
+
+def _range(look: Look) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The least and greatest z (h, w) of a pixel and its neighbours; infinite for rays that hit nothing."""
+    with loading():
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+    z = np.where(look.accumulation > OPAQUE, look.z, np.float32(np.inf)).astype(np.float32)
+    near: NDArray[np.float32] = minimum_filter(z, 3)
+    far: NDArray[np.float32] = maximum_filter(z, 3)
+    return near, far
+
+
+def spaced(samples: Samples) -> Samples:
+    """The samples with the radius of the disc that each stands for, from the distance to its neighbours."""
+    with loading():
+        from scipy.spatial import cKDTree
+
+    if len(samples) <= NEIGHBOURS:
+        return samples
+    distance, _ = cKDTree(samples.positions).query(samples.positions, NEIGHBOURS + 1, workers=-1)
+    radius = distance[:, -1] / np.sqrt(NEIGHBOURS + 1)
+    # A lone sample beside a gap does not stand for the gap.
+    most = 3 * distance[:, 1 : NEIGHBOURS // 2 + 1].mean(1)
+    return replace(samples, radius=np.minimum(radius, most).astype(np.float32))
