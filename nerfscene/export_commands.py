@@ -82,7 +82,7 @@ def run_export(a: Export) -> None:
 
     scene, file = home_expanded(a.scene), home_expanded(a.output)
     signed = CredentialsConfig(a.credentials, a.source_type, a.credentials_key) if a.credentials else None
-    kind = check_export(file, a.to, a.export, scene if scenes.is_scene(scene) else None)
+    kind = check_export(file, a.to, scene if scenes.is_scene(scene) else None)
     with Live(a.json) as live:
         made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn), signed)
         live.bar.stop()

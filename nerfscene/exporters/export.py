@@ -24,11 +24,11 @@ FOLDER = ""  # the ending of a folder
 # Each kind's endings, the usual one first, and the optional modules that writing one takes.
 FORMATS: dict[Kind, dict[str, tuple[str, ...]]] = {
     "mesh": {
-        ".glb": ("skimage", "fast_simplification"),
-        ".obj": ("skimage", "fast_simplification"),
-        ".ply": ("skimage", "fast_simplification"),
-        ".stl": ("skimage", "fast_simplification"),
-        ".usdz": ("skimage", "fast_simplification", "pxr"),
+        ".glb": ("fast_simplification",),
+        ".obj": ("fast_simplification",),
+        ".ply": ("fast_simplification",),
+        ".stl": ("fast_simplification",),
+        ".usdz": ("fast_simplification", "pxr"),
     },
     "points": {".ply": (), ".las": ("laspy",), ".laz": ("laspy", "lazrs")},
     "cameras": {".json": (), FOLDER: ()},
@@ -40,11 +40,8 @@ WRITERS = {
     "cameras": ("camera_files", "write_cameras"),
     "splats": ("splats", "write_splats"),
 }
-WITHOUT_TEXTURE = (".stl",)
 PURPOSES = {
-    "skimage": "a mesh",
     "fast_simplification": "a mesh",
-    "xatlas": "a mesh with a texture",
     "pxr": "a USD file",
     "laspy": "a .las or .laz file",
     "lazrs": "a .laz file",
@@ -71,7 +68,7 @@ def export(
     """
     from nerfscene.films.video import make_folder_of  # loads av
 
-    kind = check_export(file, to, config)
+    kind = check_export(file, to)
     if kind == "cameras" and credentials is not None and credentials.credentials:
         raise NerfsceneError("cameras are no picture that could be signed: leave out --credentials")
     marker = ready(credentials or CredentialsConfig(credentials=False), told.warn, told.warn)
@@ -98,7 +95,7 @@ def signed(
     return mark(file, facts, marker, told.warn)
 
 
-def check_export(file: Path, to: str | None, config: ExportConfig, scene_folder: Path | None = None) -> Kind:
+def check_export(file: Path, to: str | None, scene_folder: Path | None = None) -> Kind:
     """The kind of what is to be exported; checks all that can be checked before the work, and makes nothing.
 
     to: one of ``KINDS``; None where the ending of ``file`` says it. scene_folder: the scene's own, in which
@@ -117,7 +114,7 @@ def check_export(file: Path, to: str | None, config: ExportConfig, scene_folder:
         if ending == FOLDER and file.exists() and not file.is_dir():
             raise NerfsceneError(f"{file} is a file, and a name without an ending is for a folder; {INSTEAD}")
         check_folder_of(file, INSTEAD)
-    for module in modules_of(kind, ending, config):
+    for module in FORMATS[kind][ending]:
         needed(module, "export", PURPOSES[module])
     return kind
 
@@ -151,12 +148,6 @@ def kind_of(file: Path, to: str | None) -> Kind:
         choices = _listed([f"--to {kind}" for kind in able], "or")
         raise NerfsceneError(f"{file} does not say what it is to hold: add {choices}")
     return able[0]
-
-
-def modules_of(kind: Kind, ending: str, config: ExportConfig) -> tuple[str, ...]:
-    """The optional modules that writing this takes."""
-    textured = kind == "mesh" and config.texture > 0 and ending not in WITHOUT_TEXTURE
-    return (*FORMATS[kind][ending], *(("xatlas",) if textured else ()))
 
 
 def keep_out_of(file: Path, scene_folder: Path) -> None:

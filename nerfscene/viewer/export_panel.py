@@ -135,7 +135,7 @@ class ExportPanel:
             degree=int(self.degree.value), photos=bool(self.photos.value), backend=backend,  # type: ignore[arg-type]
         )  # fmt: skip
         name = {".json": "transforms.json", COLMAP: "cameras"}.get(ending, f"{kind}{ending}")
-        check_export(Path(name), kind, config)
+        check_export(Path(name), kind)
         return name, lambda file, told: export(scene, file, kind, config, told)
 
     def _page(self, scene: Scene) -> Callable[[Path, Told], Any]:
