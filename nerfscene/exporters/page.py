@@ -157,7 +157,7 @@ def _splats(scene: Scene, renderer: Renderer, count: int, told: Told) -> PageSpl
     samples = seen_surface(scene, renderer, count, told)
     normals = samples.normals.astype(np.float64)
     flat = np.eye(3) - 0.97 * normals[:, :, None] * normals[:, None, :]
-    covariances = flat * (samples.radius.astype(np.float64) ** 2 * 0.5)[:, None, None]
+    covariances = flat * (samples.radius.astype(np.float64) ** 2 * 0.8)[:, None, None]
     return PageSplats(
         samples.positions, covariances.astype(np.float32), samples.colours, 0.98 * samples.opacity
     )

@@ -6,7 +6,31 @@ const $ = (id) => document.getElementById(id);
 const [stage, poster, progress, bar, pad, time] =
   ["stage", "poster", "progress", "bar", "pad", "time"].map($);
 const parts = new Array(data.parts).fill(null);
-let client = null, frame = null;
+let client = null, frame = null, drawable = true;
+
+// What runs in the frame before viser does. Of a page opened from a disk, browsers start no worker that is a module
+// in a blob, and then the splats would stay unsorted; one in a data address starts. And three.js reports the
+// splats' corners, which have two coordinates, as wrong; they are drawn all the same.
+function prepare() {
+  if (window.origin === "null") {
+    const Usual = window.Worker;
+    window.Worker = class extends Usual {
+      constructor(address, options) {
+        const request = new XMLHttpRequest();
+        try {
+          request.open("GET", address, false); // a blob's text is there at once
+          request.send();
+          address = "data:text/javascript;charset=utf-8," + encodeURIComponent(request.responseText);
+        } catch { /* the worker may start all the same */ }
+        super(address, options);
+      }
+    };
+  }
+  for (const name of ["error", "warn"]) {
+    const usual = console[name];
+    console[name] = (...all) => /computeBoundingSphere|THREE.Clock/.test(all[0]) || usual(...all);
+  }
+}
 
 // Each part of the scene is a script that calls this, because a page opened from a disk may load nothing else.
 window.nerfscenePart = (i, text) => {
@@ -14,7 +38,7 @@ window.nerfscenePart = (i, text) => {
   else parts[i] = text;
   const there = parts.filter((part) => part !== null).length;
   show(there / data.parts);
-  if (client && there === data.parts) begin();
+  if (client && there === data.parts && drawable) begin();
 };
 
 function show(fraction) {
@@ -29,7 +53,8 @@ function say(text) {
 }
 
 function load() {
-  if (!document.createElement("canvas").getContext("webgl2")) {
+  drawable = Boolean(document.createElement("canvas").getContext("webgl2"));
+  if (!drawable) {
     say("This browser can't draw the scene, because WebGL 2 is missing or turned off. Here is a picture of it.");
     return;
   }
@@ -54,7 +79,8 @@ function begin() {
   frame = document.createElement("iframe");
   frame.title = "The scene in three dimensions";
   frame.allow = "fullscreen";
-  frame.srcdoc = client[0] + "parent.nerfsceneScene" + client[1];
+  frame.srcdoc = client[0].replace("<head>", `<head><script>(${prepare})()</` + "script>") +
+    "parent.nerfsceneScene" + client[1];
   stage.prepend(frame);
   const began = performance.now();
   const waiting = setInterval(() => {
@@ -78,7 +104,7 @@ function reveal() {
 
 function start(view, m) {
   const style = view.document.createElement("style");
-  style.textContent = `html, body, canvas { background: ${data.background} !important; }
+  style.textContent = `html, body, canvas[data-engine] { background: ${data.background} !important; }
     #root .mantine-Paper-root, #root .mantine-Notifications-root { display: none !important; }`;
   view.document.head.append(style);
   view.document.documentElement.lang = "en";
@@ -90,18 +116,26 @@ function start(view, m) {
   delete window.nerfsceneScene;
   const info = view.__viserTestpoints && view.__viserTestpoints.rendererInfo.render;
   const began = performance.now();
-  let drawn = null;
+  let sorted = 0;
   const waiting = setInterval(() => {
-    const now = performance.now();
-    // An instance is two triangles; after them come the first sorting and half a second of fading in.
-    if (drawn === null && info && info.triangles >= 2 * data.count) drawn = [info.frame, now];
-    const done = drawn && info.frame >= drawn[0] + 3 && now > drawn[1] + 700;
-    if (done || now - began > 30000) {
+    // viser first draws splats in any order, and again once its worker has sorted them.
+    if (!sorted && info && order(m.scene) > 1) sorted = info.frame;
+    if ((sorted && info.frame > sorted) || performance.now() - began > 30000) {
       clearInterval(waiting);
       bar.hidden = false;
       reveal();
-    } else m.requestRender();
+    }
   }, 30);
+}
+
+// How often the order of the splats was set.
+function order(scene) {
+  let version = 0;
+  scene.traverse((object) => {
+    const index = object.geometry && object.geometry.attributes.sortedIndex;
+    if (index) version = index.version;
+  });
+  return version;
 }
 
 // Moves viser's camera. Everything is in the page's world, whose +z is up; viser turns it so that +y is.
