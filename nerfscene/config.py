@@ -205,8 +205,8 @@ class CredentialsConfig:
     """What a film or export says of itself: signed content credentials (C2PA)."""
 
     credentials: bool = True
-    """By default, what is written is signed as rendered from photos, if c2pa-python is installed.
-    --no-credentials leaves that out."""
+    """Sign what is written as rendered from photos; this needs c2pa-python.
+    Films and pages are signed by default, which --no-credentials turns off."""
     source_type: SourceType = "captures"
     """What the credentials call it. captures: a composite of captures of real life.
     computational: a computational capture. composite: several elements. synthetic: some of them synthetic.

@@ -21,8 +21,8 @@ from nerfscene.loading import loading
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.unnamed_file import writing_unnamed
 
-# Endings of the files that hold their credentials, and what c2pa calls their kind. USDZ isn't among them
-# although it is an archive: only scenes, pictures and sounds may be in one, each at a multiple of 64 bytes.
+# Endings of the files that hold their credentials, and what c2pa calls their kind. In archives they are the
+# last entry, behind everything that a reader of SOG or USDZ looks for.
 HOLDING = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -35,6 +35,7 @@ HOLDING = {
     ".tiff": "image/tiff",
     ".gif": "image/gif",
     ".sog": "zip",
+    ".usdz": "zip",
     ".zip": "zip",
 }
 ANY_KIND = "application/octet-stream"  # of a file beside which the credentials lie

@@ -97,11 +97,32 @@ def test_an_archive_holds_its_credentials_and_opens_as_before(tmp_path: Path, ma
     assert check(file)["state"] in ("changed", "unreadable", "unsigned", "invalid")
 
 
+def test_a_usdz_file_holds_its_credentials_and_opens_as_before(tmp_path: Path, marker: Marker) -> None:
+    usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
+    from pxr import Sdf, UsdGeom, UsdUtils, UsdValidation
+
+    layer, file = str(tmp_path / "cube.usdc"), tmp_path / "cube.usdz"
+    stage = usd.Stage.CreateNew(layer)
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    stage.SetDefaultPrim(UsdGeom.Cube.Define(stage, "/cube").GetPrim())
+    stage.Save()
+    UsdUtils.CreateNewUsdzPackage(layer, str(file))
+    assert mark(file, FACTS, marker) == [file] and check(file)["state"] == "valid"
+    package = Sdf.ZipFile.Open(str(file))
+    assert package.GetFileNames()[0] == "cube.usdc"
+    assert package.GetFileInfo("cube.usdc").dataOffset % 64 == 0
+    opened = usd.Stage.Open(str(file))
+    assert opened.GetPrimAtPath("/cube")
+    everything = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    assert not UsdValidation.ValidationContext(everything).Validate(opened)
+
+
 # --- files beside others --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", ["mesh.glb", "points.ply", "film.mkv", "scene.usdz", "index.html", "no ending"]
+    "name", ["mesh.glb", "points.ply", "film.mkv", "scene.usdc", "index.html", "no ending"]
 )
 def test_other_kinds_get_a_file_beside_them(tmp_path: Path, marker: Marker, name: str) -> None:
     file = tmp_path / name
