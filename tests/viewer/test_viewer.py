@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -347,6 +348,27 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
     download.value.save_as(file)
     facts = video.film_facts(file)
     assert facts["frames"] == 10 and (facts["width"], facts["height"]) == (64, 48)
+    page.close()
+
+
+def test_an_export_is_made_and_downloaded(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    panel = viewer.panels[session.client.client_id].export
+    page.get_by_role("tab", name="Export").click()
+    panel.kind.value = "points"  # the list itself is viser's
+    count = page.get_by_label("Points", exact=True)
+    wait(page, lambda: count.is_visible() and not page.get_by_label("Faces", exact=True).is_visible())
+    count.fill("2000")
+    count.blur()
+    wait(page, lambda: panel.points.value == 2000, what="for the number")
+    page.get_by_role("button", name="Export", exact=True).click()
+    wait(page, lambda: panel.file is not None, what="for the export")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download points.ply").click()
+    file = tmp_path / "points.ply"
+    download.value.save_as(file)
+    cloud = trimesh.load(file)
+    assert 1000 < len(cloud.vertices) <= 2000 and np.ptp(cloud.vertices, axis=0).min() > 0
     page.close()
 
 
