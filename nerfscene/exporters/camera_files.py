@@ -24,13 +24,19 @@ from nerfscene.capture.work_folder import replacing
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.colmap_files import model_of, write_binary, write_text
-from nerfscene.exporters.ply_file import write_ply
 from nerfscene.exporters.placement import placed
+from nerfscene.exporters.ply_file import write_ply
 from nerfscene.exporters.shots import Shot, shots_shown, shots_stored
 from nerfscene.exporters.sparse_points import SparsePoints, sparse_points
 from nerfscene.exporters.told import Told
 from nerfscene.exporters.transforms_file import transforms_of
-from nerfscene.exporters.undistorted import kept_share, undistorting, without_distortion, write_mask, write_photo
+from nerfscene.exporters.undistorted import (
+    kept_share,
+    undistorting,
+    without_distortion,
+    write_mask,
+    write_photo,
+)
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Intrinsics
@@ -38,6 +44,7 @@ from nerfscene.types import Intrinsics
 README, FIRST_LINE = "README.txt", "Cameras written by nerfscene"
 TRANSFORMS, POINTS = "transforms.json", "sparse_pc.ply"
 IMAGES, MASKS, MODEL = "images", "masks", "sparse/0"
+NO_FOLDERS = (".txt", ".bin", ".csv", ".xml", ".zip", ".ply", ".db", ".nvm", ".out", ".abc", ".fbx", ".jsonl")
 MUCH_LOST = 0.85  # of a photo's area: if less is left without distortion, that is worth a warning
 
 
@@ -92,7 +99,9 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
 def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
     """Raises NerfsceneError for a file that isn't ours to replace, or settings that contradict its ending."""
     if single and config.cameras not in ("both", "transforms"):
-        raise NerfsceneError(f"{file} can hold a transforms.json only; give a folder (-o FOLDER) for COLMAP's files")
+        raise NerfsceneError(f"{file} can hold a transforms.json only; give a folder for COLMAP's files")
+    if file.suffix.lower() in NO_FOLDERS and not file.is_dir():
+        raise NerfsceneError(f"{file} must end in .json, or be a folder, to hold cameras")
     folder = file.with_name(f"{file.stem}_files") if single else file
     if folder.is_dir():
         inside = set(os.listdir(folder))
@@ -103,7 +112,7 @@ def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
             first = []
         if inside and (first != [FIRST_LINE] or inside - ours):
             raise NerfsceneError(
-                f"{folder} is there already and holds other files than an export of cameras; give another name"
+                f"{folder} is there already and holds other things than an export of cameras; give another"
             )
     elif folder.exists():
         raise NerfsceneError(f"{folder} is a file; give another name")
@@ -117,8 +126,8 @@ def _undistorted(shots: Sequence[Shot], pinholes: Sequence[Intrinsics], told: To
     least = min(shares.values())
     if least < MUCH_LOST:
         told.warn(
-            f"without distortion, {least:.0%} of a photo is left, its middle: the rest of so wide a lens does not "
-            "fit a plain picture"
+            f"without distortion, {least:.0%} of a photo is left, its middle: the rest of so wide a lens "
+            "does not fit a plain picture"
         )
     return [without_distortion(shot, k) for shot, k in zip(shots, pinholes, strict=True)]
 
@@ -142,7 +151,13 @@ def _write_pictures(
 
 
 def _write_files(
-    scene: Scene, written: _Written, config: ExportConfig, partial: Path, folder: Path, single: bool, told: Told
+    scene: Scene,
+    written: _Written,
+    config: ExportConfig,
+    partial: Path,
+    folder: Path,
+    single: bool,
+    told: Told,
 ) -> None:
     """Writes all but pictures into ``partial``, which will be ``folder``."""
     points = written.points
@@ -158,8 +173,8 @@ def _write_files(
         (write_text if text_form else write_binary)(model_of(written.shots, points), partial / MODEL)
         if text_form and any(" " in shot.name for shot in written.shots):
             told.warn(
-                "some photos have a space in their names, at which some readers of COLMAP's text files cut them: "
-                "--cameras colmap writes the binary files"
+                "some photos have a space in their names, at which some readers of COLMAP's text files cut "
+                "them: --cameras colmap writes the binary files"
             )
         _write_lists(written.shots, partial)
     (partial / README).write_text(_readme(written, config, single), encoding="utf-8")
@@ -174,9 +189,7 @@ def _write_lists(shots: Sequence[Shot], folder: Path) -> None:
         (folder / MODEL / "test.txt").write_text("\n".join(names["test"]) + "\n", encoding="utf-8")
 
 
-def _json(
-    scene: Scene, written: _Written, config: ExportConfig, prefix: str, home: Path, told: Told
-) -> str:
+def _json(scene: Scene, written: _Written, config: ExportConfig, prefix: str, home: Path, told: Told) -> str:
     """transforms.json. prefix: of what was written, from ``home``, the folder where it will lie."""
     if written.images is None:
         files = [f"{prefix}{IMAGES}/{shot.name}" for shot in written.shots]
@@ -184,9 +197,7 @@ def _json(
         files = [_path_from(home, shot.view.path) for shot in written.shots]
     masks = [f"{prefix}{MASKS}/{shot.name}.png" for shot in written.shots] if written.masked else None
     points = f"{prefix}{POINTS}" if len(written.points.positions) else None
-    data = transforms_of(
-        written.shots, files, masks, points, told, config.world == "upright", _reach(scene)
-    )
+    data = transforms_of(written.shots, files, masks, points, told, config.world == "upright", _reach(scene))
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
@@ -209,9 +220,9 @@ def _readme(written: _Written, config: ExportConfig, single: bool) -> str:
     up = "+z is up" if config.world == "upright" else "the world is that of the cameras as they came"
     lines = [FIRST_LINE, "", f"{len(written.shots)} cameras; {up}."]
     if not single and config.cameras in ("both", "transforms"):
-        lines.append("transforms.json: cameras look along -z, y is up in their pictures (nerfstudio, Brush, instant-ngp).")
+        lines.append("transforms.json: cameras look along -z, with y up (nerfstudio, Brush, instant-ngp).")
     if not single and config.cameras != "transforms":
-        lines.append("sparse/0: a model of COLMAP 4 with rigs and frames; older versions read it too (gsplat, Brush).")
+        lines.append("sparse/0: COLMAP's model, with rigs and frames; cameras look along +z, with y down.")
     if written.images is None:
         lines.append("images: the photos without lens distortion, upright, in sRGB.")
     else:

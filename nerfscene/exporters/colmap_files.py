@@ -21,73 +21,80 @@ from nerfscene.exporters.sparse_points import SparsePoints
 from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics
 
-PINHOLE, OPENCV, OPENCV_FISHEYE, FULL_OPENCV = (1, "PINHOLE"), (4, "OPENCV"), (5, "OPENCV_FISHEYE"), (6, "FULL_OPENCV")
 RIGID = 1e-6  # largest difference of the places of a panorama's views from those on a cube
 CAMERA_SENSOR = 0  # COLMAP's number for sensors that are cameras
 NO_ERROR = -1.0  # the reprojection error of points for which it isn't known
+COMMENTS = {  # the first lines of text files
+    "cameras": "CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]",
+    "images": "IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME; then "
+    "a line of POINTS2D[] as (X, Y, POINT3D_ID)",
+    "points3D": "POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)",
+    "rigs": "RIG_ID, NUM_SENSORS, REF_SENSOR_TYPE, REF_SENSOR_ID, SENSORS[] as (SENSOR_TYPE, SENSOR_ID, "
+    "HAS_POSE, QW, QX, QY, QZ, TX, TY, TZ)",
+    "frames": "FRAME_ID, RIG_ID, RIG_FROM_WORLD as (QW, QX, QY, QZ, TX, TY, TZ), NUM_DATA_IDS, DATA_IDS[] as "
+    "(SENSOR_TYPE, SENSOR_ID, DATA_ID)",
+}
+
+Pose = tuple[float, ...]  # a quaternion (w, x, y, z) and a translation
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Pictures taken at once: a rig's number, its pose (7,), and its cameras' and images' numbers."""
+    """Pictures taken at once: a rig's number, its pose (rig_from_world), and (camera, image) of each."""
 
     rig: int
-    pose: tuple[float, ...]
+    pose: Pose
     members: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model; numbers of cameras, rigs, images and frames count from 1.
+    """A model; cameras, rigs, images, frames and points are numbered from 1.
 
-    cameras: lenses. rigs: of each, its cameras with their poses (sensor_from_rig, quaternion w x y z and
-    translation); None for the first, which is the rig. images: of each, its pose (cam_from_world) and camera.
+    cameras: lenses. rigs: of each, its cameras and their poses (sensor_from_rig), the first of which is the
+    rig's own. images: of each, its pose (cam_from_world), camera and name.
     """
 
     cameras: tuple[Intrinsics, ...]
-    rigs: tuple[tuple[tuple[int, tuple[float, ...] | None], ...], ...]
-    images: tuple[tuple[tuple[float, ...], int, str], ...]
+    rigs: tuple[tuple[tuple[int, Pose], ...], ...]
+    images: tuple[tuple[Pose, int, str], ...]
     frames: tuple[_Frame, ...]
     points: SparsePoints
 
 
 def model_of(shots: Sequence[Shot], points: SparsePoints) -> Model:
-    """The model of all shots. Photos of the same lens have the same camera."""
+    """The model of all shots. Photos of the same lens have the same camera, and each face one of its own."""
     cubes = _cubes(shots)
     cameras: dict[tuple[Intrinsics, str], int] = {}
-    images = []
     for i, shot in enumerate(shots):
-        face = shot.view.face if i in cubes else ""
-        camera = cameras.setdefault((shot.lens, face), len(cameras) + 1)
-        images.append((_seven(np.linalg.inv(shot.world_from_cam)), camera, shot.name))
-    # A rig for each lens of the ordinary photos, and one for all faces of panoramas of one size.
-    rigs: dict[object, list[tuple[int, tuple[float, ...] | None]]] = {}
+        cameras.setdefault((shot.lens, shot.view.face if i in cubes else ""), len(cameras) + 1)
+    # A rig of each lens of ordinary photos, and one of all faces of the panoramas of one size.
+    rigs: dict[tuple[Intrinsics, bool], list[tuple[int, str]]] = {}
     for (lens, face), camera in cameras.items():
-        members = rigs.setdefault(lens if face else camera, [])
-        first = next((f for (other, f) in cameras if f and other == lens), "")
-        turn = np.eye(4)
-        if face:
-            turn[:3, :3] = FACES[face].T @ FACES[first]
-        members.append((camera, _seven(turn) if members else None))
-    numbers = {key: i + 1 for i, key in enumerate(rigs)}
-    first_face = {lens: next(f for (o, f) in cameras if f and o == lens) for (lens, face) in cameras if face}
+        rigs.setdefault((lens, bool(face)), []).append((camera, face))
+    number = {key: i + 1 for i, key in enumerate(rigs)}
+    images = []
     frames: dict[object, _Frame] = {}
     for i, shot in enumerate(shots):
-        _, camera, _ = images[i]
-        if i not in cubes:
-            frames[i] = _Frame(numbers[camera], images[i][0], ((camera, i + 1),))
-            continue
-        key = (shot.view.panorama, shot.lens)
-        before = frames.get(key)
-        if before is None:
-            pose = shot.world_from_cam.copy()
-            pose[:3, :3] = pose[:3, :3] @ FACES[shot.view.face].T @ FACES[first_face[shot.lens]]
-            before = _Frame(numbers[shot.lens], _seven(np.linalg.inv(pose)), ())
-        frames[key] = _Frame(before.rig, before.pose, (*before.members, (camera, i + 1)))
-    return Model(
-        tuple(lens for lens, _ in cameras), tuple(map(tuple, rigs.values())), tuple(images),
-        tuple(frames.values()), points,
-    )  # fmt: skip
+        face = shot.view.face if i in cubes else ""
+        camera, rig = cameras[shot.lens, face], (shot.lens, bool(face))
+        images.append((_seven(np.linalg.inv(shot.world_from_cam)), camera, shot.name))
+        key = (shot.view.panorama, shot.lens) if face else i
+        world_from_rig = shot.world_from_cam @ _face_from(face, rigs[rig][0][1])
+        others = frames[key].members if key in frames else ()
+        pose = frames[key].pose if key in frames else _seven(np.linalg.inv(world_from_rig))
+        frames[key] = _Frame(number[rig], pose, (*others, (camera, i + 1)))
+    placed = [tuple((c, _seven(_face_from(f, faces[0][1]))) for c, f in faces) for faces in rigs.values()]
+    lenses = tuple(lens for lens, _ in cameras)
+    return Model(lenses, tuple(placed), tuple(images), tuple(frames.values()), points)
+
+
+def _face_from(face: str, other: str) -> Array:
+    """The rotation (4, 4) from the axes of another face of a cube to those of one."""
+    turn = np.eye(4)
+    if face != other:
+        turn[:3, :3] = FACES[face].T @ FACES[other]
+    return turn
 
 
 def _cubes(shots: Sequence[Shot]) -> set[int]:
@@ -107,7 +114,7 @@ def _cubes(shots: Sequence[Shot]) -> set[int]:
     return exact
 
 
-def _seven(matrix: Array) -> tuple[float, ...]:
+def _seven(matrix: NDArray[np.floating]) -> Pose:
     """A rigid transform (4, 4) as a quaternion (w, x, y, z; w not negative) and a translation."""
     with loading():
         from scipy.spatial.transform import Rotation
@@ -117,15 +124,17 @@ def _seven(matrix: Array) -> tuple[float, ...]:
     return tuple(float(v) for v in (sign * w, sign * x, sign * y, sign * z, *matrix[:3, 3]))
 
 
-def colmap_lens(lens: Intrinsics) -> tuple[tuple[int, str], tuple[float, ...]]:
-    """COLMAP's model (number and name) and parameters of a lens: the simplest that has all its terms."""
+def colmap_lens(lens: Intrinsics) -> tuple[int, str, tuple[float, ...]]:
+    """COLMAP's model (number, name) and parameters of a lens: the simplest that has all its terms."""
     k1, k2, p1, p2, k3 = lens.distortion
     base = (lens.fx, lens.fy, lens.cx, lens.cy)
     if lens.lens == "fisheye":
-        return OPENCV_FISHEYE, (*base, k1, k2, p1, p2)  # which are k1 to k4 here
+        return 5, "OPENCV_FISHEYE", (*base, k1, k2, p1, p2)  # the last two are k3 and k4 of a fisheye
     if k3:
-        return FULL_OPENCV, (*base, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)
-    return (OPENCV, (*base, k1, k2, p1, p2)) if any(lens.distortion) else (PINHOLE, base)
+        return 6, "FULL_OPENCV", (*base, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)
+    if any(lens.distortion):
+        return 4, "OPENCV", (*base, k1, k2, p1, p2)
+    return 1, "PINHOLE", base
 
 
 def _tracks(points: SparsePoints) -> list[list[tuple[int, int]]]:
@@ -144,7 +153,7 @@ def write_binary(model: Model, folder: Path) -> None:
     """Writes the model's .bin files into ``folder``, which is there."""
     cameras = []
     for i, lens in enumerate(model.cameras):
-        (number, _), numbers = colmap_lens(lens)
+        number, _, numbers = colmap_lens(lens)
         cameras.append(struct.pack("<IiQQ", i + 1, number, lens.width, lens.height) + _doubles(numbers))
     _write(folder / "cameras.bin", cameras)
     feature = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
@@ -163,20 +172,19 @@ def write_binary(model: Model, folder: Path) -> None:
         head = struct.pack("<Q3d", i + 1, x, y, z) + colour + struct.pack("<dQ", NO_ERROR, len(track))
         points.append(head + struct.pack(f"<{2 * len(track)}I", *(n for pair in track for n in pair)))
     _write(folder / "points3D.bin", points)
-    rigs = []
-    for i, sensors in enumerate(model.rigs):
-        data = struct.pack("<IIiI", i + 1, len(sensors), CAMERA_SENSOR, sensors[0][0])
-        for camera, place in sensors[1:]:
-            data += struct.pack("<iIB", CAMERA_SENSOR, camera, 1) + _doubles(place or ())
-        rigs.append(data)
-    _write(folder / "rigs.bin", rigs)
-    frames = []
-    for i, frame in enumerate(model.frames):
-        data = struct.pack("<II", i + 1, frame.rig) + _doubles(frame.pose) + struct.pack("<I", len(frame.members))
-        for camera, image in frame.members:
-            data += struct.pack("<iIQ", CAMERA_SENSOR, camera, image)
-        frames.append(data)
-    _write(folder / "frames.bin", frames)
+    _write(folder / "rigs.bin", [_rig(i + 1, sensors) for i, sensors in enumerate(model.rigs)])
+    _write(folder / "frames.bin", [_frame(i + 1, frame) for i, frame in enumerate(model.frames)])
+
+
+def _rig(number: int, sensors: Sequence[tuple[int, Pose]]) -> bytes:
+    head = struct.pack("<IIiI", number, len(sensors), CAMERA_SENSOR, sensors[0][0])
+    others = [struct.pack("<iIB", CAMERA_SENSOR, c, 1) + _doubles(pose) for c, pose in sensors[1:]]
+    return head + b"".join(others)
+
+
+def _frame(number: int, frame: _Frame) -> bytes:
+    head = struct.pack("<II7dI", number, frame.rig, *frame.pose, len(frame.members))
+    return head + b"".join(struct.pack("<iIQ", CAMERA_SENSOR, c, image) for c, image in frame.members)
 
 
 def _doubles(numbers: Iterable[float]) -> bytes:
@@ -194,41 +202,36 @@ def _write(path: Path, entries: Sequence[bytes]) -> None:
 
 def write_text(model: Model, folder: Path) -> None:
     """Writes the model's .txt files into ``folder``, which is there."""
-    lines = []
+    points = model.points
+    cameras = []
     for i, lens in enumerate(model.cameras):
-        (_, kind), numbers = colmap_lens(lens)
-        lines.append(f"{i + 1} {kind} {lens.width} {lens.height} {_words(numbers)}")
-    _write_lines(folder / "cameras.txt", "CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]", lines)
-    lines = []
+        _, kind, numbers = colmap_lens(lens)
+        cameras.append(f"{i + 1} {kind} {lens.width} {lens.height} {_words(numbers)}")
+    images = []
     for i, (pose, camera, name) in enumerate(model.images):
-        lines.append(f"{i + 1} {_words(pose)} {camera} {name}")
-        seen = zip(model.points.pixels[i].tolist(), model.points.seen[i].tolist(), strict=True)
-        lines.append(" ".join(f"{x!r} {y!r} {point + 1}" for (x, y), point in seen))
-    what = "IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME; then a line of POINTS2D[] as (X, Y, POINT3D_ID)"
-    _write_lines(folder / "images.txt", what, lines)
+        images.append(f"{i + 1} {_words(pose)} {camera} {name}")
+        seen = zip(points.pixels[i].tolist(), points.seen[i].tolist(), strict=True)
+        images.append(" ".join(f"{x!r} {y!r} {point + 1}" for (x, y), point in seen))
     lines = []
-    for i, track in enumerate(_tracks(model.points)):
-        colour = " ".join(str(int(c)) for c in model.points.colours[i])
-        seen_in = "".join(f" {image} {place}" for image, place in track)
-        lines.append(f"{i + 1} {_words(model.points.positions[i])} {colour} {NO_ERROR}{seen_in}")
-    _write_lines(folder / "points3D.txt", "POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)", lines)
-    lines = []
+    for i, track in enumerate(_tracks(points)):
+        colour = " ".join(str(int(c)) for c in points.colours[i])
+        shown = "".join(f" {image} {place}" for image, place in track)
+        lines.append(f"{i + 1} {_words(points.positions[i])} {colour} {NO_ERROR}{shown}")
+    rigs = []
     for i, sensors in enumerate(model.rigs):
-        others = "".join(f" CAMERA {camera} 1 {_words(place or ())}" for camera, place in sensors[1:])
-        lines.append(f"{i + 1} {len(sensors)} CAMERA {sensors[0][0]}{others}")
-    what = "RIG_ID, NUM_SENSORS, REF_SENSOR_TYPE, REF_SENSOR_ID, SENSORS[] as (TYPE, ID, HAS_POSE, QW QX QY QZ TX TY TZ)"
-    _write_lines(folder / "rigs.txt", what, lines)
-    lines = []
+        others = "".join(f" CAMERA {camera} 1 {_words(pose)}" for camera, pose in sensors[1:])
+        rigs.append(f"{i + 1} {len(sensors)} CAMERA {sensors[0][0]}{others}")
+    frames = []
     for i, frame in enumerate(model.frames):
         members = "".join(f" CAMERA {camera} {image}" for camera, image in frame.members)
-        lines.append(f"{i + 1} {frame.rig} {_words(frame.pose)} {len(frame.members)}{members}")
-    what = "FRAME_ID, RIG_ID, RIG_FROM_WORLD (QW QX QY QZ TX TY TZ), NUM_DATA_IDS, DATA_IDS[] as (SENSOR_TYPE, SENSOR_ID, DATA_ID)"
-    _write_lines(folder / "frames.txt", what, lines)
+        frames.append(f"{i + 1} {frame.rig} {_words(frame.pose)} {len(frame.members)}{members}")
+    for name, entries in (
+        *(("cameras", cameras), ("images", images), ("points3D", lines)),
+        *(("rigs", rigs), ("frames", frames)),
+    ):
+        text = "\n".join([f"# {COMMENTS[name]}", *entries]) + "\n"
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8", newline="\n")
 
 
 def _words(numbers: Iterable[float] | NDArray[np.floating]) -> str:
     return " ".join(repr(float(number)) for number in numbers)
-
-
-def _write_lines(path: Path, what: str, lines: Sequence[str]) -> None:
-    path.write_text("\n".join([f"# {what}", *lines]) + "\n", encoding="utf-8", newline="\n")

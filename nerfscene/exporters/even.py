@@ -20,8 +20,8 @@ FEW = 64
 def evenly(samples: Samples, size: NDArray[np.floating], count: int, told: Told) -> Samples:
     """At most ``count`` of the samples: no two closer than a least distance, and hardly a gap left.
 
-    size: (n,), to which the distance is proportional, in steps of √2. A grid of cells alone would leave more on
-    surfaces that lie across its axes, and pairs close together. Each time the same samples are chosen.
+    size: (n,), to which the distance is proportional, in steps of √2. A grid of cells alone would leave more
+    on surfaces that lie across its axes, and pairs close together. Each time the same samples are chosen.
     """
     if len(samples) <= count:
         return samples
@@ -63,9 +63,7 @@ def _apart(
     return np.sort(draws.permutation(found)[:wanted])
 
 
-def _independent(
-    count: int, pairs: NDArray[np.int64], draws: np.random.Generator
-) -> NDArray[np.int64]:
+def _independent(count: int, pairs: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
     """Indices of a largest set, that can't be added to, of which no two are one of the pairs (m, 2)."""
     order = draws.permutation(count)
     open_, kept = np.ones(count, bool), np.zeros(count, bool)

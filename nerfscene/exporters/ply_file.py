@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+FLOAT_STEP = 6e-8  # relative rounding error of a float
 PROPERTY = {"f4": "float", "f8": "double", "u1": "uchar"}
 
 
@@ -22,15 +24,16 @@ def write_ply(
     Positions far from the origin, as of geographic coordinates, are written as double, others as float.
     """
     kind = "f8" if needs_double(positions) else "f4"
-    columns = [(axis, kind, positions[:, i]) for i, axis in enumerate("xyz")]
+    columns: list[tuple[str, str, NDArray[Any]]] = [(a, kind, positions[:, i]) for i, a in enumerate("xyz")]
     if normals is not None:
         columns += [(f"n{axis}", "f4", normals[:, i]) for i, axis in enumerate("xyz")]
     columns += [(name, "u1", colours[:, i]) for i, name in enumerate(("red", "green", "blue"))]
     rows = np.empty(len(positions), np.dtype([(name, f"<{kind}") for name, kind, _ in columns]))
     for name, _, values in columns:
         rows[name] = values
+    properties = [f"property {PROPERTY[kind]} {name}" for name, kind, _ in columns]
     head = ["ply", "format binary_little_endian 1.0", *(f"comment {line}" for line in comments)]
-    head += [f"element vertex {len(rows)}", *(f"property {PROPERTY[kind]} {name}" for name, kind, _ in columns)]
+    head += [f"element vertex {len(rows)}", *properties]
     with path.open("wb") as file:
         file.write(("\n".join([*head, "end_header"]) + "\n").encode("ascii"))
         file.write(rows.tobytes())
@@ -42,4 +45,4 @@ def needs_double(positions: NDArray[np.floating]) -> bool:
         return False
     low, high = np.percentile(positions, [10, 90], axis=0)
     size = float((high - low).max())
-    return bool(np.abs(positions).max() * 6e-8 > 1e-6 * size) and positions.dtype == np.float64
+    return positions.dtype == np.float64 and float(np.abs(positions).max()) * FLOAT_STEP > 1e-6 * size

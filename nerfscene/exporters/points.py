@@ -103,7 +103,7 @@ def _write_las(path: Path, samples: Samples, compressed: bool) -> None:
 
 
 def _las_scale(spacing: float, reach: float) -> float:
-    """The step of coordinates: a power of ten, much finer than the points' spacing, that can hold them all."""
+    """The step of coordinates: a power of ten, much finer than the spacing, that can hold them all."""
     finest = max(FINEST_LAS * spacing, reach / LAS_RANGE, 1e-12)
     return float(10.0 ** np.ceil(np.log10(finest)))
 

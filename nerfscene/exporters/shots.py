@@ -87,7 +87,7 @@ def shots_stored(scene: Scene, told: Told) -> tuple[list[Shot], Path]:
     if not shots:
         raise NerfsceneError("EXIF mirrors all photos, which other programs don't do: add --photos")
     for names, what in (
-        (mirrored, "are mirrored by EXIF, which other programs don't do; left out: add --photos to write them"),
+        (mirrored, "are mirrored by EXIF, which others don't apply; left out: add --photos to write them"),
         (gone, "are not where they were; their sizes are taken to be as in training"),
         (rare, "are in formats that few programs read: add --photos to write them as JPEG or PNG"),
     ):
@@ -146,4 +146,3 @@ def _full_lens(view: View, width: int, height: int) -> Intrinsics:
             "of it, which has other proportions: put the photo back that was trained on"
         )
     return scaled(k, width, height)
-

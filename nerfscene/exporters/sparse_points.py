@@ -50,8 +50,8 @@ def sparse_points(scene: Scene, shots: Sequence[Shot], renderer: Renderer, told:
         inside = (np.abs(positions @ box[:3, :3].T + box[:3, 3]) <= 1).all(1)
         if not inside.all():
             told.warn(
-                f"{(~inside).sum():,} of {len(inside):,} sparse points lie outside the crop and are left out; the "
-                "photos show all of the scene"
+                f"{(~inside).sum():,} of {len(inside):,} sparse points lie outside the crop and are left "
+                "out; the photos show all of the scene"
             )
         positions = positions[inside]
     sums, counts = np.zeros((len(positions), 3)), np.zeros(len(positions))
@@ -63,8 +63,8 @@ def sparse_points(scene: Scene, shots: Sequence[Shot], renderer: Renderer, told:
         counts[index] += 1
         seen.append(index)
         pixels.append(at)
-    colours = np.where(counts[:, None] > 0, 255 * sums / np.maximum(counts, 1)[:, None], GREY)
-    return SparsePoints(positions, np.clip(colours.round(), 0, 255).astype(np.uint8), tuple(seen), tuple(pixels))
+    mean = np.where(counts[:, None] > 0, 255 * sums / np.maximum(counts, 1)[:, None], GREY)
+    return SparsePoints(positions, mean.round().clip(0, 255).astype(np.uint8), tuple(seen), tuple(pixels))
 
 
 def _shown(shot: Shot, positions: Array, renderer: Renderer) -> tuple[NDArray[np.int64], Array, Array]:
@@ -86,7 +86,7 @@ def _shown(shot: Shot, positions: Array, renderer: Renderer) -> tuple[NDArray[np
 def projected(
     k: Intrinsics, world_from_cam: Array, positions: Array
 ) -> tuple[NDArray[np.int64], Array, Array]:
-    """Which of the points (n, 3) lie within a picture: their indices (m,), pixels (m, 2) and distances (m,)."""
+    """The points (n, 3) that lie within a picture: their indices (m,), pixels (m, 2) and distances (m,)."""
     local = (positions - world_from_cam[:3, 3]) @ world_from_cam[:3, :3]
     distance = np.linalg.norm(local, axis=1)
     plain = replace(k, distortion=(0.0,) * 5)

@@ -82,13 +82,13 @@ def lens_values(lens: Intrinsics) -> dict[str, Any]:
 def _tell_what_is_not_read(shots: Sequence[Shot], models: Counter[str], told: Told) -> None:
     if len(models) > 1:
         told.warn(
-            "some photos are by a fisheye lens and some are not, and nerfstudio takes one kind of lens for all "
-            "photos of a transforms.json: add --photos to write them without distortion"
+            "some photos are by a fisheye lens and some are not, and nerfstudio takes all lenses of a "
+            "transforms.json to be of one kind: add --photos to write them without distortion"
         )
     if any(shot.lens.lens == "perspective" and shot.lens.distortion[4] for shot in shots):
         told.warn(
-            "the lens has a third radial term (k3), which Brush, gsplat and instant-ngp leave out: add --photos "
-            "to write the photos without distortion"
+            "the lens has a third radial term (k3), which Brush, gsplat and instant-ngp leave out: add "
+            "--photos to write the photos without distortion"
         )
 
 

@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 
 EDGE = 64  # points along each side of the picture, whose directions are looked at
 WIDEST = 60.0  # degrees from the axis: beyond, a plain picture stretches things too much
+FARTHEST = np.radians(89)  # from the axis: beyond, rays hardly meet the plane z = 1
 MIDDLE_WORTH = 0.9  # of a side that must be left for the principal point to be put in the middle
 SMALLEST = 16  # pixels along a side
 ROWS = 256  # resampled at once, which bounds memory
@@ -31,29 +32,22 @@ def pinhole_of(lens: Intrinsics, where: Path) -> Intrinsics:
     """A lens without distortion whose picture lies within that of ``lens``, at the scale of its middle.
 
     Its principal point is in the middle unless that costs a tenth of a side: some programs take it to be
-    there. It sees at most WIDEST to each side. ``where``: names the photo in the NerfsceneError that is raised
-    when the lens can't be undistorted.
+    there. It sees at most WIDEST to each side. ``where``: names the photo in the error.
+    Raises NerfsceneError when the lens can't be undistorted.
     """
     t = np.linspace(0, 1, EDGE)
     x, y = t * (lens.width - 1) + 0.5, t * (lens.height - 1) + 0.5  # centres of the outermost pixels
-    low, high = np.full(EDGE, 0.5), np.full(EDGE, 0.5)
-    sides = {
-        "left": np.stack([low, y], 1),
-        "right": np.stack([lens.width - high, y], 1),
-        "top": np.stack([x, low], 1),
-        "bottom": np.stack([x, lens.height - high], 1),
-    }
-    plane = {name: _plane(lens, pixels) for name, pixels in sides.items()}
+    first = np.full(EDGE, 0.5)
+    left, right = (_plane(lens, np.stack([at, y], 1))[:, 0] for at in (first, lens.width - first))
+    top, bottom = (_plane(lens, np.stack([x, at], 1))[:, 1] for at in (first, lens.height - first))
     most = np.tan(np.radians(WIDEST))
-    margin = 0.5 / lens.fx, 0.5 / lens.fy  # from the centres of the outermost pixels to their edges
-    x0, x1 = max(plane["left"][:, 0].max() - margin[0], -most), min(plane["right"][:, 0].min() + margin[0], most)
-    y0, y1 = max(plane["top"][:, 1].max() - margin[1], -most), min(plane["bottom"][:, 1].min() + margin[1], most)
+    half_pixel = 0.5 / lens.fx, 0.5 / lens.fy  # from these centres to the picture's edges
+    x0, x1 = max(left.max() - half_pixel[0], -most), min(right.min() + half_pixel[0], most)
+    y0, y1 = max(top.max() - half_pixel[1], -most), min(bottom.min() + half_pixel[1], most)
     width, cx = _side(x0, x1, lens.fx)
     height, cy = _side(y0, y1, lens.fy)
     if min(width, height) < SMALLEST:
-        raise NerfsceneError(
-            f"the lens of {where} can't be undistorted: export the cameras without --photos"
-        )
+        raise NerfsceneError(f"the lens of {where} can't be undistorted: export the cameras without --photos")
     return Intrinsics(width, height, lens.fx, lens.fy, cx, cy)
 
 
@@ -77,16 +71,14 @@ def _side(low: float, high: float, focal: float) -> tuple[int, float]:
 
 
 def _plane(lens: Intrinsics, pixels: Array) -> Array:
-    """Where the rays through pixels (n, 2) meet the plane z = 1; infinite for those that don't."""
+    """Where the rays through pixels (n, 2) meet the plane z = 1; very far away for those that don't."""
     base, found = unprojected(lens, pixels)
     if lens.lens == "fisheye":
         angle = np.linalg.norm(base, axis=1, keepdims=True)
-        ahead = angle < np.radians(89)
-        stretched = np.tan(np.where(ahead, angle, 0)) / np.maximum(angle, 1e-12)
-        base = np.where(ahead, base * np.where(angle > 1e-9, stretched, 1.0), np.sign(base) * np.inf)
-    beyond = np.sign(pixels - [lens.cx, lens.cy]) * np.inf
-    with np.errstate(invalid="ignore"):
-        return np.where(found[:, None] & ~np.isnan(base), base, np.nan_to_num(beyond, posinf=1e9, neginf=-1e9))
+        found = found & (angle[:, 0] < FARTHEST)
+        base = base * np.tan(np.minimum(angle, FARTHEST)) / np.maximum(angle, 1e-12)
+    outward = 1e9 * np.sign(pixels - [lens.cx, lens.cy])
+    return np.where(found[:, None] & np.isfinite(base), base, outward)
 
 
 def source_pixels(lens: Intrinsics, pinhole: Intrinsics, rows: slice) -> Array:
@@ -153,8 +145,7 @@ def write_photo(shot: Shot, pinhole: Intrinsics, file: Path, alpha: bool) -> Non
         pixels = pixels[..., :3]
     if lens != pinhole:
         pixels = resampled(pixels, lens, pinhole)
-    options = {} if file.suffix.lower() == ".png" else {"quality": QUALITY, "subsampling": 0}
-    Image.fromarray(pixels).save(file, **options)
+    Image.fromarray(pixels).save(file, quality=QUALITY, subsampling=0)  # a PNG has neither
 
 
 def write_mask(shot: Shot, pinhole: Intrinsics | None, file: Path) -> None:
