@@ -15,7 +15,7 @@ from nerfscene.terminal import Live
 
 # What opens a file of a kind and ending, for the last line of a command. docs/exports.md says more.
 OPENS = {
-    ("mesh", ".glb"): "Blender, Godot, Windows' 3D viewers and web pages open it",
+    ("mesh", ".glb"): "Blender, game engines and web pages open it",
     ("mesh", ".obj"): "nearly every 3D program opens it, with the files that lie beside it",
     ("mesh", ".ply"): "MeshLab, CloudCompare and Blender open it",
     ("mesh", ".stl"): "slicers for 3D printers open it",
@@ -25,9 +25,9 @@ OPENS = {
     ("points", ".laz"): "CloudCompare, QGIS and survey programs open it",
     ("cameras", ".json"): "nerfstudio, Brush and others that take transforms.json go on from it",
     ("cameras", ""): "nerfstudio, gsplat, Brush, COLMAP and others that take one of its forms go on from it",
-    ("splats", ".ply"): "SuperSplat and every other viewer of splats open it",
-    ("splats", ".spz"): "SuperSplat, Spark and viewers on phones open it",
-    ("splats", ".sog"): "SuperSplat and PlayCanvas open it",
+    ("splats", ".ply"): "SuperSplat and nearly every other viewer of splats open it",
+    ("splats", ".spz"): "SuperSplat, Spark and others that read SPZ 3 open it",
+    ("splats", ".sog"): "SuperSplat, PlayCanvas and Spark open it",
     ("splats", ".glb"): "viewers of glTF that know KHR_gaussian_splatting open it",
     ("splats", ".usdz"): "programs with USD 26.03 or newer open it",
     ("splats", ".usdc"): "programs with USD 26.03 or newer open it",
