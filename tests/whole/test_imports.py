@@ -36,7 +36,7 @@ ONLY: dict[str, set[str]] = {
     "intake": PHOTOS | {"capture", "posing", "formats"},
 }
 # Third-party packages that these wings alone may import.
-KEPT_IN = {"pycolmap": {"posing"}, "av": {"films", "capture"}, "viser": {"viewer"}}
+KEPT_IN = {"pycolmap": {"posing"}, "av": {"films", "capture"}, "viser": {"viewer", "exporters"}}
 
 
 def unit(path: Path) -> str:
