@@ -127,60 +127,15 @@ def in_words(made: dict[str, Any]) -> str:
     counts = [f"{made[name]:,} {name}" for name in COUNTED if made.get(name)]
     if made.get("texture"):
         counts.append(f"a texture of {made['texture']}×{made['texture']}")
-    others = [Path(one).name for one in made.get("files", ()) if one != str(file)]
-    also = f", with {' and '.join(others)} beside it" if others else ""
-    signed = CredentialsConfig(a.credentials, a.source_type, a.credentials_key) if a.credentials else None
-    kind = check_export(file, a.to, scene if scenes.is_scene(scene) else None)
-    with Live(a.json) as live:
-        made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn), signed)
-        live.bar.stop()
-        if a.json:
-            print(api.as_json(made))
-            return
-        live.say(in_words(made))
-        live.say(OPENS[kind, file.suffix.lower()])
-
-
-def run_share(a: Share) -> None:
-    """``nerfscene share``."""
-    with leaving_at_once():
-        from nerfscene import api
-        from nerfscene.exporters.export import keep_out_of
-        from nerfscene.exporters.page import check_page_name, page_of
-        from nerfscene.exporters.share import share
-        from nerfscene.exporters.told import Told
-        from nerfscene.scene import folder as scenes
-
-    scene, place = home_expanded(a.scene), home_expanded(a.output)
-    check_page_name(place, a.page.single)
-    if scenes.is_scene(scene):
-        keep_out_of(place, scene)
-    with Live(a.json) as live:
-        told, config = Told(live.show, live.warn), page_of(scene, a.page)
-        made = share(scenes.load(scene), place, config, told, a.marks, live.say)
-        live.bar.stop()
-        if a.json:
-            print(api.as_json(made))
-            return
-        live.say(in_words(made))
-        live.say(f"open it in a browser: {made['open']}")
-
-
-COUNTED = ("faces", "splats", "cameras", "photos", "points")  # in the order in which they are told
-
-
-def in_words(made: dict[str, Any]) -> str:
-    """What was written, in one line: the file, how much of everything is in it, and its size."""
-    file = Path(made["file"])
-    counts = [f"{made[name]:,} {name}" for name in COUNTED if made.get(name)]
-    if made.get("texture"):
-        counts.append(f"a texture of {made['texture']}×{made['texture']}")
-    beside = file.with_name(f"{file.stem}_files")
-    also = f", and {beside.name} beside it" if made.get("kind") == "cameras" and beside.is_dir() else ""
-    signed = "".join(
-        f"; content credentials in {one}" for one in made.get("credentials", ()) if one != str(file)
-    )
-    return f"{file}: {', '.join([*counts, in_bytes(made.get('bytes') or size_of(file))])}{also}{signed}"
+    files = [Path(one) for one in made.get("files", (file,))]
+    beside = file.with_name(f"{file.stem}_files")  # of a transforms.json
+    if made.get("kind") == "cameras" and file.suffix and beside.is_dir():
+        files.append(beside)
+    counts.append(in_bytes(made.get("bytes") or sum(map(size_of, files))))
+    others = [one.name for one in files if one != file]
+    also = f"; {' and '.join(others)} beside it" if others else ""
+    signed = [f"; content credentials in {one}" for one in made.get("credentials", ()) if one != str(file)]
+    return f"{file}: {', '.join(counts)}{also}{''.join(signed[:1])}"
 
 
 def in_bytes(count: int) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import trimesh
+from browsers import chromium, wait
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,17 +34,6 @@ from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import pose_of, shot_of
 from nerfscene.viewer.still import developed, lens_of, load_photo
 
-FLAGS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-gpu-rasterization",  # else software WebGL rasterizes pages too, only slower
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the true cameras, z up, in metres
 # Free places on the table that the page, when it opens, shows beside its panel.
 TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
@@ -57,15 +46,8 @@ CLEAR = (slice(45, 145), slice(20, 110))
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((p for p in map(shutil.which, names) if p), None)
-    if found is None:
-        pytest.skip("no Chromium here: on Debian and Ubuntu, `apt install chromium`")
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(autouse=True)
@@ -93,17 +75,6 @@ def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(splats, "VIEWS", 6)
     with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
-
-
-def wait(page: Any, condition: Callable[[], Any], seconds: float = 180, what: str = "") -> Any:
-    """Waits until a condition holds, and returns its value; the page goes on meanwhile."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        page.wait_for_timeout(50)
-    raise AssertionError(f"waited {seconds} s in vain {what}")
 
 
 def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:

@@ -14,7 +14,7 @@ from refusals import Refused
 
 from nerfscene import cli
 from nerfscene.config import ExportConfig, PageConfig
-from nerfscene.export_commands import OPENS
+from nerfscene.export_commands import OPENS, in_words
 from nerfscene.exporters import share as pages
 from nerfscene.exporters.export import FORMATS, WRITERS
 from nerfscene.exporters.told import Told
@@ -69,6 +69,28 @@ def test_export_says_what_it_wrote_and_what_opens_it(
     assert "cutting the surface: 50 %" in lines and "warning: two holes stay open" in lines
     assert lines[-2] == f"{file}: 5,000 faces, a texture of 4096×4096, 2.0 MB"
     assert lines[-1] == OPENS["mesh", ".glb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "said"),
+    [
+        ("a.obj", {"faces": 9, "files": ["a.obj", "a.mtl", "a.png"]},
+         "9 faces, 6 kB; a.mtl and a.png beside it"),
+        ("t.json", {"cameras": 3, "photos": 0}, "3 cameras, 4 kB; t_files beside it"),
+        ("cameras", {"cameras": 3, "photos": 3}, "3 cameras, 3 photos, 2 kB"),
+        ("a.sog", {"splats": 1000, "bytes": 25, "credentials": ["a.sog"]}, "1,000 splats, 1 kB"),
+        ("a.glb", {"texture": 0, "bytes": 2_345_678, "credentials": ["a.c2pa"]},
+         "2.3 MB; content credentials in a.c2pa"),
+    ],
+)  # fmt: skip
+def test_what_was_written_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, made: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("a.obj", "a.mtl", "a.png", "t.json", "t_files/one", "cameras/one"):
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_bytes(b"x" * 2000)
+    assert in_words({"kind": "cameras", "file": name, **made}) == f"{name}: {said}"
 
 
 def test_export_as_json(

@@ -37,7 +37,12 @@ ONLY: dict[str, set[str]] = {
     "intake": PHOTOS | {"capture", "posing", "formats"},
 }
 # Third-party packages that these wings alone may import.
-KEPT_IN = {"pycolmap": {"posing"}, "av": {"films", "capture"}, "viser": {"viewer"}, "c2pa": {"credentials"}}
+KEPT_IN = {
+    "pycolmap": {"posing"},
+    "av": {"films", "capture"},
+    "viser": {"viewer", "exporters"},
+    "c2pa": {"credentials"},
+}
 
 
 def unit(path: Path) -> str:

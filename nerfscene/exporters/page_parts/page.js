@@ -197,7 +197,7 @@ function controls(view, m, camera) {
     if (moves.has(event.code)) {
       stop();
       // The page's own buttons have the focus: viser hears the key all the same.
-      if (event.view !== view) view.document.dispatchEvent(new view.KeyboardEvent(event.type, event));
+      if (event.isTrusted && event.view !== view) view.document.dispatchEvent(new view.KeyboardEvent(event.type, event));
     } else if (event.type === "keyup") return;
     else if (event.code === "Space" && film && event.target.tagName !== "BUTTON") {
       film.toggle();
