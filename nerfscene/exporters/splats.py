@@ -56,8 +56,8 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
     made = made_splats(world, renderer, min(config.count or COUNT, 10**8), config.degree, told)
     if not len(made):
         raise NerfsceneError(
-            "no surface was found to make splats of: look at the scene with nerfscene view, and reset the crop "
-            "if it leaves nothing"
+            "no surface was found to make splats of: look at the scene with nerfscene view, and reset its "
+            "crop if that leaves nothing"
         )
     _warn_of_size(made, told)
     told.progress(f"writing {file.name}", 0.0)
@@ -89,6 +89,6 @@ def _warn_of_size(splats: Splats, told: Told) -> None:
     side = float(np.median(np.abs(splats.positions - np.median(splats.positions, axis=0)).max(1)))
     if not SMALL <= side <= LARGE:
         told.warn(
-            f"the scene is about {2 * side:.3g} units wide in this world, and splat viewers lose detail outside "
-            f"{SMALL} to {LARGE:g}: set a scale under World in the viewer, or export with --world upright"
+            f"the scene is about {2 * side:.3g} units wide in this world, and splat viewers lose detail "
+            f"outside {SMALL} to {LARGE:g}: set a scale under World in the viewer, or export upright"
         )
