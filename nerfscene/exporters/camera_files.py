@@ -75,6 +75,11 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     final = _undistorted(shots, pinholes, told) if pinholes is not None else shots
     masked = any(shot.view.mask is not None for shot in shots)
     points = sparse_points(world, final, world.photo_renderer(config.backend, config.threads), told)
+    if not len(world.points):
+        told.warn(
+            "the scene has no sparse points, with which some programs begin (gsplat, nerfstudio's splatfacto): "
+            "--to points writes a point cloud in the same world"
+        )
     written = _Written(final, images, masked, points)
     folder = file.with_name(f"{file.stem}_files") if single else file
     remove_leftovers(file.parent, file.name)

@@ -1,11 +1,11 @@
-"""Scenes whose cameras are exported, photos of known content through any lens, and other programs' readings."""
+"""Scenes whose cameras are exported, photos of known content by any lens, and other programs' readings."""
 
 from __future__ import annotations
 
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.lens_fit import unprojected
 from nerfscene.exporters.told import Told
-from nerfscene.field.hash_grid import RadianceField, make_space
+from nerfscene.field.hash_grid import RadianceField, Space, make_space
 from nerfscene.scene.scene import Figures, Scene
 from nerfscene.types import Array, Intrinsics, View
 
@@ -35,11 +35,14 @@ def scene_of(views: Sequence[View], **changes: Any) -> Scene:
     return replace(made, **changes)
 
 
+@dataclass(frozen=True)
 class _NoField:
-    space = make_space(True, 0.1, 32)
+    space: Space = make_space(True, 0.1, 32)  # noqa: RUF009 - frozen
 
 
-def views_of(folder: Path, lens: Intrinsics, count: int = 5, downscale: int = 2, **options: Any) -> list[View]:
+def views_of(
+    folder: Path, lens: Intrinsics, count: int = 5, downscale: int = 2, **options: Any
+) -> list[View]:
     """Views of photos in ``folder``, which are written; intrinsics as in training, downscaled."""
     views = []
     for i, view in enumerate(ring(np.linspace(0, 300, count))):
@@ -102,7 +105,7 @@ def silent() -> tuple[Told, list[str]]:
     return Told(warn=said.append), said
 
 
-# --- other programs' readings, from their documentation -------------------------------------------------------
+# --- other programs' readings, from their documentation ------------------------------------------------
 
 
 def nerfstudio_rays(frame: dict[str, Any], top: dict[str, Any], pixels: Array) -> tuple[Array, Array]:
