@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from refusals import Refused
 
 from nerfscene import cli
@@ -231,6 +235,29 @@ def test_ctrl_c_leaves_nothing(
         cli.main(["export", str(trained), "-o", str(tmp_path / "a.spz")])
     assert left.value.code == 130 and capfd.readouterr().err.endswith("nerfscene: interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "--to", "points", "-o", "out/a.ply"),
+        ("export", "-o", "out/a.spz"),
+        ("share", "-o", "out/page"),
+    ],
+)
+def test_an_export_that_is_stopped_leaves_nothing(
+    trained: Path, tmp_path: Path, number: signal.Signals, words: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "nerfscene.cli", words[0], str(trained), *words[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "out").mkdir()
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None and "%" in child.stderr.readline()
+        child.send_signal(number)
+        _, err = child.communicate(timeout=120)
+    assert child.returncode == 130 and err.endswith("nerfscene: interrupted\n")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("verb", ["export", "share"])
