@@ -41,7 +41,7 @@ def flags(name: str, capture: Path, scene: Path) -> list[object]:
         "07_cameras_and_points": [*photos],
         "08_depth_to_point_cloud": ["--scene-folder", scene, "--views", 2],
         "10_masks": [*photos, "--seconds", 0.5],
-        "11_export": ["--scene-folder", scene, "--faces", 500, "--texture", 128, "--splats", 1000],
+        "11_export": ["--scene-folder", scene, "--faces", 500, "--texture", 1024, "--splats", 1000],
     }[name]
 
 

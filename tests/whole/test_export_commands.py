@@ -243,6 +243,7 @@ def test_ctrl_c_leaves_nothing(
     [
         ("export", "--to", "points", "-o", "out/a.ply"),
         ("export", "-o", "out/a.spz"),
+        ("export", "-o", "out/a.obj"),
         ("share", "-o", "out/page"),
     ],
 )
