@@ -77,7 +77,7 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     points = sparse_points(world, final, world.photo_renderer(config.backend, config.threads), told)
     if not len(world.points):
         told.warn(
-            "the scene has no sparse points, with which some programs begin (gsplat, nerfstudio's splatfacto): "
+            "the scene has no sparse points, with which some programs begin (gsplat, splatfacto): "
             "--to points writes a point cloud in the same world"
         )
     written = _Written(final, images, masked, points)

@@ -15,6 +15,10 @@ PACKED = 0.62
 TRIES = 4  # to find the least distance that leaves as many as are wanted
 CLOSE = 0.04  # relative to what is wanted; so many more are dropped at random
 FEW = 64
+NEIGHBOURS = 7
+APART = 3.0  # spacings: what has a wider gap around it is not connected
+AT_ONCE = 200_000  # samples looked up between two tellings of progress
+STRAYS = 30  # samples: connected ones that are fewer are no surface
 
 
 def evenly(samples: Samples, size: NDArray[np.floating], count: int, told: Told) -> Samples:
@@ -27,7 +31,7 @@ def evenly(samples: Samples, size: NDArray[np.floating], count: int, told: Told)
         return samples
     draws = np.random.default_rng(0)
     share = count / len(samples)
-    level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(int)
+    level = _levels(size)
     levels, members_of = np.unique(level), np.argsort(level, kind="stable")
     ends = np.searchsorted(level[members_of], levels, "right")
     keep = np.zeros(len(samples), bool)
@@ -36,6 +40,40 @@ def evenly(samples: Samples, size: NDArray[np.floating], count: int, told: Told)
         wanted = round(share * len(members))
         keep[members[_apart(samples.positions[members], samples.radius[members], wanted, draws)]] = True
     return spaced(chosen(samples, keep))
+
+
+def without_strays(samples: Samples, size: NDArray[np.floating], told: Told) -> Samples:
+    """The samples without those that hang in the air alone or in small clusters.
+
+    size: (n,), to which their spacing is proportional, in steps of √2.
+    """
+    with loading():
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+        from scipy.spatial import cKDTree
+
+    count = len(samples)
+    if count <= NEIGHBOURS:
+        return samples
+    tree, found = cKDTree(samples.positions), []
+    for first in range(0, count, AT_ONCE):
+        told.progress("leaving out strays", first / count)
+        found.append(tree.query(samples.positions[first : first + AT_ONCE], NEIGHBOURS + 1, workers=-1))
+    distance, near = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    level = _levels(size)
+    usual = np.zeros(count)
+    for one in np.unique(level):
+        members = level == one
+        usual[members] = np.median(distance[members, 1])
+    linked = distance[:, 1:] <= APART * usual[:, None]
+    start = np.broadcast_to(np.arange(count)[:, None], linked.shape)[linked]
+    graph = coo_matrix((np.ones(len(start), bool), (start, near[:, 1:][linked])), (count, count))
+    _, cluster = connected_components(graph, directed=False)
+    return chosen(samples, np.bincount(cluster)[cluster] >= min(STRAYS, count // 10))
+
+
+def _levels(size: NDArray[np.floating]) -> NDArray[np.int64]:
+    return np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
 
 
 def _apart(
@@ -59,7 +97,7 @@ def _apart(
         found = _independent(len(positions), pairs, draws)
         if wanted <= len(found) <= (1 + CLOSE) * wanted:
             break
-        distance *= float(np.sqrt(len(found) / ((1 + CLOSE / 2) * wanted)))
+        distance *= float(np.sqrt(max(len(found), 1) / ((1 + CLOSE / 2) * max(wanted, 1))))
     return np.sort(draws.permutation(found)[:wanted])
 
 

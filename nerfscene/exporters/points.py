@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.exporters.even import evenly
+from nerfscene.exporters.even import evenly, without_strays
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.ply_file import write_ply
 from nerfscene.exporters.samples import Samples, chosen, seen_surface
@@ -50,12 +50,11 @@ def write_points(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
     renderer = world.renderer(config.backend, config.threads)
     samples = seen_surface(world, renderer, int(SPARE * count), told)
     samples = chosen(samples, samples.confidence >= SURE)
+    samples = without_strays(samples, _away(world, samples), told)
     if not len(samples):
         where = "within the crop" if scene.crop is not None else "where the photos look"
         raise NerfsceneError(f"there is no surface {where}, so there are no points to write")
-    told.progress("spreading points", 0.0)
-    away = np.abs(samples.positions @ world.scene_from_world[:3, :3].T + world.scene_from_world[:3, 3]).max(1)
-    samples = evenly(samples, np.maximum(away, 1), count, told)
+    samples = evenly(samples, _away(world, samples), count, told)
     if len(samples) < 0.9 * count:
         told.warn(f"the photos show no more than {len(samples):,} points apart from each other")
     remove_leftovers(file.parent, file.name)
@@ -68,6 +67,13 @@ def write_points(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
     told.progress("writing points", 1.0)
     low, high = samples.positions.min(0), samples.positions.max(0)
     return {"points": len(samples), "box": [low.tolist(), high.tolist()], "spacing": _spacing(samples)}
+
+
+def _away(world: Scene, samples: Samples) -> NDArray[np.float64]:
+    """How far (n,) samples lie from the subject's middle in halves of its box, 1 within it."""
+    m = world.scene_from_world
+    away: NDArray[np.float64] = np.abs(samples.positions @ m[:3, :3].T + m[:3, 3]).max(1, initial=1.0)
+    return away
 
 
 def _bytes(colours: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.exporters.even import evenly
+from nerfscene.exporters.even import evenly, without_strays
 from nerfscene.exporters.points import _las_scale, write_points
 from nerfscene.exporters.samples import Samples
 from nerfscene.exporters.told import Told
@@ -129,16 +129,30 @@ def slanted(normal: Array, spacing: float, draws: np.random.Generator) -> Array:
     return at[:, :1] * u + at[:, 1:] * np.cross(normal / np.linalg.norm(normal), u)
 
 
+def samples_at(points: Array, radius: Array) -> Samples:
+    one, three = np.ones(len(points), np.float32), np.ones((len(points), 3), np.float32)
+    return Samples(points.astype(np.float32), three, three, radius.astype(np.float32), one, one, one)
+
+
+def test_what_hangs_in_the_air_is_left_out() -> None:
+    draws = np.random.default_rng(4)
+    surface = slanted(np.array([0.2, 0, 1.0]), 0.02, draws)
+    haze = draws.uniform(-1, 2, (100, 3)) + np.array([0, 0, 3.0])
+    clump = draws.normal(scale=0.01, size=(12, 3)) + np.array([0.5, 0.5, 1.5])
+    points = np.concatenate([surface, haze, clump])
+    made = without_strays(samples_at(points, np.full(len(points), 0.01)), np.ones(len(points)), Told())
+    assert len(made) == pytest.approx(len(surface), abs=0.02 * len(surface))
+    assert made.positions[:, 2].max() < 1
+
+
 def test_points_are_as_dense_on_every_surface_and_none_are_close_together() -> None:
     draws = np.random.default_rng(3)
     flat = slanted(np.array([0, 0, 1.0]), 0.02, draws)
     # As cells leave them: 1.73 times as many on a surface that lies across all axes.
     steep = slanted(np.array([1.0, 1, 1]), 0.0152, draws) + np.array([5.0, 0, 0])
     points = np.concatenate([flat, steep]).astype(np.float32)
-    n = len(points)
-    radius = np.repeat([0.02, 0.0152], [len(flat), len(steep)]) / np.sqrt(np.pi)
-    one, three = np.ones(n, np.float32), np.ones((n, 3), np.float32)
-    samples = Samples(points, three, three, radius.astype(np.float32), one, one, one)
+    samples = samples_at(points, np.repeat([0.02, 0.0152], [len(flat), len(steep)]) / np.sqrt(np.pi))
+    one = np.ones(len(points))
     made = evenly(samples, one, 2000, Told())
     assert 1900 <= len(made) <= 2000
     on_flat = made.positions[:, 0] < 3
