@@ -273,7 +273,7 @@ class PageConfig:
     single: bool = False
     """Write one HTML file instead of a folder."""
     limit: str = "20MB"
-    """How large the whole page may be, such as 20MB or 500kB; it chooses how many splats it has."""
+    """How large the whole page may be, such as 20MB; it chooses how many splats it has, and how exact."""
     path: str = "auto"
     """The camera path to play: the choices of nerfscene render.
     auto: the path saved in the viewer; if there is none, the film's."""

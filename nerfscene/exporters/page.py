@@ -19,12 +19,14 @@ from PIL import Image
 
 from nerfscene.config import PageConfig, size_of
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.gaussians import C0
 from nerfscene.exporters.page_cameras import Place, opening, picture, playable, staged
-from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, Recording, recorded, rounded
+from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, recorded, rounded
 from nerfscene.exporters.page_text import INDEX, SIGN, PageText, page_files
-from nerfscene.exporters.samples import seen_surface
+from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.loading import loading
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
@@ -79,7 +81,7 @@ def write_page(scene: Scene, folder: Path, config: PageConfig, told: Told) -> di
 
 
 def check_page_name(folder: Path, single: bool) -> bool:
-    """Whether the page is to be one file. Raises NerfsceneError when no page can be written under the name."""
+    """Whether the page is to be one file. Raises NerfsceneError for a name that no page can have."""
     is_file = folder.suffix.lower() in (".html", ".htm")
     if single and not is_file:
         raise NerfsceneError(f"with --single the page is one file; name it like {folder.name or 'page'}.html")
@@ -136,7 +138,7 @@ def _fitting(
             raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
         splats = _splats(scene, renderer, wanted, told)
         told.progress("packing the splats", 0.0)
-        recording = recorded(rounded(splats, precision))
+        recording = recorded(rounded(splats, precision, text.opening), text.opening)
         told.progress("packing the splats", 1.0)
         files = page_files(text, recording, len(splats), single)
         size = sum(map(len, files.values()))
@@ -154,13 +156,20 @@ def _fitting(
 
 
 def _splats(scene: Scene, renderer: Renderer, count: int, told: Told) -> PageSplats:
-    samples = seen_surface(scene, renderer, count, told)
-    normals = samples.normals.astype(np.float64)
-    flat = np.eye(3) - 0.97 * normals[:, :, None] * normals[:, None, :]
-    covariances = flat * (samples.radius.astype(np.float64) ** 2 * 0.8)[:, None, None]
-    return PageSplats(
-        samples.positions, covariances.astype(np.float32), samples.colours, 0.98 * samples.opacity
-    )
+    """At most ``count`` splats, of one colour from everywhere: viser's have no other."""
+    made = made_splats(scene, renderer, count, 0, told)
+    if not len(made):
+        raise NerfsceneError(
+            "no surface was found to make splats of: look at the scene with nerfscene view, and reset the "
+            "crop if it leaves nothing"
+        )
+    with loading():
+        from scipy.spatial.transform import Rotation
+
+    axes = Rotation.from_quat(made.quaternions[:, [1, 2, 3, 0]]).as_matrix() * made.scales[:, None, :]
+    covariances = axes @ axes.transpose(0, 2, 1)
+    colours = np.clip(0.5 + C0 * made.sh[:, 0], 0, 1)
+    return PageSplats(made.positions, covariances.astype(np.float32), colours, made.opacities)
 
 
 def _write_file(file: Path, content: bytes) -> None:

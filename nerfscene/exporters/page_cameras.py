@@ -19,8 +19,8 @@ from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array, Camera, Intrinsics
 
-# The viewer's covariances are half floats, which hold splats of 2e-4 to 256 units, and its keys walk two units
-# a second. So the photographer stands this many units from the subject.
+# viser's covariances are half floats, which hold splats of 2e-4 to 256 units, and its keys walk two units a
+# second. So the photographer stands this many units from the subject.
 DISTANCE = 6.0
 # A screen that is taller than wide by a factor f shows more upwards by f to this power, and less sideways.
 TALLER = 0.75

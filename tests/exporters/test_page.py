@@ -17,7 +17,7 @@ from nerfscene.config import PageConfig, RenderConfig, size_of
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import page
 from nerfscene.exporters.page import page_of, write_page
-from nerfscene.exporters.page_cameras import DISTANCE, playable, staged
+from nerfscene.exporters.page_cameras import DISTANCE, Place, playable, staged
 from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, rounded
 from nerfscene.exporters.told import Told
 from nerfscene.films.camera_path_file import write_camera_path
@@ -101,7 +101,9 @@ def _cloud(n: int) -> PageSplats:
 def test_rounded_splats_stay_drawable_in_half_floats(precision: Any) -> None:
     cloud = _cloud(2000)
     sizes = np.repeat([1e-7, 1.0, 1e9], [500, 1000, 500])[:, None, None].astype(np.float32)
-    made = rounded(replace(cloud, covariances=cloud.covariances * sizes), precision)
+    first = Place(np.array([0.0, -6, 0]), np.zeros(3), np.array([0.0, 0, 1]), 0.5)
+    made = rounded(replace(cloud, covariances=cloud.covariances * sizes), precision, first)
+    assert made.centers[:100, 1].mean() > 1 > -1 > made.centers[-100:, 1].mean()
     halves = made.covariances.astype(np.float16).astype(np.float64)
     assert np.isfinite(halves).all()
     assert np.linalg.eigvalsh(halves).min(1).min() > 0

@@ -27,6 +27,15 @@ DESK: dict[str, Any] = {"viewport": {"width": 480, "height": 300}}
 PHONE: dict[str, Any] = {"viewport": {"width": 195, "height": 422}, "is_mobile": True, "has_touch": True}
 READY = "document.documentElement.dataset.ready === 'yes'"
 PLACE = "(() => { const m = frame.contentWindow.__viserMutable; return [...m.camera.position]; })()"
+# viser's worker has put the splats in order, at least once.
+SORTED = """(() => {
+    let version = 0;
+    frame.contentWindow.__viserMutable.scene.traverse((o) => {
+        const index = o.geometry && o.geometry.attributes.sortedIndex;
+        if (index) version = index.version;
+    });
+    return version > 1;
+})()"""
 TITLE = 'A <b>room</b> & "more"'
 
 
@@ -89,14 +98,16 @@ class Opened:
         """The scene as it is drawn, without what lies over it."""
         hide = "header, #bar, #pad { visibility: hidden }"
         shot = self.page.screenshot(style=hide)
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), np.float32) / 255
+        pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), np.float32)
+        return np.divide(pixels, 255, dtype=np.float32)
 
 
 def rendered(scene: Scene, numbers: list[float], size: tuple[int, int]) -> NDArray[np.float32]:
     """Our own picture of a page's place, for a screen of this size."""
     n = np.asarray(numbers)
     camera = picture(Place(n[:3], n[3:6], n[6:9], float(n[9])), *size)
-    return render(staged(scene).scene.renderer(), camera).rgb
+    rgb: NDArray[np.float32] = render(staged(scene).scene.renderer(), camera).rgb
+    return rgb
 
 
 def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -167,7 +178,7 @@ def test_one_file_from_a_disk_is_a_page_for_a_phone(browser: Any, made: Path, sc
         page = opened.ready().page
         data = json.loads(page.locator("#data").text_content())
         # Browsers start no module worker from a disk: without sorting, what is behind would shine through.
-        assert page.evaluate("order(frame.contentWindow.__viserMutable.scene)") > 1
+        wait(page, lambda: page.evaluate(SORTED), what="for sorting")
         assert difference(opened.seen(), rendered(scene, data["open"], (195, 422))) < 0.06
         for name in ("bar", "play", "about"):
             box = page.locator(f"#{name}").bounding_box()
