@@ -39,11 +39,12 @@ def check(file: Path, trusted: Path | None = None) -> dict[str, Any]:
     if there are none in the file or beside it. key: "own", this machine's; "trusted"; "self-made", nobody
     vouches for it; "unknown", vouched for by somebody who isn't among ``trusted``. held_in: the file with the
     credentials. signer, made_with, when, what, source_type: as they say; when is by the signer's own clock
-    unless there is a time stamp. kind, photos, scene, settings: nerfscene's own. problems: what was found.
+    unless time_stamped, by an authority. kind, photos, scene, settings: nerfscene's own. problems: what is
+    wrong.
     Raises NerfsceneError if c2pa-python isn't installed, or a file can't be opened.
     """
-    own = own_certificate() if library.why_missing() is None else None
-    given = None if trusted is None else certificates_of(trusted)
+    library.c2pa()
+    own, given = own_certificate(), None if trusted is None else certificates_of(trusted)
     found = _read(file, own)
     if isinstance(found, dict):
         return found
@@ -66,8 +67,8 @@ def check_page(folder: Path, trusted: Path | None = None) -> dict[str, Any] | No
         return None
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != BESIDE)[:MOST_FILES]
     results = [check(file, trusted) for file in files]
-    signed = [r for r in results if r["state"] not in ("unsigned", "unreadable")]
-    order = ("changed", "invalid", "valid")
+    signed = [r for r in results if r["state"] != "unsigned"]
+    order = ("changed", "invalid", "unreadable", "valid")
     worst = min((r["state"] for r in signed), key=order.index, default="unsigned")
     return {"folder": str(folder), "state": worst, "files": signed}
 
@@ -132,6 +133,7 @@ def _nothing(file: Path, state: str, problems: Iterable[str] = ()) -> dict[str, 
         "state": state,
         "held_in": held,
         **empty,
+        "time_stamped": False,
         "settings": {},
         "problems": [*problems],
     }
@@ -174,6 +176,7 @@ def _described(
         "key": key or _vouched_for(reader),
         "signer": ", ".join(name for name in names if name) or None,
         "when": _text(signature.get("time")) or _text(first.get("when")),
+        "time_stamped": bool(_text(signature.get("time"))),
         "what": _text(first.get("description")) or _text(done),
         "made_with": made_with or None,
         "source_type": source and source.removeprefix(IPTC),

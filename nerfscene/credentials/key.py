@@ -70,6 +70,11 @@ def signing_key(given: Path | None = None) -> Key:
     if given is not None:
         return _read(home_expanded(given), own=False)
     file = config_folder() / OWN_KEY
+    if not file.is_absolute():
+        raise FolderUnusable(
+            "no key for content credentials can be made, because this user has no home folder; give one with "
+            "--credentials-key, or add --no-credentials"
+        )
     if not file.exists():
         _make(file)
     return _read(file, own=True)
@@ -86,9 +91,16 @@ def own_certificate() -> bytes | None:
 
 def certificates_of(file: Path) -> bytes:
     """The certificates (PEM) in a file of those to be trusted. Raises NerfsceneError if there are none."""
+    from cryptography import x509
+
     blocks = [block for kind, block in _blocks(file, WANTED_TRUST) if kind == b"CERTIFICATE"]
     if not blocks:
         raise NerfsceneError(f"{file} holds no certificates; {WANTED_TRUST}")
+    try:
+        for block in blocks:
+            x509.load_pem_x509_certificate(block)
+    except ValueError as error:
+        raise NerfsceneError(f"{file} holds a damaged certificate; {WANTED_TRUST}") from error
     return b"\n".join(blocks) + b"\n"
 
 

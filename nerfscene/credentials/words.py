@@ -45,7 +45,8 @@ def in_words(d: dict[str, Any]) -> str:
     lines.append(f"  signer    {_plain(d['signer'] or 'without a name')}: {KEYS[d['key']]}")
     if d["when"] or d["made_with"]:
         made = [_plain(d["when"] or ""), f"with {_plain(d['made_with'])}" if d["made_with"] else ""]
-        lines.append(f"  made      {' '.join(filter(None, made))}, by the signer's account")
+        clock = "by an authority's time stamp" if d["time_stamped"] else "by the signer's account"
+        lines.append(f"  made      {' '.join(filter(None, made))}, {clock}")
     if d["source_type"]:
         words = SOURCES.get(d["source_type"])
         term = _plain(d["source_type"])
