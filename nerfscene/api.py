@@ -327,6 +327,8 @@ def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
     trusted = None if trust is None else path_given(trust, "trust")
     if folder.is_file() and folder.name != scenes.SCENE_JSON:
         return check(asset_of(folder) if folder.suffix == BESIDE else folder, trusted)
+    if folder.suffix and not folder.exists():
+        raise NerfsceneError(f"{folder} doesn't exist; give a scene's folder, or a film, picture or export")
     page = check_page(folder, trusted) if not scenes.is_scene(folder) else None
     if page is not None:
         return page

@@ -19,6 +19,7 @@ PAGE = "index.html"
 MOST_FILES = 1000  # of a page's folder that are looked at
 ARCHIVE = b"PK\x03\x04"  # how a .zip begins
 UNTRUSTED = "signingCredential.untrusted"
+TRUSTED = {"signingCredential.trusted", "claimSignature.validated"}
 # C2PA's codes ("Technical Specification 2.2", section on validation) for bytes other than those signed.
 CHANGED = (
     "assertion.dataHash.mismatch",
@@ -49,10 +50,10 @@ def check(file: Path, trusted: Path | None = None) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     held_in, reader, summary = found
-    key = "own" if reader.get_validation_state() == "Trusted" else None
+    key = "own" if _signed_by_trusted(summary) else None
     if key is None and given is not None:
         again = _read(file, given)
-        if not isinstance(again, dict) and again[1].get_validation_state() == "Trusted":
+        if not isinstance(again, dict) and _signed_by_trusted(again[2]):
             _, reader, summary = again
             key = "trusted"
     return _described(file, held_in, reader, summary, key)
@@ -186,6 +187,12 @@ def _described(
         "settings": _dict(said.get("settings")),
         "problems": [_text(_dict(f).get("explanation")) or str(_dict(f).get("code")) for f in failures],
     }
+
+
+def _signed_by_trusted(summary: dict[str, Any]) -> bool:
+    """Whether a trusted certificate's key made the signature, even if the file has changed since."""
+    results = _dict(_dict(summary.get("validation_results")).get("activeManifest"))
+    return {_dict(success).get("code") for success in _list(results.get("success"))} >= TRUSTED
 
 
 def _vouched_for(reader: Any) -> str:

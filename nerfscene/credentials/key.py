@@ -18,7 +18,7 @@ from nerfscene.scene.atomic import remove_leftovers
 
 OWN_KEY = "credentials-key.pem"
 VARIABLE = "NERFSCENE_CREDENTIALS_KEY"
-MAKER = "nerfscene, self-made key"  # in the place of an organisation, which nobody has vouched for
+MAKER = "nerfscene (self-made)"  # in the place of an organisation, which nobody has vouched for
 # Fixed, so that a clock that is wrong when the key is made or used does no harm.
 VALID_FROM, VALID_TO = datetime.datetime(2020, 1, 1), datetime.datetime(2060, 1, 1)
 LARGEST = 1 << 20  # bytes of a file of keys and certificates

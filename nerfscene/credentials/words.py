@@ -40,7 +40,7 @@ def in_words(d: dict[str, Any]) -> str:
         return f"{d['file']}: {d['held_in']} can't be read for content credentials: it is damaged ({why})"
     photos = "" if d["photos"] is None else f" ({d['photos']} photo{'' if d['photos'] == 1 else 's'})"
     lines = [f"{d['file']}: {_plain(d['what'] or 'signed')}{photos}"]
-    problems = "" if d["state"] == "valid" else f" ({_plain('; '.join(d['problems']))})"
+    problems = f" ({_plain('; '.join(d['problems']))})" if d["state"] == "invalid" else ""
     lines.append(f"  signature {STATES[d['state']]}{problems}")
     lines.append(f"  signer    {_plain(d['signer'] or 'without a name')}: {KEYS[d['key']]}")
     if d["when"] or d["made_with"]:
