@@ -307,8 +307,8 @@ def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
     Of a film, picture, export, or page's folder: what its credentials say and whether they hold; state is
     "valid", "changed" since it was signed, "invalid", "unreadable" or "unsigned". key is "own" (this
     machine's), "trusted" (by the certificates in the PEM file ``trust``), "self-made" or "unknown". The rest
-    are file, held_in, signer, made_with, when, what, source_type, kind, photos, scene, settings and problems;
-    of a page, files, with these of each.
+    are file, held_in, signer, made_with, when, time_stamped, what, source_type, kind, photos, scene, settings
+    and problems; of a page, files, with these of each.
     Of a scene, among others: scene_id, by which films name it in their credentials; photos, photos_posed,
     train_views, test_views; width and height in pixels; reprojection_error, in pixels of a photo whose longer
     side is reprojection_size; psnr (dB) and ssim, None if not measured; train_seconds, steps, finished;
@@ -317,8 +317,10 @@ def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
     """
     folder = path_given(folder, "folder")
     trusted = None if trust is None else path_given(trust, "trust")
-    if folder.is_file():
+    if folder.is_file() and folder.name != scenes.SCENE_JSON:
         return check(asset_of(folder) if folder.suffix == BESIDE else folder, trusted)
+    if folder.suffix and not folder.exists():
+        raise NerfsceneError(f"{folder} doesn't exist; give a scene's folder, or a film, picture or export")
     page = check_page(folder, trusted) if not scenes.is_scene(folder) else None
     if page is not None:
         return page

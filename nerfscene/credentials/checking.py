@@ -19,6 +19,7 @@ PAGE = "index.html"
 MOST_FILES = 1000  # of a page's folder that are looked at
 ARCHIVE = b"PK\x03\x04"  # how a .zip begins
 UNTRUSTED = "signingCredential.untrusted"
+TRUSTED = {"signingCredential.trusted", "claimSignature.validated"}
 # C2PA's codes ("Technical Specification 2.2", section on validation) for bytes other than those signed.
 CHANGED = (
     "assertion.dataHash.mismatch",
@@ -39,19 +40,20 @@ def check(file: Path, trusted: Path | None = None) -> dict[str, Any]:
     if there are none in the file or beside it. key: "own", this machine's; "trusted"; "self-made", nobody
     vouches for it; "unknown", vouched for by somebody who isn't among ``trusted``. held_in: the file with the
     credentials. signer, made_with, when, what, source_type: as they say; when is by the signer's own clock
-    unless there is a time stamp. kind, photos, scene, settings: nerfscene's own. problems: what was found.
+    unless time_stamped, by an authority. kind, photos, scene, settings: nerfscene's own. problems: what is
+    wrong.
     Raises NerfsceneError if c2pa-python isn't installed, or a file can't be opened.
     """
-    own = own_certificate() if library.why_missing() is None else None
-    given = None if trusted is None else certificates_of(trusted)
+    library.c2pa()
+    own, given = own_certificate(), None if trusted is None else certificates_of(trusted)
     found = _read(file, own)
     if isinstance(found, dict):
         return found
     held_in, reader, summary = found
-    key = "own" if reader.get_validation_state() == "Trusted" else None
+    key = "own" if _signed_by_trusted(summary) else None
     if key is None and given is not None:
         again = _read(file, given)
-        if not isinstance(again, dict) and again[1].get_validation_state() == "Trusted":
+        if not isinstance(again, dict) and _signed_by_trusted(again[2]):
             _, reader, summary = again
             key = "trusted"
     return _described(file, held_in, reader, summary, key)
@@ -66,8 +68,8 @@ def check_page(folder: Path, trusted: Path | None = None) -> dict[str, Any] | No
         return None
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != BESIDE)[:MOST_FILES]
     results = [check(file, trusted) for file in files]
-    signed = [r for r in results if r["state"] not in ("unsigned", "unreadable")]
-    order = ("changed", "invalid", "valid")
+    signed = [r for r in results if r["state"] != "unsigned"]
+    order = ("changed", "invalid", "unreadable", "valid")
     worst = min((r["state"] for r in signed), key=order.index, default="unsigned")
     return {"folder": str(folder), "state": worst, "files": signed}
 
@@ -132,6 +134,7 @@ def _nothing(file: Path, state: str, problems: Iterable[str] = ()) -> dict[str, 
         "state": state,
         "held_in": held,
         **empty,
+        "time_stamped": False,
         "settings": {},
         "problems": [*problems],
     }
@@ -174,6 +177,7 @@ def _described(
         "key": key or _vouched_for(reader),
         "signer": ", ".join(name for name in names if name) or None,
         "when": _text(signature.get("time")) or _text(first.get("when")),
+        "time_stamped": bool(_text(signature.get("time"))),
         "what": _text(first.get("description")) or _text(done),
         "made_with": made_with or None,
         "source_type": source and source.removeprefix(IPTC),
@@ -183,6 +187,12 @@ def _described(
         "settings": _dict(said.get("settings")),
         "problems": [_text(_dict(f).get("explanation")) or str(_dict(f).get("code")) for f in failures],
     }
+
+
+def _signed_by_trusted(summary: dict[str, Any]) -> bool:
+    """Whether a trusted certificate's key made the signature, even if the file has changed since."""
+    results = _dict(_dict(summary.get("validation_results")).get("activeManifest"))
+    return {_dict(success).get("code") for success in _list(results.get("success"))} >= TRUSTED
 
 
 def _vouched_for(reader: Any) -> str:

@@ -18,7 +18,7 @@ from nerfscene.scene.atomic import remove_leftovers
 
 OWN_KEY = "credentials-key.pem"
 VARIABLE = "NERFSCENE_CREDENTIALS_KEY"
-MAKER = "nerfscene, self-made key"  # in the place of an organisation, which nobody has vouched for
+MAKER = "nerfscene (self-made)"  # in the place of an organisation, which nobody has vouched for
 # Fixed, so that a clock that is wrong when the key is made or used does no harm.
 VALID_FROM, VALID_TO = datetime.datetime(2020, 1, 1), datetime.datetime(2060, 1, 1)
 LARGEST = 1 << 20  # bytes of a file of keys and certificates
@@ -70,6 +70,11 @@ def signing_key(given: Path | None = None) -> Key:
     if given is not None:
         return _read(home_expanded(given), own=False)
     file = config_folder() / OWN_KEY
+    if not file.is_absolute():
+        raise FolderUnusable(
+            "no key for content credentials can be made, because this user has no home folder; give one with "
+            "--credentials-key, or add --no-credentials"
+        )
     if not file.exists():
         _make(file)
     return _read(file, own=True)
@@ -86,9 +91,16 @@ def own_certificate() -> bytes | None:
 
 def certificates_of(file: Path) -> bytes:
     """The certificates (PEM) in a file of those to be trusted. Raises NerfsceneError if there are none."""
+    from cryptography import x509
+
     blocks = [block for kind, block in _blocks(file, WANTED_TRUST) if kind == b"CERTIFICATE"]
     if not blocks:
         raise NerfsceneError(f"{file} holds no certificates; {WANTED_TRUST}")
+    try:
+        for block in blocks:
+            x509.load_pem_x509_certificate(block)
+    except ValueError as error:
+        raise NerfsceneError(f"{file} holds a damaged certificate; {WANTED_TRUST}") from error
     return b"\n".join(blocks) + b"\n"
 
 

@@ -40,12 +40,13 @@ def in_words(d: dict[str, Any]) -> str:
         return f"{d['file']}: {d['held_in']} can't be read for content credentials: it is damaged ({why})"
     photos = "" if d["photos"] is None else f" ({d['photos']} photo{'' if d['photos'] == 1 else 's'})"
     lines = [f"{d['file']}: {_plain(d['what'] or 'signed')}{photos}"]
-    problems = "" if d["state"] == "valid" else f" ({_plain('; '.join(d['problems']))})"
+    problems = f" ({_plain('; '.join(d['problems']))})" if d["state"] == "invalid" else ""
     lines.append(f"  signature {STATES[d['state']]}{problems}")
     lines.append(f"  signer    {_plain(d['signer'] or 'without a name')}: {KEYS[d['key']]}")
     if d["when"] or d["made_with"]:
         made = [_plain(d["when"] or ""), f"with {_plain(d['made_with'])}" if d["made_with"] else ""]
-        lines.append(f"  made      {' '.join(filter(None, made))}, by the signer's account")
+        clock = "by an authority's time stamp" if d["time_stamped"] else "by the signer's account"
+        lines.append(f"  made      {' '.join(filter(None, made))}, {clock}")
     if d["source_type"]:
         words = SOURCES.get(d["source_type"])
         term = _plain(d["source_type"])

@@ -148,8 +148,9 @@ class TestWithThePackage:
         (tmp_path / "notes.txt").write_text("hello")
         assert "no content credentials" in run("info", tmp_path / "notes.txt")[0]
         assert json.loads(run("info", tmp_path / "notes.txt", "--json")[0])["state"] == "unsigned"
-        assert "nowhere.mp4" in refused("info", tmp_path / "nowhere.mp4")
+        assert "nowhere.mp4 doesn't exist; give a" in refused("info", tmp_path / "nowhere.mp4")
         assert str(tmp_path) in refused("info", tmp_path)
+        assert "give the folder" in refused("info", trained / "scene.json")
         (tmp_path / "lost.c2pa").write_bytes(b"hdc:titlehfilm.mkv")
         assert "isn't beside it" in refused("info", tmp_path / "lost.c2pa")
 

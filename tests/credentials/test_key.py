@@ -98,6 +98,27 @@ def test_where_no_key_can_be_made_is_said_and_nothing_is_signed(
     assert len(said) == 1 and "can be made in" in said[0] and "--no-credentials" in said[0]
 
 
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(key, "config_folder", lambda: Path("~/.config/nerfscene"))  # what is left of it then
+    said: list[str] = []
+    assert ready(CredentialsConfig(), said.append).key is None
+    assert len(said) == 1 and "no home folder" in said[0] and not list(tmp_path.iterdir())
+
+
+def test_the_settings_of_the_platform_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    for given in ("", "relative/config"):  # to be ignored, says the XDG specification
+        monkeypatch.setenv("XDG_CONFIG_HOME", given)
+        assert key.config_folder() == tmp_path / ".config/nerfscene"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert key.config_folder() == tmp_path / "Library/Application Support/nerfscene"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("APPDATA", str(tmp_path / "Roaming"))
+    assert key.config_folder() == tmp_path / "Roaming/nerfscene"
+
+
 def test_a_given_key_is_used_by_option_or_by_environment(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

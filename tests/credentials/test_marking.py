@@ -20,6 +20,7 @@ from conftest import ROOT
 from credential_cases import FACTS, authority_and_signer, flipped, write_image, write_stripes
 from PIL import Image
 
+from nerfscene import doctor
 from nerfscene.config import CredentialsConfig, SourceType
 from nerfscene.credentials import library, marking
 from nerfscene.credentials.checking import asset_of, check, check_page
@@ -198,7 +199,7 @@ def test_changes_are_told(tmp_path: Path, marker: Marker) -> None:
         film.write_bytes(signed)
         flipped(film, change)
         found = check(film)
-        assert found["state"] == "changed" and found["problems"]
+        assert found["state"] == "changed" and found["problems"] and found["key"] == "own"
         assert "CHANGED since it was signed" in in_words(found)
     film.write_bytes(signed[: len(signed) // 2])
     assert check(film)["state"] in ("changed", "unreadable")
@@ -320,7 +321,12 @@ def test_whose_key_it_is(tmp_path: Path, marker: Marker, monkeypatch: pytest.Mon
     again = write_image(tmp_path / "again.png")
     mark(again, FACTS, ready(CredentialsConfig()))  # a key of the same kind and names, but another
     assert check(again)["key"] == "own" and check(own)["key"] == "self-made"
-    for wrong, reason in [("none.pem", "doesn't exist"), ("own.png", "holds no certificates")]:
+    (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for wrong, reason in [
+        ("none.pem", "doesn't exist"),
+        ("own.png", "holds no certificates"),
+        ("bad.pem", "a damaged certificate"),
+    ]:
         with pytest.raises(NerfsceneError, match=f"{wrong}.*{reason}"):
             check(own, tmp_path / wrong)
 
@@ -391,6 +397,11 @@ def test_a_page_is_checked_file_by_file(tmp_path: Path, marker: Marker) -> None:
     found = check_page(tmp_path)
     assert found is not None and found["state"] == "valid"
     assert [Path(f["file"]).name for f in found["files"]] == ["index.html", "poster.jpg"]
+    whole = poster.read_bytes()
+    poster.write_bytes(whole[:200])
+    found = check_page(tmp_path)
+    assert found is not None and found["state"] == "unreadable"
+    poster.write_bytes(whole)
     page.write_text("<html>another")
     found = check_page(tmp_path)
     assert found is not None and found["state"] == "changed" and "CHANGED" in in_words(found)
@@ -402,6 +413,11 @@ def test_a_page_is_checked_file_by_file(tmp_path: Path, marker: Marker) -> None:
 @pytest.fixture(params=["c2pa", "cryptography.x509"])
 def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, request.param, None)
+
+
+@pytest.mark.usefixtures("without")
+def test_the_doctor_says_what_is_missing() -> None:
+    assert "films are made without content credentials (" in doctor.in_words(doctor.examine())
 
 
 @pytest.mark.usefixtures("without")
