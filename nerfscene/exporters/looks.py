@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.exporters.told import Told
-from nerfscene.field.rendering import Renderer, render
+from nerfscene.field.rendering import Renderer, looking, render
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 SMALLEST = 96  # pixels along a picture's longer side, at least, however many pictures there are
@@ -24,8 +24,9 @@ ANCHOR = 1e-3  # keeps planes determined where hardly a neighbour lies on the sa
 class Look:
     """A picture by a lens without distortion.
 
-    rgb: (h, w, 3), 0…1. z: (h, w), along the optical axis in world units, 0 where nothing is hit; smoothed
-    along surfaces. normals: (h, w, 3), unit, world axes, towards the camera. accumulation: (h, w), 0…1.
+    rgb: (h, w, 3), 0…1, of what was hit, without the background behind it.
+    z: (h, w), along the optical axis in world units, smoothed along surfaces; 0 where nothing is hit.
+    normals: (h, w, 3), unit, world axes, towards the camera. accumulation: (h, w), 0…1.
     support: (h, w), 0…1, the share of the neighbouring pixels that lie on the same surface: low at a jump of
     depth, where the mean depth of a pixel lies in empty space.
     """
@@ -80,13 +81,15 @@ def _plain(view: View) -> list[Camera]:
 
 def look(renderer: Renderer, camera: Camera) -> Look:
     """The picture that a camera without distortion takes, and its surfaces."""
-    frame = render(renderer, camera)
+    plain = looking(renderer, (0.0, 0.0, 0.0), renderer.crop, None)
+    frame = render(plain, camera)
+    surface = frame.rgb / np.maximum(frame.accumulation, 1e-3)[..., None]
     x, y = pixel_grid(camera.intrinsics)
     z = frame.depth / np.sqrt(1 + x**2 + y**2)
     smooth, normals, support = _planes(z, camera.intrinsics)
     turned = normals.reshape(-1, 3) @ camera.world_from_cam[:3, :3].T
     f4 = np.float32
-    return Look(camera, np.clip(frame.rgb, 0, 1), smooth.astype(f4), turned.reshape(normals.shape).astype(f4),
+    return Look(camera, np.clip(surface, 0, 1), smooth.astype(f4), turned.reshape(normals.shape).astype(f4),
                 frame.accumulation, support.astype(f4))  # fmt: skip
 
 
@@ -102,8 +105,8 @@ def looks(renderer: Renderer, cameras: Sequence[Camera], told: Told, stage: str)
 
 def pixel_grid(k: Intrinsics) -> tuple[Array, Array]:
     """Where pixels' rays meet the plane z = 1, as x (1, w) and y (h, 1)."""
-    x = (np.arange(k.width) + 0.5 - k.cx) / k.fx
-    y = (np.arange(k.height) + 0.5 - k.cy) / k.fy
+    x: Array = (np.arange(k.width, dtype=np.float64) + 0.5 - k.cx) / k.fx
+    y: Array = (np.arange(k.height, dtype=np.float64) + 0.5 - k.cy) / k.fy
     return x[None, :], y[:, None]
 
 

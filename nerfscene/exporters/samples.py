@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.exporters.chunks import in_chunks
 from nerfscene.exporters.looks import Look, looking_cameras, looks, pixel_grid
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer
@@ -64,8 +65,8 @@ def seen_surface(scene: Scene, renderer: Renderer, count: int, told: Told) -> Sa
     told.progress("finding surfaces", 0.0)
     raw = all_seen(taken)
     away = np.abs(raw.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count)
-    known = confirmed(raw, taken, told, "finding surfaces")
+    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count, 0.8)
+    known = confirmed(raw, taken, told, "finding surfaces", renderer.threads)
     away = np.abs(known.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
     out = spaced(thinned(known, np.maximum(away.max(1, initial=0), 1), count))
     told.progress("finding surfaces", 1.0)
@@ -89,43 +90,43 @@ def _pixels_seen(look: Look) -> Samples:
                    look.accumulation[on], look.support[on], footprint)  # fmt: skip
 
 
-def thinned(samples: Samples, size: Array, count: int) -> Samples:
-    """At most ``count`` samples: those in one cell are averaged. Cells are as wide as ``size`` (n,) times
-    the factor by which nearly ``count`` remain."""
+def thinned(samples: Samples, size: Array, count: int, close: float = 0.97) -> Samples:
+    """At most ``count`` samples: those in one cell are averaged.
+
+    Cells are as wide as ``size`` (n,) times the factor by which at least ``close`` of ``count`` remain, if
+    one is soon found.
+    """
     if len(samples) <= count:
         return samples
-    factor = float(np.sqrt(np.median(samples.footprint / size) ** 2 * len(samples) / count))
-    low, high = 0.0, np.inf
-    best: NDArray[np.int64] | None = None
+    factor = float(np.median(samples.footprint / size)) * float(np.sqrt(len(samples) / count))
+    low, high, best = 0.0, np.inf, 0.0
     for _ in range(8):
-        cells = _cells(samples.positions, size * factor)
-        found = int(cells.max()) + 1
+        found = len(np.unique(_cells(samples.positions, size * factor)))
         if found <= count:
-            best, high = cells, factor
-            if found > 0.97 * count:
+            best = high = factor
+            if found >= close * count:
                 break
         else:
             low = factor
-        guess = factor * float(np.sqrt(found / (0.985 * count)))
-        inside = low < guess < high
-        factor = guess if inside else (2 * low if high == np.inf else 0.5 * (low + high))
-    while best is None:
+        guess = factor * float(np.sqrt(found / (0.5 * (1 + close) * count)))
+        between = 2 * low if high == np.inf else 0.5 * (low + high)
+        factor = guess if low < guess < high else between
+    while not best:
         factor *= 1.2
-        cells = _cells(samples.positions, size * factor)
-        best = cells if int(cells.max()) + 1 <= count else None
-    return _averaged(samples, best)
+        best = factor if len(np.unique(_cells(samples.positions, size * factor))) <= count else 0.0
+    _, number = np.unique(_cells(samples.positions, size * best), return_inverse=True)
+    return _averaged(samples, number)
 
 
 def _cells(positions: NDArray[np.float32], size: Array) -> NDArray[np.int64]:
-    """The number of each position's cell, 0 …; cells of half a power of two of a size lie together."""
+    """A number for each position's cell; sizes within half a power of two count as the same."""
     level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
     place = np.floor(positions / (2.0 ** (level / 2))[:, None]).astype(np.int64)
     mixed = level * 2654435761
     for axis, prime in enumerate((73856093, 19349663, 83492791)):
         mixed = (mixed ^ (place[:, axis] * prime)) * 6364136223846793005
         mixed ^= mixed >> 29
-    _, number = np.unique(mixed, return_inverse=True)
-    return number
+    return mixed
 
 
 def _averaged(samples: Samples, cells: NDArray[np.int64]) -> Samples:
@@ -145,24 +146,30 @@ def _averaged(samples: Samples, cells: NDArray[np.int64]) -> Samples:
     return replace(Samples(**means), normals=means["normals"] / np.maximum(length, 1e-9), footprint=finest)
 
 
-def confirmed(samples: Samples, taken: Sequence[Look], told: Told, stage: str) -> Samples:
+def confirmed(samples: Samples, taken: Sequence[Look], told: Told, stage: str, threads: int = 0) -> Samples:
     """The samples that the pictures agree on, with their share as confidence and the finest footprint."""
+    stand = np.stack([look.camera.world_from_cam[:3, 3] for look in taken])
+    apart = max(float(np.median(np.linalg.norm(stand - stand.mean(0), axis=1))), 1e-12)
     shown = np.zeros(len(samples), np.int32)
     through = np.zeros(len(samples), np.int32)
     finest = samples.footprint.copy()
-    reach = np.stack([look.camera.world_from_cam[:3, 3] for look in taken])
-    apart = float(np.median(np.linalg.norm(reach - reach.mean(0), axis=1)))
-    for i, look in enumerate(taken):
-        told.progress(stage, i / len(taken))
-        index, u, v, z = projected(look, samples.positions)
-        nearest, farthest = _range(look)
-        near, far = nearest[v, u], farthest[v, u]
-        parallax = PARALLAX / (look.camera.intrinsics.fx * max(apart, 1e-12))
-        slack = TOLERANCE + np.minimum(parallax * z, 0.3)
-        here = (z >= near * (1 - slack)) & (z <= far * (1 + slack)) & (near > 0)
-        shown[index[here]] += 1
-        through[index[(z < near * (1 - slack)) & (near > 0)]] += 1
-        np.minimum.at(finest, index[here], z[here] / np.float32(look.camera.intrinsics.fx))
+    ranges = [_range(look) for look in taken]
+
+    def check(part: slice) -> None:
+        positions = samples.positions[part]
+        for look, (nearest, farthest) in zip(taken, ranges, strict=True):
+            index, u, v, z = projected(look, positions)
+            near, far = nearest[v, u], farthest[v, u]
+            focal = np.float32(look.camera.intrinsics.fx)
+            slack = TOLERANCE + np.minimum(PARALLAX / (focal * apart) * z, 0.3)
+            beyond = z >= near * (1 - slack)
+            here = beyond & (z <= far * (1 + slack))
+            shown[part][index[here]] += 1
+            through[part][index[~beyond]] += 1
+            footprint = finest[part]
+            footprint[index[here]] = np.minimum(footprint[index[here]], z[here] / focal)
+
+    in_chunks(len(samples), check, told, stage, threads)
     share = np.maximum(shown, 1) / np.maximum(shown + through, 1)
     sure = through <= DOUBTED * np.maximum(shown, 1)
     return chosen(replace(samples, confidence=share.astype(np.float32), footprint=finest), sure)
@@ -180,7 +187,8 @@ def projected(
     u = np.floor(local[:, 0] / z * np.float32(k.fx) + np.float32(k.cx))
     v = np.floor(local[:, 1] / z * np.float32(k.fy) + np.float32(k.cy))
     inside = (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height)
-    return ahead[inside], u[inside].astype(np.intp), v[inside].astype(np.intp), z[inside]
+    columns, rows = u[inside].astype(np.intp), v[inside].astype(np.intp)
+    return ahead[inside], columns, rows, z[inside].astype(np.float32)
 
 
 def _range(look: Look) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
