@@ -74,7 +74,7 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     _check_target(file, single, config)
     world = placed(scene, config.world)
     shots, images = (shots_shown(world, told), None) if config.photos else shots_stored(world, told)
-    pinholes = [undistorting(shot) for shot in shots] if config.photos else None
+    pinholes = _pinholes(shots) if config.photos else None
     final = _undistorted(shots, pinholes, told) if pinholes is not None else shots
     masked = any(shot.view.mask is not None for shot in shots)
     points = sparse_points(world, final, world.photo_renderer(config.backend, config.threads), told)
@@ -129,9 +129,15 @@ def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
 LISTS = {"train": "train", "test": "test", "val": "test"}  # nerfstudio's, for COLMAP's models: whose names
 
 
+def _pinholes(shots: Sequence[Shot]) -> list[Intrinsics]:
+    """The lens of each shot's picture as it is written without distortion."""
+    plain = {lens: undistorting(shot) for lens, shot in {shot.lens: shot for shot in shots}.items()}
+    return [plain[shot.lens] for shot in shots]
+
+
 def _undistorted(shots: Sequence[Shot], pinholes: Sequence[Intrinsics], told: Told) -> list[Shot]:
-    shares = {shot.lens: kept_share(shot.lens, k) for shot, k in zip(shots, pinholes, strict=True)}
-    least = min(shares.values())
+    pairs = dict(zip((shot.lens for shot in shots), pinholes, strict=True))
+    least = min(kept_share(lens, pinhole) for lens, pinhole in pairs.items())
     if least < MUCH_LOST:
         told.warn(
             f"without distortion, {least:.0%} of a photo is left, its middle: the rest of so wide a lens "
