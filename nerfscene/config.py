@@ -239,8 +239,8 @@ class ExportConfig:
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
     cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"
-    """Of cameras in a folder: transforms writes nerfstudio's transforms.json, colmap a model of COLMAP in
-    sparse/0, colmap-text the same as text files. both: transforms and colmap."""
+    """Which files of cameras go into a folder. transforms: nerfstudio's transforms.json.
+    colmap: COLMAP's model in sparse/0. colmap-text: the same as text files. both: transforms and colmap."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0

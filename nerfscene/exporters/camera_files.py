@@ -14,12 +14,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nerfscene.capture.photos import worker_count
 from nerfscene.capture.work_folder import replacing
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
@@ -45,6 +47,7 @@ README, FIRST_LINE = "README.txt", "Cameras written by nerfscene"
 TRANSFORMS, POINTS = "transforms.json", "sparse_pc.ply"
 IMAGES, MASKS, MODEL = "images", "masks", "sparse/0"
 NO_FOLDERS = (".txt", ".bin", ".csv", ".xml", ".zip", ".ply", ".db", ".nvm", ".out", ".abc", ".fbx", ".jsonl")
+MOST_AT_ONCE = 4  # photos, as one of 12 megapixels takes about half a gigabyte
 MUCH_LOST = 0.85  # of a photo's area: if less is left without distortion, that is worth a warning
 
 
@@ -71,7 +74,7 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     _check_target(file, single, config)
     world = placed(scene, config.world)
     shots, images = (shots_shown(world, told), None) if config.photos else shots_stored(world, told)
-    pinholes = [undistorting(shot) for shot in shots] if config.photos else None
+    pinholes = _pinholes(shots) if config.photos else None
     final = _undistorted(shots, pinholes, told) if pinholes is not None else shots
     masked = any(shot.view.mask is not None for shot in shots)
     points = sparse_points(world, final, world.photo_renderer(config.backend, config.threads), told)
@@ -126,9 +129,15 @@ def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
 LISTS = {"train": "train", "test": "test", "val": "test"}  # nerfstudio's, for COLMAP's models: whose names
 
 
+def _pinholes(shots: Sequence[Shot]) -> list[Intrinsics]:
+    """The lens of each shot's picture as it is written without distortion."""
+    plain = {lens: undistorting(shot) for lens, shot in {shot.lens: shot for shot in shots}.items()}
+    return [plain[shot.lens] for shot in shots]
+
+
 def _undistorted(shots: Sequence[Shot], pinholes: Sequence[Intrinsics], told: Told) -> list[Shot]:
-    shares = {shot.lens: kept_share(shot.lens, k) for shot, k in zip(shots, pinholes, strict=True)}
-    least = min(shares.values())
+    pairs = dict(zip((shot.lens for shot in shots), pinholes, strict=True))
+    least = min(kept_share(lens, pinhole) for lens, pinhole in pairs.items())
     if least < MUCH_LOST:
         told.warn(
             f"without distortion, {least:.0%} of a photo is left, its middle: the rest of so wide a lens "
@@ -145,14 +154,24 @@ def _write_pictures(
     folder: Path,
     told: Told,
 ) -> None:
-    """Writes photos and masks. Where one photo has a mask, all get one, as nerfstudio wants it."""
-    for i, shot in enumerate(shots):
-        told.progress("writing photos" if pinholes else "writing masks", i / len(shots))
-        pinhole = None if pinholes is None else pinholes[i]
+    """Writes photos and masks, several at once. If one photo has a mask, all get one, for nerfstudio."""
+
+    def write(i: int) -> None:
+        shot, pinhole = shots[i], None if pinholes is None else pinholes[i]
         if pinhole is not None:
             write_photo(shot, pinhole, folder / IMAGES / shot.name, alpha)
         if masked:
             write_mask(shot, pinhole, folder / MASKS / f"{shot.name}.png")
+
+    with ThreadPoolExecutor(min(worker_count(), MOST_AT_ONCE)) as pool:
+        jobs = [pool.submit(write, i) for i in range(len(shots))]
+        try:
+            for i, job in enumerate(jobs):
+                told.progress("writing photos" if pinholes else "writing masks", i / len(jobs))
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _write_files(

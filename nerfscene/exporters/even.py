@@ -37,7 +37,7 @@ def evenly(samples: Samples, size: NDArray[np.floating], count: int, told: Told)
     keep = np.zeros(len(samples), bool)
     for i, members in enumerate(np.split(members_of, ends[:-1])):
         told.progress("spreading points", (0 if i == 0 else ends[i - 1]) / len(samples))
-        wanted = round(share * len(members))
+        wanted = int(share * len(members) + 1e-9)
         keep[members[_apart(samples.positions[members], samples.radius[members], wanted, draws)]] = True
     return spaced(chosen(samples, keep))
 

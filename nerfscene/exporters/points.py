@@ -21,6 +21,8 @@ from nerfscene.exporters.samples import Samples, chosen, seen_surface
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.scene import Scene
+from nerfscene.scene.world import in_world
+from nerfscene.types import Array
 
 ENDINGS = (".ply", ".las", ".laz")
 USUAL_COUNT = 1_000_000
@@ -46,27 +48,43 @@ def write_points(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
     if ending == ".laz":
         needed("lazrs", "export", "a .laz file")
     world = placed(scene, config.world)
-    count = config.count or USUAL_COUNT
-    renderer = world.renderer(config.backend, config.threads)
-    samples = seen_surface(world, renderer, int(SPARE * count), told)
-    samples = chosen(samples, samples.confidence >= SURE)
-    samples = without_strays(samples, _away(world, samples), told)
-    if not len(samples):
-        where = "within the crop" if scene.crop is not None else "where the photos look"
-        raise NerfsceneError(f"there is no surface {where}, so there are no points to write")
-    samples = evenly(samples, _away(world, samples), count, told)
-    if len(samples) < 0.9 * count:
-        told.warn(f"the photos show no more than {len(samples):,} points apart from each other")
+    middle = np.linalg.inv(world.scene_from_world)[:3, 3]
+    # Samples are floats, which would round coordinates far from the origin, as on a map.
+    around = in_world(world, _shift(-middle))
+    samples = _even_samples(around, config, told)
+    positions = samples.positions + middle
     remove_leftovers(file.parent, file.name)
     told.progress("writing points", 0.5)
     with writing(file) as temporary, telling(file):
         if ending == ".ply":
-            write_ply(temporary, samples.positions, _bytes(samples.colours), samples.normals)
+            write_ply(temporary, positions, _bytes(samples.colours), samples.normals)
         else:
-            _write_las(temporary, samples, ending == ".laz")
+            _write_las(temporary, positions, samples, ending == ".laz")
     told.progress("writing points", 1.0)
-    low, high = samples.positions.min(0), samples.positions.max(0)
-    return {"points": len(samples), "box": [low.tolist(), high.tolist()], "spacing": _spacing(samples)}
+    box = [positions.min(0).tolist(), positions.max(0).tolist()]
+    return {"points": len(samples), "box": box, "spacing": _spacing(samples)}
+
+
+def _even_samples(world: Scene, config: ExportConfig, told: Told) -> Samples:
+    """The points that are written. Raises NerfsceneError if there are none."""
+    count = config.count or USUAL_COUNT
+    samples = seen_surface(world, world.renderer(config.backend, config.threads), int(SPARE * count), told)
+    samples = chosen(samples, samples.confidence >= SURE)
+    samples = without_strays(samples, _away(world, samples), told)
+    if not len(samples):
+        where = "within the crop" if world.crop is not None else "where the photos look"
+        raise NerfsceneError(f"there is no surface {where}, so there are no points to write")
+    samples = evenly(samples, _away(world, samples), count, told)
+    if len(samples) < 0.9 * count:
+        told.warn(f"the photos show no more than {len(samples):,} points apart from each other")
+    return samples
+
+
+def _shift(by: NDArray[np.floating]) -> Array:
+    """The translation (4, 4) by a vector (3,)."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = by
+    return matrix
 
 
 def _away(world: Scene, samples: Samples) -> NDArray[np.float64]:
@@ -85,14 +103,13 @@ def _spacing(samples: Samples) -> float:
     return float(np.sqrt(np.pi) * np.median(samples.radius))
 
 
-def _write_las(path: Path, samples: Samples, compressed: bool) -> None:
+def _write_las(path: Path, positions: Array, samples: Samples, compressed: bool) -> None:
     import laspy
 
     header = laspy.LasHeader(version="1.4", point_format=7)
     header.generating_software = "nerfscene"
     for axis in "XYZ":
         header.add_extra_dim(laspy.ExtraBytesParams(f"Normal{axis}", "float32", "surface normal"))
-    positions = samples.positions.astype(np.float64)
     low, high = positions.min(0), positions.max(0)
     header.offsets = _round_numbers((low + high) / 2, float((high - low).max()))
     reach = float(np.abs(positions - header.offsets).max())

@@ -19,6 +19,7 @@ from nerfscene.exporters.samples import Samples
 from nerfscene.exporters.told import Told
 from nerfscene.scene import folder
 from nerfscene.scene.scene import Scene
+from nerfscene.scene.world import in_world
 from nerfscene.types import Array
 
 COUNT = 3000
@@ -89,6 +90,20 @@ def test_the_crop_bounds_them(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(NerfsceneError, match="within the crop"):
         write_points(replace(scene, crop=crop), tmp_path / "b.ply", replace(CAPTURE, count=500), Told())
     assert not (tmp_path / "b.ply").exists()
+
+
+def test_coordinates_of_a_map_are_not_rounded(scene: Scene, tmp_path: Path) -> None:
+    laspy = pytest.importorskip("laspy")
+    shift = np.eye(4)
+    shift[:3, 3] = (500_000, 5_400_000, 300)
+    far = in_world(scene, shift)
+    for name in ("a.ply", "b.las"):
+        write_points(far, tmp_path / name, ExportConfig(count=500, threads=1), Told())
+    points = positions_of(tmp_path / "a.ply")
+    assert b"property double y" in (tmp_path / "a.ply").read_bytes()[:400]
+    read = laspy.read(tmp_path / "b.las")
+    assert np.stack([read.x, read.y, read.z], 1) == pytest.approx(points, abs=1e-3)
+    assert np.median(distances(points - shift[:3, 3])[np.abs(points - shift[:3, 3]).max(1) < 1.2]) < 0.08
 
 
 @pytest.mark.parametrize("ending", [".las", ".laz"])

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,8 +81,13 @@ def centres(width: int, height: int) -> Array:
 
 def picture(lens: Intrinsics, pose: Array) -> NDArray[np.uint8]:
     """What a camera takes of the pattern."""
-    colours = pattern(directions_of(lens, pose, centres(lens.width, lens.height)))
-    return colours.reshape(lens.height, lens.width, 3)
+    return pattern(_rays(lens) @ pose[:3, :3].T).reshape(lens.height, lens.width, 3)
+
+
+@lru_cache(maxsize=8)
+def _rays(lens: Intrinsics) -> Array:
+    """The directions of all pixels, in the camera's axes."""
+    return directions_of(lens, np.eye(4), centres(lens.width, lens.height))
 
 
 def write_photo(path: Path, lens: Intrinsics, pose: Array, orientation: int = 1, alpha: bool = False) -> None:
