@@ -23,6 +23,7 @@ from splat_cases import (
 from splat_pictures import picture
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters import splats_usd
 from nerfscene.exporters.gaussians import Splats, basis, moved
 from nerfscene.exporters.placement import Y_UP_FROM_Z_UP
 from nerfscene.exporters.splats import Y_DOWN_FROM_Z_UP, writer_for
@@ -157,6 +158,12 @@ def test_a_usdz_is_valid_and_holds_its_extent(tmp_path: Path) -> None:
 def test_another_ending_is_refused_with_those_there_are() -> None:
     with pytest.raises(NerfsceneError, match=r"one of \.ply, \.spz, \.sog, \.glb, \.usdz, \.usdc"):
         writer_for(Path("scene.ksplat"))
+
+
+def test_usd_without_what_knows_splats_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splats_usd, "needed", lambda *given: object())
+    with pytest.raises(NerfsceneError, match=r"usd-core 26\.3 or later"):
+        writer_for(Path("scene.usdz"))
 
 
 def test_the_turns_agree() -> None:
