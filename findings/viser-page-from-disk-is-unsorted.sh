@@ -30,7 +30,8 @@ from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 server = viser.ViserServer(host="127.0.0.1", port=18431, verbose=False)
-server.scene.add_gaussian_splats(  # the camera is at (3, 3, 3) and looks at the origin
+server.initial_camera.position, server.initial_camera.look_at = (3.0, 3.0, 3.0), (0.0, 0.0, 0.0)
+server.scene.add_gaussian_splats(
     "/splats",
     np.array([[0.5, 0.5, 0.5], [-0.5, -0.5, -0.5]], np.float32),
     np.tile(0.05 * np.eye(3, dtype=np.float32), (2, 1, 1)),
@@ -50,12 +51,14 @@ with sync_playwright() as p:
         ("http", f"http://127.0.0.1:{host.server_port}/page.html"),
         ("file", Path("page.html").absolute().as_uri()),
     ):
-        page = chromium.new_page(viewport={"width": 400, "height": 300})
+        page = chromium.new_page(viewport={"width": 800, "height": 600})
         page.goto(address)
-        page.wait_for_function("window.__viserTestpoints && window.__viserTestpoints.rendererInfo.render.triangles > 3")
-        page.wait_for_timeout(4000)
+        page.wait_for_function(
+            "window.__viserTestpoints && window.__viserTestpoints.rendererInfo.render.triangles > 3"
+        )
+        page.wait_for_timeout(5000)
         picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        seen[way] = picture.getpixel((200, 150))
+        seen[way] = picture.getpixel((400, 300))
         page.close()
     chromium.close()
 print("colour in the middle:", seen)

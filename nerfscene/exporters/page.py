@@ -7,6 +7,7 @@ in scripts, because a browser lets a page opened from a disk load nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -27,7 +28,7 @@ from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.loading import loading
-from nerfscene.scene.atomic import remove_leftovers, telling, writing
+from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
 
@@ -181,19 +182,31 @@ def _write_file(file: Path, content: bytes) -> None:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes all files beside ``folder`` and then puts them in its place; removes what killed runs left."""
-    parent = folder.absolute().parent
-    new, old = (parent / f".{folder.name}.{os.getpid()}.{kind}" for kind in ("new", "old"))
+    """Writes all files into a folder beside ``folder``, and then puts that in its place."""
+    place = folder.absolute()
+    work = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     with telling(folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(place)
         try:
             for name, content in files.items():
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).write_bytes(content)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
+                (work / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / "new" / name).write_bytes(content)
+            if place.exists():
+                place.rename(work / "old")
+            (work / "new").rename(place)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            if (work / "old").exists() and not place.exists():
+                (work / "old").rename(place)
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Removes what killed processes left of this page; of those that still run it stays."""
+    for entry in place.parent.glob(".*.tmp"):
+        made = LEFTOVER.fullmatch(entry.name)
+        if made and made[1] == place.name and entry.is_dir():
+            with contextlib.suppress(OSError):
+                os.kill(int(made[2]), 0)
+                continue
+            shutil.rmtree(entry, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +28,22 @@ from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
 
 
-@pytest.fixture(autouse=True)
-def few_splats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "MOST_SPLATS", 4000)
-    monkeypatch.setattr(page, "SIZES", ((64, 40), (36, 60)))
-
-
 @pytest.fixture(scope="module")
 def scene(trained: Path) -> Scene:
     return scenes.load(trained)
+
+
+@pytest.fixture(scope="module")
+def cloud(scene: Scene) -> PageSplats:
+    """The scene's splats, made once for all tests."""
+    world = staged(scene).scene
+    return page._splats(world, world.renderer(), 4000, Told())
+
+
+@pytest.fixture(autouse=True)
+def few_splats(monkeypatch: pytest.MonkeyPatch, cloud: PageSplats) -> None:
+    monkeypatch.setattr(page, "_splats", lambda *a: cloud)
+    monkeypatch.setattr(page, "SIZES", ((64, 40), (36, 60)))
 
 
 def data_of(index: Path) -> dict[str, Any]:
@@ -58,10 +66,12 @@ def test_a_folder_holds_all_that_the_page_names(scene: Scene, tmp_path: Path) ->
     assert there == {*named, "index.html"}
     assert written["bytes"] == sum((index.parent / name).stat().st_size for name in there)
     assert written["splats"] == data_of(index)["count"] > 1000
-    # It is replaced as a whole, and nothing is left beside it.
+    # It is replaced as a whole, nothing is left beside it, and leftovers of a killed run go.
+    (tmp_path / ".page.999999999.tmp/new").mkdir(parents=True)
+    (tmp_path / f".page.{os.getppid()}.tmp").mkdir()
     write_page(scene, tmp_path / "page", replace(config, title="Other"), Told())
     assert "<title>Other</title>" in index.read_text(encoding="utf-8")
-    assert [p.name for p in tmp_path.iterdir()] == ["page"]
+    assert {p.name for p in tmp_path.iterdir()} == {"page", f".page.{os.getppid()}.tmp"}
 
 
 def test_one_file_needs_no_other(scene: Scene, tmp_path: Path) -> None:
@@ -75,7 +85,7 @@ def test_one_file_needs_no_other(scene: Scene, tmp_path: Path) -> None:
 
 def test_the_limit_holds_and_what_it_costs_is_said(scene: Scene, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(page, "MOST_SPLATS", 10**6)
-    monkeypatch.setattr(page, "_splats", lambda *a: _cloud(a[2]))
+    monkeypatch.setattr(page, "_splats", lambda *a: _rough(a[2]))
     said: list[str] = []
     written = write_page(scene, tmp_path / "p.html", PageConfig(limit="3MB"), Told(warn=said.append))
     assert 2_400_000 < written["bytes"] <= 3_000_000
@@ -83,7 +93,7 @@ def test_the_limit_holds_and_what_it_costs_is_said(scene: Scene, tmp_path: Path,
     assert any("3MB" in line and f"{written['splats']:,}" in line for line in said)
 
 
-def _cloud(n: int) -> PageSplats:
+def _rough(n: int) -> PageSplats:
     """Splats that compress badly."""
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0]
@@ -99,18 +109,18 @@ def _cloud(n: int) -> PageSplats:
 
 @pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: p.name)
 def test_rounded_splats_stay_drawable_in_half_floats(precision: Any) -> None:
-    cloud = _cloud(2000)
+    rough = _rough(2000)
     sizes = np.repeat([1e-7, 1.0, 1e9], [500, 1000, 500])[:, None, None].astype(np.float32)
     first = Place(np.array([0.0, -6, 0]), np.zeros(3), np.array([0.0, 0, 1]), 0.5)
-    made = rounded(replace(cloud, covariances=cloud.covariances * sizes), precision, first)
+    made = rounded(replace(rough, covariances=rough.covariances * sizes), precision, first)
     assert made.centers[:100, 1].mean() > 1 > -1 > made.centers[-100:, 1].mean()
     halves = made.covariances.astype(np.float16).astype(np.float64)
     assert np.isfinite(halves).all()
     assert np.linalg.eigvalsh(halves).min(1).min() > 0
-    order = np.lexsort(np.round(cloud.centers / precision.grid).T)
+    order = np.lexsort(np.round(rough.centers / precision.grid).T)
     assert (
         np.abs(
-            made.centers[np.lexsort(np.round(made.centers / precision.grid).T)] - cloud.centers[order]
+            made.centers[np.lexsort(np.round(made.centers / precision.grid).T)] - rough.centers[order]
         ).max()
         <= precision.grid
     )

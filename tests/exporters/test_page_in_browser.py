@@ -24,7 +24,12 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 
 DESK: dict[str, Any] = {"viewport": {"width": 480, "height": 300}}
-PHONE: dict[str, Any] = {"viewport": {"width": 195, "height": 422}, "is_mobile": True, "has_touch": True}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 320, "height": 568},
+    "device_scale_factor": 0.75,
+    "is_mobile": True,
+    "has_touch": True,
+}
 READY = "document.documentElement.dataset.ready === 'yes'"
 PLACE = "(() => { const m = frame.contentWindow.__viserMutable; return [...m.camera.position]; })()"
 # viser's worker has put the splats in order, at least once.
@@ -55,7 +60,9 @@ def made(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds a page, ``page``, and the same as one file, ``page.html``."""
     root = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "MOST_SPLATS", 8000)
+        world = staged(scene).scene
+        splats = pages._splats(world, world.renderer(), 8000, Told())
+        patch.setattr(pages, "_splats", lambda *a: splats)
         patch.setattr(pages, "SIZES", ((320, 200), (120, 240)))
         for name in ("page", "page.html"):
             write_page(scene, root / name, PageConfig(title=TITLE, date="May 2026"), Told())
@@ -179,11 +186,11 @@ def test_one_file_from_a_disk_is_a_page_for_a_phone(browser: Any, made: Path, sc
         data = json.loads(page.locator("#data").text_content())
         # Browsers start no module worker from a disk: without sorting, what is behind would shine through.
         wait(page, lambda: page.evaluate(SORTED), what="for sorting")
-        assert difference(opened.seen(), rendered(scene, data["open"], (195, 422))) < 0.06
+        assert difference(opened.seen(), rendered(scene, data["open"], (240, 426))) < 0.06
         for name in ("bar", "play", "about"):
             box = page.locator(f"#{name}").bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= 195
-            assert box["y"] + box["height"] <= 422
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 320
+            assert box["y"] + box["height"] <= 568
         first = opened.place()
         touch = opened.context.new_cdp_session(page)
         for i, kind in enumerate(["touchStart", *["touchMove"] * 4, "touchEnd"]):
