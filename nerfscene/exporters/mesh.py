@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import mesh_files
@@ -45,10 +44,11 @@ from nerfscene.scene.scene import Scene
 
 ENDINGS = (".glb", ".obj", ".ply", ".stl", ".usdz")
 Y_UP = (".glb", ".obj", ".usdz")  # formats that have +y up; the others keep the world's axes
-CELLS = 320  # along the subject's box
+CELLS_A_PIXEL, FEWEST_CELLS, MOST_CELLS = 0.6, 96, 384  # along the subject's box, by the photos' size
 REACH = 8.0  # half the subject's box, up to which the surroundings are exported
 LEAST_WEIGHT = 0.1
 ROUNDS = 4  # of smoothing
+FAR, FAR_ROUNDS = 1.1, 20  # further ones for what lies this far from the subject's middle, cells' units
 WORTH_TELLING = 0.01
 
 
@@ -72,13 +72,13 @@ def write_mesh(scene: Scene, file: Path, config: ExportConfig, told: Told) -> di
     renderer = scene.photo_renderer(config.backend, config.threads)
     pictures = depth_pictures(renderer, chosen_views(scene.views), told)
     reach = REACH if renderer.field.space.unbounded else 1.0
-    warp = Warp(scene.scene_from_world, 2.0 / CELLS, reach)
+    warp = Warp(scene.scene_from_world, 2.0 / cells_for(scene), reach)
     surface, holes = surface_of(pictures, warp, scene.crop, config, told)
     beyond = share_beyond(pictures, warp)
     if beyond > WORTH_TELLING:
         told.warn(
-            f"{beyond:.0%} of what the photos show is farther away than {REACH:g} times the subject's size and "
-            "is not part of the mesh"
+            f"{beyond:.0%} of what the photos show is farther away than {REACH:g} times the subject's size "
+            "and is not part of the mesh"
         )
     side = config.texture if ending in (".glb", ".obj", ".usdz") else 0
     mesh = coloured(renderer, pictures, surface, warp, side, ending != ".stl", told)
@@ -97,6 +97,12 @@ def write_mesh(scene: Scene, file: Path, config: ExportConfig, told: Told) -> di
     }
 
 
+def cells_for(scene: Scene) -> float:
+    """Cells along the subject's box that resolve as much as the photos do."""
+    side = np.median([np.sqrt(v.intrinsics.width * v.intrinsics.height) for v in scene.views])
+    return float(np.clip(round(CELLS_A_PIXEL * side), FEWEST_CELLS, MOST_CELLS))
+
+
 def surface_of(
     pictures: list[DepthPicture],
     warp: Warp,
@@ -112,18 +118,18 @@ def surface_of(
     told.progress("cutting the surface", 0.0)
     surface = cut(volume, LEAST_WEIGHT)
     del volume
-    surface = without_loose(surface)
-    told.progress("smoothing", 0.2)
-    surface = smoothed(surface, ROUNDS)
+    told.progress("closing holes", 0.2)
+    surface, holes = closed(without_loose(surface), config.holes * 2 / warp.cell)
+    told.progress("smoothing", 0.3)
+    far = np.abs(surface.vertices - warp.middle).max(1) > FAR / warp.cell
+    surface = smoothed(surface, ROUNDS, far, FAR_ROUNDS)
     if crop is not None:
         world = Surface(warp.to_world(surface.vertices), surface.faces)
-        world = clipped(world, np.linalg.inv(crop))
+        world = clipped(world, np.linalg.inv(crop).astype(np.float64))
         surface = without_loose(Surface(warp.to_cells(world.vertices), world.faces))
-    told.progress("simplifying", 0.3)
+    told.progress("simplifying", 0.4)
     # In the cells' coordinates, so that the surroundings get no more faces than their detail is worth.
     surface = simplified(surface, config.faces)
-    told.progress("closing holes", 0.8)
-    surface, holes = closed(surface, config.holes * 2 / warp.cell)
     if not len(surface.faces):
         part = "" if crop is None else " in its crop; widen that in the viewer"
         raise NerfsceneError(f"the scene has no surface that its photos see{part}")
@@ -233,8 +239,3 @@ def remove_old(file: Path) -> None:
         remove_leftovers(file.parent, name)
     for folder in file.parent.glob(f".{file.name}.*.parts"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def subject_side(warp: Warp) -> float:
-    """The side of the subject's box, world units."""
-    return 2 / similarity_scale(warp.scene_from_world)

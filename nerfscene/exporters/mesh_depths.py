@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.types import Array, Camera, Intrinsics, View
+from nerfscene.types import Camera, Intrinsics, View
 
 Floats = NDArray[np.float32]
 RAYS = 6_000_000  # in all depth pictures together
@@ -21,6 +22,7 @@ EMPTY = 0.1  # accumulation below which a ray is taken to meet nothing
 SOLID = 0.7  # and above which its depth counts
 STEP = 0.06  # relative change of depth to the next pixel, across a surface seen face-on, that is an edge
 LEAST_COSINE = 0.08
+BESIDE_EDGE = 0.3  # what depths within two pixels of an edge are worth
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,6 @@ def trust(k: Intrinsics, depth: Floats) -> Floats:
             bend = np.maximum(bend, np.abs(middle * (1 / one + 1 / other) - 2))
         known = np.isfinite(cosine) & np.isfinite(bend) & (cosine > LEAST_COSINE) & (bend < STEP)
     weight: Floats = np.where(known, cosine, 0).astype(np.float32)
-    return weight
-
-
-def total_rays(pictures: Sequence[DepthPicture]) -> int:
-    """Pixels of all pictures."""
-    return sum(p.depth.size for p in pictures)
-
-
-def centre_of(picture: DepthPicture) -> Array:
-    """Where its camera stands (3,), world coordinates."""
-    return picture.camera.world_from_cam[:3, 3]
+    # Beside an edge, depths lie between those of its two sides.
+    beside = maximum_filter(~(bend < STEP), 5)
+    return np.where(beside, np.float32(BESIDE_EDGE) * weight, weight)

@@ -49,7 +49,7 @@ def linear(srgb: NDArray[np.uint8]) -> Floats:
 
 
 def write_glb(mesh: Mesh, file: Path) -> None:
-    """glTF 2.0 in one file, +y up. Unlit, as the photos' light is in the colours; matt where that isn't known.
+    """glTF 2.0 in one file, +y up. Unlit, as the photos' light is in the colours; matt where that is unknown.
 
     Vertex colours are linear light, as glTF wants them, in 16 bits; textures stay sRGB.
     """
@@ -108,18 +108,24 @@ def write_glb(mesh: Mesh, file: Path) -> None:
         shades[:, :3] = np.round(linear(mesh.colours) * 65535)
         attributes["COLOR_0"] = accessor(shades, "VEC4", 5123, 34962, normalized=True)
     indices = accessor(mesh.faces.astype("<u4").ravel(), "SCALAR", 5125, 34963)
-    tree["meshes"] = [{"primitives": [{"attributes": attributes, "indices": indices, "material": 0, "mode": 4}]}]
+    tree["meshes"] = [
+        {"primitives": [{"attributes": attributes, "indices": indices, "material": 0, "mode": 4}]}
+    ]
     tree["accessors"], tree["bufferViews"] = accessors, views
     tree["buffers"] = [{"byteLength": sum(map(len, parts))}]
     head = json.dumps(tree, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 4)
     body = b"".join(parts)
     with file.open("wb") as out:
-        out.write(b"glTF" + np.array([2, 28 + len(head) + len(body), len(head)], "<u4").tobytes() + b"JSON" + head)
+        out.write(
+            b"glTF" + np.array([2, 28 + len(head) + len(body), len(head)], "<u4").tobytes() + b"JSON" + head
+        )
         out.write(np.array([len(body)], "<u4").tobytes() + b"BIN\0" + body)
 
 
-def write_obj(mesh: Mesh, file: Path, material: Path | None, texture: Path | None, names: tuple[str, str]) -> None:
+def write_obj(
+    mesh: Mesh, file: Path, material: Path | None, texture: Path | None, names: tuple[str, str]
+) -> None:
     """Wavefront OBJ, +y up, and where there is a texture its material and picture.
 
     material, texture: where to write them; None without a texture. names: the names by which the OBJ and its

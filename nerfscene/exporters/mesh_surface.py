@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from nerfscene.exporters.mesh_fusion import BLOCK, Floats, Ints, Volume
 
+TAUBIN = (0.5, -0.53)
 FACES_OF_A_PIECE = 0.002  # of all faces, that a loose piece needs to stay
 
 
@@ -68,7 +69,7 @@ def _with_next(values: Floats, blocks: Ints, where: NDArray[np.int32], missing: 
             for dz in (0, 1):
                 if dx + dy + dz == 0:
                     continue
-                beside = where[tuple((blocks + (dx, dy, dz)).T)]
+                beside = where[tuple((blocks + np.array([dx, dy, dz])).T)]
                 there = beside >= 0
                 to = tuple(slice(BLOCK, None) if d else slice(0, BLOCK) for d in (dx, dy, dz))
                 of = tuple(slice(0, 1) if d else slice(None) for d in (dx, dy, dz))
@@ -80,18 +81,16 @@ def _vertices(distance: Floats, cell: NDArray[np.bool_], blocks: Ints) -> Floats
     """Where the surface crosses the edges of each cell, on average (n, 3), in cells' coordinates."""
     block, x, y, z = np.nonzero(cell)
     total, count = np.zeros((len(block), 3), np.float32), np.zeros(len(block), np.float32)
-    corner = {
-        (a, b, c): distance[block, x + a, y + b, z + c] for a in (0, 1) for b in (0, 1) for c in (0, 1)
-    }
+    corner = {(a, b, c): distance[block, x + a, y + b, z + c] for a in (0, 1) for b in (0, 1) for c in (0, 1)}
     for first, one in corner.items():
         for axis in range(3):
             if first[axis]:
                 continue
-            last = tuple(1 if i == axis else f for i, f in enumerate(first))
-            other = corner[last]
+            x1, y1, z1 = (1 if i == axis else f for i, f in enumerate(first))
+            other = corner[x1, y1, z1]
             crossed = (one < 0) != (other < 0)
             t = np.divide(one, one - other, out=np.zeros_like(one), where=crossed)
-            total += np.where(crossed[:, None], np.float32(first), 0)
+            total += np.where(crossed[:, None], np.array(first, np.float32), 0)
             total[:, axis] += np.where(crossed, t, 0)
             count += crossed
     vertices: Floats = total / count[:, None] + blocks[block] * BLOCK + np.stack([x, y, z], 1)
@@ -141,24 +140,34 @@ def without_loose(surface: Surface, share: float = FACES_OF_A_PIECE) -> Surface:
         return surface
     n = len(surface.vertices)
     f = surface.faces
-    links = sparse.coo_matrix((np.ones(2 * len(f), bool), (f[:, [0, 1]].T.ravel(), f[:, [1, 2]].T.ravel())), (n, n))
+    links = sparse.coo_matrix(
+        (np.ones(2 * len(f), bool), (f[:, [0, 1]].T.ravel(), f[:, [1, 2]].T.ravel())), (n, n)
+    )
     piece = connected_components(links, directed=False)[1][f[:, 0]]
     counts = np.bincount(piece)
     return compacted(surface.vertices, f[counts[piece] >= min(share * len(f), counts.max())])
 
 
-def smoothed(surface: Surface, rounds: int, give: float = 0.5, back: float = -0.53) -> Surface:
-    """Taubin's smoothing, which doesn't shrink ("A signal processing approach to fair surface design", 1995)."""
+def smoothed(surface: Surface, rounds: int, far: NDArray[np.bool_], far_rounds: int) -> Surface:
+    """Taubin's smoothing, which doesn't shrink ("A signal processing approach to fair surface design", 1995).
+
+    rounds: for all vertices; far_rounds: further ones for those where ``far`` (n,) is set.
+    """
     average = _averaging(surface)
-    v = surface.vertices
+    v = surface.vertices.copy()
     for _ in range(rounds):
-        for factor in (give, back):
-            v = v + np.float32(factor) * (average @ v - v)
+        for factor in TAUBIN:
+            v += np.float32(factor) * (average @ v - v)
+    some = np.flatnonzero(far)
+    average = average[some]
+    for _ in range(far_rounds if len(some) else 0):
+        for factor in TAUBIN:
+            v[some] += np.float32(factor) * (average @ v - v[some])
     return Surface(v.astype(np.float32), surface.faces)
 
 
 def _averaging(surface: Surface) -> Any:
-    """The sparse matrix (n, n) that takes vertices to the means of their neighbours; borders along borders."""
+    """The sparse matrix (n, n) to the means of vertices' neighbours; on a border, of those along it."""
     n = len(surface.vertices)
     f = surface.faces
     a, b = f[:, [0, 1, 2]].ravel(), f[:, [1, 2, 0]].ravel()
@@ -200,18 +209,24 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     total = np.zeros((len(vertices), 3), np.float32)
     for i in range(3):
         for axis in range(3):
-            total[:, axis] += np.bincount(faces[:, i], normal[:, axis] * area, len(vertices)).astype(np.float32)
+            total[:, axis] += np.bincount(faces[:, i], normal[:, axis] * area, len(vertices)).astype(
+                np.float32
+            )
     size = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(size > 0, total / np.maximum(size, 1e-30), np.float32([0, 0, 1])).astype(np.float32)
+    return np.where(size > 0, total / np.maximum(size, 1e-30), np.array([0, 0, 1], np.float32)).astype(
+        np.float32
+    )
 
 
 def border_loops(faces: Ints) -> list[list[int]]:
     """The closed borders as lists of vertices, along the faces' own direction."""
     a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     n = int(faces.max()) + 1
-    one_sided = ~np.isin(a * n + b, b * n + a)
+    links = sparse.csr_matrix((np.ones(len(a), np.int32), (a, b)), (n, n))
+    alone = (links - links.T).tocoo()  # what is left are edges of one face
     following: dict[int, list[int]] = {}
-    for start, end in zip(a[one_sided].tolist(), b[one_sided].tolist(), strict=True):
+    once = alone.data > 0
+    for start, end in zip(alone.row[once].tolist(), alone.col[once].tolist(), strict=True):
         following.setdefault(start, []).append(end)
     loops = []
     while following:
@@ -246,7 +261,7 @@ def closed(surface: Surface, widest: float) -> tuple[Surface, int]:
     count, total = 0, len(surface.vertices)
     for loop in border_loops(surface.faces):
         ring = surface.vertices[loop]
-        if len(loop) < 3 or float(np.linalg.norm(ring.max(0) - ring.min(0))) > widest:
+        if len(loop) < 3 or float((ring.max(0) - ring.min(0)).max()) > widest:
             continue
         count += 1
         around = np.array(loop)

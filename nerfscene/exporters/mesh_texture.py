@@ -20,7 +20,6 @@ from nerfscene.exporters.mesh_unwrap import Atlas
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer
 from nerfscene.ops import backend
-from nerfscene.types import Array
 
 TEXELS_AT_ONCE = 1 << 19
 BEFORE = 3.0  # cells in front of the surface at which a ray begins
@@ -28,6 +27,7 @@ BEYOND = 4.0  # cells behind it that a ray may reach for its colour to count
 OPAQUE = 0.5  # least accumulation of a ray whose colour counts
 HIDES = 3.0  # cells by which a depth may fall short of a point that it shows
 LEAST_COSINE = 0.15
+COARSENESS = 3.0  # of a ray's steps, which would otherwise be as short as right before a camera
 
 
 def seen_from(
@@ -89,15 +89,16 @@ def _traced(
     directions = np.ascontiguousarray(toward @ rotation.T)
     at = points @ m[:3, :3].T.astype(np.float32) + m[:3, 3].astype(np.float32)
     origins = np.ascontiguousarray(at - directions * (near + BEFORE * side)[:, None])
-    n = len(points)
+    n, coarseness = len(points), COARSENESS if renderer.field.space.cone > 0 else 1.0
     rgb, depth, accumulation = np.empty((n, 3), np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
     back = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
     with backend.device_errors():
         renderer.native.trace(
-            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
-            rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE,
+            coarseness, rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
         )  # fmt: skip
-    rgb = (rgb - back * (1 - accumulation)[:, None]) / np.maximum(accumulation, 1e-6)[:, None]
+    rgb -= back * (1 - accumulation)[:, None]
+    rgb /= np.maximum(accumulation, np.float32(1e-6))[:, None]
     counts = (accumulation > OPAQUE) & (depth < near + (BEFORE + BEYOND) * side)
     return np.clip(rgb, 0, 1), counts
 
@@ -155,22 +156,17 @@ def _spread(picture: NDArray[np.uint8], known: NDArray[np.bool_], rounds: int = 
         for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
             to = [slice(None), slice(None)]
             of = [slice(None), slice(None)]
-            to[axis], of[axis] = (slice(1, None), slice(None, -1)) if step > 0 else (slice(None, -1), slice(1, None))
+            to[axis], of[axis] = (
+                (slice(1, None), slice(None, -1)) if step > 0 else (slice(None, -1), slice(1, None))
+            )
             new = before[tuple(of)] & ~known[tuple(to)]
             out[tuple(to)][new] = out[tuple(of)][new]
             known[tuple(to)] |= new
     return out
 
 
-def field_directions(points: Floats, eye: Array) -> Floats:
-    """Unit directions (n, 3) from a place (3,) towards points."""
-    away = points - eye.astype(np.float32)
-    unit: Floats = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
 def mean_density(finest: Floats, faces: Ints) -> Floats:
-    """Texels a world unit (m,) that faces are worth: as many as the photos have; a few where none sees them."""
+    """Texels a world unit (m,) that faces are worth: as many as the photos have pixels, or a few."""
     seen = finest[faces].max(1)
     typical = float(np.median(seen[seen > 0])) if (seen > 0).any() else 1.0
     density: Floats = np.where(seen > 0, np.clip(seen, typical / 8, typical * 4), typical / 8)

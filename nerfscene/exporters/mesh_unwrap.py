@@ -173,7 +173,9 @@ def _flattened(
 ) -> _Flat:
     """Every chart seen along its mean normal, at its faces' mean density, turned to be narrow, then wide."""
     mean = _mean_normals(chart, normal, area)
-    helper = np.where(np.abs(mean[:, 2:]) < 0.9, np.float32([0, 0, 1]), np.float32([0, 1, 0]))
+    helper = np.where(
+        np.abs(mean[:, 2:]) < 0.9, np.array([0, 0, 1], np.float32), np.array([0, 1, 0], np.float32)
+    )
     u = np.cross(helper, mean)
     u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-30)
     v = np.cross(mean, u)
@@ -186,7 +188,7 @@ def _flattened(
     best, turn = None, np.zeros(len(begin))
     for angle in np.arange(TURNS) / TURNS * np.pi / 2:
         c, s = np.cos(angle), np.sin(angle)
-        size = np.stack([_extent(at @ np.float32(w), order, begin) for w in ((c, s), (-s, c))], 1)
+        size = np.stack([_extent(at @ np.array(w, np.float32), order, begin) for w in ((c, s), (-s, c))], 1)
         across = size.prod(1)
         better = np.ones(len(begin), bool) if best is None else across < 0.999 * best
         best = across if best is None else np.where(better, across, best)

@@ -1,0 +1,193 @@
+"""Meshes: where they lie, what they look like, and what is left after a failure."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import mesh_cases as cases
+import numpy as np
+import pytest
+
+from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.mesh import ENDINGS, write_mesh
+from nerfscene.exporters.told import Told
+from nerfscene.scene import folder as scenes
+from nerfscene.scene.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def scene(trained: Path) -> Scene:
+    return scenes.load(trained)
+
+
+@pytest.fixture(scope="module")
+def glb(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Textured, upright."""
+    file = tmp_path_factory.mktemp("glb") / "mesh.glb"
+    write_mesh(scene, file, cases.UPRIGHT, Told())
+    return file
+
+
+def close(colours: np.ndarray, true: np.ndarray) -> bool:
+    """Whether colours are those of the scene, which was trained so briefly that edges are blurred."""
+    return float(np.median(np.abs(colours - true))) < 0.08
+
+
+def test_a_glb_is_upright_and_lies_on_the_scene(scene: Scene, glb: Path) -> None:
+    mesh = cases.opened(glb)
+    assert 1000 < len(mesh.faces) <= cases.UPRIGHT.faces
+    inner = np.linalg.norm(mesh.triangles_center, axis=1) < 1.2
+    points = cases.to_capture(scene, mesh.triangles_center, y_up=True)
+    assert np.median(cases.off(points[inner])) < 0.03
+    ground = inner & (np.abs(points[:, 2] + 0.5) < 0.05)
+    assert np.median(mesh.face_normals[ground][:, 1]) > 0.95
+    sphere = cases.on_first_sphere(points)
+    centre = np.linalg.lstsq(  # of the sphere through the points, whichever way the file is turned
+        np.column_stack([2 * mesh.triangles_center[sphere], np.ones(sphere.sum())]),
+        (mesh.triangles_center[sphere] ** 2).sum(1),
+        rcond=None,
+    )[0][:3]
+    outward = (mesh.triangles_center[sphere] - centre) * mesh.face_normals[sphere]
+    assert (outward.sum(1) > 0).mean() > 0.98
+
+
+def test_a_texture_has_the_colours_of_the_photos(scene: Scene, glb: Path) -> None:
+    mesh = cases.opened(glb)
+    points = cases.to_capture(scene, mesh.triangles_center, y_up=True)
+    some = np.flatnonzero(cases.on_first_sphere(points))
+    assert len(some) > 100
+    assert close(cases.texture_at(mesh, some), cases.true_colours(points[some]))
+    material = mesh.visual.material
+    assert material.metallicFactor == 0
+    assert material.baseColorTexture.size == (512, 512)
+
+
+def test_glb_files_are_drawn_unlit_and_have_normals(glb: Path) -> None:
+    mesh = cases.opened(glb)
+    assert b"KHR_materials_unlit" in glb.read_bytes()[:4000]
+    given = mesh.vertex_normals
+    assert np.allclose(np.linalg.norm(given, axis=1), 1, atol=1e-3)
+
+
+def test_an_obj_comes_with_a_material_and_a_texture_of_its_own_name(scene: Scene, tmp_path: Path) -> None:
+    told = write_mesh(scene, tmp_path / "fox.obj", cases.UPRIGHT, Told())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fox.mtl", "fox.obj", "fox.png"]
+    assert len(told["files"]) == 3
+    mesh = cases.opened(tmp_path / "fox.obj")
+    points = cases.to_capture(scene, mesh.triangles_center, y_up=True)
+    some = np.flatnonzero(cases.on_first_sphere(points))
+    assert close(cases.texture_at(mesh, some), cases.true_colours(points[some]))
+
+
+def test_a_ply_has_colours_and_normals_in_the_captures_coordinates(scene: Scene, tmp_path: Path) -> None:
+    write_mesh(scene, tmp_path / "mesh.ply", cases.CAPTURE, Told())
+    mesh = cases.opened(tmp_path / "mesh.ply")
+    assert b"property float nx" in (tmp_path / "mesh.ply").read_bytes()[:500]
+    points = np.asarray(mesh.vertices)
+    some = cases.on_first_sphere(points)
+    assert np.median(cases.off(points[some])) < 0.03
+    assert close(mesh.visual.vertex_colors[some, :3] / 255, cases.true_colours(points[some]))
+
+
+def test_colours_at_the_vertices_of_a_glb_are_linear(scene: Scene, tmp_path: Path) -> None:
+    told = write_mesh(scene, tmp_path / "mesh.glb", replace(cases.UPRIGHT, texture=0), Told())
+    assert told["texture"] == 0
+    mesh = cases.opened(tmp_path / "mesh.glb")
+    colours = np.asarray(
+        mesh.visual.vertex_attributes["color"]
+        if mesh.visual.kind == "texture"
+        else mesh.visual.vertex_colors,
+        float,
+    )[:, :3]
+    colours = colours / (65535 if colours.max() > 255 else 255)
+    srgb = np.where(colours <= 0.0031308, 12.92 * colours, 1.055 * colours ** (1 / 2.4) - 0.055)
+    points = cases.to_capture(scene, np.asarray(mesh.vertices), y_up=True)
+    some = cases.on_first_sphere(points)
+    assert close(srgb[some], cases.true_colours(points[some]))
+
+
+def test_an_stl_is_the_shape_with_z_up(scene: Scene, tmp_path: Path) -> None:
+    write_mesh(scene, tmp_path / "mesh.stl", cases.UPRIGHT, Told())
+    mesh = cases.opened(tmp_path / "mesh.stl")
+    points = cases.to_capture(scene, mesh.triangles_center, y_up=False)
+    near = np.linalg.norm(points, axis=1) < 1
+    assert np.median(cases.off(points[near])) < 0.03
+
+
+@pytest.mark.parametrize("texture", [512, 0])
+def test_a_usdz_passes_the_checks_of_usd(scene: Scene, tmp_path: Path, texture: int) -> None:
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdGeom, UsdShade, UsdValidation
+
+    file = tmp_path / "mesh.usdz"
+    told = write_mesh(scene, file, replace(cases.UPRIGHT, texture=texture), Told())
+    assert [p.name for p in tmp_path.iterdir()] == ["mesh.usdz"]
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    assert names[0].endswith(".usdc")
+    assert len(names) == (2 if texture else 1)
+    assert all(n.endswith((".usdc", ".jpg", ".png")) for n in names)
+    stage = Usd.Stage.Open(str(file))
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    errors = UsdValidation.ValidationContext(validators).Validate(stage)
+    assert not errors, [e.GetMessage() for e in errors]
+    assert UsdGeom.GetStageUpAxis(stage) == "Y"
+    assert UsdGeom.GetStageMetersPerUnit(stage) == 1
+    shape = next(UsdGeom.Mesh(p) for p in stage.Traverse() if p.IsA(UsdGeom.Mesh))
+    assert len(shape.GetFaceVertexCountsAttr().Get()) == told["faces"]
+    points = cases.to_capture(scene, np.array(shape.GetPointsAttr().Get()), y_up=True)
+    assert np.median(cases.off(points[np.linalg.norm(points, axis=1) < 1])) < 0.03
+    assert UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
+
+
+def test_the_crop_applies(scene: Scene, tmp_path: Path) -> None:
+    box = np.diag([0.7, 0.7, 0.4, 1.0])
+    write_mesh(replace(scene, crop=box), tmp_path / "mesh.ply", cases.CAPTURE, Told())
+    points = np.abs(cases.opened(tmp_path / "mesh.ply").vertices)
+    assert (points.max(0) <= np.array([0.7, 0.7, 0.4]) * 1.03).all()
+    assert points[:, 2].max() > 0.35
+
+
+def test_a_crop_of_nothing_is_refused(scene: Scene, tmp_path: Path) -> None:
+    box = np.diag([0.05, 0.05, 0.05, 1.0])
+    box[2, 3] = 1.5  # in the air
+    with pytest.raises(NerfsceneError, match="no surface that its photos see in its crop"):
+        write_mesh(replace(scene, crop=box), tmp_path / "mesh.glb", cases.CAPTURE, Told())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_cancelled_export_leaves_nothing(scene: Scene, tmp_path: Path, ending: str) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def progress(stage: str, fraction: float) -> None:
+        if stage == "writing the mesh" or (stage == "fusing depths" and ending == ".ply"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        write_mesh(scene, tmp_path / f"mesh{ending}", replace(cases.UPRIGHT, texture=64), Told(progress))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_export_left_is_removed(scene: Scene, tmp_path: Path) -> None:
+    gone = 2**22 + 1  # no process has this number
+    (tmp_path / f".mesh.usdz.{gone}.tmp").write_bytes(b"half")
+    (tmp_path / f".mesh.usdz.{gone}.parts").mkdir()
+    (tmp_path / f".mesh.usdz.{os.getpid()}.other").write_bytes(b"not ours")
+    write_mesh(scene, tmp_path / "mesh.usdz", replace(cases.UPRIGHT, texture=64, faces=500), Told())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".mesh.usdz.{os.getpid()}.other", "mesh.usdz"]
+
+
+def test_another_ending_is_refused(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(NerfsceneError, match=r"can't be a mesh.*\.glb, \.obj, \.ply, \.stl, \.usdz"):
+        write_mesh(scene, tmp_path / "mesh.fbx", cases.UPRIGHT, Told())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(NerfsceneError, match="can't be written"):
+        write_mesh(scene, tmp_path / "no" / "mesh.stl", cases.UPRIGHT, Told())
