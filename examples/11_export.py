@@ -1,8 +1,8 @@
-"""Take it with you: a mesh, splats, and a page to send.
+"""Take it with you: a mesh, splats, and the cameras.
 
 ``ns.export`` writes a scene for other programs. The ending of the file says the format, ``to`` the kind where
-an ending has several. All exports of a scene lie on each other: here the mesh and the splats do. ``ns.share``
-writes a page that anyone can open in a browser. Run example 01 first.
+an ending has several. All exports of a scene lie on each other, the mesh on the splats and both before the
+cameras. ``ns.share`` writes a page to send in the same way. Run example 01 first.
 """
 
 from pathlib import Path
@@ -26,8 +26,8 @@ def main(
     made = ns.export(scene, out / "splats.ply", ns.ExportConfig(count=splats), to="splats")
     print(f"{made['file']}: {made['splats']} splats, for SuperSplat and other viewers")
 
-    made = ns.share(scene, out / "page.html", ns.PageConfig(title="An example", single=True, limit="5MB"))
-    print(f"{made['file']}: {made['bytes'] / 1e6:.1f} MB, for anyone with a browser")
+    made = ns.export(scene, out / "cameras", to="cameras")
+    print(f"{made['file']}: {made['cameras']} cameras, for nerfstudio, gsplat, Brush and COLMAP")
 
 
 if __name__ == "__main__":
