@@ -232,8 +232,9 @@ class Viewer:
         atexit.unregister(self.close)
         if self.stage.keeper is not None:
             self.stage.keeper.close()
+        open_panels = list(self.panels.values())  # the gate's closing takes them away, in other threads
         self.gate.close()
-        for panels in list(self.panels.values()):
+        for panels in open_panels:
             panels.close()
         sessions = list(self.sessions.values())
         for session in sessions:
