@@ -68,6 +68,10 @@ def write_mesh(scene: Scene, file: Path, config: ExportConfig, told: Told) -> di
     if ending == ".usdz":
         needed("pxr", "export", "a USDZ file")
     remove_old(file)
+    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    with telling(file):  # before the work, not after it
+        probe.touch()
+        probe.unlink()
     scene = placed(scene, config.world)
     renderer = scene.photo_renderer(config.backend, config.threads)
     pictures = depth_pictures(renderer, chosen_views(scene.views), told)

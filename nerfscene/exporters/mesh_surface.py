@@ -192,6 +192,7 @@ def simplified(surface: Surface, faces: int) -> Surface:
     v, f = fast_simplification.simplify(
         surface.vertices, surface.faces.astype(np.int32), target_count=faces, agg=7
     )
+    f = f[(f[:, 0] != f[:, 1]) & (f[:, 1] != f[:, 2]) & (f[:, 2] != f[:, 0])]
     return compacted(v.astype(np.float32), f.astype(np.int64))
 
 
@@ -213,7 +214,7 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
                 np.float32
             )
     size = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(size > 0, total / np.maximum(size, 1e-30), np.array([0, 0, 1], np.float32)).astype(
+    return np.where(size > 1e-20, total / np.maximum(size, 1e-20), np.array([0, 0, 1], np.float32)).astype(
         np.float32
     )
 

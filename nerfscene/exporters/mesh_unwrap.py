@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.mesh_fusion import Floats, Ints
 from nerfscene.exporters.mesh_raster import raster
 from nerfscene.exporters.mesh_surface import face_normals, vertex_normals
@@ -20,10 +21,10 @@ from nerfscene.exporters.mesh_surface import face_normals, vertex_normals
 ROUNDS = 12  # in which faces take over their neighbours' directions
 AGREEMENT = 0.35  # what each neighbour that faces the same way is worth, against the cosine to it
 LEAST_COSINE = 0.25  # between a face and the direction that its chart faces
-GUTTER = 3  # texels around each chart
+GUTTERS = (3, 1, 0)  # texels around each chart; the fewer only if the charts don't fit otherwise
 SMALL_CHART = 12  # faces, below which a chart joins a neighbour that its faces can face
 TURNS = 24  # of a chart within a quarter turn, of which the narrowest is taken
-PROBE = 1024  # texels along the side of the atlas in which charts are searched for overlaps
+PROBE = 2048  # texels along the side of the atlas in which charts are searched for overlaps
 OVERLAP = 0.2  # of a face's texels there that another may cover
 
 
@@ -50,6 +51,7 @@ def unwrapped(vertices: Floats, faces: Ints, density: Floats, side: int) -> Atla
     """Charts packed into a texture of ``side`` texels.
 
     density (m,): how many texels a unit of length of each face is worth, up to a common factor.
+    Raises NerfsceneError if the texture is too small for the charts.
     """
     beside = adjacent(faces)
     normal, area = face_normals(vertices, faces)
@@ -212,9 +214,9 @@ def _extent(values: Floats, order: Ints, begin: Ints) -> Floats:
     return extent
 
 
-def _places(sizes: Floats, scale: float, side: int) -> Ints | None:
+def _places(sizes: Floats, scale: float, side: int, gutter: int) -> Ints | None:
     """Lower corners (charts, 2) of the charts, packed in rows at this scale; None if they don't fit."""
-    width, height = (np.ceil(sizes * scale).astype(np.int64) + 2 * GUTTER + 1).T
+    width, height = (np.ceil(sizes * scale).astype(np.int64) + 2 * gutter + 1).T
     if width.max() > side:
         return None
     place = np.empty((len(sizes), 2), np.int64)
@@ -230,29 +232,32 @@ def _places(sizes: Floats, scale: float, side: int) -> Ints | None:
     return place
 
 
-def _fitted(sizes: Floats, side: int) -> tuple[float, Ints]:
-    """The largest scale, to half a percent, at which the charts fit, and their places."""
+def _fitted(sizes: Floats, side: int) -> tuple[float, Ints, int]:
+    """The largest scale, to half a percent, at which the charts fit, their places, and their gutter.
+
+    Raises NerfsceneError if there are too many for the texture.
+    """
     high = side / np.sqrt(max(float(sizes.prod(1).sum()), 1e-30))
-    low, best = 0.0, None
-    scale = high
-    while best is None or high - low > 0.005 * high:
-        found = _places(sizes, scale, side)
-        low, high = (scale, high) if found is not None else (low, scale)
-        best = (scale, found) if found is not None else best
-        scale = (low + high) / 2
-        if scale < 1e-9:
-            raise ValueError("the charts' gutters alone fill the texture")
-    assert best is not None and best[1] is not None
-    return best[0], best[1]
+    for gutter in GUTTERS:
+        low, best, tried = 0.0, None, high
+        top = high
+        while top - low > 0.005 * max(low, 1e-3 * high):
+            found = _places(sizes, tried, side, gutter)
+            low, top = (tried, top) if found is not None else (low, tried)
+            best = found if found is not None else best
+            tried = (low + top) / 2
+        if best is not None:
+            return low, best, gutter
+    raise NerfsceneError(
+        f"a texture of {side} pixels is too small for the mesh's {len(sizes)} parts; choose a larger "
+        "--texture, fewer --faces, or --texture 0 for colours at the vertices"
+    )
 
 
 def _overlapping(flat: _Flat, chart: Ints) -> NDArray[np.bool_]:
     """Faces (m,) that others of their chart cover."""
-    try:
-        scale, place = _fitted(flat.sizes, PROBE)
-    except ValueError:
-        return np.zeros(len(chart), bool)
-    at = flat.corners * np.float32(scale) + (place + GUTTER)[chart][:, None]
+    scale, place, gutter = _fitted(flat.sizes, PROBE)
+    at = flat.corners * np.float32(scale) + (place + gutter)[chart][:, None]
     texel, face, _ = raster(at.astype(np.float32), PROBE)
     owner = np.full(PROBE * PROBE, -1, np.int64)
     owner[texel] = face
@@ -263,8 +268,8 @@ def _overlapping(flat: _Flat, chart: Ints) -> NDArray[np.bool_]:
 
 def _packed(vertices: Floats, faces: Ints, chart: Ints, flat: _Flat, side: int) -> Atlas:
     """The charts at their places, and the mesh with a vertex for each chart that meets there."""
-    scale, place = _fitted(flat.sizes, side)
-    at = flat.corners * np.float32(scale) + (place + GUTTER)[chart][:, None] + np.float32(0.5)
+    scale, place, gutter = _fitted(flat.sizes, side)
+    at = flat.corners * np.float32(scale) + (place + gutter)[chart][:, None] + np.float32(0.5)
     key = (chart[:, None] * (len(vertices) + 1) + faces).ravel()
     _, first, number = np.unique(key, return_index=True, return_inverse=True)
     origin = faces.ravel()[first]

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import analytic
+import mesh_cases as cases
 import numpy as np
 import pytest
 import trimesh
 
+from nerfscene.config import ExportConfig
+from nerfscene.exporters.mesh import surface_of
+from nerfscene.exporters.mesh_depths import DepthPicture, trust
 from nerfscene.exporters.mesh_fusion import BLOCK, Volume, Warp
 from nerfscene.exporters.mesh_raster import raster
-from nerfscene.exporters.mesh_surface import Surface, clipped, closed, cut, smoothed, without_loose
+from nerfscene.exporters.mesh_surface import (
+    Surface,
+    clipped,
+    closed,
+    cut,
+    face_normals,
+    smoothed,
+    without_loose,
+)
 from nerfscene.exporters.mesh_texture import filled
 from nerfscene.exporters.mesh_unwrap import unwrapped
+from nerfscene.exporters.told import Told
+from nerfscene.types import Camera
 
 
 def ball(radius: float = 10.0) -> Volume:
@@ -62,6 +77,25 @@ def test_the_warp_and_its_inverse(at: tuple[float, float, float]) -> None:
     step = np.float32([[1e-2, 0, 0]])
     moved = np.linalg.norm(warp.to_cells(points + step) - warp.to_cells(points)) / 1e-2
     assert moved >= 0.9 / warp.sides(points)[0]  # no cell is longer than said
+
+
+def test_true_depths_give_the_true_surface() -> None:
+    lens = analytic.intrinsics(96, 72)
+    pictures = []
+    for pose in analytic.ring(16):
+        depth = analytic.trace(*analytic.rays(lens, pose), room=True)[1].reshape(72, 96).astype(np.float32)
+        pictures.append(DepthPicture(Camera(lens, pose), depth, trust(lens, depth)))
+    warp = Warp(np.eye(4), 2 / 96, 8.0)
+    surface, _ = surface_of(pictures, warp, None, ExportConfig(faces=20_000, threads=1), Told())
+    middles = surface.vertices[surface.faces].mean(1).astype(float)
+    inner = np.linalg.norm(middles, axis=1) < 1
+    assert inner.sum() > 2000
+    assert np.percentile(cases.off(middles[inner]), 90) < 0.02
+    normals = face_normals(surface.vertices, surface.faces)[0]
+    sphere = cases.on_first_sphere(middles)
+    assert ((middles[sphere] * normals[sphere]).sum(1) > 0).all()
+    room = np.linalg.norm(middles, axis=1) > 4
+    assert np.median(np.abs(np.linalg.norm(middles[room], axis=1) - analytic.ROOM)) < 0.05
 
 
 def test_holes_up_to_a_width_are_closed() -> None:
