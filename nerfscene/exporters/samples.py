@@ -19,10 +19,10 @@ from nerfscene.types import Array
 PIXELS_EACH = 8  # rendered for every sample that is wanted
 FEWEST_PIXELS, MOST_PIXELS = 300_000, 8_000_000  # rendered in all
 OPAQUE = 0.5  # accumulation from which on a ray has hit something
-ON_SURFACE = 0.3  # support of a pixel that does not lie on a jump of depth
-TOLERANCE = 0.015  # relative difference of depths that agree
+ON_SURFACE = 0.5  # support of a pixel that does not lie on a jump of depth
+TOLERANCE = 0.01  # relative difference of depths that agree
 PARALLAX = 1.5  # pixels by which depths that agree may shift a point between two pictures
-DOUBTED = 0.6  # a sample is dropped if more pictures look through it than this share of those that show it
+DOUBTED = 0.25  # a sample is dropped if more pictures look through it than this share of those that show it
 NEIGHBOURS = 6
 
 
@@ -100,8 +100,9 @@ def thinned(samples: Samples, size: Array, count: int, close: float = 0.97) -> S
         return samples
     factor = float(np.median(samples.footprint / size)) * float(np.sqrt(len(samples) / count))
     low, high, best = 0.0, np.inf, 0.0
+    level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
     for _ in range(8):
-        found = len(np.unique(_cells(samples.positions, size * factor)))
+        found = len(np.unique(_cells(samples.positions, level, factor)))
         if found <= count:
             best = high = factor
             if found >= close * count:
@@ -113,15 +114,14 @@ def thinned(samples: Samples, size: Array, count: int, close: float = 0.97) -> S
         factor = guess if low < guess < high else between
     while not best:
         factor *= 1.2
-        best = factor if len(np.unique(_cells(samples.positions, size * factor))) <= count else 0.0
-    _, number = np.unique(_cells(samples.positions, size * best), return_inverse=True)
+        best = factor if len(np.unique(_cells(samples.positions, level, factor))) <= count else 0.0
+    _, number = np.unique(_cells(samples.positions, level, best), return_inverse=True)
     return _averaged(samples, number)
 
 
-def _cells(positions: NDArray[np.float32], size: Array) -> NDArray[np.int64]:
-    """A number for each position's cell; sizes within half a power of two count as the same."""
-    level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
-    place = np.floor(positions / (2.0 ** (level / 2))[:, None]).astype(np.int64)
+def _cells(positions: NDArray[np.float32], level: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
+    """A number for each position's cell, which is ``factor`` · 2^(level / 2) wide; levels don't mix."""
+    place = np.floor(positions / (factor * 2.0 ** (level / 2))[:, None]).astype(np.int64)
     mixed = level * 2654435761
     for axis, prime in enumerate((73856093, 19349663, 83492791)):
         mixed = (mixed ^ (place[:, axis] * prime)) * 6364136223846793005

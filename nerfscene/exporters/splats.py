@@ -53,17 +53,17 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
     upright = config.world == "upright"
     world = placed(scene, config.world)
     renderer = world.renderer(config.backend, config.threads)
-    made = made_splats(world, renderer, min(config.count or COUNT, 10**8), config.degree, told)
-    if not len(made):
-        raise NerfsceneError(
-            "no surface was found to make splats of: look at the scene with nerfscene view, and reset the crop "
-            "if it leaves nothing"
-        )
-    _warn_of_size(made, told)
-    told.progress(f"writing {file.name}", 0.0)
-    splats = moved(made, turn) if upright else made
     remove_leftovers(file.parent, file.name)
-    with writing(file) as temporary:
+    with writing(file) as temporary:  # opened first, so that a folder that can't be written is told at once
+        made = made_splats(world, renderer, config.count or COUNT, config.degree, told)
+        if not len(made):
+            raise NerfsceneError(
+                "no surface was found to make splats of: look at the scene with nerfscene view, and reset "
+                "its crop if that leaves nothing"
+            )
+        _warn_of_size(made, told)
+        told.progress(f"writing {file.name}", 0.0)
+        splats = moved(made, turn) if upright else made
         write(splats, temporary)
         size = temporary.stat().st_size
     told.progress(f"writing {file.name}", 1.0)
@@ -74,13 +74,15 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
 def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
     """How the axes turn (4, 4), from an upright world, and what writes a file with this ending.
 
-    Raises NerfsceneError for another ending.
+    Raises NerfsceneError for another ending, and for USD if usd-core is missing or too old.
     """
     found = WRITERS.get(file.suffix.lower())
     if found is None:
         raise NerfsceneError(
             f"splats can't be written as {file.name}: the name must end in one of {', '.join(WRITERS)}"
         )
+    if found[0] is Y_UP_FROM_Z_UP and found[1] is not splats_glb.write:
+        splats_usd.check_installed()
     return found
 
 
@@ -89,6 +91,6 @@ def _warn_of_size(splats: Splats, told: Told) -> None:
     side = float(np.median(np.abs(splats.positions - np.median(splats.positions, axis=0)).max(1)))
     if not SMALL <= side <= LARGE:
         told.warn(
-            f"the scene is about {2 * side:.3g} units wide in this world, and splat viewers lose detail outside "
-            f"{SMALL} to {LARGE:g}: set a scale under World in the viewer, or export with --world upright"
+            f"the scene is about {2 * side:.3g} units wide in this world, and splat viewers lose detail "
+            f"outside {SMALL} to {LARGE:g}: set a scale under World in the viewer, or export upright"
         )

@@ -8,16 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
+from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.gaussians import Splats
 from nerfscene.exporters.told import needed
 
 SIGMAS = 3.0  # a splat is visible up to about as many standard deviations
 
 
+def check_installed() -> None:
+    """Raises NerfsceneError if usd-core is missing or too old to know splats."""
+    if not hasattr(needed("pxr.UsdVol", "export", "splats as USD"), "ParticleField3DGaussianSplat"):
+        raise NerfsceneError(
+            "splats as USD need usd-core 26.3 or later: pip install --upgrade usd-core, or write another "
+            "format, such as .ply"
+        )
+
+
 def write(splats: Splats, file: Path, package: bool) -> None:
     """Writes the file, a .usdz if ``package``. Raises NerfsceneError if usd-core is missing or too old."""
-    for module in ("pxr.Usd", "pxr.UsdVol"):
-        needed(module, "export", "splats as USD")
+    check_installed()
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / "splats.usdc"
         _stage(splats, inner)
