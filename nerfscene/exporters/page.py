@@ -36,7 +36,7 @@ MOST_SPLATS = 400_000  # a phone of five years ago draws about as many smoothly
 FEWEST_SPLATS = 2_000
 OURS_TO_DRAW = 1_300_000  # bytes of a page apart from its splats and posters: viser's client, and ours
 SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens
-GUESS = 0.9  # of the limit that a first guess fills
+GUESS = 0.95  # of the limit that a first guess fills
 
 
 def page_of(scene_folder: Path, config: PageConfig) -> PageConfig:

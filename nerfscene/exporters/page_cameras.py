@@ -11,7 +11,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.config import RenderConfig
 from nerfscene.exporters.placement import placed
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films.filming import film_path, world_points
+from nerfscene.films.filming import film_path, film_size, world_points
 from nerfscene.films.orbit import Subject, subject_of
 from nerfscene.films.paths import CameraPath, look_at
 from nerfscene.films.presets import film_intrinsics
@@ -22,28 +22,28 @@ from nerfscene.types import Array, Camera, Intrinsics
 # viser's covariances are half floats, which hold splats of 2e-4 to 256 units, and its keys walk two units a
 # second. So the photographer stands this many units from the subject.
 DISTANCE = 6.0
-# A screen that is taller than wide by a factor f shows more upwards by f to this power, and less sideways.
-TALLER = 0.75
+# Of a picture shown on a screen of another shape: 1 fits it in whole, 0 fills the screen and cuts it.
+WHOLE = 0.6
 WIDEST = 2.0  # half of what a camera shows, at distance 1, at most: 127°
 FRAMES = 900  # of a camera path, at most; the page goes evenly from one to the next
-NUMBERS = 10  # of a place: position, target, up, lens
 
 
 @dataclass(frozen=True)
 class Place:
     """A camera of the page: where it is, what it looks at and turns around, its up (all (3,)), and its lens.
 
-    lens: half of what the shorter side of a wide screen shows, at distance 1.
+    lens: half the height that a picture of this aspect (width / height) shows at distance 1.
     """
 
     position: Array
     target: Array
     up: Array
     lens: float
+    aspect: float
 
     def numbers(self) -> list[float]:
-        """The place as the page takes it."""
-        values = [*self.position, *self.target, *self.up, self.lens]
+        """The place as the page takes it: 11 numbers."""
+        values = [*self.position, *self.target, *self.up, self.lens, self.aspect]
         return [round(float(v), 5) for v in values]
 
 
@@ -87,13 +87,18 @@ def opening(stage: Staged, renderer: Renderer) -> Place:
     aside = 1 - (s.axes * toward).sum(1) / np.maximum(np.linalg.norm(toward, axis=1), 1e-9)
     heights = s.centres @ s.up
     off = np.abs(heights - np.median(heights)) / DISTANCE
+    # Of photos from one side, one from the middle.
+    sides = (s.centres - s.focus) / np.maximum(np.linalg.norm(s.centres - s.focus, axis=1), 1e-9)[:, None]
+    if s.inward and np.linalg.norm(sides.mean(0)) > 0.5:
+        off = off + 1 - sides @ sides.mean(0) / np.linalg.norm(sides.mean(0))
     steep = np.abs(s.axes @ s.up) > 0.9  # has no upright picture
     i = int(np.argmin(aside + off + 10 * steep))
-    lens = lens_of(film_intrinsics(stage.scene.views, 64, 64))
+    k = film_intrinsics(stage.scene.views, *film_size(stage.scene, None, None))
+    lens = lens_of(k)
     pose = look_at(s.centres[i], s.centres[i] + s.axes[i], s.up)
     depth = _depth_ahead(renderer, pose, lens)
     ahead = depth or (_distance(s, s.centres[i], s.axes[i]))
-    return Place(s.centres[i], s.centres[i] + ahead * s.axes[i], s.up, lens)
+    return Place(s.centres[i], s.centres[i] + ahead * s.axes[i], s.up, lens, k.width / k.height)
 
 
 def _depth_ahead(renderer: Renderer, pose: Array, lens: float) -> float:
@@ -111,13 +116,13 @@ def _distance(s: Subject, position: Array, axis: Array) -> float:
 
 def lens_of(k: Intrinsics) -> float:
     """A place's lens from a camera's."""
-    return min(0.5 * min(k.width / k.fx, k.height / k.fy), WIDEST)
+    return min(0.5 * k.height / k.fy, WIDEST)
 
 
 def picture(place: Place, width: int, height: int) -> Camera:
     """The camera with which a page's screen of ``width``×``height`` pixels shows a place."""
-    aspect = width / height
-    half = min(place.lens * (aspect**-TALLER if aspect < 1 else 1.0), WIDEST)
+    narrower = place.aspect * height / width
+    half = min(place.lens * narrower ** (WHOLE if narrower > 1 else 1 - WHOLE), WIDEST)
     focal = 0.5 * height / half
     pose = look_at(place.position, place.target, place.up)
     return Camera(Intrinsics(width, height, focal, focal, width / 2, height / 2), pose)
@@ -158,7 +163,8 @@ def _places(film: CameraPath, stage: Staged) -> list[Place]:
         pose = pose_in_scene(stage.page_from_given, camera.world_from_cam)
         position, axis = pose[:3, 3], pose[:3, 2]
         target = position + _distance(stage.subject, position, axis) * axis
-        places.append(Place(position, target, _up(pose, stage.subject.up), lens_of(camera.intrinsics)))
+        k = camera.intrinsics
+        places.append(Place(position, target, _up(pose, stage.subject.up), lens_of(k), k.width / k.height))
     return places
 
 

@@ -57,9 +57,9 @@ class Precision:
 
 # From the finest to the coarsest; bytes as measured on splats of rooms and tables.
 PRECISIONS = (
-    Precision("fine", 2.0**-12, 6, 8, 25.0),
-    Precision("medium", 2.0**-10, 5, 7, 20.0),
-    Precision("coarse", 2.0**-9, 4, 6, 17.0),
+    Precision("fine", 2.0**-12, 6, 8, 29.0),
+    Precision("medium", 2.0**-10, 5, 7, 25.5),
+    Precision("coarse", 2.0**-9, 4, 6, 22.5),
 )
 
 

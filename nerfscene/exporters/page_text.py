@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from nerfscene import __version__
-from nerfscene.exporters.page_cameras import DISTANCE, TALLER, Place
+from nerfscene.exporters.page_cameras import DISTANCE, WHOLE, Place
 from nerfscene.exporters.page_recording import Recording
 
 PARTS = Path(__file__).with_name("page_parts")
@@ -72,7 +72,7 @@ def page_files(text: PageText, recording: Recording, splats: int, single: bool) 
         "path": text.path,
         "background": text.background,
         "distance": DISTANCE,
-        "taller": TALLER,
+        "whole": WHOLE,
         "speed": SPEED,
     }
     if single:

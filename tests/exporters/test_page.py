@@ -111,7 +111,7 @@ def _rough(n: int) -> PageSplats:
 def test_rounded_splats_stay_drawable_in_half_floats(precision: Any) -> None:
     rough = _rough(2000)
     sizes = np.repeat([1e-7, 1.0, 1e9], [500, 1000, 500])[:, None, None].astype(np.float32)
-    first = Place(np.array([0.0, -6, 0]), np.zeros(3), np.array([0.0, 0, 1]), 0.5)
+    first = Place(np.array([0.0, -6, 0]), np.zeros(3), np.array([0.0, 0, 1]), 0.5, 1.5)
     made = rounded(replace(rough, covariances=rough.covariances * sizes), precision, first)
     assert made.centers[:100, 1].mean() > 1 > -1 > made.centers[-100:, 1].mean()
     halves = made.covariances.astype(np.float16).astype(np.float64)
@@ -194,7 +194,7 @@ def test_the_saved_path_is_the_one_that_plays(tmp_path: Path) -> None:
     assert config.title == tmp_path.name
     played = playable(scene, staged(scene), config.path, lambda text: None)
     assert played is not None and played["seconds"] == pytest.approx(2, abs=0.1)
-    frames = np.array(played["frames"]).reshape(-1, 10)
+    frames = np.array(played["frames"]).reshape(-1, 11)
     stage = staged(scene)
     for row, camera in zip(frames[:: len(frames) - 1], (path.cameras[0], path.cameras[-1]), strict=True):
         expected = stage.page_from_given @ camera.world_from_cam[:, 3]

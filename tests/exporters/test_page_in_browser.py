@@ -112,7 +112,7 @@ class Opened:
 def rendered(scene: Scene, numbers: list[float], size: tuple[int, int]) -> NDArray[np.float32]:
     """Our own picture of a page's place, for a screen of this size."""
     n = np.asarray(numbers)
-    camera = picture(Place(n[:3], n[3:6], n[6:9], float(n[9])), *size)
+    camera = picture(Place(n[:3], n[3:6], n[6:9], *map(float, n[9:])), *size)
     rgb: NDArray[np.float32] = render(staged(scene).scene.renderer(), camera).rgb
     return rgb
 
@@ -139,8 +139,8 @@ def test_a_page_on_a_static_host_shows_the_scene_as_we_do(browser: Any, made: Pa
         assert difference(seen[:, ::-1], expected) > 2 * difference(seen, expected)  # and not another view
         # In the middle of its camera path it shows what the film does.
         opened.page.evaluate("time.value = 500; time.oninput()")
-        row = len(data["path"]["frames"]) // 20 * 10
-        expected = rendered(scene, data["path"]["frames"][row : row + 10], (480, 300))
+        row = len(data["path"]["frames"]) // 22 * 11
+        expected = rendered(scene, data["path"]["frames"][row : row + 11], (480, 300))
         wait(opened.page, lambda: difference(opened.seen(), expected) < 0.06, what="for the path's picture")
         assert opened.page.title() == TITLE
         assert opened.page.locator("h1").inner_text() == TITLE

@@ -135,18 +135,19 @@ function steering(view, m) {
     return [a + w * i + y * k - z * j, b + w * j + z * i - x * k, d + w * k + x * j - y * i];
   };
   const up = turned([0, 0, 1]);
-  let lens = data.open[9], level = true;
+  let lens = data.open.slice(9), level = true;
   const setUp = (direction) => {
     const [px, py, pz] = c.getPosition(), [tx, ty, tz] = c.getTarget();
     m.camera.up.set(...direction);
     c.updateCameraUp();
     c.setLookAt(px, py, pz, tx, ty, tz, false);
   };
-  // lens: half the extent of the shorter side of a wide screen at distance 1; a tall screen shows more upwards.
+  // lens: half the height that a picture shows at distance 1, and its aspect. A screen of another shape shows
+  // something between all of it and what fills the screen.
   const setLens = (value) => {
     lens = value;
-    const aspect = frame.clientWidth / Math.max(frame.clientHeight, 1);
-    const half = Math.min(lens * Math.max(aspect, 0.1) ** (aspect < 1 ? -data.taller : 0), 2);
+    const narrower = lens[1] * frame.clientHeight / Math.max(frame.clientWidth, 1);
+    const half = Math.min(lens[0] * narrower ** (narrower > 1 ? data.whole : 1 - data.whole), 2);
     m.camera.fov = 360 / Math.PI * Math.atan(half);
     m.camera.updateProjectionMatrix();
     m.requestRender();
@@ -155,16 +156,14 @@ function steering(view, m) {
   c.infinityDolly = true; // coming closer goes on past what is looked at
   c.minDistance = 0.5;
   return {
-    up,
-    lens: () => lens,
     place: () => ({ p: [...c.getPosition()], t: [...c.getTarget()] }),
-    // place: position, target, up and lens, 10 numbers
+    // place: position, target, up and lens, 11 numbers
     put(place, smoothly = false) {
       const [p, t, u] = [0, 3, 6].map((i) => turned(place.slice(i, i + 3)));
       level = Math.hypot(u[0] - up[0], u[1] - up[1], u[2] - up[2]) < 1e-4;
       if (Math.hypot(...m.camera.up.toArray().map((v, i) => v - u[i])) > 1e-6) setUp(u);
       c.setLookAt(...p, ...t, smoothly);
-      if (Math.abs(lens - place[9]) > 1e-6 || !smoothly) setLens(place[9]);
+      setLens(place.slice(9));
     },
     upright() {
       if (!level) setUp(up);
@@ -216,7 +215,7 @@ function controls(view, m, camera) {
 
 function filming(camera) {
   const { frames, seconds, loop } = data.path;
-  const size = 10, count = frames.length / size;
+  const size = 11, count = frames.length / size;
   let at = 0, playing = false, last = 0, left = null, leftAt = 0;
   const mixed = (a, b, w) => a.map((v, i) => v + w * (b[i] - v));
   const place = (fraction) => {
