@@ -52,9 +52,9 @@ class Export:
     credentials: bool = False
     """Sign what is written with content credentials, which say that it was made from photos."""
     credentials_key: Path | None = None
-    """With --credentials: as of nerfscene render."""
+    """With --credentials: the PEM file to sign with, as of nerfscene render."""
     source_type: SourceType = "captures"
-    """With --credentials: as of nerfscene render."""
+    """With --credentials: the kind of source to name, as of nerfscene render."""
     export: Annotated[ExportConfig, tyro.conf.arg(name="")] = field(default_factory=ExportConfig)
 
 
