@@ -43,6 +43,7 @@ from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.scene import Scene
 
 ENDINGS = (".glb", ".obj", ".ply", ".stl", ".usdz")
+TEXTURED = (".glb", ".obj", ".usdz")
 Y_UP = (".glb", ".obj", ".usdz")  # formats that have +y up; the others keep the world's axes
 CELLS_A_PIXEL, FEWEST_CELLS, MOST_CELLS = 0.6, 96, 384  # along the subject's box, by the photos' size
 REACH = 8.0  # half the subject's box, up to which the surroundings are exported
@@ -72,6 +73,22 @@ def write_mesh(scene: Scene, file: Path, config: ExportConfig, told: Told) -> di
     with telling(file):  # before the work, not after it
         probe.touch()
         probe.unlink()
+    side = config.texture if ending in TEXTURED else 0
+    mesh, numbers = mesh_of(scene, side, ending != ".stl", config, told)
+    told.progress("writing the mesh", 0.0)
+    written = write_file(turned_for(file, mesh, config), file)
+    told.progress("writing the mesh", 1.0)
+    return {"file": str(file), "files": [str(f) for f in written], **numbers}
+
+
+def mesh_of(
+    scene: Scene, side: int, in_colour: bool, config: ExportConfig, told: Told
+) -> tuple[Mesh, dict[str, Any]]:
+    """The scene's mesh with the axes of ``config.world``, and its numbers, as ``write_mesh`` returns them.
+
+    side: of the texture, in texels; 0: colours at the vertices. in_colour: False for the shape alone.
+    Raises NerfsceneError for a scene without a surface, and what ``told.progress`` raises.
+    """
     scene = placed(scene, config.world)
     renderer = scene.photo_renderer(config.backend, config.threads)
     pictures = depth_pictures(renderer, chosen_views(scene.views), told)
@@ -79,20 +96,13 @@ def write_mesh(scene: Scene, file: Path, config: ExportConfig, told: Told) -> di
     warp = Warp(scene.scene_from_world, 2.0 / cells_for(scene), reach)
     surface, holes = surface_of(pictures, warp, scene.crop, config, told)
     beyond = share_beyond(pictures, warp)
-    if beyond > WORTH_TELLING:
+    if beyond > WORTH_TELLING and scene.crop is None:
         told.warn(
             f"{beyond:.0%} of what the photos show is farther away than {REACH:g} times the subject's size "
             "and is not part of the mesh"
         )
-    side = config.texture if ending in (".glb", ".obj", ".usdz") else 0
-    mesh = coloured(renderer, pictures, surface, warp, side, ending != ".stl", told)
-    turn = Y_UP_FROM_Z_UP if ending in Y_UP and config.world == "upright" else np.eye(4)
-    told.progress("writing the mesh", 0.0)
-    written = write_file(turned(mesh, turn), file)
-    told.progress("writing the mesh", 1.0)
-    return {
-        "file": str(file),
-        "files": [str(f) for f in written],
+    mesh = coloured(renderer, pictures, surface, warp, side, in_colour, told)
+    return mesh, {
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "texture": 0 if mesh.texture is None else mesh.texture.shape[0],
@@ -193,9 +203,11 @@ def _from_neighbours(rgb: Floats, known: NDArray[np.bool_], faces: NDArray[np.in
     return rgb
 
 
-def turned(mesh: Mesh, to: NDArray[np.float64]) -> Mesh:
-    """The mesh, rotated by (4, 4)."""
-    r = to[:3, :3].astype(np.float32)
+def turned_for(file: Path, mesh: Mesh, config: ExportConfig) -> Mesh:
+    """The mesh with the axes that a file of this ending has."""
+    if file.suffix.lower() not in Y_UP or config.world == "capture":
+        return mesh
+    r = Y_UP_FROM_Z_UP[:3, :3].astype(np.float32)
     return Mesh(mesh.vertices @ r.T, mesh.normals @ r.T, mesh.faces, mesh.uv, mesh.texture, mesh.colours)
 
 

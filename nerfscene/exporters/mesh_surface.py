@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from nerfscene.exporters.mesh_fusion import BLOCK, Floats, Ints, Volume
 
-TAUBIN = (0.5, -0.53)
+TAUBIN = (0.5, -0.53)  # steps towards and away from neighbours' means, of which a round consists
+FLATTER = (0.7, -0.35)  # of the surroundings, which are seen from afar and lumpy
 FACES_OF_A_PIECE = 0.002  # of all faces, that a loose piece needs to stay
 
 
@@ -161,7 +162,7 @@ def smoothed(surface: Surface, rounds: int, far: NDArray[np.bool_], far_rounds: 
     some = np.flatnonzero(far)
     average = average[some]
     for _ in range(far_rounds if len(some) else 0):
-        for factor in TAUBIN:
+        for factor in FLATTER:
             v[some] += np.float32(factor) * (average @ v - v[some])
     return Surface(v.astype(np.float32), surface.faces)
 

@@ -15,7 +15,10 @@ import pytest
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import mesh
-from nerfscene.exporters.mesh import ENDINGS, write_mesh
+from nerfscene.exporters.mesh import remove_old, turned_for, write_file, write_mesh
+from nerfscene.exporters.mesh_files import Mesh
+from nerfscene.exporters.mesh_surface import Surface
+from nerfscene.exporters.mesh_unwrap import unwrapped
 from nerfscene.exporters.told import Told
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
@@ -40,6 +43,22 @@ def glb(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("glb") / "mesh.glb"
     write_mesh(scene, file, cases.UPRIGHT, Told())
     return file
+
+
+@pytest.fixture(scope="module")
+def textured(scene: Scene) -> Mesh:
+    """Upright, with +z up."""
+    return mesh.mesh_of(scene, 512, True, cases.UPRIGHT, Told())[0]
+
+
+@pytest.fixture(scope="module")
+def shaded(scene: Scene) -> Mesh:
+    """The same with colours at its vertices."""
+    return mesh.mesh_of(scene, 0, True, cases.UPRIGHT, Told())[0]
+
+
+def written(made: Mesh, file: Path) -> list[Path]:
+    return write_file(turned_for(file, made, cases.UPRIGHT), file)
 
 
 def close(colours: np.ndarray, true: np.ndarray) -> bool:
@@ -89,10 +108,12 @@ def test_glb_files_are_drawn_unlit_and_have_unit_normals(glb: Path) -> None:
     assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
 
 
-def test_an_obj_comes_with_a_material_and_a_texture_of_its_own_name(scene: Scene, tmp_path: Path) -> None:
-    told = write_mesh(scene, tmp_path / "fox.obj", cases.UPRIGHT, Told())
+def test_an_obj_comes_with_a_material_and_a_texture_of_its_own_name(
+    scene: Scene, textured: Mesh, tmp_path: Path
+) -> None:
+    files = written(textured, tmp_path / "fox.obj")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fox.mtl", "fox.obj", "fox.png"]
-    assert len(told["files"]) == 3
+    assert len(files) == 3
     made = cases.opened(tmp_path / "fox.obj")
     points = cases.to_capture(scene, made.triangles_center, y_up=True)
     some = np.flatnonzero(cases.on_first_sphere(points))
@@ -109,9 +130,8 @@ def test_a_ply_has_colours_and_normals_in_the_captures_coordinates(scene: Scene,
     assert close(made.visual.vertex_colors[some, :3] / 255, cases.true_colours(points[some]))
 
 
-def test_colours_at_the_vertices_of_a_glb_are_linear(scene: Scene, tmp_path: Path) -> None:
-    told = write_mesh(scene, tmp_path / "mesh.glb", replace(cases.UPRIGHT, texture=0), Told())
-    assert told["texture"] == 0
+def test_colours_at_the_vertices_of_a_glb_are_linear(scene: Scene, shaded: Mesh, tmp_path: Path) -> None:
+    written(shaded, tmp_path / "mesh.glb")
     made = cases.opened(tmp_path / "mesh.glb")
     colours = np.asarray(
         made.visual.vertex_attributes["color"]
@@ -126,21 +146,24 @@ def test_colours_at_the_vertices_of_a_glb_are_linear(scene: Scene, tmp_path: Pat
     assert close(srgb[some], cases.true_colours(points[some]))
 
 
-def test_an_stl_is_the_shape_with_z_up(scene: Scene, tmp_path: Path) -> None:
-    write_mesh(scene, tmp_path / "mesh.stl", cases.UPRIGHT, Told())
+def test_an_stl_is_the_shape_with_z_up(scene: Scene, textured: Mesh, tmp_path: Path) -> None:
+    written(textured, tmp_path / "mesh.stl")
     made = cases.opened(tmp_path / "mesh.stl")
     points = cases.to_capture(scene, made.triangles_center, y_up=False)
     near = np.linalg.norm(points, axis=1) < 1
     assert np.median(cases.off(points[near])) < 0.1
 
 
-@pytest.mark.parametrize("texture", [512, 0])
-def test_a_usdz_passes_the_checks_of_usd(scene: Scene, tmp_path: Path, texture: int) -> None:
+@pytest.mark.parametrize("texture", [True, False])
+def test_a_usdz_passes_the_checks_of_usd(
+    scene: Scene, textured: Mesh, shaded: Mesh, tmp_path: Path, texture: bool
+) -> None:
     pytest.importorskip("pxr")
     from pxr import Usd, UsdGeom, UsdShade, UsdValidation
 
     file = tmp_path / "mesh.usdz"
-    told = write_mesh(scene, file, replace(cases.UPRIGHT, texture=texture), Told())
+    surface = textured if texture else shaded
+    written(surface, file)
     assert [p.name for p in tmp_path.iterdir()] == ["mesh.usdz"]
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
@@ -154,7 +177,7 @@ def test_a_usdz_passes_the_checks_of_usd(scene: Scene, tmp_path: Path, texture: 
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
     assert UsdGeom.GetStageMetersPerUnit(stage) == 1
     shape = next(UsdGeom.Mesh(p) for p in stage.Traverse() if p.IsA(UsdGeom.Mesh))
-    assert len(shape.GetFaceVertexCountsAttr().Get()) == told["faces"]
+    assert len(shape.GetFaceVertexCountsAttr().Get()) == len(surface.faces)
     points = cases.to_capture(scene, np.array(shape.GetPointsAttr().Get()), y_up=True)
     assert np.median(cases.off(points[np.linalg.norm(points, axis=1) < 1])) < 0.1
     assert UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
@@ -176,33 +199,44 @@ def test_a_crop_of_nothing_is_refused(scene: Scene, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_cancelled_export_leaves_nothing(scene: Scene, tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("stage", ["looking at the scene", "fusing depths", "writing the mesh"])
+def test_a_cancelled_export_leaves_nothing(scene: Scene, tmp_path: Path, stage: str) -> None:
     class Cancelled(Exception):
         pass
 
-    def progress(stage: str, fraction: float) -> None:
-        if stage == ("writing the mesh" if ending == ".usdz" else "fusing depths"):
+    def progress(now: str, fraction: float) -> None:
+        if now == stage:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        write_mesh(scene, tmp_path / f"mesh{ending}", replace(cases.UPRIGHT, texture=64), Told(progress))
+        write_mesh(scene, tmp_path / "mesh.obj", replace(cases.UPRIGHT, texture=0), Told(progress))
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_export_left_is_removed(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".glb", ".obj", ".usdz"])
+def test_a_failed_write_leaves_nothing(textured: Mesh, tmp_path: Path, ending: str) -> None:
+    spoilt = replace(textured, texture=np.zeros((4, 4, 7), np.uint8))  # no picture has seven channels
+    with pytest.raises((TypeError, ValueError)):
+        write_file(spoilt, tmp_path / f"mesh{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_exports_left_is_removed(tmp_path: Path) -> None:
     gone = 2**22 + 1  # no process has this number
-    (tmp_path / f".mesh.usdz.{gone}.tmp").write_bytes(b"half")
+    for name in ("mesh.obj", "mesh.mtl", "mesh.png", "mesh.usdz"):
+        (tmp_path / f".{name}.{gone}.tmp").write_bytes(b"half")
     (tmp_path / f".mesh.usdz.{gone}.parts").mkdir()
     (tmp_path / f".mesh.usdz.{os.getpid()}.other").write_bytes(b"not ours")
-    write_mesh(scene, tmp_path / "mesh.usdz", replace(cases.UPRIGHT, texture=64, faces=500), Told())
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f".mesh.usdz.{os.getpid()}.other", "mesh.usdz"]
+    remove_old(tmp_path / "mesh.obj")
+    remove_old(tmp_path / "mesh.usdz")
+    assert [p.name for p in tmp_path.iterdir()] == [f".mesh.usdz.{os.getpid()}.other"]
 
 
-def test_a_texture_too_small_for_the_mesh_is_refused(scene: Scene, tmp_path: Path) -> None:
+def test_a_texture_too_small_for_the_mesh_is_refused() -> None:
+    corners = np.random.default_rng(0).normal(size=(15_000, 3)).astype(np.float32)
+    apart = Surface(corners, np.arange(15_000).reshape(-1, 3))
     with pytest.raises(NerfsceneError, match=r"64 pixels is too small for the mesh's .* --texture 0"):
-        write_mesh(scene, tmp_path / "mesh.glb", replace(cases.UPRIGHT, texture=64, faces=100_000), Told())
-    assert not list(tmp_path.iterdir())
+        unwrapped(apart.vertices, apart.faces, np.ones(len(apart.faces), np.float32), 64)
 
 
 def test_another_ending_is_refused(scene: Scene, tmp_path: Path) -> None:
