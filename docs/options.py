@@ -80,8 +80,13 @@ def commands() -> dict[str, type]:
     raise RuntimeError("nerfscene.cli.main hands its commands to tyro in another way: change this too")
 
 
-def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], dict[str, list[Option]]]:
-    """A command's arguments by place, its options, and groups of finer options by how they begin."""
+def options(
+    cls: type, prefix: str = "", given: object = None
+) -> tuple[list[Option], list[Option], dict[str, list[Option]]]:
+    """A command's arguments by place, its options, and groups of finer options by how they begin.
+
+    given: a ``cls`` with the defaults of this command, if they aren't those of the class.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
     texts = field_texts(cls)
     placed: list[Option] = []
@@ -93,7 +98,8 @@ def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], di
         name = str(said.get("name", field.name)) if not _is_nameless(marks) else ""
         if dataclasses.is_dataclass(kind):
             inner = f"{prefix}{name}." if name else prefix
-            _, within, _ = options(kind, inner)  # type: ignore[arg-type]
+            made = field.default_factory() if callable(field.default_factory) else None
+            _, within, _ = options(kind, inner, made)  # type: ignore[arg-type]
             if name:
                 groups[f"--{inner}"] = within
             else:
@@ -104,7 +110,7 @@ def options(cls: type, prefix: str = "") -> tuple[list[Option], list[Option], di
         if _is_positional(hints[field.name]):
             placed.append(Option((str(said.get("metavar", _value(kind))),), "", "", text))
         elif kind is bool:
-            if field.default is True:
+            if getattr(given, field.name, field.default) is True:
                 off = f"--no-{dashed}"
                 plain.append(Option((off,), "", "", text if off in text else f"Turns this off: {text}"))
             else:

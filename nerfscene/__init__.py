@@ -14,19 +14,22 @@ What each function does (``help(ns.train)`` and so on tell more):
     render          a scene's renderer and a camera → one picture, with depth
     film            a scene and a camera path → a video
     view            a scene → a web page to walk through it
+    export          a scene → a mesh, points, cameras or splats for other programs
+    share           a scene → a page to send, which needs no program
     measure         PSNR and SSIM against the photos that training never saw
     report          measures a scene and rewrites its report.html
     info            facts about the scene in a folder, as a dictionary
     open_capture    the first step of train: finds the photos in a folder
     posed_capture   the second step: photos with their cameras
 
-Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig and RenderConfig.
+Settings are frozen dataclasses: FootageConfig, PoseConfig, FieldConfig, TrainConfig, RenderConfig,
+ExportConfig, PageConfig and CredentialsConfig.
 Errors that a user can fix are raised as NerfsceneError, whose message is one sentence; an argument of the
 wrong type is a TypeError that names it. What to know about the photos comes as NerfsceneWarning, and
 ``progress=True`` prints how far the work is. The command ``nerfscene`` does the same from a shell.
 
 Inside the package, each step has a folder, and data flows from one to the next: capture (photos) → posing
-or formats (cameras) → field and training (a radiance field) → scene → films, viewer, measuring.
+or formats (cameras) → field and training (a radiance field) → scene → films, exporters, viewer, measuring.
 """
 
 from __future__ import annotations
@@ -88,9 +91,20 @@ with leaving_at_once() if _is_command() else loading():
     _load_pillow_first()
 
 if TYPE_CHECKING:
-    from nerfscene.api import film, info, open_capture, posed_capture, report, train
-    from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+    from nerfscene.api import info, open_capture, posed_capture, report, train
+    from nerfscene.config import (
+        CredentialsConfig,
+        ExportConfig,
+        FieldConfig,
+        FootageConfig,
+        PageConfig,
+        PoseConfig,
+        RenderConfig,
+        TrainConfig,
+    )
+    from nerfscene.credentials.own_files import mark
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
+    from nerfscene.exporting import export, film, share
     from nerfscene.field.rendering import render
     from nerfscene.films.camera_path_file import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
@@ -103,25 +117,31 @@ if TYPE_CHECKING:
 # The module of each public name. Modules are imported when a name is first used, so that `import nerfscene`
 # is fast and works even if a compiled part is missing, which `nerfscene doctor` then reports.
 _HOMES = {
-    "film": "api",
+    "film": "exporting",
     "info": "api",
     "open_capture": "api",
     "posed_capture": "api",
     "report": "api",
     "train": "api",
+    "CredentialsConfig": "config",
     "FieldConfig": "config",
     "FootageConfig": "config",
     "PoseConfig": "config",
     "RenderConfig": "config",
     "TrainConfig": "config",
+    "ExportConfig": "config",
+    "PageConfig": "config",
     "NerfsceneError": "errors",
     "NerfsceneWarning": "errors",
+    "mark": "credentials.own_files",
     "measure": "measuring.evaluate",
     "render": "field.rendering",
     "load": "scene.folder",
     "look_at": "films.paths",
     "write_camera_path": "films.camera_path_file",
     "view": "viewer.server",
+    "export": "exporting",
+    "share": "exporting",
     "Camera": "types",
     "Capture": "types",
     "Frame": "types",
@@ -143,7 +163,10 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "look_at",
     "write_camera_path",
     "film",
+    "mark",
     "view",
+    "export",
+    "share",
     "measure",
     "report",
     "info",
@@ -152,6 +175,9 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "FieldConfig",
     "TrainConfig",
     "RenderConfig",
+    "ExportConfig",
+    "PageConfig",
+    "CredentialsConfig",
     "NerfsceneError",
     "NerfsceneWarning",
     "Camera",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
 from nerfscene.capture.work_folder import complete_results
-from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, TrainConfig
+from nerfscene.credentials.checking import asset_of, check, check_page
+from nerfscene.credentials.marking import BESIDE
 from nerfscene.errors import NerfsceneError, warn_caller
-from nerfscene.films.filming import render_film
 from nerfscene.given import callable_given, instance_given, path_given
 from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
@@ -34,6 +34,7 @@ from nerfscene.scene.output_folder import (
     remember_photos,
     remove_empty,
 )
+from nerfscene.scene.summary import summary
 from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
@@ -45,7 +46,7 @@ FROM_LOAD = ", as nerfscene.load returns"
 
 
 @contextlib.contextmanager
-def _heard(listener: Listener, progress: bool) -> Iterator[Listener]:
+def with_progress(listener: Listener, progress: bool) -> Iterator[Listener]:
     """What to call with the progress: ``listener``, and with ``progress`` the lines that commands print."""
     instance_given(progress, bool, "progress")
     if not progress:
@@ -62,7 +63,7 @@ def _heard(listener: Listener, progress: bool) -> Iterator[Listener]:
         yield both
 
 
-def _warner(warn: Warn | None) -> Warn:
+def warner(warn: Warn | None) -> Warn:
     """What to call with each warning."""
     if warn is None:
         return warn_caller
@@ -80,7 +81,7 @@ def open_capture(path: Path | str, progress: StageListener = unheard, *, warn: W
     it is not given, they are issued as NerfsceneWarning. The capture lists them as well.
     Raises NerfsceneError when fewer than 3 photos remain, or a mask has other proportions than its photo.
     """
-    told = _warner(warn)
+    told = warner(warn)
     callable_given(progress, "progress")
     capture = open_folder(path_given(path, "path"), progress)
     for message in capture.warnings:
@@ -116,8 +117,8 @@ def posed_capture(
         raise NerfsceneError(f"given must be one of {', '.join(get_args(Given))}, not {given!r}")
     place, folder = path_given(source, "source"), path_given(workdir, "workdir")
     callable_given(listener, "listener")
-    warned = _warner(warn)
-    with _heard(listener, progress) as heard:
+    warned = warner(warn)
+    with with_progress(listener, progress) as heard:
 
         def told(stage: str, fraction: float) -> None:
             heard(Progress(stage, fraction))
@@ -173,7 +174,7 @@ def train(
     """
     job = _Job(
         path_given(source, "source"), path_given(output, "output"), config, field, poses, footage,
-        resume, overwrite, _warner(warn), note, posed_listener, Control() if control is None else control,
+        resume, overwrite, warner(warn), note, posed_listener, Control() if control is None else control,
     )  # fmt: skip
     job.check()
     callable_given(listener, "listener")
@@ -181,7 +182,7 @@ def train(
     is_new = not job.folder.exists()
     open_output(job.folder, resume)
     try:
-        with only_one(job.folder), _heard(listener, progress) as heard:
+        with only_one(job.folder), with_progress(listener, progress) as heard:
             return _trained(job, heard)
     finally:
         if is_new:
@@ -310,85 +311,37 @@ def report(folder: Path | str, backend_name: str = "auto", *, progress: bool = F
     folder = path_given(folder, "folder")
     scene = scenes.load(folder)
     gallery = Gallery()
-    with _heard(silent, progress) as heard:
+    with with_progress(silent, progress) as heard:
         measure(scene, backend_name, 0, lambda done: heard(Progress("measuring", done)), shown=gallery.add)
     return write_report(scene, folder, gallery.pictures)
 
 
-def info(folder: Path | str) -> dict[str, Any]:
-    """Facts about the scene in ``folder`` as a dictionary of plain values.
+def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
+    """Facts about the scene in ``folder``, or about a file's content credentials, as plain values.
 
-    Among them: photos, photos_posed, train_views, test_views; width and height in pixels; reprojection_error,
-    in pixels of a photo whose longer side is reprojection_size; psnr (dB) and ssim, None if not measured;
-    train_seconds, steps, finished; parameters (of the field), bytes (on disk).
-    Raises NerfsceneError for a scene that can't be read.
+    Of a film, picture, export, or page's folder: what its credentials say and whether they hold; state is
+    "valid", "changed" since it was signed, "invalid", "unreadable" or "unsigned". key is "own" (this
+    machine's), "trusted" (by the certificates in the PEM file ``trust``), "self-made" or "unknown". The rest
+    are file, held_in, signer, made_with, when, time_stamped, what, source_type, kind, photos, scene, settings
+    and problems; of a page, files, with these of each.
+    Of a scene, among others: scene_id, by which films name it in their credentials; photos, photos_posed,
+    train_views, test_views; width and height in pixels; reprojection_error, in pixels of a photo whose longer
+    side is reprojection_size; psnr (dB) and ssim, None if not measured; train_seconds, steps, finished;
+    parameters (of the field), bytes (on disk).
+    Raises NerfsceneError for a scene or file that can't be read.
     """
     folder = path_given(folder, "folder")
-    scene = scenes.load(folder)
-    f = scene.figures
-    size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
-    k = scene.views[0].intrinsics
-    return {
-        "scene": str(folder),
-        "photos": f.photos,
-        "photos_posed": f.photos_posed,
-        "poses_from": f.source,
-        "reprojection_error": f.reprojection_error,
-        "reprojection_size": None if f.reprojection_error is None else f.reprojection_side(k),
-        "train_views": sum(v.split == "train" for v in scene.views),
-        "test_views": sum(v.split == "test" for v in scene.views),
-        "width": k.width,
-        "height": k.height,
-        "downscale": f.downscale,
-        "unbounded": scene.field.space.unbounded,
-        "box_side_world": 2.0 / similarity_scale(scene.scene_from_world),
-        "points": len(scene.points),
-        "psnr": f.psnr,
-        "ssim": f.ssim,
-        "psnr_matched": f.psnr_matched,
-        "cameras_moved": f.cameras_moved,
-        "views": f.views,
-        "train_seconds": f.train_seconds,
-        "steps": f.steps,
-        "samples": f.samples,
-        "finished": f.finished,
-        "device": f.device,
-        "parameters": int(scene.field.table.size + scene.field.weights.size),
-        "bytes": size,
-        "field": asdict(scene.field.config),
-    }
+    trusted = None if trust is None else path_given(trust, "trust")
+    if folder.is_file() and folder.name != scenes.SCENE_JSON:
+        return check(asset_of(folder) if folder.suffix == BESIDE else folder, trusted)
+    if folder.suffix and not folder.exists():
+        raise NerfsceneError(f"{folder} doesn't exist; give a scene's folder, or a film, picture or export")
+    page = check_page(folder, trusted) if not scenes.is_scene(folder) else None
+    if page is not None:
+        return page
+    return summary(scenes.load(folder), folder)
 
 
 def as_json(data: dict[str, Any]) -> str:
     """``data`` as one JSON object on one line."""
     return json.dumps(data, default=str)
-
-
-def film(
-    scene: Scene,
-    file: Path | str,
-    config: RenderConfig = RenderConfig(),  # noqa: B008 - frozen
-    frames: Path | str | None = None,
-    *,
-    progress: bool = False,
-    warn: Warn | None = None,
-) -> dict[str, float | int | str | list[str]]:
-    """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
-
-    file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
-    progress: print the progress, as the command line does. warn: called with each sentence about the path;
-    when it is not given, they are issued as NerfsceneWarning.
-    Returns frames (their number), fps, width, height, seconds, film, frames_folder, and warnings: those
-    sentences again.
-    Raises NerfsceneError for a path, size or output that can't be used, and TypeError for an argument of the
-    wrong type.
-    """
-    instance_given(scene, Scene, "scene", FROM_LOAD)
-    instance_given(config, RenderConfig, "config")
-    folder = path_given(frames, "frames") if frames is not None else None
-    with _heard(silent, progress) as heard:
-
-        def told(done: int, total: int) -> None:
-            heard(Progress("rendering", done / total))
-
-        return render_film(scene, config, path_given(file, "file"), folder, told, _warner(warn))

@@ -15,8 +15,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from nerfscene.config import Backend, FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
+from nerfscene.config import (
+    Backend,
+    CredentialsConfig,
+    FieldConfig,
+    FootageConfig,
+    PoseConfig,
+    RenderConfig,
+    TrainConfig,
+)
 from nerfscene.errors import NerfsceneError
+from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.scene.scene import error_in_words, figures_in_words
@@ -69,6 +78,7 @@ class Render:
     json: bool = False
     """Print only one JSON object that describes the film."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
+    marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class View:
     """What computes: the choices of nerfscene train."""
     threads: int = 0
     """Threads to use; 0 for all."""
+    marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
 
 @dataclass(frozen=True)
@@ -113,10 +124,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Info:
-    """Show what a scene holds."""
+    """Show what a scene holds, or what the content credentials of a film, picture, export or page say."""
 
     scene: tyro.conf.Positional[Path]
-    """Folder that `nerfscene train` made."""
+    """Folder that `nerfscene train` made; or a film, picture or export, or a page's folder."""
+    trust: Path | None = None
+    """Of a file: PEM file with the certificates whose signatures you trust."""
     json: bool = False
     """Print one JSON object."""
 
@@ -192,7 +205,7 @@ def run_view(a: View) -> None:
     with leaving_at_once():
         from nerfscene.viewer.server import view
 
-    with view(a.scene, a.host, a.port, a.backend, a.threads) as viewer:
+    with view(a.scene, a.host, a.port, a.backend, a.threads, a.marks) as viewer:
         lines = viewer.in_words()
         lines = [f"{lines[0]}   (Ctrl-C ends it)"] if len(lines) == 1 else [*lines, "Ctrl-C ends it"]
         print("\n".join(lines), flush=True)
@@ -219,15 +232,21 @@ def run_render(a: Render) -> None:
             left = (time.monotonic() - began) / rendered * (total - done)
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
-        made = render_film(loaded, a.render, film, frames, progress, live.warn, note=live.say)
+        made = render_film(
+            loaded, a.render, film, frames, progress, live.warn, note=live.say, credentials=a.marks
+        )
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
         else:
+            signed = made["credentials"]
+            assert isinstance(signed, list)
+            beside = "".join(f"; content credentials in {p}" for p in signed if p != str(film))
             outputs = " and ".join(str(p) for p in (film, frames) if p)
             live.say(
                 f"{outputs}: {made['frames']} frames of {made['width']}×{made['height']}, "
                 f"{made['seconds']:.1f} s"
+                f"{beside}"
             )
 
 
@@ -284,10 +303,14 @@ def run_info(a: Info) -> None:
     """``nerfscene info``."""
     with leaving_at_once():
         from nerfscene import api
+        from nerfscene.credentials import words
 
-    d = api.info(a.scene)
+    d = api.info(a.scene, None if a.trust is None else home_expanded(a.trust))
     if a.json:
         print(api.as_json(d))
+        return
+    if "scene_id" not in d:
+        print(words.in_words(d))
         return
     shape = "unbounded, far space contracted" if d["unbounded"] else "bounded"
     print(f"{d['scene']}: a scene of {d['photos_posed']} posed photos of {d['photos']} ({d['poses_from']})")
@@ -299,6 +322,7 @@ def run_info(a: Info) -> None:
     state = "finished" if d["finished"] else "interrupted: --resume continues it"
     print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
     print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")
+    print(f"  identity  {d['scene_id']}, as its films' credentials say")
 
 
 def run_doctor(a: Doctor) -> None:
@@ -316,12 +340,12 @@ def chosen(args: Sequence[str] | None = None) -> Callable[[], None]:
     Raises SystemExit for --help and for options that there aren't, NerfsceneError for values out of range.
     """
     commands: dict[str, Any] = {
-        "train": Train, "view": View, "render": Render, "eval": Eval, "report": Report, "info": Info,
-        "doctor": Doctor,
+        "train": Train, "view": View, "render": Render, "export": Export, "share": Share, "eval": Eval,
+        "report": Report, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
-        Train: run_train, View: run_view, Render: run_render, Eval: run_eval, Report: run_report,
-        Info: run_info, Doctor: run_doctor,
+        Train: run_train, View: run_view, Render: run_render, Export: run_export, Share: run_share,
+        Eval: run_eval, Report: run_report, Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     options = tyro.extras.subcommand_cli_from_dict(
         commands,
@@ -343,4 +367,5 @@ def as_options(message: str) -> str:
     def option(found: re.Match[str]) -> str:
         return f"--{prefixes.get(found[1], '')}{found[2].replace('_', '-')} "
 
-    return re.sub(r"^((?:Pose|Footage|Field|Train|Render)Config)\.(\w+) ", option, message)
+    configs = "Pose|Footage|Field|Train|Render|Export|Page|Credentials"
+    return re.sub(rf"^((?:{configs})Config)\.(\w+) ", option, message)

@@ -8,6 +8,7 @@ Making one of these raises TypeError for a value of the wrong type and Nerfscene
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,31 @@ class RenderConfig:
 
 
 @dataclass(frozen=True)
+class CredentialsConfig:
+    """What a film or export says of itself: signed content credentials (C2PA)."""
+
+    credentials: bool = True
+    """Sign what is written as rendered from photos; this needs c2pa-python.
+    Films and pages are signed by default, which --no-credentials turns off."""
+    source_type: SourceType = "captures"
+    """What the credentials call it. captures: a composite of captures of real life.
+    computational: a computational capture. composite: several elements. synthetic: some of them synthetic.
+    virtual: a recording of a virtual world. trained: made by a trained model."""
+    credentials_key: Path | None = None
+    """PEM file with the private key and certificates to sign with.
+    When not given: the file that NERFSCENE_CREDENTIALS_KEY names, or a key made on this machine."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """What an export writes, and how much of it."""
 
     world: Literal["upright", "capture"] = "upright"
-    """upright: the scene's own world if it was set in the viewer; otherwise +z is made up and the subject's
-    middle the origin. capture: the coordinates of the cameras as they came."""
+    """upright: the world set in the viewer; if none was set, one whose +z is up, about the subject's middle.
+    capture: the coordinates in which the cameras came."""
     faces: int = 100_000
     """Of a mesh: the largest number of triangles."""
     texture: int = 4096
@@ -217,6 +238,9 @@ class ExportConfig:
     """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
+    cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"
+    """Which files of cameras go into a folder. transforms: nerfstudio's transforms.json.
+    colmap: COLMAP's model in sparse/0. colmap-text: the same as text files. both: transforms and colmap."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0
@@ -236,3 +260,47 @@ class ExportConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
+
+
+@dataclass(frozen=True)
+class PageConfig:
+    """A page to send: what it says, and how large it may be."""
+
+    title: str = ""
+    """The page's title. When not given: the scene's name."""
+    date: str = ""
+    """The date under the title, written as you like."""
+    single: bool = False
+    """Write one HTML file instead of a folder."""
+    limit: str = "20MB"
+    """How large the whole page may be, such as 20MB; it chooses how many splats it has, and how exact."""
+    path: str = "auto"
+    """The camera path to play: the choices of nerfscene render.
+    auto: the path saved in the viewer; if there is none, the film's."""
+    backend: Backend = "auto"
+    """What computes: the choices of nerfscene train."""
+    threads: int = 0
+    """CPU threads to use; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        size = size_of(self.limit)
+        check_ranges(
+            self,
+            [
+                ("limit", size is not None and 3 * 10**6 <= size <= 10**9, "3MB to 1GB, such as 20MB"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+            ],
+        )
+
+
+def size_of(text: str) -> int | None:
+    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
+
+    k, M and G are powers of 1000, Ki, Mi and Gi of 1024.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmg]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
+    if found is None or (found[3] and not found[2]):
+        return None
+    number = float(found[1].replace(",", "."))
+    return round(number * (1024 if found[3] else 1000) ** " kmg".index(found[2].lower() or " "))

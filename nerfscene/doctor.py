@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from nerfscene.capture.json_text import parsed
+from nerfscene.credentials.library import INSTALL as INSTALL_MARKS
+from nerfscene.credentials.library import why_missing as why_no_credentials
+from nerfscene.exporters.export import PURPOSES
 from nerfscene.ops import backend
 
 PACKAGES = (
@@ -82,6 +85,8 @@ def examine() -> dict[str, Any]:
         "tinycudann": importlib.util.find_spec("tinycudann") is not None,
         "tinycudann_missing": backend.why_no_tcnn(),
         "packages": packages,
+        "exports_missing": [name for name in PURPOSES if importlib.util.find_spec(name) is None],
+        "credentials_missing": why_no_credentials(),
         "will_use": will_use,
     }
 
@@ -349,6 +354,12 @@ def in_words(d: dict[str, Any]) -> str:
         lines.append(f"packages  missing: {', '.join(missing)}; to fix it: pip install {' '.join(missing)}")
     else:
         lines.append("packages  all present: " + ", ".join(f"{n} {v}" for n, v in d["packages"].items()))
+    without = ", ".join(dict.fromkeys(PURPOSES[name] for name in d["exports_missing"]))
+    if without:
+        lines.append(f"exports   not possible: {without}; to fix it: pip install 'nerfscene[export]'")
+    unsigned = d.get("credentials_missing")
+    if unsigned:
+        lines.append(f"marks     films are made without content credentials ({unsigned}): {INSTALL_MARKS}")
     if d["will_use"]:
         lines.append(f"will use  {d['will_use']}, {d['cores']} threads")
     return "\n".join(lines)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +26,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).parents[1]
 TRAINED_STEPS = 400  # enough to leave no fog, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+# The key that films are signed with is made there: not in the folder of whoever runs the tests.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="nerfscene-tests-config-")
+os.environ.pop("NERFSCENE_CREDENTIALS_KEY", None)
+atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 
 
 # The longest test files, the longest first. They are begun first, so that when two processes share the suite

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics
@@ -41,16 +42,14 @@ def projection(lens: Intrinsics) -> Projection:
     return project
 
 
-def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
-    """The lens that fits ``theirs`` best, and its largest error in pixels.
+def unprojected(
+    start: Intrinsics, pixels: Array, theirs: Projection | None = None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The base coordinates (n, 2) of pixels (n, 2), and which of them could be found (n,).
 
-    Least squares over a grid of points in the picture. ``start`` has the picture's size, the kind of lens,
-    and all terms that the two lenses have in common. The error is infinite, and the lens ``start``, if
-    ``theirs`` can't be inverted at more than a tenth of the points, as where it folds the picture over; a
-    fisheye may show nothing outside of a circle, so that for it a third of the points are allowed.
+    theirs: the projection; None: that of the lens ``start``, whose focal lengths and centre are begun with.
     """
-    u, v = np.meshgrid(np.linspace(0, start.width, GRID), np.linspace(0, start.height, GRID))
-    pixels = np.stack([u.ravel(), v.ravel()], axis=1)
+    theirs = projection(start) if theirs is None else theirs
     focal, centre = np.array([start.fx, start.fy]), np.array([start.cx, start.cy])
     with np.errstate(all="ignore"):
         base = (pixels - centre) / focal
@@ -63,6 +62,21 @@ def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
             step = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
             base = base + step / det[:, None]
         inverted = np.abs(theirs(base) - pixels).max(axis=1) < 1e-3  # false for NaN too
+    return base, inverted
+
+
+def fitted(start: Intrinsics, theirs: Projection) -> tuple[Intrinsics, float]:
+    """The lens that fits ``theirs`` best, and its largest error in pixels.
+
+    Least squares over a grid of points in the picture. ``start`` has the picture's size, the kind of lens,
+    and all terms that the two lenses have in common. The error is infinite, and the lens ``start``, if
+    ``theirs`` can't be inverted at more than a tenth of the points, as where it folds the picture over; a
+    fisheye may show nothing outside of a circle, so that for it a third of the points are allowed.
+    """
+    u, v = np.meshgrid(np.linspace(0, start.width, GRID), np.linspace(0, start.height, GRID))
+    pixels = np.stack([u.ravel(), v.ravel()], axis=1)
+    base, inverted = unprojected(start, pixels, theirs)
+    focal, centre = np.array([start.fx, start.fy]), np.array([start.cx, start.cy])
     if inverted.mean() < (0.66 if start.lens == "fisheye" else 0.9):
         return start, float("inf")
     base, pixels = base[inverted], pixels[inverted]

@@ -140,6 +140,16 @@ def stored_size(path: Path) -> tuple[int, int]:
     return (height, width) if stored_orientation(path) >= 5 else (width, height)
 
 
+def is_plain(path: Path, modes: Sequence[str] = ("RGB",)) -> bool:
+    """Whether every program reads the photo as ``read_pixels`` does: JPEG or PNG in sRGB, not turned.
+
+    modes: those that it may have, of Pillow's with 8 bits a channel.
+    """
+    with _opened(path) as image:
+        usual = image.format in ("JPEG", "PNG") and image.mode in modes and "transparency" not in image.info
+        return usual and _orientation(image) == 1 and _colours(image, path) == Colours()
+
+
 def xmp_of(path: Path) -> str:
     """The XMP data of a photo, an XML document; "" if it has none.
 

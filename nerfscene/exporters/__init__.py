@@ -2,8 +2,8 @@
 
 In: a ``Scene``.
 Out: a file in another program's format.
-Read first: ``placement.py``.
+Read first: ``export.py``.
 
-An exporter is one module here, with one function that takes a scene as ``placed``, a path, the
-``ExportConfig`` and a ``Told``. Videos are written by ``films/``; ``formats/`` only reads.
+``export.py`` chooses the writer of a kind: a function that takes a scene, a path, the ``ExportConfig`` and a
+``Told``. ``share.py`` writes a page. Films are written by ``films/``; ``formats/`` only reads.
 """

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
-from nerfscene.config import RenderConfig
+from nerfscene.config import CredentialsConfig, RenderConfig
+from nerfscene.credentials.facts import facts_of
+from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
@@ -110,6 +112,7 @@ def render_film(
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
     note: Callable[[str], None] = lambda text: None,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
@@ -118,12 +121,18 @@ def render_film(
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
     (frames/depth-00000.png; their scale is in frames/depth.json).
-    Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
-    Raises NerfsceneError for a path, size or output that can't be used.
+    credentials: how the film is signed once it is complete; the frames are not.
+    Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
+    the files that hold the film's.
+    Raises NerfsceneError for a path, size, output or key that can't be used.
+    So many parameters because each is a choice of the caller's, or somewhere to tell. Long because a film has
+    many steps, each a line or two.
     """
     check_outputs(film, frames)
     path, fps = film_path(scene, config)
+    marker = Marker(None, credentials.source_type)
     if film is not None:
+        marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
@@ -144,6 +153,8 @@ def render_film(
         folder.finish()
     k = path.cameras[0].intrinsics
     even = 2 if film is not None else 1  # a film drops an odd last column or row
+    facts = facts_of(scene, "film", _settings(scene, path, fps, config))
+    marked = [] if film is None else mark(film, facts, marker, warn)
     return {
         "film": str(film or ""),
         "frames_folder": str(frames or ""),
@@ -153,6 +164,24 @@ def render_film(
         "height": k.height // even * even,
         "seconds": count / fps,
         "warnings": list(path.notes),
+        "credentials": [str(file) for file in marked],
+    }
+
+
+def _settings(
+    scene: Scene, path: CameraPath, fps: float, config: RenderConfig
+) -> dict[str, float | str | bool]:
+    """What a film's credentials say of how it was made; of a path from a file, only that it is from one."""
+    k = path.cameras[0].intrinsics
+    name = suited(scene.views) if config.path == "auto" else config.path
+    return {
+        "path": name if name in PRESETS else "file",
+        "width": k.width // 2 * 2,
+        "height": k.height // 2 * 2,
+        "fps": fps,
+        "frames": len(path.cameras),
+        "samples": config.samples,
+        "depth": config.depth,
     }
 
 
@@ -162,14 +191,19 @@ def film_in_memory(
     fps: float,
     backend: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
+    warn: Callable[[str], None] = lambda text: None,
 ) -> bytes:
-    """The bytes of an .mp4 film along a path; nothing is left on the disk.
+    """The bytes of an .mp4 film along a path, signed as ``credentials`` say; nothing is left on the disk.
 
-    progress is called with (frames done, frames in all). Raises NerfsceneError, and OSError for a full disk.
+    progress is called with (frames done, frames in all); warn if the film can't be signed. Raises
+    NerfsceneError, also for a key that can't be used, and OSError for a full disk.
     """
-    config = RenderConfig(backend=backend)  # type: ignore[arg-type]
+    config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
+    marker = ready(credentials, warn)
     frames = _frames(scene, path, config, scene.renderer(backend, 0), (0.0, 0.0), None, progress)
-    return video.film_bytes(frames, fps)
+    facts = facts_of(scene, "film", _settings(scene, path, fps, config))
+    return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
 
 
 def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:

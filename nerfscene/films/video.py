@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.unnamed_file import unnamed, writing_unnamed
 from nerfscene.scene.atomic import remove_leftovers, write_json, writing
+from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)

@@ -70,12 +70,12 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     with contextlib.suppress(OSError):
         for entry in os.listdir(folder):
             made = LEFTOVER.fullmatch(entry)
-            if made and name in (None, made[1]) and not _runs(int(made[2])):
+            if made and name in (None, made[1]) and not runs(int(made[2])):
                 with contextlib.suppress(OSError):
                     (folder / entry).unlink()
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
     """Whether there is a process with this number. This process counts: other threads may be writing."""
     try:
         os.kill(process, 0)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from nerfscene.config import CredentialsConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_in_memory
 from nerfscene.scene.folder import Scene
@@ -34,8 +35,10 @@ class FilmJob:
         backend: str,
         progress: Callable[[float], None],
         done: Callable[[bytes | None, str], None],
+        credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
     ) -> None:
         self._scene, self._plan, self._backend = scene, plan, backend
+        self._credentials = credentials
         self._progress, self._done = progress, done
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nerfscene-film", daemon=True)
@@ -58,7 +61,9 @@ class FilmJob:
         made, reason = None, ""
         try:
             along = keyframes.cameras(self._plan)
-            made = film_in_memory(self._scene, along, self._plan.fps, self._backend, frame_done)
+            made = film_in_memory(
+                self._scene, along, self._plan.fps, self._backend, frame_done, self._credentials, log.warning
+            )
         except _Cancelled:
             reason = "cancelled"
         except (NerfsceneError, OSError) as error:

@@ -11,7 +11,7 @@ from nerfscene.viewer import keyframes
 from nerfscene.viewer.film_job import FilmJob
 from nerfscene.viewer.keyframes import Editor, Plan
 from nerfscene.viewer.session import Session
-from nerfscene.viewer.stage import Say, Stage, guarded
+from nerfscene.viewer.stage import BUSY, Say, Stage, guarded
 
 
 class FilmPanel:
@@ -67,7 +67,7 @@ class FilmPanel:
             if self._running:
                 raise NerfsceneError("the film is being rendered already")
             if not self.stage.films.acquire(blocking=False):
-                raise NerfsceneError("other visitors' films are being rendered; try again when one is ready")
+                raise NerfsceneError(BUSY)
             self._running = True
         try:
             self._start(plan)
@@ -82,7 +82,9 @@ class FilmPanel:
         background, backdrop = self.session.behind(self.session.look)
         crop = self.stage.crop.page_from_box
         scene = replace(self.stage.scene, crop=crop, background=background, backdrop=backdrop)
-        self.job = FilmJob(scene, plan, self.stage.backend, self._progress, self._done)
+        self.job = FilmJob(
+            scene, plan, self.stage.backend, self._progress, self._done, self.stage.credentials
+        )
 
     def _progress(self, fraction: float) -> None:
         self.bar.value = 100 * fraction

@@ -1,4 +1,4 @@
-"""A tab's controls: the look, photos, crop and training, and the panels for world, path and film."""
+"""A tab's controls: the look, photos, crop and training, and the panels for world, path, film and export."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nerfscene.capture.folder import short_names
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.paths import look_at
 from nerfscene.scene.folder import save_crop
+from nerfscene.viewer.export_panel import ExportPanel
 from nerfscene.viewer.film_panel import FilmPanel
 from nerfscene.viewer.path_panel import PathPanel
 from nerfscene.viewer.pictures import MODES
@@ -30,7 +31,7 @@ keyframe. Click a photo's frame to go to where it was taken.
 
 
 LOOKS_ONLY = """
-This link only looks: paths and films are yours alone, and nothing is saved with the scene.
+This link only looks: paths, films and exports are yours alone, and nothing is saved with the scene.
 """
 
 
@@ -46,6 +47,7 @@ class Panels:
         self._lock = threading.RLock()  # held while the crop changes
         self.path = PathPanel(stage, client, self.say, saves)
         self.film = FilmPanel(stage, session, self.path.editor, self.say)
+        self.export = ExportPanel(stage, session, self.path.editor, self.say, saves)
         self.world = WorldPanel(stage, client, session, self.say)
         self._frustums: list[Any] = []  # made when first shown
         self._filling = False  # True while the program, not the visitor, sets the controls' values
@@ -57,6 +59,8 @@ class Panels:
             self.path.add()
         with tabs.add_tab("Film"):
             self.film.add()
+        with tabs.add_tab("Export"):
+            self.export.add()
         if stage.training is not None:
             with tabs.add_tab("Training"):
                 self._training()
@@ -66,6 +70,7 @@ class Panels:
         """Ends what runs in the background, because the tab or the viewer closes."""
         self.path.close()
         self.film.close()
+        self.export.close()
 
     def say(self, title: str, body: str, color: Any = None) -> None:
         """Shows a notification that disappears by itself."""

@@ -17,6 +17,7 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from nerfscene.config import CredentialsConfig
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
 from nerfscene.given import count_given, instance_given, path_given
@@ -235,10 +236,12 @@ class Viewer:
         atexit.unregister(self.close)
         if self.stage.keeper is not None:
             self.stage.keeper.close()
+        open_panels = list(self.panels.values())  # the gate's closing takes them away, in other threads
         self.gate.close()
-        for panels in list(self.panels.values()):
-            panels.film.cancel()  # all, before the first is waited for
-        for panels in list(self.panels.values()):
+        for panels in open_panels:  # all, before the first is waited for
+            panels.film.cancel()
+            panels.export.cancel()
+        for panels in open_panels:
             panels.close()
         sessions = list(self.sessions.values())
         for session in sessions:
@@ -289,6 +292,7 @@ def view(
     port: int = 8080,
     backend: str = "auto",
     threads: int = 0,
+    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
 ) -> Viewer:
     """Opens a page for a scene, or for the scene in a folder, and returns at once.
 
@@ -299,8 +303,8 @@ def view(
     address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it. Then
     ``viewer.url`` is for guests and only looks; ``viewer.owner_url`` may save into the scene's folder too.
     port: if it is taken, the next free one is used. backend: what computes: auto, cpu, cuda, torch or tcnn.
-    threads: CPU threads to use, 0 for all.
-    Raises NerfsceneError for a scene, backend, host or port that can't be used.
+    threads: CPU threads to use, 0 for all. credentials: how the films that the page renders are signed.
+    Raises NerfsceneError for a scene, backend, host, port or key that can't be used.
     """
     from nerfscene.scene import folder as scenes
 
@@ -308,6 +312,9 @@ def view(
     instance_given(host, str, "host")
     instance_given(port, int, "port")
     count_given(threads, "threads", 0, 1024)
+    instance_given(credentials, CredentialsConfig, "credentials")
     folder = None if isinstance(scene, Scene) else path_given(scene, "scene")
     loaded = scene if isinstance(scene, Scene) else scenes.load(scene)
-    return Viewer(loaded, folder, host, port, backend, threads)
+    viewer = Viewer(loaded, folder, host, port, backend, threads)
+    viewer.stage.credentials = credentials
+    return viewer

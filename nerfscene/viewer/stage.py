@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
+from nerfscene.config import CredentialsConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import world_points
 from nerfscene.films.orbit import orbit, subject_of
@@ -24,7 +25,8 @@ from nerfscene.viewer import keyframes
 from nerfscene.viewer.replaced import Keeper
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
-MOST_FILMS = 2  # rendered at the same time, by all tabs together
+MOST_FILMS = 2  # and exports, made at the same time by all tabs together
+BUSY = "other visitors' films or exports are being made; try again when one is ready"
 Say = Callable[..., None]  # (title, body, colour): shows a notification in the tab
 
 
@@ -90,7 +92,8 @@ class Stage:
     ``scene`` and everything else here is in the page's coordinates; ``world`` converts to the world's.
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
-    keeper: what may be saved into ``folder``, None without a folder. films: limits those rendered at once.
+    keeper: what may be saved into ``folder``, None without a folder. films: limits how many films and exports
+    are made at once. credentials: how films are signed.
     """
 
     scene: Scene
@@ -104,6 +107,7 @@ class Stage:
     world: World
     keeper: Keeper | None = None
     films: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_FILMS))
+    credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
 
 
 def stage_of(scene: Scene, folder: Path | None, backend: str, training: Training | None) -> Stage:

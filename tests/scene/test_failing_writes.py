@@ -21,7 +21,7 @@ from nerfscene.capture.archive import unpack
 from nerfscene.capture.cutting import cut_photos
 from nerfscene.capture.folder import open_capture
 from nerfscene.capture.footage import take_frames
-from nerfscene.config import FootageConfig, RenderConfig, TrainConfig
+from nerfscene.config import CredentialsConfig, FootageConfig, RenderConfig, TrainConfig
 from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path, render_film
 from nerfscene.measuring.contact_sheet import contact_sheet
@@ -31,6 +31,7 @@ from nerfscene.scene.folder import save_crop, with_figures
 from nerfscene.scene.world import save_world
 
 FAULTS = pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+UNSIGNED = CredentialsConfig(credentials=False)  # a film that can't be signed is a film
 TINY = RenderConfig(width=32, fps=5, seconds=0.4)
 
 
@@ -87,7 +88,7 @@ def test_what_is_saved_into_a_scene(place: Path, fault: int) -> None:
         lambda: write_camera_path(path, place / "camera_path.json"),
         lambda: write_report(scene, place),
         lambda: contact_sheet([("a", *2 * (np.zeros((9, 9, 3), np.uint8),))], place / "sheet.jpg"),
-        lambda: render_film(scene, TINY, place / "film.mp4"),
+        lambda: render_film(scene, TINY, place / "film.mp4", credentials=UNSIGNED),
     ]
 
     def whole() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import trimesh
+from browsers import chromium, wait
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,17 +34,6 @@ from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import pose_of, shot_of
 from nerfscene.viewer.still import developed, lens_of, load_photo
 
-FLAGS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-gpu-rasterization",  # else software WebGL rasterizes pages too, only slower
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the true cameras, z up, in metres
 # Free places on the table that the page, when it opens, shows beside its panel.
 TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
@@ -56,15 +46,8 @@ CLEAR = (slice(45, 145), slice(20, 110))
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((p for p in map(shutil.which, names) if p), None)
-    if found is None:
-        pytest.skip("no Chromium here: on Debian and Ubuntu, `apt install chromium`")
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(autouse=True)
@@ -92,17 +75,6 @@ def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(splats, "VIEWS", 6)
     with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
-
-
-def wait(page: Any, condition: Callable[[], Any], seconds: float = 180, what: str = "") -> Any:
-    """Waits until a condition holds, and returns its value; the page goes on meanwhile."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        page.wait_for_timeout(50)
-    raise AssertionError(f"waited {seconds} s in vain {what}")
 
 
 def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
@@ -347,6 +319,27 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
     download.value.save_as(file)
     facts = video.film_facts(file)
     assert facts["frames"] == 10 and (facts["width"], facts["height"]) == (64, 48)
+    page.close()
+
+
+def test_an_export_is_made_and_downloaded(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, viewer)
+    panel = viewer.panels[session.client.client_id].export
+    page.get_by_role("tab", name="Export").click()
+    panel.kind.value = "points"  # the list itself is viser's
+    count = page.get_by_label("Points", exact=True)
+    wait(page, lambda: count.is_visible() and not page.get_by_label("Faces", exact=True).is_visible())
+    count.fill("2000")
+    count.blur()
+    wait(page, lambda: panel.points.value == 2000, what="for the number")
+    page.get_by_role("button", name="Export", exact=True).click()
+    wait(page, lambda: panel.file is not None, what="for the export")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download points.ply").click()
+    file = tmp_path / "points.ply"
+    download.value.save_as(file)
+    cloud = trimesh.load(file)
+    assert 1000 < len(cloud.vertices) <= 2000 and np.ptp(cloud.vertices, axis=0).min() > 0
     page.close()
 
 

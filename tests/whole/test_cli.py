@@ -22,7 +22,7 @@ from nerfscene.scene import folder as scene
 from nerfscene.scene.scene import WORTH_MENTIONING
 from nerfscene.terminal import clock
 
-VERBS = ("train", "render", "eval", "info", "doctor")
+VERBS = ("train", "render", "export", "share", "eval", "info", "doctor")
 Run = Callable[..., tuple[str, str]]
 
 

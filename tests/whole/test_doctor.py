@@ -164,6 +164,7 @@ def doctor_says(facts: dict[str, Any]) -> str:
             "tinycudann": False,
             "tinycudann_missing": "tiny-cuda-nn can't be used",
             "packages": {"torch": "2.9"},
+            "exports_missing": [],
             "will_use": "nerfscene's kernels on the CPU (avx2)",
             "cuda": facts | vars(doctor.judge(facts)),
         }
@@ -243,3 +244,9 @@ def test_no_error_of_a_gpu_ends_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     d = doctor.examine()
     assert "fell off the bus" in d["will_use"] and d["cuda"]["state"]
     assert "fell off the bus" in doctor.in_words(d)
+
+
+def test_doctor_says_which_exports_lack_a_package() -> None:
+    assert "exports" not in doctor_says({})
+    said = doctor.in_words({**doctor.examine(), "exports_missing": ["laspy", "pxr"]})
+    assert "exports   not possible: a .las or .laz file, a USD file; to fix it: pip install" in said

@@ -41,6 +41,7 @@ def flags(name: str, capture: Path, scene: Path) -> list[object]:
         "07_cameras_and_points": [*photos],
         "08_depth_to_point_cloud": ["--scene-folder", scene, "--views", 2],
         "10_masks": [*photos, "--seconds", 0.5],
+        "11_export": ["--scene-folder", scene, "--faces", 500, "--texture", 1024, "--splats", 1000],
     }[name]
 
 
@@ -109,6 +110,13 @@ def masks(out: Path, said: str) -> None:
         assert mask.size == SIZE and 0 < np.mean(np.asarray(mask) == 0) < 0.1
 
 
+def export(out: Path, said: str) -> None:
+    mesh = trimesh.load(out / "11_export/mesh.glb", force="mesh")
+    assert len(mesh.faces) > 0 and (out / "11_export/cameras/transforms.json").is_file()
+    assert (out / "11_export/splats.ply").read_bytes().startswith(b"ply\n")
+    assert all(words in said for words in ("faces, for", "splats, for", "24 cameras, for"))
+
+
 CHECKS: dict[str, Check] = {
     "01_photos_to_film": photos_to_film,
     "02_path_of_your_own": path_of_your_own,
@@ -119,6 +127,7 @@ CHECKS: dict[str, Check] = {
     "07_cameras_and_points": cameras_and_points,
     "08_depth_to_point_cloud": depth_to_point_cloud,
     "10_masks": masks,
+    "11_export": export,
 }
 
 

@@ -20,7 +20,14 @@ import nerfscene as ns
 from nerfscene.terminal import Live
 from nerfscene.types import Intrinsics
 
-CONFIGS = (ns.PoseConfig, ns.FootageConfig, ns.FieldConfig, ns.TrainConfig, ns.RenderConfig)
+CONFIGS = (
+    ns.PoseConfig,
+    ns.FootageConfig,
+    ns.FieldConfig,
+    ns.TrainConfig,
+    ns.RenderConfig,
+    ns.CredentialsConfig,
+)
 FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]
 
 
@@ -32,7 +39,13 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         wrong += [True, np.True_]
     else:
         wrong += [1, 0.0, None]
-    if "str" not in kind and "Literal" not in kind and "Backend" not in kind and "Path" not in kind:
+    if (
+        "str" not in kind
+        and "Literal" not in kind
+        and "Backend" not in kind
+        and "Path" not in kind
+        and "Source" not in kind
+    ):
         wrong += ["many", "3", Path("3")]
     if kind.startswith("int"):
         wrong += [3.5, 100.0, math.nan, np.float32(3)]
@@ -65,6 +78,7 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         (ns.RenderConfig, {"fps": math.nan}),
         (ns.RenderConfig, {"seconds": -1}),
         (ns.RenderConfig, {"samples": 9}),
+        (ns.CredentialsConfig, {"source_type": "real"}),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(config: type, settings: dict[str, Any]) -> None:

@@ -16,9 +16,10 @@ PACKAGE = TESTS.parent / "nerfscene"
 # beside them. docs/change-it.md says what each is for; those not written yet may be named.
 WINGS = (
     *("errors", "loading", "equality", "given", "types", "config"),
-    *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "films", "exporters"),
-    *("measuring", "viewer", "training"),
-    *("intake", "doctor", "terminal", "api", "serve", "training_page", "commands", "cli"),
+    *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "credentials", "films"),
+    *("exporters", "measuring", "viewer", "training"),
+    *("intake", "doctor", "terminal", "api", "exporting", "serve"),
+    *("training_page", "export_commands", "commands", "cli"),
     *("__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.
@@ -36,7 +37,12 @@ ONLY: dict[str, set[str]] = {
     "intake": PHOTOS | {"capture", "posing", "formats"},
 }
 # Third-party packages that these wings alone may import.
-KEPT_IN = {"pycolmap": {"posing"}, "av": {"films", "capture"}, "viser": {"viewer"}}
+KEPT_IN = {
+    "pycolmap": {"posing"},
+    "av": {"films", "capture"},
+    "viser": {"viewer", "exporters"},
+    "c2pa": {"credentials"},
+}
 
 
 def unit(path: Path) -> str:

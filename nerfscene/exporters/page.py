@@ -1,0 +1,212 @@
+"""A page to send: a folder, or one HTML file, that shows a scene in any browser without a server.
+
+viser's own client draws the splats, as its static export writes it. Around it is a page of ours
+(``page_parts/``) with the title, a picture while it loads, the camera path and ways to walk. Everything is
+in scripts, because a browser lets a page opened from a disk load nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nerfscene.config import PageConfig, size_of
+from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.gaussians import C0
+from nerfscene.exporters.page_cameras import Place, opening, picture, playable, staged
+from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, recorded, rounded
+from nerfscene.exporters.page_text import INDEX, SIGN, PageText, page_files
+from nerfscene.exporters.splat_making import made_splats
+from nerfscene.exporters.told import Told
+from nerfscene.field.rendering import Renderer, render
+from nerfscene.loading import loading
+from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, telling, writing
+from nerfscene.scene.output_folder import CAMERA_PATH_FILE
+from nerfscene.scene.scene import Scene
+
+MOST_SPLATS = 400_000  # a phone of five years ago draws about as many smoothly
+FEWEST_SPLATS = 2_000
+OURS_TO_DRAW = 1_300_000  # bytes of a page apart from its splats and posters: viser's client, and ours
+SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens
+GUESS = 0.95  # of the limit that a first guess fills
+
+
+def page_of(scene_folder: Path, config: PageConfig) -> PageConfig:
+    """The settings with what a scene's folder adds to them: its name as title, and the path saved in it."""
+    saved = scene_folder / CAMERA_PATH_FILE
+    path = str(saved) if config.path == "auto" and saved.is_file() else config.path
+    return replace(config, title=config.title or scene_folder.resolve().name, path=path)
+
+
+def write_page(scene: Scene, folder: Path, config: PageConfig, told: Told) -> dict[str, Any]:
+    """Writes a page that shows the scene: into ``folder``, or as one file if its name ends in .html.
+
+    Returns {"file", "single", "bytes", "splats", "precision", "path_seconds"}.
+    Raises NerfsceneError for a name that can't be used, or a limit too small for any scene.
+    """
+    single = check_page_name(folder, config.single)
+    stage = staged(scene)
+    renderer = stage.scene.renderer(config.backend, config.threads)
+    told.progress("finding the view", 0.0)
+    first = opening(stage, renderer)
+    path = playable(scene, stage, config.path, told.warn)
+    posters = (_poster(renderer, first, *SIZES[0]), _poster(renderer, first, *SIZES[1]))
+    told.progress("finding the view", 1.0)
+    photos = scene.figures.photos_posed or len(scene.views)
+    text = PageText(
+        config.title or "A scene", config.date, photos, first, path, posters, _background(stage.scene)
+    )
+    files, count, precision = _fitting(stage.scene, renderer, config, text, single, told)
+    told.progress("writing the page", 0.0)
+    if single:
+        _write_file(folder, files[INDEX])
+    else:
+        _write_folder(folder, files)
+    told.progress("writing the page", 1.0)
+    return {
+        "file": str(folder),
+        "single": single,
+        "bytes": sum(map(len, files.values())),
+        "splats": count,
+        "precision": precision.name,
+        "path_seconds": path["seconds"] if path else None,
+    }
+
+
+def check_page_name(folder: Path, single: bool) -> bool:
+    """Whether the page is to be one file. Raises NerfsceneError for a name that no page can have."""
+    is_file = folder.suffix.lower() in (".html", ".htm")
+    if single and not is_file:
+        raise NerfsceneError(f"with --single the page is one file; name it like {folder.name or 'page'}.html")
+    if is_file and folder.is_dir():
+        raise NerfsceneError(f"{folder} is a folder; give the page another name")
+    if is_file:
+        return True
+    if folder.exists() and not folder.is_dir():
+        raise NerfsceneError(f"{folder} is a file; give the page's folder another name, or end it in .html")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_page(folder):
+        raise NerfsceneError(f"{folder} holds something other than a page; choose another folder with -o")
+    return False
+
+
+def _is_page(folder: Path) -> bool:
+    try:
+        with (folder / INDEX).open("rb") as file:
+            return SIGN.encode() in file.read(4096)
+    except OSError:
+        return False
+
+
+def _poster(renderer: Renderer, place: Place, width: int, height: int) -> bytes:
+    frame = render(renderer, picture(place, width, height))
+    out = io.BytesIO()
+    pixels = np.round(255 * np.clip(frame.rgb, 0, 1)).astype(np.uint8)
+    Image.fromarray(pixels).save(out, "JPEG", quality=82, optimize=True, progressive=True)
+    return out.getvalue()
+
+
+def _background(scene: Scene) -> str:
+    """The colour behind all splats, as CSS."""
+    plain = np.asarray(scene.background, np.float64)
+    if scene.backdrop is not None and scene.crop is None:
+        plain = scene.backdrop.mean((0, 1)).astype(np.float64)
+    return "#" + "".join(f"{round(255 * min(max(float(c), 0), 1)):02x}" for c in plain)
+
+
+def _fitting(
+    scene: Scene, renderer: Renderer, config: PageConfig, text: PageText, single: bool, told: Told
+) -> tuple[dict[str, bytes], int, Precision]:
+    """The files of a page within the limit, the number of its splats, and their precision.
+
+    Precision goes first, because it hardly shows; then splats, which are made larger as they become fewer.
+    """
+    limit = size_of(config.limit)
+    assert limit is not None
+    posters = sum(map(len, text.posters)) * (4 / 3 if single else 1)
+    room = limit - OURS_TO_DRAW - posters
+    precision = next((p for p in PRECISIONS if MOST_SPLATS * p.bytes_each <= GUESS * room), PRECISIONS[-1])
+    wanted = int(min(MOST_SPLATS, GUESS * room / precision.bytes_each))
+    while True:
+        if wanted < FEWEST_SPLATS:
+            raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
+        splats = _splats(scene, renderer, wanted, told)
+        told.progress("packing the splats", 0.0)
+        recording = recorded(rounded(splats, precision, text.opening), text.opening)
+        told.progress("packing the splats", 1.0)
+        files = page_files(text, recording, len(splats), single)
+        size = sum(map(len, files.values()))
+        if size <= limit:
+            break
+        data = len(recording.scene)
+        wanted = int(0.97 * len(splats) * (data - (size - limit)) / data)
+    if precision != PRECISIONS[0] or wanted < MOST_SPLATS:
+        few = f"at most {len(splats):,} splats" if wanted < MOST_SPLATS else "all splats"
+        told.warn(
+            f"to stay within {config.limit} the page has {few} in {precision.name} precision; a larger "
+            "--limit shows more detail"
+        )
+    return files, len(splats), precision
+
+
+def _splats(scene: Scene, renderer: Renderer, count: int, told: Told) -> PageSplats:
+    """At most ``count`` splats, of one colour from everywhere: viser's have no other."""
+    made = made_splats(scene, renderer, count, 0, told)
+    if not len(made):
+        raise NerfsceneError(
+            "no surface was found to make splats of: look at the scene with nerfscene view, and reset the "
+            "crop if it leaves nothing"
+        )
+    with loading():
+        from scipy.spatial.transform import Rotation
+
+    axes = Rotation.from_quat(made.quaternions[:, [1, 2, 3, 0]]).as_matrix() * made.scales[:, None, :]
+    covariances = axes @ axes.transpose(0, 2, 1)
+    colours = np.clip(0.5 + C0 * made.sh[:, 0], 0, 1)
+    return PageSplats(made.positions, covariances.astype(np.float32), colours, made.opacities)
+
+
+def _write_file(file: Path, content: bytes) -> None:
+    with telling(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(file.parent, file.name)
+    with writing(file) as temporary:
+        temporary.write_bytes(content)
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes all files into a folder beside ``folder``, and then puts that in its place."""
+    place = folder.absolute()
+    work = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    with telling(folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(place)
+        try:
+            for name, content in files.items():
+                (work / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / "new" / name).write_bytes(content)
+            if place.exists():
+                place.rename(work / "old")
+            (work / "new").rename(place)
+        finally:
+            if (work / "old").exists() and not place.exists():
+                (work / "old").rename(place)
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Removes what killed processes left of this page; of those that still run it stays."""
+    for entry in place.parent.glob(".*.tmp"):
+        made = LEFTOVER.fullmatch(entry.name)
+        if made and made[1] == place.name and entry.is_dir():
+            with contextlib.suppress(OSError):
+                os.kill(int(made[2]), 0)
+                continue
+            shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""Writes a scene as Gaussian splats, for splat viewers, game engines and web pages.
+
+Axes. A scene that leaves the program upright has +z up in its own world. Viewers of .ply, .spz and .sog files
+take +y as down and +z as forward, as the photos' cameras have it, and turn them over (SuperSplat and
+PlayCanvas by themselves, three.js with Spark by the half turn about x of its examples): so these files are
+written with y down. glTF and USD say that +y is up, and their files have that. In the capture's world nothing
+is turned in any of them. Positions, orientations and harmonics turn together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerfscene.config import ExportConfig
+from nerfscene.errors import NerfsceneError
+from nerfscene.exporters import splats_glb, splats_ply, splats_sog, splats_spz, splats_usd
+from nerfscene.exporters.gaussians import Splats, moved
+from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.splat_making import made_splats
+from nerfscene.exporters.told import Told
+from nerfscene.scene.atomic import remove_leftovers, writing
+from nerfscene.scene.scene import Scene
+from nerfscene.types import Array
+
+COUNT = 500_000  # splats at most, if the config says nothing
+# (4, 4): from a world whose +z is up to one whose +y is down, by a quarter turn.
+Y_DOWN_FROM_Z_UP: Array = np.array(
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+SMALL, LARGE = 0.05, 1000.0  # world units: subjects beyond these lose precision in many viewers
+WRITERS: dict[str, tuple[Array, Callable[[Splats, Path], None]]] = {
+    ".ply": (Y_DOWN_FROM_Z_UP, splats_ply.write),
+    ".spz": (Y_DOWN_FROM_Z_UP, splats_spz.write),
+    ".sog": (Y_DOWN_FROM_Z_UP, splats_sog.write),
+    ".glb": (Y_UP_FROM_Z_UP, splats_glb.write),
+    ".usdz": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=True)),
+    ".usdc": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=False)),
+}
+
+
+def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> dict[str, Any]:
+    """Makes splats and writes them in the format of ``file``'s ending: .ply, .spz, .sog, .glb, .usdz, .usdc.
+
+    Returns {"file", "splats", "degree", "bytes", "up"}, the last the axis that is up, "" in the capture's
+    world. Raises NerfsceneError for another ending, a scene of which nothing can be seen, and what can't be
+    written; whatever ``told.progress`` raises. No half-written file stays.
+    """
+    turn, write = writer_for(file)
+    upright = config.world == "upright"
+    world = placed(scene, config.world)
+    renderer = world.renderer(config.backend, config.threads)
+    remove_leftovers(file.parent, file.name)
+    with writing(file) as temporary:  # opened first, so that a folder that can't be written is told at once
+        made = made_splats(world, renderer, config.count or COUNT, config.degree, told)
+        if not len(made):
+            raise NerfsceneError(
+                "no surface was found to make splats of: look at the scene with nerfscene view, and reset "
+                "its crop if that leaves nothing"
+            )
+        _warn_of_size(made, told)
+        told.progress(f"writing {file.name}", 0.0)
+        splats = moved(made, turn) if upright else made
+        write(splats, temporary)
+        size = temporary.stat().st_size
+    told.progress(f"writing {file.name}", 1.0)
+    up = ("-y" if turn is Y_DOWN_FROM_Z_UP else "+y") if upright else ""
+    return {"file": str(file), "splats": len(splats), "degree": splats.degree, "bytes": size, "up": up}
+
+
+def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
+    """How the axes turn (4, 4), from an upright world, and what writes a file with this ending.
+
+    Raises NerfsceneError for another ending, and for USD if usd-core is missing or too old.
+    """
+    found = WRITERS.get(file.suffix.lower())
+    if found is None:
+        raise NerfsceneError(
+            f"splats can't be written as {file.name}: the name must end in one of {', '.join(WRITERS)}"
+        )
+    if found[0] is Y_UP_FROM_Z_UP and found[1] is not splats_glb.write:
+        splats_usd.check_installed()
+    return found
+
+
+def _warn_of_size(splats: Splats, told: Told) -> None:
+    """Warns of a world whose size many viewers can't hold: they compute with half floats."""
+    side = float(np.median(np.abs(splats.positions - np.median(splats.positions, axis=0)).max(1)))
+    if not SMALL <= side <= LARGE:
+        told.warn(
+            f"the scene is about {2 * side:.3g} units wide in this world, and splat viewers lose detail "
+            f"outside {SMALL} to {LARGE:g}: set a scale under World in the viewer, or export upright"
+        )
