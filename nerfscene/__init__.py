@@ -31,13 +31,35 @@ or formats (cameras) → field and training (a radiance field) → scene → fil
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-import warnings
-from typing import TYPE_CHECKING, Any
 
-from nerfscene.loading import leaving_at_once, loading
+
+def _is_command() -> bool:
+    """Whether this process is the command ``nerfscene``, which Ctrl-C may end at any time while it starts."""
+    words = sys.orig_argv[1:3]
+    as_module = words[:1] == ["-m"] and words[1:] in (["nerfscene"], ["nerfscene.cli"])
+    return as_module or os.path.basename(sys.argv[0] if sys.argv else "") == "nerfscene"
+
+
+def _leave(number: int, frame: object) -> None:
+    """Ends the process, as ``loading.leaving_at_once`` does."""
+    os.write(2, b"nerfscene: interrupted\n")
+    os._exit(130)
+
+
+if _is_command():
+    # Until ``cli.main`` takes over. Python has this half of ``signal`` already; the other takes a while.
+    import _signal
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _leave)
+
+import importlib  # noqa: E402
+import warnings  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from nerfscene.loading import leaving_at_once, loading  # noqa: E402
 
 __version__ = "0.4.0"
 
@@ -60,13 +82,6 @@ def _load_pillow_first() -> None:
         importlib.import_module("PIL._imaging")
     except ImportError:  # `nerfscene doctor` reports it
         return
-
-
-def _is_command() -> bool:
-    """Whether this process is the command ``nerfscene``, which Ctrl-C may end at any time while it starts."""
-    words = sys.orig_argv[1:3]
-    as_module = words[:1] == ["-m"] and words[1:] in (["nerfscene"], ["nerfscene.cli"])
-    return as_module or os.path.basename(sys.argv[0] if sys.argv else "") == "nerfscene"
 
 
 with leaving_at_once() if _is_command() else loading():

@@ -17,7 +17,7 @@ from nerfscene.capture.work_folder import complete_results
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError, warn_caller
 from nerfscene.films.filming import render_film
-from nerfscene.given import instance_given, path_given
+from nerfscene.given import callable_given, instance_given, path_given
 from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.report import Gallery, write_report
@@ -62,6 +62,14 @@ def _heard(listener: Listener, progress: bool) -> Iterator[Listener]:
         yield both
 
 
+def _warner(warn: Warn | None) -> Warn:
+    """What to call with each warning."""
+    if warn is None:
+        return warn_caller
+    callable_given(warn, "warn")
+    return warn
+
+
 def open_capture(path: Path | str, progress: StageListener = unheard, *, warn: Warn | None = None) -> Capture:
     """The photos of a folder and its sub-folders, in the natural order of their names.
 
@@ -72,9 +80,11 @@ def open_capture(path: Path | str, progress: StageListener = unheard, *, warn: W
     it is not given, they are issued as NerfsceneWarning. The capture lists them as well.
     Raises NerfsceneError when fewer than 3 photos remain, or a mask has other proportions than its photo.
     """
+    told = _warner(warn)
+    callable_given(progress, "progress")
     capture = open_folder(path_given(path, "path"), progress)
     for message in capture.warnings:
-        (warn or warn_caller)(message)
+        told(message)
     return capture
 
 
@@ -105,6 +115,8 @@ def posed_capture(
     if given not in get_args(Given):
         raise NerfsceneError(f"given must be one of {', '.join(get_args(Given))}, not {given!r}")
     place, folder = path_given(source, "source"), path_given(workdir, "workdir")
+    callable_given(listener, "listener")
+    warned = _warner(warn)
     with _heard(listener, progress) as heard:
 
         def told(stage: str, fraction: float) -> None:
@@ -112,7 +124,7 @@ def posed_capture(
 
         capture = open_posed(place, folder, config, footage, told, given)
     for message in capture.warnings:
-        (warn or warn_caller)(message)
+        warned(message)
     return capture
 
 
@@ -161,9 +173,10 @@ def train(
     """
     job = _Job(
         path_given(source, "source"), path_given(output, "output"), config, field, poses, footage,
-        resume, overwrite, warn or warn_caller, note, posed_listener, control or Control(),
+        resume, overwrite, _warner(warn), note, posed_listener, Control() if control is None else control,
     )  # fmt: skip
     job.check()
+    callable_given(listener, "listener")
     backend.load(config.backend)
     is_new = not job.folder.exists()
     open_output(job.folder, resume)
@@ -201,6 +214,8 @@ class _Job:
         instance_given(self.resume, bool, "resume")
         instance_given(self.overwrite, bool, "overwrite")
         instance_given(self.control, Control, "control")
+        callable_given(self.note, "note")
+        callable_given(self.posed_listener, "posed_listener")
 
 
 def _trained(job: _Job, listener: Listener) -> Scene:
@@ -376,4 +391,4 @@ def film(
         def told(done: int, total: int) -> None:
             heard(Progress("rendering", done / total))
 
-        return render_film(scene, config, path_given(file, "file"), folder, told, warn or warn_caller)
+        return render_film(scene, config, path_given(file, "file"), folder, told, _warner(warn))

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nerfscene import __version__
+from nerfscene import __version__, _leave
 from nerfscene.errors import NerfsceneError
-from nerfscene.loading import INTERRUPTED, killed_as_interrupted, leaving_at_once
+from nerfscene.loading import INTERRUPTED, begun, killed_as_interrupted, leaving_at_once
 
 BAD_INPUT = 2
 
@@ -19,6 +19,7 @@ def main(args: Sequence[str] | None = None) -> None:
     The exit code is 0, 2 for bad input (one sentence, no traceback) or 130 for Ctrl-C and `kill`.
     """
     try:
+        begun(_leave)
         with killed_as_interrupted():
             with leaving_at_once():
                 if (sys.argv[1:] if args is None else list(args)) == ["--version"]:

@@ -45,6 +45,20 @@ def instance_given(value: Any, kind: type, name: str, hint: str = "") -> None:
         raise TypeError(f"{name} must be {wanted}{hint}, not {_shown(value)}")
 
 
+def callable_given(value: Any, name: str) -> None:
+    """Raises TypeError, naming the argument, unless ``value`` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {_shown(value)}")
+
+
+def count_given(value: Any, name: str, least: int, most: int) -> None:
+    """Raises TypeError, naming the argument, for no whole number, and NerfsceneError for one out of range."""
+    if _converted(value, int) is None:
+        raise TypeError(f"{name} must be {IN_WORDS[int]}, not {_shown(value)}")
+    if not least <= value <= most:
+        raise NerfsceneError(f"{name} must be {least} to {most}, not {value}")
+
+
 def check_settings(config: Any) -> None:
     """Checks the types of a dataclass's fields, and makes Python's own numbers of numpy's.
 

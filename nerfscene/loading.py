@@ -56,6 +56,12 @@ def leaving_at_once() -> Iterator[None]:
         yield
 
 
+def begun(handler: Any) -> None:
+    """Puts Python's own handler of Ctrl-C back where ``handler`` is in its place."""
+    if signal.getsignal(signal.SIGINT) is handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def killed_as_interrupted() -> Iterator[None]:
     """`kill` during the block raises KeyboardInterrupt, as Ctrl-C does, so that all is tidied up."""

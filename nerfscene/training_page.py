@@ -50,6 +50,7 @@ class TrainingPage:
             pause=lambda on: request("pause", on),
             stop=lambda: request("stop"),
             save=lambda: request("save"),
+            keep=self.control.keep,
         )
         backend, threads = self.config.backend, self.config.threads
         viewer = Viewer(scene, self.output, self.host, self.port, backend, threads, training)

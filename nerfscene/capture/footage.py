@@ -1,13 +1,11 @@
 """Videos from a phone or camera → frames on disk, to be used as photos.
 
 A video is decoded twice: once to measure how far the view moves and how sharp the frames are, then to write
-the chosen frames. Only a few frames are in memory at a time. Besides this module, only films/video.py
-imports av.
+the chosen frames. Only a few frames are in memory at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from nerfscene.capture.motion import (
     sharpness,
     spectra,
 )
+from nerfscene.capture.video_file import AGAIN, SKIP_NONE, SKIP_NONREF, decoded, opened
 from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import FootageConfig
 from nerfscene.errors import NerfsceneError
@@ -42,8 +41,6 @@ from nerfscene.types import Array
 VERSION = 3  # of how frames are chosen and written: frames by another version are taken again
 LONGEST = 1920  # px, longest side of a frame: keeps full HD, and training uses at most 1600
 ALL_ROUND = 4096  # the same for frames twice as wide as high: those of a 360° video are cut into six views
-# Values of FFmpeg's skip_frame. Non-reference frames are the most compressed; skipping them halves the time.
-SKIP_NONREF, SKIP_NONE = "NONREF", "DEFAULT"
 MANY = 600  # frames: shorter videos are cheap to decode in full
 CUT_SHORT = 0.9  # a video with less than this fraction of its stated length counts as cut off
 
@@ -158,16 +155,13 @@ def _part(progress: StageListener, stage: str, index: int, count: int) -> Callab
 
 def _survey(video: Path, progress: Callable[[float], None]) -> _Survey:
     """The first pass through a video; raises NerfsceneError if the video is unusable."""
-    with _opened(video) as (container, stream):
+    with opened(video) as (container, stream):
         expected = stream.frames or _length(container, stream) * float(stream.average_rate or 0)
     survey = _survey_once(video, SKIP_NONREF if expected >= MANY else SKIP_NONE, progress)
     if survey.skip == SKIP_NONREF and len(survey.keys) < expected / 8:  # almost all are non-reference frames
         survey = _survey_once(video, SKIP_NONE, progress)
     if not survey.keys:
-        raise NerfsceneError(
-            f"{video} holds no frames that can be decoded: copy it again from where it came from, or "
-            "export it as MP4"
-        )
+        raise NerfsceneError(f"{video} holds no frames that can be decoded: {AGAIN}")
     if len(survey.keys) < MIN_PHOTOS:
         raise NerfsceneError(_too_few(video, len(survey.keys)))
     if survey.travel[-1] < STILL:
@@ -193,9 +187,9 @@ def _survey_once(video: Path, skip: str, progress: Callable[[float], None]) -> _
     transfer = 0
     anchor: Spectra | None = None  # the frame from which motion is measured
     base = last = seconds = end = 0.0
-    with _opened(video) as (container, stream):
+    with opened(video) as (container, stream):
         end = _length(container, stream)
-        for key, frame in _decoded(container, stream, skip, failures):
+        for key, frame in _keyed(container, stream, skip, failures):
             if not keys:
                 transfer = frame.color_trc
             grey = grey_copy(frame)
@@ -243,8 +237,8 @@ def _write(
 ) -> None:
     """Writes the frames with these keys as ``<name>-0001.jpg`` and so on."""
     wanted, written = set(keys), 0
-    with _opened(video) as (container, stream):
-        for key, frame in _decoded(container, stream, skip, []):
+    with opened(video) as (container, stream):
+        for key, frame in _keyed(container, stream, skip, []):
             if key not in wanted:
                 continue
             wanted.discard(key)
@@ -273,57 +267,12 @@ def _small(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), np.float32)
 
 
-@contextlib.contextmanager
-def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its main video stream; raises NerfsceneError if there is none."""
-    try:
-        container = av.open(str(video), metadata_errors="replace")  # old cameras' notes aren't UTF-8
-    except (av.FFmpegError, OSError) as error:
-        raise NerfsceneError(
-            f"{video} can't be read as a video ({error.strerror or error}): copy it again from where it came "
-            "from, or export it as MP4"
-        ) from error
-    with container:
-        stream: Any = container.streams.best("video")
-        if stream is None:
-            raise NerfsceneError(
-                f"{video} holds no pictures, only sound: give another video, or a folder of photos"
-            )
-        if stream.codec_context is None:
-            raise NerfsceneError(
-                f"{video} can't be read as a video (its kind is unknown): copy it again from where it came "
-                "from, or export it as MP4"
-            )
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _decoded(
+def _keyed(
     container: Any, stream: Any, skip: str, failures: list[str]
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Every intact frame with its key; frames that can't be decoded are skipped and noted in ``failures``."""
-    stream.codec_context.skip_frame = skip
-    packets = container.demux(stream)
-    number = 0
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:  # the rest of the file can't be read
-            failures.append(error.strerror or str(error))
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
-            failures.append(error.strerror or str(error))
-            continue
-        for frame in frames:
-            number += 1
-            if frame.is_corrupt:
-                failures.append("a corrupt frame")
-            else:
-                yield (number if frame.pts is None else frame.pts), frame
+    """Every intact frame with its key: its time stamp, or its number where it has none."""
+    for number, frame in enumerate(decoded(container, stream, failures, skip), 1):
+        yield (number if frame.pts is None else frame.pts), frame
 
 
 def _length(container: Any, stream: Any) -> float:

@@ -7,11 +7,9 @@ their time stamps, because a damaged frame must not shift the numbers of all tha
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +19,7 @@ from PIL import Image
 from nerfscene.capture.folder import StageListener, silent
 from nerfscene.capture.frame_pixels import QUALITY, grey_copy, srgb_pixels
 from nerfscene.capture.motion import sharpness
+from nerfscene.capture.video_file import decoded, opened, unreadable
 from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Array
@@ -47,13 +46,11 @@ def frame_times(video: Path) -> FrameTimes:
 
     Raises NerfsceneError if the video can't be read.
     """
-    with _opened(video) as (container, stream):
+    with opened(video, hidden=True) as (container, stream):
         try:
             keys = np.unique([p.pts for p in container.demux(stream) if p.pts is not None]).astype(np.int64)
         except av.FFmpegError as error:
-            raise NerfsceneError(_damaged(video, error)) from error
-        if stream.codec_context is None:
-            raise NerfsceneError(_damaged(video, OSError("its kind of video is unknown")))
+            raise unreadable(video, error) from error
         seconds = (keys * float(stream.time_base)).astype(np.float64)
         return FrameTimes(keys, seconds, stream.codec_context.width, stream.codec_context.height)
 
@@ -110,8 +107,8 @@ def _take_into(
             _picture(best[2]).save(folder / _name(best[1]), quality=QUALITY)
             taken.append(best[1])
 
-    with _opened(video) as (container, stream):
-        for frame in _decoded(container, stream):
+    with opened(video, hidden=True) as (container, stream):
+        for frame in decoded(container, stream, []):
             stretch = stretch_of.get(frame.pts if frame.pts is not None else -1)
             if stretch is None:
                 continue
@@ -135,41 +132,3 @@ def _picture(frame: av.VideoFrame) -> Image.Image:
     scale = min(1.0, LONGEST / max(frame.width, frame.height))
     size = max(round(frame.width * scale), 1), max(round(frame.height * scale), 1)
     return Image.fromarray(srgb_pixels(frame, size))
-
-
-@contextlib.contextmanager
-def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its main video stream, edit lists ignored; raises NerfsceneError if there is none."""
-    try:
-        container = av.open(str(video), options={"ignore_editlist": "1"}, metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        raise NerfsceneError(_damaged(video, error)) from error
-    with container:
-        stream: Any = container.streams.best("video")
-        if stream is None:
-            raise NerfsceneError(f"{video} holds no pictures: copy it again from where it came from")
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _damaged(video: Path, error: av.FFmpegError | OSError) -> str:
-    return (
-        f"{video} can't be read as a video ({error.strerror or error}): copy it again from where it came from"
-    )
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-    """Every intact frame; those that can't be decoded are skipped."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:  # the rest of the file can't be read
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if not frame.is_corrupt)

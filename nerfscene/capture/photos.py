@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 
 from nerfscene.capture.colours import Colours, colours_of, deep_in_srgb, in_srgb, notes_of_avif
 from nerfscene.capture.dynamic_range import ADOBE
+from nerfscene.capture.intact import load_pixels, refuse_planar_tiff
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
@@ -85,6 +86,13 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
             flat = in_srgb(flat.convert("RGB").resize(size, Image.Resampling.BOX), colours)
         grey = flat.convert("L").resize(size, Image.Resampling.BOX)
         return Inspection(photo, np.asarray(grey), lost)
+
+
+def check_whole(path: Path) -> None:
+    """Decodes the whole photo; raises NerfsceneError when that can't be done."""
+    with _opened(path) as image:
+        _draft(image, (1, 1))
+        load_pixels(image)
 
 
 def is_single_channel(path: Path) -> bool:
@@ -230,7 +238,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Opens the photo; any error that a damaged file causes becomes a NerfsceneError."""
     try:
         with Image.open(path) as image:
-            _refuse_planar_tiff(image)
+            refuse_planar_tiff(image)
             yield image
     except DAMAGED as error:
         raise NerfsceneError(_unreadable_message(path, error)) from error
@@ -248,13 +256,6 @@ def _colours(image: Image.Image, path: Path) -> Colours:
             if _exif(image).get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
                 return Colours(coding=(ADOBE, ADOBE))
     return colours
-
-
-def _refuse_planar_tiff(image: Image.Image) -> None:
-    """Raises ValueError for a 16-bit TIFF with separate colour planes, whose low bytes Pillow would read."""
-    tags = getattr(image, "tag_v2", None)
-    if tags is not None and tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
-        raise ValueError("a 16-bit TIFF in separate colour planes; export it as JPEG, or interleaved")
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
@@ -345,6 +346,7 @@ def _losses(image: Image.Image, colours: Colours) -> tuple[str, ...]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """The photo in 8-bit RGB, or RGBA if it has any kind of transparency."""
+    load_pixels(image)
     if image.mode.startswith(("I", "F")):  # 16-bit or float greyscale, which convert() would clip
         values = np.asarray(image, dtype=np.float64)
         top = 1.0 if image.mode == "F" else 65535.0

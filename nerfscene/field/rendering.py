@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene, scaled, similarity_scale
+from nerfscene.cameras.plausible import LARGEST_SIDE
 from nerfscene.equality import equal_fields, hash_fields
+from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import RadianceField, kernel_field
-from nerfscene.given import instance_given
+from nerfscene.given import count_given, instance_given
 from nerfscene.ops import backend
 from nerfscene.types import Array, Camera, Frame, Intrinsics
 
@@ -124,7 +126,10 @@ def new_cancel(renderer: Renderer) -> Any:
     return backend.load(renderer.backend).Cancel()
 
 
+MOST_SAMPLES = 64
 RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
+# Ctrl-C and `kill` are heard between two calls of the kernels: so many rays take a core less than a second.
+RAYS_A_CALL = 1 << 16
 
 
 def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
@@ -132,12 +137,34 @@ def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
 
     ``samples``: rays along a pixel's side, evenly spread over it; ``footprint.pixel_samples`` says how many
     a picture with less detail than the photos needs.
-    Raises NerfsceneError if the backend can't be used or the GPU fails, TypeError for other arguments.
+    Raises NerfsceneError for a camera that can't be one, and if the backend can't be used or the GPU fails,
+    TypeError for other arguments.
     """
     instance_given(renderer, Renderer, "renderer", ", as scene.renderer() returns")
     instance_given(camera, Camera, "camera")
+    count_given(samples, "samples", 1, MOST_SAMPLES)
     k = camera.intrinsics
+    _check_camera(camera, renderer)
     return render_part(renderer, camera, (0, k.height, 0, k.width), samples=samples)
+
+
+def _check_camera(camera: Camera, renderer: Renderer) -> None:
+    """Raises NerfsceneError or TypeError for a camera with which no picture can be taken."""
+    k, pose = camera.intrinsics, camera.world_from_cam
+    count_given(k.width, "camera.intrinsics.width", 1, LARGEST_SIDE)
+    count_given(k.height, "camera.intrinsics.height", 1, LARGEST_SIDE)
+    if k.lens not in LENSES:
+        raise NerfsceneError(f"camera.intrinsics.lens must be one of {', '.join(LENSES)}, not {k.lens!r:.40}")
+    try:
+        usable = np.shape(pose) == (4, 4) and bool(np.isfinite(pose).all())
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise NerfsceneError("camera.world_from_cam must be a 4×4 matrix of finite numbers")
+    try:
+        kernel_camera(k, pose_in_scene(renderer.scene_from_world, np.asarray(pose, np.float64)))
+    except (TypeError, ValueError) as error:
+        raise NerfsceneError(f"no picture can be taken with camera: {error}") from error
 
 
 def render_part(
@@ -161,30 +188,38 @@ def render_part(
 
 
 def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Frame:
-    """A rectangle of a picture with one ray per pixel, in front of the plain background."""
+    """A rectangle of a picture with one ray per pixel, in front of the plain background.
+
+    It is rendered in strips, so that a large one can be interrupted.
+    """
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
     k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
     new = np.empty if cancel is None else np.zeros
     rgb, depth, accumulation = (new(s, np.float32) for s in ((*shape, 3), shape, shape))
+    threads = backend.thread_count(renderer.threads)
+    at_once = RAYS_AT_ONCE if backend.on_gpu(backend.load(renderer.backend)) else RAYS_A_CALL * threads
+    rows = max(at_once // max(shape[1], 1), 1)
     with backend.device_errors():
-        renderer.native.render(
-            k,
-            lens,
-            width,
-            height,
-            flat,
-            list(renderer.background),
-            MIN_WEIGHT,
-            STOP_TRANSMITTANCE,
-            backend.thread_count(renderer.threads),
-            rect,
-            rgb,
-            depth,
-            accumulation,
-            cancel=cancel,
-            crop=crop_in_scene(renderer),
-        )
+        for first in range(0, shape[0], rows):
+            strip = slice(first, min(first + rows, shape[0]))
+            renderer.native.render(
+                k,
+                lens,
+                width,
+                height,
+                flat,
+                list(renderer.background),
+                MIN_WEIGHT,
+                STOP_TRANSMITTANCE,
+                threads,
+                (rect[0] + strip.start, rect[0] + strip.stop, rect[2], rect[3]),
+                rgb[strip],
+                depth[strip],
+                accumulation[strip],
+                cancel=cancel,
+                crop=crop_in_scene(renderer),
+            )
     depth /= np.float32(similarity_scale(renderer.scene_from_world))
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 

@@ -18,17 +18,16 @@ from nerfscene.cameras.plausible import camera_doubt, invertible
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import instant_ngp_path, nerfstudio_path, trained_world
 from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_part
 from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.films.path_parts import FilePath, load
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.trained_world import DATAPARSER, Undone
-from nerfscene.given import path_given
+from nerfscene.given import instance_given, path_given
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
 
-OURS = "nerfscene"  # the key of what only this program writes into a camera_path.json
-SMALLEST, LARGEST = 16, 8192
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
 ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
 # Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
@@ -59,6 +58,7 @@ def read_camera_path(
     file = path_given(file, "file")
     named = None if transform is None else path_given(transform, "transform")
     data = load(file, GIVE)
+    own_part(data, file)
     undone: Undone | None
     if instant_ngp_path.is_one(data):
         path, undone, doubts = _of_instant_ngp(data, file, named, scene)
@@ -225,6 +225,13 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
     centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
     that aren't finite, or a file that can't be written.
     """
+    instance_given(path, CameraPath, "path")
+    file = path_given(file, "file")
+    write_json(path_data(path, file, fps), file)
+
+
+def path_data(path: CameraPath, file: Path, fps: float = WRITTEN_FPS) -> dict[str, Any]:
+    """What ``write_camera_path`` writes; ``file``: for messages. Raises NerfsceneError as it does."""
     if not path.cameras:
         raise NerfsceneError(f"{file} can't be written: the path has no cameras")
     if not all(np.isfinite(c.world_from_cam).all() for c in path.cameras):
@@ -254,7 +261,7 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
     }
     if path.crop is not None:
         data["crop"] = nerfstudio_path.crop_of(path.crop, path.background)
-    write_json(data, path_given(file, "file"))
+    return data
 
 
 def _film_size(

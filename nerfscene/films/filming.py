@@ -109,7 +109,6 @@ def render_film(
     frames: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
-    along: tuple[CameraPath, float] | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
@@ -118,13 +117,12 @@ def render_film(
     are rendered; note is called with a line that says so.
     progress is called with (frames done, frames in all); warn with each sentence about the path. With
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
-    (frames/depth-00000.png; their scale is in frames/depth.json). along: what ``film_path`` returned, if it
-    was called already.
+    (frames/depth-00000.png; their scale is in frames/depth.json).
     Returns film, frames_folder, frames (their number), fps, width, height, seconds and warnings.
     Raises NerfsceneError for a path, size or output that can't be used.
     """
     check_outputs(film, frames)
-    path, fps = along or film_path(scene, config)
+    path, fps = film_path(scene, config)
     if film is not None:
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
@@ -156,6 +154,22 @@ def render_film(
         "seconds": count / fps,
         "warnings": list(path.notes),
     }
+
+
+def film_in_memory(
+    scene: Scene,
+    path: CameraPath,
+    fps: float,
+    backend: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> bytes:
+    """The bytes of an .mp4 film along a path; nothing is left on the disk.
+
+    progress is called with (frames done, frames in all). Raises NerfsceneError, and OSError for a full disk.
+    """
+    config = RenderConfig(backend=backend)  # type: ignore[arg-type]
+    frames = _frames(scene, path, config, scene.renderer(backend, 0), (0.0, 0.0), None, progress)
+    return video.film_bytes(frames, fps)
 
 
 def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,31 @@ class CameraPath:
     __hash__ = hash_fields
 
 
+def _vector(value: Any, name: str) -> Array:
+    """Three finite numbers as an array; raises as ``look_at`` does."""
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be three numbers") from error
+    if array.shape != (3,):
+        raise TypeError(f"{name} must be three numbers, not an array of the shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise NerfsceneError(f"{name} must be three finite numbers")
+    return array
+
+
 def look_at(position: Array, target: Array, up: Array) -> Array:
     """The pose world_from_cam (4, 4), OpenCV axes, of a camera at ``position`` looking at ``target``.
 
-    position, target, up: (3,); ``up`` need not be a unit vector.
+    position, target, up: (3,); ``up`` need not be a unit vector. Raises TypeError for what is no vector, and
+    NerfsceneError if position and target are the same or numbers aren't finite.
     """
+    position, target, up = (
+        _vector(value, name) for value, name in ((position, "position"), (target, "target"), (up, "up"))
+    )
     z = target - position
+    if not z.any():
+        raise NerfsceneError("position and target must differ: a camera can't look at itself")
     z = z / np.linalg.norm(z)
     x = np.cross(z, up)
     norm = np.linalg.norm(x)

@@ -1,9 +1,10 @@
-"""A file without a name until it is complete, of which nothing is left however the process ends."""
+"""Files that have no name, or none until they are complete: however the process ends, nothing is left."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,24 @@ def writing_unnamed(path: Path) -> Iterator[Path]:
             temporary.unlink()
             # With a folder's descriptor, os.link follows the link that ``place`` is.
             os.link(place, temporary, src_dir_fd=opened, follow_symlinks=True)
+    finally:
+        os.close(opened)
+
+
+@contextlib.contextmanager
+def unnamed() -> Iterator[Path]:
+    """A path to write to and read from, in the folder for temporary files; the file is gone after the block.
+
+    On Linux it never has a name, so that nothing is left after `kill -9` either. Raises OSError.
+    """
+    folder = Path(tempfile.gettempdir())
+    opened = _unnamed_in(folder)
+    if opened is None:
+        with tempfile.TemporaryDirectory(prefix="nerfscene-") as place:
+            yield Path(place, "file")
+        return
+    try:
+        yield OPEN_FILES / str(opened)
     finally:
         os.close(opened)
 

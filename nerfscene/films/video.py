@@ -1,6 +1,6 @@
 """Writes films, pictures and depth pictures, and colours depth and errors.
 
-Apart from capture/footage.py, which reads videos, this is the only module that imports av.
+Of the modules that import av, the others, in ``capture``, read videos.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.unnamed_file import writing_unnamed
+from nerfscene.films.unnamed_file import unnamed, writing_unnamed
 from nerfscene.scene.atomic import remove_leftovers, write_json, writing
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
@@ -91,37 +91,56 @@ def write_film(
         raise NerfsceneError(
             f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
         )
-    count = 0
     remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
-        kind = KINDS[file.suffix.lower()]
-        options = {"movflags": "+faststart"} if kind != "matroska" else {}
-        with av.open(str(temporary), "w", format=kind, options=options) as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": CRF, "preset": "medium"}
-            context = stream.codec_context
-            # BT.709, so that players and editors show the frames' colours unchanged.
-            for name in ("color_primaries", "color_trc", "colorspace"):
-                setattr(context, name, 1)
-            context.color_range = 1
-            for frame in frames:
-                size = size or (frame.shape[1], frame.shape[0])
-                width, height = size[0] // 2 * 2, size[1] // 2 * 2
-                _check_frame(frame, size)
-                if count == 0:
-                    stream.width, stream.height = width, height
-                picture = av.VideoFrame.from_ndarray(
-                    np.ascontiguousarray(frame[:height, :width]), format="rgb24"
-                )
-                picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-                container.mux(stream.encode(picture))
-                count += 1
-                progress(count)
+        return _encode(frames, temporary, KINDS[file.suffix.lower()], fps, size, progress)
+
+
+def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
+    """The bytes of the .mp4 that ``write_film`` would write; nothing is left on the disk.
+
+    Raises NerfsceneError for no frames, and OSError for a full disk.
+    """
+    with unnamed() as temporary:
+        _encode(frames, temporary, KINDS[".mp4"], fps)
+        return temporary.read_bytes()
+
+
+def _encode(
+    frames: Iterable[NDArray[np.uint8]],
+    file: Path,
+    kind: str,
+    fps: float,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int], None] = lambda written: None,
+) -> int:
+    """Writes pictures into a container of this kind, see ``write_film``; returns how many."""
+    count = 0
+    options = {"movflags": "+faststart"} if kind != "matroska" else {}
+    with av.open(str(file), "w", format=kind, options=options) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": CRF, "preset": "medium"}
+        context = stream.codec_context
+        # BT.709, so that players and editors show the frames' colours unchanged.
+        for name in ("color_primaries", "color_trc", "colorspace"):
+            setattr(context, name, 1)
+        context.color_range = 1
+        for frame in frames:
+            size = size or (frame.shape[1], frame.shape[0])
+            width, height = size[0] // 2 * 2, size[1] // 2 * 2
+            _check_frame(frame, size)
             if count == 0:
-                raise NerfsceneError("a film needs at least one frame; give more --seconds or --fps")
-            container.mux(stream.encode())
+                stream.width, stream.height = width, height
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+            container.mux(stream.encode(picture))
+            count += 1
+            progress(count)
+        if count == 0:
+            raise NerfsceneError("a film needs at least one frame; give more --seconds or --fps")
+        container.mux(stream.encode())
     return count
 
 
@@ -158,19 +177,6 @@ def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) ->
     """
     with writing(file) as temporary:
         Image.fromarray(pixels).save(temporary, format="png")
-
-
-def write_frames(frames: Iterable[NDArray[np.uint8]], folder: Path) -> int:
-    """Writes pictures (height, width, 3) uint8 as 00000.png, 00001.png, …; returns how many.
-
-    Raises NerfsceneError when the folder isn't empty or can't be written.
-    """
-    open_frames(folder)
-    count = 0
-    for frame in frames:
-        write_picture(frame, folder / f"{count:05d}.png")
-        count += 1
-    return count
 
 
 def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:

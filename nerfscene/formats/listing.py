@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,11 +18,14 @@ from nerfscene.cameras.plausible import camera_doubt
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.capture.folder import (
     carries_alpha,
+    check_whole,
     list_photos,
     masks_told,
     name_some,
     photo_size,
     stored_orientation,
+    stored_size,
+    worker_count,
 )
 from nerfscene.capture.masks import find_masks, mask_turns, same_proportions
 from nerfscene.capture.not_photos import without_maps
@@ -220,6 +225,21 @@ def quarter_turned(lens: Intrinsics) -> Intrinsics:
     )
 
 
+def size_of_stored(photo: Path) -> tuple[int, int]:
+    """``stored_size``, for a lens of which no file states it; of a damaged photo, that of one beside it.
+
+    ``finish`` leaves the damaged one out. Raises NerfsceneError if no photo in the folder can be read.
+    """
+    try:
+        return stored_size(photo)
+    except NerfsceneError:
+        alike = re.sub(r"\d+", "", photo.name)
+        for other in sorted(list_photos(photo.parent), key=lambda p: re.sub(r"\d+", "", p.name) != alike):
+            with suppress(NerfsceneError):
+                return stored_size(other)
+        raise
+
+
 def fit_to_photo(intrinsics: Intrinsics, path: Path, source: Path) -> Intrinsics:
     """The lens scaled to the photo's size on disk, because people shrink photos after posing.
 
@@ -243,16 +263,23 @@ def fit_to_photo(intrinsics: Intrinsics, path: Path, source: Path) -> Intrinsics
 def finish(export: Export) -> PosedCapture:
     """The capture of an export: lenses scaled to the photos, frames without a photo left out.
 
-    One warning counts the frames that are left out. Raises NerfsceneError when fewer than MIN_VIEWS views
-    remain, all poses are the same, every view is for testing, a photo or mask doesn't fit, or a camera's
-    numbers can't be those of its photo (``cameras.plausible``).
+    So are those whose photo is damaged, unless all are. Warnings count the frames that are left out.
+    Raises NerfsceneError when fewer than MIN_VIEWS views remain, all poses are the same, every view is for
+    testing, a photo or mask doesn't fit, or a camera's numbers can't be those of its photo (``plausible``).
     """
     source = export.source
     listed_in = export.listed_in or source.name
     missing = [frame.name for frame in export.frames if frame.path is None]
-    views = _views(export)
-    _check_views(export, views, missing)
+    damaged = _damaged(export)
+    names = [frame.path.name for frame in damaged if frame.path is not None]
+    views = _views(export, {frame.path for frame in damaged})
+    _check_views(export, views, missing, names)
     warnings = export.warnings
+    if damaged:
+        warnings += (
+            f"left out {len(damaged)} of the {len(export.frames)} photos in {listed_in} that cannot be read "
+            f"({name_some(names)}): copy them again from where they came from.",
+        )
     if missing:
         warnings += (
             f"{len(missing)} of the {len(export.frames)} frames in {listed_in} "
@@ -262,20 +289,21 @@ def finish(export: Export) -> PosedCapture:
     warnings += masks_told(
         export.root, {v.path: v.mask for v in views if v.mask is not None or v.path not in export.masks_told}
     )
+    unreadable = [LeftOut(name, "can't be read") for name in names]
     not_on_disk = [LeftOut(name, f"is listed in {listed_in} but not on disk") for name in missing]
     unlisted, told = ([], ()) if export.sampled else _not_listed(export)
     return PosedCapture(
         root=export.root,
         source=export.kind,
         views=tuple(views),
-        photos_given=max(export.photos_given or 0, len(views) + len(unlisted)),
+        photos_given=max(export.photos_given or 0, len(views) + len(damaged) + len(unlisted)),
         points=export.points,
         point_colors=export.point_colors,
         has_alpha=carries_alpha([view.path for view in views]),
         given_split=any(view.split == "test" for view in views),
         reprojection_error=export.reprojection_error,
         warnings=warnings + told,
-        left_out=(*export.left_out, *not_on_disk, *unlisted),
+        left_out=(*export.left_out, *unreadable, *not_on_disk, *unlisted),
     )
 
 
@@ -285,10 +313,35 @@ def _not_listed(export: Export) -> tuple[list[LeftOut], tuple[str, ...]]:
     return photos_without_pose(export.frames, export.source, ignoring=known)
 
 
-def _views(export: Export) -> list[View]:
-    """A view for each frame that has a photo, with its lens and mask checked against the photo."""
+def _damaged(export: Export) -> list[PosedFrame]:
+    """The frames whose photo can't be read; every photo is decoded, because only that shows it.
+
+    Raises NerfsceneError, the first one's, if none can be read.
+    """
+    frames = [frame for frame in export.frames if frame.path is not None]
+    photos = list(dict.fromkeys(frame.path for frame in frames if frame.path is not None))
+
+    def error(path: Path) -> NerfsceneError | None:
+        try:
+            check_whole(path)
+        except NerfsceneError as damage:
+            return damage
+        return None
+
+    with ThreadPoolExecutor(worker_count()) as pool:
+        errors = dict(zip(photos, pool.map(error, photos), strict=True))
+    found = [frame for frame in frames if frame.path is not None and errors[frame.path]]
+    if found and len(found) == len(frames):
+        raise next(error for error in errors.values() if error)
+    return found
+
+
+def _views(export: Export, damaged: Collection[Path | None]) -> list[View]:
+    """A view for each frame that has an intact photo, with its lens and mask checked against the photo."""
     views = []
     for listed in export.frames:
+        if listed.path in damaged:
+            continue
         frame = as_shown(listed, export.source)
         if frame.path is None:
             continue
@@ -308,8 +361,13 @@ def _views(export: Export) -> list[View]:
     return views
 
 
-def _check_views(export: Export, views: Sequence[View], missing: Sequence[str]) -> None:
-    """Raises NerfsceneError when the views can't be trained on; ``missing``: names without a photo."""
+def _check_views(
+    export: Export, views: Sequence[View], missing: Sequence[str], damaged: Sequence[str]
+) -> None:
+    """Raises NerfsceneError when the views can't be trained on.
+
+    missing, damaged: names without a photo, and with one that can't be read.
+    """
     source = export.source
     if not views:
         by_path = export.kind in ("transforms", "synthetic")
@@ -323,7 +381,9 @@ def _check_views(export: Export, views: Sequence[View], missing: Sequence[str]) 
             f"put {place}."
         )
     if len(views) < MIN_VIEWS:
-        others = f" ({len(missing)} more have no photo on disk)" if missing else ""
+        reasons = ((len(missing), "have no photo on disk"), (len(damaged), "have one that cannot be read"))
+        told = ", ".join(f"{count} more {what}" for count, what in reasons if count)
+        others = f" ({told})" if told else ""
         raise NerfsceneError(
             f"{source} lists only {len(views)} usable view{others}: at least {MIN_VIEWS} are needed, "
             "and 20 or more work best."

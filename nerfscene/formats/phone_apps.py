@@ -16,7 +16,6 @@ import numpy as np
 from nerfscene.capture.folder import list_photos, name_some, natural_key
 from nerfscene.capture.masks import same_proportions
 from nerfscene.capture.not_photos import without_maps
-from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import (
     Values,
@@ -29,7 +28,15 @@ from nerfscene.formats.app_files import (
     rotation_of,
     text_of,
 )
-from nerfscene.formats.listing import Export, PosedFrame, finish, photos_beside, rigid, with_masks
+from nerfscene.formats.listing import (
+    Export,
+    PosedFrame,
+    finish,
+    photos_beside,
+    rigid,
+    size_of_stored,
+    with_masks,
+)
 from nerfscene.formats.photo_search import photo_finder
 from nerfscene.formats.transforms import NO_LENS, OPENGL_FROM_OPENCV
 from nerfscene.types import Array, Intrinsics, LeftOut, PosedCapture
@@ -116,7 +123,7 @@ def read_polycam(root: Path) -> PosedCapture:
 def _polycam_lens(values: Values, path: Path, photo: Path) -> Intrinsics:
     """The lens of a camera; what the file doesn't state is taken as read_polycam says."""
     where = str(path)
-    stored = stored_size(photo)
+    stored = size_of_stored(photo)
     if values.get("width") is None or values.get("height") is None:
         first = path.parent.parent / "cameras" / path.name
         original = as_dict(load_json(first), str(first)) if first.is_file() else {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from nerfscene.types import Array, LeftOut, PosedCapture, Source
 # Folders inside a project that OpenDroneMap (OpenSfM) and OpenMVG write their cameras to.
 INNER = ("opensfm", "reconstruction_*")
 GUESSED_SUFFIXES = (".png", ".jpg", ".jpeg")  # in this order where a name lacks its extension
+ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 LONGEST_PART, LONGEST_PATH = 255, 3000  # bytes of a file's or folder's name; characters of a path, with room
 
 
@@ -52,12 +55,12 @@ def photo_finder(
     if it has at least half as many as the best. With ``images``, only that folder is searched. Folders
     called ``undistorted`` are skipped, because their photos have another lens.
 
-    Letter case doesn't matter where no file has the very name, nor how accents are written; slashes may be
-    backslashes. A name may lack its file extension or have another one. It may include folders of the
-    machine that exported it; these help to choose among photos with the same file name. If that leaves
-    several, the photo in the shallowest folder is used, because programs write processed copies into deeper
-    folders. The function raises NerfsceneError when several photos still fit. One photo is never used for two
-    names.
+    Letter case doesn't matter where no file has the very name, nor how accents are written, nor whether a
+    space is a space or %20, as in addresses; slashes may be backslashes. A name may lack its file extension
+    or have another one. It may include folders of the machine that exported it; these help to choose among
+    photos with the same file name. If that leaves several, the photo in the shallowest folder is used,
+    because programs write processed copies into deeper folders. The function raises NerfsceneError when
+    several photos still fit. One photo is never used for two names.
     """
     wanted = Counter(list(names))
     places = (images,) if images is not None else tuple(relative_to)
@@ -111,23 +114,27 @@ def _listed(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         same = [] if above is None else inside(above).get(_plain(path.parent.name), [])
         return above / same[0] if above is not None and same else None
 
-    found = {}
-    for name in names:
+    def photo(name: str) -> Path | None:
         if not _can_name_a_file(name):
-            continue
+            return None
         path = folder / name.replace("\\", "/")
         if path.is_file():
-            found[name] = path
-            continue
+            return path
         parent = parent_of(path)
         if parent is None or not path.name:
-            continue
+            return None
         index, lower = inside(parent), _plain(path.name)
         same = index.get(lower) or index.get(lower.rpartition(".")[0]) or []
         files = [parent / other for other in same if (parent / other).is_file()]
-        if files:
-            found[name] = min(files, key=_preference)
-    return _without_rivals(found)
+        return min(files, key=_preference) if files else None
+
+    found = {name: next(filter(None, map(photo, _spellings(name))), None) for name in names}
+    return _without_rivals({name: path for name, path in found.items() if path is not None})
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """A name as it stands and, if it is written as in an address, with its %20 and the like decoded."""
+    return (name, unquote(name)) if ENCODED.search(name) else (name,)
 
 
 def _can_name_a_file(name: str) -> bool:
@@ -303,9 +310,13 @@ def _file_name(name: str) -> str:
 
 def _candidates(index: dict[str, list[Path]], name: str) -> list[Path]:
     """The photos called ``name``, which may lack its extension or have another one."""
-    file_name = _file_name(name)
-    stem = file_name.rpartition(".")[0]
-    return index.get(file_name) or (index.get(stem, []) if stem else [])
+    for spelling in _spellings(name):
+        file_name = _file_name(spelling)
+        stem = file_name.rpartition(".")[0]
+        photos = index.get(file_name) or (index.get(stem, []) if stem else [])
+        if photos:
+            return photos
+    return []
 
 
 def _shared_folders(path: Path, name: str) -> int:

@@ -29,11 +29,11 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.cameras.lens_fit import NOTICEABLE
-from nerfscene.capture.folder import natural_key, stored_size
+from nerfscene.capture.folder import natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import number, printable
 from nerfscene.formats.earth import are_degrees, are_geocentric, geocentric, geodetic, local_from_geocentric
-from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid, size_of_stored
 from nerfscene.formats.photo_search import finish_app_export, photo_finder
 from nerfscene.formats.realitycapture_lens import (
     FOURTH_TERM,
@@ -102,12 +102,6 @@ def _separator(line: str) -> str:
 def is_realitycapture(path: Path) -> bool:
     """Whether a file is such an export, judged by its first lines."""
     return columns(_head(path)) is not None
-
-
-def lacks_lenses(path: Path) -> bool:
-    """Whether a file is one of RealityCapture's exports of positions (and angles) without lenses."""
-    names = _names(_head(path))
-    return {"x", "y", "alt"} <= set(names) and columns(_head(path)) is None
 
 
 def _head(path: Path) -> str:
@@ -187,7 +181,7 @@ def _stored_size(photo: Path | None, values: dict[str, float]) -> tuple[int, int
     """
     if photo is None:
         return max(3, int(2 * values.get("px_pix", 0))), max(2, int(2 * values.get("py_pix", 0)))
-    return stored_size(photo)
+    return size_of_stored(photo)
 
 
 def _values(row: dict[str, str], needed: tuple[str, ...], where: str) -> dict[str, float]:

@@ -20,11 +20,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from nerfscene.cameras.lens_fit import NOTICEABLE
-from nerfscene.capture.folder import find_photos, stored_size
+from nerfscene.capture.folder import find_photos
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_xml, numbers, printable
 from nerfscene.formats.earth import are_degrees
-from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid
+from nerfscene.formats.listing import PosedFrame, photos_without_pose, rigid, size_of_stored
 from nerfscene.formats.photo_search import finish_app_export
 from nerfscene.formats.realitycapture_lens import (
     DIVISION,
@@ -191,7 +191,7 @@ def _lens(sidecar: _Sidecar, where: str) -> tuple[Intrinsics, float]:
         )
     given = _floats(sidecar.values, "DistortionCoeficients", "0 0 0 0 0 0", where)
     terms = tuple(numbers(given, (len(TERMS),), where, "DistortionCoeficients"))
-    size = stored_size(sidecar.photo)
+    size = size_of_stored(sidecar.photo)
     centre = value("PrincipalPointU", "0"), value("PrincipalPointV", "0")
     bent = terms if model.startswith("brown") else (0.0,) * len(TERMS)
     lens, off = lens_in_shares(value("FocalLength35mm", ""), centre, bent, size, where)

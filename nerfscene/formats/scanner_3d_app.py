@@ -15,11 +15,10 @@ import re
 from pathlib import Path
 
 from nerfscene.capture.folder import list_photos, name_some, natural_key
-from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import as_dict, load_json, numbers, text_of
 from nerfscene.formats.arkit import arkit_lens, arkit_pose
-from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, size_of_stored, with_masks
 from nerfscene.formats.photo_search import photo_finder
 from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
 from nerfscene.types import LeftOut, PosedCapture
@@ -52,7 +51,7 @@ def read_scanner_3d_app(root: Path, images: Path | None = None) -> PosedCapture:
         values = as_dict(load_json(path), where)
         k = numbers(_flat(values.get("intrinsics")), (9,), where, "list intrinsics")
         pose = numbers(_flat(values.get("cameraPoseARFrame")), (16,), where, "list cameraPoseARFrame")
-        lens = arkit_lens(k[[0, 4, 2, 5]], stored_size(photo), where)
+        lens = arkit_lens(k[[0, 4, 2, 5]], size_of_stored(photo), where)
         frames.append(PosedFrame(path.stem, photo, lens, arkit_pose(pose, where) @ OPENGL_FROM_OPENCV))
     if not frames:
         raise NerfsceneError(

@@ -32,11 +32,10 @@ from nerfscene.capture.folder import (
     silent,
 )
 from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
-from nerfscene.capture.photos import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import FARTHEST, rotation_of, text_of
 from nerfscene.formats.arkit import arkit_lens
-from nerfscene.formats.listing import Export, PosedFrame, finish, with_masks
+from nerfscene.formats.listing import Export, PosedFrame, finish, size_of_stored, with_masks
 from nerfscene.types import Array, Intrinsics, PosedCapture
 
 POSES, LENS, VIDEOS = "odometry.csv", "camera_matrix.csv", ("rgb.mp4", "rgb.mov", "rgb.m4v")
@@ -293,4 +292,4 @@ def _lens(own: Array, matrix: Array, size: tuple[int, int] | None, photo: Path, 
         raise NerfsceneError(
             f"{path.parent} has no {LENS} of 3×3 numbers and {path.name} has no fx, fy, cx, cy: {WAY_OUT}."
         )
-    return arkit_lens(values, size or stored_size(photo), str(path))
+    return arkit_lens(values, size or size_of_stored(photo), str(path))

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.cameras.lens_fit import Projection
-from nerfscene.capture.folder import stored_size
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import Values, nearest_lens, printable
+from nerfscene.formats.listing import size_of_stored
 from nerfscene.types import Array, Intrinsics, Lens
 
 PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE")
@@ -67,7 +67,7 @@ def frame_lens(top: Values, frame: Values, photo: Path, where: str) -> FrameLens
     kind, model = _kind(values, where)
     width, height = (round(_number(values, key, where)) for key in ("w", "h"))
     if width <= 0 or height <= 0:
-        width, height = stored_size(photo)
+        width, height = size_of_stored(photo)
     if kind == "equirectangular":
         return FrameLens(_panorama(width, height, where))
     centre = _number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2)

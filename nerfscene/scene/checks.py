@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,12 @@ VIEW = {
     "face": _optional(TEXT),
 }
 PER_VIEW = {"photo": TEXT, "psnr": ANY_NUMBER, "ssim": ANY_NUMBER, "psnr_matched": _or_none(ANY_NUMBER)}
-HISTORY = {"seconds": _number(), "psnr": ANY_NUMBER}
+HISTORY = {
+    "seconds": _number(),
+    "psnr": ANY_NUMBER,
+    "fraction": _optional(_number()),
+    "step": _optional(COUNT),
+}
 TAKEN_IN = {"photos": COUNT, "width": COUNT, "height": COUNT, "focal": ANY_NUMBER}
 POSING = {
     "found_by": TEXT,
@@ -157,6 +162,11 @@ FIGURES = {
     "warnings": _optional(_list_of(TEXT)),
     "posing": _or_none(_object_of(POSING, "a record of how the photos were posed")),
     "settings": _optional(SETTINGS),
+}
+BEGUN = {
+    **{name: VIEW[name] for name in ("mask", "mask_turns", "panorama", "face", "split", "intrinsics")},
+    "name": TEXT,
+    "path": PATH,
 }
 WHOLE = {
     "space": OBJECT,
@@ -191,6 +201,21 @@ def check_manifest(data: Values) -> None:
         _check_invertible(data["crop"], "crop")
     for number, view in enumerate(data["views"], 1):
         _check_view(view, f"its camera {number}")
+
+
+def check_progress(values: Any, names: Sequence[str]) -> None:
+    """Raises ValueError unless ``values`` are these figures, as ``training.safetensors`` keeps them."""
+    table = {name: Entry(FIGURES[name].fits, FIGURES[name].words) for name in names}
+    _check(values, table, "its progress", closed=True)
+
+
+def check_begun(entries: Any) -> None:
+    """Raises ValueError unless ``entries`` describe photos, as ``training.safetensors`` keeps them."""
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("its photos are not a list")
+    for number, entry in enumerate(entries, 1):
+        _check(entry, BEGUN, f"its photo {number}")
+        _check(entry["intrinsics"], LENS, f"the lens of its photo {number}", closed=True)
 
 
 def _check(values: Any, table: dict[str, Entry], where: str, closed: bool = False) -> None:

@@ -368,7 +368,7 @@ def load_training(folder: Path, steps: int) -> dict[str, NDArray[Any]]:
         with safe_open(path, framework="np") as handle:
             saved = int((handle.metadata() or {}).get("steps", -1))
         arrays = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise NerfsceneError(
             f"{path} is missing or damaged, so training can't be resumed; start again with --overwrite"
         ) from error

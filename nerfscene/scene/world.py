@@ -72,6 +72,13 @@ def keeping(scene: Scene, given: Kept) -> Scene:
     return replace(scene, up=given.up, crop=given.crop)
 
 
+def moved(given: Kept, new_from_world: Array, up: Array) -> Kept:
+    """What has been set for a scene, after its world was changed as ``save_world`` changes it."""
+    before = np.eye(4) if given.world_from_capture is None else given.world_from_capture
+    crop = None if given.crop is None else new_from_world @ given.crop
+    return Kept(new_from_world @ before, np.asarray(up, np.float64), crop)
+
+
 def save_world(folder: Path, new_from_world: Array, up: Array) -> None:
     """Changes the world of the scene in a folder, as ``in_world`` does, and sets its ``up`` (3,).
 

@@ -21,9 +21,11 @@ from safetensors import SafetensorError
 
 from nerfscene.cameras.algebra import Placement, pose_in_scene
 from nerfscene.capture.folder import name_some
+from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.training.saved_arrays import check_views, damaged, lens_of, seen_points
 from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 VIEWS = "views"  # the note in training.safetensors
@@ -81,7 +83,7 @@ def as_begun(posed: PosedCapture, folder: Path) -> PosedCapture:
         )
     out = []
     for view, entry, camera, points_seen in zip(views, entries, cameras, seen, strict=True):
-        intrinsics = _intrinsics(entry)
+        intrinsics = lens_of(entry)
         base = view or _from_entry(entry, intrinsics, camera, folder)
         size = (base.intrinsics.width, base.intrinsics.height)
         if size != (intrinsics.width, intrinsics.height):
@@ -146,7 +148,7 @@ def _same_photos(posed: PosedCapture, entries: Sequence[dict[str, Any]], folder:
 
 def _from_entry(entry: dict[str, Any], intrinsics: Intrinsics, camera: Array, folder: Path) -> View:
     """The view of a photo that was not posed this time. Raises NerfsceneError if the photo is gone."""
-    optional = {key: None if entry[key] is None else Path(entry[key]) for key in ("mask", "panorama")}
+    optional = {key: Path(entry[key]) if entry.get(key) else None for key in ("mask", "panorama")}
     if not Path(entry["path"]).is_file():
         raise NerfsceneError(
             f"{folder} was trained on {entry['path']}, which is not there any more, so its training can't "
@@ -157,9 +159,9 @@ def _from_entry(entry: dict[str, Any], intrinsics: Intrinsics, camera: Array, fo
         intrinsics,
         camera,
         mask=optional["mask"],
-        mask_turns=int(entry["mask_turns"]),
+        mask_turns=int(entry.get("mask_turns", 0)),
         panorama=optional["panorama"],
-        face=str(entry["face"]),
+        face=str(entry.get("face", "")),
     )
 
 
@@ -169,11 +171,6 @@ def _same_camera(ours: View, found: View | None) -> bool:
         and ours.intrinsics == found.intrinsics
         and np.array_equal(ours.world_from_cam, found.world_from_cam)
     )
-
-
-def _intrinsics(entry: dict[str, Any]) -> Intrinsics:
-    lens = entry["intrinsics"]
-    return Intrinsics(**{**lens, "distortion": tuple(lens["distortion"])})
 
 
 def _read(
@@ -187,17 +184,10 @@ def _read(
     if text is None:
         return None
     try:
-        entries = json.loads(text)
+        entries = parsed(text)
         cameras, points, seen, counts = scenes.training_arrays(folder, (CAMERAS, POINTS, SEEN, COUNTS))
-        parts = np.split(seen, np.cumsum(counts)[:-1])
-        whole = len(entries) == len(cameras) == len(parts) and cameras.shape[1:] == (4, 4)
-        if not whole or (len(seen) and not 0 <= seen.min() <= seen.max() < len(points)):
-            raise ValueError("its cameras and points don't fit together")
-        for entry in entries:
-            _intrinsics(entry)
+        check_views(entries, cameras)
+        parts = list(seen_points(points, seen, counts, len(entries)))
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise NerfsceneError(
-            f"{folder / scenes.TRAINING_FILE} is damaged ({error}), so training can't be resumed; start "
-            "again with --overwrite"
-        ) from error
+        raise damaged(folder, error) from error
     return entries, cameras, points, parts

@@ -18,6 +18,7 @@ from nerfscene.measuring.evaluate import measure
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.world import Kept
 from nerfscene.training.begun import as_begun, refuse_moved
 from nerfscene.training.dataset import TrainingSet, prepare
 from nerfscene.training.exposures import exposures_matter, one_for_each_panorama
@@ -55,6 +56,7 @@ def train_posed(
     """
     control = control or Control()
     data, run, record = begin(posed, folder, config, field_config, listener, resume)
+    record.control, control.kept, control.in_folder = control, Kept(), resume
     control.started(current(record, run, data))
     try:
         while not finished(run, config) and not control.stop:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 from nerfscene.config import TrainConfig
 from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.world import Kept
 from nerfscene.training.run import Run, fraction_done
 from nerfscene.training.schedule import budget
 
@@ -56,6 +59,8 @@ class Control:
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training resets it
+    kept: what ``keep`` has set before the first save; ``in_folder``: whether that save is done
+    lock: held while the scene is saved
     """
 
     started: Callable[[Scene], None] = lambda scene: None
@@ -63,6 +68,21 @@ class Control:
     pause: bool = False
     stop: bool = False
     save: bool = False
+    kept: Kept = field(default_factory=Kept)
+    in_folder: bool = False
+    lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def keep(self, change: Callable[[Kept], Kept], write: Callable[[], None]) -> None:
+        """Sets the world or the crop of the scene that is being trained, from any thread.
+
+        ``write`` does that in the scene's folder. Until the first save another scene may be there, or none;
+        then ``change`` is applied to what goes into that save, which is done now.
+        """
+        with self.lock:
+            if self.in_folder:
+                write()
+            else:
+                self.kept, self.save = change(self.kept), True
 
 
 def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:
@@ -76,7 +96,7 @@ def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> 
     remaining = seconds - run.seconds
     if steps is not None:
         remaining = min(remaining, run.seconds / max(done, 1e-6) * (1 - done))
-    if not run.history or done - run.history[-1]["fraction"] >= 0.01:
+    if not run.history or done - run.history[-1].get("fraction", 0.0) >= 0.01:
         entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}
         run.history = (*run.history, entry)
     rate = report["survivors"] / max(spent, 1e-9)

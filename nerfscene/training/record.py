@@ -25,6 +25,7 @@ from nerfscene.training.begun import begun_arrays, begun_notes
 from nerfscene.training.dataset import TrainingSet
 from nerfscene.training.exposures import exposed_views
 from nerfscene.training.moving_cameras import placed_views
+from nerfscene.training.progress import Control
 from nerfscene.training.run import Run, training_arrays
 from nerfscene.types import PosedCapture, View
 
@@ -41,6 +42,7 @@ class Record:
     begun: the capture's cameras and points, which resuming needs; see ``training.begun``
     notes: the same for its photos and lenses
     anew: the scene that ``folder`` still holds is another one, to be replaced by the first save
+    control: knows whether that is done, and what a user has set until then
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Record:
     begun: dict[str, NDArray[Any]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     anew: bool = False
+    control: Control = field(default_factory=Control)
 
 
 def begin_record(
@@ -81,10 +84,10 @@ def begin_record(
 def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scene:
     """The scene at this moment (sharing the run's arrays), in the world that a user has set for it.
 
-    That world is read from the folder each time, because it can be set in the viewer during training.
+    That world is read each time, because it can be set in the viewer during training.
     """
     scene = snapshot(run, data, replace(record.figures, **figures), record.points)
-    return scene if record.anew else keeping(scene, kept(record.folder))
+    return keeping(scene, kept(record.folder) if record.control.in_folder else record.control.kept)
 
 
 def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True, **figures: Any) -> Scene:
@@ -93,6 +96,14 @@ def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True,
     new_backdrop: guess the backdrop again, which takes seconds; figures: fields of ``Figures`` to set.
     Raises NerfsceneError if the folder can't be written.
     """
+    with record.control.lock:
+        scene = _saved(record, run, data, new_backdrop, figures)
+        record.control.in_folder = True
+    record.saved_at, record.anew = run.seconds, False
+    return scene
+
+
+def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figures: dict[str, Any]) -> Scene:
     scene = current(record, run, data, **figures)
     if new_backdrop and data.space.unbounded:
         trained = [v for v in scene.views if v.split == "train"]
@@ -100,7 +111,6 @@ def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True,
         record.backdrop = guessed(renderer, trained)
     scene = replace(scene, backdrop=record.backdrop)
     scenes.save(scene, record.folder, training_arrays(run) | record.begun, record.notes, record.anew)
-    record.saved_at, record.anew = run.seconds, False
     return scene
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.plausible import camera_doubt
+from nerfscene.capture.json_text import parsed
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import (
@@ -26,6 +27,13 @@ from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures
 from nerfscene.training.dataset import TrainingSet
+from nerfscene.training.saved_arrays import (
+    OtherSettings,
+    check_arrays,
+    checked_progress,
+    checked_state,
+    damaged,
+)
 from nerfscene.training.schedule import OCCUPANCY_AT_FIRST, OCCUPANCY_THRESHOLD, budget
 
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
@@ -157,16 +165,20 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
     Raises NerfsceneError if the saved arrays are missing, damaged or of other settings.
     """
     arrays = scenes.load_training(folder, figures.steps)
+    ours = {**kept_arrays(run), "weights": run.field.weights}
     try:
-        for name, array in kept_arrays(run).items():
-            array[...] = arrays[name].reshape(array.shape)
-        run.field.weights[...] = arrays["weights"]
-        state: NDArray[np.float64] = arrays["state"]
-    except (KeyError, ValueError) as error:
+        check_arrays(arrays, ours)
+        state = checked_state(arrays)
+    except OtherSettings as error:
         raise NerfsceneError(
-            f"{folder} was trained with other settings, so its training can't continue with these; give the "
-            "same settings, or start again with --overwrite"
+            f"{folder} was trained with other settings, or its {scenes.TRAINING_FILE} is damaged (it has "
+            f"no {error} of the right size), so its training can't continue with these; give the same "
+            "settings, or start again with --overwrite"
         ) from error
+    except ValueError as error:
+        raise damaged(folder, error) from error
+    for name, array in ours.items():
+        array[...] = arrays[name]
     run.field.table[...] = run.master.astype(np.float16).view(np.uint16)
     run.field.weights_t[...] = transposed(run.field.weights, layer_shapes(run.field.config))
     run.seconds, run.steps = figures.train_seconds, figures.steps
@@ -182,10 +194,18 @@ def restore(run: Run, data: TrainingSet, config: TrainConfig, folder: Path) -> N
     """
     figures = scenes.read_figures(folder)
     # A training that was killed while it was being saved may be newer than scene.json.
-    progress = json.loads(scenes.read_notes(folder).get("progress", "{}"))
+    text = scenes.read_notes(folder).get("progress")
+    try:
+        progress = {} if text is None else checked_progress(parsed(text))
+    except ValueError as error:
+        raise damaged(folder, error) from error
     if progress.get("steps", 0) > figures.steps:
-        figures = replace(figures, **(progress | {"history": tuple(progress["history"])}))
+        figures = replace(figures, **progress)
     state = resume_run(run, folder, figures)
+    for view in () if run.cameras is None else refined_views(run.cameras):
+        doubt = camera_doubt(view.intrinsics, view.world_from_cam)
+        if doubt is not None:
+            raise damaged(folder, ValueError(f"the camera of {view.path.name} can't be one: {doubt}"))
     start(run, data, config)
     run.trainer.survivors_per_ray, run.trainer.occupancy_mean = float(state[0]), float(state[1])
     run.trainer.step, run.trainer.rays_drawn = int(state[2]), int(state[3])

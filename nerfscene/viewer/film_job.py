@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.filming import film_path, render_film
+from nerfscene.films.filming import film_in_memory
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan
@@ -61,18 +57,8 @@ class FilmJob:
 
         made, reason = None, ""
         try:
-            with tempfile.TemporaryDirectory(prefix="nerfscene-film-") as folder:
-                path = Path(folder) / "path.json"
-                keyframes.save(self._plan, path)
-                config = RenderConfig(path=str(path), backend=self._backend)  # type: ignore[arg-type]
-                along = film_path(self._scene, config)
-            # Outside of that folder, so that nothing is left if the process is killed meanwhile.
-            film = Path(tempfile.gettempdir(), f"nerfscene-film-{os.getpid()}-{id(self)}.mp4")
-            try:
-                render_film(self._scene, config, film, progress=frame_done, along=along)
-                made = film.read_bytes()
-            finally:
-                film.unlink(missing_ok=True)
+            along = keyframes.cameras(self._plan)
+            made = film_in_memory(self._scene, along, self._plan.fps, self._backend, frame_done)
         except _Cancelled:
             reason = "cancelled"
         except (NerfsceneError, OSError) as error:

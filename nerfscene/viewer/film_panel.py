@@ -28,10 +28,15 @@ class FilmPanel:
         self._lock = threading.Lock()
         self._running = False
 
-    def close(self) -> None:
-        """Cancels a film that is being rendered."""
+    def cancel(self) -> None:
+        """Has a film that is being rendered stop after the current frame."""
         if self.job is not None:
             self.job.cancel()
+
+    def close(self) -> None:
+        """Cancels a film that is being rendered, and waits for that."""
+        self.cancel()
+        if self.job is not None:
             self.job.wait(10)
 
     def add(self) -> None:
@@ -45,7 +50,7 @@ class FilmPanel:
         self.start.on_click(guarded(self.say, lambda _: self.render()))
         self.bar = gui.add_progress_bar(0.0, visible=False)
         self.stop = gui.add_button("Cancel", visible=False)
-        self.stop.on_click(lambda _: self.job.cancel() if self.job else None)
+        self.stop.on_click(lambda _: self.cancel())
         self.download = gui.add_button("Download film.mp4", visible=False)
         self.download.on_click(lambda _: self._download())
 

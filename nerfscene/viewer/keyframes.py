@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,15 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import OURS, read_camera_path, write_camera_path
+from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
+from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part
+from nerfscene.films.path_parts import load as read_json
 from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
 
-EASINGS = ("none", "gentle", "strong")
-VERSION = 1
 MOST_UNDO = 100
-MOST_KEYFRAMES = 1000
 # A film made in the page keeps the whole machine busy. So it has at most 4096×2304 pixels a frame, ten
 # minutes at 30 frames a second, and in all the pixels of ten minutes of 1920×1080.
 MOST_IN_FRAME, MOST_FRAMES, MOST_PIXELS = 4096 * 2304, 18_000, 18_000 * 1920 * 1080
@@ -75,20 +73,6 @@ def check_size(plan: Plan) -> None:
             f"{n} frames are too many for a film made here; at {plan.width}×{plan.height} and {plan.fps:g} "
             f"frames a second choose at most {most / plan.fps:.0f} seconds, or use nerfscene render"
         )
-
-
-def _check_values(plan: Plan) -> None:
-    """Raises ValueError for a plan from a file that can't be filmed."""
-    numbers = [plan.fps, plan.seconds, *(x for k in plan.keyframes for x in (k.fov, k.time))]
-    poses = [k.world_from_cam for k in plan.keyframes]
-    if not np.isfinite(numbers).all() or not all(np.isfinite(p).all() for p in poses):
-        raise ValueError("some of its numbers are not finite")
-    if not (0 < plan.fps <= 1000 and 0 < plan.seconds <= 3600):
-        raise ValueError("its frames a second or its length can't be filmed")
-    if not (16 <= plan.width <= 8192 and 16 <= plan.height <= 8192):
-        raise ValueError("its size can't be filmed")
-    if plan.easing not in EASINGS or any(not 0 < k.fov < 180 for k in plan.keyframes):
-        raise ValueError("an easing or a field of view is none")
 
 
 def added(plan: Plan, keyframe: Keyframe, after: int | None = None) -> Plan:
@@ -213,8 +197,7 @@ def save(plan: Plan, file: Path) -> None:
 
     Raises NerfsceneError for a plan without keyframes or a file that can't be written.
     """
-    write_camera_path(cameras(plan), file, plan.fps)
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = path_data(cameras(plan), file, plan.fps)
     settings = {k: v for k, v in plan.__dict__.items() if k != "keyframes"}
     frames = [
         {"world_from_cam": k.world_from_cam.ravel().tolist(), "fov": k.fov, "time": k.time}
@@ -235,33 +218,26 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
         note(sentence)
     if path.crop is not None:
         note(f"{file}: its crop is not shown here; nerfscene render applies it.")
-    data = json.loads(file.read_text(encoding="utf-8-sig"))
-    ours = data.get(OURS)
-    if isinstance(ours, dict) and ours.get("version") == VERSION:
-        try:
-            frames = tuple(
-                Keyframe(
-                    np.array(k["world_from_cam"], float).reshape(4, 4), float(k["fov"]), float(k["time"])
-                )
-                for k in ours["keyframes"]
-            )
-            plan = Plan(
-                frames,
-                bool(ours["loop"]),
-                bool(ours["constant_speed"]),
-                str(ours["easing"]),
-                int(ours["width"]),
-                int(ours["height"]),
-                float(ours["fps"]),
-                float(ours["seconds"]),
-            )
-            _check_values(plan)
-            return plan
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise NerfsceneError(
-                f"{file}: its {OURS} part can't be read ({error}); remove that part"
-            ) from error
-    return from_path(path)
+    ours = own_part(read_json(file, GIVE), file)
+    return from_path(path) if ours is None else _plan_of(ours)
+
+
+def _plan_of(ours: dict[str, Any]) -> Plan:
+    """The plan in a file's own part, which ``own_part`` has checked."""
+    frames = tuple(
+        Keyframe(np.array(k["world_from_cam"], float).reshape(4, 4), float(k["fov"]), float(k["time"]))
+        for k in ours["keyframes"]
+    )
+    return Plan(
+        frames,
+        ours["loop"],
+        ours["constant_speed"],
+        ours["easing"],
+        ours["width"],
+        ours["height"],
+        float(ours["fps"]),
+        float(ours["seconds"]),
+    )
 
 
 def from_path(path: CameraPath, most: int = 12) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from nerfscene.viewer.film_panel import FilmPanel
 from nerfscene.viewer.path_panel import PathPanel
 from nerfscene.viewer.pictures import MODES
 from nerfscene.viewer.session import Session
-from nerfscene.viewer.stage import Stage, guarded, pose_of, put_camera, quaternion, shot_at, triple
+from nerfscene.viewer.stage import Stage, guarded, keep, pose_of, put_camera, quaternion, shot_at, triple
 from nerfscene.viewer.still import COMPARE
 from nerfscene.viewer.world_panel import WorldPanel
 
@@ -183,10 +184,10 @@ class Panels:
 
     def _save_crop(self) -> None:
         folder, box = self.stage.folder, self.stage.crop.page_from_box
-        if folder is None or self.stage.keeper is None:
+        if folder is None:
             raise NerfsceneError("this scene has no folder to keep its crop in; save the scene first")
         crop = None if box is None else self.stage.world.world_from_page @ box
-        self.stage.keeper.saving(lambda: save_crop(folder, crop))
+        keep(self.stage, lambda given: replace(given, crop=crop), lambda: save_crop(folder, crop))
         self.say("Saved", "films show only this part")
 
     def _set_fov(self) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
-from nerfscene.given import instance_given, path_given
+from nerfscene.given import count_given, instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, free_port, new_token
@@ -80,7 +80,11 @@ class Viewer:
         self._set_up()
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)
-        self.gate = Gate(self.server.get_port(), host, port, secret=secret)
+        try:
+            self.gate = Gate(self.server.get_port(), host, port, secret=secret)
+        except BaseException:
+            self._stop()
+            raise
         self.url, self.owner_url = self.gate.url, self.gate.owner_url
         atexit.register(self.close)
         if self.stage.keeper is not None:
@@ -233,6 +237,8 @@ class Viewer:
             self.stage.keeper.close()
         self.gate.close()
         for panels in list(self.panels.values()):
+            panels.film.cancel()  # all, before the first is waited for
+        for panels in list(self.panels.values()):
             panels.close()
         sessions = list(self.sessions.values())
         for session in sessions:
@@ -241,6 +247,9 @@ class Viewer:
         for session in sessions:
             session.wait(10)
         self._splat_thread.join(10)
+        self._stop()
+
+    def _stop(self) -> None:
         with _quiet(self.server._websock_server._server_thread):
             self.server.stop()
 
@@ -298,7 +307,7 @@ def view(
     backends.load(backend)
     instance_given(host, str, "host")
     instance_given(port, int, "port")
-    instance_given(threads, int, "threads")
+    count_given(threads, "threads", 0, 1024)
     folder = None if isinstance(scene, Scene) else path_given(scene, "scene")
     loaded = scene if isinstance(scene, Scene) else scenes.load(scene)
     return Viewer(loaded, folder, host, port, backend, threads)

@@ -18,7 +18,7 @@ from nerfscene.films.filming import world_points
 from nerfscene.films.orbit import orbit, subject_of
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
-from nerfscene.scene.world import in_world, save_world
+from nerfscene.scene.world import Kept, in_world, moved, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.replaced import Keeper
@@ -44,12 +44,15 @@ class Training:
 
     figures: returns {"text", "seconds", "psnr", "loss"}: a line of text, and three lists of equal length.
     pause: called with True to pause and False to go on.
+    keep: called with how a new world or crop changes what was set for the scene, and what writes it into the
+        scene's folder; does one of them, depending on which scene is there.
     """
 
     figures: Callable[[], dict[str, Any]]
     pause: Callable[[bool], None]
     stop: Callable[[], None]
     save: Callable[[], None]
+    keep: Callable[[Callable[[Kept], Kept], Callable[[], None]], None]
 
 
 @dataclass
@@ -136,20 +139,35 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
     """
     world = stage.world
     if stage.folder is not None and stage.keeper is not None:
-        folder = stage.folder
-
-        def save() -> None:
-            new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
-            new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
-            save_world(folder, new_from_world, new_up)
-            file = folder / CAMERA_PATH_FILE
-            if file.is_file():
-                loaded = keyframes.load(file, in_world(stage.scene, world.world_from_page))
-                keyframes.save(keyframes.transformed(loaded, new_from_world), file)
-
-        stage.keeper.saving(save)
+        stage.keeper.check()
+        folder, file, path = stage.folder, stage.folder / CAMERA_PATH_FILE, None
+        new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
+        new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
+        if file.is_file():  # a damaged one is found before anything is changed
+            path = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+        keep(
+            stage,
+            lambda given: moved(given, new_from_world, new_up),
+            lambda: save_world(folder, new_from_world, new_up),
+        )
+        if path is not None:
+            keyframes.save(keyframes.transformed(path, new_from_world), file)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
     world.changed()
+
+
+def keep(stage: Stage, change: Callable[[Kept], Kept], write: Callable[[], None]) -> None:
+    """Saves a new world or crop with the scene, see ``Training.keep``.
+
+    Raises NerfsceneError without a folder, when another scene is in it, and when it can't be written.
+    """
+    keeper = stage.keeper
+    if keeper is None:
+        raise NerfsceneError("this scene has no folder to keep this in; save the scene first")
+    if stage.training is None:
+        keeper.saving(write)
+    else:
+        stage.training.keep(change, lambda: keeper.saving(write))
 
 
 def guarded(

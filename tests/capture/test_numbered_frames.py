@@ -56,7 +56,7 @@ def test_unreadable_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(NerfsceneError, match="can't be read as a video"):
         take_numbered(tmp_path / "v.mp4", [1], 5, tmp_path / "out")
     write_grey_video(tmp_path / "v.mp4", {i: 10 * i for i in range(12)})
-    monkeypatch.setattr(numbered_frames, "_decoded", lambda container, stream: iter(()))
+    monkeypatch.setattr(numbered_frames, "decoded", lambda container, stream, failures: iter(()))
     with pytest.raises(NerfsceneError, match="none of the frames"):
         take_numbered(tmp_path / "v.mp4", [1], 5, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from photo_cases import exif, message_of, noise, save_turned, write_photos
 from PIL import Image, ImageFilter
+from pillow_heif import HeifImageFile
 
+from nerfscene.capture import photos
 from nerfscene.capture.folder import (
     FILM_DIAGONAL,
     find_photos,
@@ -428,3 +430,27 @@ def test_wide_colours_keep_their_alpha(tmp_path: Path) -> None:
     got = read_pixels(tmp_path / "cut.png", 30, 20)
     assert np.array_equal(got[..., 3], shown[..., 3])
     assert np.abs(got[..., :3] - from_p3(shown[..., :3])).max() <= 2
+
+
+def test_a_heic_that_decodes_to_another_size_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As happened with flipped bits: its header said 32×24, and the decoder gave 16×5."""
+    path = tmp_path / "photo.heic"
+    Image.new("RGB", (64, 48), (90, 100, 110)).save(path)
+    photos.check_whole(path)
+    load = HeifImageFile.load
+
+    def wrong(image: HeifImageFile) -> object:
+        loaded = load(image)
+        image._size = (16, 5)
+        return loaded
+
+    monkeypatch.setattr(HeifImageFile, "load", wrong)
+    for read in (
+        photos.check_whole,
+        lambda p: photos.read_pixels(p, 64, 48),
+        lambda p: photos.inspect_photo(p, 64),
+    ):
+        with pytest.raises(NerfsceneError, match="16×5 instead of 64×48"):
+            read(path)

@@ -54,6 +54,27 @@ def test_a_pixel_is_the_mean_of_its_rays(scene: Any, samples: int, monkeypatch: 
     assert np.allclose(part.rgb, whole.rgb[5:31, 9:40], atol=1e-6)
 
 
+def test_large_pictures_are_rendered_in_strips(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that Ctrl-C need not wait for the whole picture."""
+    renderer, k = scene.renderer("cpu", 1), scene.views[0].intrinsics
+    camera = Camera(k, scene.views[0].world_from_cam)
+    whole = render(renderer, camera)
+    monkeypatch.setattr(rendering, "RAYS_A_CALL", 7 * k.width)
+    calls = []
+
+    class Native:
+        def render(self, *arguments: Any, **named: Any) -> None:
+            calls.append(arguments[9])
+            scene_native.render(*arguments, **named)
+
+    scene_native = renderer.native
+    renderer.__dict__["native"] = Native()
+    strips = render(renderer, camera)
+    assert len(calls) == -(-k.height // 7)
+    for name in ("rgb", "depth", "accumulation"):
+        np.testing.assert_array_equal(getattr(strips, name), getattr(whole, name))
+
+
 def test_as_many_rays_as_the_photos_have_pixels(scene: Any) -> None:
     photos, renderer = photos_of(scene.views), scene.renderer()
     view = next(v for v in scene.views if v.split == "train")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,18 +172,18 @@ def test_no_frames_and_frames_of_another_kind_are_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_frames_become_numbered_pictures(tmp_path: Path) -> None:
+def test_only_an_empty_folder_takes_frames(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
-    assert video.write_frames(stripes(3), folder) == 3
-    assert sorted(p.name for p in folder.iterdir()) == ["00000.png", "00001.png", "00002.png"]
-    for i, frame in enumerate(stripes(3)):
-        np.testing.assert_array_equal(np.asarray(Image.open(folder / f"{i:05d}.png")), frame)
+    video.open_frames(folder)
+    (frame,) = stripes(1)
+    video.write_picture(frame, folder / "00000.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "00000.png")), frame)
     with pytest.raises(NerfsceneError, match="not an empty folder"):
-        video.write_frames(stripes(1), folder)
+        video.open_frames(folder)
     (tmp_path / "file").write_text("")
     for bad in (tmp_path / "file", tmp_path / "file" / "frames"):
         with pytest.raises(NerfsceneError):
-            video.write_frames(stripes(1), bad)
+            video.open_frames(bad)
 
 
 def test_depth_pictures_give_depth_back(tmp_path: Path) -> None:
@@ -250,7 +251,9 @@ def frames():
             os.kill(os.getpid(), signal.SIGKILL)
         yield np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8)
 
-video.write_film(frames(), Path(sys.argv[1]), 25)
+if len(sys.argv) > 1:
+    video.write_film(frames(), Path(sys.argv[1]), 25)
+video.film_bytes(frames(), 25)
 """
 
 
@@ -263,6 +266,19 @@ def test_a_killed_film_leaves_nothing(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     done = subprocess.run([sys.executable, "-c", KILLED, str(film)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
+
+
+def test_a_film_in_memory_is_the_one_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    video.write_film(stripes(5), tmp_path / "film.mp4", 10)
+    there = (tmp_path / "film.mp4").read_bytes()
+    assert video.film_bytes(stripes(5), 10) == there
+    monkeypatch.setattr(unnamed_file, "_unnamed_in", lambda folder: None)  # as on other systems
+    assert video.film_bytes(stripes(5), 10) == there
+    assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
 
 
 def test_an_older_film_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:

@@ -51,6 +51,25 @@ def test_the_very_name_goes_before_another_letter_case_and_ending(tmp_path: Path
     assert finds(tmp_path, "b.jpg") == ["b.jpg"]
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_names_written_as_in_addresses(tmp_path: Path, relative: bool) -> None:
+    write_photos(
+        tmp_path / "my photos", ["a 1.jpg", "Zürich #2.jpg", "100%25.jpg", "b%201.jpg", "b 1.jpg", "c%zz.jpg"]
+    )
+    places = (tmp_path,) if relative else ()
+    listed = {
+        "my%20photos/a%201.jpg": "a 1.jpg",
+        "my%20photos/Z%C3%BCrich%20%232.JPG": "Zürich #2.jpg",
+        "my photos/100%25.jpg": "100%25.jpg",  # a file of the very name goes first
+        "my photos/b%201.jpg": "b%201.jpg",
+        "my photos/b 1.jpg": "b 1.jpg",
+        "my photos/c%zz.jpg": "c%zz.jpg",
+        "my photos/d%FF%00.jpg": None,
+    }
+    right = [name and f"my photos/{name}" for name in listed.values()]
+    assert finds(tmp_path, *listed, relative_to=places) == right
+
+
 def test_a_missing_photo_is_not_replaced_by_one_of_another_folder(tmp_path: Path) -> None:
     write_photos(tmp_path / "train", ["r_0.png", "r_1.png"])
     write_photos(tmp_path / "test", ["r_0.png", "r_1.png", "r_2.png"])

@@ -25,7 +25,7 @@ from realitycapture_cases import (
 
 from nerfscene.formats.earth import are_degrees, are_geocentric, geocentric, geodetic
 from nerfscene.formats.readers import find_posed
-from nerfscene.formats.realitycapture import is_realitycapture, lacks_lenses
+from nerfscene.formats.realitycapture import is_realitycapture
 
 
 @pytest.mark.parametrize("place", [".", "images"])
@@ -186,9 +186,9 @@ def test_a_csv_that_a_spreadsheet_wrote_again(tmp_path: Path, point: str) -> Non
 
 def test_positions_without_lenses_are_no_cameras(tmp_path: Path) -> None:
     path = write_rc(tmp_path, "#name,X/Lon,Y/Lat,Z/Alt,yaw,pitch,roll\nIMG_0.jpg,1,2,3,4,5,6\n")
-    assert lacks_lenses(path) and not is_realitycapture(path) and find_posed(tmp_path) is None
+    assert not is_realitycapture(path) and find_posed(tmp_path) is None
     path.write_text(RS_HEADER)
-    assert is_realitycapture(path) and not lacks_lenses(path)
+    assert is_realitycapture(path)
 
 
 @pytest.mark.parametrize("place", [".", "images", "photos/2"])

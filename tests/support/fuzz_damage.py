@@ -168,11 +168,16 @@ def _npy(data: bytes, rng: Random) -> tuple[bytes, str]:
 
 
 def _arrays(data: bytes, rng: Random) -> tuple[bytes, str]:
-    arrays = load(data)
+    arrays, size = load(data), int.from_bytes(data[:8], "little")
+    notes = json.loads(data[8 : 8 + size]).get("__metadata__")
+    if notes and rng.random() < 0.3:
+        name = sorted(notes)[int(rng.integers(0, len(notes)))]
+        changed, words = _json(notes[name].encode(), rng)
+        return save(arrays, notes | {name: changed.decode()}), f"{name}{words}"
     name = sorted(arrays)[int(rng.integers(0, len(arrays)))]
     if rng.random() < 0.15:
         del arrays[name]
-        return save(arrays), f"{name} removed"
+        return save(arrays, notes), f"{name} removed"
     arrays[name], words = _changed_array(arrays[name], rng)
     arrays[name] = np.ascontiguousarray(arrays[name])
-    return save(arrays), f"{name}: {words}"
+    return save(arrays, notes), f"{name}: {words}"

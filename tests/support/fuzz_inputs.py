@@ -25,6 +25,8 @@ from PIL import Image
 
 from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
+from nerfscene.scene import folder
+from nerfscene.viewer import keyframes
 
 SMALL = FieldConfig(occupancy_resolution=32, log2_table=12, finest_resolution=64)
 
@@ -36,7 +38,8 @@ _TRAINED: list[Path] = []
 class Kind:
     """A kind of input. write: makes it in a folder. damaged: patterns of the files to damage.
 
-    given: what is given to a command, relative to that folder. use: "read", "train", "scene" or "path".
+    given: what is given to a command, relative to that folder. use: "read", "train", "scene", "again",
+    "path" or "keyframes".
     """
 
     write: Callable[[Path], object]
@@ -168,6 +171,14 @@ def _path(root: Path) -> None:
     (root / "dataparser_transforms.json").write_text(json.dumps(values))
 
 
+def _keyframes(root: Path) -> None:
+    """A path as the page saves it; its frames are few, so that most of the damage is to its keyframes."""
+    _scene(root)
+    poses = [view.world_from_cam for view in folder.load(root / "scene").views[:4]]
+    frames = tuple(keyframes.Keyframe(pose, 50.0, 1.0 + i) for i, pose in enumerate(poses))
+    keyframes.save(keyframes.Plan(frames, width=64, height=48, seconds=0.1), root / "camera_path.json")
+
+
 def _instant_ngp(root: Path) -> None:
     _scene(root)
     keys = [
@@ -221,6 +232,8 @@ KINDS: dict[str, Kind] = {
     "scene": Kind(_scene, ("scene/scene.json",), "scene", "scene"),
     "scene, arrays": Kind(_scene, ("scene/field.safetensors",), "scene", "scene"),
     "scene, left over": Kind(_scene, ("scene/source.json", "scene/scene.json"), "again", "scene"),
+    "scene, training": Kind(_scene, ("scene/training.safetensors",), "again", "scene"),
     "camera path": Kind(_path, ("*.json",), "path", "scene"),
+    "camera path, keyframes": Kind(_keyframes, ("camera_path.json",), "keyframes", "scene"),
     "camera path, instant-ngp": Kind(_instant_ngp, ("*.json",), "path", "scene"),
 }

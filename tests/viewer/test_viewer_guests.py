@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import socket
@@ -13,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import viser
 from viewer_cases import CAMERA, Client, wait
 from viser import _messages
 
+from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
+from nerfscene.films.filming import film_path
 from nerfscene.films.paths import look_at
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera
@@ -182,7 +186,7 @@ def test_films_have_a_budget_and_buttons_recover(viewer: Viewer, monkeypatch: py
             go_on.wait(60)
             raise RuntimeError("a wire came loose")
 
-        monkeypatch.setattr(film_job, "render_film", wrong)
+        monkeypatch.setattr(film_job, "film_in_memory", wrong)
         for _ in range(5):  # one film a tab, however often the button is pressed
             client.set(film.start, True)
         assert begun.acquire(timeout=60)
@@ -373,19 +377,54 @@ def test_tabs_that_render_at_once_get_their_own_pictures(trained: Path) -> None:
         session.wait(60)
 
 
-def test_plans_from_files_are_checked(tmp_path: Path) -> None:
-    import json
+DAMAGED_KEYS: list[tuple[tuple[str | int, ...], object]] = [
+    *((("fps",), value) for value in (math.nan, 0, "30", None)),
+    *((("seconds",), value) for value in (1e9, True)),
+    *((("width",), value) for value in (10**9, 64.5, "64")),
+    *((("loop",), 1), (("easing",), "odd"), (("version",), 2), (("keyframes",), []), (("keyframes",), 7)),
+    *((("keyframes", 0, "fov"), 180), (("keyframes", 0, "time"), -1), (("keyframes", 0), [])),
+    *(
+        (("keyframes", 0, "world_from_cam"), value)
+        for value in ([[1, 0, 0, 0]] * 4, [math.inf] * 16, [0] * 16)
+    ),
+    *((("keyframes", 0, "world_from_cam", 3), value) for value in ("1", 1e300, 1e13)),
+]
 
+
+def test_plans_from_files_are_checked(folder: Path, tmp_path: Path) -> None:
+    """By the page and by `render --path`, which says the same."""
     pose = look_at(np.array([1.0, 1.0, 1.0]), np.zeros(3), np.array([0, 0, 1.0]))
     file = tmp_path / "camera_path.json"
     keyframes.save(Plan((Keyframe(pose),), seconds=0.1), file)
     good = json.loads(file.read_text())
-    for name, value in (("fps", math.nan), ("fps", 0), ("seconds", 1e9), ("width", 10**9), ("easing", "odd")):
+    for names, value in DAMAGED_KEYS:
         data = json.loads(json.dumps(good))
-        data[keyframes.OURS][name] = value
+        holder = data[keyframes.OURS]
+        for name in names[:-1]:
+            holder = holder[name]
+        holder[names[-1]] = value
         file.write_text(json.dumps(data))
-        with pytest.raises(NerfsceneError, match="can't be read"):
+        with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
             keyframes.load(file)
+        with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
+            film_path(scenes.load(folder), RenderConfig(path=str(file)))
+    file.write_text(json.dumps(good | {keyframes.OURS: []}))
+    with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
+        keyframes.load(file)
+    file.write_text(json.dumps(good)[:-1] + "[" * 100_000)
+    with pytest.raises(NerfsceneError, match="not valid JSON"):
+        keyframes.load(file)
+
+
+def test_a_page_that_can_t_be_served_leaves_no_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stopped = []
+    stop = viser.ViserServer.stop
+    monkeypatch.setattr(viser.ViserServer, "stop", lambda server: (stopped.append(server), stop(server)))
+    with pytest.raises(NerfsceneError, match="not an address"):
+        view(folder, "no such host", threads=1)
+    assert len(stopped) == 1 and not capfd.readouterr().out
 
 
 def test_nothing_is_printed_at_the_end(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

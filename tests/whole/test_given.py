@@ -89,6 +89,7 @@ def test_numbers_of_other_kinds_become_python_s_own() -> None:
 
 def test_arguments_of_the_wrong_type_are_named(tmp_path: Path, trained: Path) -> None:
     loaded, out = ns.load(trained), tmp_path / "out"
+    camera = ns.Camera(loaded.views[0].intrinsics, loaded.views[0].world_from_cam)
     calls: list[tuple[str, Any]] = [
         ("source", lambda: ns.train(None, out)),
         ("output", lambda: ns.train("photos", 5)),
@@ -114,6 +115,19 @@ def test_arguments_of_the_wrong_type_are_named(tmp_path: Path, trained: Path) ->
         ("scene", lambda: ns.view(5)),
         ("renderer", lambda: ns.render(loaded, loaded.views[0])),
         ("camera", lambda: ns.render(loaded.renderer(), loaded.views[0])),
+        ("samples", lambda: ns.render(loaded.renderer(), camera, samples="2")),
+        ("listener", lambda: ns.train("photos", out, listener=3)),
+        ("warn", lambda: ns.train("photos", out, warn="print")),
+        ("note", lambda: ns.train("photos", out, note=None)),
+        ("control", lambda: ns.train("photos", out, control=0)),
+        ("warn", lambda: ns.posed_capture("photos", out, warn=1)),
+        ("listener", lambda: ns.posed_capture("photos", out, listener=None)),
+        ("progress", lambda: ns.open_capture("photos", 3)),
+        ("warn", lambda: ns.film(loaded, out / "film.mp4", warn=3)),
+        ("path", lambda: ns.write_camera_path([camera], out)),
+        ("threads", lambda: ns.view(trained, threads=1.0)),
+        ("target", lambda: ns.look_at([1, 2, 3], "the middle", [0, 0, 1])),
+        ("up", lambda: ns.look_at([1, 2, 3], [0, 0, 0], 2)),
     ]
     for name, call in calls:
         with pytest.raises(TypeError, match=f"^{name} must be"):
@@ -122,6 +136,40 @@ def test_arguments_of_the_wrong_type_are_named(tmp_path: Path, trained: Path) ->
         with pytest.raises(ns.NerfsceneError, match="folder must be"):
             ns.load(empty)
     assert not list(tmp_path.iterdir())
+
+
+def test_cameras_that_take_no_picture_are_refused(trained: Path) -> None:
+    loaded = ns.load(trained)
+    lens, pose = loaded.views[0].intrinsics, loaded.views[0].world_from_cam
+    cameras = [ns.Camera(lens, wrong) for wrong in (np.eye(3), pose[:3], pose * np.nan, "here", None)]
+    changes = (
+        {"width": 0},
+        {"height": 10**9},
+        {"fx": 1e-310},
+        {"fy": math.nan},
+        {"lens": "round"},
+        {"cx": 1e40},
+    )
+    cameras += [ns.Camera(dataclasses.replace(lens, **change), pose) for change in changes]
+    for camera in cameras:
+        with pytest.raises(ns.NerfsceneError, match="camera"):
+            ns.render(loaded.renderer(), camera)
+    with pytest.raises(TypeError, match="camera"):
+        ns.render(loaded.renderer(), ns.Camera(dataclasses.replace(lens, width=32.5), pose))
+    for samples in (0, -1, 10**6):
+        with pytest.raises(ns.NerfsceneError, match="samples must be"):
+            ns.render(loaded.renderer(), ns.Camera(lens, pose), samples)
+    with pytest.raises(ns.NerfsceneError, match="threads must be"):
+        ns.view(trained, threads=-1)
+
+
+def test_a_camera_looks_at_a_point_given_as_a_list() -> None:
+    pose = ns.look_at([1, 2, 3], (1, 2, 5), [0, 1, 0])
+    assert np.allclose(pose[:3, 2], [0, 0, 1]) and np.allclose(pose[:3, 3], [1, 2, 3])
+    with pytest.raises(ns.NerfsceneError, match="must differ"):
+        ns.look_at([1, 2, 3], [1, 2, 3], [0, 0, 1])
+    with pytest.raises(ns.NerfsceneError, match="up must be"):
+        ns.look_at([1, 2, 3], [1, 2, 4], [0, math.nan, 1])
 
 
 def test_a_tilde_is_expanded_in_every_path(

@@ -48,6 +48,29 @@ def started(*words: object, **options: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+AT_START = """
+import os, signal, sys
+class Sender:
+    def find_spec(self, module, path=None, target=None):
+        if module == os.environ["AT_MODULE"]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+sys.meta_path.insert(0, Sender())
+"""
+
+
+@pytest.mark.parametrize("module", ["nerfscene.loading", "PIL._imaging", "nerfscene.cli", "nerfscene.errors"])
+def test_ctrl_c_before_the_command_s_first_line(tmp_path: Path, module: str) -> None:
+    """Python runs sitecustomize.py when it starts, before it looks for the command."""
+    (tmp_path / "sitecustomize.py").write_text(AT_START)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "AT_MODULE": module}
+    words = [sys.executable, "-m", "nerfscene", "--version"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "nerfscene: interrupted\n")
+
+
 @pytest.mark.parametrize("module", EARLY)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_only_loads_modules_ends_at_once(

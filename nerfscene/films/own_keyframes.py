@@ -1,0 +1,82 @@
+"""The keyframes that the viewer saves in a camera_path.json, beside the frames that other programs read.
+
+They are all checked wherever the file is read, so that a film isn't made along frames that belong to other
+keyframes than those that the viewer would refuse.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerfscene.cameras.plausible import NARROWEST, WIDEST, pose_doubt
+from nerfscene.errors import NerfsceneError
+from nerfscene.films.path_parts import number, vector
+
+OURS = "nerfscene"  # the key of what only this program writes into a camera_path.json
+VERSION = 1
+EASINGS = ("none", "gentle", "strong")
+MOST_KEYFRAMES = 1000
+SMALLEST, LARGEST = 16, 8192  # pixels along a film's side
+LEAST_FPS, MOST_FPS = 0.01, 1000.0
+SHORTEST, LONGEST = 1e-3, 3600.0  # seconds
+
+
+def own_part(data: dict[str, Any], file: Path) -> dict[str, Any] | None:
+    """The part of a camera_path.json with keyframes, as ``viewer.keyframes`` saved it; None: it has none.
+
+    Raises NerfsceneError, naming the file, unless all of it can be used.
+    """
+    ours = data.get(OURS)
+    try:
+        if ours is not None and not isinstance(ours, dict):
+            raise ValueError("it is not an object")
+        if ours is None or not {"version", "keyframes"} & set(ours):
+            return None
+        _check(ours)
+    except ValueError as error:
+        raise NerfsceneError(
+            f"{file}: its {OURS} part can't be read ({error}); remove that part, and its frames can be used"
+        ) from error
+    return ours
+
+
+def _check(ours: dict[str, Any]) -> None:
+    """Raises ValueError, whose message is a clause, unless every entry can be used."""
+    if ours.get("version") != VERSION:
+        raise ValueError(f"its version is {ours.get('version')!r:.40}, and this nerfscene reads {VERSION}")
+    for name in ("loop", "constant_speed"):
+        if not isinstance(ours.get(name), bool):
+            raise ValueError(f"its {name} is neither true nor false")
+    if ours.get("easing") not in EASINGS:
+        raise ValueError("its easing must be none, gentle or strong")
+    for name in ("width", "height"):
+        size = ours.get(name)
+        if not isinstance(size, int) or isinstance(size, bool) or not SMALLEST <= size <= LARGEST:
+            raise ValueError(f"its {name} is not {SMALLEST} to {LARGEST} pixels")
+    _check_number(ours, "fps", LEAST_FPS, MOST_FPS, "it")
+    _check_number(ours, "seconds", SHORTEST, LONGEST, "it")
+    keys = ours["keyframes"]
+    if not isinstance(keys, list) or not 1 <= len(keys) <= MOST_KEYFRAMES:
+        raise ValueError(f"its keyframes are not a list of 1 to {MOST_KEYFRAMES}")
+    for index, key in enumerate(keys, 1):
+        _check_keyframe(key, f"its keyframe {index}")
+
+
+def _check_keyframe(key: Any, where: str) -> None:
+    if not isinstance(key, dict):
+        raise ValueError(f"{where} is not an object")
+    pose = vector(key.get("world_from_cam"), 16)
+    doubt = "its pose is not 16 numbers" if pose is None else pose_doubt(np.reshape(pose, (4, 4)))
+    if doubt is not None:
+        raise ValueError(f"{where} can't be one: {doubt}")
+    _check_number(key, "fov", NARROWEST, WIDEST, where)
+    _check_number(key, "time", 0.0, LONGEST, where)
+
+
+def _check_number(values: dict[str, Any], name: str, least: float, most: float, where: str) -> None:
+    value = number(values.get(name))
+    if value is None or not least <= value <= most:
+        raise ValueError(f"{where} has no {name} from {least:g} to {most:g}")
