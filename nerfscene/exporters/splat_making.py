@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,16 @@ from nerfscene.exporters.looks import Look, looking_cameras, looks
 from nerfscene.exporters.samples import Samples, all_seen, confirmed, projected, spaced, thinned
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, behind
+from nerfscene.loading import loading
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
 
 PIXELS_EACH = 10  # rendered for every splat
 FEWEST_PIXELS, MOST_PIXELS = 300_000, 6_000_000
-WIDTH = 0.8  # a splat's standard deviation, as a share of the radius of the disc that it stands for
+WIDTH = 0.9  # a splat's standard deviation, as a share of the radius of the disc that it stands for
 FLAT = 0.15  # its thickness, as a share of its width
 OPACITY = 0.99  # of a surface: renderers let no splat hide more
+SHARPER, BLUR = 0.6, 0.8  # splats blur: colours are read from pictures sharpened by as much, at this width
 SHOWS = 0.02  # relative difference of depth up to which a picture shows a splat
 STEADY = 0.03  # how strongly colours that depend on the view are held back where few pictures show a splat
 SHELL = 2048  # splats of the shell behind everything, at most
@@ -77,20 +80,21 @@ def fitted_harmonics(
 ) -> NDArray[np.float32]:
     """Coefficients (n, (degree + 1)², 3): least squares over the colours in the pictures that show a sample.
 
-    A picture counts by how finely it shows the sample. What depends on the view is held back a little, so
-    that it does not run wild where hardly a picture looked.
+    The pictures are sharpened first. One counts by how finely it shows the sample. What depends on the view
+    is held back a little, so that it does not run wild where hardly a picture looked.
     """
     terms = (degree + 1) ** 2
     out = np.zeros((len(samples), terms, 3), np.float32)
     rows, columns = np.triu_indices(terms)
     held = np.full(terms, STEADY)
     held[0] = 1e-3
+    sharpened = [_sharper(look) for look in taken]
 
     def fit(part: slice) -> None:
         positions, normals = samples.positions[part], samples.normals[part]
         products = np.zeros((len(positions), len(rows)), np.float32)
         sums = np.zeros((len(positions), terms * 3), np.float32)
-        for look in taken:
+        for look in sharpened:
             index, weight, colours, toward = _shown(look, positions, normals, samples.footprint[part])
             b = basis(toward.astype(np.float64), degree).astype(np.float32)
             weighted = weight[:, None] * b
@@ -106,6 +110,14 @@ def fitted_harmonics(
 
     in_chunks(len(samples), fit, told, "reading colours", threads)
     return out
+
+
+def _sharper(look: Look) -> Look:
+    with loading():
+        from scipy.ndimage import gaussian_filter
+
+    blurred = gaussian_filter(look.rgb, (BLUR, BLUR, 0))
+    return replace(look, rgb=look.rgb + np.float32(SHARPER) * (look.rgb - blurred))
 
 
 def _shown(
