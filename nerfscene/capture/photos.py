@@ -141,10 +141,8 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 
 def is_plain(path: Path, modes: Sequence[str] = ("RGB",)) -> bool:
-    """Whether every program reads the photo as ``read_pixels`` does: JPEG or PNG in sRGB, not turned.
-
-    modes: those that it may have, of Pillow's with 8 bits a channel.
-    """
+    """Whether every program reads the photo as ``read_pixels`` does: JPEG or PNG of these modes in sRGB, not
+    turned. modes: of Pillow's, with 8 bits a channel."""
     with _opened(path) as image:
         usual = image.format in ("JPEG", "PNG") and image.mode in modes and "transparency" not in image.info
         return usual and _orientation(image) == 1 and _colours(image, path) == Colours()

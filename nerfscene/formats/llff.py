@@ -11,6 +11,7 @@ Photos are taken as they are stored, as COLMAP takes them.
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -82,7 +83,8 @@ def _rows(path: Path) -> np.ndarray:
     """The file's array (n, 17). Raises NerfsceneError when it is something else."""
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    # A header is parsed as Python's text; numpy lets the tokenizer's and the parser's own errors through.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
         raise NerfsceneError(f"{path} can't be read as LLFF's cameras ({error}): write it again.") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != NUMBERS or not len(rows):
         shape = "×".join(map(str, getattr(rows, "shape", ()))) or "no"

@@ -10,6 +10,8 @@ from app_cases import CAMERAS, COUNT, FOCAL, HEIGHT, WIDTH, assert_same_pixels, 
 from PIL import Image
 from posed_captures import error_of, found
 
+from nerfscene.errors import NerfsceneError
+from nerfscene.formats import llff
 from nerfscene.formats.llff import why_llff_is_unread
 from nerfscene.formats.readers import find_posed, unread_cameras
 
@@ -113,3 +115,14 @@ def test_other_arrays(tmp_path: Path, values: np.ndarray, said: str) -> None:
 def test_a_damaged_file_beside_photos_is_told(tmp_path: Path) -> None:
     write_llff(tmp_path, NAMES).write_bytes(b"\x93NUMPY\x01\x00")
     assert find_posed(tmp_path) is None and "can't be read" in unread_cameras(tmp_path)[0]
+
+
+@pytest.mark.parametrize("cut", [b"{'descr': '<f8', 'shape': (", b"{'descr': '<f8' 'shape': }", b"{1: [}"])
+def test_a_damaged_header_is_refused_in_one_sentence(tmp_path: Path, cut: bytes) -> None:
+    """numpy parses a header as Python's text, and lets errors of its tokenizer and parser through."""
+    header = cut.ljust(117) + b"\n"
+    file = tmp_path / "poses_bounds.npy"
+    file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(17 * 8))
+    (tmp_path / "images").mkdir()
+    with pytest.raises(NerfsceneError, match="can't be read as LLFF's cameras"):
+        llff._rows(file)
