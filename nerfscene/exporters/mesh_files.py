@@ -51,7 +51,8 @@ def linear(srgb: NDArray[np.uint8]) -> Floats:
 def write_glb(mesh: Mesh, file: Path) -> None:
     """glTF 2.0 in one file, +y up. Unlit, as the photos' light is in the colours; matt where that is unknown.
 
-    Vertex colours are linear light, as glTF wants them, in 16 bits; textures stay sRGB.
+    Vertex colours are linear light, as glTF wants them, in 16 bits; textures stay sRGB. Long because it is the
+    format's tree, written out.
     """
     parts: list[bytes] = []
     views: list[dict[str, Any]] = []
@@ -67,14 +68,9 @@ def write_glb(mesh: Mesh, file: Path) -> None:
 
     def accessor(values: NDArray[Any], kind: str, component: int, target: int, **more: Any) -> int:
         count = values.size if kind == "SCALAR" else len(values)
+        place = view(values.tobytes(), target)
         accessors.append(
-            {
-                "bufferView": view(values.tobytes(), target),
-                "componentType": component,
-                "count": count,
-                "type": kind,
-                **more,
-            }
+            {"bufferView": place, "componentType": component, "count": count, "type": kind, **more}
         )
         return len(accessors) - 1
 
@@ -113,13 +109,16 @@ def write_glb(mesh: Mesh, file: Path) -> None:
     ]
     tree["accessors"], tree["bufferViews"] = accessors, views
     tree["buffers"] = [{"byteLength": sum(map(len, parts))}]
+    _pack_glb(tree, b"".join(parts), file)
+
+
+def _pack_glb(tree: dict[str, Any], body: bytes, file: Path) -> None:
+    """Writes glTF's tree and its buffer, padded to 4 bytes, as one .glb (glTF 2.0, binary container)."""
     head = json.dumps(tree, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 4)
-    body = b"".join(parts)
     with file.open("wb") as out:
-        out.write(
-            b"glTF" + np.array([2, 28 + len(head) + len(body), len(head)], "<u4").tobytes() + b"JSON" + head
-        )
+        out.write(b"glTF" + np.array([2, 28 + len(head) + len(body), len(head)], "<u4").tobytes())
+        out.write(b"JSON" + head)
         out.write(np.array([len(body)], "<u4").tobytes() + b"BIN\0" + body)
 
 

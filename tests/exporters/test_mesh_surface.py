@@ -95,7 +95,10 @@ def test_true_depths_give_the_true_surface() -> None:
     sphere = cases.on_first_sphere(middles)
     assert ((middles[sphere] * normals[sphere]).sum(1) > 0).all()
     room = np.linalg.norm(middles, axis=1) > 4
-    assert np.median(np.abs(np.linalg.norm(middles[room], axis=1) - analytic.ROOM)) < 0.05
+    away = np.abs(np.linalg.norm(middles[room], axis=1) - analytic.ROOM)
+    assert (
+        np.median(away / warp.sides(middles[room].astype(np.float32))) < 0.6
+    )  # of a cell, which are larger there
 
 
 def test_holes_up_to_a_width_are_closed() -> None:
