@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.exporters.told import Told
-from nerfscene.field.rendering import Renderer, looking, render
+from nerfscene.field.rendering import Renderer, looking, render_heard
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 SMALLEST = 96  # pixels along a picture's longer side, at least, however many pictures there are
@@ -79,10 +79,10 @@ def _plain(view: View) -> list[Camera]:
     return out
 
 
-def look(renderer: Renderer, camera: Camera) -> Look:
-    """The picture that a camera without distortion takes, and its surfaces."""
+def look(renderer: Renderer, camera: Camera, heard: Callable[[float], None] = lambda fraction: None) -> Look:
+    """The picture that a camera without distortion takes, and its surfaces; heard: see ``render_heard``."""
     plain = looking(renderer, (0.0, 0.0, 0.0), renderer.crop, None)
-    frame = render(plain, camera)
+    frame = render_heard(plain, camera, heard)
     surface = frame.rgb / np.maximum(frame.accumulation, 1e-3)[..., None]
     x, y = pixel_grid(camera.intrinsics)
     z = frame.depth / np.sqrt(1 + x**2 + y**2)
@@ -95,10 +95,11 @@ def look(renderer: Renderer, camera: Camera) -> Look:
 
 def looks(renderer: Renderer, cameras: Sequence[Camera], told: Told, stage: str) -> list[Look]:
     """The pictures of all cameras; tells progress after each."""
-    out = []
-    for i, camera in enumerate(cameras):
-        told.progress(stage, i / len(cameras))
-        out.append(look(renderer, camera))
+    out: list[Look] = []
+    for camera in cameras:
+        out.append(
+            look(renderer, camera, lambda done: told.progress(stage, (len(out) + done) / len(cameras)))
+        )
     told.progress(stage, 1.0)
     return out
 

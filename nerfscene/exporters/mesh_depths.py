@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.exporters.told import Told
-from nerfscene.field.rendering import Renderer, render
+from nerfscene.field.rendering import Renderer, render_heard
 from nerfscene.types import Camera, Intrinsics, View
 
 Floats = NDArray[np.float32]
@@ -63,12 +63,15 @@ def pinhole(k: Intrinsics, pixels: float) -> Intrinsics:
 
 def depth_pictures(renderer: Renderer, views: Sequence[View], told: Told) -> list[DepthPicture]:
     """Depths from each view. Raises NerfsceneError as ``render`` does, and what ``told.progress`` raises."""
-    pictures = []
-    for i, view in enumerate(views):
-        told.progress("looking at the scene", i / len(views))
+    pictures: list[DepthPicture] = []
+
+    def heard(done: float) -> None:
+        told.progress("looking at the scene", (len(pictures) + done) / len(views))
+
+    for view in views:
         lens = pinhole(view.intrinsics, RAYS / max(len(views), 15))
         camera = Camera(lens, view.world_from_cam)
-        frame = render(renderer, camera)
+        frame = render_heard(renderer, camera, heard)
         depth = np.where(frame.accumulation >= SOLID, frame.depth, np.float32(np.nan))
         depth[frame.accumulation < EMPTY] = np.inf
         pictures.append(DepthPicture(camera, depth, trust(lens, depth)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,10 +62,14 @@ def seen_surface(scene: Scene, renderer: Renderer, count: int, told: Told) -> Sa
     """
     pixels = int(np.clip(PIXELS_EACH * count, FEWEST_PIXELS, MOST_PIXELS))
     taken = looks(renderer, looking_cameras(scene.views, pixels), told, "looking at the scene")
-    told.progress("finding surfaces", 0.0)
+
+    def alive() -> None:
+        told.progress("finding surfaces", 0.0)
+
+    alive()
     raw = all_seen(taken)
     away = np.abs(raw.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count, 0.8)
+    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count, 0.8, alive)
     known = confirmed(raw, taken, told, "finding surfaces", renderer.threads)
     away = np.abs(known.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
     out = spaced(thinned(known, np.maximum(away.max(1, initial=0), 1), count))
@@ -90,11 +94,17 @@ def _pixels_seen(look: Look) -> Samples:
                    look.accumulation[on], look.support[on], footprint)  # fmt: skip
 
 
-def thinned(samples: Samples, size: Array, count: int, close: float = 0.97) -> Samples:
+def thinned(
+    samples: Samples,
+    size: Array,
+    count: int,
+    close: float = 0.97,
+    alive: Callable[[], None] = lambda: None,
+) -> Samples:
     """At most ``count`` samples: those in one cell are averaged.
 
     Cells are as wide as ``size`` (n,) times the factor by which at least ``close`` of ``count`` remain, if
-    one is soon found.
+    one is soon found. alive: called often; what it raises ends the work.
     """
     if len(samples) <= count:
         return samples
@@ -102,6 +112,7 @@ def thinned(samples: Samples, size: Array, count: int, close: float = 0.97) -> S
     low, high, best = 0.0, np.inf, 0.0
     level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
     for _ in range(8):
+        alive()
         found = len(np.unique(_cells(samples.positions, level, factor)))
         if found <= count:
             best = high = factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -130,6 +131,7 @@ MOST_SAMPLES = 64
 RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
 # Ctrl-C and `kill` are heard between two calls of the kernels: so many rays take a core less than a second.
 RAYS_A_CALL = 1 << 16
+RAYS_A_SIGN = 1 << 14, 1 << 20  # on a core, or on a GPU, between two signs of life: fog takes 20 µs a ray
 
 
 def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
@@ -146,6 +148,27 @@ def render(renderer: Renderer, camera: Camera, samples: int = 1) -> Frame:
     k = camera.intrinsics
     _check_camera(camera, renderer)
     return render_part(renderer, camera, (0, k.height, 0, k.width), samples=samples)
+
+
+def render_heard(renderer: Renderer, camera: Camera, heard: Callable[[float], None]) -> Frame:
+    """The picture that ``render`` returns. ``heard`` is called often with the fraction that is done.
+
+    What it raises ends the rendering. Raises NerfsceneError as ``render`` does.
+    """
+    _check_camera(camera, renderer)
+    k = camera.intrinsics
+    core, gpu = RAYS_A_SIGN
+    on_gpu = backend.on_gpu(backend.load(renderer.backend))
+    rows = max((gpu if on_gpu else core * backend.thread_count(renderer.threads)) // k.width, 1)
+    parts = []
+    for first in range(0, k.height, rows):
+        heard(first / k.height)
+        parts.append(render_part(renderer, camera, (first, min(first + rows, k.height), 0, k.width)))
+    heard(1.0)
+    rgb, depth, accumulation = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("rgb", "depth", "accumulation")
+    )
+    return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 
 
 def _check_camera(camera: Camera, renderer: Renderer) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from nerfscene.exporters.looks import _planes, looking_cameras, pixel_grid
+from nerfscene.field import rendering
+from nerfscene.field.rendering import render, render_heard
+from nerfscene.scene import folder as scenes
 from nerfscene.types import Intrinsics, View
 
 NORMAL = Intrinsics(640, 480, 500, 500, 320, 240, distortion=(0.1, 0, 0, 0, 0))
@@ -50,3 +53,21 @@ def test_planes_are_exact_and_know_their_edges() -> None:
     assert support[inside].min() > 0.7
     assert support[20, 34] < 0.65
     assert np.allclose(normals[20, 50], [0, 0, -1], atol=1e-3)
+
+
+def test_a_picture_is_heard_of_while_it_is_rendered(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "RAYS_A_SIGN", (320, 320))
+    scene = scenes.load(trained)
+    renderer, camera = scene.renderer(threads=1), looking_cameras(scene.views[:1], 10**6)[0]
+    heard: list[float] = []
+    frame, whole = render_heard(renderer, camera, heard.append), render(renderer, camera)
+    assert heard == sorted(heard) and heard[0] == 0 and heard[-1] == 1 and len(heard) > 5
+    for name in ("rgb", "depth", "accumulation"):
+        assert np.array_equal(getattr(frame, name), getattr(whole, name))
+
+    def stop(done: float) -> None:
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_heard(renderer, camera, stop)
