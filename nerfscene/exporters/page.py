@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,32 +19,32 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nerfscene.cameras.algebra import scaled
 from nerfscene.config import PageConfig, size_of
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.gaussians import C0
-from nerfscene.exporters.page_cameras import Place, opening, picture, playable, staged
-from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, recorded, rounded
-from nerfscene.exporters.page_text import INDEX, SIGN, PageText, page_files
-from nerfscene.exporters.splat_making import made_splats
+from nerfscene.exporters.page_cameras import Place, Staged, opening, picture, playable, staged
+from nerfscene.exporters.page_fitting import FEWEST_SPLATS, Fitted, fitted, most_needed, room_for_splats
+from nerfscene.exporters.page_recording import PRECISIONS, PageSplats
+from nerfscene.exporters.page_text import INDEX, SIGN, PageText
+from nerfscene.exporters.splat_making import Seen, seen_scene, splats_from
 from nerfscene.exporters.told import Told
-from nerfscene.field.rendering import Renderer, render
+from nerfscene.field.rendering import Renderer, render_heard
 from nerfscene.loading import loading
 from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
+from nerfscene.types import Camera
 
-MOST_SPLATS = 400_000  # a phone of five years ago draws about as many smoothly
-FEWEST_SPLATS = 2_000
-OURS_TO_DRAW = 1_300_000  # bytes of a page apart from its splats and posters: viser's client, and ours
-SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens
-GUESS = 0.95  # of the limit that a first guess fills
+SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens, at most
+LEAST = 320  # pixels along a poster's longer side, whatever the photos are
 
 
 def page_of(scene_folder: Path, config: PageConfig) -> PageConfig:
     """The settings with what a scene's folder adds to them: its name as title, and the path saved in it."""
     saved = scene_folder / CAMERA_PATH_FILE
     path = str(saved) if config.path == "auto" and saved.is_file() else config.path
-    return replace(config, title=config.title or scene_folder.resolve().name, path=path)
+    return replace(config, title=config.title.strip() or scene_folder.resolve().name, path=path)
 
 
 def write_page(scene: Scene, folder: Path, config: PageConfig, told: Told) -> dict[str, Any]:
@@ -58,25 +59,24 @@ def write_page(scene: Scene, folder: Path, config: PageConfig, told: Told) -> di
     told.progress("finding the view", 0.0)
     first = opening(stage, renderer)
     path = playable(scene, stage, config.path, told.warn)
-    posters = (_poster(renderer, first, *SIZES[0]), _poster(renderer, first, *SIZES[1]))
     told.progress("finding the view", 1.0)
+    posters = _posters(stage, renderer, first, told)
     photos = scene.figures.photos_posed or len(scene.views)
-    text = PageText(
-        config.title or "A scene", config.date, photos, first, path, posters, _background(stage.scene)
-    )
-    files, count, precision = _fitting(stage.scene, renderer, config, text, single, told)
+    title, date = config.title.strip() or "A scene", config.date.strip()
+    text = PageText(title, date, photos, first, path, posters, _background(stage.scene))
+    page = _fitting(stage, renderer, config, text, single, told)
     told.progress("writing the page", 0.0)
     if single:
-        _write_file(folder, files[INDEX])
+        _write_file(folder, page.files[INDEX])
     else:
-        _write_folder(folder, files)
+        _write_folder(folder, page.files)
     told.progress("writing the page", 1.0)
     return {
         "file": str(folder),
         "single": single,
-        "bytes": sum(map(len, files.values())),
-        "splats": count,
-        "precision": precision.name,
+        "bytes": len(page),
+        "splats": page.count,
+        "precision": page.precision.name,
         "path_seconds": path["seconds"] if path else None,
     }
 
@@ -105,8 +105,25 @@ def _is_page(folder: Path) -> bool:
         return False
 
 
-def _poster(renderer: Renderer, place: Place, width: int, height: int) -> bytes:
-    frame = render(renderer, picture(place, width, height))
+def _posters(stage: Staged, renderer: Renderer, place: Place, told: Told) -> tuple[bytes, bytes]:
+    focal = float(np.median([v.intrinsics.fy for v in stage.scene.views]))
+
+    def one(i: int) -> bytes:
+        camera = _no_finer(picture(place, *SIZES[i]), focal)
+        return _poster(renderer, camera, lambda done: told.progress("rendering the poster", (i + done) / 2))
+
+    return one(0), one(1)
+
+
+def _no_finer(camera: Camera, focal: float) -> Camera:
+    """A camera with smaller pixels made one with a focal length of ``focal``: photos show no more detail."""
+    k = camera.intrinsics
+    s = min(max(focal / k.fy, LEAST / max(k.width, k.height)), 1.0)
+    return replace(camera, intrinsics=scaled(k, round(k.width * s), round(k.height * s)))
+
+
+def _poster(renderer: Renderer, camera: Camera, heard: Callable[[float], None]) -> bytes:
+    frame = render_heard(renderer, camera, heard)
     out = io.BytesIO()
     pixels = np.round(255 * np.clip(frame.rgb, 0, 1)).astype(np.uint8)
     Image.fromarray(pixels).save(out, "JPEG", quality=82, optimize=True, progressive=True)
@@ -122,43 +139,30 @@ def _background(scene: Scene) -> str:
 
 
 def _fitting(
-    scene: Scene, renderer: Renderer, config: PageConfig, text: PageText, single: bool, told: Told
-) -> tuple[dict[str, bytes], int, Precision]:
-    """The files of a page within the limit, the number of its splats, and their precision.
-
-    Precision goes first, because it hardly shows; then splats, which are made larger as they become fewer.
-    """
+    stage: Staged, renderer: Renderer, config: PageConfig, text: PageText, single: bool, told: Told
+) -> Fitted:
+    """The page within the limit; a warning says what that costs."""
     limit = size_of(config.limit)
     assert limit is not None
-    posters = sum(map(len, text.posters)) * (4 / 3 if single else 1)
-    room = limit - OURS_TO_DRAW - posters
-    precision = next((p for p in PRECISIONS if MOST_SPLATS * p.bytes_each <= GUESS * room), PRECISIONS[-1])
-    wanted = int(min(MOST_SPLATS, GUESS * room / precision.bytes_each))
-    while True:
-        if wanted < FEWEST_SPLATS:
-            raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
-        splats = _splats(scene, renderer, wanted, told)
-        told.progress("packing the splats", 0.0)
-        recording = recorded(rounded(splats, precision, text.opening), text.opening)
-        told.progress("packing the splats", 1.0)
-        files = page_files(text, recording, len(splats), single)
-        size = sum(map(len, files.values()))
-        if size <= limit:
-            break
-        data = len(recording.scene)
-        wanted = int(0.97 * len(splats) * (data - (size - limit)) / data)
-    if precision != PRECISIONS[0] or wanted < MOST_SPLATS:
-        few = f"at most {len(splats):,} splats" if wanted < MOST_SPLATS else "all splats"
+    most = most_needed(room_for_splats(text, limit, single))
+    page = None
+    if most >= FEWEST_SPLATS:
+        seen = seen_scene(stage.scene, renderer, most, told)
+        page = fitted(text, lambda count: _splats(seen, count, told), limit, single, told)
+    if page is None:
+        raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
+    if page.fewer or page.precision != PRECISIONS[0]:
+        few = f"at most {page.count:,} splats" if page.fewer else "all splats"
         told.warn(
-            f"to stay within {config.limit} the page has {few} in {precision.name} precision; a larger "
+            f"to stay within {config.limit} the page has {few} in {page.precision.name} precision; a larger "
             "--limit shows more detail"
         )
-    return files, len(splats), precision
+    return page
 
 
-def _splats(scene: Scene, renderer: Renderer, count: int, told: Told) -> PageSplats:
+def _splats(seen: Seen, count: int, told: Told) -> PageSplats:
     """At most ``count`` splats, of one colour from everywhere: viser's have no other."""
-    made = made_splats(scene, renderer, count, 0, told)
+    made = splats_from(seen, count, 0, told)
     if not len(made):
         raise NerfsceneError(
             "no surface was found to make splats of: look at the scene with nerfscene view, and reset the "

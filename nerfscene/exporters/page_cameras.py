@@ -143,8 +143,12 @@ def playable(scene: Scene, stage: Staged, path: str, warn: Callable[[str], None]
         warn("the camera path's own crop is left out; the page shows the scene's")
     if len(film.cameras) < 2:
         return None
+    frames = [place.numbers() for place in _places(film, stage)]
+    if all(frame == frames[0] for frame in frames):
+        warn("the camera path stands still, so the page has none to play")
+        return None
     return {
-        "frames": [x for place in _places(film, stage) for x in place.numbers()],
+        "frames": [x for frame in frames for x in frame],
         "seconds": round(len(film.cameras) / fps, 3),
         "loop": film.loop,
     }

@@ -79,10 +79,15 @@ def page_files(text: PageText, recording: Recording, splats: int, single: bool) 
         wide, tall = (f"data:image/jpeg;base64,{base64.b64encode(p).decode()}" for p in text.posters)
         inline = "\n".join(f"<script>{script}</script>" for script in scripts.values())
         inline += f'\n<script type="text/plain" id="licence">{html.escape(_licence())}</script>'
-        return {INDEX: _index(text, data, (wide, tall), inline).encode()}
-    files = {INDEX: _index(text, data, POSTERS, "").encode(), LICENCE: _licence().encode()}
+        return {INDEX: _encoded(_index(text, data, (wide, tall), inline))}
+    files = {INDEX: _encoded(_index(text, data, POSTERS, "")), LICENCE: _licence().encode()}
     files |= dict(zip(POSTERS, text.posters, strict=True))
     return files | {f"{DATA}/{name}": script.encode() for name, script in scripts.items()}
+
+
+def _encoded(page: str) -> bytes:
+    """The page in UTF-8, with "?" for what isn't Unicode: a scene's folder can have such a name."""
+    return page.encode("utf-8", "replace")
 
 
 def _index(text: PageText, data: dict[str, Any], posters: tuple[str, str], parts: str) -> str:
@@ -95,7 +100,7 @@ def _index(text: PageText, data: dict[str, Any], posters: tuple[str, str], parts
     values = {
         "generator": f"nerfscene {__version__}",
         "title": title,
-        "date": f"<p>{date}</p>" if text.date else "",
+        "date": f'<p dir="auto">{date}</p>' if text.date else "",
         "description": f"{title}: a scene to look around in, made from {text.photos} photographs.",
         "alt": f"The scene “{title}” from its first view",
         "poster": posters[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,29 +32,57 @@ FARTHEST = 50.0  # scene units from the middle of the cameras: what lies beyond 
 BEYOND = 1.2  # the shell's radius, as a share of that
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What splats are made of: the scene and its renderer, pictures of it, and more samples than splats.
+
+    From one such, any number of splats up to that which it was made for is soon made.
+    """
+
+    scene: Scene
+    renderer: Renderer
+    taken: Sequence[Look]
+    known: Samples
+
+
 def made_splats(scene: Scene, renderer: Renderer, count: int, degree: int, told: Told) -> Splats:
     """At most ``count`` splats in the scene's world that look like what the renderer, of this scene, shows.
 
     degree: of the harmonics by which their colours depend on the view, 0 to 3. None where no surface is seen.
     """
-    shell = shell_splats(scene, renderer, min(SHELL, count // 10), degree)
+    return splats_from(seen_scene(scene, renderer, count, told), count, degree, told)
+
+
+def seen_scene(scene: Scene, renderer: Renderer, count: int, told: Told) -> Seen:
+    """What at most ``count`` splats take. Its samples are as dense as the pixels that show them best."""
     pixels = int(np.clip(PIXELS_EACH * count, FEWEST_PIXELS, MOST_PIXELS))
     taken = looks(renderer, looking_cameras(scene.views, pixels), told, "looking at the scene")
-    samples = _surface(taken, count - len(shell), told, renderer.threads)
+
+    def alive() -> None:
+        told.progress("finding surfaces", 0.0)
+
+    alive()
+    raw = all_seen(taken)
+    raw = thinned(raw, raw.footprint.astype(np.float64), 2 * count, 0.8, alive)
+    return Seen(scene, renderer, taken, confirmed(raw, taken, told, "finding surfaces", renderer.threads))
+
+
+def splats_from(seen: Seen, count: int, degree: int, told: Told) -> Splats:
+    """At most ``count`` splats, as ``made_splats`` makes them."""
+
+    def alive() -> None:
+        told.progress("placing splats", 0.0)
+
+    shell = shell_splats(seen.scene, seen.renderer, min(SHELL, count // 10), degree)
+    known, threads = seen.known, seen.renderer.threads
+    samples = thinned(known, known.footprint.astype(np.float64), count - len(shell), alive=alive)
+    alive()
+    samples = spaced(samples)
     if not len(samples):
         return discs_of(samples, np.zeros((0, (degree + 1) ** 2, 3), np.float32))
-    sh = fitted_harmonics(samples, taken, degree, told, renderer.threads)
+    sh = fitted_harmonics(samples, seen.taken, degree, told, threads)
     discs = discs_of(samples, sh)
-    return joined(drawn_in(discs, *_bounds(scene, renderer)), shell)
-
-
-def _surface(taken: Sequence[Look], count: int, told: Told, threads: int) -> Samples:
-    """At most ``count`` samples, as dense as the pixels of the pictures that show them best."""
-    told.progress("finding surfaces", 0.0)
-    raw = all_seen(taken)
-    raw = thinned(raw, raw.footprint.astype(np.float64), 2 * count, 0.8)
-    known = confirmed(raw, taken, told, "finding surfaces", threads)
-    return spaced(thinned(known, known.footprint.astype(np.float64), count))
+    return joined(drawn_in(discs, *_bounds(seen.scene, seen.renderer)), shell)
 
 
 def discs_of(samples: Samples, sh: NDArray[np.float32]) -> Splats:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from path_file_cases import scene_of
+from PIL import Image
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import PageConfig, RenderConfig, size_of
@@ -19,13 +20,17 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import page
 from nerfscene.exporters.page import page_of, write_page
 from nerfscene.exporters.page_cameras import DISTANCE, Place, playable, staged
+from nerfscene.exporters.page_fitting import fitted
 from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, rounded
+from nerfscene.exporters.page_text import PageText
+from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
 from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
+from nerfscene.viewer.keyframes import Keyframe, Plan, save
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +42,12 @@ def scene(trained: Path) -> Scene:
 def cloud(scene: Scene) -> PageSplats:
     """The scene's splats, made once for all tests."""
     world = staged(scene).scene
-    return page._splats(world, world.renderer(), 4000, Told())
+    return page._splats(seen_scene(world, world.renderer(), 4000, Told()), 4000, Told())
 
 
 @pytest.fixture(autouse=True)
 def few_splats(monkeypatch: pytest.MonkeyPatch, cloud: PageSplats) -> None:
+    monkeypatch.setattr(page, "seen_scene", lambda *a: None)
     monkeypatch.setattr(page, "_splats", lambda *a: cloud)
     monkeypatch.setattr(page, "SIZES", ((64, 40), (36, 60)))
 
@@ -84,13 +90,56 @@ def test_one_file_needs_no_other(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_the_limit_holds_and_what_it_costs_is_said(scene: Scene, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(page, "MOST_SPLATS", 10**6)
-    monkeypatch.setattr(page, "_splats", lambda *a: _rough(a[2]))
+    monkeypatch.setattr(page, "_splats", lambda seen, count, told: _rough(count))
     said: list[str] = []
     written = write_page(scene, tmp_path / "p.html", PageConfig(limit="3MB"), Told(warn=said.append))
-    assert 2_400_000 < written["bytes"] <= 3_000_000
+    assert 2_700_000 < written["bytes"] <= 3_000_000
     assert written["precision"] == "coarse"
     assert any("3MB" in line and f"{written['splats']:,}" in line for line in said)
+
+
+def test_splats_that_compress_well_fill_the_limit_too() -> None:
+    plain = fitted(TEXT, lambda count: _smooth(count), 2_400_000, False, Told())
+    rough = fitted(TEXT, lambda count: _rough(count), 2_400_000, False, Told())
+    assert plain is not None and rough is not None
+    for made in (plain, rough):
+        assert 0.85 * 2_400_000 < len(made) <= 2_400_000 and made.fewer
+    assert plain.count > 1.3 * rough.count
+
+
+def test_a_scene_of_few_splats_has_them_as_exactly_as_they_fit() -> None:
+    asked: list[int] = []
+
+    def make(count: int) -> PageSplats:
+        asked.append(count)
+        return _rough(min(count, 9000))
+
+    made = fitted(TEXT, make, 3_000_000, True, Told())
+    assert made is not None and made.count == 9000 and not made.fewer
+    assert made.precision == PRECISIONS[0] and len(asked) == 1
+    assert fitted(TEXT, make, 1_300_000, True, Told()) is None
+
+
+TEXT = PageText(
+    "A", "", 3, Place(np.array([0.0, -6, 0]), np.zeros(3), np.array([0.0, 0, 1]), 0.5, 1.5), None,
+    (b"", b""), "#000000",
+)  # fmt: skip
+
+
+def test_posters_are_no_finer_than_the_photos(scene: Scene, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(page, "SIZES", ((1280, 800), (600, 1000)))
+    monkeypatch.setattr(page, "LEAST", 100)
+    told: list[float] = []
+
+    def progress(stage: str, fraction: float) -> None:
+        if stage == "rendering the poster":
+            told.append(fraction)
+
+    write_page(scene, tmp_path / "page", PageConfig(), Told(progress=progress))
+    for name, (width, height) in (("poster", (100, 62)), ("poster-portrait", (60, 100))):
+        with Image.open(tmp_path / f"page/{name}.jpg") as picture:
+            assert picture.size == pytest.approx((width, height), abs=1)
+    assert told == sorted(told) and told[0] == 0 and told[-1] == 1
 
 
 def _rough(n: int) -> PageSplats:
@@ -104,6 +153,15 @@ def _rough(n: int) -> PageSplats:
         covariances.astype(np.float32),
         rng.random((n, 3)).astype(np.float32),
         rng.random(n).astype(np.float32),
+    )
+
+
+def _smooth(n: int) -> PageSplats:
+    """Splats that compress well: alike, and on a plane."""
+    place = np.random.default_rng(0).normal(size=(n, 3)) * (1, 1, 0)
+    shapes = np.tile(np.diag([0.05, 0.05, 0.002]).astype(np.float32) ** 2, (n, 1, 1))
+    return PageSplats(
+        place.astype(np.float32), shapes, np.full((n, 3), 0.5, np.float32), np.ones(n, np.float32)
     )
 
 
@@ -202,3 +260,19 @@ def test_the_saved_path_is_the_one_that_plays(tmp_path: Path) -> None:
         ahead = (row[3:6] - row[:3]) / np.linalg.norm(row[3:6] - row[:3])
         turn = stage.page_from_given[:3, :3] @ camera.world_from_cam[:3, 2]
         assert ahead @ turn / np.linalg.norm(turn) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_path_that_stands_still_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    scene = scene_of(tmp_path)
+    save(Plan((Keyframe(scene.views[0].world_from_cam),)), tmp_path / "camera_path.json")
+    said: list[str] = []
+    assert playable(scene, staged(scene), str(tmp_path / "camera_path.json"), said.append) is None
+    assert said == ["the camera path stands still, so the page has none to play"]
+
+
+def test_titles_that_are_blank_or_no_text(scene: Scene, tmp_path: Path) -> None:
+    for title, shown in (("  ", "A scene"), ("\udcff \u0634", "? \u0634")):
+        write_page(scene, tmp_path / "page", PageConfig(title=title), Told())
+        text = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+        assert f'<h1 dir="auto">{shown}</h1>' in text
+    assert page_of(tmp_path / "kitchen", PageConfig(title=" ")).title == "kitchen"
