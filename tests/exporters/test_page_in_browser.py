@@ -18,6 +18,7 @@ from nerfscene.config import PageConfig
 from nerfscene.exporters import page as pages
 from nerfscene.exporters.page import write_page
 from nerfscene.exporters.page_cameras import Place, picture, staged
+from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
 from nerfscene.scene import folder as scenes
@@ -62,7 +63,8 @@ def made(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
         world = staged(scene).scene
-        splats = pages._splats(world, world.renderer(), 8000, Told())
+        splats = pages._splats(seen_scene(world, world.renderer(), 8000, Told()), 8000, Told())
+        patch.setattr(pages, "seen_scene", lambda *a: None)
         patch.setattr(pages, "_splats", lambda *a: splats)
         patch.setattr(pages, "SIZES", ((320, 200), (120, 240)))
         for name in ("page", "page.html"):
@@ -81,7 +83,7 @@ class Opened:
         self.wrong: list[str] = []
         self.page.on("request", lambda r: self.asked.append(r.url))
         self.page.on("pageerror", lambda e: self.wrong.append(str(e)))
-        self.page.on("console", lambda m: self.wrong.append(m.text) if m.type == "error" else None)
+        self.page.on("console", lambda m: self.wrong.append(m.text))
         self.address = address
 
     def __enter__(self) -> Opened:
@@ -225,6 +227,18 @@ def test_a_page_whose_files_are_missing_says_so(browser: Any, made: Path) -> Non
             wait(opened.page, note.is_visible, what="for a sentence")
             assert "data/scene-00.js could not be loaded" in note.inner_text()
             assert opened.page.locator("#poster img").is_visible()
+
+
+def test_without_webgl_the_page_says_so_and_shows_its_picture(browser: Any, made: Path) -> None:
+    opened = Opened(browser, (made / "page.html").as_uri(), PHONE)
+    opened.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    with opened:
+        note = opened.page.locator("#note")
+        wait(opened.page, note.is_visible, what="for a sentence")
+        assert "WebGL 2 is missing" in note.inner_text()
+        assert opened.page.locator("#poster img").is_visible()
+        assert not opened.page.locator("#bar").is_visible()
+        assert not opened.page.locator("#progress").is_visible() and not opened.wrong
 
 
 def test_without_javascript_the_page_shows_its_picture(browser: Any, made: Path) -> None:

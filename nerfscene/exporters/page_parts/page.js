@@ -30,6 +30,7 @@ function prepare() {
     const usual = console[name];
     console[name] = (...all) => /computeBoundingSphere|THREE.Clock/.test(all[0]) || usual(...all);
   }
+  console.log = () => {}; // viser tells there what it runs on
 }
 
 // Each part of the scene is a script that calls this, because a page opened from a disk may load nothing else.
@@ -195,7 +196,7 @@ function controls(view, m, camera) {
   $("home").onclick = () => {
     if (film) film.stop();
     walk.set(false);
-    camera.put(data.open, true);
+    camera.put(data.open, !matchMedia("(prefers-reduced-motion: reduce)").matches);
   };
   $("walk").onclick = () => { stop(); walk.set(!walk.on()); };
   $("about").onclick = () => $("help").showModal();
@@ -223,6 +224,10 @@ function filming(camera) {
     const i = Math.min(Math.floor(x), Math.max(whole - 1, 0)), j = loop ? (i + 1) % count : Math.min(i + 1, count - 1);
     return mixed(frames.slice(size * i, size * i + size), frames.slice(size * j, size * j + size), x - i);
   };
+  const show = () => {
+    camera.put(place(at));
+    time.setAttribute("aria-valuetext", `${Math.round(at * seconds)} of ${Math.round(seconds)} seconds`);
+  };
   const mark = (on) => {
     playing = on;
     $("play").setAttribute("aria-pressed", on);
@@ -233,7 +238,7 @@ function filming(camera) {
     at += Math.min(now - last, 250) / 1000 / seconds;
     last = now;
     if (at >= 1) at = loop ? at % 1 : 1;
-    camera.put(place(at));
+    show();
     time.value = Math.round(1000 * at);
     if (at === 1) mark(false);
     else requestAnimationFrame(step);
@@ -250,7 +255,7 @@ function filming(camera) {
     seek(fraction) {
       mark(false);
       at = fraction;
-      camera.put(place(at));
+      show();
     },
   };
 }
