@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from credential_cases import authority_and_signer, flipped, write_image
@@ -143,6 +145,9 @@ class TestWithThePackage:
             (tmp_path / "film.mp4").write_bytes(film)
             assert ns.info(tmp_path / "film.mp4")["state"] == state
             assert b"nerfscene-film-" not in film
+            with av.open(io.BytesIO(film)) as played:
+                frames = list(played.decode(video=0))
+            assert [(f.width, f.height) for f in frames] == [(32, 24)]
 
     def test_info_of_what_is_no_film(self, trained: Path, tmp_path: Path, run: Run, refused: Refused) -> None:
         (tmp_path / "notes.txt").write_text("hello")
