@@ -64,7 +64,7 @@ class ExportPanel:
         """Cancels an export that is being made, and removes what was."""
         self.cancel()
         if self.job is not None:
-            self.job.wait(10)
+            self.job.wait(30)  # no thread may still run a kernel when the process ends
             self.job.discard()
 
     def add(self) -> None:
@@ -146,13 +146,14 @@ class ExportPanel:
     def _page(self, scene: Scene) -> Callable[[Path, Told], Any]:
         """What makes the page; it plays the path of the tab, if there is one."""
         title, backend, folder = self.title.value, self.stage.backend, self.stage.folder
+        keeper = self.stage.keeper
         plan = keyframes.transformed(self.editor.plan, self.stage.world.world_from_page)
 
         def make(file: Path, told: Told) -> Any:
             from nerfscene.exporters.page import page_of, write_page
 
             config = PageConfig(title=title, single=True, backend=backend)  # type: ignore[arg-type]
-            if folder is not None:
+            if folder is not None and not (keeper and keeper.replaced):  # else that path is another scene's
                 config = page_of(folder, config)
             if plan.keyframes:
                 path = file.parent.parent / "path.json"  # not among what is downloaded
