@@ -66,6 +66,7 @@ class Viewer:
         self.sessions: dict[int, Session] = {}
         self.panels: dict[int, Panels] = {}
         self._splats: Splats | None = None
+        self._leaving: list[tuple[Session | None, Panels | None]] = []  # of tabs that are being closed
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._finished = False
@@ -138,12 +139,16 @@ class Viewer:
 
     def _disconnect(self, client: viser.ClientHandle) -> None:
         with self._lock:
-            session = self.sessions.pop(client.client_id, None)
-        panels = self.panels.pop(client.client_id, None)
-        if panels is not None:
-            panels.close()
-        if session is not None:
-            session.close()
+            leaving = self.sessions.pop(client.client_id, None), self.panels.pop(client.client_id, None)
+            self._leaving.append(leaving)
+        session, panels = leaving
+        try:
+            if session is not None:
+                session.close()
+            if panels is not None:
+                panels.close()
+        finally:
+            self._leaving.remove(leaving)
 
     def _replaced(self, sentence: str) -> None:
         """Tells every tab that another scene is in the folder."""
@@ -236,14 +241,17 @@ class Viewer:
         atexit.unregister(self.close)
         if self.stage.keeper is not None:
             self.stage.keeper.close()
-        open_panels = list(self.panels.values())  # the gate's closing takes them away, in other threads
+        with self._lock:  # the gate's closing takes tabs away, in other threads
+            leaving = list(self._leaving)
+            open_panels = [*self.panels.values(), *(panels for _, panels in leaving if panels)]
+            sessions = [*self.sessions.values(), *(session for session, _ in leaving if session)]
         self.gate.close()
         for panels in open_panels:  # all, before the first is waited for
             panels.film.cancel()
             panels.export.cancel()
         for panels in open_panels:
             panels.close()
-        sessions = list(self.sessions.values())
+        sessions += self.sessions.values()  # of tabs that came meanwhile
         for session in sessions:
             session.close()
         # No thread may still run a kernel when the process ends.
