@@ -37,6 +37,7 @@ from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera
 
 SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens, at most
+WIDER = 1.15  # the splats: screens have more pixels than photos, and then gaps between splats would show
 LEAST = 320  # pixels along a poster's longer side, whatever the photos are
 
 
@@ -171,7 +172,7 @@ def _splats(seen: Seen, count: int, told: Told) -> PageSplats:
     with loading():
         from scipy.spatial.transform import Rotation
 
-    axes = Rotation.from_quat(made.quaternions[:, [1, 2, 3, 0]]).as_matrix() * made.scales[:, None, :]
+    axes = Rotation.from_quat(made.quaternions[:, [1, 2, 3, 0]]).as_matrix() * WIDER * made.scales[:, None, :]
     covariances = axes @ axes.transpose(0, 2, 1)
     colours = np.clip(0.5 + C0 * made.sh[:, 0], 0, 1)
     return PageSplats(made.positions, covariances.astype(np.float32), colours, made.opacities)
