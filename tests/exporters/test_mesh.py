@@ -191,6 +191,14 @@ def test_the_crop_applies(scene: Scene, tmp_path: Path) -> None:
     assert points[:, 2].max() > 0.35
 
 
+@pytest.mark.parametrize("faces", [100, 500])
+def test_a_file_has_no_more_faces_than_asked_for(scene: Scene, tmp_path: Path, faces: int) -> None:
+    told = write_mesh(scene, tmp_path / "mesh.stl", replace(cases.UPRIGHT, faces=faces), Told())
+    made = len(cases.opened(tmp_path / "mesh.stl").faces)
+    assert 0.5 * faces <= made <= faces
+    assert told["faces"] == made
+
+
 def test_a_crop_of_nothing_is_refused(scene: Scene, tmp_path: Path) -> None:
     box = np.diag([0.05, 0.05, 0.05, 1.0])
     box[2, 3] = 1.5  # in the air
