@@ -184,7 +184,10 @@ def test_a_usdz_passes_the_checks_of_usd(
     assert len(shape.GetFaceVertexCountsAttr().Get()) == len(surface.faces)
     points = cases.to_capture(scene, np.array(shape.GetPointsAttr().Get()), y_up=True)
     assert np.median(cases.off(points[np.linalg.norm(points, axis=1) < 1])) < 0.1
-    assert UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
+    material = UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
+    shader = material.ComputeSurfaceSource()[0]
+    assert shader.GetInput("metallic").Get() == 0
+    assert shader.GetInput("ior").Get() == 1  # no gloss
 
 
 def test_the_crop_applies(scene: Scene, tmp_path: Path) -> None:
