@@ -138,29 +138,36 @@ def seen_points(truth: trimesh.Trimesh, rng: np.random.Generator) -> NDArray[np.
         away = points[some] - pose[:3, 3]
         length = np.linalg.norm(away, axis=1)
         origins = np.broadcast_to(pose[:3, 3], away.shape)
-        hit = truth.ray.intersects_first(origins, away / length[:, None])
         at, ray, _ = truth.ray.intersects_location(origins, away / length[:, None], multiple_hits=False)
         reached = np.full(len(some), np.inf)
         reached[ray] = np.linalg.norm(at - pose[:3, 3], axis=1)
-        count[some[(reached > length - 0.002) & (hit >= 0)]] += 1
+        count[some[(reached > length - 0.002) & (reached < np.inf)]] += 1
     return points[count >= 3]
 
 
-def closeness(mesh: trimesh.Trimesh, truth: trimesh.Trimesh, seen: Array, region: str) -> Closeness:
-    """How close a mesh is to the truth within a region."""
+def dense_points(truth: trimesh.Trimesh, region: str) -> cKDTree:
+    """Two million points of the truth in and around a region."""
+    low, high = REGIONS[region]
+    corners = truth.vertices[truth.faces]
+    around = ((corners.max(1) > low - 0.1) & (corners.min(1) < high + 0.1)).all(1)
+    return cKDTree(trimesh.sample.sample_surface(truth.submesh([around], append=True), 2_000_000, seed=2)[0])
+
+
+def closeness(mesh: trimesh.Trimesh, dense: cKDTree, seen: Array, region: str) -> Closeness:
+    """How close a mesh is to the truth within a region.
+
+    dense: what ``dense_points`` returns for it; seen: what ``seen_points`` returns
+    """
     low, high = REGIONS[region]
 
     def within(p: Array) -> Array:
         return p[((p > low) & (p < high)).all(1)]
 
     whole = trimesh.sample.sample_surface(mesh, 2 * POINTS, seed=1)[0]
-    corners = truth.vertices[truth.faces]
-    around = ((corners.max(1) > low - 0.1) & (corners.min(1) < high + 0.1)).all(1)
-    dense = trimesh.sample.sample_surface(truth.submesh([around], append=True), 2_000_000, seed=2)[0]
     mine, theirs = within(whole), within(seen)
     if not len(mine):
         return Closeness(np.inf, np.inf, 0, 0)
-    to_truth = cKDTree(dense).query(mine)[0]
+    to_truth = dense.query(mine, distance_upper_bound=0.1)[0]
     to_mine = cKDTree(whole).query(theirs, distance_upper_bound=0.1)[0]
     limit = 0.01 * TABLE
     near = np.minimum(to_truth, 0.1), np.minimum(to_mine, 0.1)

@@ -92,6 +92,19 @@ def mesh_of(
     scene = placed(scene, config.world)
     renderer = scene.photo_renderer(config.backend, config.threads)
     pictures = depth_pictures(renderer, chosen_views(scene.views), told)
+    return mesh_from(scene, renderer, pictures, side, in_colour, config, told)
+
+
+def mesh_from(
+    scene: Scene,
+    renderer: Renderer,
+    pictures: list[DepthPicture],
+    side: int,
+    in_colour: bool,
+    config: ExportConfig,
+    told: Told,
+) -> tuple[Mesh, dict[str, Any]]:
+    """``mesh_of`` from depths that are there, of a scene that is placed as the mesh is to be."""
     reach = REACH if renderer.field.space.unbounded else 1.0
     warp = Warp(scene.scene_from_world, 2.0 / cells_for(scene), reach)
     surface, holes = surface_of(pictures, warp, scene.crop, config, told)
@@ -145,7 +158,11 @@ def surface_of(
     # In the cells' coordinates, so that the surroundings get no more faces than their detail is worth.
     surface = simplified(surface, config.faces)
     if not len(surface.faces):
-        part = "" if crop is None else " in its crop; widen that in the viewer"
+        part = (
+            "; train it longer or with more photos"
+            if crop is None
+            else " in its crop; widen that in the viewer"
+        )
         raise NerfsceneError(f"the scene has no surface that its photos see{part}")
     return Surface(warp.to_world(surface.vertices), surface.faces), holes
 

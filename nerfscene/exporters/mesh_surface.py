@@ -15,6 +15,7 @@ from nerfscene.exporters.mesh_fusion import BLOCK, Floats, Ints, Volume
 TAUBIN = (0.5, -0.53)  # steps towards and away from neighbours' means, of which a round consists
 FLATTER = (0.7, -0.35)  # of the surroundings, which are seen from afar and lumpy
 FACES_OF_A_PIECE = 0.002  # of all faces, that a loose piece needs to stay
+STUCK = 0.9  # of its faces that simplifying a surface leaves where it gets no further
 
 
 @dataclass(frozen=True)
@@ -185,16 +186,44 @@ def _averaging(surface: Surface) -> Any:
 
 
 def simplified(surface: Surface, faces: int) -> Surface:
-    """The surface with at most this many faces."""
-    if len(surface.faces) <= faces:
-        return surface
+    """The surface with at most this many faces, by collapsing edges (Garland and Heckbert, "Surface
+    simplification using quadric error metrics", 1997), and where that gets no further by merging vertices.
+    """
     import fast_simplification
 
-    v, f = fast_simplification.simplify(
-        surface.vertices, surface.faces.astype(np.int32), target_count=faces, agg=7
-    )
-    f = f[(f[:, 0] != f[:, 1]) & (f[:, 1] != f[:, 2]) & (f[:, 2] != f[:, 0])]
-    return compacted(v.astype(np.float32), f.astype(np.int64))
+    while len(surface.faces) > faces:
+        before = len(surface.faces)
+        # It gives up after a number of passes, often before the number asked for: ragged borders hinder it.
+        v, f = fast_simplification.simplify(
+            surface.vertices, surface.faces.astype(np.int32), target_count=faces, agg=7
+        )
+        surface = compacted(v.astype(np.float32), _not_flat(f.astype(np.int64)))
+        if len(surface.faces) > max(faces, STUCK * before):
+            surface = _merged(surface)
+    return surface
+
+
+def _not_flat(faces: Ints) -> Ints:
+    """The faces that have three different corners."""
+    a, b, c = faces.T
+    return faces[(a != b) & (b != c) & (c != a)]
+
+
+def _merged(surface: Surface) -> Surface:
+    """The surface with clearly fewer faces: all vertices within a cell of a grid become one at their mean."""
+    v = surface.vertices
+    side = float(np.linalg.norm(v[surface.faces[:, 0]] - v[surface.faces[:, 1]], axis=1).mean()) / 4
+    while True:
+        side = max(1.2 * side, 1e-30)
+        _, into, count = np.unique(
+            np.floor((v - v.min(0)) / side), axis=0, return_inverse=True, return_counts=True
+        )
+        into = into.ravel()
+        f = _not_flat(into[surface.faces])
+        f = f[np.unique(np.sort(f, 1), axis=0, return_index=True)[1]]
+        if len(f) <= STUCK * len(surface.faces):
+            means = np.stack([np.bincount(into, v[:, i]) for i in range(3)], 1) / count[:, None]
+            return compacted(means.astype(np.float32), f)
 
 
 def face_normals(vertices: Floats, faces: Ints) -> tuple[Floats, Floats]:

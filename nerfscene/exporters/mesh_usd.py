@@ -43,6 +43,7 @@ def write_usdz(mesh: Mesh, file: Path, folder: Path, metres: float) -> None:
     surface.CreateIdAttr("UsdPreviewSurface")
     surface.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(1.0)
     surface.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
+    surface.CreateInput("ior", Sdf.ValueTypeNames.Float).Set(1.0)  # no gloss, which would wash colours out
     colour = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     colour.ConnectToSource(_colours(stage, shape, mesh, folder))
     material.CreateSurfaceOutput().ConnectToSource(surface.ConnectableAPI(), "surface")

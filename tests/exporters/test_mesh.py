@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import analytic
 import mesh_cases as cases
 import numpy as np
 import pytest
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import mesh
-from nerfscene.exporters.mesh import remove_old, turned_for, write_file, write_mesh
+from nerfscene.exporters.mesh import remove_old, surface_of, turned_for, write_file, write_mesh
+from nerfscene.exporters.mesh_depths import DepthPicture, trust
 from nerfscene.exporters.mesh_files import Mesh
+from nerfscene.exporters.mesh_fusion import Warp
 from nerfscene.exporters.mesh_surface import Surface
 from nerfscene.exporters.mesh_unwrap import unwrapped
 from nerfscene.exporters.told import Told
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
+from nerfscene.types import Camera
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -180,7 +184,10 @@ def test_a_usdz_passes_the_checks_of_usd(
     assert len(shape.GetFaceVertexCountsAttr().Get()) == len(surface.faces)
     points = cases.to_capture(scene, np.array(shape.GetPointsAttr().Get()), y_up=True)
     assert np.median(cases.off(points[np.linalg.norm(points, axis=1) < 1])) < 0.1
-    assert UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
+    material = UsdShade.MaterialBindingAPI(shape).ComputeBoundMaterial()[0]
+    shader = material.ComputeSurfaceSource()[0]
+    assert shader.GetInput("metallic").Get() == 0
+    assert shader.GetInput("ior").Get() == 1  # no gloss
 
 
 def test_the_crop_applies(scene: Scene, tmp_path: Path) -> None:
@@ -191,12 +198,29 @@ def test_the_crop_applies(scene: Scene, tmp_path: Path) -> None:
     assert points[:, 2].max() > 0.35
 
 
+@pytest.mark.parametrize("faces", [100, 500])
+def test_a_file_has_no_more_faces_than_asked_for(scene: Scene, tmp_path: Path, faces: int) -> None:
+    told = write_mesh(scene, tmp_path / "mesh.stl", replace(cases.UPRIGHT, faces=faces), Told())
+    made = len(cases.opened(tmp_path / "mesh.stl").faces)
+    assert 0.5 * faces <= made <= faces
+    assert told["faces"] == made
+
+
 def test_a_crop_of_nothing_is_refused(scene: Scene, tmp_path: Path) -> None:
     box = np.diag([0.05, 0.05, 0.05, 1.0])
     box[2, 3] = 1.5  # in the air
     with pytest.raises(NerfsceneError, match="no surface that its photos see in its crop"):
         write_mesh(replace(scene, crop=box), tmp_path / "mesh.glb", cases.CAPTURE, Told())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("depth", [np.inf, np.nan, 1e6])
+def test_a_scene_with_nothing_in_view_is_refused(depth: float) -> None:
+    lens = analytic.intrinsics(48, 36)
+    nothing = np.full((36, 48), depth, np.float32)
+    pictures = [DepthPicture(Camera(lens, pose), nothing, trust(lens, nothing)) for pose in analytic.ring(4)]
+    with pytest.raises(NerfsceneError, match="no surface that its photos see; train it longer"):
+        surface_of(pictures, Warp(np.eye(4), 2 / 64, 8.0), None, cases.UPRIGHT, Told())
 
 
 @pytest.mark.parametrize("stage", ["looking at the scene", "fusing depths", "writing the mesh"])
