@@ -12,6 +12,7 @@ from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.exporters.chunks import in_chunks
 from nerfscene.exporters.gaussians import C0, Splats, basis, joined
 from nerfscene.exporters.looks import Look, looking_cameras, looks
+from nerfscene.exporters.outlines import within_outlines
 from nerfscene.exporters.samples import Samples, all_seen, confirmed, projected, spaced, thinned
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, behind
@@ -41,10 +42,12 @@ def made_splats(scene: Scene, renderer: Renderer, count: int, degree: int, told:
     pixels = int(np.clip(PIXELS_EACH * count, FEWEST_PIXELS, MOST_PIXELS))
     taken = looks(renderer, looking_cameras(scene.views, pixels), told, "looking at the scene")
     samples = _surface(taken, count - len(shell), told, renderer.threads)
+    plain = discs_of(samples, np.zeros((len(samples), (degree + 1) ** 2, 3), np.float32))
     if not len(samples):
-        return discs_of(samples, np.zeros((0, (degree + 1) ** 2, 3), np.float32))
-    sh = fitted_harmonics(samples, taken, degree, told, renderer.threads)
-    discs = discs_of(samples, sh)
+        return plain
+    discs = within_outlines(plain, taken, told, renderer.threads)
+    samples = replace(samples, positions=discs.positions)
+    discs = replace(discs, sh=fitted_harmonics(samples, taken, degree, told, renderer.threads))
     return joined(drawn_in(discs, *_bounds(scene, renderer)), shell)
 
 
