@@ -22,10 +22,10 @@ from nerfscene.types import Array
 
 PIXELS_EACH = 10  # rendered for every splat
 FEWEST_PIXELS, MOST_PIXELS = 300_000, 6_000_000
-WIDTH = 0.9  # a splat's standard deviation, as a share of the radius of the disc that it stands for
+WIDTH = 1.0  # a splat's standard deviation, as a share of the radius of the disc that it stands for
 FLAT = 0.15  # its thickness, as a share of its width
 OPACITY = 0.99  # of a surface: renderers let no splat hide more
-SHARPER, BLUR = 0.6, 0.8  # splats blur: colours are read from pictures sharpened by as much, at this width
+SHARPER, BLUR = 1.0, 0.8  # splats blur: colours are read from pictures sharpened by as much, at this width
 SHOWS = 0.02  # relative difference of depth up to which a picture shows a splat
 STEADY = 0.03  # how strongly colours that depend on the view are held back where few pictures show a splat
 SHELL = 2048  # splats of the shell behind everything, at most
