@@ -12,6 +12,7 @@ from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.exporters.chunks import in_chunks
 from nerfscene.exporters.gaussians import C0, Splats, basis, joined
 from nerfscene.exporters.looks import Look, looking_cameras, looks
+from nerfscene.exporters.outlines import within_outlines
 from nerfscene.exporters.samples import Samples, all_seen, confirmed, projected, spaced, thinned
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, behind
@@ -21,10 +22,10 @@ from nerfscene.types import Array
 
 PIXELS_EACH = 10  # rendered for every splat
 FEWEST_PIXELS, MOST_PIXELS = 300_000, 6_000_000
-WIDTH = 0.9  # a splat's standard deviation, as a share of the radius of the disc that it stands for
+WIDTH = 1.0  # a splat's standard deviation, as a share of the radius of the disc that it stands for
 FLAT = 0.15  # its thickness, as a share of its width
 OPACITY = 0.99  # of a surface: renderers let no splat hide more
-SHARPER, BLUR = 0.6, 0.8  # splats blur: colours are read from pictures sharpened by as much, at this width
+SHARPER, BLUR = 1.0, 0.8  # splats blur: colours are read from pictures sharpened by as much, at this width
 SHOWS = 0.02  # relative difference of depth up to which a picture shows a splat
 STEADY = 0.03  # how strongly colours that depend on the view are held back where few pictures show a splat
 SHELL = 2048  # splats of the shell behind everything, at most
@@ -78,10 +79,12 @@ def splats_from(seen: Seen, count: int, degree: int, told: Told) -> Splats:
     samples = thinned(known, known.footprint.astype(np.float64), count - len(shell), alive=alive)
     alive()
     samples = spaced(samples)
+    plain = discs_of(samples, np.zeros((len(samples), (degree + 1) ** 2, 3), np.float32))
     if not len(samples):
-        return discs_of(samples, np.zeros((0, (degree + 1) ** 2, 3), np.float32))
-    sh = fitted_harmonics(samples, seen.taken, degree, told, threads)
-    discs = discs_of(samples, sh)
+        return plain
+    discs = within_outlines(plain, seen.taken, told, threads)
+    samples = replace(samples, positions=discs.positions)
+    discs = replace(discs, sh=fitted_harmonics(samples, seen.taken, degree, told, threads))
     return joined(drawn_in(discs, *_bounds(seen.scene, seen.renderer)), shell)
 
 
