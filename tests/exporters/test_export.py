@@ -155,3 +155,57 @@ def test_the_api_takes_strings_warns_and_says_what_was_written(
     ):
         with pytest.raises(TypeError):
             ns.export(*wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        ("a.ply", ExportConfig(count=500, faces=200, degree=0), ["--count", "--degree"]),
+        ("a.ply", ExportConfig(texture=512), ["--texture changes nothing about .ply files"]),
+        ("a.ply", ExportConfig(texture=0), []),
+        ("a.glb", ExportConfig(cameras="colmap", photos=True), ["--cameras is for cameras", "--photos"]),
+    ],
+)  # fmt: skip
+def test_settings_that_change_nothing_are_told_of(
+    tmp_path: Path, written: list[str], name: str, config: ExportConfig, said: list[str]
+) -> None:
+    heard: list[str] = []
+    ns.export(scene_of(tmp_path), tmp_path / name, config, "mesh", warn=heard.append)
+    assert heard.pop() == "something was left out" and len(heard) == len(said)
+    assert all(start in line for line, start in zip(heard, said, strict=True)), heard
+
+
+@pytest.mark.parametrize("name", ["scene.json", "new/a.json", "link/scene.json", "."])
+def test_no_scene_s_folder_is_written_to(tmp_path: Path, written: list[str], name: str) -> None:
+    """Of the command line and Python, whichever scene it is: an export named scene.json would replace it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("scene.json", "field.safetensors"):
+        (other / file).write_text("a scene")
+    (other / "link").symlink_to(other)
+    with pytest.raises(NerfsceneError, match=r"is the scene itself|is in the scene's own folder"):
+        ns.export(scene_of(tmp_path), other / name, to="cameras")
+    with pytest.raises(
+        NerfsceneError, match=r"is the scene itself|is in the scene's own folder|holds something"
+    ):
+        ns.share(scene_of(tmp_path), other / name.replace(".json", ".html"))
+    assert (other / "scene.json").read_text() == "a scene" and not written
+
+
+@pytest.mark.parametrize("name", [".", "", "/"])
+def test_names_that_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert check_export(Path(name), "cameras") == "cameras", "a folder that may be empty"
+    if name == "/":
+        with pytest.raises(NerfsceneError, match="root of all folders"):
+            export(scene_of(tmp_path), Path(name), "cameras")
+    assert not written
+
+
+def test_a_link_that_leads_in_a_circle(tmp_path: Path, written: list[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(NerfsceneError, match="loop"):
+        export(scene_of(tmp_path), tmp_path / "loop/a.obj")

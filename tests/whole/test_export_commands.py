@@ -136,6 +136,8 @@ def test_share_names_the_file_to_open(
         (("-o", f"{'long' * 80}.obj"), "too long"),
         (("-o", "a.obj", "--faces", "3"), "--faces must be 100 to 10000000, not 3"),
         (("-o", "a.spz", "--degree", "4"), "--degree must be 0 to 3"),
+        (("-o", "a.obj", "--credentials-key", "key.pem"), "add --credentials"),
+        (("-o", "a.obj", "--source-type", "virtual"), "add --credentials"),
     ],
 )
 def test_exports_are_refused_before_the_work(
@@ -188,6 +190,7 @@ def test_a_place_that_only_looks_writable_is_refused_before_the_work(
         (("-o", "page", "--single"), "name it like page.html"),
         (("-o", "page", "--limit", "much"), "--limit must be 3MB to 1GB"),
         (("-o", "/proc/page"), "/proc"),
+        (("-o", "long" * 80), "too long"),
     ],
 )
 def test_pages_are_refused_before_the_work(
