@@ -89,8 +89,6 @@ def export(
     place = path_given(file, "file")
     with with_progress(silent, progress) as listener:
         told = Told(lambda stage, done: listener(Progress(stage, done)), warner(warn))
-        for line in exports.idle_settings(exports.check_export(place, to), place, config):
-            told.warn(line)
         return exports.export(scene, place, to, config, told, credentials)
 
 

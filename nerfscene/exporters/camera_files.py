@@ -166,6 +166,9 @@ def _write_pictures(
 ) -> None:
     """Writes photos and masks, several at once. If one photo has a mask, all get one, for nerfstudio."""
 
+    if pinholes is None and not masked:
+        return
+
     def write(i: int) -> None:
         shot, pinhole = shots[i], None if pinholes is None else pinholes[i]
         if pinhole is not None:

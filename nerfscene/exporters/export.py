@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import CredentialsConfig, ExportConfig
 from nerfscene.credentials.facts import Facts, facts_of
 from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.ply_file import FLOAT_STEP
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import telling
 from nerfscene.scene.folder import FIELD_FILE, is_scene
@@ -54,6 +58,8 @@ OF_KIND: dict[Kind, tuple[str, ...]] = {  # the settings that not every kind has
     "splats": ("count", "degree"),
 }
 SETTINGS = ("faces", "texture", "points", "splats", "degree")  # that credentials tell, of what was written
+ROUNDED: tuple[Kind, ...] = ("mesh", "splats")  # their files hold floats; points and cameras hold doubles
+ROUGH = 1e-4  # of the subject's box
 UNTEXTURED = (".ply", ".stl")  # of a mesh
 INSTEAD = "choose another with -o"
 
@@ -84,6 +90,8 @@ def export(
     try_place(file)
     module, name = WRITERS[kind]
     writer: Writer = getattr(importlib.import_module(f"nerfscene.exporters.{module}"), name)
+    if kind in ROUNDED:
+        _tell_of_rounding(scene, file, config, told)
     made = writer(scene, file, config, told)
     marked: list[Path] = []
     if kind != "cameras":
@@ -126,6 +134,21 @@ def check_export(file: Path, to: str | None, scene_folder: Path | None = None) -
     for module in FORMATS[kind][ending]:
         needed(module, "export", PURPOSES[module])
     return kind
+
+
+def _tell_of_rounding(scene: Scene, file: Path, config: ExportConfig, told: Told) -> None:
+    """Warns where the scene lies so far from the origin, as on a map, that floats would round it visibly."""
+    from nerfscene.exporters.placement import placed  # loads scipy
+
+    world_from_scene = np.linalg.inv(placed(scene, config.world).scene_from_world)
+    step = FLOAT_STEP * float(np.abs(world_from_scene[:3, 3]).max())
+    share = step / (2 * similarity_scale(world_from_scene))
+    if share > ROUGH:
+        way_out = "leave out --world capture" if config.world == "capture" else "set an origin in the viewer"
+        told.warn(
+            f"the scene lies so far from the origin of its world that numbers in {file.suffix.lower()} files "
+            f"round its places to {step:.2g} units, {share:.2%} of the subject's box: {way_out}"
+        )
 
 
 def idle_settings(kind: Kind, file: Path, config: ExportConfig) -> list[str]:

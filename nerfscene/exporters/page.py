@@ -57,8 +57,11 @@ def write_page(scene: Scene, folder: Path, config: PageConfig, told: Told) -> di
     told.progress("finding the view", 0.0)
     first = opening(stage, renderer)
     path = playable(scene, stage, config.path, told.warn)
-    posters = (_poster(renderer, first, *SIZES[0]), _poster(renderer, first, *SIZES[1]))
-    told.progress("finding the view", 1.0)
+    told.progress("taking its pictures", 0.0)
+    wide = _poster(renderer, first, *SIZES[0])
+    told.progress("taking its pictures", 0.6)
+    posters = (wide, _poster(renderer, first, *SIZES[1]))
+    told.progress("taking its pictures", 1.0)
     photos = scene.figures.photos_posed or len(scene.views)
     text = PageText(
         config.title or "A scene", config.date, photos, first, path, posters, _background(stage.scene)

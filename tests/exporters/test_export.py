@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from path_file_cases import scene_of
 
 import nerfscene as ns
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError, NerfsceneWarning
-from nerfscene.exporters.export import FORMATS, KINDS, WRITERS, check_export, export
+from nerfscene.exporters.export import FORMATS, KINDS, WRITERS, check_export, export, idle_settings
 from nerfscene.exporters.told import Told
 from nerfscene.scene.scene import Scene
+from nerfscene.scene.world import in_world
 
 FORMS = [(kind, ending) for kind in KINDS for ending in FORMATS[kind]]
 
@@ -166,13 +169,9 @@ def test_the_api_takes_strings_warns_and_says_what_was_written(
         ("a.glb", ExportConfig(cameras="colmap", photos=True), ["--cameras is for cameras", "--photos"]),
     ],
 )  # fmt: skip
-def test_settings_that_change_nothing_are_told_of(
-    tmp_path: Path, written: list[str], name: str, config: ExportConfig, said: list[str]
-) -> None:
-    heard: list[str] = []
-    ns.export(scene_of(tmp_path), tmp_path / name, config, "mesh", warn=heard.append)
-    assert heard.pop() == "something was left out" and len(heard) == len(said)
-    assert all(start in line for line, start in zip(heard, said, strict=True)), heard
+def test_settings_that_change_nothing_are_told_of(name: str, config: ExportConfig, said: list[str]) -> None:
+    told = idle_settings("mesh", Path(name), config)
+    assert len(told) == len(said) and all(start in line for line, start in zip(told, said, strict=True)), told
 
 
 @pytest.mark.parametrize("name", ["scene.json", "new/a.json", "link/scene.json", "."])
@@ -209,3 +208,25 @@ def test_a_link_that_leads_in_a_circle(tmp_path: Path, written: list[str]) -> No
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(NerfsceneError, match="loop"):
         export(scene_of(tmp_path), tmp_path / "loop/a.obj")
+
+
+@pytest.mark.parametrize(
+    ("shift", "kind", "config", "said"),
+    [
+        (4e6, "mesh", ExportConfig(world="capture"), "leave out --world capture"),
+        (4e6, "splats", ExportConfig(world="capture"), "leave out --world capture"),
+        (4e6, "mesh", ExportConfig(), ""),
+        (4e6, "points", ExportConfig(world="capture"), ""),
+        (100, "mesh", ExportConfig(world="capture"), ""),
+    ],
+)
+def test_coordinates_of_a_map_are_too_many_digits_for_floats(
+    tmp_path: Path, written: list[str], shift: float, kind: str, config: ExportConfig, said: str
+) -> None:
+    far = np.eye(4)
+    far[:3, 3] = shift / 8, shift, 0
+    scene = replace(in_world(scene_of(tmp_path), far), world_from_capture=None)
+    heard: list[str] = []
+    export(scene, tmp_path / "a.ply", kind, config, Told(warn=heard.append))
+    assert heard.pop() == "something was left out"
+    assert [said in line and ".ply" in line for line in heard] == ([True] if said else [])

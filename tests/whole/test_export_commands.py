@@ -66,11 +66,12 @@ def test_export_says_what_it_wrote_and_what_opens_it(
     trained: Path, tmp_path: Path, mesh_writer: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "new" / "room.glb"
-    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--faces", "5000"])
+    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--faces", "5000", "--photos"])
     said = capfd.readouterr()
     assert not said.out and file.is_file()
     lines = said.err.splitlines()
     assert "cutting the surface: 50 %" in lines and "warning: two holes stay open" in lines
+    assert "warning: --photos is for cameras; it changes nothing about a mesh" in lines
     assert lines[-2] == f"{file}: 5,000 faces, a texture of 4096×4096, 2.0 MB"
     assert lines[-1] == OPENS["mesh", ".glb"]
 
