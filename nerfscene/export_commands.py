@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from nerfscene.config import CredentialsConfig, ExportConfig, PageConfig, SourceType
+from nerfscene.errors import NerfsceneError
 from nerfscene.given import home_expanded
 from nerfscene.loading import leaving_at_once
 from nerfscene.terminal import Live
@@ -76,14 +77,18 @@ def run_export(a: Export) -> None:
     """``nerfscene export``."""
     with leaving_at_once():
         from nerfscene import api
-        from nerfscene.exporters.export import check_export, export
+        from nerfscene.exporters.export import check_export, export, idle_settings
         from nerfscene.exporters.told import Told
         from nerfscene.scene import folder as scenes
 
     scene, file = home_expanded(a.scene), home_expanded(a.output)
+    if not a.credentials and (a.credentials_key is not None or a.source_type != Export.source_type):
+        raise NerfsceneError("--credentials-key and --source-type are for signing: add --credentials")
     signed = CredentialsConfig(a.credentials, a.source_type, a.credentials_key) if a.credentials else None
     kind = check_export(file, a.to, scene if scenes.is_scene(scene) else None)
     with Live(a.json) as live:
+        for line in idle_settings(kind, file, a.export):
+            live.warn(line)
         made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn), signed)
         live.bar.stop()
         if a.json:
@@ -102,11 +107,13 @@ def run_share(a: Share) -> None:
         from nerfscene.exporters.share import share
         from nerfscene.exporters.told import Told
         from nerfscene.scene import folder as scenes
+        from nerfscene.scene.atomic import telling
 
     scene, place = home_expanded(a.scene), home_expanded(a.output)
-    check_page_name(place, a.page.single)
-    if scenes.is_scene(scene):
-        keep_out_of(place, scene)
+    with telling(place):  # a name can be too long
+        check_page_name(place, a.page.single)
+        if scenes.is_scene(scene):
+            keep_out_of(place, scene)
     with Live(a.json) as live:
         told, config = Told(live.show, live.warn), page_of(scene, a.page)
         made = share(scenes.load(scene), place, config, told, a.marks, live.say)

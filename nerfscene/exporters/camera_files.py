@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from nerfscene.capture.photos import worker_count
-from nerfscene.capture.work_folder import replacing
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.colmap_files import model_of, write_binary, write_text
+from nerfscene.exporters.folders import filling
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.ply_file import write_ply
 from nerfscene.exporters.shots import Shot, shots_shown, shots_stored
@@ -46,6 +46,9 @@ from nerfscene.types import Intrinsics
 README, FIRST_LINE = "README.txt", "Cameras written by nerfscene"
 TRANSFORMS, POINTS = "transforms.json", "sparse_pc.ply"
 IMAGES, MASKS, MODEL = "images", "masks", "sparse/0"
+LISTS = {"train": "train", "test": "test", "val": "test"}  # nerfstudio's, for COLMAP's models: whose names
+# What an export of cameras has in its folder.
+OWN = (README, TRANSFORMS, POINTS, IMAGES, MASKS, "sparse", *(f"{name}_list.txt" for name in LISTS))
 NO_FOLDERS = (".txt", ".bin", ".csv", ".xml", ".zip", ".ply", ".db", ".nvm", ".out", ".abc", ".fbx", ".jsonl")
 MOST_AT_ONCE = 4  # photos, as one of 12 megapixels takes about half a gigabyte
 MUCH_LOST = 0.85  # of a photo's area: if less is left without distortion, that is worth a warning
@@ -71,7 +74,7 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     Raises NerfsceneError if a photo is needed and can't be read, or ``file`` can't be written.
     """
     single = file.suffix.lower() == ".json"
-    _check_target(file, single, config)
+    _check_target(scene, file, single, config)
     world = placed(scene, config.world)
     shots, images = (shots_shown(world, told), None) if config.photos else shots_stored(world, told)
     pinholes = _pinholes(shots) if config.photos else None
@@ -92,8 +95,7 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
             with writing(file) as temporary:
                 temporary.write_text(_json(world, written, config, "", folder, told), encoding="utf-8")
         else:
-            with replacing(folder) as partial:
-                partial.mkdir(parents=True)
+            with filling(folder, OWN) as partial:
                 _write_pictures(shots, pinholes, masked, scene.has_alpha, partial, told)
                 _write_files(world, written, config, partial, folder, single, told)
                 if single:
@@ -104,21 +106,26 @@ def write_cameras(scene: Scene, file: Path, config: ExportConfig, told: Told) ->
     return _result(written, config, single)
 
 
-def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
+def _check_target(scene: Scene, file: Path, single: bool, config: ExportConfig) -> None:
     """Raises NerfsceneError for a file that isn't ours to replace, or settings that contradict its ending."""
     if single and config.cameras not in ("both", "transforms"):
         raise NerfsceneError(f"{file} can hold a transforms.json only; give a folder for COLMAP's files")
     if file.suffix.lower() in NO_FOLDERS and not file.is_dir():
         raise NerfsceneError(f"{file} must end in .json, or be a folder, to hold cameras")
     folder = file.with_name(f"{file.stem}_files") if single else file
+    usual = file.name.lower().startswith("transforms")  # as captures' own are named
+    if single and usual and file.exists() and not folder.exists() and _holds_photos(file.parent, scene):
+        raise NerfsceneError(
+            f"{file} is there already, beside the photos, and may be where their cameras came from; give "
+            "another name or folder"
+        )
     if folder.is_dir():
-        inside = set(os.listdir(folder))
-        ours = {README, TRANSFORMS, POINTS, IMAGES, MASKS, "sparse", *(f"{s}_list.txt" for s in LISTS)}
+        inside = {name for name in os.listdir(folder) if not name.startswith(".")}  # as .DS_Store
         try:
             first = (folder / README).read_text(encoding="utf-8").splitlines()[:1]
         except (OSError, ValueError):
             first = []
-        if inside and (first != [FIRST_LINE] or inside - ours):
+        if inside and (first != [FIRST_LINE] or inside - set(OWN)):
             raise NerfsceneError(
                 f"{folder} is there already and holds other things than an export of cameras; give another"
             )
@@ -126,7 +133,10 @@ def _check_target(file: Path, single: bool, config: ExportConfig) -> None:
         raise NerfsceneError(f"{folder} is a file; give another name")
 
 
-LISTS = {"train": "train", "test": "test", "val": "test"}  # nerfstudio's, for COLMAP's models: whose names
+def _holds_photos(folder: Path, scene: Scene) -> bool:
+    """Whether the scene's photos lie in a folder or below it."""
+    above = Path(os.path.realpath(folder))
+    return any(above in Path(os.path.realpath(view.path)).parents for view in scene.views)
 
 
 def _pinholes(shots: Sequence[Shot]) -> list[Intrinsics]:
@@ -155,6 +165,9 @@ def _write_pictures(
     told: Told,
 ) -> None:
     """Writes photos and masks, several at once. If one photo has a mask, all get one, for nerfstudio."""
+
+    if pinholes is None and not masked:
+        return
 
     def write(i: int) -> None:
         shot, pinhole = shots[i], None if pinholes is None else pinholes[i]

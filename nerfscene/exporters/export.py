@@ -8,12 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import CredentialsConfig, ExportConfig
 from nerfscene.credentials.facts import Facts, facts_of
 from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.ply_file import FLOAT_STEP
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import telling
+from nerfscene.scene.folder import FIELD_FILE, is_scene
 from nerfscene.scene.scene import Scene
 
 Kind = Literal["mesh", "points", "cameras", "splats"]
@@ -46,7 +51,16 @@ PURPOSES = {
     "laspy": "a .las or .laz file",
     "lazrs": "a .laz file",
 }
+OF_KIND: dict[Kind, tuple[str, ...]] = {  # the settings that not every kind has
+    "mesh": ("faces", "texture", "holes"),
+    "points": ("count",),
+    "cameras": ("photos", "cameras"),
+    "splats": ("count", "degree"),
+}
 SETTINGS = ("faces", "texture", "points", "splats", "degree")  # that credentials tell, of what was written
+ROUNDED: tuple[Kind, ...] = ("mesh", "splats")  # their files hold floats; points and cameras hold doubles
+ROUGH = 1e-4  # of the subject's box
+UNTEXTURED = (".ply", ".stl")  # of a mesh
 INSTEAD = "choose another with -o"
 
 
@@ -76,6 +90,8 @@ def export(
     try_place(file)
     module, name = WRITERS[kind]
     writer: Writer = getattr(importlib.import_module(f"nerfscene.exporters.{module}"), name)
+    if kind in ROUNDED:
+        _tell_of_rounding(scene, file, config, told)
     made = writer(scene, file, config, told)
     marked: list[Path] = []
     if kind != "cameras":
@@ -109,6 +125,7 @@ def check_export(file: Path, to: str | None, scene_folder: Path | None = None) -
     if scene_folder is not None:
         keep_out_of(file, scene_folder)
     with telling(file):  # a name can be too long
+        keep_out_of_scenes(file)
         if ending != FOLDER and file.is_dir():
             raise NerfsceneError(f"{file} is a folder; give the file another name")
         if ending == FOLDER and file.exists() and not file.is_dir():
@@ -117,6 +134,35 @@ def check_export(file: Path, to: str | None, scene_folder: Path | None = None) -
     for module in FORMATS[kind][ending]:
         needed(module, "export", PURPOSES[module])
     return kind
+
+
+def _tell_of_rounding(scene: Scene, file: Path, config: ExportConfig, told: Told) -> None:
+    """Warns where the scene lies so far from the origin, as on a map, that floats would round it visibly."""
+    from nerfscene.exporters.placement import placed  # loads scipy
+
+    world_from_scene = np.linalg.inv(placed(scene, config.world).scene_from_world).astype(np.float64)
+    step = FLOAT_STEP * float(np.abs(world_from_scene[:3, 3]).max())
+    share = step / (2 * similarity_scale(world_from_scene))
+    if share > ROUGH:
+        way_out = "leave out --world capture" if config.world == "capture" else "set an origin in the viewer"
+        told.warn(
+            f"the scene lies so far from the origin of its world that numbers in {file.suffix.lower()} files "
+            f"round its places to {step:.2g} units, {share:.2%} of the subject's box: {way_out}"
+        )
+
+
+def idle_settings(kind: Kind, file: Path, config: ExportConfig) -> list[str]:
+    """A sentence about each setting that was given although what is written has no use for it."""
+    idle = sorted({name for names in OF_KIND.values() for name in names} - set(OF_KIND[kind]))
+    said = []
+    for name in idle:
+        if getattr(config, name) != getattr(ExportConfig, name):
+            meant = _listed([_noun(other) for other in KINDS if name in OF_KIND[other]], "or")
+            said.append(f"--{name} is for {meant}; it changes nothing about {_noun(kind)}")
+    ending = file.suffix.lower()
+    if kind == "mesh" and ending in UNTEXTURED and config.texture not in (0, ExportConfig.texture):
+        said.append(f"--texture changes nothing about {ending} files, which hold no texture")
+    return said
 
 
 def kind_of(file: Path, to: str | None) -> Kind:
@@ -150,9 +196,17 @@ def kind_of(file: Path, to: str | None) -> Kind:
     return able[0]
 
 
+def keep_out_of_scenes(file: Path) -> None:
+    """Raises NerfsceneError for a file or folder that is the folder of any scene, or in it."""
+    place = Path(os.path.realpath(file))
+    for folder in (place, *place.parents):
+        if is_scene(folder) and (folder / FIELD_FILE).is_file():
+            keep_out_of(file, folder)
+
+
 def keep_out_of(file: Path, scene_folder: Path) -> None:
     """Raises NerfsceneError for a file or folder that is a scene's own folder, or in it."""
-    place, scene = file.resolve(), scene_folder.resolve()
+    place, scene = Path(os.path.realpath(file)), Path(os.path.realpath(scene_folder))
     if place == scene:
         raise NerfsceneError(f"{file} is the scene itself; {INSTEAD}")
     if scene in place.parents:
@@ -165,8 +219,11 @@ def keep_out_of(file: Path, scene_folder: Path) -> None:
 
 def try_place(file: Path) -> None:
     """Raises NerfsceneError if no file can be made beside ``file``, such as on a disk that is only read."""
+    place = Path(os.path.abspath(file))  # "." has no name of its own
     with telling(file):
-        probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        if not place.name:
+            raise NerfsceneError(f"{file} is the root of all folders; {INSTEAD}")
+        probe = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         probe.touch()
         probe.unlink()
 

@@ -1,7 +1,8 @@
 """Keeps splats within the outlines of what they lie on.
 
-A disc stands for the surface around its middle. Near an edge, or where its normal is off, a part of it hangs in
-the air beside the surface, and the outline of every object gets hairy. Pictures tell: they look through that part.
+A disc stands for the surface around its middle. Near an edge, or where its normal is off, a part of it hangs
+in the air beside the surface, and the outline of every object gets hairy. Pictures tell: they look through
+that part.
 """
 
 from __future__ import annotations

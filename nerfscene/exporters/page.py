@@ -7,10 +7,7 @@ in scripts, because a browser lets a page opened from a disk load nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,23 +19,25 @@ from PIL import Image
 from nerfscene.cameras.algebra import scaled
 from nerfscene.config import PageConfig, size_of
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.folders import filling
 from nerfscene.exporters.gaussians import C0
 from nerfscene.exporters.page_cameras import Place, Staged, opening, picture, playable, staged
 from nerfscene.exporters.page_fitting import FEWEST_SPLATS, Fitted, fitted, most_needed, room_for_splats
 from nerfscene.exporters.page_recording import PRECISIONS, PageSplats
-from nerfscene.exporters.page_text import INDEX, SIGN, PageText
+from nerfscene.exporters.page_text import DATA, INDEX, LICENCE, POSTERS, SIGN, PageText
 from nerfscene.exporters.splat_making import Seen, seen_scene, splats_from
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render_heard
 from nerfscene.loading import loading
-from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, telling, writing
+from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera
 
 SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens, at most
-WIDER = 1.15  # the splats: screens have more pixels than photos, and then gaps between splats would show
+WIDER = 1.05  # the splats: screens have more pixels than photos, and then gaps between splats would show
 LEAST = 320  # pixels along a poster's longer side, whatever the photos are
+OWN = (INDEX, LICENCE, *POSTERS, DATA, "index.c2pa")  # a page's entries in its folder; all others stay
 
 
 def page_of(scene_folder: Path, config: PageConfig) -> PageConfig:
@@ -187,31 +186,8 @@ def _write_file(file: Path, content: bytes) -> None:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes all files into a folder beside ``folder``, and then puts that in its place."""
-    place = folder.absolute()
-    work = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    with telling(folder):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(place)
-        try:
-            for name, content in files.items():
-                (work / "new" / name).parent.mkdir(parents=True, exist_ok=True)
-                (work / "new" / name).write_bytes(content)
-            if place.exists():
-                place.rename(work / "old")
-            (work / "new").rename(place)
-        finally:
-            if (work / "old").exists() and not place.exists():
-                (work / "old").rename(place)
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _remove_leftovers(place: Path) -> None:
-    """Removes what killed processes left of this page; of those that still run it stays."""
-    for entry in place.parent.glob(".*.tmp"):
-        made = LEFTOVER.fullmatch(entry.name)
-        if made and made[1] == place.name and entry.is_dir():
-            with contextlib.suppress(OSError):
-                os.kill(int(made[2]), 0)
-                continue
-            shutil.rmtree(entry, ignore_errors=True)
+    """Writes the page's files; others that lie in its folder, such as .git or CNAME, stay."""
+    with filling(folder, OWN) as new:
+        for name, content in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)

@@ -8,10 +8,11 @@ from typing import Any
 
 from nerfscene.config import CredentialsConfig, PageConfig
 from nerfscene.credentials.marking import ready
-from nerfscene.exporters.export import INSTEAD, signed, try_place
+from nerfscene.exporters.export import INSTEAD, keep_out_of_scenes, signed, try_place
 from nerfscene.exporters.page import check_page_name, write_page
 from nerfscene.exporters.page_text import INDEX
 from nerfscene.exporters.told import Told
+from nerfscene.scene.atomic import telling
 from nerfscene.scene.scene import Scene
 
 
@@ -31,8 +32,10 @@ def share(
     """
     from nerfscene.films.video import check_folder_of, make_folder_of  # loads av
 
-    single = check_page_name(folder, config.single)
-    check_folder_of(folder, INSTEAD)
+    with telling(folder):  # a name can be too long
+        single = check_page_name(folder, config.single)
+        keep_out_of_scenes(folder)
+        check_folder_of(folder, INSTEAD)
     marker = ready(credentials, told.warn, note)
     make_folder_of(folder, INSTEAD)
     try_place(folder)

@@ -44,7 +44,8 @@ def check_folder_of(file: Path, instead: str) -> None:
 
     instead: what to do, for the message.
     """
-    above = next(folder for folder in file.parents if folder.exists() or folder == folder.parent)
+    parents = file.parents or Path(os.path.abspath(file)).parents or [file]  # "." and "/" have none
+    above = next(folder for folder in parents if folder.exists() or folder == folder.parent)
     if not above.is_dir():
         raise NerfsceneError(f"the folder {file.parent} can't be made ({above} is a file); {instead}")
     if not os.access(above, os.W_OK | os.X_OK):

@@ -301,6 +301,27 @@ def test_what_others_put_there_is_never_replaced(tmp_path: Path) -> None:
         write_cameras(scene, tmp_path / "a.json", replace(CAPTURE, cameras="colmap"), Told())
 
 
+def test_backups_beside_the_folder_and_hidden_files_in_it_stay(tmp_path: Path) -> None:
+    scene = capture(tmp_path, PLAIN)
+    for name in ("out/.DS_Store", "out.old/transforms.json", "out.partial/transforms.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        write_cameras(scene, tmp_path / "out", CAPTURE, Told())
+    assert [p.read_text() for p in sorted(tmp_path.glob("out*/*")) if p.is_file()].count("mine") == 3
+
+
+def test_the_cameras_beside_the_photos_are_not_replaced(tmp_path: Path) -> None:
+    """They may be what the scene was trained with, in other coordinates."""
+    scene = capture(tmp_path, PLAIN)
+    (tmp_path / "transforms.json").write_text("{}")
+    with pytest.raises(NerfsceneError, match="may be where their cameras came from"):
+        write_cameras(scene, tmp_path / "transforms.json", CAPTURE, Told())
+    (tmp_path / "elsewhere").mkdir()
+    for _ in range(2):
+        write_cameras(scene, tmp_path / "elsewhere/transforms.json", CAPTURE, Told())
+
+
 def test_a_cancelled_export_leaves_what_was_there(tmp_path: Path) -> None:
     scene = capture(tmp_path, BARREL)
     write_cameras(scene, tmp_path / "out", CAPTURE, Told())

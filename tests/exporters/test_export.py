@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from path_file_cases import scene_of
 
 import nerfscene as ns
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError, NerfsceneWarning
-from nerfscene.exporters.export import FORMATS, KINDS, WRITERS, check_export, export
+from nerfscene.exporters.export import FORMATS, KINDS, WRITERS, check_export, export, idle_settings
 from nerfscene.exporters.told import Told
 from nerfscene.scene.scene import Scene
+from nerfscene.scene.world import in_world
 
 FORMS = [(kind, ending) for kind in KINDS for ending in FORMATS[kind]]
 
@@ -155,3 +158,75 @@ def test_the_api_takes_strings_warns_and_says_what_was_written(
     ):
         with pytest.raises(TypeError):
             ns.export(*wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        ("a.ply", ExportConfig(count=500, faces=200, degree=0), ["--count", "--degree"]),
+        ("a.ply", ExportConfig(texture=512), ["--texture changes nothing about .ply files"]),
+        ("a.ply", ExportConfig(texture=0), []),
+        ("a.glb", ExportConfig(cameras="colmap", photos=True), ["--cameras is for cameras", "--photos"]),
+    ],
+)  # fmt: skip
+def test_settings_that_change_nothing_are_told_of(name: str, config: ExportConfig, said: list[str]) -> None:
+    told = idle_settings("mesh", Path(name), config)
+    assert len(told) == len(said) and all(start in line for line, start in zip(told, said, strict=True)), told
+
+
+@pytest.mark.parametrize("name", ["scene.json", "new/a.json", "link/scene.json", "."])
+def test_no_scene_s_folder_is_written_to(tmp_path: Path, written: list[str], name: str) -> None:
+    """Of the command line and Python, whichever scene it is: an export named scene.json would replace it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("scene.json", "field.safetensors"):
+        (other / file).write_text("a scene")
+    (other / "link").symlink_to(other)
+    with pytest.raises(NerfsceneError, match=r"is the scene itself|is in the scene's own folder"):
+        ns.export(scene_of(tmp_path), other / name, to="cameras")
+    with pytest.raises(
+        NerfsceneError, match=r"is the scene itself|is in the scene's own folder|holds something"
+    ):
+        ns.share(scene_of(tmp_path), other / name.replace(".json", ".html"))
+    assert (other / "scene.json").read_text() == "a scene" and not written
+
+
+@pytest.mark.parametrize("name", [".", "", "/"])
+def test_names_that_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert check_export(Path(name), "cameras") == "cameras", "a folder that may be empty"
+    if name == "/":
+        with pytest.raises(NerfsceneError, match="root of all folders"):
+            export(scene_of(tmp_path), Path(name), "cameras")
+    assert not written
+
+
+def test_a_link_that_leads_in_a_circle(tmp_path: Path, written: list[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(NerfsceneError, match="loop"):
+        export(scene_of(tmp_path), tmp_path / "loop/a.obj")
+
+
+@pytest.mark.parametrize(
+    ("shift", "kind", "config", "said"),
+    [
+        (4e6, "mesh", ExportConfig(world="capture"), "leave out --world capture"),
+        (4e6, "splats", ExportConfig(world="capture"), "leave out --world capture"),
+        (4e6, "mesh", ExportConfig(), ""),
+        (4e6, "points", ExportConfig(world="capture"), ""),
+        (100, "mesh", ExportConfig(world="capture"), ""),
+    ],
+)
+def test_coordinates_of_a_map_are_too_many_digits_for_floats(
+    tmp_path: Path, written: list[str], shift: float, kind: str, config: ExportConfig, said: str
+) -> None:
+    far = np.eye(4)
+    far[:3, 3] = shift / 8, shift, 0
+    scene = replace(in_world(scene_of(tmp_path), far), world_from_capture=None)
+    heard: list[str] = []
+    export(scene, tmp_path / "a.ply", kind, config, Told(warn=heard.append))
+    assert heard.pop() == "something was left out"
+    assert [said in line and ".ply" in line for line in heard] == ([True] if said else [])

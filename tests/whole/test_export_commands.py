@@ -66,11 +66,12 @@ def test_export_says_what_it_wrote_and_what_opens_it(
     trained: Path, tmp_path: Path, mesh_writer: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "new" / "room.glb"
-    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--faces", "5000"])
+    cli.main(["export", str(trained), "--to", "mesh", "-o", str(file), "--faces", "5000", "--photos"])
     said = capfd.readouterr()
     assert not said.out and file.is_file()
     lines = said.err.splitlines()
     assert "cutting the surface: 50 %" in lines and "warning: two holes stay open" in lines
+    assert "warning: --photos is for cameras; it changes nothing about a mesh" in lines
     assert lines[-2] == f"{file}: 5,000 faces, a texture of 4096×4096, 2.0 MB"
     assert lines[-1] == OPENS["mesh", ".glb"]
 
@@ -136,6 +137,8 @@ def test_share_names_the_file_to_open(
         (("-o", f"{'long' * 80}.obj"), "too long"),
         (("-o", "a.obj", "--faces", "3"), "--faces must be 100 to 10000000, not 3"),
         (("-o", "a.spz", "--degree", "4"), "--degree must be 0 to 3"),
+        (("-o", "a.obj", "--credentials-key", "key.pem"), "add --credentials"),
+        (("-o", "a.obj", "--source-type", "virtual"), "add --credentials"),
     ],
 )
 def test_exports_are_refused_before_the_work(
@@ -188,6 +191,7 @@ def test_a_place_that_only_looks_writable_is_refused_before_the_work(
         (("-o", "page", "--single"), "name it like page.html"),
         (("-o", "page", "--limit", "much"), "--limit must be 3MB to 1GB"),
         (("-o", "/proc/page"), "/proc"),
+        (("-o", "long" * 80), "too long"),
     ],
 )
 def test_pages_are_refused_before_the_work(
