@@ -66,7 +66,7 @@ def test_a_folder_holds_all_that_the_page_names(scene: Scene, tmp_path: Path) ->
     index = tmp_path / "page/index.html"
     text = index.read_text(encoding="utf-8")
     assert "<b>Tea" not in text and "<title>&lt;b&gt;Tea&lt;/b&gt; &amp; &quot;more&quot;" in text
-    assert "<p>&lt;i&gt;2026</p>" in text
+    assert '<p dir="auto">&lt;i&gt;2026</p>' in text
     named = {*data_of(index)["files"], "poster.jpg", "poster-portrait.jpg", "viser-licence.txt"}
     there = {str(p.relative_to(index.parent)) for p in index.parent.rglob("*") if p.is_file()}
     assert there == {*named, "index.html"}
