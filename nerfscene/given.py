@@ -41,7 +41,8 @@ def home_expanded(path: Path) -> Path:
 def instance_given(value: Any, kind: type, name: str, hint: str = "") -> None:
     """Raises TypeError, naming the argument, unless ``value`` is a ``kind``; hint: how to get one."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        wanted = IN_WORDS.get(kind, f"a {kind.__name__}")
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        wanted = IN_WORDS.get(kind, f"{article} {kind.__name__}")
         raise TypeError(f"{name} must be {wanted}{hint}, not {_shown(value)}")
 
 

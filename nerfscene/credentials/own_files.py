@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,11 +29,12 @@ def mark(
     word. settings: what it was made with, which the credentials repeat. credentials: the kind of source and
     the key; its ``credentials`` is of no account here.
     Raises NerfsceneError if c2pa-python isn't installed, for a key or file that can't be used, and for a file
-    with credentials that nerfscene didn't write, which would be lost.
+    with credentials that nerfscene didn't write, which would be lost; TypeError for arguments of other types.
     """
     place = path_given(file, "file")
     instance_given(scene, Scene, "scene", ", as nerfscene.load returns")
     instance_given(kind, str, "kind")
+    _check_settings(settings)
     instance_given(credentials, CredentialsConfig, "credentials")
     library.c2pa()
     found = check(place)
@@ -46,3 +48,15 @@ def mark(
     if marker.key is None:
         raise NerfsceneError(told[0])
     return sign(place, facts_of(scene, kind, settings or {}), marker.key, marker.source)
+
+
+def _check_settings(settings: object) -> None:
+    """Raises TypeError for anything but a mapping from names to finite numbers, texts and truths, or None."""
+    if settings is None:
+        return
+    instance_given(settings, Mapping, "settings")  # type: ignore[type-abstract]
+    assert isinstance(settings, Mapping)
+    for name, value in settings.items():
+        plain = isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+        if not (isinstance(name, str) and plain):
+            raise TypeError(f"settings must be names with finite numbers or texts, not {name!r}: {value!r}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import CredentialsConfig, ExportConfig
+from nerfscene.credentials import library
 from nerfscene.credentials.facts import Facts, facts_of
 from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
@@ -77,14 +78,16 @@ def export(
     credentials: how it is signed once it is complete; None: it isn't.
     Returns plain values that say what was written; among them "kind", "file" and "credentials": the files
     that hold these.
-    Raises NerfsceneError as ``check_export`` does, for a key that can't be used, and for a scene that there
-    is nothing of to write.
+    Raises NerfsceneError as ``check_export`` does, for a key that can't be used or a missing c2pa-python, and
+    for a scene that there is nothing of to write.
     """
     from nerfscene.films.video import make_folder_of  # loads av
 
     kind = check_export(file, to)
     if kind == "cameras" and credentials is not None and credentials.credentials:
         raise NerfsceneError("cameras are no picture that could be signed: leave out --credentials")
+    if credentials is not None and credentials.credentials:
+        library.c2pa()  # which was asked for: without it there is no use in beginning
     marker = ready(credentials or CredentialsConfig(credentials=False), told.warn, told.warn)
     make_folder_of(file, INSTEAD)
     try_place(file)
@@ -179,7 +182,7 @@ def kind_of(file: Path, to: str | None) -> Kind:
             if kind == to:
                 others = f"; {ending} is for {_listed(able, 'or')}" if able and ending else ""
                 raise NerfsceneError(f"{file} must end in {endings_of(kind)} to hold {_noun(kind)}{others}")
-        raise NerfsceneError(f"--to must be {_listed(KINDS, 'or')}, not {to!r}")
+        raise NerfsceneError(f"to must be {_listed(KINDS, 'or')}, not {to!r}")
     if ending == FOLDER:
         raise NerfsceneError(
             f"{file} does not say what it is to hold: give it an ending, such as .glb, or add --to cameras "

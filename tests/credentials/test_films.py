@@ -183,6 +183,9 @@ class TestWithThePackage:
             ns.mark(tmp_path / "none.png", loaded)
         with pytest.raises(TypeError, match="scene must be"):
             ns.mark(picture, tmp_path)  # type: ignore[arg-type]
+        for wrong in ({"a": object()}, {"a": float("nan")}, {1: 2}, [1]):
+            with pytest.raises(TypeError, match="settings must be"):
+                ns.mark(picture, loaded, settings=wrong)  # type: ignore[arg-type]
 
     def test_other_people_s_credentials_are_not_dropped(self, loaded: ns.Scene, tmp_path: Path) -> None:
         picture = write_image(tmp_path / "a.png")

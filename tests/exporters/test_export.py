@@ -82,7 +82,7 @@ def test_an_ending_of_several_kinds_needs_the_kind(name: str) -> None:
         ("folder/", None, r"folder does not say what it is to hold: give it an ending, .* --to cameras"),
         ("a", "splats", r"a must end in \.ply, .* or \.usdc to hold splats$"),
         ("a.bin", "cameras", r"must end in \.json or nothing \(a folder\) to hold cameras$"),
-        ("a.ply", "film", "--to must be mesh, points, cameras or splats, not 'film'"),
+        ("a.ply", "film", "^to must be mesh, points, cameras or splats, not 'film'"),
     ],
 )
 def test_other_endings_are_refused(name: str, to: str | None, said: str) -> None:
@@ -137,6 +137,15 @@ def test_a_missing_package_is_missed_before_the_work(
         export(scene_of(tmp_path), tmp_path / "new" / name, to)
     assert not written and not (tmp_path / "new").exists()
     assert check_export(Path("a.ply"), "splats") == "splats", "it takes none of them"
+
+
+def test_a_signature_that_was_asked_for_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    with pytest.raises(NerfsceneError, match=r"pip install 'nerfscene\[credentials\]'"):
+        export(scene_of(tmp_path), tmp_path / "a.obj", credentials=ns.CredentialsConfig())
+    assert not written
 
 
 def test_the_api_takes_strings_warns_and_says_what_was_written(
