@@ -1,8 +1,7 @@
 """Keeps splats within the outlines of what they lie on.
 
 A disc stands for the surface around its middle. Near an edge, or where its normal is off, a part of it hangs
-in the air beside the surface, and the outline of every object gets hairy. Pictures tell: they look through
-that part.
+in the air beside the surface, and outlines get hairy. Pictures tell: they look through that part.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ from nerfscene.exporters.told import Told
 RIM = 1.5  # standard deviations from a splat's middle at which its rim is looked at
 EVERY = 2  # only each second picture is asked: enough, and half the time
 SLACK = 0.015  # relative difference of depth up to which a picture shows a point and doesn't look through it
-DOUBTED = (
-    0.25  # a rim hangs in the air if more pictures look through it than this share of those that show it
-)
+DOUBTED = 0.25  # a rim hangs if more pictures look through it than this share of those that show it
 ONE_SIDE, ASIDE = 0.5, 0.5  # of its width that a splat keeps if one side hangs, and by how much it moves
 BOTH_SIDES = 0.2  # of its width that it keeps if both do
 
