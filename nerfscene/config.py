@@ -159,7 +159,8 @@ class RenderConfig:
     """The film's camera path, size and content."""
 
     path: str = "auto"
-    """orbit, spiral, walkthrough, or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
+    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     path_transform: Path | None = None
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
