@@ -12,6 +12,7 @@ from nerfscene.types import Array
 
 EASING = 1 / 6  # of an open film, at each end, in which the camera gathers speed or comes to rest
 SHARPEST_BEND = 16.0  # the acceleration allowed, in units of a whole way a film, a film: see ``slowed``
+TURNING_BACK = 0.5  # cosine between one piece and the next, below which the way turns back
 SLOWEST = 0.02  # in a bend, as a share of the usual speed
 LEVEL, OWN = 0.5, 0.17  # cosines of the pitch: 60°, up to which a camera is levelled, and 80°, where it isn't
 
@@ -79,6 +80,7 @@ def slowed(spots: Array, steps: Array, loop: bool) -> Array:
         0.5 * (around[1:] + around[:-1]), 1e-12
     )
     squares = np.clip(SHARPEST_BEND / np.maximum(bend, 1e-12), SLOWEST**2, 1.0)
+    squares[(ahead[1:] * ahead[:-1]).sum(1) < TURNING_BACK] = SLOWEST**2
     for _ in range(2 if loop else 1):  # twice round, because slowing down may begin before the first spot
         if loop:
             squares[[0, -1]] = squares[[0, -1]].min()
