@@ -28,6 +28,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
+from nerfscene.path_commands import Paths, run_paths
 from nerfscene.scene.scene import error_in_words, figures_in_words
 from nerfscene.terminal import Live, clock, posed_in_words
 from nerfscene.training.progress import Control
@@ -340,12 +341,12 @@ def chosen(args: Sequence[str] | None = None) -> Callable[[], None]:
     Raises SystemExit for --help and for options that there aren't, NerfsceneError for values out of range.
     """
     commands: dict[str, Any] = {
-        "train": Train, "view": View, "render": Render, "export": Export, "share": Share, "eval": Eval,
-        "report": Report, "info": Info, "doctor": Doctor,
+        "train": Train, "view": View, "render": Render, "paths": Paths, "export": Export, "share": Share,
+        "eval": Eval, "report": Report, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
-        Train: run_train, View: run_view, Render: run_render, Export: run_export, Share: run_share,
-        Eval: run_eval, Report: run_report, Info: run_info, Doctor: run_doctor,
+        Train: run_train, View: run_view, Render: run_render, Paths: run_paths, Export: run_export,
+        Share: run_share, Eval: run_eval, Report: run_report, Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     options = tyro.extras.subcommand_cli_from_dict(
         commands,

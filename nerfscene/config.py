@@ -159,8 +159,15 @@ class RenderConfig:
     """The film's camera path, size and content."""
 
     path: str = "auto"
-    """orbit, spiral, walkthrough, or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
+    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
+    through: str | None = None
+    """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""
+    loop: bool = False
+    """With --through: go on from the last photo to the first."""
+    look_at: str | None = None
+    """What the camera always looks at: subject, a photo's name (for what is in its middle), or x,y,z."""
     path_transform: Path | None = None
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
     For a path of instant-ngp: the transforms.json that it trained on.

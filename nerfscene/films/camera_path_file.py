@@ -22,6 +22,7 @@ from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_part
 from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.films.path_parts import FilePath, load
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.presets import PRESETS
 from nerfscene.films.trained_world import DATAPARSER, Undone
 from nerfscene.given import instance_given, path_given
 from nerfscene.scene.atomic import write_json
@@ -33,7 +34,7 @@ ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are 
 # Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
 # from the photos, and the first by so many times more.
 ALIKE, CLEARLY = 40.0, 2.0
-GIVE = "give a camera_path.json, or auto, orbit, spiral or walkthrough"
+GIVE = f"give a camera_path.json, auto, {', '.join(PRESETS[:-1])} or {PRESETS[-1]}"
 
 
 def read_camera_path(

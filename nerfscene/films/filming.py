@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.algebra import scaled, up_direction
 from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.credentials.facts import facts_of
 from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
@@ -21,6 +21,7 @@ from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.frames import Frames, film_digest, open_film_frames
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
@@ -62,6 +63,33 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
 
     Raises NerfsceneError for settings or a path that can't be used.
     """
+    _refuse_together(config)
+    up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
+    target = None
+    if config.look_at is not None:
+        renderer = scene.renderer(config.backend, config.threads)
+        target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
+    if config.through is None:
+        path, fps = _preset_or_file(scene, config)
+        return path if target is None else looking_at(path, target, up), fps
+    fps = config.fps or FRAMES_PER_SECOND
+    n = max(round((config.seconds or SECONDS) * fps), 1)
+    size = film_size(scene, config.width, config.height)
+    return through(config.through, scene.views, n, size, up, config.loop, target, world_points(scene)), fps
+
+
+def _refuse_together(config: RenderConfig) -> None:
+    """Raises NerfsceneError for settings of the path that exclude each other."""
+    if config.through is not None and config.path != "auto":
+        raise NerfsceneError("--through makes a path of its own: leave out --path or --through")
+    if config.through is not None and config.path_transform is not None:
+        raise NerfsceneError("--path-transform is for paths from files; --through needs none")
+    if config.loop and config.through is None:
+        raise NerfsceneError("--loop is for --through: leave it out, or name photos with --through")
+
+
+def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns for ``config.path``."""
     if config.path in ("auto", *PRESETS):
         if config.path_transform is not None:
             raise NerfsceneError(f"--path-transform is for paths from files; {config.path} needs none")
@@ -175,7 +203,7 @@ def _settings(
     k = path.cameras[0].intrinsics
     name = suited(scene.views) if config.path == "auto" else config.path
     return {
-        "path": name if name in PRESETS else "file",
+        "path": "photos" if config.through is not None else name if name in PRESETS else "file",
         "width": k.width // 2 * 2,
         "height": k.height // 2 * 2,
         "fps": fps,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import axes_meet, nearest_point_to_axes, up_direction
 from nerfscene.films.panoramas import all_panoramas, all_round
@@ -58,22 +59,46 @@ def subject_of(views: Sequence[View], points: Array | None = None, up: Array | N
     return Subject(centres, axes, focus, unit_up, inward)
 
 
-def orbit(subject: Subject, n_frames: int) -> list[Array]:
-    """Poses (4, 4) around the focus and looking at it, at the photos' median distance and height; closed.
+@dataclass(frozen=True)
+class Round:
+    """The photos as seen from the focus: cylindrical coordinates about it, with the axes e1, e2 and up.
 
-    A full turn if the photos go all the way round; otherwise to and fro within the photographed arc, so
-    that the film never shows what no photo saw. If the photos look outward, the camera instead stays in
-    their middle and turns through the directions in which they looked.
+    angles (n,): radians; distances, heights (n,): world units. Of photos that look outward, these are those
+    of their unit axes instead. aside: (n,), False for a photo from straight above, whose angle means nothing.
+    begin, extent: the photographed arc, radians; extent is 2π if the photos go all the way round. e1 points
+    to the first photo.
     """
+
+    angles: Array
+    distances: Array
+    heights: Array
+    aside: NDArray[np.bool_]
+    e1: Array
+    e2: Array
+    up: Array
+    begin: float
+    extent: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether the photos go all the way round."""
+        return self.extent >= 2 * np.pi
+
+    def offset(self, angle: float, distance: float, height: float) -> Array:
+        """The vector (3,) from the focus to a place with these coordinates."""
+        flat: Array = np.cos(angle) * self.e1 + np.sin(angle) * self.e2
+        return distance * flat + height * self.up
+
+
+def round_of(subject: Subject) -> Round:
+    """Where the photos are about the subject."""
     s = subject
     offsets = s.centres - s.focus if s.inward else s.axes
     heights = offsets @ s.up
     flat = offsets - heights[:, None] * s.up
     distances = np.linalg.norm(flat, axis=1)
-    radius, height = float(np.median(distances)), float(np.median(heights))
-    # A photo from straight above has no direction that it was taken from.
-    has_direction = distances >= 0.2 * radius
-    first = int(has_direction.argmax())
+    aside = distances >= 0.2 * float(np.median(distances))
+    first = int(aside.argmax())
     e1 = flat[first] / max(distances[first], 1e-12)
     e2 = np.cross(s.up, e1)
     directions = flat / np.maximum(distances, 1e-12)[:, None]
@@ -81,19 +106,32 @@ def orbit(subject: Subject, n_frames: int) -> list[Array]:
         # A walk along a front: the photos look straight at it, and none shows it from the side.
         level = s.axes - (s.axes @ s.up)[:, None] * s.up
         directions = directions - level / np.maximum(np.linalg.norm(level, axis=1), 1e-12)[:, None]
-    begin, extent = photographed_arc(np.arctan2(directions @ e2, directions @ e1)[has_direction])
+    angles = np.arctan2(directions @ e2, directions @ e1)
+    begin, extent = photographed_arc(angles[aside])
+    return Round(angles, distances, heights, aside, e1, e2, s.up, begin, extent)
+
+
+def orbit(subject: Subject, n_frames: int) -> list[Array]:
+    """Poses (4, 4) around the focus and looking at it, at the photos' median distance and height; closed.
+
+    A full turn if the photos go all the way round; otherwise to and fro within the photographed arc, so
+    that the film never shows what no photo saw. If the photos look outward, the camera instead stays in
+    their middle and turns through the directions in which they looked.
+    """
+    s, around = subject, round_of(subject)
+    radius, height = float(np.median(around.distances)), float(np.median(around.heights))
     t = np.arange(n_frames) / n_frames
-    if extent >= 2 * np.pi:
-        angles = begin + extent * t
+    if around.whole:
+        angles = around.begin + around.extent * t
     else:
         # A cosine swing rests at both ends, as a hand-held camera would. A twelfth of the arc is left out
         # at each end: few photos show it, and the outermost may be held out.
-        angles = begin + extent * (0.5 - SWING * np.cos(2 * np.pi * t))
+        angles = around.begin + around.extent * (0.5 - SWING * np.cos(2 * np.pi * t))
     from_middle = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
     middle = s.centres[from_middle.argmin()]  # a place where the photographer stood
     poses = []
     for angle in angles:
-        out = radius * (np.cos(angle) * e1 + np.sin(angle) * e2) + height * s.up
+        out = around.offset(angle, radius, height)
         if s.inward:
             poses.append(look_at(s.focus + out, s.focus, s.up))
         else:
@@ -124,11 +162,11 @@ def photographed_arc(angles: Array) -> tuple[float, float]:
     return float(begin), float(extent)
 
 
-def spiral(subject: Subject, n_frames: int) -> list[Array]:
-    """Poses (4, 4): two small turns about the typical camera, looking at the focus; closed.
+def typical_view(subject: Subject) -> tuple[Array, Array, float]:
+    """(centre, target, spread): where the most typical photo was taken, and the point (3,) that it looks at.
 
-    Suits photos taken from the front. If the typical camera doesn't look towards the focus, the path looks
-    straight ahead from that camera instead.
+    target: the focus, or a point straight ahead if the photo doesn't look towards it. spread: the photos'
+    median distance from their middle, world units.
     """
     s = subject
     from_middle = np.linalg.norm(s.centres - s.centres.mean(0), axis=1)
@@ -136,11 +174,21 @@ def spiral(subject: Subject, n_frames: int) -> list[Array]:
     # One of the cameras, not their mean: that would be inside a subject photographed from all sides.
     typical = int(np.argmin(from_middle / max(spread, 1e-12) - s.axes @ s.axes.mean(0)))
     centre, axis = s.centres[typical], s.axes[typical]
-    focus = s.focus
-    if not s.inward or (focus - centre) @ axis < 0.2 * np.linalg.norm(focus - centre):
-        focus = centre + axis * max(4 * spread, 1e-6)
+    target = s.focus
+    if not s.inward or (target - centre) @ axis < 0.2 * np.linalg.norm(target - centre):
+        target = centre + axis * max(4 * spread, 1e-6)
+    return centre, target, spread
+
+
+def spiral(subject: Subject, n_frames: int) -> list[Array]:
+    """Poses (4, 4): two small turns about the typical camera, looking at the focus; closed.
+
+    Suits photos taken from the front. If the typical camera doesn't look towards the focus, the path looks
+    straight ahead from that camera instead.
+    """
+    centre, focus, spread = typical_view(subject)
     distance = float(np.linalg.norm(focus - centre))
-    pose = look_at(centre, focus, s.up)
+    pose = look_at(centre, focus, subject.up)
     right, up, forward = pose[:3, 0], -pose[:3, 1], pose[:3, 2]
     radius = min(0.5 * spread, 0.25 * distance)
     poses = []

@@ -30,7 +30,13 @@ def ahead(views: Sequence[View], up: Array) -> list[View]:
     centres = np.stack([view.world_from_cam[:3, 3] for view in whole])
     near = _nearest_first(centres)
     if _length(centres[near]) < BETTER * _length(centres):
-        whole, centres = [whole[i] for i in near], centres[near]
+        whole = [whole[i] for i in near]
+    return along_the_way(whole, up)
+
+
+def along_the_way(whole: Sequence[View], up: Array) -> list[View]:
+    """The views, one of each panorama, turned to look level along the way that they make in this order."""
+    centres = np.stack([view.world_from_cam[:3, 3] for view in whole])
     around = np.pad(centres, ((1, 1), (0, 0)), mode="edge")
     steps = around[2:] - around[:-2]
     found: list[View] = []

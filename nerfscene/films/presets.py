@@ -1,4 +1,4 @@
-"""Preset camera paths (orbit, spiral, walkthrough), made from the photos' own cameras."""
+"""Preset camera paths (orbit, walkthrough, dolly, …), made from the photos' own cameras."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 
 from nerfscene.cameras.algebra import look_one_way, looked_at, nearest_point_to_axes, walks_ahead
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.moves import boom, dolly, figure_eight, turntable
 from nerfscene.films.orbit import orbit, spiral, subject_of
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.walkthrough import walkthrough
 from nerfscene.types import Array, Camera, Intrinsics, View
 
-PRESETS = ("orbit", "spiral", "walkthrough")
+PRESETS = ("orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom")
+OPEN = ("walkthrough", "dolly", "boom")  # the others are closed
 WIDEST = 2.4  # radians across a film's shorter side, about 137°
 
 
@@ -42,11 +44,12 @@ def preset(
     points: Array | None = None,
     up: Array | None = None,
 ) -> CameraPath:
-    """The path ``orbit``, ``spiral`` or ``walkthrough`` with ``n_frames`` cameras, for these photos.
+    """The path of this name, one of PRESETS, with ``n_frames`` cameras, for these photos.
 
     width, height: the film's size, pixels. points: (n, 3), world units; they give the subject's distance
     if all photos look the same way. up: (3,); estimated from the cameras if not given.
-    Raises NerfsceneError for another name, fewer than two views, or no frames.
+    Raises NerfsceneError for another name, fewer than two views, no frames, or photos that allow no such
+    path.
     """
     if name not in PRESETS:
         raise NerfsceneError(
@@ -56,12 +59,28 @@ def preset(
         raise NerfsceneError("a camera path needs a scene with at least two posed photos")
     if n_frames < 1:
         raise NerfsceneError("a camera path needs at least one frame; give more seconds or frames a second")
-    if name == "walkthrough":
-        poses = walkthrough(views, n_frames)
-    else:
-        poses = (orbit if name == "orbit" else spiral)(subject_of(views, points, up), n_frames)
+    poses = _poses(name, views, n_frames, points, up)
     k = film_intrinsics(views, width, height)
-    return CameraPath(tuple(Camera(k, p) for p in poses), loop=name != "walkthrough")
+    return CameraPath(tuple(Camera(k, p) for p in poses), loop=name not in OPEN)
+
+
+def _poses(
+    name: str, views: Sequence[View], n_frames: int, points: Array | None, up: Array | None
+) -> list[Array]:
+    """The poses (4, 4) of a preset; the parameters are those of ``preset``."""
+    if name == "walkthrough":
+        return walkthrough(views, n_frames)
+    subject = subject_of(views, points, up)
+    if name == "dolly":
+        return dolly(subject, n_frames, points)
+    moves = {
+        "orbit": orbit,
+        "spiral": spiral,
+        "figure-eight": figure_eight,
+        "turntable": turntable,
+        "boom": boom,
+    }
+    return moves[name](subject, n_frames)
 
 
 def suited(views: Sequence[View]) -> str:

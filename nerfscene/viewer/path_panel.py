@@ -14,7 +14,7 @@ from nerfscene.cameras.algebra import vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.presets import preset
+from nerfscene.films.presets import PRESETS, preset
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array
@@ -31,8 +31,9 @@ from nerfscene.viewer.stage import (
     shot_of,
 )
 
-PRESETS = ("orbit", "spiral", "dolly", "through the photos")
-DOLLY = 0.4  # of the way to the subject
+STARTS = {
+    "through the photos" if name == "walkthrough" else name: name for name in PRESETS
+}  # by what is shown
 DRAG_PAUSE = 1.0  # seconds after which a drag counts as a new one
 PLAYING_FPS = 24
 SHOWN_FRAMES, PLAYED_FRAMES = 1000, 20_000  # of a path in the page, at most, however long its film
@@ -73,7 +74,7 @@ class PathPanel:
         self._add_keyframe_controls()
         edit = gui.add_button_group("Path", ("Undo", "Clear", *(("Save",) if self.saves else ()), "Load"))
         edit.on_click(self._on(lambda _: self._edit_path(edit.value)))
-        self.preset = gui.add_dropdown("Start from", ("—", *PRESETS))
+        self.preset = gui.add_dropdown("Start from", ("—", *STARTS))
         self.preset.on_update(self._on(lambda _: self._start_from()))
         self._add_film_settings()
         self.scrub = gui.add_slider("Scrub", 0.0, 1.0, 0.001, 0.0)
@@ -212,16 +213,9 @@ class PathPanel:
         if name == "—" or self._filling:
             return
         plan, scene = self.editor.plan, self.stage.scene
-        if name == "dolly":
-            home = self.stage.world.home
-            near = home.copy()
-            near[:3, 3] += DOLLY * self.stage.distance * near[:3, 2]
-            fov = float(np.degrees(self.stage.fov))
-            new = replace(plan, keyframes=(Keyframe(home, fov), Keyframe(near, fov)), loop=False)
-        else:
-            kind = "walkthrough" if name == "through the photos" else name
+        try:
             path = preset(
-                kind,
+                STARTS[name],
                 scene.views,
                 min(plan.n_frames, SHOWN_FRAMES),
                 plan.width,
@@ -229,9 +223,11 @@ class PathPanel:
                 world_points(scene),
                 self.stage.world.up,
             )
-            made = keyframes.from_path(path)
-            new = replace(plan, keyframes=made.keyframes, loop=made.loop)
-        self.editor.apply(new)
+        except NerfsceneError:
+            self._show_plan()  # the plan stays, and the choice is made again
+            raise
+        made = keyframes.from_path(path)
+        self.editor.apply(replace(plan, keyframes=made.keyframes, loop=made.loop))
         self._show_plan(0)
 
     def _read_settings(self) -> None:

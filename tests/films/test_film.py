@@ -42,7 +42,7 @@ def path_file(loaded: Scene, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["auto", "orbit", "spiral", "walkthrough"])
+@pytest.mark.parametrize("name", ["auto", "orbit", "walkthrough", "figure-eight", "boom"])
 def test_presets_make_films(loaded: Scene, tmp_path: Path, name: str) -> None:
     file = tmp_path / "new/film.mp4"
     made = render_film(loaded, RenderConfig(path=name, width=64, fps=10, seconds=0.5), file)

@@ -245,6 +245,8 @@ def test_walkthrough_sorts_by_name_and_tours_where_names_jump() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("degrees", [np.arange(0, 360, 20.0), np.linspace(20, 110, 12)])
 def test_a_rigid_motion_of_the_world_moves_the_path_with_it(name: str, degrees: Array) -> None:
+    if name == "turntable" and np.ptp(degrees) < 300:
+        pytest.skip("a turntable needs photos from all round")
     views, m = ring(degrees), a_motion()
     plain = poses_of(preset(name, views, 24, 640, 480))
     np.testing.assert_allclose(poses_of(preset(name, moved(views, m), 24, 640, 480)), m @ plain, atol=1e-6)
@@ -252,7 +254,7 @@ def test_a_rigid_motion_of_the_world_moves_the_path_with_it(name: str, degrees: 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_scale_of_the_world_only_scales_the_path(name: str) -> None:
-    views = ring(np.arange(0, 300, 20.0))
+    views = ring(np.arange(0, 340, 20.0))
     plain = poses_of(preset(name, views, 24, 640, 480))
     for scale in (1e-3, 1e3):
         scaled = [replace(v, world_from_cam=v.world_from_cam.copy()) for v in views]
@@ -276,7 +278,12 @@ def test_small_and_degenerate_captures_give_finite_paths(name: str) -> None:
     ]
     for views in (one_spot, from_above, ring(np.array([0.0, 90.0])), ring(np.array([0.0, 180.0]))):
         for n in (1, 2, 7):
-            poses = poses_of(preset(name, views, n, 64, 48))
+            try:
+                poses = poses_of(preset(name, views, n, 64, 48))
+            except NerfsceneError as error:  # says what to choose instead
+                assert "choose" in str(error) and "\n" not in str(error)
+                assert name not in ("orbit", "spiral", "walkthrough")
+                continue
             assert poses.shape == (n, 4, 4)
             assert_rigid(poses)
 

@@ -213,15 +213,16 @@ def test_a_path_in_nerfstudio_s_coordinates_is_taken_over_once(tmp_path: Path) -
     assert np.allclose(np.stack([k.world_from_cam for k in again.keyframes]), poses)
 
 
-def test_presets_become_keyframes(trained: Path) -> None:
+@pytest.mark.parametrize("name", ["orbit", "dolly", "figure-eight", "boom"])
+def test_presets_become_keyframes(trained: Path, name: str) -> None:
     scene = scenes.load(trained)
-    path = preset("orbit", scene.views, 60, 64, 48)
+    path = preset(name, scene.views, 60, 64, 48)
     plan = replace(keyframes.from_path(path), seconds=2.0, fps=30.0)
     again = keyframes.cameras(plan)
     off = [np.linalg.norm(a.world_from_cam[:3, 3] - b.world_from_cam[:3, 3])
            for a, b in zip(path.cameras, again.cameras, strict=True)]  # fmt: skip
-    radius = np.linalg.norm(path.cameras[0].world_from_cam[:3, 3] - path.cameras[30].world_from_cam[:3, 3])
-    assert max(off) < 0.05 * radius
+    places = np.stack([camera.world_from_cam[:3, 3] for camera in path.cameras])
+    assert max(off) < 0.05 * np.linalg.norm(np.ptp(places, axis=0))
 
 
 def test_rolling_keeps_where_the_camera_looks() -> None:
