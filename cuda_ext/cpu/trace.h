@@ -43,15 +43,15 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
         const vf k = iota(float(r.step) + r.jitter);
         const vf tt = step_distance(r.law, k);
         vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
-        store(m, ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz)));
+        const vf largest = ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz));
         to_unit(space.unbounded, px, py, pz);
-        store((uint32_t*)cell, (vu)occupancy_cell(px, py, pz, space.occupancy_resolution));
-        store(t, tt);
-        uint32_t hits = 0;
+        const vi cells = occupancy_cell(px, py, pz, space.occupancy_resolution);
         const int lanes = r.steps - r.step < kWidth ? r.steps - r.step : kWidth;
-        for (int i = 0; i < lanes; ++i)
-            hits |= uint32_t(occupied(f.occupancy, cell[i]) && t[i] < r.t_end) << i;
+        uint32_t hits = gather_bits(f.occupancy, cells, lane_bits(tt < r.t_end) & ((1u << lanes) - 1u));
         if (hits) {
+            store((uint32_t*)cell, (vu)cells);
+            store(t, tt);
+            store(m, largest);
             store(x, px);
             store(y, py);
             store(z, pz);
