@@ -47,19 +47,20 @@ struct Points {
     }
 };
 
-// Divides n rays among threads, calling part(scratch, first, last) for one range of rays at a time. The caller must
-// have released the GIL.
+bool g_beams = true;
+
+// Divides n rays or tiles among threads, calling part(scratch, first, last) for a range of `chunk` at a time. The caller
+// must have released the GIL.
 template <class Part>
-void share_rays(const Network& net, int threads, int n, Part part) {
+void share(const Network& net, int threads, int n, int chunk, Part part) {
     static std::mutex one_at_a_time;
     static std::unique_ptr<ThreadPool> pool;
     std::lock_guard<std::mutex> lock(one_at_a_time);
     if (!pool || pool->size() != threads) pool = std::make_unique<ThreadPool>(threads);
     std::vector<std::unique_ptr<Workspace>> work;
     for (int i = 0; i < pool->size(); ++i) work.push_back(std::make_unique<Workspace>(net, 16));
-    constexpr int kChunk = 512;
-    pool->run((n + kChunk - 1) / kChunk, [&](int worker, int i) {
-        part(work[worker]->scratch, i * kChunk, std::min((i + 1) * kChunk, n));
+    pool->run((n + chunk - 1) / chunk, [&](int worker, int i) {
+        part(work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
     });
 }
 
@@ -187,14 +188,14 @@ struct Cpu {
         const ReadyField ready = h.ready();
         const Field& field = ready.field;
         nb::gil_scoped_release release;
-        share_rays(field.net, threads, rays.n, [&](Scratch& scratch, int first, int last) {
+        share(field.net, threads, rays.n, 8 * kTileRays, [&](Scratch& scratch, int first, int last) {
             Rays some = {};
             some.origins = rays.origins.data() + 3 * first, some.directions = rays.directions.data() + 3 * first;
             some.jitter = rays.jitter.data() + first, some.backgrounds = rays.backgrounds.data() + 3 * first;
             some.n = last - first;
             Counters ignored = {};
             kernels().trace_rays(field, march, some, scratch, 0, some.n, out.rgb.data() + 3 * first,
-                                 out.depth.data() + first, out.accumulation.data() + first, ignored);
+                                 out.depth.data() + first, out.accumulation.data() + first, ignored, false);
         });
     }
     static void render(FieldHandle& h, const std::vector<float>& crop, const March& march, RenderJob job,
@@ -202,11 +203,12 @@ struct Cpu {
         const ReadyField ready = h.ready();
         job.field = cropped(ready.field, crop), job.march = march;
         job.rgb = out.rgb.data(), job.depth = out.depth.data(), job.accumulation = out.accumulation.data();
-        const int n = (job.row1 - job.row0) * (job.col1 - job.col0);
+        job.beams = g_beams;
+        const int tiles = lay_tiles(job);
         nb::gil_scoped_release release;
-        share_rays(h.field.net, threads, n, [&](Scratch& scratch, int first, int last) {
+        share(h.field.net, threads, tiles, 8, [&](Scratch& scratch, int first, int last) {
             if (cancel && cancel->flag.load(std::memory_order_relaxed)) return;
-            kernels().render_rows(job, scratch, first, last);
+            kernels().render_tiles(job, scratch, first, last);
         });
     }
     static void to_half(const ConstFloats& from, const Array<uint16_t>& to) {
@@ -264,6 +266,25 @@ void bind_instruction_sets(nb::module_& m) {
     }, "name"_a, "Selects one, for tests and benchmarks. The default is the best one.");
 }
 
+void bind_beams(nb::module_& m) {
+    m.def("use_beams", [](bool use) { g_beams = use; }, "use"_a,
+          "Whether `Field.render` judges steps for tiles of rays together, for tests and benchmarks. By default it does. "
+          "The pictures are the same.");
+    m.def("live_steps", [](Cpu::FieldHandle& h, Cpu::ConstFloats origin, Cpu::ConstFloats directions,
+                           Cpu::Array<uint8_t> live, Cpu::Array<int32_t> offset) {
+        const int n = int(offset.size());
+        require(origin.size() == 3 && int(directions.size()) == 3 * n, "origin must be (3,), directions (n, 3)");
+        require(0 < n && n <= kTileRays, "a beam has 1 to 64 rays");
+        require_finite<Cpu>("rays must be finite", origin, directions);
+        const Cpu::ReadyField ready = h.ready();
+        Workspace w(h.field.net, 16);
+        return kernels().live_steps(ready.field, w.scratch, origin.data(), directions.data(), n, int(live.size()),
+                                    live.data(), offset.data());
+    }, "field"_a, "origin"_a.noconvert(), "directions"_a.noconvert(), "live"_a.noconvert(), "offset"_a.noconvert(),
+       "Marks the steps at which rays from one point may meet something: ray r's step k is live[k + offset[r]]. Returns "
+       "False if these rays have no beam.");
+}
+
 }  // namespace
 
 NB_MODULE(_cpu, m) {
@@ -271,6 +292,7 @@ NB_MODULE(_cpu, m) {
     bind_instruction_sets(m);
     FieldBinding<Cpu>::bind(m);
     TrainerBinding<Cpu>::bind(m);
+    bind_beams(m);
     m.def("camera_gradient", [](const std::vector<float>& intrinsics, int lens, int width, int height,
                                 const std::vector<float>& pose, Cpu::ConstFloats pixels, Cpu::ConstFloats d_rays,
                                 Cpu::Floats out) {

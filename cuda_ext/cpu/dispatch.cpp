@@ -58,6 +58,14 @@ void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse
     for (int i = 0; i < n * n * n; ++i) coarse[i >> 5] |= uint32_t(any[i]) << (i & 31);
 }
 
+int lay_tiles(RenderJob& job) {
+    const int height = job.row1 - job.row0, width = job.col1 - job.col0;
+    if (height == 0 || width == 0) return 0;
+    job.tile_height = std::min(height, 8);
+    job.tile_width = kTileRays / job.tile_height;
+    return (height + job.tile_height - 1) / job.tile_height * ((width + job.tile_width - 1) / job.tile_width);
+}
+
 namespace {
 // Allocates pieces of a block, aligned to 64 bytes. With a null block it only adds up their sizes.
 struct Carver {
@@ -86,6 +94,7 @@ size_t carve(Scratch& s, const Network& net, int g_capacity, float* block) {
     c.take(s.d_output, size_t(kBlock) * net.outputs), c.take(s.d_color, size_t(kBlock) * 16);
     c.take(s.d_hidden_a, size_t(kBlock) * kMaxWidth), c.take(s.d_hidden_b, size_t(kBlock) * kMaxWidth);
     c.take(s.basis, size_t(kTileRays) * kShSlots);
+    c.take(s.live_step, kLiveSteps), c.take(s.live_t, kLiveSteps);
     c.take(s.gx, g_capacity), c.take(s.gy, g_capacity), c.take(s.gz, g_capacity);
     c.take(s.g_encoding, size_t(g_capacity) * net.encoding);
     c.take(s.d_place, 3 * size_t(kBlock));

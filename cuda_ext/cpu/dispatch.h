@@ -9,4 +9,7 @@ int available_kernels(const Kernels** out);
 // Updates a field's coarse grid (kCoarse³ bits) from its occupancy bits.
 void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse);
 
+// Chooses the tiles of a picture: square, unless it is too low for that. Returns their number.
+int lay_tiles(RenderJob& job);
+
 }  // namespace nerfscene

@@ -13,6 +13,7 @@ constexpr int kRoundSamples = 8;        // at most this many samples per ray and
 constexpr int kCandidates = kTileRays * kRoundSamples;
 constexpr int kSurvivors = 4096;        // most surviving samples per tile; in fog a tile has fewer rays
 constexpr int kBlock = 128;             // samples that go through the networks at a time
+constexpr int kLiveSteps = 1024;        // most steps that a beam keeps
 constexpr int kShSlots = 32;            // numbers of a ray's direction basis, for either colour model
 
 // Rays to trace; arrays of n (or n × 3) floats. Training fills them from the photos.
@@ -61,6 +62,7 @@ struct Scratch {
     float *sencoding, *shidden, *soutput, *scolor_in, *scolor_hidden[2], *scolor;
     float *d_output, *d_color, *d_hidden_a, *d_hidden_b;  // one block each
     float* basis;                       // (kTileRays, kShSlots)
+    float *live_step, *live_t;          // (kLiveSteps): see beam.h
     // for the next phase: the trained samples' positions, and ∂L/∂encoding of each
     float *gx, *gy, *gz, *g_encoding;
     float* d_place;                     // one block, (3, kBlock): gradients by unit-cube points
@@ -69,7 +71,7 @@ struct Scratch {
     Counters counters;
 };
 
-// A picture to render: rows [row0, row1) × columns [col0, col1) of a camera.
+// A picture to render: rows [row0, row1) × columns [col0, col1) of a camera, in tiles of rays that are near each other.
 struct RenderJob {
     Field field;
     March march;
@@ -77,6 +79,8 @@ struct RenderJob {
     float background[3];
     int row0, row1, col0, col1;
     float *rgb, *depth, *accumulation;  // (row1-row0, col1-col0[, 3])
+    int tile_height, tile_width;        // pixels, at most kTileRays together; see `lay_tiles`
+    bool beams;                         // find once for all rays of a tile which steps meet nothing
 };
 
 struct Kernels {
@@ -86,7 +90,7 @@ struct Kernels {
     void (*make_rays)(const TrainStep&, int first, int last);
     void (*train_rays)(const TrainStep&, Scratch&, int first, int last);
     void (*trace_rays)(const Field&, const March&, const Rays&, Scratch&, int first, int last, float* rgb,
-                       float* depth, float* accumulation, Counters&);
+                       float* depth, float* accumulation, Counters&, bool as_beam);
     void (*scatter)(const HashGrid&, int level, uint32_t first, uint32_t last, const float* x, const float* y,
                     const float* z, int n, const float* d_out, long ld, float* gradient, uint64_t* touched);
     void (*update_rows)(const AdamStep&, int features, uint32_t first, uint32_t last, uint64_t* touched,
@@ -95,7 +99,7 @@ struct Kernels {
     void (*decay_occupancy)(float* values, const uint32_t* allowed, uint32_t* bits, int64_t first, int64_t last,
                             float decay, float threshold, double* sum, int64_t* occupied);
     // rendering
-    void (*render_rows)(const RenderJob&, Scratch&, int first_ray, int last_ray);
+    void (*render_tiles)(const RenderJob&, Scratch&, int first_tile, int last_tile);
     // single parts of the field; points in the unit cube as three arrays, padded to a multiple of 16
     void (*encode)(const HashGrid&, const uint16_t* table, const float* x, const float* y, const float* z,
                    int n, float* out, long ld);
@@ -106,6 +110,10 @@ struct Kernels {
                            const float* directions, int n, const float* d_density, const float* d_rgb);
     int (*march_ray)(const Field&, const March&, const float* origin, const float* direction, float jitter,
                      int capacity, float* t, float* length, float* points);
+    // For n rays from one point, at most kTileRays, each with its own step 0 at offset[r]: sets live[i] of each of the
+    // beam's steps i < capacity to 1 if it may hold something, otherwise to 0. Returns false if there is no beam.
+    bool (*live_steps)(const Field&, Scratch&, const float* origin, const float* directions, int n, int capacity,
+                       uint8_t* live, int32_t* offset);
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);
 };

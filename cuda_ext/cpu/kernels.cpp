@@ -53,24 +53,34 @@ static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bi
     *occupied_cells += count;
 }
 
-static void render_rows(const RenderJob& job, Scratch& s, int first, int last) {
-    const int width = job.col1 - job.col0;
+static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) {
+    const int height = job.row1 - job.row0, width = job.col1 - job.col0;
+    const int across = (width + job.tile_width - 1) / job.tile_width;
     float origins[3 * kTileRays], directions[3 * kTileRays], jitter[kTileRays], backgrounds[3 * kTileRays];
-    for (int base = first; base < last; base += kTileRays) {
-        const int n = last - base < kTileRays ? last - base : kTileRays;
-        for (int i = 0; i < n; ++i) {
-            const int row = job.row0 + (base + i) / width, col = job.col0 + (base + i) % width;
-            Vec3 o, d;
-            pixel_ray(job.camera, float(col) + 0.5f, float(row) + 0.5f, o, d);
-            origins[3 * i] = o.x, origins[3 * i + 1] = o.y, origins[3 * i + 2] = o.z;
-            directions[3 * i] = d.x, directions[3 * i + 1] = d.y, directions[3 * i + 2] = d.z;
-            jitter[i] = 0.5f;
-            for (int c = 0; c < 3; ++c) backgrounds[3 * i + c] = job.background[c];
-        }
+    float rgb[3 * kTileRays], depth[kTileRays], accumulation[kTileRays];
+    int pixel[kTileRays];  // in the outputs
+    for (int tile = first; tile < last; ++tile) {
+        const int top = tile / across * job.tile_height, left = tile % across * job.tile_width;
+        const int bottom = ns_min(top + job.tile_height, height), right = ns_min(left + job.tile_width, width);
+        int n = 0;
+        for (int row = top; row < bottom; ++row)
+            for (int col = left; col < right; ++col, ++n) {
+                Vec3 o, d;
+                pixel_ray(job.camera, float(job.col0 + col) + 0.5f, float(job.row0 + row) + 0.5f, o, d);
+                origins[3 * n] = o.x, origins[3 * n + 1] = o.y, origins[3 * n + 2] = o.z;
+                directions[3 * n] = d.x, directions[3 * n + 1] = d.y, directions[3 * n + 2] = d.z;
+                jitter[n] = kBeamJitter;
+                for (int c = 0; c < 3; ++c) backgrounds[3 * n + c] = job.background[c];
+                pixel[n] = row * width + col;
+            }
         const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n, nullptr, nullptr};
         Counters ignored = {};
-        trace_rays(job.field, job.march, rays, s, 0, n, job.rgb + 3 * base, job.depth + base,
-                   job.accumulation + base, ignored);
+        trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored, job.beams);
+        for (int i = 0; i < n; ++i) {
+            for (int c = 0; c < 3; ++c) job.rgb[3 * size_t(pixel[i]) + c] = rgb[3 * i + c];
+            job.depth[pixel[i]] = depth[i];
+            job.accumulation[pixel[i]] = accumulation[i];
+        }
     }
 }
 
@@ -145,6 +155,26 @@ static int march_ray(const Field& f, const March& march, const float* origin, co
     return n;
 }
 
+static bool live_steps(const Field& f, Scratch& s, const float* origin, const float* directions, int n, int capacity,
+                       uint8_t* live, int32_t* offset) {
+    RayState rays[kTileRays];
+    LiveSteps steps;
+    for (int r = 0; r < n; ++r) start_ray(f.space, origin, directions + 3 * r, kBeamJitter, rays[r]);
+    for (int i = 0; i < capacity; ++i) live[i] = 0;
+    if (!start_beam(f.space, rays, n, s, steps)) return false;
+    for (int r = 0; r < n; ++r) {
+        join_beam(f.space, rays[r], steps);
+        offset[r] = rays[r].offset;
+    }
+    bound_beam(rays, n, steps);
+    while (find_live(f, f.space, steps)) {
+        for (int i = 0; i < steps.count; ++i)
+            if (steps.step[i] < float(capacity)) live[int(steps.step[i])] = 1;
+        steps.count = 0;
+    }
+    return true;
+}
+
 static void to_half(const float* from, uint16_t* to, int64_t n) {
     int64_t i = 0;
     for (; i + 8 <= n; i += 8) store_half_row<8>(to + i, load_row<8>(from + i));
@@ -165,8 +195,8 @@ static void pixel_rays(const CameraDesc& c, const float* pixels, int n, float* o
 extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
-    rows_update,       update_weights, decay_occupancy, render_rows, encode,   density_entry,
-    field_entry,       field_backward, march_ray,       to_half,     pixel_rays,
+    rows_update,       update_weights, decay_occupancy, render_tiles, encode,   density_entry,
+    field_entry,       field_backward, march_ray,       live_steps,      to_half,      pixel_rays,
 };
 
 NS_END

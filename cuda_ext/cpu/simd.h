@@ -55,6 +55,35 @@ NS_HD vf iota(float start) {
     for (int i = 0; i < kWidth; ++i) v[i] = start + float(i);
     return v;
 }
+// The lanes, as bits, whose bit number `index` is set in `bits`. Only lanes in `valid` are read.
+NS_HD uint32_t gather_bits(const uint32_t* bits, vi index, uint32_t valid) {
+#if defined(__AVX512F__)
+    const __m512i i = (__m512i)index;
+    const __m512i words = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), __mmask16(valid), _mm512_srai_epi32(i, 5),
+                                                      (const int*)bits, 4);
+    const __m512i bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_and_si512(i, _mm512_set1_epi32(31)));
+    return _mm512_test_epi32_mask(words, bit);
+#else
+    alignas(64) uint32_t at[kWidth];
+    store(at, (vu)index);
+    uint32_t found = 0;
+    for (int i = 0; i < kWidth; ++i)
+        if ((valid >> i) & 1u) found |= ((bits[at[i] >> 5] >> (at[i] & 31)) & 1u) << i;
+    return found;
+#endif
+}
+// A comparison's lanes, as bits.
+NS_HD uint32_t lane_bits(vi mask) {
+#if defined(__AVX512F__)
+    return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+    return uint32_t(_mm256_movemask_ps((__m256)mask));
+#else
+    uint32_t found = 0;
+    for (int i = 0; i < kWidth; ++i) found |= uint32_t(mask[i] & 1) << i;
+    return found;
+#endif
+}
 // Square roots of vectors of other widths, for table rows.
 typedef float v2 __attribute__((vector_size(8)));
 typedef float v4 __attribute__((vector_size(16)));

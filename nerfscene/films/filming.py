@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
-from nerfscene.films.frames import Frames, film_digest, open_film_frames
+from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
+from nerfscene.ops.backend import thread_count
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 
@@ -175,8 +177,12 @@ def render_film(
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
-    made = _frames(scene, path, config, renderer, limits, folder, progress)
-    count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+    with contextlib.ExitStack() as stack:
+        write = None
+        if folder is not None:
+            write = stack.enter_context(writing_beside(folder, thread_count(config.threads)))
+        made = _frames(scene, path, config, renderer, limits, folder, write, progress)
+        count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
@@ -229,7 +235,7 @@ def film_in_memory(
     """
     config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
     marker = ready(credentials, warn)
-    frames = _frames(scene, path, config, scene.renderer(backend, 0), (0.0, 0.0), None, progress)
+    frames = _frames(scene, path, config, scene.renderer(backend, 0), (0.0, 0.0), None, None, progress)
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
 
@@ -256,11 +262,13 @@ def _frames(
     renderer: Renderer,
     limits: tuple[float, float],
     folder: Frames | None,
+    write: Write | None,
     progress: Callable[[int, int], None],
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yields the film's frames: those in ``folder``, and the others, which are rendered and written there.
+    """Yields the film's frames: those in ``folder``, and the others, which are rendered.
 
-    limits: what ``depth_limits`` returns. progress is called for the frames that are rendered.
+    write: called with each that is rendered, its number and depth. limits: what ``depth_limits`` returns.
+    progress is called for the frames that are rendered.
     """
     photos = photos_of(scene.views)
     for i, camera in enumerate(path.cameras):
@@ -272,7 +280,7 @@ def _frames(
         frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         picture = video.to_bytes(frame.rgb)
         depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        if folder is not None:
-            folder.write(i, picture, depth)
+        if write is not None:
+            write(i, picture, depth)
         progress(i + 1, len(path.cameras))
         yield video.color_depth(depth, *limits) if config.depth else picture

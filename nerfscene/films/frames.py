@@ -10,6 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +29,9 @@ from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
 
 UNFINISHED = ".unfinished.json"
+Write = Callable[[int, NDArray[np.uint8], NDArray[np.float32]], None]  # as Frames.write
+MOST_WRITERS = 8
+WAITING_BYTES = 1 << 28  # of frames that wait to be written; one may always wait
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,30 @@ class Frames:
         """Ends the film: the folder holds its pictures alone."""
         with contextlib.suppress(OSError):
             (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_beside(frames: Frames, threads: int) -> Iterator[Write]:
+    """Gives a function like ``frames.write`` that returns at once: files are written beside the rendering.
+
+    threads: how many render; half as many write. Only a few frames wait: when writing is slower than
+    rendering, the function waits too. All frames have been written when the block ends, also if it ends by
+    an exception or Ctrl-C. If a frame can't be written, the function or the end of the block raises the
+    NerfsceneError of the first such frame.
+    """
+    writers = max(1, min(threads // 2, MOST_WRITERS))
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(writers, "frames") as pool:  # its end waits for what was submitted
+
+        def write(number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+            room = min(2 * writers, WAITING_BYTES // (picture.nbytes + depth.nbytes))
+            while waiting and (len(waiting) > room or waiting[0].done()):
+                waiting.popleft().result()
+            waiting.append(pool.submit(frames.write, number, picture, depth))
+
+        yield write
+        while waiting:
+            waiting.popleft().result()
 
 
 def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, float], depth: bool) -> Frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.films import video
 from nerfscene.films.filming import render_film
-from nerfscene.films.frames import UNFINISHED
+from nerfscene.films.frames import UNFINISHED, Frames, writing_beside
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene
 from nerfscene.scene.folder import Scene
@@ -103,3 +105,71 @@ def test_a_full_disk_loses_no_finished_frame(
     render_film(loaded, config, None, tmp_path / "frames")
     assert len(list((tmp_path / "frames").iterdir())) == 7
     assert there == {p: p.stat().st_mtime_ns for p in there}
+
+
+# --- writing beside the rendering -----------------------------------------------------------------
+
+PICTURE, DEPTH = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.float32)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_frames_wait_for_a_slow_disk_and_not_without_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, plain = threading.Event(), video.write_picture
+    begun: list[int] = []
+
+    def slow(*arguments: object) -> None:
+        going.wait(60)
+        plain(*arguments)  # type: ignore[arg-type]
+
+    def render() -> None:
+        with writing_beside(Frames(tmp_path, 40, (0, 1), False), 2) as write:
+            for number in range(40):
+                begun.append(number)
+                write(number, PICTURE, DEPTH)
+
+    monkeypatch.setattr(video, "write_picture", slow)
+    rendering = threading.Thread(target=render)
+    rendering.start()
+    while len(begun) < 4:  # the rendering goes on while the first frame is written
+        assert rendering.is_alive()
+    assert names(tmp_path) == []
+    rendering.join(0.3)
+    assert rendering.is_alive() and len(begun) < 6  # but not far
+    going.set()
+    rendering.join()
+    assert names(tmp_path) == [f"{i:05d}.png" for i in range(40)]
+
+
+@pytest.mark.parametrize("error", (KeyboardInterrupt, RuntimeError))
+def test_what_was_rendered_is_written_when_the_film_stops(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), writing_beside(Frames(tmp_path, 9, (0, 1), True), 8) as write:
+        for number in range(5):
+            write(number, PICTURE, DEPTH)
+        raise error
+    assert names(tmp_path) == sorted(f"{kind}{i:05d}.png" for kind in ("", "depth-") for i in range(5))
+
+
+def test_the_first_frame_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = video.write_picture
+
+    def fails(pixels: object, file: Path) -> None:
+        if file.stem >= "00002":
+            raise NerfsceneError(f"no {file.name}")
+        plain(pixels, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video, "write_picture", fails)
+    written = 0
+    with (
+        pytest.raises(NerfsceneError, match=r"^no 00002\.png$"),
+        writing_beside(Frames(tmp_path, 99, (0, 1), False), 8) as write,
+    ):
+        for written in range(99):
+            write(written, PICTURE, DEPTH)
+    assert names(tmp_path) == ["00000.png", "00001.png"] and written < 20  # it doesn't go on in vain

@@ -1,0 +1,102 @@
+// Beams: what holds for every ray of a bundle that starts at one point, such as the rays of a tile of pixels. One box
+// around the bundle tells for all of its rays that a step meets nothing. The lens doesn't matter, since a beam is bounded
+// by its rays' own directions.
+#pragma once
+#include "march.h"
+
+NS_BEGIN
+
+struct Beam {
+    Vec3 origin, low, high;  // the least and the greatest of the directions' coordinates
+};
+NS_HD Beam beam_from(Vec3 origin) {
+    const float most = 3.0e38f;
+    return {origin, {most, most, most}, {-most, -most, -most}};
+}
+NS_HD void add_ray(Beam& b, Vec3 d) {
+    b.low = {ns_min(b.low.x, d.x), ns_min(b.low.y, d.y), ns_min(b.low.z, d.z)};
+    b.high = {ns_max(b.high.x, d.x), ns_max(b.high.y, d.y), ns_max(b.high.z, d.z)};
+}
+
+// A box in the unit cube.
+template <class T>
+struct UnitBox {
+    T low[3], high[3];
+};
+// One coordinate of a box that the contraction has moved, relative to the cube's centre. [low, high]: the coordinate in
+// the scene; `other`: the largest that another coordinate's magnitude can be; [m_low, m_high]: the bounds of the largest
+// coordinate's magnitude. `near_scale` and `far_scale` are the contraction's factors at these: it falls as m grows, but
+// m · factor grows.
+template <class T>
+NS_HD void contract_interval(T low, T high, T other, T m_low, T m_high, T near_scale, T far_scale, T& to_low,
+                             T& to_high) {
+    const T zero = m_low - m_low, top = m_high * far_scale;
+    const T least = ns_max(ns_max(low, -high), zero);  // of the magnitude
+    // Where this coordinate is certainly the largest, it is m itself.
+    const T bottom = least >= other ? m_low * near_scale : least * far_scale;
+    const T up = ns_min(high * near_scale, top), down = ns_min(-low * near_scale, top);
+    to_low = low > zero ? bottom : -down;
+    to_high = high < zero ? -bottom : up;
+}
+// The part of the unit cube that a beam's rays can reach between the distances t_near and t_far, which may be equal.
+// Up to rounding, for which whoever uses the box must leave room.
+template <class T>
+NS_HD UnitBox<T> beam_box(const Beam& b, int unbounded, T t_near, T t_far) {
+    const float o[3] = {b.origin.x, b.origin.y, b.origin.z};
+    const float dl[3] = {b.low.x, b.low.y, b.low.z}, dh[3] = {b.high.x, b.high.y, b.high.z};
+    UnitBox<T> box;
+    for (int a = 0; a < 3; ++a) {
+        box.low[a] = ns_min(t_near * dl[a] + o[a], t_far * dl[a] + o[a]);
+        box.high[a] = ns_max(t_near * dh[a] + o[a], t_far * dh[a] + o[a]);
+    }
+    if (!unbounded) {
+        for (int a = 0; a < 3; ++a) box.low[a] = box.low[a] * 0.5f + 0.5f, box.high[a] = box.high[a] * 0.5f + 0.5f;
+        return box;
+    }
+    const T zero = t_near - t_near, one = zero + 1.0f;
+    T most[3], m_low = zero, m_high = zero;
+    for (int a = 0; a < 3; ++a) {
+        most[a] = ns_max(box.high[a], -box.low[a]);
+        m_low = ns_max(m_low, ns_max(box.low[a], -box.high[a]));
+        m_high = ns_max(m_high, most[a]);
+    }
+    const T near_inverse = 1.0f / ns_max(m_low, one), far_inverse = 1.0f / ns_max(m_high, one);
+    const T near_scale = (2.0f - near_inverse) * near_inverse * 0.25f;
+    const T far_scale = (2.0f - far_inverse) * far_inverse * 0.25f;
+    UnitBox<T> to;
+    for (int a = 0; a < 3; ++a) {
+        const T other = ns_max(most[(a + 1) % 3], most[(a + 2) % 3]);
+        contract_interval(box.low[a], box.high[a], other, m_low, m_high, near_scale, far_scale, to.low[a], to.high[a]);
+        to.low[a] = to.low[a] + 0.5f;
+        to.high[a] = to.high[a] + 0.5f;
+    }
+    return to;
+}
+
+// Room for rounding at each side of a box, in cells of the occupancy grid.
+constexpr float kBeamSlack = 0.02f;
+// One coordinate of a box → the first and the last cell that it reaches.
+template <class T>
+NS_HD void box_cells(T low, T high, int resolution, typename Lanes<T>::Int& first, typename Lanes<T>::Int& last) {
+    using L = Lanes<T>;
+    const float r = float(resolution);
+    const T zero = L::to_float(typename L::Int{}), top = zero + (r - 0.5f);  // not low - low, which may be NaN
+    first = L::to_int(ns_min(ns_max(low * r - kBeamSlack, zero), top));
+    last = L::to_int(ns_min(ns_max(high * r + kBeamSlack, zero), top));
+}
+// Whether any cell of first … last is occupied. A box of very many rows counts as occupied unseen.
+NS_HD bool any_occupied(const uint32_t* bits, int resolution, const int first[3], const int last[3]) {
+    if ((last[1] - first[1] + 1) * (last[2] - first[2] + 1) > 64) return true;
+    for (int z = first[2]; z <= last[2]; ++z)
+        for (int y = first[1]; y <= last[1]; ++y) {
+            const int row = (y + z * resolution) * resolution, end = row + last[0];
+            for (int x = row + first[0]; x <= end;) {  // a word of the row at a time
+                const int stop = (x | 31) < end ? (x | 31) : end;
+                if ((bits[x >> 5] >> (x & 31)) & (0xffffffffu >> (31 - (stop - x)))) return true;
+                x = stop + 1;
+            }
+        }
+    return false;
+}
+
+NS_END
