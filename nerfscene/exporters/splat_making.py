@@ -43,10 +43,10 @@ def made_splats(scene: Scene, renderer: Renderer, count: int, degree: int, told:
     taken = looks(renderer, looking_cameras(scene.views, pixels), told, "looking at the scene")
     samples = _surface(taken, count - len(shell), told, renderer.threads)
     plain = discs_of(samples, np.zeros((len(samples), (degree + 1) ** 2, 3), np.float32))
-    if not len(samples):
-        return plain  # without the shell too
     trimmed, keep = within_outlines(plain, taken, told, renderer.threads)
     discs, samples = picked(trimmed, keep), chosen(samples, keep)
+    if not len(discs):
+        return discs  # a shell around nothing is no scene
     samples = replace(samples, positions=discs.positions)
     discs = replace(discs, sh=fitted_harmonics(samples, taken, degree, told, renderer.threads))
     return joined(drawn_in(discs, *_bounds(scene, renderer)), shell)
