@@ -51,8 +51,8 @@ def linear(srgb: NDArray[np.uint8]) -> Floats:
 def write_glb(mesh: Mesh, file: Path) -> None:
     """glTF 2.0 in one file, +y up. Unlit, as the photos' light is in the colours; matt where that is unknown.
 
-    Vertex colours are linear light, as glTF wants them, in 16 bits; textures stay sRGB. Long because it is the
-    format's tree, written out.
+    Vertex colours are linear light, as glTF wants them, in 16 bits; textures stay sRGB.
+    Long because it is the format's tree, written out.
     """
     parts: list[bytes] = []
     views: list[dict[str, Any]] = []
