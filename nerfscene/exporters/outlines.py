@@ -26,29 +26,35 @@ ONE_SIDE, ASIDE = 0.5, 0.5  # of its width that a splat keeps if one side hangs,
 BOTH_SIDES = 0.2  # of its width that it keeps if both do
 
 
-def within_outlines(splats: Splats, taken: Sequence[Look], told: Told, threads: int = 0) -> Splats:
+def within_outlines(
+    splats: Splats, taken: Sequence[Look], told: Told, threads: int = 0
+) -> tuple[Splats, NDArray[np.bool_]]:
     """The splats, narrower along the axes whose ends the pictures look through, and moved to the other end.
 
-    Their first two axes are looked at: the third is the thin one.
+    Their first two axes are looked at: the third is the thin one. Also returns which to keep (n,): not those
+    that hang in the air with their middle and all ends.
     """
     asked = taken[::EVERY]
     depths = [np.where(a.accumulation > OPAQUE, a.z, np.float32(np.inf)).astype(np.float32) for a in asked]
     positions, scales = splats.positions.copy(), splats.scales.copy()
+    keep = np.zeros(len(splats), bool)
 
     def trim(part: slice) -> None:
+        keep[part] = ~_hanging(splats.positions[part], asked, depths)
         for axis, along in enumerate(_axes(splats.quaternions[part])):
             reach = along * splats.scales[part, axis, None]
             before = splats.positions[part]
             ahead, behind = (
                 _hanging(before + side * np.float32(RIM) * reach, asked, depths) for side in (1, -1)
             )
+            keep[part] |= ~(ahead & behind)
             toward = (behind & ~ahead).astype(np.float32) - (ahead & ~behind)
             positions[part] += np.float32(ASIDE) * toward[:, None] * reach
             keeps = np.where(ahead & behind, BOTH_SIDES, np.where(ahead | behind, ONE_SIDE, 1))
             scales[part, axis] *= keeps.astype(np.float32)
 
     in_chunks(len(splats), trim, told, "trimming outlines", threads)
-    return replace(splats, positions=positions, scales=scales)
+    return replace(splats, positions=positions, scales=scales), keep
 
 
 def _hanging(

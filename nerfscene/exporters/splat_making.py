@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.exporters.chunks import in_chunks
-from nerfscene.exporters.gaussians import C0, Splats, basis, joined
+from nerfscene.exporters.gaussians import C0, Splats, basis, joined, picked
 from nerfscene.exporters.looks import Look, looking_cameras, looks
 from nerfscene.exporters.outlines import within_outlines
-from nerfscene.exporters.samples import Samples, all_seen, confirmed, projected, spaced, thinned
+from nerfscene.exporters.samples import Samples, all_seen, chosen, confirmed, projected, spaced, thinned
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, behind
 from nerfscene.loading import loading
@@ -80,9 +80,10 @@ def splats_from(seen: Seen, count: int, degree: int, told: Told) -> Splats:
     alive()
     samples = spaced(samples)
     plain = discs_of(samples, np.zeros((len(samples), (degree + 1) ** 2, 3), np.float32))
-    if not len(samples):
-        return plain
-    discs = within_outlines(plain, seen.taken, told, threads)
+    trimmed, keep = within_outlines(plain, seen.taken, told, threads)
+    discs, samples = picked(trimmed, keep), chosen(samples, keep)
+    if not len(discs):
+        return discs  # a shell around nothing is no scene
     samples = replace(samples, positions=discs.positions)
     discs = replace(discs, sh=fitted_harmonics(samples, seen.taken, degree, told, threads))
     return joined(drawn_in(discs, *_bounds(seen.scene, seen.renderer)), shell)

@@ -35,7 +35,8 @@ def discs(*x: float, width: float = 0.1) -> Splats:
 @pytest.mark.parametrize("behind", [0.0, 5.0])
 def test_a_disc_over_the_edge_is_narrower_across_it_and_moves_inward(behind: float) -> None:
     before = discs(-0.5, -0.05)
-    after = within_outlines(before, [board(behind)] * 2, Told(), 1)
+    after, keep = within_outlines(before, [board(behind)] * 2, Told(), 1)
+    assert keep.all()
     assert np.array_equal(after.positions[0], before.positions[0])
     assert np.array_equal(after.scales[0], before.scales[0])
     assert after.positions[1, 0] < before.positions[1, 0]
@@ -51,7 +52,8 @@ def test_a_disc_out_of_the_surface_at_both_ends_stays_and_is_small() -> None:
     look.z[:, :38] = 0  # a thin pole is left
     look.accumulation[:, :38] = 0
     before = discs(-0.025)
-    after = within_outlines(before, [look], Told(), 1)
+    after, keep = within_outlines(before, [look], Told(), 1)
+    assert keep.all()
     assert np.allclose(after.positions, before.positions)
     assert after.scales[0, 0] < 0.5 * before.scales[0, 0]
     assert after.scales[0, 1] == before.scales[0, 1]
@@ -59,6 +61,12 @@ def test_a_disc_out_of_the_surface_at_both_ends_stays_and_is_small() -> None:
 
 def test_what_no_picture_shows_is_left() -> None:
     before = discs(-40.0, 60.0)
-    after = within_outlines(before, [board(5.0)], Told(), 1)
+    after, keep = within_outlines(before, [board(5.0)], Told(), 1)
+    assert keep.all()
     assert np.array_equal(after.positions, before.positions)
     assert np.array_equal(after.scales, before.scales)
+
+
+def test_a_disc_that_hangs_beside_everything_is_dropped() -> None:
+    _, keep = within_outlines(discs(-0.5, 0.5), [board(5.0)] * 2, Told(), 1)
+    assert keep.tolist() == [True, False]
