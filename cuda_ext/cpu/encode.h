@@ -22,16 +22,23 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
     }
 }
 
-// Writes out[i][level·F …] for n points. Their arrays x, y and z must be readable up to a multiple of kWidth.
+// Writes out[i][level·F …] for n points. Their arrays x, y and z must be readable up to a multiple of kWidth. Rows are
+// scattered in memory, so those of all levels are fetched before the first is used.
 template <int F>
 static inline void encode_points(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
                           const float* z, int n, float* out, long ld) {
-    Corners c;
+    Corners at[kMaxLevels];
     for (int i = 0; i < n; i += kWidth) {
         const int m = n - i < kWidth ? n - i : kWidth;
         const vf px = load(x + i), py = load(y + i), pz = load(z + i);
         for (int level = 0; level < grid.levels; ++level) {
-            find_corners(grid, level, px, py, pz, c);
+            find_corners(grid, level, px, py, pz, at[level]);
+            const uint16_t* rows = table + size_t(grid.offset[level]) * F;
+            for (int k = 0; k < 8; ++k)
+                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + size_t(at[level].row[k][s]) * F);
+        }
+        for (int level = 0; level < grid.levels; ++level) {
+            const Corners& c = at[level];
             const uint16_t* rows = table + size_t(grid.offset[level]) * F;
             float* to = out + i * ld + level * F;
             for (int s = 0; s < m; ++s, to += ld) {

@@ -123,14 +123,21 @@ static inline int live_samples(const Field& f, const Space& space, RayState& r, 
     return found;
 }
 
+// What tracing is for: how many samples of a ray a round evaluates, at most kRoundSamples, which changes no result; and
+// whether the survivors' encodings are kept.
+struct Tracing {
+    int first_round, later_rounds;
+    bool encodings;
+};
+constexpr Tracing kForTraining = {4, kRoundSamples, true}, kForPictures = {3, 3, false};
+
 // Traces `n` rays (at most kTileRays). Leaves the surviving samples in `s`, as one linked list per ray, and returns
-// their number. Rays that did not fit in the tile's memory are marked as dropped. first_round, later_rounds: how many
-// samples of a ray a round evaluates, at most kRoundSamples; that changes no result. `live`: the rays' beam, or null.
+// their number. Rays that did not fit in the tile's memory are marked as dropped. `live`: the rays' beam, or null.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
-                        int first_round, int later_rounds, Scratch& s, float* occupancy_values, Counters& counters,
+                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters,
                         LiveSteps* live = nullptr) {
     const int e = f.net.encoding, h = f.net.hidden;
-    int survivors = 0, want = first_round;
+    int survivors = 0, want = how.first_round;
     for (;;) {
         int candidates = 0;
         for (int r = 0; r < n; ++r) {
@@ -176,7 +183,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
                     s.snext[to] = -1;
                     (ray.tail < 0 ? ray.head : s.snext[ray.tail]) = to;
                     ray.tail = to;
-                    for (int k = 0; k < e; k += kWidth)
+                    for (int k = 0; how.encodings && k < e; k += kWidth)
                         store(s.sencoding + size_t(to) * e + k, load(s.cencoding + size_t(c) * e + k));
                     for (int k = 0; k < h; k += kWidth)
                         store(s.shidden + size_t(to) * h + k, load(s.chidden + size_t(c) * h + k));
@@ -188,7 +195,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
                 }
             }
         }
-        want = later_rounds;
+        want = how.later_rounds;
     }
     return survivors;
 }
@@ -215,7 +222,7 @@ static inline void trace_rays(const Field& f, const March& march, const Rays& ra
             for (int r = 0; as_beam && r < n; ++r) join_beam(space, tile[r], live);
             if (as_beam && !started) bound_beam(tile, n, live);
             started = true;
-            survivors = trace(f, march, space, tile, n, 4, 4, s, nullptr, counters, as_beam ? &live : nullptr);
+            survivors = trace(f, march, space, tile, n, kForPictures, s, nullptr, counters, as_beam ? &live : nullptr);
             bool dropped = false;
             for (int r = 0; r < n; ++r) dropped |= tile[r].dropped;
             if (!dropped || n == 1) break;

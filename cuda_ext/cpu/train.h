@@ -136,7 +136,7 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
         if (step.rays.d_rays)
             for (int c = 0; c < 6; ++c) step.rays.d_rays[6 * i + c] = 0;
     }
-    int survivors = trace(f, step.march, space, tile, n, 4, kRoundSamples, s, step.occupancy_values, s.counters);
+    int survivors = trace(f, step.march, space, tile, n, kForTraining, s, step.occupancy_values, s.counters);
     s.counters.rays += n;
     if (s.g_count + survivors > s.g_capacity) {  // no room for these samples: drop the rays
         s.counters.dropped += n;
