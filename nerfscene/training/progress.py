@@ -59,7 +59,8 @@ class Control:
     pause: while true, training waits
     stop: set to end training early; the scene is still saved and measured
     save: set to save the scene now; training resets it
-    kept: what ``keep`` has set before the first save; ``in_folder``: whether that save is done
+    kept: what ``keep`` has set before the first save
+    in_folder: whether that save is done
     lock: held while the scene is saved
     """
 
