@@ -143,7 +143,7 @@ def _tell_of_rounding(scene: Scene, file: Path, config: ExportConfig, told: Told
     """Warns where the scene lies so far from the origin, as on a map, that floats would round it visibly."""
     from nerfscene.exporters.placement import placed  # loads scipy
 
-    world_from_scene = np.linalg.inv(placed(scene, config.world).scene_from_world)
+    world_from_scene = np.linalg.inv(placed(scene, config.world).scene_from_world).astype(np.float64)
     step = FLOAT_STEP * float(np.abs(world_from_scene[:3, 3]).max())
     share = step / (2 * similarity_scale(world_from_scene))
     if share > ROUGH:
