@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from nerfscene.exporters.mesh_depths import DepthPicture, points_of, ray_lengths
+from nerfscene.exporters.mesh_depths import DepthPicture, points_of, ray_lengths, times
 from nerfscene.exporters.told import Told
 from nerfscene.types import Array
 
@@ -62,7 +62,7 @@ class Warp:
     def to_cells(self, world: Floats) -> Floats:
         """World points (n, 3) in cells; the corner of cell i lies at i."""
         m = self.scene_from_world.astype(np.float32)
-        p = world @ m[:3, :3].T + m[:3, 3]
+        p = times(world, m[:3, :3].T) + m[:3, 3]
         far = np.maximum(np.abs(p).max(-1, keepdims=True), 1)
         cells: Floats = p * (_squeezed(far) / far / np.float32(self.cell)) + np.float32(self.middle)
         return cells
@@ -73,13 +73,13 @@ class Warp:
         near = np.maximum(np.abs(p).max(-1, keepdims=True), 1)
         p *= _unsqueezed(near) / near
         m = np.linalg.inv(self.scene_from_world).astype(np.float32)
-        world: Floats = (p @ m[:3, :3].T + m[:3, 3]).astype(np.float32)
+        world: Floats = (times(p, m[:3, :3].T) + m[:3, 3]).astype(np.float32)
         return world
 
     def sides(self, world: Floats) -> Floats:
         """The cells' longest sides (n,) at world points, world units."""
         m = self.scene_from_world.astype(np.float32)
-        p = world @ m[:3, :3].T + m[:3, 3]
+        p = times(world, m[:3, :3].T) + m[:3, 3]
         scale = np.cbrt(np.linalg.det(self.scene_from_world[:3, :3]))
         sides: Floats = np.maximum(np.abs(p).max(-1), 1) ** np.float32(GROWTH) * np.float32(self.cell / scale)
         return sides.astype(np.float32)
@@ -189,7 +189,7 @@ def _sorted_out(r: Prepared, centres: Floats, sides: Floats) -> tuple[Ints, Ints
     """The blocks that a picture sees through, and those near to the surface that it sees."""
     k = r.picture.camera.intrinsics
     pose = r.picture.camera.world_from_cam.astype(np.float32)
-    cam = (centres - pose[:3, 3]) @ pose[:3, :3]
+    cam = times(centres - pose[:3, 3], pose[:3, :3])
     distance, z = np.linalg.norm(cam, axis=1), np.maximum(cam[:, 2], 1e-9)
     radius = sides * np.float32(BLOCK * np.sqrt(3) / 2)
     pixels = k.fx * radius / np.maximum(z - radius, 1e-9) + 1
@@ -224,7 +224,7 @@ def _add_corners(
     """Adds one picture's distances to ``some`` blocks, corner by corner."""
     k = r.picture.camera.intrinsics
     pose = r.picture.camera.world_from_cam.astype(np.float32)
-    cam = (corners[some].reshape(-1, 3) - pose[:3, 3]) @ pose[:3, :3]
+    cam = times(corners[some].reshape(-1, 3) - pose[:3, 3], pose[:3, :3])
     z = np.maximum(cam[:, 2], np.float32(1e-9))
     u, v = cam[:, 0] * np.float32(k.fx) / z, cam[:, 1] * np.float32(k.fy) / z
     u += np.float32(k.cx)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import similarity_scale
-from nerfscene.exporters.mesh_depths import DepthPicture, ray_lengths
+from nerfscene.exporters.mesh_depths import DepthPicture, ray_lengths, times
 from nerfscene.exporters.mesh_fusion import Floats, Ints, Warp
 from nerfscene.exporters.mesh_raster import raster
 from nerfscene.exporters.mesh_unwrap import Atlas
@@ -44,7 +44,7 @@ def seen_from(
     for i, picture in enumerate(pictures):
         told.progress("finding what each photo shows", i / len(pictures))
         k, pose = picture.camera.intrinsics, picture.camera.world_from_cam.astype(np.float32)
-        cam = (vertices - pose[:3, 3]) @ pose[:3, :3]
+        cam = times(vertices - pose[:3, 3], pose[:3, :3])
         z = np.maximum(cam[:, 2], np.float32(1e-9))
         u, v = cam[:, 0] / z * k.fx + k.cx, cam[:, 1] / z * k.fy + k.cy
         shown = np.flatnonzero((cam[:, 2] > 0) & (u >= 0) & (u < k.width) & (v >= 0) & (v < k.height))
@@ -86,8 +86,8 @@ def _traced(
     rotation = (m[:3, :3] / scale).astype(np.float32)
     side = warp.sides(points) * scale
     near = np.float32(renderer.field.space.near)
-    directions = np.ascontiguousarray(toward @ rotation.T)
-    at = points @ m[:3, :3].T.astype(np.float32) + m[:3, 3].astype(np.float32)
+    directions = times(toward, rotation.T)
+    at = times(points, m[:3, :3].T.astype(np.float32)) + m[:3, 3].astype(np.float32)
     origins = np.ascontiguousarray(at - directions * (near + BEFORE * side)[:, None])
     n, coarseness = len(points), COARSENESS if renderer.field.space.cone > 0 else 1.0
     rgb, depth, accumulation = np.empty((n, 3), np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
