@@ -43,25 +43,28 @@ from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera
 
 POISSON_POINTS = 1_000_000  # as many as nerfstudio's export takes
+POISSON_BOX = 1.0  # and from the subject's box alone, as it does: far ones would leave it few cells here
 
 
 def for_open3d(pictures: list[DepthPicture], scene: Scene, file: Path) -> None:
     """The depths, their cameras, and points with normals of them, as arrays that Open3D's script reads."""
-    rng = np.random.default_rng(0)
-    share = POISSON_POINTS / sum(p.depth.size for p in pictures)
     depths, points, normals = [], [], []
+    m = scene.scene_from_world
     for p in pictures:
         z = p.depth / ray_lengths(p.camera.intrinsics)
         depths.append(np.where(np.isfinite(z), z, 0).astype(np.float32))
         at = points_of(p)
         with np.errstate(invalid="ignore"):
             normal = np.cross(np.gradient(at, axis=1), np.gradient(at, axis=0))
-        normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-12
-        away = ((at - p.camera.world_from_cam[:3, 3]) * normal).sum(-1, keepdims=True) > 0
-        normal = np.where(away, -normal, normal)
-        kept = np.isfinite(normal).all(-1) & (rng.random(p.depth.shape) < share)
+            normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-12
+            away = ((at - p.camera.world_from_cam[:3, 3]) * normal).sum(-1, keepdims=True) > 0
+            normal = np.where(away, -normal, normal)
+            inside = (np.abs(at @ m[:3, :3].T + m[:3, 3]) < POISSON_BOX).all(-1)
+        kept = np.isfinite(normal).all(-1) & inside
         points.append(at[kept])
         normals.append(normal[kept])
+    all_points, all_normals = np.concatenate(points).astype(float), np.concatenate(normals).astype(float)
+    some = np.random.default_rng(0).permutation(len(all_points))[:POISSON_POINTS]
     lenses = [p.camera.intrinsics for p in pictures]
     side = 2 / similarity_scale(scene.scene_from_world)
     np.savez(
@@ -71,8 +74,8 @@ def for_open3d(pictures: list[DepthPicture], scene: Scene, file: Path) -> None:
         poses=[p.camera.world_from_cam for p in pictures],
         voxel=side / cells_for(scene),
         reach=REACH * side / 2,
-        points=np.concatenate(points).astype(float),
-        normals=np.concatenate(normals).astype(float),
+        points=all_points[some],
+        normals=all_normals[some],
     )
 
 
