@@ -26,6 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).parents[1]
 TRAINED_STEPS = 400  # enough to leave no fog, which is slow to render
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., tuple[str, str]]
 
 
 # The key that films are signed with is made there: not in the folder of whoever runs the tests.
@@ -97,6 +98,19 @@ def run_command(
     return subprocess.run(
         words, capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options
     )  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``nerfscene`` within this process; returns what it wrote to (stdout, stderr)."""
+
+    def run_main(*arguments: object) -> tuple[str, str]:
+        capfd.readouterr()
+        cli.main([str(a) for a in arguments])
+        said = capfd.readouterr()
+        return said.out, said.err
+
+    return run_main
 
 
 @pytest.fixture

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import re
-import socket
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.page_cameras import Place
+from nerfscene.exporters.viser_server import free_port, quiet
 from nerfscene.loading import loading
 from nerfscene.types import Array
 
@@ -79,8 +74,8 @@ def recorded(splats: PageSplats, opening: Place) -> Recording:
     """viser's own page for a scene that holds these splats, first seen from a place."""
     with loading():
         import viser
-    with _quiet(threading.current_thread()):
-        server = viser.ViserServer(host="127.0.0.1", port=_free_port(), verbose=False)
+    with quiet(threading.current_thread()):
+        server = viser.ViserServer(host="127.0.0.1", port=free_port(), verbose=False)
     try:
         # Objects are lit by it, and there are none.
         server.scene.configure_environment_map(hdri=None)
@@ -94,7 +89,7 @@ def recorded(splats: PageSplats, opening: Place) -> Recording:
         )
         page = server.scene.as_html(dark_mode=True)
     finally:
-        with _quiet(server._websock_server._server_thread):
+        with quiet(server._websock_server._server_thread):
             server.stop()
     found = EMBEDDED.search(page, page.find("__VISER_EMBED_DATA__"))
     if found is None:
@@ -152,33 +147,3 @@ def _along_curve(points: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def _triple(v: Array) -> tuple[float, float, float]:
     return float(v[0]), float(v[1]), float(v[2])
-
-
-def _free_port() -> int:
-    """A port on this machine that nothing listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-class _WithoutOne(io.TextIOBase):
-    """A text stream that drops what one thread writes."""
-
-    def __init__(self, stream: TextIO, thread: threading.Thread | None) -> None:
-        self._stream, self._thread = stream, thread
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.current_thread() is self._thread else self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-
-@contextlib.contextmanager
-def _quiet(thread: threading.Thread | None) -> Iterator[None]:
-    """Drops what viser prints from a thread: its port, which nobody needs, and that it stopped."""
-    with contextlib.redirect_stdout(_WithoutOne(sys.stdout, thread)):
-        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -14,16 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told
 from nerfscene.scene.atomic import runs
+from nerfscene.viewer.outcome import Cancelled, outcome
 
-log = logging.getLogger(__name__)
 LEFTOVER = re.compile(r"nerfscene-export-(\d+)-.+")  # as jobs name their folders: of which process
-
-
-class _Cancelled(Exception):
-    pass
 
 
 class ExportJob:
@@ -79,28 +73,14 @@ class ExportJob:
 
     def _check(self) -> None:
         if self._cancelled.is_set():
-            raise _Cancelled
+            raise Cancelled
 
     def _heard(self, stage: str, fraction: float) -> None:
         self._check()
         self._progress(stage, fraction)
 
     def _run(self) -> None:
-        made, reason = None, ""
-        try:
-            remove_leftovers()
-            self._folder = Path(tempfile.mkdtemp(prefix=f"nerfscene-export-{os.getpid()}-"))
-            inside = self._folder / "made"
-            inside.mkdir()
-            self._make(inside / self._name, Told(self._heard, self._warn))
-            made = self._packed(inside)
-        except _Cancelled:
-            reason = "cancelled"
-        except (NerfsceneError, OSError) as error:
-            reason = str(error)
-        except Exception as error:  # whatever it is, the tab's buttons must work again
-            log.exception("an export could not be made")
-            reason = str(error) or type(error).__name__
+        made, reason = outcome(self._file, "an export could not be made")
         with self._lock:
             self._ended = True
             if self._cancelled.is_set():
@@ -108,6 +88,15 @@ class ExportJob:
         if made is None:
             self._remove()
         self._done(made, reason)
+
+    def _file(self) -> Path:
+        """The file to download, once it is made."""
+        remove_leftovers()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"nerfscene-export-{os.getpid()}-"))
+        inside = self._folder / "made"
+        inside.mkdir()
+        self._make(inside / self._name, Told(self._heard, self._warn))
+        return self._packed(inside)
 
     def _packed(self, inside: Path) -> Path:
         """What was made, as one file."""

@@ -7,17 +7,13 @@ import threading
 from collections.abc import Callable
 
 from nerfscene.config import CredentialsConfig
-from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_in_memory
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Plan
+from nerfscene.viewer.outcome import Cancelled, outcome
 
 log = logging.getLogger(__name__)
-
-
-class _Cancelled(Exception):
-    pass
 
 
 class FilmJob:
@@ -53,22 +49,15 @@ class FilmJob:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        self._done(*outcome(self._film, "a film could not be rendered"))
+
+    def _film(self) -> bytes:
         def frame_done(done: int, total: int) -> None:
             if self._cancelled.is_set():
-                raise _Cancelled
+                raise Cancelled
             self._progress(done / total)
 
-        made, reason = None, ""
-        try:
-            along = keyframes.cameras(self._plan)
-            made = film_in_memory(
-                self._scene, along, self._plan.fps, self._backend, frame_done, self._credentials, log.warning
-            )
-        except _Cancelled:
-            reason = "cancelled"
-        except (NerfsceneError, OSError) as error:
-            reason = str(error)
-        except Exception as error:  # whatever it is, the tab's buttons must work again
-            log.exception("a film could not be rendered")
-            reason = str(error) or type(error).__name__
-        self._done(made, reason)
+        along = keyframes.cameras(self._plan)
+        return film_in_memory(
+            self._scene, along, self._plan.fps, self._backend, frame_done, self._credentials, log.warning
+        )

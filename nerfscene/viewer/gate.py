@@ -48,13 +48,6 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def free_port() -> int:
-    """A port on this machine that nothing listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def forbid_sharing(server: Any) -> None:
     """Removes the handlers with which a client opens or closes viser's public tunnel.
 

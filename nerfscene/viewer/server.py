@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import io
 import logging
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import viser
 from numpy.typing import NDArray
 
 from nerfscene.config import CredentialsConfig
+from nerfscene.exporters.viser_server import free_port, quiet
 from nerfscene.field.footprint import photos_of
 from nerfscene.field.rendering import looking
 from nerfscene.given import count_given, instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
-from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, free_port, new_token
+from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, new_token
 from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.session import Session
@@ -71,7 +67,7 @@ class Viewer:
         self._closed = threading.Event()
         self._finished = False
         inner, secret = free_port(), new_token()
-        with _quiet(threading.current_thread()):
+        with quiet(threading.current_thread()):
             self.server = viser.ViserServer(host="127.0.0.1", port=inner, label="nerfscene", verbose=False)
         forbid_sharing(self.server)
         self.inbox = Inbox(self.server, secret)
@@ -261,7 +257,7 @@ class Viewer:
         self._stop()
 
     def _stop(self) -> None:
-        with _quiet(self.server._websock_server._server_thread):
+        with quiet(self.server._websock_server._server_thread):
             self.server.stop()
 
     def __enter__(self) -> Viewer:
@@ -269,29 +265,6 @@ class Viewer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _WithoutOne(io.TextIOBase):
-    """A text stream that drops what one thread writes."""
-
-    def __init__(self, stream: TextIO, thread: threading.Thread | None) -> None:
-        self._stream, self._thread = stream, thread
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.current_thread() is self._thread else self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-
-@contextlib.contextmanager
-def _quiet(thread: threading.Thread | None) -> Iterator[None]:
-    """Drops what viser prints from a thread: its own port, which is not the gate's, and that it stopped."""
-    with contextlib.redirect_stdout(_WithoutOne(sys.stdout, thread)):
-        yield
 
 
 def view(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from conftest import Run
 from credential_cases import authority_and_signer, flipped, write_image
 from refusals import Refused
 
@@ -27,25 +27,11 @@ from nerfscene.viewer.keyframes import Keyframe, Plan
 
 TINY = ns.RenderConfig(width=32, fps=5, seconds=0.4)
 OPTIONS = ("--width", 32, "--fps", 5, "--seconds", 0.4)
-Run = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def loaded(trained: Path) -> ns.Scene:
     return ns.load(trained)
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``nerfscene`` within this process; returns what it wrote to (stdout, stderr)."""
-
-    def run_main(*arguments: object) -> tuple[str, str]:
-        capfd.readouterr()
-        cli.main([str(a) for a in arguments])
-        said = capfd.readouterr()
-        return said.out, said.err
-
-    return run_main
 
 
 def test_a_scene_keeps_its_identity_wherever_it_is(loaded: ns.Scene) -> None:

@@ -24,11 +24,11 @@ from nerfscene.exporters import page, page_fitting
 from nerfscene.exporters.export import WRITERS
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.told import Told
+from nerfscene.exporters.viser_server import free_port
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.viewer import splats
 from nerfscene.viewer.export_panel import ExportPanel, shown
-from nerfscene.viewer.gate import free_port
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.stage import set_world
 

@@ -23,7 +23,8 @@ from conftest import ROOT
 from viser import _messages
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.viewer.gate import Gate, forbid_sharing, free_port, needs_token
+from nerfscene.exporters.viser_server import free_port
+from nerfscene.viewer.gate import Gate, forbid_sharing, needs_token
 
 TOKEN = "a-token-of-this-test"
 

@@ -20,13 +20,13 @@ from viser import _messages
 
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.viser_server import free_port
 from nerfscene.field.rendering import render
 from nerfscene.films.filming import film_path
 from nerfscene.films.paths import look_at
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera
 from nerfscene.viewer import film_job, keyframes, replaced, splats
-from nerfscene.viewer.gate import free_port
 from nerfscene.viewer.keyframes import Keyframe, Plan
 from nerfscene.viewer.path_marks import PathMarks
 from nerfscene.viewer.server import Viewer, view

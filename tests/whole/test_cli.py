@@ -7,12 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TRAINED_STEPS
+from conftest import ROOT, TRAINED_STEPS, Run
 
 import nerfscene
 from nerfscene import cli
@@ -23,20 +22,6 @@ from nerfscene.scene.scene import WORTH_MENTIONING
 from nerfscene.terminal import clock
 
 VERBS = ("train", "render", "export", "share", "eval", "info", "doctor")
-Run = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``nerfscene`` within this process; returns what it wrote to (stdout, stderr)."""
-
-    def run_main(*arguments: object) -> tuple[str, str]:
-        capfd.readouterr()
-        cli.main([str(a) for a in arguments])
-        said = capfd.readouterr()
-        return said.out, said.err
-
-    return run_main
 
 
 def one_object(out: str) -> dict[str, Any]:
