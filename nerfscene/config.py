@@ -301,13 +301,62 @@ class PageConfig:
         )
 
 
+@dataclass(frozen=True)
+class ServeConfig:
+    """The server of ``nerfscene serve``: what it takes, and how much of the machine."""
+
+    host: str = "127.0.0.1"
+    """The address to serve on; 0.0.0.0 lets phones and others in the network reach it."""
+    port: int = 8000
+    """The port; if it is taken, the next free one."""
+    url: str = ""
+    """The address that others reach it by, such as https://scenes.example.org, if a proxy is in front."""
+    jobs: int = 1
+    """Trainings, films and exports that run at the same time; the others wait for their turn."""
+    quota: str = "20GB"
+    """How much each person may keep, unless they were given another quota."""
+    total: str = "200GB"
+    """How much all may keep together."""
+    spare: str = "2GB"
+    """Disk space to leave free; with less, uploads are refused and the queue waits."""
+    longest: float = 7200.0
+    """The longest training that can be asked for, in seconds."""
+    idle: float = 300.0
+    """Seconds after which a viewer that nobody looks at is ended."""
+    ray: str = ""
+    """Run the jobs on the Ray cluster at this address, such as ray://head:10001; auto: one on this machine.
+    Its machines must see the server's folder at the same path."""
+    threads: int = 0
+    """CPU threads of each job; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        sizes = [(name, size_of(getattr(self, name))) for name in ("quota", "total", "spare")]
+        check_ranges(
+            self,
+            [
+                ("port", 0 <= self.port <= 65535, "0 to 65535; 0 takes any free one"),
+                (
+                    "url",
+                    not self.url or self.url.startswith(("http://", "https://")),
+                    "http://… or https://…",
+                ),
+                ("jobs", 1 <= self.jobs <= 64, "1 to 64"),
+                *((name, size is not None, "a size such as 20GB") for name, size in sizes),
+                ("longest", 1 <= self.longest <= 10**7, "1 to 10000000 seconds"),
+                ("idle", 5 <= self.idle <= 10**7, "5 to 10000000 seconds"),
+                ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
+            ],
+        )
+
+
 def size_of(text: str) -> int | None:
     """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
 
-    k, M and G are powers of 1000, Ki, Mi and Gi of 1024.
+    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
     """
-    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmg]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
     if found is None or (found[3] and not found[2]):
         return None
     number = float(found[1].replace(",", "."))
-    return round(number * (1024 if found[3] else 1000) ** " kmg".index(found[2].lower() or " "))
+    return round(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))

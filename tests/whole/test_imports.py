@@ -19,7 +19,7 @@ WINGS = (
     *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "credentials", "films"),
     *("exporters", "measuring", "viewer", "training"),
     *("intake", "doctor", "terminal", "api", "exporting", "serve"),
-    *("training_page", "export_commands", "path_commands", "commands", "cli"),
+    *("training_page", "export_commands", "path_commands", "serve_commands", "commands", "cli"),
     *("__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.

@@ -1,0 +1,141 @@
+"""Who asks, and whether they may: sessions, keys, and protection against requests that other sites forge.
+
+A browser logs in with a key and gets a signed cookie. Programs send the key as ``Authorization: Bearer``.
+A cookie is sent along by the browser whatever page asks, so that requests that change something need more:
+they must come from the server's own pages, and carry a token that only these know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException, Request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from nerfscene.errors import NerfsceneError
+from nerfscene.serve.people import Person, by_key, may_change, may_look, person_of
+from nerfscene.serve.scenes import SceneRow, scene_of
+from nerfscene.serve.shop import Shop
+
+COOKIE = "nerfscene"
+DAYS = 30  # that a session lasts
+SAFE = ("GET", "HEAD", "OPTIONS")
+TOKEN_FIELD, TOKEN_HEADER = "token", "X-Token"
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks. token: what the forms of their pages carry; "" for programs, which need none."""
+
+    person: Person
+    token: str
+
+
+class LoginNeeded(Exception):
+    """Nobody is logged in."""
+
+
+def shop_of(request: Request) -> Shop:
+    """The server that a request came to."""
+    shop: Shop = request.app.state.shop
+    return shop
+
+
+def session_for(shop: Shop, person: Person) -> str:
+    """The value of a cookie that logs a person in."""
+    return str(_signer(shop).dumps([person.id, person.sessions]))
+
+
+def _signer(shop: Shop) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(shop.secret, salt="session")
+
+
+def token_for(shop: Shop, session: str) -> str:
+    """What forms of this session's pages carry to show that they are the server's own."""
+    return hmac.new(shop.secret, f"form {session}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
+    """Who asks, by the key or the cookie of an HTTP request or a WebSocket; None for nobody who is known."""
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        person = by_key(shop.db, key.strip())
+        return None if person is None else Visitor(person, "")
+    session = connection.cookies.get(COOKIE, "")
+    if not session:
+        return None
+    try:
+        person_id, number = _signer(shop).loads(session, max_age=DAYS * 86400)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    person = person_of(shop.db, str(person_id))
+    if person is None or person.sessions != number:
+        return None
+    return Visitor(person, token_for(shop, session))
+
+
+async def visitor(request: Request) -> Visitor:
+    """The dependency of every route that is not for everyone.
+
+    Raises LoginNeeded, and HTTPException (403) for a change that another site's page asks for.
+    """
+    found = visitor_of(request, shop_of(request))
+    if found is None:
+        raise LoginNeeded
+    if request.method not in SAFE and found.token:
+        if not from_here(request):
+            raise HTTPException(403, "another site asked for this; open the page itself and try again")
+        sent = request.headers.get(TOKEN_HEADER) or await _field(request)
+        if not hmac.compare_digest(sent.encode(), found.token.encode()):
+            raise HTTPException(403, "this page is too old; reload it and try again")
+    return found
+
+
+async def _field(request: Request) -> str:
+    """The token in a form; "" if there is none. Files come with the token in the address instead."""
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return str((await request.form()).get(TOKEN_FIELD, ""))
+    return request.query_params.get(TOKEN_FIELD, "")
+
+
+def from_here(connection: Any) -> bool:
+    """Whether the server's own page asks, as far as the browser says; programs say nothing."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return True
+    shop: Shop = connection.app.state.shop
+    own = {f"{'https' if s else 'http'}://{connection.headers.get('host', '')}" for s in (0, 1)}
+    return origin in own or origin == shop.config.url.rstrip("/")
+
+
+def scene_to_look_at(request: Request, who: Visitor, scene: str) -> SceneRow:
+    """The scene, if its owner or one of their guests asks. Raises HTTPException (404) otherwise."""
+    return _scene(request, who, scene, may_look(who.person, _owner(request, scene)))
+
+
+def scene_to_change(request: Request, who: Visitor, scene: str) -> SceneRow:
+    """The scene, if its owner asks. Raises HTTPException: 404, or 403 for a guest who may only look."""
+    owner = _owner(request, scene)
+    if may_look(who.person, owner) and not may_change(who.person, owner):
+        raise HTTPException(403, "you may look at this scene, but only its owner can change it")
+    return _scene(request, who, scene, may_change(who.person, owner))
+
+
+def _owner(request: Request, scene: str) -> str:
+    try:
+        return scene_of(shop_of(request).db, scene).person
+    except NerfsceneError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+def _scene(request: Request, who: Visitor, scene: str, allowed: bool) -> SceneRow:
+    # Whoever may not see a scene isn't told that it is there.
+    if not allowed:
+        raise HTTPException(404, "there is no such scene; look for it in the gallery")
+    return scene_of(shop_of(request).db, scene)
