@@ -21,8 +21,8 @@ SCENE_FILE = "scene.json"
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A job, as ``jobs.Job`` says; ahead: how many begin before it, None unless it waits; files: the addresses
-    of what it made."""
+    """A job, as ``jobs.Job`` says; ahead: how many begin before it, None unless it waits; files: the
+    addresses of what it made."""
 
     id: str
     kind: str
@@ -62,9 +62,9 @@ class LinkFacts:
 
 @dataclass(frozen=True)
 class SceneFacts:
-    """A scene. looks: whether there is something to step into; figures: what ``nerfscene info`` tells of it, of
-    a trained one; pictures: addresses by what they show (now, poster, turning); report, page: addresses, or "".
-    files and links are for its owner."""
+    """A scene. looks: whether there is something to step into; figures: of its scene.json, if it is trained;
+    pictures: addresses by what they show (now, poster, turning); report, page: addresses, or "". files and
+    links are for its owner alone."""
 
     id: str
     title: str
@@ -86,6 +86,7 @@ class SceneFacts:
 def scene_facts(shop: Shop, scene: SceneRow, person: Person) -> SceneFacts:
     """All about a scene, for a person who may look at it."""
     mine = may_change(person, scene.person)
+    links = links_of(shop.db, scene.id) if mine else []
     at, base = places(shop.data, scene.id), f"/scenes/{scene.id}"
     jobs = jobs_of(shop.db, scene.id)
     queue = {job.id: i for i, job in enumerate(jobs_table.waiting(shop.db))} if _waits(jobs) else {}
