@@ -110,9 +110,7 @@ def scene_facts(shop: Shop, scene: SceneRow, person: Person) -> SceneFacts:
         webhook=scene.webhook if mine else "",
         jobs=[job_facts(job, queue) for job in jobs],
         files=[file_facts(shop, f) for f in files_of(shop.db, scene.id)] if mine else [],
-        links=[LinkFacts(k.token, f"/s/{k.token}", k.ends) for k in links_of(shop.db, scene.id)]
-        if mine
-        else [],
+        links=[LinkFacts(link.token, f"/s/{link.token}", link.ends) for link in links],
     )
 
 
