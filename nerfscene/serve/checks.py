@@ -17,7 +17,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -25,6 +24,7 @@ from nerfscene.capture.archive import BROKEN, MAGIC, unpack
 from nerfscene.capture.endings import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 from nerfscene.capture.folder import find_photos
 from nerfscene.capture.photos import DAMAGED, photo_size, read_pixels
+from nerfscene.capture.video_look import look_at_video
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve.database import new_id
@@ -45,9 +45,6 @@ PHOTOS = {
     **{"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"},
     **{"TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"},
 }
-# FFmpeg's names for what VIDEO_SUFFIXES stand for. It would also open lists of other files, by their content.
-VIDEOS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,ogg,flv,mxf,h264,hevc,mjpeg,m4v"
-SAFELY = {"format_whitelist": VIDEOS, "protocol_whitelist": "file"}
 AGAIN = "copy it again from where it came from, and send that"
 
 
@@ -80,10 +77,14 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
     try:
         kind = _photo_kind(path, called)
     except UnidentifiedImageError:
-        if ending in PHOTO_SUFFIXES and not _opens_as_video(path):
-            raise Unusable(f"{called} can't be read as a photo: {AGAIN}") from None
-        _video(path, called, thumbnail)
-        return Verdict("video", "", ending if ending in VIDEO_SUFFIXES else ".mp4")
+        try:
+            made = _video(path, called, thumbnail)
+        except Unusable:
+            if ending in VIDEO_SUFFIXES:
+                raise
+            what = "a photo" if ending in PHOTO_SUFFIXES else "a photo, a video or a zip"
+            raise Unusable(f"{called} can't be read as {what}: {AGAIN}") from None
+        return Verdict("video", "", ending if ending in VIDEO_SUFFIXES else made)
     _photo(path, called, thumbnail)
     return Verdict("photo", "", ending if ending in PHOTO_SUFFIXES else kind)
 
@@ -140,46 +141,25 @@ def _write(image: Image.Image, thumbnail: Path) -> None:
         partial.replace(thumbnail)
 
 
-def _opens_as_video(path: Path) -> bool:
-    import av
+def _video(path: Path, called: str, thumbnail: Path) -> str:
+    """Checks a video by its header and its first picture, which becomes its thumbnail; the ending for it.
 
+    Raises Unusable.
+    """
     try:
-        with av.open(str(path), options=SAFELY, metadata_errors="replace") as container:
-            return container.streams.best("video") is not None
-    except (av.FFmpegError, OSError, ValueError):
-        return False
-
-
-def _video(path: Path, called: str, thumbnail: Path) -> None:
-    """Checks a video by its header and its first picture, which becomes its thumbnail. Raises Unusable."""
-    import av
-
-    av.logging.set_level(None)
-    try:
-        with av.open(str(path), options=SAFELY, metadata_errors="replace") as container:
-            stream: Any = container.streams.best("video")
-            if stream is None or stream.codec_context is None:
-                raise Unusable(f"{called} holds no pictures, only sound; send another video, or photos")
-            known = [container.duration / 1e6 if container.duration else 0.0]
-            if stream.frames and stream.average_rate:
-                known.append(float(stream.frames / stream.average_rate))
-            if max(known) > MOST_SECONDS:
-                raise Unusable(
-                    f"{called} lasts longer than {MOST_SECONDS / 60:.0f} minutes; send a shorter part of it"
-                )
-            if stream.width * stream.height > MOST_FRAME:
-                raise Unusable(f"{called} has pictures that are too large ({stream.width} × {stream.height})")
-            stream.thread_count = 1
-            frame = next(container.decode(stream), None)
-            if frame is None:
-                raise Unusable(f"{called} has no pictures that can be read: {AGAIN}")
-            turned = frame.to_image().rotate(getattr(frame, "rotation", 0), expand=True)
-            turned.thumbnail((THUMBNAIL, THUMBNAIL))
-            _write(turned.convert("RGB"), thumbnail)
-    except (av.FFmpegError, OSError, ValueError, MemoryError):
+        look = look_at_video(path, MOST_FRAME)
+    except NerfsceneError as error:
+        why = str(error).replace(str(path), called)
+        raise Unusable(f"{why}: {AGAIN}, or export it as MP4") from None
+    if look.seconds > MOST_SECONDS:
         raise Unusable(
-            f"{called} can't be read as a photo or a video, or is cut off: {AGAIN}, or export it as MP4"
-        ) from None
+            f"{called} lasts longer than {MOST_SECONDS / 60:.0f} minutes; send a shorter part of it"
+        )
+    if look.first is None:
+        raise Unusable(f"{called} has pictures that are too large to use ({look.width} × {look.height})")
+    look.first.thumbnail((THUMBNAIL, THUMBNAIL))
+    _write(look.first.convert("RGB"), thumbnail)
+    return look.ending
 
 
 def _of_zip(path: Path, job: Job) -> Iterator[Verdict]:

@@ -34,12 +34,13 @@ Write = Callable[[Path, int, list[bytes]], Awaitable[None]]
 @dataclass
 class Part:
     """A part of the form. headers: as they come; file: what it is taken as, None for fields and for files
-    that are not taken; blocks, at: bytes that wait to be written, and how many are."""
+    that are not taken; blocks, gathered: bytes that wait to be written, and how many; at: how many are
+    written."""
 
-    headers: dict[str, str] = field(default_factory=dict)
-    begun: bool = False
+    headers: dict[bytes, bytes] = field(default_factory=dict)
     file: UploadedFile | None = None
     blocks: list[bytes] = field(default_factory=list)
+    gathered: int = 0
     at: int = 0
 
 
@@ -121,7 +122,7 @@ class Form:
         if not files:
             raise HTTPException(400, "no files were chosen; choose photos, a video or a zip")
 
-    def _callbacks(self) -> dict[str, Any]:
+    def _callbacks(self) -> Any:
         def data(name: str) -> Callable[[bytes, int, int], None]:
             return lambda block, start, end: self.events.append((name, block[start:end]))
 
@@ -130,6 +131,7 @@ class Form:
 
         return {
             "on_part_begin": mark("begin"),
+            "on_header_begin": mark("header"),
             "on_header_field": data("field"),
             "on_header_value": data("value"),
             "on_headers_finished": mark("headers"),
@@ -146,18 +148,20 @@ class Form:
         """Does what follows from one thing in the form; returns whether that was the start of a file."""
         part = self.part
         if name == "begin":
-            self.part, self.header = Part(), b""
+            self.part = Part()
+        elif name == "header":
+            self.header = b""
         elif name == "field":
             self.header += data
         elif name == "value":
-            key = self.header.decode("latin-1").lower()
-            part.headers[key] = part.headers.get(key, "") + data.decode("utf-8", "replace")
-            self.header = self.header if key else b""
+            key = self.header.lower()
+            part.headers[key] = part.headers.get(key, b"") + data
         elif name == "headers":
             return self._begin()
         elif name == "data" and part.file is not None:
             part.blocks.append(data)
-            if sum(map(len, part.blocks)) >= BLOCK:
+            part.gathered += len(data)
+            if part.gathered >= BLOCK:
                 await self._flush()
         elif name == "part" and part.file is not None:
             await self._flush()
@@ -166,7 +170,7 @@ class Form:
 
     def _begin(self) -> bool:
         """Begins a file, or passes over a field, or a file that can't be used, which is noted."""
-        name = file_name(self.part.headers.get("content-disposition", ""))
+        name = file_name(self.part.headers.get(b"content-disposition", b""))
         if not name:
             return False
         try:
@@ -185,7 +189,7 @@ class Form:
         if part.file is not None and part.blocks:
             blocks, part.blocks = part.blocks, []
             await self.write(part_of(self.shop, part.file.id, FORM), part.at, blocks)
-            part.at += sum(map(len, blocks))
+            part.at, part.gathered = part.at + part.gathered, 0
 
     def _end(self) -> None:
         """Ends a file: its size is known now."""
@@ -201,9 +205,9 @@ class Form:
         self.put(file)
 
 
-def file_name(disposition: str) -> str:
+def file_name(disposition: bytes) -> str:
     """The name of a file in a form, by its Content-Disposition; "" for a field, or if none was chosen."""
-    _, options = parse_options_header(disposition.encode("utf-8"))
+    _, options = parse_options_header(disposition)
     return options.get(b"filename", b"").decode("utf-8", "replace")
 
 

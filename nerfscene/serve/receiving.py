@@ -52,25 +52,30 @@ def begun(
         )
         if training.fetchone():
             raise HTTPException(409, "this scene is being trained; add photos when that has ended")
-        rows = c.execute("select name, state from files where scene = ?", (scene.id,)).fetchall()
-        if len(rows) >= quota.MOST_FILES:
-            raise HTTPException(
-                quota.TOO_LARGE,
-                f"this scene has {len(rows)} files, and can't have more; remove some, or use a video",
-            )
+        _check_count(c, scene)
         refused = quota.refusal(quota.use_of(shop, person, c), name, size)
         if refused is not None:
             raise HTTPException(*refused)
-        name = file_names.unique(name, (r["name"] for r in rows if r["state"] != "unusable"))
+        taken = "select name from files where scene = ? and state <> 'unusable'"
+        name = file_names.unique(name, [r["name"] for r in c.execute(taken, (scene.id,))])
         (part_of(shop, upload, ending)).touch(exist_ok=False)
         insert(c, [UploadedFile(upload, scene.id, person.id, name, size, "coming", "", time.time())])
     return found(shop, upload)
+
+
+def _check_count(c: sqlite3.Connection, scene: SceneRow) -> None:
+    (count,) = c.execute("select count(*) from files where scene = ?", (scene.id,)).fetchone()
+    if count >= quota.MOST_FILES:
+        raise HTTPException(
+            quota.TOO_LARGE, f"this scene has {count} files, and can't have more; remove some, or use a video"
+        )
 
 
 def refused(shop: Shop, scene: SceneRow, person: Person, name: str, why: str) -> None:
     """Notes a file that wasn't taken, for the list of a scene's files."""
     with shop.db.change() as c:
         name = file_names.safe(name)
+        _check_count(c, scene)
         insert(c, [UploadedFile(new_id(), scene.id, person.id, name, 0, "unusable", why, time.time())])
 
 

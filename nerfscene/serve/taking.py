@@ -144,6 +144,8 @@ def _take_folder(shop: Shop, file: UploadedFile, verdicts: Sequence[Verdict]) ->
             Path(own.folder).replace(at.photos / name)
             receiving.insert(c, inside)
             c.execute("update files set state = 'whole', size = ? where id = ?", (own.size, file.id))
+    if row is None:  # it was removed meanwhile
+        drop_thumbnails(shop, file, verdicts)
     receiving.forget(shop, file.id)
 
 

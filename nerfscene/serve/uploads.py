@@ -174,9 +174,8 @@ def router_for(shop: Shop) -> APIRouter:
         at = 0
         if request.headers.get("content-type") == BYTES:
             at = await uploads.take(request, file, 0)
-        return _answer(
-            201, {"Location": f"{path}/{file.id}", "Upload-Offset": str(at), **_expires(shop, file)}
-        )
+        about = {"Location": f"{path}/{file.id}", "Upload-Offset": str(at)}
+        return _answer(201, about | _expires(shop, file))
 
     @router.head(path + "/{upload}")
     async def head(request: Request, upload: str, who: Who) -> Response:
@@ -255,11 +254,8 @@ def _own(shop: Shop, who: Visitor, upload: str) -> UploadedFile:
 
 def _check_version(request: Request) -> None:
     if request.headers.get("tus-resumable") != VERSION:
-        raise HTTPException(
-            412,
-            f"uploads are taken by tus {VERSION}, which is said as Tus-Resumable",
-            {"Tus-Version": VERSION},
-        )
+        what = f"uploads are taken by tus {VERSION}, which is said as Tus-Resumable"
+        raise HTTPException(412, what, {"Tus-Version": VERSION})
 
 
 def _expires(shop: Shop, file: UploadedFile) -> dict[str, str]:
