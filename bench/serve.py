@@ -161,8 +161,9 @@ def main() -> None:
     """Runs the server, the training and the load."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("photos", type=Path)
-    for name, usual in (("uploads", 50), ("megabytes", 20), ("pages", 200), ("steps", 600), ("rounds", 2)):
-        parser.add_argument(f"--{name}", type=int, default=usual)
+    usual = {"uploads": 50, "megabytes": 20, "mbit": 8, "pages": 200, "steps": 600, "rounds": 2}
+    for name, value in usual.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shop = opened(Path(folder), ServeConfig())
