@@ -1,9 +1,11 @@
 """What the server takes while it is busy: its memory, and how much it slows the training beside it.
 
-    python -m bench.serve PHOTOS [--uploads 50] [--megabytes 20] [--pages 200] [--steps 600] [--rounds 2]
+    python -m bench.serve PHOTOS [--uploads 50] [--megabytes 20] [--mbit 8] [--pages 200] [--steps 600]
+                          [--rounds 2]
 
-PHOTOS: a folder. Trains them by ``nerfscene serve`` for the same number of steps, alone and beside the load, in
-turn: so many uploads at once, again and again, and so many gallery pages a second. Prints the training's
+PHOTOS: a folder. Trains them by ``nerfscene serve`` for the same number of steps, alone and beside the load,
+in turn: so many uploads at once, each as fast as a phone's network, again and again, and so many gallery
+pages a second. Prints the training's
 seconds of each, their ratio of medians, and the most memory that the server and its helpers had, their shared
 pages counted once (PSS), without the training itself. Linux only.
 """
@@ -40,6 +42,7 @@ class Load:
     cookie: str
     token: str
     scene: str
+    rate: float  # bytes a second of each upload
     over: threading.Event = field(default_factory=threading.Event)
     uploaded: int = 0
     pages: int = 0
@@ -81,8 +84,10 @@ class Load:
         }  # fmt: skip
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n"
         s.sendall(head.encode())
+        begin = time.monotonic()
         for i in range(0, len(body), CHUNK):
             s.sendall(body[i : i + CHUNK])
+            time.sleep(max(0.0, begin + i / self.rate - time.monotonic()))
         got = b""
         while b"\r\n\r\n" not in got:
             got += more(s)
@@ -199,7 +204,7 @@ def measure(shop: Shop, person: str, session: str, port: int, server: int, asked
     for _ in range(asked.rounds):
         alone.append(trained(shop, person, asked.photos, asked.steps))
         target = scenes.new_scene(shop.db, shop.data, person, "Uploads", {})
-        load = Load(port, session, gate.token_for(shop, session), target.id)
+        load = Load(port, session, gate.token_for(shop, session), target.id, asked.mbit * 125e3)
         threads = [
             threading.Thread(target=load.upload, args=(i, asked.megabytes * 10**6, 1))
             for i in range(asked.uploads)
