@@ -30,8 +30,9 @@ class Job:
     """One piece of work on a scene.
 
     options: of its kind, as JSON; wanted: "", "pause" or "stop"; stage, fraction (of this stage, 0…1),
-    remaining (seconds for the whole job, or None where nobody knows): how far it is; message: one sentence on why it failed, or what to know; result: what it made;
-    tries: how often it was begun; place: what runs it; created, started, ended: seconds since 1970.
+    remaining (seconds for the whole job, or None where nobody knows): how far it is; message: one sentence on
+    why it failed, or what to know; result: what it made; tries: how often it was begun; place: what runs it;
+    created, started, ended: seconds since 1970.
     """
 
     id: str
@@ -144,8 +145,8 @@ def _in_turn(rows: Callable[[str], list[sqlite3.Row]]) -> list[Job]:
     """
     theirs: dict[str, deque[Job]] = {}
     waiting = rows(
-        "select jobs.* from jobs join scenes on scenes.id = scene where state = 'waiting' and deleted is null "
-        "order by jobs.created, jobs.id"
+        "select jobs.* from jobs join scenes on scenes.id = scene where state = 'waiting' "
+        "and deleted is null order by jobs.created, jobs.id"
     )
     for row in waiting:
         job = _job(row)
@@ -236,7 +237,7 @@ def lock_of(job: str) -> str:
 
 
 def remove(db: Database, job: str) -> Job:
-    """Forgets a job, and returns it; its files are the caller's. Raises NerfsceneError unless it has ended."""
+    """Forgets a job, and returns it; its files are the caller's. Raises NerfsceneError if it is under way."""
     found = job_of(db, job)
     if found.state in UNFINISHED:
         raise NerfsceneError("this is still under way; stop it first")

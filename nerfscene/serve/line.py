@@ -23,7 +23,7 @@ ENDINGS = ("pause", "stop", "leave", "too long")
 
 
 class Line:
-    """A context manager around the work: tells how far it is, twice a second, and ends it when that is wanted.
+    """A context manager around the work: tells how far it is twice a second, and ends it when asked to.
 
     The work is interrupted as by Ctrl-C: by a KeyboardInterrupt in the main thread. ``wanted`` says why: one
     of ENDINGS. While ``stopped`` is set, it is called instead when the owner wants the work to stop.

@@ -35,10 +35,8 @@ class NowPictures:
     Together they take about SHARE of the training's time, so that they grow where rendering is fast.
     """
 
-    def __init__(
-        self, file: Path, backend: str, threads: int, clock: Callable[[], float] = time.perf_counter
-    ):
-        self.file, self.backend, self.threads, self.clock = file, backend, threads, clock
+    def __init__(self, file: Path, backend: str, threads: int) -> None:
+        self.file, self.backend, self.threads = file, backend, threads
         self.view: Staged | None = None
         self.place: Place | None = None
         self.renderer: Renderer | None = None
@@ -56,7 +54,7 @@ class NowPictures:
             return
         if self.taken_at and seconds - self.taken_at < max(APART, GROWING * seconds):
             return
-        began = self.clock()
+        began = time.perf_counter()
         if self.place is None:
             self.place = opening(self.view, self.renderer)
         size = self._size(SHARE * seconds + AT_ONCE - self.spent)
@@ -65,7 +63,7 @@ class NowPictures:
         camera = picture(self.place, *sides(self.place.aspect, size))
         frame = render(self.renderer, camera)
         save(to_bytes(frame.rgb), self.file)
-        took = self.clock() - began
+        took = time.perf_counter() - began
         self.per_pixel = took / (camera.intrinsics.width * camera.intrinsics.height)
         self.spent, self.taken_at = self.spent + took, seconds
 

@@ -44,8 +44,8 @@ def queue_pause(shop: Shop) -> str:
         return ""
     short = -room / 1e9
     return (
-        f"the server's disk is full, so work waits: {max(short, 0.1):.1f} GB more must be free; delete scenes, "
-        "films or exports, or free space in another way"
+        f"the server's disk is full, so work waits: {max(short, 0.1):.1f} GB more must be free; delete "
+        "scenes, films or exports, or free space in another way"
     )
 
 

@@ -61,10 +61,8 @@ def main(words: list[str]) -> int:
         except Exception as error:
             traceback.print_exc()
             _tidy(task)
-            what = f"{type(error).__name__}: {error}"
-            return _ends(
-                task, "failed", for_owner(task, f"an error of nerfscene itself stopped this ({what})")
-            )
+            why = f"an error of nerfscene itself stopped this ({type(error).__name__}: {error})"
+            return _ends(task, "failed", for_owner(task, why))
 
 
 @contextlib.contextmanager
@@ -142,12 +140,8 @@ def _interrupted(task: Task) -> int:
         return _ends(task, "stopped")
     if wanted == "too long":
         _tidy(task)
-        longest = task.shop.config.longest
-        return _ends(
-            task,
-            "failed",
-            f"this took longer than the {longest:.0f} s allowed here; ask for something smaller",
-        )
+        most = f"{task.shop.config.longest:.0f} s"
+        return _ends(task, "failed", f"this took longer than the {most} allowed here; ask for less")
     with contextlib.suppress(sqlite3.Error):
         jobs.left(db, job)
     return jobs.LEFT

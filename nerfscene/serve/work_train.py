@@ -71,7 +71,8 @@ def _begin(task: Task) -> tuple[bool, bool]:
     if task.job.options.get("more"):
         if not same:
             raise NerfsceneError(
-                "photos were added or removed since this scene was trained; train it from the start to use them"
+                "photos were added or removed since this scene was trained; to use them, train it from "
+                "the start"
             )
         return True, False
     own = _saved_at(folder) > task.job.created
