@@ -17,8 +17,8 @@ from nerfscene.given import home_expanded
 from nerfscene.loading import leaving_at_once
 
 NEEDED = (
-    *("fastapi", "uvicorn", "jinja2", "itsdangerous", "python_multipart"),
-    *("huey", "httpx", "websockets", "segno"),
+    *("fastapi", "uvicorn", "jinja2", "itsdangerous"),
+    *("python_multipart", "httpx", "websockets", "segno"),
 )
 
 
