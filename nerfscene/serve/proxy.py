@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+from urllib.parse import quote
 
 from fastapi import WebSocket
 from fastapi.responses import Response, StreamingResponse
@@ -27,11 +29,12 @@ class NotReached(Exception):
 
 
 async def fetched(port: int, cookie: str, method: str, path: str, headers: dict[str, str]) -> Response:
-    """A viewer's answer to a request for a path such as "/". headers: to add to it. Raises NotReached.
+    """A viewer's answer to a GET or HEAD for a path such as "/". headers: to add to it. Raises NotReached.
 
     Nothing of the browser's own headers is passed on: a viewer's pages are the same for everyone.
     """
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n\r\n"
+    # viser knows only GET.
+    head = f"GET {quote(path)} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n\r\n"
     try:
         async with asyncio.timeout(SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=HEAD_LIMIT)
@@ -42,6 +45,9 @@ async def fetched(port: int, cookie: str, method: str, path: str, headers: dict[
         raise NotReached from error
     found = dict(line.split(": ", 1) for line in answer[1:] if ": " in line)
     kept = {k.lower(): v for k, v in found.items() if k.lower() in KEPT}
+    if method == "HEAD":
+        writer.close()
+        return Response(None, status, {**kept, **headers})
 
     async def body() -> AsyncIterator[bytes]:
         try:
@@ -53,11 +59,12 @@ async def fetched(port: int, cookie: str, method: str, path: str, headers: dict[
     return StreamingResponse(body(), status, {**kept, **headers})
 
 
-async def joined(browser: WebSocket, port: int, cookie: str, allowed: Callable[[], Awaitable[bool]]) -> None:
-    """Joins a browser's WebSocket to a viewer's, until either ends or ``allowed`` says no.
+async def joined(browser: WebSocket, port: int, cookie: str, refused: Coroutine[Any, Any, None]) -> None:
+    """Joins a browser's WebSocket to a viewer's, until either ends.
 
-    allowed: a coroutine that returns once the browser may look no longer.
+    refused: returns once the browser may look no longer, which ends both.
     """
+    forbidden = asyncio.ensure_future(refused)
     protocols = [Subprotocol(p) for p in browser.scope.get("subprotocols", [])]
     try:
         async with connect(
@@ -66,23 +73,22 @@ async def joined(browser: WebSocket, port: int, cookie: str, allowed: Callable[[
             proxy=None, user_agent_header=None,
         ) as viewer:  # fmt: skip
             await browser.accept(viewer.subprotocol)
-            await _both_ways(browser, viewer, allowed)
+            await _both_ways(browser, viewer, forbidden)
     except (OSError, TimeoutError, InvalidHandshake):
         await _closed(browser, TRY_AGAIN)
+    finally:
+        forbidden.cancel()
 
 
-async def _both_ways(
-    browser: WebSocket, viewer: ClientConnection, allowed: Callable[[], Awaitable[bool]]
-) -> None:
-    stays = asyncio.ensure_future(allowed())
+async def _both_ways(browser: WebSocket, viewer: ClientConnection, forbidden: asyncio.Future[None]) -> None:
     ways = [asyncio.ensure_future(work) for work in (_up(browser, viewer), _down(browser, viewer))]
     try:
-        await asyncio.wait([*ways, stays], return_when=asyncio.FIRST_COMPLETED)
-        code = FORBIDDEN if stays.done() else GOING
+        await asyncio.wait([*ways, forbidden], return_when=asyncio.FIRST_COMPLETED)
+        code = FORBIDDEN if forbidden.done() else GOING
     finally:
-        for task in (*ways, stays):
+        for task in ways:
             task.cancel()
-        await asyncio.gather(*ways, stays, return_exceptions=True)
+        await asyncio.gather(*ways, return_exceptions=True)
     await _closed(browser, code)
 
 

@@ -1,8 +1,8 @@
 """A viewer as a process of its own, which ``viewers`` starts: one scene, for its owner or for guests.
 
-``python -m nerfscene.serve.viewer_process FOLDER AUDIENCE THREADS`` prints one JSON object a line: ``port`` and
-``cookie``, which lets in whoever sends it; later ``replaced``, if another scene is in the folder; or ``error``,
-a sentence. It ends with its standard input, so that it can't outlive the server, however that ends.
+``python -m nerfscene.serve.viewer_process FOLDER AUDIENCE THREADS`` prints one JSON object a line: ``port``
+and ``cookie``, which lets in whoever sends it; later ``replaced``, if another scene is in the folder; or
+``error``, a sentence. It ends with its standard input, so that it can't outlive the server, however that ends.
 """
 
 from __future__ import annotations

@@ -209,7 +209,8 @@ class Gate:
     inner_port: viser's. host, port: where to listen; if the port is taken, the next free one is used. token:
     the guests'; generated if one is needed and none is given, as the owner's always is. ``url`` is the
     guests' link and ``owner_url`` the owner's: both the same, without a token, if only this machine can
-    connect. ``port`` is the port used, ``cookie`` the name of the cookie that may hold a token. secret: precedes the role in ROLE_HEADER.
+    connect. ``port`` is the port used, ``cookie`` the name of the cookie that may hold a token. secret:
+    precedes the role in ROLE_HEADER.
     Raises NerfsceneError for a host or port that can't be listened on.
     """
 

@@ -46,9 +46,7 @@ class Panels:
     for them, so that no message can reach any.
     """
 
-    def __init__(
-        self, stage: Stage, client: Any, session: Session, saves: bool, makes: bool = True
-    ) -> None:
+    def __init__(self, stage: Stage, client: Any, session: Session, saves: bool, makes: bool = True) -> None:
         self.stage, self.client, self.session = stage, client, session
         self.saves, self.makes = saves, makes
         self._lock = threading.RLock()  # held while the crop changes
