@@ -2,7 +2,8 @@
 
 ``python -m nerfscene.serve.viewer_process FOLDER AUDIENCE THREADS`` prints one JSON object a line: ``port``
 and ``cookie``, which lets in whoever sends it; later ``replaced``, if another scene is in the folder; or
-``error``, a sentence. It ends with its standard input, so that it can't outlive the server, however that ends.
+``error``,
+a sentence. It ends with its standard input, so that it can't outlive the server however that ends.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class Viewer:
     folder: the scene's, where crops, worlds and camera paths are saved; None: they can't be saved.
     host, port: where to serve; if the port is taken, the next free one is used.
     training: how to watch and control the training, if the scene is still being trained.
-    audience: for a page behind another server's gate, who is let through to it: gate.OWNER, or gate.GUEST, who then
-    gets nothing but the look of things. Its links need their tokens even on this machine.
+    audience: for a page behind another server's gate, who is let through to it: gate.OWNER, or gate.GUEST,
+    who then gets nothing but the look of things. Its links need their tokens even on this machine.
     ``url``: where only this machine can connect, the page's link. With any other host, the link for guests:
     it only looks, and ``owner_url`` is the one that may save as well. ``in_words``: both, in sentences.
     Raises NerfsceneError for a host or port that can't be used.
@@ -124,6 +124,8 @@ class Viewer:
         saves = self.inbox.role(client.client_id) == OWNER
         panels = Panels(self.stage, client, session, saves, makes=self.audience != GUEST)
         self.panels[client.client_id] = panels
+        if self.audience and client.camera.aspect < 1:
+            client.gui.main_panel.minimize()  # on a phone held upright it would hide most of the scene
         if self.stage.keeper is not None and self.stage.keeper.replaced:
             panels.say_for_good(REPLACED, self.stage.keeper.replaced)
         moving = threading.Lock()
