@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from nerfscene import __version__
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import api, pages, shared, uploads, viewers
+from nerfscene.serve import api, files, pages, shared, stepping, uploads, viewers
 from nerfscene.serve.gate import LoginNeeded
 from nerfscene.serve.guard import Guard
 from nerfscene.serve.queue import Queue
@@ -43,10 +43,13 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
     app = FastAPI(title="nerfscene", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.shop = shop
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in (pages.router, api.router, uploads.router_for(shop), viewers.router, shared.router):
+    for router in (pages.router, api.router, uploads.router_for(shop)):
+        app.include_router(router)
+    for router in (files.router, stepping.router, shared.router):
         app.include_router(router)
     app.add_exception_handler(LoginNeeded, _login_needed)
     app.add_exception_handler(NerfsceneError, _refused)
+    app.add_exception_handler(shared.NoLink, shared.no_link)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_middleware(Guard, shop=shop)

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from nerfscene.serve import people, scenes
-from nerfscene.serve.gate import COOKIE, DAYS, Visitor, session_for, shop_of, visitor
+from nerfscene.serve.gate import COOKIE, DAYS, Visitor, end_session, session_for, shop_of, visitor
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent / "templates")
@@ -51,8 +51,9 @@ async def login(
 
 
 @router.post("/logout")
-async def logout(who: Who) -> Response:
-    """Removes the cookie."""
+async def logout(request: Request, who: Who) -> Response:
+    """Ends the session, and removes the cookie."""
+    end_session(shop_of(request), request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
