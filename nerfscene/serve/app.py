@@ -7,6 +7,7 @@ runs ``work`` processes; ``viewers`` shows scenes in 3D; ``shared`` is what link
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -22,8 +23,10 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.serve import api, pages, shared, uploads, viewers
 from nerfscene.serve.gate import LoginNeeded
 from nerfscene.serve.guard import Guard
+from nerfscene.serve.limits import TooMany
 from nerfscene.serve.queue import Queue
 from nerfscene.serve.shop import Shop
+from nerfscene.serve.throttle import Throttle
 
 STATIC = Path(__file__).parent / "static"
 API = "/api/"
@@ -40,7 +43,7 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
                 app.state.queue = stack.enter_context(Queue(shop))
             yield
 
-    app = FastAPI(title="nerfscene", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(title="nerfscene", version=__version__, lifespan=life, openapi_url=None)
     app.state.shop = shop
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in (pages.router, api.router, uploads.router_for(shop), viewers.router, shared.router):
@@ -49,6 +52,8 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
     app.add_exception_handler(NerfsceneError, _refused)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(TooMany, _too_many)
+    app.add_middleware(Throttle, sentence=_sentence)
     app.add_middleware(Guard, shop=shop)
     return app
 
@@ -70,6 +75,11 @@ async def _login_needed(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     """A NerfsceneError is a sentence for the person who asked."""
     return _sentence(request, str(error), 400)
+
+
+async def _too_many(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooMany)
+    return _sentence(request, str(error), 429, {"Retry-After": str(math.ceil(error.wait))})
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve.database import Database, new_id
+from nerfscene.serve.limits import not_too_many
 
 Kind = Literal["train", "film", "export", "page"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
@@ -50,9 +51,10 @@ class Job:
 
 
 def add(db: Database, scene: str, person: str, kind: Kind, options: dict[str, Any]) -> Job:
-    """A new job, waiting. Raises NerfsceneError for a second training of a scene."""
+    """A new job, waiting. Raises NerfsceneError for a second training of a scene, or for too many jobs."""
     job = new_id()
     with db.change() as c:
+        not_too_many(c, "jobs", person)
         if kind == "train" and _unfinished(c, scene, "train"):
             raise NerfsceneError("this scene is already being trained; stop that first, or wait for it")
         c.execute(
