@@ -22,6 +22,10 @@ UNFINISHED = ("waiting", "running", "paused")
 MOST_TRIES = 5  # of a job whose process ends without a word
 
 
+class NotNow(NerfsceneError):
+    """Something can't be done as things are, but could be at another time."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One piece of work on a scene.
@@ -56,7 +60,7 @@ def add(db: Database, scene: str, person: str, kind: Kind, options: dict[str, An
     with db.change() as c:
         not_too_many(c, "jobs", person)
         if kind == "train" and _unfinished(c, scene, "train"):
-            raise NerfsceneError("this scene is already being trained; stop that first, or wait for it")
+            raise NotNow("this scene is already being trained; stop that first, or wait for it")
         c.execute(
             "insert into jobs (id, scene, person, kind, options, state, created) "
             "values (?, ?, ?, ?, ?, 'waiting', ?)",
@@ -178,7 +182,7 @@ def go_on(db: Database, job: str) -> None:
         if row is None or row["state"] not in ("paused", "stopped", "failed"):
             return
         if row["kind"] == "train" and row["state"] != "paused" and _unfinished(c, row["scene"], "train"):
-            raise NerfsceneError("this scene is already being trained; stop that first, or wait for it")
+            raise NotNow("this scene is already being trained; stop that first, or wait for it")
         c.execute(
             "update jobs set state = 'waiting', wanted = '', tries = 0, ended = null where id = ?", (job,)
         )
