@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from nerfscene.config import ExportConfig, PageConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.atomic import telling
 from nerfscene.serve import jobs, people, scenes
 from nerfscene.serve.facts import SCENE_FILE
 from nerfscene.serve.jobs import Job, NotNow
@@ -138,30 +137,6 @@ def delete(shop: Shop, scene: SceneRow) -> None:
         if job.state in ("waiting", "running"):
             jobs.ask(shop.db, job.id, "pause" if job.kind == "train" else "stop")
     scenes.delete(shop.db, scene.id)
-
-
-def remove_file(shop: Shop, scene: SceneRow, file: str) -> bool:
-    """Removes an upload, also one that is still coming; False if the scene has none with this id.
-
-    Raises NerfsceneError while the scene is being trained on it.
-    """
-    found = next((f for f in scenes.files_of(shop.db, scene.id) if f.id == file), None)
-    if found is None:
-        return False
-    trains = (j for j in jobs.jobs_of(shop.db, scene.id) if j.kind == "train")
-    if found.state == "whole" and any(job.state == "running" for job in trains):
-        raise NotNow("the scene is being trained on its photos; stop that first, or wait for it")
-    at = places(shop.data, scene.id)
-    with shop.db.change() as c:
-        c.execute("delete from files where id = ? and scene = ?", (file, scene.id))
-    gone = [shop.data / "uploads" / found.id, shop.data / "uploads" / f"{found.id}.info"]
-    gone.append(at.thumbnails / f"{found.id}.jpg")
-    if found.state == "whole":
-        gone.append(at.photos / found.name)
-    for path in gone:
-        with telling(path):
-            path.unlink(missing_ok=True)
-    return True
 
 
 def set_webhook(shop: Shop, scene: SceneRow, address: str) -> None:

@@ -166,8 +166,8 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Me:
-    """Who asks. first: whether they may invite people; quota, used: bytes, of all their scenes and uploads;
-    longest: the most seconds that a training may last here."""
+    """Who asks. first: whether they may invite people; quota, used, left: bytes, of all that they keep; left
+    is less where the server is full; longest: the most seconds that a training may last here."""
 
     id: str
     name: str
@@ -175,12 +175,13 @@ class Me:
     first: bool
     quota: int
     used: int
+    left: int
     longest: float
 
 
 @dataclass(frozen=True)
 class PersonFacts:
-    """Someone who may log in. quota, used: bytes."""
+    """Someone who may log in. quota, used, left: bytes."""
 
     id: str
     name: str
@@ -188,6 +189,7 @@ class PersonFacts:
     first: bool
     quota: int
     used: int
+    left: int
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from nerfscene.config import size_of
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import actions, people, scenes
+from nerfscene.serve import actions, people, quota, scenes
 from nerfscene.serve.api_models import Id, KeyFacts, Me, Most, NewPerson, Note, PersonFacts
 from nerfscene.serve.api_parts import BODY, PLAIN, Who, refusals
 from nerfscene.serve.gate import Visitor, shop_of
@@ -40,10 +40,10 @@ def invite(request: Request, who: Who, sent: NewPerson) -> KeyFacts:
     """Invites someone; the answer has their key. For who started the server alone."""
     _only_first(who)
     shop = shop_of(request)
-    quota = size_of(sent.quota) if isinstance(sent.quota, str) else sent.quota
-    if sent.quota is not None and (quota is None or quota > 10**15):
+    size = size_of(sent.quota) if isinstance(sent.quota, str) else sent.quota
+    if sent.quota is not None and (size is None or size > 10**15):
         raise NerfsceneError("a quota is a size such as 20GB; write it so, or leave it out")
-    person, key = people.invited(shop.db, who.person, sent.name, sent.role, quota)
+    person, key = people.invited(shop.db, who.person, sent.name, sent.role, size)
     return _told(person, key)
 
 
@@ -94,18 +94,15 @@ def _person(request: Request, who: Visitor, person: str) -> Person:
 
 
 def _kept(shop: Shop, person: Person) -> dict[str, Any]:
-    row = shop.db.row(
-        "select coalesce(sum(size), 0) as used from files where person = ? and state != 'unusable'",
-        (person.id,),
-    )
-    assert row is not None
+    use = quota.use_of(shop, person)
     return {
         "id": person.id,
         "name": person.name,
         "role": person.role,
         "first": person.first,
-        "quota": shop.bytes_of("quota") if person.quota is None else person.quota,
-        "used": int(row["used"]),
+        "quota": use.quota,
+        "used": use.own,
+        "left": use.left,
     }
 
 

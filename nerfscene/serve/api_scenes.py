@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from nerfscene.serve import actions, links, scenes
+from nerfscene.serve import actions, links, receiving, scenes
 from nerfscene.serve.api_models import Crop, Id, NewLink, NewScene, SceneChange
 from nerfscene.serve.api_parts import BODY, PLAIN, Change, LookAt, Who, refusals
 from nerfscene.serve.crop import set_crop
@@ -102,8 +102,11 @@ def uncrop_scene(request: Request, who: Who, row: Change, scene: Scene) -> Respo
 @router.delete("/scenes/{scene}/files/{file}", status_code=204, responses=refusals(400, 404, 409, *PLAIN))
 def remove_file(request: Request, who: Who, row: Change, scene: Scene, file: Id) -> Response:
     """Removes a photo or video, also one that is still being uploaded."""
-    if not actions.remove_file(shop_of(request), row, file):
+    shop = shop_of(request)
+    found = next((f for f in scenes.files_of(shop.db, row.id) if f.id == file), None)
+    if found is None:
         raise HTTPException(404, "this scene has no such photo; reload the page")
+    receiving.remove(shop, found)
     return Response(status_code=204)
 
 

@@ -105,10 +105,10 @@ def _scene(server: Server, memory: Memory, title: str, files: Sequence[Path]) ->
             if error.status != 404:
                 raise
     me = server.ask("GET", "/api/me")
-    needed, left = sum(file.stat().st_size for file in files), me["quota"] - me["used"]
+    needed, left = sum(file.stat().st_size for file in files), me["left"]
     if needed > left:
         raise NerfsceneError(
-            f"these files have {in_bytes(needed)}, but you may keep only {in_bytes(max(left, 0))} more on "
+            f"these files have {in_bytes(needed)}, but you may keep only {in_bytes(left)} more on "
             "this server; delete scenes there, or ask for a larger quota"
         )
     made: dict[str, Any] = server.ask("POST", "/api/scenes", {"title": title})
@@ -125,6 +125,7 @@ def _upload(
     total, done = sum(file.stat().st_size for file in files), 0
     refused: list[str] = []
     for number, file in enumerate(files, 1):
+        _drop_changed(server, scene, memory, file)
         address = memory.address(file)
         there = known.get(address.rpartition("/")[2])
         if there is None or there["state"] == "coming":
@@ -154,6 +155,14 @@ def _upload(
             f"the server can use none of the files ({(why or ['none came'])[0]}); give others"
         )
     return facts
+
+
+def _drop_changed(server: Server, scene: str, memory: Memory, file: Path) -> None:
+    """Removes the upload of a file that has changed since, so that it is uploaded anew."""
+    old = memory.uploads.get(str(file))
+    if old is not None and not memory.address(file):
+        server.request("DELETE", f"/api/scenes/{scene}/files/{old[2].rpartition('/')[2]}", (404,))
+        del memory.uploads[str(file)]
 
 
 def _train(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nerfscene.capture.folder import (
-    ARCHIVE_SUFFIXES,
-    PHOTO_SUFFIXES,
-    RAW_SUFFIXES,
-    VIDEO_SUFFIXES,
-    find_photos,
-    natural_key,
-)
+from nerfscene.capture.endings import ARCHIVE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES
+from nerfscene.capture.folder import find_photos, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.atomic import write_json
 
