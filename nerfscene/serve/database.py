@@ -110,6 +110,11 @@ class Database:
         found: sqlite3.Row | None = self._connection().execute(sql, values).fetchone()
         return found
 
+    def stamp(self) -> tuple[int, int]:
+        """Two numbers that differ from those before, in the same thread, if any process changed anything."""
+        connection = self._connection()
+        return connection.execute("pragma data_version").fetchone()[0], connection.total_changes
+
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of what the block does is kept, or, if it raises, nothing.
