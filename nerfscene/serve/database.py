@@ -110,10 +110,11 @@ class Database:
         found: sqlite3.Row | None = self._connection().execute(sql, values).fetchone()
         return found
 
-    def stamp(self) -> tuple[int, int]:
-        """Two numbers that differ from those before, in the same thread, if any process changed anything."""
+    def stamp(self) -> tuple[int, int, int]:
+        """Numbers that differ from those before if any process changed anything; other threads have others."""
         connection = self._connection()
-        return connection.execute("pragma data_version").fetchone()[0], connection.total_changes
+        version = connection.execute("pragma data_version").fetchone()[0]
+        return id(connection), version, connection.total_changes
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:

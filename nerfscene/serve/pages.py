@@ -25,6 +25,8 @@ EVERY = 5  # seconds after which a page without script asks again, while somethi
 
 def sentence(request: Request, text: str, status: int, headers: dict[str, str] | None = None) -> Response:
     """A page that says one thing."""
+    if text.startswith("Not Found: "):
+        text = f"there is no page at {text.removeprefix('Not Found: ')}"
     came = urlsplit(request.headers.get("referer", ""))
     back = local(came.path) if came.netloc == request.headers.get("host") else "/"
     values = {"text": text, "status": status, "back": back if back != request.url.path else "/"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import segno
@@ -19,8 +18,8 @@ from nerfscene.serve.links import links_of
 from nerfscene.serve.pages import EVERY, Who
 from nerfscene.serve.pages_html import html, kept_page, page
 from nerfscene.serve.pages_upload import thumbnails_of, upload_page
+from nerfscene.serve.people import may_change
 from nerfscene.serve.scenes import SceneRow, places
-from nerfscene.serve.shop import Shop
 
 router = APIRouter(include_in_schema=False)
 GOING = ("waiting", "running", "paused")
@@ -34,8 +33,10 @@ async def scene_page(request: Request, who: Who, scene: str) -> Response:
     found = scene_to_look_at(request, who, scene)
     if found.deleted is not None:
         return page(request, "deleted.html", who, {"scene": found, "mine": found.person == who.person.id})
-    facts = scene_facts(shop_of(request), found, who.person)
-    if facts.state == "collecting" and facts.mine:
+    trained = shop_of(request).db.row(
+        "select 1 from jobs where scene = ? and kind = 'train' limit 1", (found.id,)
+    )
+    if trained is None and may_change(who.person, found.person):
         return upload_page(request, who, found)
 
     def make() -> str:
@@ -61,7 +62,7 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
         "films": made(facts, "film", facts.mine),
         "exports": made(facts, "export", facts.mine),
         "making_page": next((j for j in facts.jobs if j.kind == "page" and j.state in GOING), None),
-        "thumbnails": small[:THUMBNAILS],
+        "thumbnails": small[:THUMBNAILS] if len(small) >= THUMBNAILS else small[:1],
         "photos": sum(f.state == "whole" for f in facts.files),
         "unusable": [f for f in facts.files if f.state == "unusable"],
         "has_path": (places(shop.data, scene.id).scene / SAVED_PATH).exists(),
@@ -104,12 +105,3 @@ async def link_code(request: Request, who: Who, scene: str, token: str) -> Respo
     code = segno.make(f"{outside(request, shop)[0]}/s/{token}", error="m")
     headers = {"Cache-Control": "private, max-age=3600"}
     return Response(code.svg_inline(scale=6, border=3, light="#fff"), 200, headers, "image/svg+xml")
-
-
-def file_size(shop: Shop, address: str) -> int:
-    """Bytes of a file below a scene, by its address; 0 if it is gone."""
-    _, _, scene, *name = address.split("/")
-    try:
-        return (places(shop.data, scene).home / Path(*name)).stat().st_size
-    except OSError:
-        return 0
