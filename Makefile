@@ -97,4 +97,4 @@ wheel-test: wheel $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
-		*.egg-info
+		nerfscene/serve/static/vendor *.egg-info

@@ -30,7 +30,7 @@ from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.path_commands import Paths, run_paths
 from nerfscene.scene.scene import error_in_words, figures_in_words
-from nerfscene.serve_commands import Serve, run_serve
+from nerfscene.serve_commands import Serve, Submit, run_serve, run_submit
 from nerfscene.terminal import Live, clock, posed_in_words
 from nerfscene.training.progress import Control
 from nerfscene.training_page import TrainingPage
@@ -343,12 +343,12 @@ def chosen(args: Sequence[str] | None = None) -> Callable[[], None]:
     """
     commands: dict[str, Any] = {
         "train": Train, "view": View, "render": Render, "paths": Paths, "export": Export, "share": Share,
-        "serve": Serve, "eval": Eval, "report": Report, "info": Info, "doctor": Doctor,
+        "serve": Serve, "submit": Submit, "eval": Eval, "report": Report, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
         Train: run_train, View: run_view, Render: run_render, Paths: run_paths, Export: run_export,
-        Share: run_share, Serve: run_serve, Eval: run_eval, Report: run_report, Info: run_info,
-        Doctor: run_doctor,
+        Share: run_share, Serve: run_serve, Submit: run_submit, Eval: run_eval, Report: run_report,
+        Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     options = tyro.extras.subcommand_cli_from_dict(
         commands,

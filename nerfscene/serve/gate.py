@@ -116,7 +116,11 @@ def from_here(connection: Any) -> bool:
 
 def scene_to_look_at(request: Request, who: Visitor, scene: str) -> SceneRow:
     """The scene, if its owner or one of their guests asks. Raises HTTPException (404) otherwise."""
-    return _scene(request, who, scene, may_look(who.person, _owner(request, scene)))
+    owner = _owner(request, scene)
+    allowed = may_look(who.person, owner)
+    if allowed and not may_change(who.person, owner):  # a guest doesn't see what is in the bin
+        allowed = scene_of(shop_of(request).db, scene).deleted is None
+    return _scene(request, who, scene, allowed)
 
 
 def scene_to_change(request: Request, who: Visitor, scene: str) -> SceneRow:

@@ -91,9 +91,14 @@ def key_of_first(db: Database, data: Path) -> str:
     person, file = first_person(db), data / KEY
     with telling(file):
         found = file.read_text().strip() if file.exists() else ""
-        if by_key(db, found) == person:
-            return found
-        key = new_key(db, person.id)
+        return found if by_key(db, found) == person else key_of_first_anew(db, data)
+
+
+def key_of_first_anew(db: Database, data: Path) -> str:
+    """A new key for who started the server, also in DATA/key; the old one ends."""
+    file = data / KEY
+    with telling(file):
+        key = new_key(db, first_person(db).id)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
         with os.fdopen(handle, "w") as stream:
             stream.write(key + "\n")
