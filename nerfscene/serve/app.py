@@ -21,12 +21,14 @@ from nerfscene import __version__
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve import (
     api,
+    files,
     pages,
     pages_changes,
     pages_people,
     pages_scene,
     pages_upload,
     shared,
+    stepping,
     uploads,
     viewers,
 )
@@ -58,10 +60,11 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
     app.mount("/static", Assets(directory=STATIC), name="static")
     for part in (pages, pages_upload, pages_scene, pages_changes, pages_people):
         app.include_router(part.router)
-    for router in (api.router, uploads.router_for(shop), viewers.router, shared.router):
+    for router in (api.router, uploads.router_for(shop), files.router, stepping.router, shared.router):
         app.include_router(router)
     app.add_exception_handler(LoginNeeded, _login_needed)
     app.add_exception_handler(NerfsceneError, _refused)
+    app.add_exception_handler(shared.NoLink, shared.no_link)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(NotNow, _not_now)

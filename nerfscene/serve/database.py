@@ -48,6 +48,7 @@ create table notes (
     id integer primary key autoincrement, person text not null references people,
     scene text not null references scenes, text text not null, created real not null, read real
 );
+create table ended_sessions (hash text primary key, until real not null);
 create index files_of_scene on files (scene);
 create index jobs_of_scene on jobs (scene);
 create index jobs_by_state on jobs (state);

@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from nerfscene.serve import people, scenes
 from nerfscene.serve.cards import PAGE, cards_of
-from nerfscene.serve.gate import COOKIE, DAYS, Visitor, from_here, session_for, shop_of, visitor
+from nerfscene.serve.gate import COOKIE, DAYS, Visitor, end_session, from_here, session_for, shop_of, visitor
 from nerfscene.serve.pages_html import html, kept_page, page
 
 router = APIRouter(include_in_schema=False)
@@ -72,8 +72,9 @@ async def login(
 
 
 @router.post("/logout")
-async def logout(who: Who) -> Response:
-    """Removes the cookie."""
+async def logout(request: Request, who: Who) -> Response:
+    """Ends the session, and removes the cookie."""
+    end_session(shop_of(request), request.cookies.get(COOKIE, ""))
     answer = see_other("/login")
     answer.delete_cookie(COOKIE)
     return answer

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import Response
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import actions, jobs, links, scenes
+from nerfscene.serve import actions, jobs, links, receiving, scenes
 from nerfscene.serve.facts import SCENE_FILE
 from nerfscene.serve.gate import scene_to_change, shop_of
 from nerfscene.serve.pages import Who, see_other
@@ -89,18 +88,15 @@ async def take_back(request: Request, who: Who, scene: str, token: str) -> Respo
 async def webhook(request: Request, who: Who, scene: str, address: Text = "") -> Response:
     """The address to tell when the scene's work ends; empty for none."""
     found = scene_to_change(request, who, scene)
-    scenes.set_webhook(shop_of(request).db, found.id, checked_webhook(address.strip()))
+    actions.set_webhook(shop_of(request), found, address)
     return back_to(found)
 
 
 @router.post("/delete")
 async def delete(request: Request, who: Who, scene: str) -> Response:
     """Into the bin; what runs of it is stopped."""
-    found, shop = scene_to_change(request, who, scene), shop_of(request)
-    for job in jobs.jobs_of(shop.db, found.id):
-        if job.state in jobs.UNFINISHED:
-            jobs.ask(shop.db, job.id, "stop")
-    scenes.delete(shop.db, found.id)
+    found = scene_to_change(request, who, scene)
+    actions.delete(shop_of(request), found)
     return see_other(f"/?deleted={found.id}")
 
 
@@ -131,7 +127,9 @@ async def control(
 def remove(request: Request, who: Who, scene: str, file: str) -> Response:
     """Takes a photo out, or puts one that can't be used out of sight."""
     found, shop = scene_to_change(request, who, scene), shop_of(request)
-    scenes.remove_file(shop.db, shop.data, found.id, file)
+    upload = next((f for f in scenes.files_of(shop.db, found.id) if f.id == file), None)
+    if upload is not None:
+        receiving.remove(shop, upload)
     return see_other(f"/scenes/{found.id}/photos")
 
 
@@ -151,13 +149,3 @@ def number(text: str, name: str) -> float | None:
     if not 0 <= found <= 1e6:
         raise NerfsceneError(f"{name} must be a number, not {text[:30]!r}; go back and type one")
     return found
-
-
-def checked_webhook(address: str) -> str:
-    """Raises NerfsceneError for what is no address of a web server."""
-    parts = urlsplit(address)
-    if address and (parts.scheme not in ("http", "https") or not parts.hostname or len(address) > 2000):
-        raise NerfsceneError("a webhook's address begins with https:// or http://; correct it, or leave it empty")
-    return address
-
-

@@ -10,13 +10,13 @@ from fastapi.responses import Response
 
 from nerfscene.config import size_of
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import people
+from nerfscene.serve import actions, people
 from nerfscene.serve.addresses import outside
 from nerfscene.serve.gate import Visitor, shop_of
 from nerfscene.serve.pages import Who, see_other
 from nerfscene.serve.pages_html import page
-from nerfscene.serve.pages_upload import used_by
 from nerfscene.serve.people import Person
+from nerfscene.serve.quota import use_of
 
 router = APIRouter(include_in_schema=False, prefix="/people")
 Text = Annotated[str, Form()]
@@ -27,12 +27,8 @@ async def everyone(request: Request, who: Who) -> Response:
     """The list, and a form to invite by."""
     _first(who)
     shop = shop_of(request)
-    usual = shop.bytes_of("quota")
-    found = [
-        (person, used_by(shop, person.id), usual if person.quota is None else person.quota)
-        for person in people.people(shop.db)
-    ]
-    return page(request, "people.html", who, {"people": found, "usual": usual})
+    found = [(person, use_of(shop, person)) for person in people.people(shop.db)]
+    return page(request, "people.html", who, {"people": found, "usual": shop.bytes_of("quota")})
 
 
 @router.post("")
@@ -66,7 +62,7 @@ async def change_quota(request: Request, who: Who, person: str, quota: Text = ""
 @router.post("/{person}/away")
 async def send_away(request: Request, who: Who, person: str) -> Response:
     """Ends someone's access."""
-    people.send_away(shop_of(request).db, _other(request, who, person).id)
+    actions.send_away(shop_of(request), _other(request, who, person))
     return see_other("/people")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.serve import actions, scenes
+from nerfscene.serve import actions, quota, scenes
 from nerfscene.serve.facts import scene_facts
 from nerfscene.serve.gate import Visitor, scene_to_change, shop_of
 from nerfscene.serve.pages import Who, see_other
@@ -68,9 +68,7 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
     """What the upload page shows; scene: None if there is none yet."""
     facts = None if scene is None else scene_facts(shop, scene, who.person)
     files = [] if facts is None else facts.files
-    quota = shop.bytes_of("quota") if who.person.quota is None else who.person.quota
-    used = used_by(shop, who.person.id)
-    left = max(0, min(quota - used, shop.room()))
+    use = quota.use_of(shop, who.person)
     return {
         "scene": facts,
         "whole": [f for f in files if f.state == "whole"],
@@ -82,8 +80,8 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
         "qualities": QUALITIES,
         "quality": (scene.settings.get("quality") if scene is not None else None) or USUAL,
         "usual_title": usual_title(),
-        "left": left,
-        "quota": quota,
+        "left": use.left,
+        "quota": use.quota,
         "tus": asset(VENDOR),
         "upload": "" if scene is None else f"/scenes/{scene.id}/upload?token={quote(who.token)}",
     }
@@ -93,14 +91,6 @@ def usual_title() -> str:
     """What a scene is called whose owner doesn't say."""
     now = time.localtime()
     return f"Scene of {now.tm_mday} {time.strftime('%B', now)}, {time.strftime('%H:%M', now)}"
-
-
-def used_by(shop: Shop, person: str) -> int:
-    """Bytes of what a person uploaded, and of what is still coming."""
-    row = shop.db.row(
-        "select coalesce(sum(size), 0) as used from files where person = ? and state != 'unusable'", (person,)
-    )
-    return 0 if row is None else int(row["used"])
 
 
 def thumbnails_of(shop: Shop, scene: str) -> set[str]:

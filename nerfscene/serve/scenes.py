@@ -186,24 +186,6 @@ def files_of(db: Database, scene: str) -> list[UploadedFile]:
     return [UploadedFile(**dict(r)) for r in rows]
 
 
-def remove_file(db: Database, data: Path, scene: str, file: str) -> None:
-    """Takes an upload out of a scene, with what came of it. Raises NerfsceneError while the scene is trained."""
-    with db.change() as c:
-        row = c.execute("select * from files where id = ? and scene = ?", (file, scene)).fetchone()
-        if row is None:
-            return
-        busy = "select 1 from jobs where scene = ? and kind = 'train' and state in ('waiting', 'running')"
-        if row["state"] == "whole" and c.execute(busy, (scene,)).fetchone():
-            raise NerfsceneError("the scene is being trained on these photos; stop that first")
-        c.execute("delete from files where id = ?", (file,))
-    at = places(data, scene)
-    if row["state"] == "whole":
-        (at.photos / row["name"]).unlink(missing_ok=True)
-    (at.thumbnails / f"{file}.jpg").unlink(missing_ok=True)
-    for part in (data / "uploads").glob(f"{file}*"):
-        part.unlink(missing_ok=True)
-
-
 def note(db: Database, person: str, scene: str, text: str) -> None:
     """Leaves a note for a person, which their next page shows."""
     with db.change() as c:
