@@ -22,7 +22,6 @@ NEEDED = [
     "jinja2",
     "itsdangerous",
     "python_multipart",
-    "huey",
     "httpx",
     "websockets",
     "segno",
