@@ -112,7 +112,7 @@ class Database:
         return found
 
     def stamp(self) -> tuple[int, int, int]:
-        """Numbers that differ from those before if any process changed anything; other threads have others."""
+        """Numbers that differ from those before if any process changed anything. Each thread has its own."""
         connection = self._connection()
         version = connection.execute("pragma data_version").fetchone()[0]
         return id(connection), version, connection.total_changes

@@ -85,7 +85,9 @@ async def gallery(request: Request, who: Who, nr: int = 1, deleted: str = "") ->
     """The scenes that this person sees, PAGE on each page, the newest first."""
     nr = min(max(nr, 1), 10**6)
     deleted = deleted if deleted.isalnum() else ""
-    return kept_page(request, who, f"/ {nr} {deleted}", LONGEST_KEPT, lambda: _gallery(request, who, nr, deleted))
+    return kept_page(
+        request, who, f"/ {nr} {deleted}", LONGEST_KEPT, lambda: _gallery(request, who, nr, deleted)
+    )
 
 
 def _gallery(request: Request, who: Visitor, nr: int, deleted: str) -> str:

@@ -24,7 +24,7 @@ VENDOR = "vendor/tus.min.js"  # made by the build; without it, uploads are plain
 # The browser keeps a page, and asks each time whether it is still right.
 KEPT = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 YEAR = "public, max-age=31536000, immutable"
-MOST_KEPT = 512  # pages, in memory
+MOST_KEPT = 256  # pages, in memory
 
 
 class Assets(StaticFiles):
@@ -70,9 +70,7 @@ def html(request: Request, template: str, who: Visitor | None, values: Mapping[s
     return environment().get_template(template).render({**common, **values})
 
 
-def kept_page(
-    request: Request, who: Visitor, name: str, longest: float, make: Callable[[], str]
-) -> Response:
+def kept_page(request: Request, who: Visitor, name: str, longest: float, make: Callable[[], str]) -> Response:
     """A page that is made only if the database changed since it was last made, or ``longest`` seconds passed.
 
     name: of the page, to tell it from this visitor's others. Answers 304 if the browser has it.

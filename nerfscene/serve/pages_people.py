@@ -1,4 +1,4 @@
-"""Who may come in: the page on which the first person invites others, gives new keys, and sends people away."""
+"""Who may come in: where the first person invites others, gives new keys, and sends people away."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def quota_of(text: str) -> int | None:
         return None
     found = size_of(text)
     if found is None:
-        raise NerfsceneError("a quota is a size such as 20GB; correct it, or leave it empty for the usual one")
+        raise NerfsceneError(
+            "a quota is a size such as 20GB; correct it, or leave it empty for the usual one"
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_all_pages_keep_to_the_policy_and_can_be_used_by_keyboard_and_screen_rea
         check_headings(page, address)
         for e in page.elements:
             assert "style" not in e and e.tag != "style", f"{address}: a style within the page"
-            assert not any(name.startswith("on") for name in e.attributes), f"{address}: a script within the page"
+            assert not any(name.startswith("on") for name in e.attributes), (
+                f"{address}: a script within the page"
+            )
             if e.tag == "script":
                 assert e["src"].startswith("/static/"), address
             if e.tag == "img":
@@ -64,7 +67,7 @@ def test_all_pages_keep_to_the_policy_and_can_be_used_by_keyboard_and_screen_rea
 def check_headings(page: Page, address: str) -> None:
     levels = [int(e.tag[1]) for e in page.elements if e.tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1, address
-    for before, after in zip(levels, levels[1:], strict=False):
+    for before, after in itertools.pairwise(levels):
         assert after <= before + 1, f"{address}: h{before}, then h{after}"
 
 

@@ -34,7 +34,7 @@ def client(of: Shop) -> TestClient:
 
 
 def logged_in(of: Shop, person: Person | None = None) -> TestClient:
-    """A browser in which a person is logged in; the first one, if none is given. Its forms' token: ``token``."""
+    """A browser in which a person is logged in; the first one, if none is given."""
     who = people.first_person(of.db) if person is None else person
     made = client(of)
     session = session_for(of, who)
