@@ -68,11 +68,13 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
     """What the upload page shows; scene: None if there is none yet."""
     facts = None if scene is None else scene_facts(shop, scene, who.person)
     files = [] if facts is None else facts.files
+    coming = [f for f in files if f.state == "coming" and f.received < f.size]
     use = quota.use_of(shop, who.person)
     return {
         "scene": facts,
         "whole": [f for f in files if f.state == "whole"],
-        "coming": [f for f in files if f.state == "coming"],
+        "coming": coming,
+        "checking": sum(f.state == "coming" for f in files) - len(coming),
         "unusable": [f for f in files if f.state == "unusable"],
         "thumbnails": set() if scene is None else thumbnails_of(shop, scene.id),
         "shown": SHOWN_PHOTOS,

@@ -74,6 +74,12 @@ def queue(ahead: int | None) -> str:
     return f"{count(ahead, 'job')} before yours"
 
 
+def after_name(name: str, why: str) -> str:
+    """What is wrong with a file, to stand after its name, which ``why`` may begin with."""
+    rest = why.removeprefix(name).strip()
+    return f"{rest.rstrip('.')}." if rest and rest != why.strip() else sentence(why)
+
+
 def sentence(text: str) -> str:
     """With a capital first letter and a full stop, as a page shows a message."""
     text = text.strip()

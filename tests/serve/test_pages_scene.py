@@ -13,7 +13,8 @@ from support.html_cases import Element, Page
 from nerfscene.export_commands import OPENS
 from nerfscene.films.presets import PRESETS
 from nerfscene.measuring import advice
-from nerfscene.serve import actions, jobs, links, offers, people, scenes, words
+from nerfscene.scene import output_folder
+from nerfscene.serve import actions, jobs, links, offers, pages_scene, people, scenes, words
 from nerfscene.serve.scenes import places
 from nerfscene.serve.shop import Shop
 
@@ -271,6 +272,23 @@ def test_uploads_are_listed_as_ready_to_finish_or_unusable(shop: Shop) -> None:
     send(browser, page, f"/scenes/{scene.id}/files/{coming}/remove")
     assert not shown(browser, scene.id).all("section", id="unfinished")
     assert not (shop.data / "uploads" / coming).exists()
+
+
+def test_what_is_wrong_with_a_file_names_it_once() -> None:
+    assert words.after_name("a.jpg", "a.jpg is the same file as b.jpg.") == "is the same file as b.jpg."
+    assert words.after_name("a.jpg", "it is no photo") == "It is no photo."
+
+
+def test_the_camera_path_of_the_viewer_is_looked_for_under_its_name() -> None:
+    assert pages_scene.SAVED_PATH == output_folder.CAMERA_PATH_FILE
+
+
+def test_files_that_have_come_are_looked_at_before_they_count(shop: Shop) -> None:
+    scene = cases.scene(shop, "Kitchen", photos=0)
+    coming = cases.photo(shop, scene, "a.jpg", "coming", size=5)
+    (shop.data / "uploads" / coming).write_bytes(b"12345")
+    page = shown(cases.logged_in(shop), scene.id)
+    assert page.one("div", id="told")["data-checking"] == "1" and not page.all("section", id="unfinished")
 
 
 def test_words_are_those_of_the_report() -> None:

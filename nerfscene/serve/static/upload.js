@@ -48,7 +48,10 @@ function same(a, b) {
 }
 
 function add(files) {
-  const fresh = files.filter((file) => !items.some((i) => i.state !== "refused" && same(i.file, file)));
+  const here = new Set([...told.querySelectorAll("[data-file]")].map((li) => `${li.dataset.size} ${li.dataset.name}`));
+  const fresh = files.filter((file) => !here.has(`${file.size} ${file.name}`)
+    && !items.some((i) => i.state !== "refused" && same(i.file, file)));
+  if (files.length && !fresh.length) say("They are all here already.");
   const bytes = fresh.reduce((sum, file) => sum + file.size, 0);
   const left = Number(root.dataset.left);
   if (bytes > left) {
@@ -62,7 +65,7 @@ function add(files) {
     items.push(item);
   }
   document.getElementById("drop").classList.toggle("small-drop", items.length > 0);
-  ready.textContent = "";
+  if (fresh.length) say("");
   next();
 }
 
@@ -141,7 +144,6 @@ async function look() {
     if (mine.has(li.dataset.coming) || mine.has(li.dataset.name)) li.remove();
   }
   const unfinished = next.querySelector("#unfinished");
-  const checking = Boolean(page.querySelector("#unfinished"));
   if (unfinished && !unfinished.querySelector("li")) unfinished.remove();
   become(told, next);
   const now = document.getElementById("told");
@@ -152,7 +154,7 @@ async function look() {
   }
   finished();
   // What has come is looked at before it counts.
-  if (checking && !open().length && items.length) soon();
+  if (Number(next.dataset.checking) || (items.length && open().length)) soon();
 }
 
 function finished() {
@@ -200,6 +202,7 @@ addEventListener("beforeunload", (event) => {
   if (open().length) event.preventDefault();
 });
 picking(document.getElementById("drop"), add);
+if (Number(told.dataset.checking)) soon();
 if (!scene) go.textContent = "Make the scene";
 document.getElementById("title")?.addEventListener("keydown", (event) => {
   if (event.key === "Enter") event.preventDefault(); // there are photos to choose yet
