@@ -20,7 +20,6 @@ NEEDED = [
     "itsdangerous",
     "multipart",
     "tuspyserver",
-    "huey",
     "httpx",
     "websockets",
     "segno",
