@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import traceback
 import uuid
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from nerfscene import __version__
 from nerfscene.clusters.connecting import Needs
-from nerfscene.clusters.desk import ANSWER, Desk, Line
+from nerfscene.clusters.desk import ANSWER, LEASE, Desk, Line
 from nerfscene.errors import NerfsceneError
 
 MOST_TRIES = 5  # of work whose machine or process dies
@@ -64,19 +65,17 @@ class Office:
 
         name = uuid.uuid4().hex
         ray.get(self.desk.open.remote(name), timeout=ANSWER)
-        task = ray.remote(_work).options(
-            num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, max_calls=1, name="nerfscene"
-        )
+        once = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, max_calls=1)
+        task = once(_work).options(name="nerfscene")
         return Run(self.desk, name, task.remote(self.desk, name, __version__, function, arguments))
 
 
-@dataclass(frozen=True)
 class Run:
     """A function under way."""
 
-    desk: Any
-    name: str
-    result: Any
+    def __init__(self, desk: Any, name: str, result: Any) -> None:
+        self.desk, self.name, self.result = desk, name, result
+        self._answered = time.monotonic()
 
     def hear(self, wanted: str = "") -> News:
         """What is new. wanted: what the function is to do, such as "stop"; it hears that within a second.
@@ -84,12 +83,15 @@ class Run:
         To be called at least every few seconds: a worker whose owner is silent for LEASE seconds leaves.
         """
         import ray
-        from ray.exceptions import RayError
+        from ray.exceptions import GetTimeoutError, RayError
 
         try:
             ended, _ = ray.wait([self.result], timeout=0)
             report, lines = ray.get(self.desk.hear.remote(self.name, wanted), timeout=ANSWER)
+            self._answered = time.monotonic()
         except (RayError, ConnectionError) as error:
+            if isinstance(error, GetTimeoutError) and time.monotonic() - self._answered < LEASE:
+                return News({}, [], None)  # a busy machine
             self.give_up()
             return News({}, [], Outcome("lost", f"the cluster doesn't answer ({_short(error)})"))
         if not ended:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from nerfscene import api
@@ -125,20 +128,38 @@ def train_all(
     and end; twice ends them at once, and is raised.
     """
     batch = _Batch(cluster, trainings, told, work)
-    wanted, until = "", float("inf")
+    until = float("inf")
     try:
-        while not batch.look(wanted):
-            try:
+        with _noted() as pressed:
+            while not batch.look("stop" if pressed.is_set() else "") and time.monotonic() < until:
                 time.sleep(POLL)
-            except KeyboardInterrupt:
-                if wanted:
-                    raise
-                wanted, until = "stop", time.monotonic() + GRACE
-            if time.monotonic() > until:
-                break
+                if pressed.is_set():
+                    until = min(until, time.monotonic() + GRACE)
     finally:
         batch.give_up()
     return batch.outcomes()
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[threading.Event]:
+    """Notes the first Ctrl-C or `kill` in the block; the second raises KeyboardInterrupt.
+
+    Raised at any moment, the first would end trainings that have not saved. A program's own handlers are left
+    alone.
+    """
+    pressed = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.default_int_handler:
+                    stack.callback(signal.signal, number, signal.signal(number, note))
+        yield pressed
 
 
 class _Batch:
@@ -190,6 +211,7 @@ class _Batch:
     def _lost(self, number: int, why: str, wanted: str) -> Outcome | None:
         """Begins a lost training again, or says why not."""
         if wanted:
+            self.told.line(number, "warning", f"its process or machine was lost before it saved ({why})")
             return Outcome("stopped", "")
         if self.tries[number] >= MOST_TRIES:
             return Outcome(

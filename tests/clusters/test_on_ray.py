@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,7 +195,7 @@ def test_a_killed_training_goes_on_from_its_last_save_and_no_other_stops(
         assert history == sorted(set(history))
         assert not (output / LOCK_FILE).exists()
     resumed = [r["step"] for n, r in told.reports if n == 0 and r.get("step")]
-    back = [after for before, after in zip(resumed, resumed[1:], strict=False) if after < before]
+    back = [after for before, after in itertools.pairwise(resumed) if after < before]
     assert all(step >= saved[0] for step in back)  # nothing lost
 
 
@@ -201,14 +203,13 @@ def test_the_command_makes_each_path_a_scene(
     address: str, small_room: Path, run: Run_command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("a", "b"):
-        (tmp_path / name).symlink_to(small_room)
-    (tmp_path / "c").mkdir()
+    for name in ("a/images", "b/images"):
+        shutil.copytree(small_room, tmp_path / name)
     words = ["--steps", 20, "--backend", "cpu", "--field.log2-table", 10, "--field.occupancy-resolution", 32]
-    out, err = run("train", *words, "--ray", address, tmp_path / "a", tmp_path / "b", "-o", "made", "--json")
+    out, _ = run("train", *words, "--ray", address, "a/images", "b/images", "-o", "made", "--json")
     made = json.loads(out)["scenes"]
-    names = sorted(p.name for p in (tmp_path / "made").iterdir())
-    assert len(made) == 1 or names == ["a-scene", "b-scene"], (out, err)
+    assert sorted(p.name for p in (tmp_path / "made").iterdir()) == ["a-images-scene", "b-images-scene"]
+    assert [s["output"] for s in made] == [str(tmp_path / f"made/{n}-images-scene") for n in "ab"]
     assert all(s["state"] == "done" and s["steps"] == 20 and s["finished"] for s in made)
 
 
@@ -229,12 +230,7 @@ def test_one_that_fails_is_named_and_the_exit_code_says_so(
 
 def test_ctrl_c_lets_all_save(address: str, small_room: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.mkdir()
-    for file in small_room.rglob("*"):
-        if file.is_file():
-            target = other / file.relative_to(small_room)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
+    shutil.copytree(small_room, other)
     words = ["train", small_room, other, "--time", "600", "--backend", "cpu", "--ray", address]
     outputs = [tmp_path / f"{name}-scene" for name in (small_room.name, "other")]
     process = subprocess.Popen(
@@ -253,6 +249,7 @@ def test_ctrl_c_lets_all_save(address: str, small_room: Path, tmp_path: Path) ->
     lines += process.stderr.read().splitlines()
     assert process.wait(PATIENCE) == 130, lines
     for output in outputs:
+        assert scenes.is_scene(output), "".join(lines)
         figures = scenes.read_figures(output)
         assert figures.steps > 0 and not figures.finished
         assert not (output / LOCK_FILE).exists()
@@ -287,7 +284,7 @@ def test_a_film_in_parts_is_the_same_film_also_when_a_worker_is_killed(
 
 def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
     with (
-        pytest.raises(NerfsceneError, match="no Ray cluster can be used at ray://127.0.0.1:1"),
+        pytest.raises(NerfsceneError, match="no Ray cluster can be used at ray://"),
         connected("ray://127.0.0.1:1"),
     ):
         pass
