@@ -9,9 +9,11 @@ ended. The scene's files are written by the worker, in the data folder, which al
 from __future__ import annotations
 
 import dataclasses
+import signal
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from nerfscene.clusters.connecting import Cluster, connected
@@ -29,9 +31,9 @@ Work = Callable[[Task], Ended]
 
 
 def worked(task: Task, work: Work) -> Ended:
-    """As ``work(task)``, which is importable by name, but on the cluster. One worker after the other does it
-    if their processes or machines die; each goes on from what the last saved.
+    """As ``work(task)``, which is importable by name, but on the cluster.
 
+    If a worker's process or machine dies, another goes on from what it saved. To be called in the main thread.
     Raises what the work raises: NerfsceneError, and KeyboardInterrupt if it was interrupted.
     """
     with connected(task.shop.config.ray) as cluster:
@@ -61,19 +63,18 @@ class _Elsewhere:
         backend = task.job.options.get("backend", "auto")
         needs = cluster.needs(task.threads, task.job.kind == "train" and backend in ("auto", "cuda"))
         config = dataclasses.replace(task.shop.config, threads=needs.cpus)
-        sent = (
-            work,
-            dataclasses.replace(task.shop, db=None, secret=b"", config=config),
-            task.job,
-            task.scene,
-        )
-        self.run = office.begin(_work, (*sent, task.at), needs)
+        nothing: Any = None
+        shop = dataclasses.replace(task.shop, db=nothing, secret=b"", config=config)
+        self.run = office.begin(_work, (work, shop, task.job, task.scene, task.at), needs)
         self.wanted = ""
 
     def outcome(self) -> Outcome:
         """Follows the worker to its end."""
         line = self.task.line
         line.progress("waiting for a machine of the cluster", 0.0)
+        # ``line`` interrupts this process when something is wanted. Raised at any moment, that would end a
+        # worker that has not saved.
+        before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             while True:
                 news = self.run.hear(self.wanted)
@@ -83,19 +84,17 @@ class _Elsewhere:
                 for _, text in news.lines:
                     line.warn(text)
                 if news.outcome is not None:
-                    return news.outcome
+                    lost = news.outcome.state == "lost" and self.wanted
+                    return Outcome("stopped", "") if lost else news.outcome
                 if self.wanted and self.wanted != "stop" and not news.report:  # it waits for a machine
                     return Outcome("stopped", "")
-                self._sleep()
+                time.sleep(POLL)
         finally:
+            signal.signal(signal.SIGINT, before)
             self.run.give_up()
 
-    def _sleep(self) -> None:
-        """``line`` interrupts this process when something is wanted; the worker is to hear that."""
-        try:
-            time.sleep(POLL)
-        except KeyboardInterrupt:
-            self.wanted = "interrupt"
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.wanted = "interrupt"
 
     def _stop(self) -> None:
         """Called by ``line`` when the work is to end with what it has."""
@@ -112,8 +111,10 @@ def _work(call: Call, work: Work, shop: Shop, job: Any, scene: Any, at: Any) -> 
 
 
 class RemoteLine:
-    """A worker's ``line.Line``: what it tells goes to the job's process on the server, and what it hears comes
-    from there: "stop", or "interrupt" for all else."""
+    """A worker's ``line.Line``: tells the job's process on the server, and hears from it.
+
+    wanted: "stop", or "interrupt" for all else.
+    """
 
     def __init__(self, call: Call) -> None:
         self.call = call
