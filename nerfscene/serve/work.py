@@ -98,6 +98,15 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
 
 
 def _worked(task: Task) -> Ended:
+    if task.shop.config.ray:
+        from nerfscene.serve import ray_jobs, work
+
+        return ray_jobs.worked(task, work.here)  # this module by its name, which the cluster knows
+    return here(task)
+
+
+def here(task: Task) -> Ended:
+    """Does the job in this process."""
     return _work_of(task)[0](task)
 
 
