@@ -16,6 +16,7 @@ from nerfscene.credentials import library
 from nerfscene.credentials.facts import Facts, facts_of
 from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.folders import straight
 from nerfscene.exporters.ply_file import FLOAT_STEP
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import telling
@@ -84,6 +85,7 @@ def export(
     from nerfscene.films.video import make_folder_of  # loads av
 
     kind = check_export(file, to)
+    file = straight(file)
     if kind == "cameras" and credentials is not None and credentials.credentials:
         raise NerfsceneError("cameras are no picture that could be signed: leave out --credentials")
     if credentials is not None and credentials.credentials:

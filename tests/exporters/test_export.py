@@ -213,6 +213,18 @@ def test_names_that_are_none(
     assert not written
 
 
+def test_a_way_back_out_of_folders_that_are_not_there_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(scene_of(tmp_path), Path("a/../b/../new/t.json"), "cameras")
+    assert (tmp_path / "new/t.json").is_file() and not (tmp_path / "a").exists()
+    (tmp_path / "elsewhere/in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/in")
+    export(scene_of(tmp_path), Path("link/../t.json"), "cameras")
+    assert (tmp_path / "elsewhere/t.json").is_file() and not (tmp_path / "t.json").exists()
+
+
 def test_a_link_that_leads_in_a_circle(tmp_path: Path, written: list[str]) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(NerfsceneError, match="loop"):
