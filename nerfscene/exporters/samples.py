@@ -68,19 +68,29 @@ def seen_surface(scene: Scene, renderer: Renderer, count: int, told: Told) -> Sa
 
     alive()
     raw = all_seen(taken)
-    away = np.abs(raw.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count, 0.8, alive)
+    nothing = np.zeros((0, 0, 3), np.float32)
+    taken = [replace(look, rgb=nothing, normals=nothing) for look in taken]  # the samples have these now
+    raw = thinned(raw, away_from_middle(raw, renderer.scene_from_world), 2 * count, 0.8, alive)
     known = confirmed(raw, taken, told, "finding surfaces", renderer.threads)
-    away = np.abs(known.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    out = spaced(thinned(known, np.maximum(away.max(1, initial=0), 1), count))
+    del raw, taken
+    out = spaced(thinned(known, away_from_middle(known, renderer.scene_from_world), count))
     told.progress("finding surfaces", 1.0)
     return out
 
 
+def away_from_middle(samples: Samples, scene_from_world: Array) -> NDArray[np.float64]:
+    """How far (n,) samples lie from the subject's middle in halves of its box, 1 within it."""
+    place = samples.positions @ scene_from_world[:3, :3].T  # in place from here on: there are millions
+    place += scene_from_world[:3, 3]
+    away: NDArray[np.float64] = np.abs(place, out=place).max(1, initial=1.0)
+    return away
+
+
 def all_seen(taken: Sequence[Look]) -> Samples:
     """A sample for every pixel of every picture that lies on a surface; radius is its footprint's."""
-    parts = [_pixels_seen(look) for look in taken]
-    return Samples(*(np.concatenate(x) for x in zip(*(vars(p).values() for p in parts), strict=True)))
+    parts = [dict(vars(_pixels_seen(look))) for look in taken]
+    # A column at a time, so that the parts and the whole don't both take memory.
+    return Samples(**{name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])})
 
 
 def _pixels_seen(look: Look) -> Samples:
@@ -126,16 +136,27 @@ def thinned(
     while not best:
         factor *= 1.2
         best = factor if len(np.unique(_cells(samples.positions, level, factor))) <= count else 0.0
-    _, number = np.unique(_cells(samples.positions, level, best), return_inverse=True)
-    return _averaged(samples, number)
+    return _averaged(samples, _numbered(_cells(samples.positions, level, best)))
+
+
+def _numbered(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cells' numbers from 0 on, as ``np.unique`` gives them as inverse, in less memory."""
+    order = np.argsort(cells)
+    cells = cells[order]
+    first = np.concatenate([[False], cells[1:] != cells[:-1]])
+    del cells
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(first)
+    return number
 
 
 def _cells(positions: NDArray[np.float32], level: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
     """A number for each position's cell, which is ``factor`` · 2^(level / 2) wide; levels don't mix."""
-    place = np.floor(positions / (factor * 2.0 ** (level / 2))[:, None]).astype(np.int64)
+    width = factor * 2.0 ** (level / 2)
     mixed = level * 2654435761
     for axis, prime in enumerate((73856093, 19349663, 83492791)):
-        mixed = (mixed ^ (place[:, axis] * prime)) * 6364136223846793005
+        place = np.floor(positions[:, axis] / width).astype(np.int64)
+        mixed = (mixed ^ (place * prime)) * 6364136223846793005
         mixed ^= mixed >> 29
     return mixed
 
