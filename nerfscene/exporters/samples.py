@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +88,21 @@ def away_from_middle(samples: Samples, scene_from_world: Array) -> NDArray[np.fl
 
 def all_seen(taken: Sequence[Look]) -> Samples:
     """A sample for every pixel of every picture that lies on a surface; radius is its footprint's."""
-    parts = [dict(vars(_pixels_seen(look))) for look in taken]
-    # A column at a time, so that the parts and the whole don't both take memory.
-    return Samples(**{name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])})
+    on = [(look.accumulation > OPAQUE) & (look.z > 0) & (look.support > ON_SURFACE) for look in taken]
+    ends = np.cumsum([0, *(int(one.sum()) for one in on)])
+    each = {"positions": 3, "normals": 3, "colours": 3}
+    # Made as a whole and filled: parts to be joined would take the memory a second time.
+    columns = {
+        field.name: np.empty((ends[-1], *([each[field.name]] if field.name in each else [])), np.float32)
+        for field in fields(Samples)
+    }
+    for look, one, first, last in zip(taken, on, ends[:-1], ends[1:], strict=True):
+        for name, value in vars(_pixels_seen(look, one)).items():
+            columns[name][first:last] = value
+    return Samples(**columns)
 
 
-def _pixels_seen(look: Look) -> Samples:
-    on = (look.accumulation > OPAQUE) & (look.z > 0) & (look.support > ON_SURFACE)
+def _pixels_seen(look: Look, on: NDArray[np.bool_]) -> Samples:
     x, y = np.broadcast_arrays(*pixel_grid(look.camera.intrinsics))
     z = look.z[on].astype(np.float64)
     pose = look.camera.world_from_cam

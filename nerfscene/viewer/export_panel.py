@@ -116,6 +116,7 @@ class ExportPanel:
 
     def _show_options(self) -> None:
         self.format.options = self._formats()
+        self.format.value = self._formats()[0]  # the usual one; a .glb, say, is that of meshes only
         for kind, handles in self.options.items():
             for handle in handles:
                 handle.visible = kind == self.kind.value
