@@ -91,6 +91,8 @@ def export(
     if credentials is not None and credentials.credentials:
         library.c2pa()  # which was asked for: without it there is no use in beginning
     marker = ready(credentials or CredentialsConfig(credentials=False), told.warn, told.warn)
+    if kind == "mesh" and config.texture:
+        _keep_pictures(file)
     make_folder_of(file, INSTEAD)
     try_place(file)
     module, name = WRITERS[kind]
@@ -103,6 +105,17 @@ def export(
         settings = {name: made[name] for name in SETTINGS if isinstance(made.get(name), int | float | str)}
         marked = signed(scene, file, kind, settings, marker, told)
     return {"kind": kind, "file": str(file), **made, "credentials": [str(one) for one in marked]}
+
+
+def _keep_pictures(file: Path) -> None:
+    """Raises NerfsceneError if a file that an .obj would bring along is there, and is no earlier .obj's."""
+    if file.suffix.lower() != ".obj" or file.exists():
+        return
+    for beside in (file.with_suffix(".png"), file.with_suffix(".mtl")):
+        if beside.exists():
+            raise NerfsceneError(
+                f"{beside} is there already, and {file.name} would bring a file of that name along; {INSTEAD}"
+            )
 
 
 def signed(

@@ -213,6 +213,16 @@ def test_names_that_are_none(
     assert not written
 
 
+def test_a_picture_of_an_obj_s_name_stays(tmp_path: Path, written: list[str]) -> None:
+    scene, file, picture = scene_of(tmp_path), tmp_path / "room.obj", tmp_path / "room.png"
+    picture.write_text("somebody's")
+    with pytest.raises(NerfsceneError, match="is there already"):
+        export(scene, file)
+    assert picture.read_text() == "somebody's" and not written
+    export(scene, file, config=ExportConfig(texture=0))
+    export(scene, file)  # the picture may be that of the .obj which is there now
+
+
 def test_a_way_back_out_of_folders_that_are_not_there_makes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str]
 ) -> None:
