@@ -195,7 +195,8 @@ def kind_of(file: Path, to: str | None) -> Kind:
             if kind == to and kind in able:
                 return kind
             if kind == to:
-                others = f"; {ending} is for {_listed(able, 'or')}" if able and ending else ""
+                nouns = [_noun(one) for one in able]
+                others = f"; {ending} is for {_listed(nouns, 'or')}" if able and ending else ""
                 raise NerfsceneError(f"{file} must end in {endings_of(kind)} to hold {_noun(kind)}{others}")
         raise NerfsceneError(f"to must be {_listed(KINDS, 'or')}, not {to!r}")
     if ending == FOLDER:

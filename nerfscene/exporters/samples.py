@@ -129,6 +129,7 @@ def thinned(
     factor = float(np.median(samples.footprint / size)) * float(np.sqrt(len(samples) / count))
     low, high, best = 0.0, np.inf, 0.0
     level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
+    del size  # here and below: of millions, while others are made
     for _ in range(8):
         alive()
         found = len(np.unique(_cells(samples.positions, level, factor)))
@@ -144,7 +145,9 @@ def thinned(
     while not best:
         factor *= 1.2
         best = factor if len(np.unique(_cells(samples.positions, level, factor))) <= count else 0.0
-    return _averaged(samples, _numbered(_cells(samples.positions, level, best)))
+    number = _numbered(_cells(samples.positions, level, best))
+    del level
+    return _averaged(samples, number)
 
 
 def _numbered(cells: NDArray[np.int64]) -> NDArray[np.int64]:

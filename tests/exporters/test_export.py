@@ -77,7 +77,7 @@ def test_an_ending_of_several_kinds_needs_the_kind(name: str) -> None:
         (
             "a.glb",
             "points",
-            r"must end in \.ply, \.las or \.laz to hold points; \.glb is for mesh or splats$",
+            r"must end in \.ply, \.las or \.laz to hold points; \.glb is for a mesh or splats$",
         ),
         ("folder/", None, r"folder does not say what it is to hold: give it an ending, .* --to cameras"),
         ("a", "splats", r"a must end in \.ply, .* or \.usdc to hold splats$"),
