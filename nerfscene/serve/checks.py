@@ -9,9 +9,11 @@ same, ``checking`` starts it again.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import filecmp
 import json
 import os
+import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ FEWEST_PIXELS = 64  # of its shorter side; smaller ones are icons
 MOST_SECONDS = 3600.0  # of a video
 MOST_FRAME = 80_000_000  # pixels of a video's frame; cameras write 12288 × 6480
 THUMBNAIL = 320  # pixels of its longer side
+ENDS = 1 << 16  # bytes at each end of two files of the same size that are compared first
 QUALITY = 80  # of its JPEG
 # Kinds of photos by Pillow's names, and the endings that files of these kinds get which have none.
 PHOTOS = {
@@ -46,6 +49,7 @@ PHOTOS = {
     **{"TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"},
 }
 READERS = [kind for kind in PHOTOS if kind != "MPO"]  # which the reader of JPEG reads
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AGAIN = "copy it again from where it came from, and send that"
 
 
@@ -72,7 +76,7 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
     called = shown(name)
     for other, its_name in same.items():
         with contextlib.suppress(OSError):
-            if filecmp.cmp(path, other, shallow=False):
+            if _ends(path) == _ends(Path(other)) and filecmp.cmp(path, other, shallow=False):
                 raise Unusable(f"{called} is the same file as {shown(its_name)}, which is used")
     ending = split(name)[1].lower()
     try:
@@ -88,6 +92,14 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
         return Verdict("video", "", ending if ending in VIDEO_SUFFIXES else made)
     _photo(path, called, thumbnail)
     return Verdict("photo", "", ending if ending in PHOTO_SUFFIXES else kind)
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and last bytes of a file: where files of one size differ, they hardly agree in both."""
+    with path.open("rb") as file:
+        first = file.read(ENDS)
+        file.seek(max(0, size_on_disk(path) - ENDS))
+        return first, file.read(ENDS)
 
 
 def _photo_kind(path: Path, called: str) -> str:
@@ -222,7 +234,10 @@ def _check_claims(path: Path, called: str, job: Job) -> None:
 
 
 def limited() -> None:
-    """Lets this process use MEMORY and little of the processor, and leave no picture of its memory behind."""
+    """Lets this process use MEMORY and little of the processor, and end with the server.
+
+    It leaves no picture of its memory behind when it ends.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     if sys.platform == "linux":  # elsewhere the limit isn't kept
@@ -231,6 +246,9 @@ def limited() -> None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Otherwise it could still unpack a zip when the server is started again after it was killed.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def answer(lines: Iterator[str], tell: Callable[[str], object]) -> None:
