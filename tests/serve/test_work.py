@@ -21,6 +21,7 @@ from nerfscene.films.presets import PRESETS
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene_folder
 from nerfscene.serve import actions, jobs, pictures, scenes, work, work_pages, work_train
+from nerfscene.serve.line import Line
 from nerfscene.serve.pictures import sides
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.task import Task, for_owner, is_full, safe_name
@@ -43,8 +44,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float | None]]:
     """Every stage that the work tells."""
-    from nerfscene.serve.line import Line
-
     stages: list[tuple[str, float, float | None]] = []
 
     def progress(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
@@ -82,8 +81,6 @@ def test_more_training_goes_on_and_shows_the_scene(
 def test_a_training_that_is_stopped_shows_what_there_is(
     opened: Shop, room: Path, trained: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nerfscene.serve.line import Line
-
     def stopped_at_once(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
         if stage == "training":
             assert line.stopped is not None
@@ -170,8 +167,6 @@ def test_a_film(opened: Shop, trained: Path, told: list[tuple[str, float, float 
 def test_a_film_goes_on_with_the_frames_that_are_there(
     opened: Shop, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nerfscene.serve.line import Line
-
     row = a_scene(opened, None, trained)
     task = begun(opened, row, "film", width=64, height=48, seconds=0.5, fps=8.0)
     seen: list[float] = []
@@ -311,8 +306,10 @@ def test_a_full_disk_has_the_job_wait(opened: Shop, monkeypatch: pytest.MonkeyPa
     def full(task: Task) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(Line, "__enter__", lambda line: line)
+    monkeypatch.setattr(Line, "__exit__", lambda *given: None)
     task = begun(opened, a_scene(opened), "film")
-    monkeypatch.setattr(work, "_worked", full)
+    monkeypatch.setattr(work, "_work_of", lambda task: (full, lambda task: None))
     monkeypatch.setattr(os, "nice", lambda by: 0)
     assert work.main([str(opened.data), task.job.id, json.dumps({"spare": "0"})]) == jobs.FULL
     found = jobs.job_of(opened.db, task.job.id)
