@@ -111,6 +111,12 @@ class Database:
         found: sqlite3.Row | None = self._connection().execute(sql, values).fetchone()
         return found
 
+    def stamp(self) -> tuple[int, int, int]:
+        """Numbers that differ from those before if any process changed anything. Each thread has its own."""
+        connection = self._connection()
+        version = connection.execute("pragma data_version").fetchone()[0]
+        return id(connection), version, connection.total_changes
+
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of what the block does is kept, or, if it raises, nothing.

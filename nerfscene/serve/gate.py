@@ -25,6 +25,7 @@ from nerfscene.serve.shop import Shop
 
 COOKIE = "nerfscene"
 DAYS = 30  # that a session lasts
+HEARD = "nerfscene.key"  # in a connection's scope: where the throttle hears whether a key is right
 SAFE = ("GET", "HEAD", "OPTIONS")
 TOKEN_FIELD, TOKEN_HEADER = "token", "X-Token"
 
@@ -81,6 +82,7 @@ def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         person = by_key(shop.db, key.strip())
+        connection.scope.get(HEARD, {})["right"] = person is not None
         return None if person is None else Visitor(person, "")
     session = connection.cookies.get(COOKIE, "")
     if not session:
@@ -136,7 +138,11 @@ def from_here(connection: Any) -> bool:
 
 def scene_to_look_at(request: HTTPConnection, who: Visitor, scene: str) -> SceneRow:
     """The scene, if its owner or one of their guests asks. Raises HTTPException (404) otherwise."""
-    return _scene(request, who, scene, may_look(who.person, _owner(request, scene)))
+    owner = _owner(request, scene)
+    allowed = may_look(who.person, owner)
+    if allowed and not may_change(who.person, owner):  # a guest doesn't see what is in the bin
+        allowed = scene_of(shop_of(request).db, scene).deleted is None
+    return _scene(request, who, scene, allowed)
 
 
 def scene_to_change(request: HTTPConnection, who: Visitor, scene: str) -> SceneRow:

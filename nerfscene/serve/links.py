@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from nerfscene.serve.database import Database, new_secret
+from nerfscene.serve.limits import not_too_many
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Link:
 
 
 def new_link(db: Database, scene: str, days: float | None) -> Link:
-    """A link to a scene. days: after which it ends; None: never."""
+    """A link to a scene. days: after which it ends; None: never. Raises NerfsceneError for too many links."""
     now = time.time()
     link = Link(new_secret(), scene, now, None if days is None else now + 86400 * days, None)
     with db.change() as c:
+        owner = c.execute("select person from scenes where id = ?", (scene,)).fetchone()
+        not_too_many(c, "links", owner["person"])
         c.execute(
             "insert into links (token, scene, created, ends) values (?, ?, ?, ?)",
             (link.token, scene, now, link.ends),

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import importlib.metadata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -17,13 +16,14 @@ from fastapi.templating import Jinja2Templates
 from nerfscene.serve import proxy
 from nerfscene.serve.files import METHODS
 from nerfscene.serve.gate import Visitor, from_here, scene_to_look_at, shop_of, visitor, visitor_of
+from nerfscene.serve.pages_html import environment
 from nerfscene.serve.people import may_change
 from nerfscene.serve.scenes import SceneRow
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.viewers import Audience, Running, Viewers, why_not_to_look
 
 router = APIRouter(include_in_schema=False, prefix="/scenes/{scene}")
-templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates = Jinja2Templates(env=environment())
 Who = Annotated[Visitor, Depends(visitor)]
 # viser's client is one page with its script and style in it, which starts workers and WebAssembly out of
 # itself, and makes what it shows of Markdown by evaluating it. Nothing may be loaded from elsewhere.
