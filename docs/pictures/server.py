@@ -1,4 +1,4 @@
-"""Makes the pictures of ``nerfscene serve``: ``python docs/pictures/server.py``; needs Chromium and playwright.
+"""Makes the pictures of ``nerfscene serve``: ``python docs/pictures/server.py`` (Chromium, playwright).
 
 It starts a server, and does what someone with a phone does: uploads the demo's photos, waits, and looks. What
 it sees on the way becomes docs/server-phone.jpg, and the scene's page on a desktop docs/server.jpg. It takes
