@@ -19,7 +19,7 @@ from nerfscene.serve.pages import EVERY, Who
 from nerfscene.serve.pages_html import html, kept_page, page
 from nerfscene.serve.pages_upload import thumbnails_of, upload_page
 from nerfscene.serve.people import may_change
-from nerfscene.serve.scenes import SceneRow, places
+from nerfscene.serve.scenes import SceneRow, places, read_notes_of
 
 router = APIRouter(include_in_schema=False)
 GOING = ("waiting", "running", "paused")
@@ -33,6 +33,7 @@ async def scene_page(request: Request, who: Who, scene: str) -> Response:
     found = scene_to_look_at(request, who, scene)
     if found.deleted is not None:
         return page(request, "deleted.html", who, {"scene": found, "mine": found.person == who.person.id})
+    read_notes_of(shop_of(request).db, who.person.id, found.id)
     trained = shop_of(request).db.row(
         "select 1 from jobs where scene = ? and kind = 'train' limit 1", (found.id,)
     )
