@@ -1,4 +1,4 @@
-"""Lets only one training at a time write to a scene's folder."""
+"""Lets only one process at a time work in a folder, such as one training in a scene's."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Keeps other trainings out of ``folder``, which must exist, during the block.
+def only_one(folder: Path, name: str = LOCK_FILE, doing: str = "training in") -> Iterator[None]:
+    """Keeps others that do the same out of ``folder``, which must exist, during the block.
+
+    name: of the lock file in it. doing: what the others are told that this process does there.
 
     The lock is flock's: the system drops it however the process ends, and it holds across machines where the
     network file system passes it on, as NFS does. Where there is no flock, the process named in the file
     counts, as long as it runs; one of another machine then counts always.
-    Raises NerfsceneError at once if another training has the folder, or if it can't be written.
+    Raises NerfsceneError at once if another process has the folder, or if it can't be written.
     """
-    path = folder / LOCK_FILE
+    path = folder / name
     key = os.path.realpath(path)
     with _guard:
         if key in _held:
-            raise _taken(folder, {"pid": os.getpid(), "host": socket.gethostname()})
+            raise _taken(path, doing, {"pid": os.getpid(), "host": socket.gethostname()})
         _held.add(key)
     try:
-        opened = _opened(path)
+        opened = _opened(path, doing)
         try:
             yield
         finally:
@@ -55,7 +57,7 @@ def only_one(folder: Path) -> Iterator[None]:
             _held.discard(key)
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path, doing: str) -> int:
     """The lock file's descriptor, with the lock."""
     while True:
         try:
@@ -65,7 +67,7 @@ def _opened(path: Path) -> int:
                 f"{path.parent} can't be written ({error.strerror}); choose another folder with -o"
             ) from error
         try:
-            _lock(opened, path)
+            _lock(opened, path, doing)
             with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
                 named = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
                 os.ftruncate(opened, 0)
@@ -78,7 +80,7 @@ def _opened(path: Path) -> int:
         os.close(opened)  # whoever had the lock has just removed its file
 
 
-def _lock(opened: int, path: Path) -> None:
+def _lock(opened: int, path: Path, doing: str) -> None:
     """Raises NerfsceneError if another process has the lock."""
     try:
         if fcntl is not None:
@@ -86,10 +88,10 @@ def _lock(opened: int, path: Path) -> None:
             return
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise _taken(path.parent, _named(opened)) from error
+            raise _taken(path, doing, _named(opened)) from error
     holder = _named(opened)
     if holder and _runs(holder):
-        raise _taken(path.parent, holder)
+        raise _taken(path, doing, holder)
 
 
 def _named(opened: int) -> dict[str, Any]:
@@ -125,13 +127,26 @@ def _is_at(opened: int, path: Path) -> bool:
         return False
 
 
-def _taken(folder: Path, holder: dict[str, Any]) -> NerfsceneError:
-    who, forced = "another process", ""
+def holder_of(folder: Path, name: str = LOCK_FILE) -> int | None:
+    """The process that a lock file names, if there is one; it may have ended."""
+    try:
+        opened = os.open(folder / name, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _named(opened).get("pid")
+    finally:
+        os.close(opened)
+
+
+def _taken(path: Path, doing: str, holder: dict[str, Any]) -> NerfsceneError:
+    folder, who, forced = path.parent, "another process", ""
     if holder:
         who = f"process {holder['pid']}"
         if holder["host"] != socket.gethostname():
             who += f" on {holder['host']}"
-            forced = f" (if that has ended, delete {folder / LOCK_FILE})"
+            forced = f" (if that has ended, delete {path})"
     return NerfsceneError(
-        f"{who} is training in {folder}: wait until it has ended{forced}, or choose another folder with -o"
+        f"{who} is {doing} {folder}: wait until it has ended{forced}, or choose another folder"
+        + (" with -o" if path.name == LOCK_FILE else "")
     )

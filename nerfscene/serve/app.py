@@ -9,28 +9,38 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from nerfscene import __version__
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import api, pages, shared, uploads, viewers
+from nerfscene.serve import (
+    api,
+    files,
+    pages,
+    pages_changes,
+    pages_people,
+    pages_scene,
+    pages_upload,
+    shared,
+    stepping,
+    uploads,
+    viewers,
+)
 from nerfscene.serve.gate import LoginNeeded
 from nerfscene.serve.guard import Guard
 from nerfscene.serve.jobs import NotNow
 from nerfscene.serve.limits import TooMany
+from nerfscene.serve.pages_html import STATIC, Assets
 from nerfscene.serve.queue import Queue
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.throttle import Throttle
 
-STATIC = Path(__file__).parent / "static"
 API = "/api/"
 
 
@@ -47,11 +57,14 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
 
     app = FastAPI(title="nerfscene", version=__version__, lifespan=life, openapi_url=None)
     app.state.shop = shop
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in (pages.router, api.router, uploads.router_for(shop), viewers.router, shared.router):
+    app.mount("/static", Assets(directory=STATIC), name="static")
+    for part in (pages, pages_upload, pages_scene, pages_changes, pages_people):
+        app.include_router(part.router)
+    for router in (api.router, uploads.router_for(shop), files.router, stepping.router, shared.router):
         app.include_router(router)
     app.add_exception_handler(LoginNeeded, _login_needed)
     app.add_exception_handler(NerfsceneError, _refused)
+    app.add_exception_handler(shared.NoLink, shared.no_link)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(NotNow, _not_now)

@@ -45,6 +45,7 @@ PHOTOS = {
     **{"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"},
     **{"TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"},
 }
+READERS = [kind for kind in PHOTOS if kind != "MPO"]  # which the reader of JPEG reads
 AGAIN = "copy it again from where it came from, and send that"
 
 
@@ -92,7 +93,7 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
 def _photo_kind(path: Path, called: str) -> str:
     """The ending for a photo, by its header. Raises Unusable for one that is too large, or damaged."""
     try:
-        with Image.open(path, formats=list(PHOTOS)) as image:
+        with Image.open(path, formats=READERS) as image:
             width, height = image.size
             kind = PHOTOS[image.format or ""]
     except UnidentifiedImageError:
@@ -170,7 +171,7 @@ def _of_zip(path: Path, job: Job) -> Iterator[Verdict]:
         folder = unpack(path, Path(job.unpacked))
     except NerfsceneError as error:
         why = str(error).replace(str(path), called).rpartition(":")[0]
-        why = why if why and "/" not in why else f"{called} can't be unpacked"
+        why = why if why and str(path.parent) not in why else f"{called} can't be unpacked"
         raise Unusable(f"{why}; pack the photos again, and nothing else") from None
     photos = find_photos(folder, follow=False)
     videos = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]

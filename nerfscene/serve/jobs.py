@@ -6,9 +6,12 @@ is what its owner asked of a running one ("pause" or "stop"), which the working 
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +22,7 @@ from nerfscene.serve.limits import not_too_many
 Kind = Literal["train", "film", "export", "page"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
 UNFINISHED = ("waiting", "running", "paused")
+LEFT, FULL = 75, 74  # exit codes of a job's process that is to wait again; FULL: because of a full disk
 MOST_TRIES = 5  # of a job whose process ends without a word
 
 
@@ -30,9 +34,10 @@ class NotNow(NerfsceneError):
 class Job:
     """One piece of work on a scene.
 
-    options: of its kind, as JSON; wanted: "", "pause" or "stop"; stage, fraction (0…1), remaining (seconds,
-    or None): how far it is; message: one sentence on why it failed, or what to know; result: what it made;
-    tries: how often it was begun; place: what runs it; created, started, ended: seconds since 1970.
+    options: of its kind, as JSON; wanted: "", "pause" or "stop"; stage, fraction (of this stage, 0…1),
+    remaining (seconds for the whole job, or None where nobody knows): how far it is; message: one sentence on
+    why it failed, or what to know; result: what it made; tries: how often it was begun; place: what runs it;
+    created, started, ended: seconds since 1970.
     """
 
     id: str
@@ -91,52 +96,103 @@ def jobs_of(db: Database, scene: str) -> list[Job]:
 
 
 def waiting(db: Database) -> list[Job]:
-    """Jobs that wait, in the order in which they will be begun if none comes or ends."""
-    with db.change() as c:
-        return _in_turn(c)
+    """Jobs that wait, in the order in which they will be begun if none comes or ends.
+
+    Those of scenes in the bin are not among them.
+    """
+    return _in_turn(db.rows)
+
+
+def running(db: Database) -> list[Job]:
+    """Jobs that run, or whose process ended while no server noticed."""
+    return [_job(r) for r in db.rows("select * from jobs where state = 'running'")]
+
+
+def some_wait(db: Database) -> bool:
+    """Whether a job waits; cheap, so that it can be asked all the time."""
+    return db.row("select 1 from jobs where state = 'waiting' limit 1") is not None
 
 
 def begin_next(db: Database, place: str) -> Job | None:
-    """Begins the job whose turn it is, and returns it; None if none waits. place: what will run it."""
+    """Begins the job whose turn it is, and returns it; None if none can begin. place: what will run it.
+
+    Jobs of scenes in the bin wait until these are taken out. What trains a scene or makes its page waits for
+    another such job of the scene.
+    """
     with db.change() as c:
-        queue = _in_turn(c)
-        if not queue:
+        busy = {
+            row["scene"]
+            for row in c.execute(
+                "select scene from jobs where state = 'running' and kind in ('train', 'page')"
+            )
+        }
+        queue = _in_turn(lambda sql: c.execute(sql).fetchall())
+        job = next((j for j in queue if not (j.scene in busy and _alone(j))), None)
+        if job is None:
             return None
         c.execute(
             "update jobs set state = 'running', wanted = '', tries = tries + 1, place = ?, started = ?, "
             "message = '' where id = ?",
-            (place, time.time(), queue[0].id),
+            (place, time.time(), job.id),
         )
-        row = c.execute("select * from jobs where id = ?", (queue[0].id,)).fetchone()
+        row = c.execute("select * from jobs where id = ?", (job.id,)).fetchone()
     return _job(row)
 
 
-def _in_turn(c: sqlite3.Connection) -> list[Job]:
-    """People take turns: first whose jobs run least now, then whose last one began longest ago."""
-    found = [_job(r) for r in c.execute("select * from jobs where state = 'waiting' order by created, id")]
-    running: dict[str, int] = {}
-    last: dict[str, float] = {}
-    for row in c.execute("select person, state, started from jobs where started is not null"):
-        running[row["person"]] = running.get(row["person"], 0) + (row["state"] == "running")
-        last[row["person"]] = max(last.get(row["person"], 0.0), row["started"])
+def _alone(job: Job) -> bool:
+    return job.kind in ("train", "page")
+
+
+def _in_turn(rows: Callable[[str], list[sqlite3.Row]]) -> list[Job]:
+    """People take turns: first whose jobs run least now, then whose last one began longest ago.
+
+    Nobody waits for ever: whoever has jobs running goes first again when these end, and among equals each
+    job that is begun puts its person last.
+    """
+    theirs: dict[str, deque[Job]] = {}
+    waiting = rows(
+        "select jobs.* from jobs join scenes on scenes.id = scene where state = 'waiting' "
+        "and deleted is null order by jobs.created, jobs.id"
+    )
+    for row in waiting:
+        job = _job(row)
+        theirs.setdefault(job.person, deque()).append(job)
+    known = rows(
+        "select person, sum(state = 'running') as busy, max(started) as last from jobs "
+        "where started is not null group by person"
+    )
+    before = {row["person"]: (int(row["busy"]), float(row["last"])) for row in known}
+    turns = [(*before.get(person, (0, 0.0)), own[0].created, person) for person, own in theirs.items()]
+    heapq.heapify(turns)
     queue: list[Job] = []
-    while found:
-        job = min(found, key=lambda j: (running.get(j.person, 0), last.get(j.person, 0.0), j.created))
-        found.remove(job)
-        queue.append(job)
-        last[job.person] = time.time() + len(queue)  # as if it were begun in its turn
+    while turns:
+        busy, last, _, person = turns[0]
+        queue.append(theirs[person].popleft())
+        if theirs[person]:  # as if it were begun in its turn
+            last = max(last, time.time()) + len(queue)
+            heapq.heapreplace(turns, (busy, last, theirs[person][0].created, person))
+        else:
+            heapq.heappop(turns)
     return queue
 
 
 def tell(db: Database, job: str, stage: str, fraction: float, remaining: float | None = None) -> str:
-    """Keeps how far a running job is; returns what its owner wants of it: "", "pause" or "stop"."""
+    """Keeps how far a running job is; returns what is wanted of it.
+
+    "": to go on. "pause" or "stop": what its owner asks. "leave": to save and leave, and wait in the queue,
+    because its scene was put into the bin.
+    """
     with db.change() as c:
         c.execute(
             "update jobs set stage = ?, fraction = ?, remaining = ? where id = ?",
             (stage, fraction, remaining, job),
         )
-        row = c.execute("select wanted from jobs where id = ?", (job,)).fetchone()
-    return "" if row is None else str(row["wanted"])
+        row = c.execute(
+            "select wanted, deleted from jobs join scenes on scenes.id = scene where jobs.id = ?", (job,)
+        ).fetchone()
+    if row is None:
+        return "leave"
+    return str(row["wanted"]) or ("leave" if row["deleted"] is not None else "")
 
 
 def end(
@@ -152,13 +208,48 @@ def end(
 
 
 def back_in_queue(db: Database, job: str, message: str = "") -> None:
-    """Lets a job whose process ended without a word wait again; gives it up after MOST_TRIES."""
+    """Lets a job whose process ended without a word wait again; gives it up after MOST_TRIES.
+
+    What its owner has asked of it meanwhile is done instead. message: why; what was said before stays if "".
+    """
     with db.change() as c:
         c.execute(
-            "update jobs set state = case when tries >= ? then 'failed' else 'waiting' end, message = ?, "
-            "place = '' where id = ? and state = 'running'",
-            (MOST_TRIES, message, job),
+            "update jobs set state = case when wanted = 'stop' then 'stopped' when wanted = 'pause' then "
+            "'paused' when tries >= ? then 'failed' else 'waiting' end, wanted = '', place = '', "
+            "remaining = null, message = case when ? = '' then message else ? end where id = ? and "
+            "state = 'running'",
+            (MOST_TRIES, message, message, job),
         )
+        c.execute(
+            "update jobs set ended = ? where id = ? and state in ('failed', 'stopped')", (time.time(), job)
+        )
+
+
+def left(db: Database, job: str, message: str = "") -> None:
+    """Says, before its process ends, that a running job leaves on purpose: that counts as no try.
+
+    Whoever runs it then puts it ``back_in_queue``. message: why, as one sentence.
+    """
+    with db.change() as c:
+        c.execute(
+            "update jobs set tries = max(tries - 1, 0), message = ? where id = ? and state = 'running'",
+            (message, job),
+        )
+
+
+def lock_of(job: str) -> str:
+    """The name of the file in its scene's home that a job's process has locked."""
+    return f".{job}.lock"
+
+
+def remove(db: Database, job: str) -> Job:
+    """Forgets a job, and returns it; its files are the caller's. Raises NerfsceneError if it is under way."""
+    found = job_of(db, job)
+    if found.state in UNFINISHED:
+        raise NerfsceneError("this is still under way; stop it first")
+    with db.change() as c:
+        c.execute("delete from jobs where id = ?", (job,))
+    return found
 
 
 def ask(db: Database, job: str, wanted: Literal["pause", "stop"]) -> None:

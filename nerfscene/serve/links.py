@@ -45,6 +45,12 @@ def links_of(db: Database, scene: str) -> list[Link]:
     return [link for link in (Link(**dict(r)) for r in rows) if link.holds]
 
 
+def link_of(db: Database, token: str) -> Link | None:
+    """The link with this token, whether or not it still holds; None if there never was one."""
+    row = db.row("select * from links where token = ?", (token,))
+    return None if row is None else Link(**dict(row))
+
+
 def shown_by(db: Database, token: str) -> str | None:
     """The id of the scene that a link shows; None if it doesn't hold or its scene is in the bin."""
     row = db.row(

@@ -132,6 +132,12 @@ def send_away(db: Database, person: str) -> None:
         )
 
 
+def set_quota(db: Database, person: str, quota: int | None) -> None:
+    """How many bytes a person may keep; None: as many as everyone."""
+    with db.change() as c:
+        c.execute("update people set quota = ? where id = ?", (quota, person))
+
+
 def may_change(person: Person, owner: str) -> bool:
     """Whether this person may change what belongs to the person with the id ``owner``."""
     return person.role == "owner" and person.id == owner

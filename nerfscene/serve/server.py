@@ -12,25 +12,29 @@ import uvicorn
 
 from nerfscene.config import ServeConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene.folder_lock import only_one
 from nerfscene.serve import people
 from nerfscene.serve.app import create_app
 from nerfscene.serve.shop import opened
 
 TRIED_PORTS = 100
+LOCK = ".server.lock"  # in the folder: one server at a time
 
 
 def serve(folder: Path, config: ServeConfig, told: Callable[[list[str]], None]) -> None:
     """Serves until Ctrl-C. folder: what the server keeps. told: called with the addresses once it answers.
 
-    Raises NerfsceneError if the folder or the address can't be used.
+    Raises NerfsceneError if the folder or the address can't be used, or another server has the folder.
     """
     shop = opened(folder, config)
-    with listening(config.host, config.port) as sockets:
+    with only_one(folder, LOCK, "serving"), listening(config.host, config.port) as sockets:
         port = sockets[0].getsockname()[1]
         key = people.key_of_first(shop.db, shop.data)
         settings = uvicorn.Config(
             create_app(shop), log_level="warning", timeout_graceful_shutdown=3, server_header=False,
-            access_log=False, proxy_headers=bool(config.url), ws_max_size=1 << 26,
+            access_log=False, proxy_headers=bool(config.url),
+            # What browsers tell a viewer is short; what it shows them is compressed already.
+            ws_max_size=1 << 20, ws_per_message_deflate=False,
         )  # fmt: skip
         server = uvicorn.Server(settings)
         told([f"{base}/login?key={key}" for base in addresses(config, port)])

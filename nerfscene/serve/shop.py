@@ -37,6 +37,18 @@ class Shop:
         return shutil.disk_usage(self.data).free - self.bytes_of("spare")
 
 
+def queue_pause(shop: Shop) -> str:
+    """Why no job is begun at the moment, as a sentence; "" if nothing is in the way."""
+    room = shop.room()
+    if room >= 0:
+        return ""
+    short = -room / 1e9
+    return (
+        f"the server's disk is full, so work waits: {max(short, 0.1):.1f} GB more must be free; delete "
+        "scenes, films or exports, or free space in another way"
+    )
+
+
 def opened(data: Path, config: ServeConfig) -> Shop:
     """The server's folder, made if it isn't there. Raises NerfsceneError if it can't be used."""
     with telling(data):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serve_cases import Program, api, put_photo, put_scene
+from serve_programs import Program, api, put_photo, put_scene
 
 from nerfscene.exporters.placement import placed
 from nerfscene.scene import folder as scene_folder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serve_cases import Program, api
+from serve_programs import Program, api
 
 from nerfscene.serve import limits, throttle
 from nerfscene.serve.jobs import add

@@ -1,116 +1,106 @@
-"""A server for programs: its API with people's keys, scenes that are trained, and a real address."""
+"""A server in a folder of its own, asked without a network, and scenes in every state."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import uvicorn
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from nerfscene.config import ServeConfig
 from nerfscene.serve import jobs, people, scenes
 from nerfscene.serve.app import create_app
+from nerfscene.serve.gate import COOKIE, session_for, token_for
 from nerfscene.serve.people import Person
-from nerfscene.serve.scenes import SceneRow
+from nerfscene.serve.scenes import SceneRow, places
 from nerfscene.serve.shop import Shop, opened
 
-PATIENCE = 60.0  # seconds, on a busy machine
+HOME = "http://localhost"
 
 
-@dataclass(frozen=True)
-class Program:
-    """A program with a person's key, and the server's parts to look at."""
-
-    shop: Shop
-    http: Any
-    person: Person
-    key: str
-
-    def scene(self, title: str = "Garden") -> SceneRow:
-        """A scene of this person's."""
-        return scenes.new_scene(self.shop.db, self.shop.data, self.person.id, title, {})
-
-    def of(self, role: Literal["owner", "guest"], name: str = "Ada") -> Program:
-        """A program of someone whom this person invites."""
-        person, key = people.invited(self.shop.db, self.person, name, role)
-        http = TestClient(self.http.app, "http://localhost", follow_redirects=False)
-        http.headers["Authorization"] = f"Bearer {key}"
-        return Program(self.shop, http, person, key)
-
-    def job(self, scene: SceneRow, kind: jobs.Kind = "train", state: jobs.State = "waiting") -> str:
-        """A job of a scene, in a state."""
-        job = jobs.add(self.shop.db, scene.id, self.person.id, kind, {})
-        if state != "waiting":
-            begun = jobs.begin_next(self.shop.db, "here")
-            assert begun is not None and begun.id == job.id
-        if state not in ("waiting", "running"):
-            jobs.end(self.shop.db, job.id, state)
-        return job.id
+def shop(folder: Path, **config: Any) -> Shop:
+    """A server's folder, with who started it."""
+    made = opened(folder / "data", ServeConfig(**config))
+    people.first_person(made.db)
+    return made
 
 
-@contextlib.contextmanager
-def api(folder: Path, **config: Any) -> Iterator[Program]:
-    """The application in this process, and a program with its first person's key."""
-    shop = opened(folder / "data", ServeConfig(**config))
-    key = people.key_of_first(shop.db, shop.data)
-    with TestClient(create_app(shop, working=False), "http://localhost", follow_redirects=False) as http:
-        http.headers["Authorization"] = f"Bearer {key}"
-        yield Program(shop, http, people.first_person(shop.db), key)
-    shop.db.close()
+def client(of: Shop) -> TestClient:
+    """A browser that nobody is logged in with; it follows no redirects."""
+    return TestClient(create_app(of, working=False), HOME, follow_redirects=False)
 
 
-def put_photo(program: Program, scene: SceneRow, name: str = "a.jpg") -> str:
-    """A photo that has come; returns its id."""
-    at = scenes.places(program.shop.data, scene.id)
-    (at.photos / name).write_bytes(b"photo")
-    file = f"f{name.partition('.')[0]}"
-    with program.shop.db.change() as c:
+def logged_in(of: Shop, person: Person | None = None) -> TestClient:
+    """A browser in which a person is logged in; the first one, if none is given."""
+    who = people.first_person(of.db) if person is None else person
+    made = client(of)
+    session = session_for(of, who)
+    made.cookies.set(COOKIE, session)
+    made.headers["X-Token"] = token_for(of, session)
+    return made
+
+
+def guest(of: Shop, name: str = "Ada") -> Person:
+    """A guest of the first person."""
+    return people.invited(of.db, people.first_person(of.db), name, "guest")[0]
+
+
+def photo(of: Shop, scene: SceneRow, name: str, state: str = "whole", why: str = "", size: int = 1000) -> str:
+    """An upload as it stands in the database, with its file and thumbnail if it is whole; returns its id."""
+    file = f"f{abs(hash((scene.id, name))) % 10**11:011d}"
+    with of.db.change() as c:
         c.execute(
-            "insert into files (id, scene, person, name, size, state, created) "
-            "values (?, ?, ?, ?, 5, 'whole', 0)",
-            (file, scene.id, scene.person, name),
+            "insert into files values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (file, scene.id, scene.person, name, size, state, why, time.time()),
         )
+    if state == "whole":
+        at = places(of.data, scene.id)
+        at.thumbnails.mkdir(parents=True, exist_ok=True)
+        (at.photos / name).write_bytes(b"x" * 10)
+        Image.new("RGB", (8, 8), (90, 120, 150)).save(at.thumbnails / f"{file}.jpg")
     return file
 
 
-def put_scene(shop: Shop, scene: str, trained: Path) -> Path:
-    """Copies a trained scene into a server's, as if it had been trained on the photos there."""
-    at = scenes.places(shop.data, scene)
-    shutil.copytree(trained, at.scene)
-    manifest = at.scene / "scene.json"
-    data = json.loads(manifest.read_text())
-    for view in data["views"]:
-        view["photo"] = str(at.photos / Path(view["photo"]).name)
-    manifest.write_text(json.dumps(data))
-    return at.scene
+def scene(of: Shop, title: str = "Kitchen", state: str = "collecting", photos: int = 2) -> SceneRow:
+    """A scene of the first person in a state of facts.SceneState; trained if it is ready."""
+    person = people.first_person(of.db)
+    made = scenes.new_scene(of.db, of.data, person.id, title, {"quality": "5min"})
+    for i in range(photos):
+        photo(of, made, f"IMG_{i}.jpg")
+    if state != "collecting":
+        train(of, made, state)
+    if state == "ready":
+        trained(of, made)
+    return made
 
 
-@contextlib.contextmanager
-def at_an_address(shop: Shop) -> Iterator[str]:
-    """The server at a real address, in a thread."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(shop, working=False), log_level="warning", timeout_graceful_shutdown=1)
+def train(of: Shop, made: SceneRow, state: str, message: str = "") -> str:
+    """A training of a scene in a state; returns the job's id."""
+    job = jobs.add(of.db, made.id, made.person, "train", {})
+    change(of, job.id, {"ready": "done"}.get(state, state), message)
+    return job.id
+
+
+def change(of: Shop, job: str, state: str, message: str = "", **result: Any) -> None:
+    """Puts a job into a state, as the process that runs it would."""
+    with of.db.change() as c:
+        c.execute(
+            "update jobs set state = ?, message = ?, result = ?, started = ? where id = ?",
+            (state, message, json.dumps(result), time.time(), job),
         )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        end = time.monotonic() + PATIENCE
-        while not server.started:
-            assert thread.is_alive() and time.monotonic() < end
-            time.sleep(0.02)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+
+
+def trained(of: Shop, made: SceneRow, psnr: float = 27.0) -> None:
+    """The files that a finished training leaves, as far as pages look at them."""
+    at = places(of.data, made.id)
+    at.scene.mkdir(exist_ok=True)
+    figures = {"photos": 60, "photos_posed": 58, "psnr": psnr, "train_seconds": 300.0}
+    (at.scene / "scene.json").write_text(json.dumps({"figures": figures}))
+    (at.scene / "report.html").write_text("<p>report")
+    at.page.mkdir(exist_ok=True)
+    (at.page / "index.html").write_text("<p>page")
+    Image.new("RGB", (96, 72), (90, 120, 150)).save(at.poster)
+    Image.new("RGB", (384, 24), (90, 120, 150)).save(at.turning)
