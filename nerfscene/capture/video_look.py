@@ -38,7 +38,7 @@ def look_at_video(video: Path, most_pixels: int) -> VideoLook:
         with av.open(str(video), options=SAFELY, metadata_errors="replace") as container:
             stream: Any = container.streams.best("video")
             if stream is None or stream.codec_context is None:
-                raise NerfsceneError(f"{video} holds no pictures, only sound")
+                raise NerfsceneError(f"{video} holds no pictures that can be read")
             known = [container.duration / 1e6 if container.duration else 0.0]
             if stream.frames and stream.average_rate:
                 known.append(float(stream.frames / stream.average_rate))
@@ -47,7 +47,7 @@ def look_at_video(video: Path, most_pixels: int) -> VideoLook:
                 stream.thread_count = 1
                 frame = next(container.decode(stream), None)
                 if frame is None:
-                    raise NerfsceneError(f"{video} has no pictures that can be read")
+                    raise NerfsceneError(f"{video} holds no pictures that can be read")
                 first = frame.to_image().rotate(frame.rotation, expand=True)
             matroska = "matroska" in container.format.name
             ending = ".mkv" if matroska else ".mp4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,6 +95,14 @@ def page(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
     if chosen.get("path") == "saved":
         chosen["path"] = "auto"  # which is the saved one, where there is one
     return _of_trained(shop, scene, "page", chosen)
+
+
+def remove_job(shop: Shop, job: Job) -> None:
+    """Forgets a job that has ended, with the film or export that it made."""
+    jobs.remove(shop.db, job.id)
+    home = places(shop.data, job.scene)
+    shutil.rmtree(home.exports / job.id, ignore_errors=True)
+    (home.films / f"{job.id}.mp4").unlink(missing_ok=True)
 
 
 def _check_path(chosen: dict[str, Any]) -> None:

@@ -39,12 +39,14 @@ FEWEST_PIXELS = 64  # of its shorter side; smaller ones are icons
 MOST_SECONDS = 3600.0  # of a video
 MOST_FRAME = 80_000_000  # pixels of a video's frame; cameras write 12288 × 6480
 THUMBNAIL = 320  # pixels of its longer side
+ENDS = 1 << 16  # bytes at each end of two files of the same size that are compared first
 QUALITY = 80  # of its JPEG
 # Kinds of photos by Pillow's names, and the endings that files of these kinds get which have none.
 PHOTOS = {
     **{"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"},
     **{"TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"},
 }
+READERS = [kind for kind in PHOTOS if kind != "MPO"]  # which the reader of JPEG reads
 AGAIN = "copy it again from where it came from, and send that"
 
 
@@ -71,7 +73,7 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
     called = shown(name)
     for other, its_name in same.items():
         with contextlib.suppress(OSError):
-            if filecmp.cmp(path, other, shallow=False):
+            if _ends(path) == _ends(Path(other)) and filecmp.cmp(path, other, shallow=False):
                 raise Unusable(f"{called} is the same file as {shown(its_name)}, which is used")
     ending = split(name)[1].lower()
     try:
@@ -89,10 +91,18 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
     return Verdict("photo", "", ending if ending in PHOTO_SUFFIXES else kind)
 
 
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and last bytes of a file: where files of one size differ, they hardly agree in both."""
+    with path.open("rb") as file:
+        first = file.read(ENDS)
+        file.seek(max(0, size_on_disk(path) - ENDS))
+        return first, file.read(ENDS)
+
+
 def _photo_kind(path: Path, called: str) -> str:
     """The ending for a photo, by its header. Raises Unusable for one that is too large, or damaged."""
     try:
-        with Image.open(path, formats=list(PHOTOS)) as image:
+        with Image.open(path, formats=READERS) as image:
             width, height = image.size
             kind = PHOTOS[image.format or ""]
     except UnidentifiedImageError:
@@ -170,7 +180,7 @@ def _of_zip(path: Path, job: Job) -> Iterator[Verdict]:
         folder = unpack(path, Path(job.unpacked))
     except NerfsceneError as error:
         why = str(error).replace(str(path), called).rpartition(":")[0]
-        why = why if why and "/" not in why else f"{called} can't be unpacked"
+        why = why if why and str(path.parent) not in why else f"{called} can't be unpacked"
         raise Unusable(f"{why}; pack the photos again, and nothing else") from None
     photos = find_photos(folder, follow=False)
     videos = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]

@@ -24,6 +24,7 @@ from nerfscene.serve.shop import Shop
 
 COOKIE = "nerfscene"
 DAYS = 30  # that a session lasts
+HEARD = "nerfscene.key"  # in a connection's scope: where the throttle hears whether a key is right
 SAFE = ("GET", "HEAD", "OPTIONS")
 TOKEN_FIELD, TOKEN_HEADER = "token", "X-Token"
 
@@ -80,6 +81,7 @@ def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         person = by_key(shop.db, key.strip())
+        connection.scope.get(HEARD, {})["right"] = person is not None
         return None if person is None else Visitor(person, "")
     session = connection.cookies.get(COOKIE, "")
     if not session:

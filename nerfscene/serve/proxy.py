@@ -68,7 +68,7 @@ async def joined(browser: WebSocket, port: int, cookie: str, refused: Coroutine[
     protocols = [Subprotocol(p) for p in browser.scope.get("subprotocols", [])]
     try:
         async with connect(
-            f"ws://127.0.0.1:{port}/", subprotocols=protocols, additional_headers={"Cookie": cookie},
+            f"ws://127.0.0.1:{port}/", subprotocols=protocols or None, additional_headers={"Cookie": cookie},
             compression=None, max_size=LARGEST, max_queue=QUEUED, open_timeout=SECONDS, ping_interval=None,
             proxy=None, user_agent_header=None,
         ) as viewer:  # fmt: skip

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 from fastapi import HTTPException, Request
 from starlette.responses import Response
 
+from nerfscene.serve.gate import HEARD
 from nerfscene.serve.limits import in_words
 
 WRONG_KEYS = 20  # of one address, before each further one costs a wait
@@ -53,13 +54,13 @@ class WrongKeys:
     def wrong(self, address: str, key: str) -> None:
         """This key was wrong."""
         self._right.pop(_hash(key), None)
-        self._tried[address] = self._count(address) + 1, time.monotonic()
+        self._tried[address] = self._count(address) + 1, monotonic()
         self._tried.move_to_end(address)
         _forget_oldest(self._tried)
 
     def _count(self, address: str) -> float:
         count, when = self._tried.get(address, (0.0, 0.0))
-        return max(count - (time.monotonic() - when) / WRONG_WAIT, 0.0)
+        return max(count - (monotonic() - when) / WRONG_WAIT, 0.0)
 
 
 def _forget_oldest(kept: OrderedDict[str, Any]) -> None:
@@ -110,11 +111,16 @@ class Throttle:
             await self._refuse(scope, receive, send, text, 429, {"Retry-After": str(math.ceil(wait))})
             return
 
+        heard: dict[str, bool] = {}  # what the gate finds of the key
+        scope[HEARD] = heard
+
         async def sent(message: dict[str, Any]) -> None:
-            if _was_wrong(message, logs_in):
+            refused = logs_in and message.get("status") in (401, 403)
+            if refused or heard.get("right") is False:
                 self.keys.wrong(address, key or "")
-            elif key is not None and message["type"] == "http.response.start":
+            elif key is not None and heard.get("right"):
                 self.keys.right(key)
+            heard.clear()
             await send(message)
 
         await self.app(scope, receive, sent)
@@ -127,13 +133,6 @@ class Throttle:
             return
         answer = self.sentence(Request(scope, receive), text, status, headers)
         await answer(scope, receive, send)
-
-
-def _was_wrong(message: dict[str, Any], logs_in: bool) -> bool:
-    """Whether an answer begins that says that a key is wrong: the login form's has the status 403."""
-    if message["type"] == "http.response.start":
-        return message["status"] == 401 or (logs_in and message["status"] == 403)
-    return message["type"] == "websocket.http.response.start" and message["status"] == 401
 
 
 def carries_files(path: str) -> bool:

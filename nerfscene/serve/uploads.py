@@ -35,6 +35,7 @@ from nerfscene.serve.receiving import KEPT, part_of, received
 from nerfscene.serve.scenes import UploadedFile
 from nerfscene.serve.shop import Shop
 
+PATH = "/api/uploads"
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,expiration"
 BYTES = "application/offset+octet-stream"
@@ -146,86 +147,95 @@ def _length(request: Request, unknown: int) -> int:
     return int(said) if said.isdecimal() else unknown
 
 
-def router_for(shop: Shop) -> APIRouter:
-    """The routes that take files."""
-    uploads = Uploads(shop)
-    router = APIRouter(include_in_schema=False, lifespan=uploads.life)
-    path = "/api/uploads"
+class Routes:
+    """What requests for uploads are answered, one method a route."""
 
-    @router.options(path)
-    async def options(who: Who) -> Response:
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.uploads = shop, Uploads(shop)
+
+    def router(self) -> APIRouter:
+        """The routes, and what runs beside them."""
+        router = APIRouter(include_in_schema=False, lifespan=self.uploads.life)
+        router.add_api_route(PATH, self.options, methods=["OPTIONS"])
+        router.add_api_route(PATH, self.create, methods=["POST"])
+        router.add_api_route(PATH + "/{upload}", self.head, methods=["HEAD"])
+        router.add_api_route(PATH + "/{upload}", self.patch, methods=["PATCH"])
+        router.add_api_route(PATH + "/{upload}", self.delete, methods=["DELETE"])
+        router.add_api_route(PATH + "/{upload}", self.override, methods=["POST"])
+        router.add_api_route("/scenes/{scene}/upload", self.form, methods=["POST"])
+        return router
+
+    async def options(self, who: Who) -> Response:
         """What this server can do."""
-        limit = quota.use_of(shop, who.person)
-        about = {"Tus-Version": VERSION, "Tus-Extension": EXTENSIONS, "Tus-Max-Size": str(limit.left)}
-        return _answer(204, about)
+        left = quota.use_of(self.shop, who.person).left
+        return _answer(204, {"Tus-Version": VERSION, "Tus-Extension": EXTENSIONS, "Tus-Max-Size": str(left)})
 
-    @router.post(path)
-    async def create(request: Request, who: Who) -> Response:
+    async def create(self, request: Request, who: Who) -> Response:
         """Begins an upload, and says whether it has room."""
         _check_version(request)
         metadata = metadata_of(request.headers.get("upload-metadata", ""))
         scene = scene_to_change(request, who, metadata.get("scene", ""))
-        said = request.headers.get("upload-length", "")
-        if not said.isdecimal() or len(said) > 18:
-            raise HTTPException(400, "an upload says its size in bytes first, as Upload-Length")
-        await run_in_threadpool(quota.measure, shop)
+        size = _number(request, "upload-length", "an upload says its size in bytes first")
+        await run_in_threadpool(quota.measure, self.shop)
         name = metadata.get("filename") or metadata.get("name") or ""
-        file = receiving.begun(shop, scene, who.person, name, int(said))
+        file = receiving.begun(self.shop, scene, who.person, name, size)
         at = 0
         if request.headers.get("content-type") == BYTES:
-            at = await uploads.take(request, file, 0)
-        about = {"Location": f"{path}/{file.id}", "Upload-Offset": str(at)}
-        return _answer(201, about | _expires(shop, file))
+            at = await self.uploads.take(request, file, 0)
+        about = {"Location": f"{PATH}/{file.id}", "Upload-Offset": str(at)}
+        return _answer(201, about | _expires(self.shop, file))
 
-    @router.head(path + "/{upload}")
-    async def head(request: Request, upload: str, who: Who) -> Response:
+    async def head(self, request: Request, upload: str, who: Who) -> Response:
         """How much of an upload has come."""
         _check_version(request)
-        file = _own(shop, who, upload)
-        await uploads.end_writing(upload)  # so that the answer stays true
-        at = received(shop, file)
-        return _answer(
-            200, {"Upload-Offset": str(at), "Upload-Length": str(file.size), **_expires(shop, file)}
-        )
+        file = self._own(who, upload)
+        await self.uploads.end_writing(upload)  # so that the answer stays true
+        about = {"Upload-Offset": str(received(self.shop, file)), "Upload-Length": str(file.size)}
+        return _answer(200, about | _expires(self.shop, file))
 
-    @router.patch(path + "/{upload}")
-    async def patch(request: Request, upload: str, who: Who) -> Response:
+    async def patch(self, request: Request, upload: str, who: Who) -> Response:
         """Takes more bytes of an upload."""
         _check_version(request)
-        file = _own(shop, who, upload)
+        file = self._own(who, upload)
         if request.headers.get("content-type") != BYTES:
             raise HTTPException(415, f"bytes of an upload are sent as {BYTES}")
-        said = request.headers.get("upload-offset", "")
-        if not said.isdecimal() or len(said) > 18:
-            raise HTTPException(400, "a part of an upload says where it begins, as Upload-Offset")
-        at = await uploads.take(request, file, int(said))
-        return _answer(204, {"Upload-Offset": str(at), **_expires(shop, file)})
+        offset = _number(request, "upload-offset", "a part of an upload says where it begins")
+        at = await self.uploads.take(request, file, offset)
+        return _answer(204, {"Upload-Offset": str(at)} | _expires(self.shop, file))
 
-    @router.delete(path + "/{upload}")
-    async def delete(request: Request, upload: str, who: Who) -> Response:
+    async def delete(self, request: Request, upload: str, who: Who) -> Response:
         """Removes an upload."""
         _check_version(request)
-        file = _own(shop, who, upload)
-        await uploads.end_writing(upload)
-        await run_in_threadpool(receiving.remove, shop, receiving.found(shop, file.id))
+        file = self._own(who, upload)
+        await self.uploads.end_writing(upload)
+        await run_in_threadpool(receiving.remove, self.shop, receiving.found(self.shop, file.id))
         return _answer(204, {})
 
-    @router.post(path + "/{upload}")
-    async def override(request: Request, upload: str, who: Who) -> Response:
+    async def override(self, request: Request, upload: str, who: Who) -> Response:
         """For clients in networks that let only GET and POST through (X-HTTP-Method-Override)."""
-        asked = {"PATCH": patch, "DELETE": delete, "HEAD": head}
+        asked = {"PATCH": self.patch, "DELETE": self.delete, "HEAD": self.head}
         route = asked.get(request.headers.get("x-http-method-override", "").upper())
         if route is None:
             raise HTTPException(405, "bytes of an upload are sent with PATCH")
         return await route(request, upload, who)
 
-    @router.post("/scenes/{scene}/upload")
-    async def form(request: Request, scene: str, who: Who) -> Response:
+    async def form(self, request: Request, scene: str, who: Who) -> Response:
         """Takes files of a form, from browsers without script."""
-        await run_in_threadpool(quota.measure, shop)
-        return await plain_upload.take(request, shop, who, scene, uploads.write, uploads.checking.put)
+        await run_in_threadpool(quota.measure, self.shop)
+        write, put = self.uploads.write, self.uploads.checking.put
+        return await plain_upload.take(request, self.shop, who, scene, write, put)
 
-    return router
+    def _own(self, who: Visitor, upload: str) -> UploadedFile:
+        """An upload of whoever asks. Raises HTTPException (404): nobody is told of others' uploads."""
+        file = receiving.found(self.shop, upload)
+        if not may_change(who.person, file.person):
+            raise HTTPException(404, "there is no such upload; begin it again")
+        return file
+
+
+def router_for(shop: Shop) -> APIRouter:
+    """The routes that take files."""
+    return Routes(shop).router()
 
 
 def metadata_of(header: str) -> dict[str, str]:
@@ -244,12 +254,12 @@ def metadata_of(header: str) -> dict[str, str]:
     return found
 
 
-def _own(shop: Shop, who: Visitor, upload: str) -> UploadedFile:
-    """An upload of whoever asks. Raises HTTPException (404): nobody is told of others' uploads."""
-    file = receiving.found(shop, upload)
-    if not may_change(who.person, file.person):
-        raise HTTPException(404, "there is no such upload; begin it again")
-    return file
+def _number(request: Request, header: str, what: str) -> int:
+    """A whole number in a header. Raises HTTPException (400) with the sentence ``what`` if it is none."""
+    said = request.headers.get(header, "")
+    if not (said.isascii() and said.isdecimal()) or len(said) > 18:
+        raise HTTPException(400, f"{what}, as {header.title()}")
+    return int(said)
 
 
 def _check_version(request: Request) -> None:

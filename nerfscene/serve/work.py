@@ -98,6 +98,15 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
 
 
 def _worked(task: Task) -> Ended:
+    if task.shop.config.ray:
+        from nerfscene.serve import ray_jobs, work
+
+        return ray_jobs.worked(task, work.here)  # this module by its name, which the cluster knows
+    return here(task)
+
+
+def here(task: Task) -> Ended:
+    """Does the job in this process."""
     return _work_of(task)[0](task)
 
 
@@ -133,6 +142,8 @@ def _interrupted(task: Task) -> int:
     """Ends a job that was interrupted as is wanted of it; returns the exit code."""
     wanted, db, job = task.line.wanted, task.shop.db, task.job.id
     if wanted == "pause":
+        if task.job.kind == "export":  # begins again, unlike films and trainings
+            _tidy(task)
         jobs.end(db, job, "paused", result=_result(task, {}))
         return ENDED
     if wanted == "stop":

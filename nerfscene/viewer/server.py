@@ -124,8 +124,6 @@ class Viewer:
         saves = self.inbox.role(client.client_id) == OWNER
         panels = Panels(self.stage, client, session, saves, makes=self.audience != GUEST)
         self.panels[client.client_id] = panels
-        if self.audience and client.camera.aspect < 1:
-            client.gui.main_panel.minimize()  # on a phone held upright it would hide most of the scene
         if self.stage.keeper is not None and self.stage.keeper.replaced:
             panels.say_for_good(REPLACED, self.stage.keeper.replaced)
         moving = threading.Lock()

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from support import serve_cases as cases
+import serve_cases as cases
 from support.html_cases import Page
 
 from nerfscene.serve import people, scenes

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+import serve_cases as cases
 from fastapi.testclient import TestClient
-from support import serve_cases as cases
 from support.html_cases import Element, Page
 
 from nerfscene.export_commands import OPENS

@@ -68,7 +68,7 @@ def test_a_form_of_another_site_is_refused(sender: Sender) -> None:
 def test_a_form_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with sending(tmp_path, quota="10kB", spare="1MB") as sender:
         answer = send(sender, ("a.jpg", bytes(20_000)))
-        assert answer.status_code == 413 and "doesn't fit" in answer.text
+        assert answer.status_code == 413 and "are used; delete scenes" in answer.text
         assert not sender.files() and not list((sender.shop.data / "uploads").iterdir())
 
 

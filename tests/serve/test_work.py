@@ -16,10 +16,12 @@ from PIL import Image
 
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.export import FORMATS
+from nerfscene.films.presets import PRESETS
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene_folder
-from nerfscene.serve import jobs, scenes, work, work_train
-from nerfscene.serve.pictures import SHARE, NowPictures, sides
+from nerfscene.serve import actions, jobs, pictures, scenes, work, work_pages, work_train
+from nerfscene.serve.pictures import sides
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.task import Task, for_owner, is_full, safe_name
 
@@ -46,8 +48,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float | None
 
 
 def test_more_training_goes_on_and_shows_the_scene(
-    opened: Shop, room: Path, trained: Path, told: list[tuple[str, float, float | None]]
+    opened: Shop,
+    room: Path,
+    trained: Path,
+    told: list[tuple[str, float, float | None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(work_pages, "share", lambda scene, folder, *_: shared.append((scene, folder)))
+    shared: list[object] = []
     row = a_scene(opened, room, trained)
     before = scene_folder.read_figures(trained)
     task = begun(opened, row, "train", steps=before.steps + 20, more=True)
@@ -63,7 +71,26 @@ def test_more_training_goes_on_and_shows_the_scene(
     assert turning.shape == (240, 12 * 320, 3)
     first, opposite = turning[:, :320], turning[:, 6 * 320 : 7 * 320]
     assert np.abs(first - opposite).mean() > 5  # another side
-    assert row.title in (task.at.page / "index.html").read_text() and not task.at.now.exists()
+    assert len(shared) == 1 and not task.at.now.exists()
+
+
+def test_a_training_that_is_stopped_shows_what_there_is(
+    opened: Shop, room: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nerfscene.serve.line import Line
+
+    def stopped_at_once(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
+        if stage == "training":
+            assert line.stopped is not None
+            line.stopped()
+
+    monkeypatch.setattr(Line, "progress", stopped_at_once)
+    monkeypatch.setattr(work_pages, "share", lambda *given: None)
+    task = begun(opened, a_scene(opened, room, trained), "train", steps=10**7, more=True)
+    ended = done_here(task)
+    figures = scene_folder.read_figures(task.at.scene)
+    assert ended.state == "stopped" and figures.steps < 10**7 and figures.psnr is not None
+    assert task.at.poster.exists() and task.at.turning.exists()
 
 
 def test_where_a_training_begins(opened: Shop, room: Path, trained: Path) -> None:
@@ -212,32 +239,35 @@ def test_an_export_of_three_files_is_zipped(opened: Shop, trained: Path) -> None
     assert {".obj", ".mtl"} < endings and len(endings) == 3
 
 
-def test_pictures_of_a_training_take_little_of_its_time(tmp_path: Path, trained: Path) -> None:
-    """Their time is counted, so that on a slow machine there are fewer and smaller ones."""
-    file = tmp_path / "now.jpg"
-    pictures = NowPictures(file, "cpu", 1)
-    pictures.trained(1.0)
-    assert not file.exists()  # nothing is trained yet
-    pictures.started(scene_folder.load(trained))
-    taken = []
-    for i in range(1, 400):
-        before = pictures.taken_at
-        pictures.trained(i * 0.25)
-        if pictures.taken_at != before:
-            taken.append((i * 0.25, Image.open(file).size))
-    assert taken[0] == (0.5, (320, 240)) and 5 < len(taken) < 30
-    assert np.diff([when for when, _ in taken]).max() > np.diff([when for when, _ in taken]).min()
-    slow = NowPictures(file, "cpu", 1)
-    slow.started(scene_folder.load(trained))
-    slow.trained(1.0)
-    slow.per_pixel, slow.spent = (
-        1e-3,
-        76.8,
-    )  # seconds: a picture of the smallest size takes more than a minute
-    slow.trained(100.0)
-    assert slow.taken_at == 1.0
-    slow.trained(2 * 76.8 / SHARE)
-    assert slow.taken_at > 1.0
+def test_pictures_of_a_training_come_less_and_less_often() -> None:
+    taken = [0.0]
+    for quarter in range(1, 1200):
+        if pictures.due(quarter / 4, taken[-1]):
+            taken.append(quarter / 4)
+    apart = np.diff(taken[1:])
+    assert taken[1] == pictures.FIRST and 10 < len(taken) < 60
+    assert apart.min() >= pictures.APART and apart[-1] > 5 * apart[0]
+
+
+def test_pictures_of_a_training_are_as_large_as_time_allows() -> None:
+    assert pictures.affordable(0.5, 1e-7, 4 / 3) == 960
+    assert pictures.affordable(0.5, 1e-4, 4 / 3) == 64
+    assert pictures.affordable(0.5, 1e-2, 4 / 3) is None
+
+
+def test_a_picture_of_a_training(tmp_path: Path, trained: Path) -> None:
+    now = pictures.NowPictures(tmp_path / "now.jpg", "cpu", 1)
+    now.trained(1.0)
+    assert not now.file.exists()  # nothing is trained yet
+    now.started(scene_folder.load(trained))
+    now.trained(100.0)
+    first = Image.open(now.file)
+    assert first.width > first.height and np.asarray(first).std() > 20 and now.spent > 0
+    made = now.file.stat().st_mtime_ns
+    now.trained(100.5)
+    now.spent = 1e6
+    now.trained(200.0)
+    assert now.file.stat().st_mtime_ns == made and now.looked_at == 200.0
 
 
 def test_sides_of_a_picture() -> None:
@@ -295,3 +325,29 @@ def test_a_failure_is_said_and_noted(opened: Shop, monkeypatch: pytest.MonkeyPat
     assert (found.state, found.message) == ("failed", "there are no photos")
     (noted,) = scenes.unread_notes(opened.db, row.person)
     assert noted["text"] == "A room / of mine failed: there are no photos"
+
+
+def test_what_may_be_asked_for_is_what_the_work_takes(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    assert ("auto", "saved", *PRESETS) == actions.PATHS
+    for ask in (actions.film, actions.page):
+        with pytest.raises(NerfsceneError, match="camera path"):
+            ask(opened, row, {"path": "/etc/passwd"})
+    for kind, endings in actions.ENDINGS.items():
+        known = {ending.lstrip(".") or "zip" for ending in FORMATS[kind]}
+        assert set(endings) <= known, kind
+
+
+def test_a_removed_job_takes_its_files_along(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    film = actions.film(opened, row, {})
+    at = places(opened, row)
+    at.films.mkdir()
+    (at.films / f"{film.id}.mp4").touch()
+    (at.films / "other.mp4").touch()
+    with pytest.raises(NerfsceneError, match="under way"):
+        actions.remove_job(opened, film)
+    jobs.ask(opened.db, film.id, "stop")
+    actions.remove_job(opened, film)
+    assert [file.name for file in at.films.iterdir()] == ["other.mp4"]
+    assert jobs.jobs_of(opened.db, row.id) == []
