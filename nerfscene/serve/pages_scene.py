@@ -54,12 +54,13 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
     busy = any(job.state in ("waiting", "running") for job in facts.jobs)
     base, warning = outside(request, shop)
     small = [f"/scenes/{scene.id}/thumbnails/{name}.jpg" for name in sorted(thumbnails_of(shop, scene.id))]
+    known = known_figures(places(shop.data, scene.id).scene)
     return {
         "scene": facts,
         "training": training,
         "busy": busy,
         "refresh": EVERY if busy else 0,
-        "figures": figures_in_words(known_figures(places(shop.data, scene.id).scene)),
+        "figures": figures_in_words(known),
         "films": made(facts, "film", facts.mine),
         "exports": made(facts, "export", facts.mine),
         "making_page": next((j for j in facts.jobs if j.kind == "page" and j.state in GOING), None),
@@ -67,6 +68,7 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
         "photos": sum(f.state == "whole" for f in facts.files),
         "unusable": [f for f in facts.files if f.state == "unusable"],
         "has_path": (places(shop.data, scene.id).scene / SAVED_PATH).exists(),
+        "cropped": bool(known and known.get("cropped")),
         "base": base,
         "unreachable": warning,
         "offers": offers,
