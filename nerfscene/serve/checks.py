@@ -39,6 +39,7 @@ FEWEST_PIXELS = 64  # of its shorter side; smaller ones are icons
 MOST_SECONDS = 3600.0  # of a video
 MOST_FRAME = 80_000_000  # pixels of a video's frame; cameras write 12288 × 6480
 THUMBNAIL = 320  # pixels of its longer side
+ENDS = 1 << 16  # bytes at each end of two files of the same size that are compared first
 QUALITY = 80  # of its JPEG
 # Kinds of photos by Pillow's names, and the endings that files of these kinds get which have none.
 PHOTOS = {
@@ -72,7 +73,7 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
     called = shown(name)
     for other, its_name in same.items():
         with contextlib.suppress(OSError):
-            if filecmp.cmp(path, other, shallow=False):
+            if _ends(path) == _ends(Path(other)) and filecmp.cmp(path, other, shallow=False):
                 raise Unusable(f"{called} is the same file as {shown(its_name)}, which is used")
     ending = split(name)[1].lower()
     try:
@@ -88,6 +89,14 @@ def _of_media(path: Path, name: str, thumbnail: Path, same: dict[str, str]) -> V
         return Verdict("video", "", ending if ending in VIDEO_SUFFIXES else made)
     _photo(path, called, thumbnail)
     return Verdict("photo", "", ending if ending in PHOTO_SUFFIXES else kind)
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and last bytes of a file: where files of one size differ, they hardly agree in both."""
+    with path.open("rb") as file:
+        first = file.read(ENDS)
+        file.seek(max(0, size_on_disk(path) - ENDS))
+        return first, file.read(ENDS)
 
 
 def _photo_kind(path: Path, called: str) -> str:

@@ -16,9 +16,11 @@ from PIL import Image
 
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.export import FORMATS
+from nerfscene.films.presets import PRESETS
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene_folder
-from nerfscene.serve import jobs, pictures, scenes, work, work_pages, work_train
+from nerfscene.serve import actions, jobs, pictures, scenes, work, work_pages, work_train
 from nerfscene.serve.pictures import sides
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.task import Task, for_owner, is_full, safe_name
@@ -70,6 +72,25 @@ def test_more_training_goes_on_and_shows_the_scene(
     first, opposite = turning[:, :320], turning[:, 6 * 320 : 7 * 320]
     assert np.abs(first - opposite).mean() > 5  # another side
     assert len(shared) == 1 and not task.at.now.exists()
+
+
+def test_a_training_that_is_stopped_shows_what_there_is(
+    opened: Shop, room: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nerfscene.serve.line import Line
+
+    def stopped_at_once(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
+        if stage == "training":
+            assert line.stopped is not None
+            line.stopped()
+
+    monkeypatch.setattr(Line, "progress", stopped_at_once)
+    monkeypatch.setattr(work_pages, "share", lambda *given: None)
+    task = begun(opened, a_scene(opened, room, trained), "train", steps=10**7, more=True)
+    ended = done_here(task)
+    figures = scene_folder.read_figures(task.at.scene)
+    assert ended.state == "stopped" and figures.steps < 10**7 and figures.psnr is not None
+    assert task.at.poster.exists() and task.at.turning.exists()
 
 
 def test_where_a_training_begins(opened: Shop, room: Path, trained: Path) -> None:
@@ -304,3 +325,29 @@ def test_a_failure_is_said_and_noted(opened: Shop, monkeypatch: pytest.MonkeyPat
     assert (found.state, found.message) == ("failed", "there are no photos")
     (noted,) = scenes.unread_notes(opened.db, row.person)
     assert noted["text"] == "A room / of mine failed: there are no photos"
+
+
+def test_what_may_be_asked_for_is_what_the_work_takes(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    assert ("auto", "saved", *PRESETS) == actions.PATHS
+    for ask in (actions.film, actions.page):
+        with pytest.raises(NerfsceneError, match="camera path"):
+            ask(opened, row, {"path": "/etc/passwd"})
+    for kind, endings in actions.ENDINGS.items():
+        known = {ending.lstrip(".") or "zip" for ending in FORMATS[kind]}
+        assert set(endings) <= known, kind
+
+
+def test_a_removed_job_takes_its_files_along(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    film = actions.film(opened, row, {})
+    at = places(opened, row)
+    at.films.mkdir()
+    (at.films / f"{film.id}.mp4").touch()
+    (at.films / "other.mp4").touch()
+    with pytest.raises(NerfsceneError, match="under way"):
+        actions.remove_job(opened, film)
+    jobs.ask(opened.db, film.id, "stop")
+    actions.remove_job(opened, film)
+    assert [file.name for file in at.films.iterdir()] == ["other.mp4"]
+    assert jobs.jobs_of(opened.db, row.id) == []
