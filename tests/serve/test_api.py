@@ -82,10 +82,9 @@ def test_nothing_of_another_persons_is_visible(program: Program) -> None:
         ("GET", f"/api/jobs/{job}", None), ("POST", f"/api/jobs/{job}/stop", None),
         ("POST", f"/api/jobs/{job}/pause", None), ("POST", f"/api/jobs/{job}/go_on", None),
     ]:  # fmt: skip
+        nowhere = path.replace(scene.id, "nosuch").replace(job, "nosuch")
         text = said(other.request(method, path, json=body), 404)
-        assert text == said(
-            other.request(method, path.replace(scene.id, "nosuch").replace(job, "nosuch"), json=body), 404
-        )
+        assert text == said(other.request(method, nowhere, json=body), 404)
     assert program.http.get(at).json()["state"] == "waiting"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nerfscene.export_commands import OPENS
 from nerfscene.films.presets import PRESETS
 from nerfscene.measuring import advice
 from nerfscene.scene import output_folder
-from nerfscene.serve import actions, jobs, links, offers, pages_scene, people, scenes, words
+from nerfscene.serve import actions, jobs, links, offers, pages_changes, pages_scene, people, scenes, words
 from nerfscene.serve.scenes import places
 from nerfscene.serve.shop import Shop
 
@@ -212,6 +213,19 @@ def test_renaming_webhook_and_training_on(shop: Shop) -> None:
         f"{base}/title", data={"title": " "}, headers={"Referer": f"http://localhost{base}"}
     )
     assert answer.status_code == 400 and Page(answer.text).one("a", href=base).said == "Back"
+
+
+def test_a_crop_can_be_taken_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = cases.scene(shop, "Kitchen", "ready")
+    browser, base = cases.logged_in(shop), f"/scenes/{scene.id}"
+    assert not shown(browser, scene.id).all("form", action=f"{base}/uncrop")
+    file = places(shop.data, scene.id).scene / "scene.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "crop": {"size": [1, 1, 1]}}))
+    scenes.rename(shop.db, scene.id, "Cellar")
+    asked = []
+    monkeypatch.setattr(pages_changes, "set_crop", lambda of, row, box: asked.append((row.id, box)))
+    send(browser, shown(browser, scene.id), f"{base}/uncrop")
+    assert asked == [(scene.id, None)]
 
 
 def test_a_job_of_another_scene_is_left_alone(shop: Shop) -> None:
