@@ -60,7 +60,7 @@ def submit(paths: Sequence[Path], server: Server, output: Path, wish: Wish, scre
     memory = remembered(output, server.base)
     scene = _scene(server, memory, wish.title, files)
     facts = _upload(server, scene["id"], files, memory, screen)
-    told = [f"{f['name']}: {f['why']}" for f in facts["files"] if f["state"] == "unusable"]
+    told = _unusable(facts)
     _tell(told, screen)
     unusable += told
     page = f"{server.base}/scenes/{scene['id']}"
@@ -139,22 +139,45 @@ def _upload(
             except Refused as error:
                 if error.status not in (400, 409, 413, 415, 422):
                     raise
-                refused.append(f"{file.name}: {error}")
+                refused.append(_named(file.name, str(error)))
         done += file.stat().st_size
     _tell(refused, screen)
-    while True:
-        facts: dict[str, Any] = server.ask("GET", f"/api/scenes/{scene}")
-        coming = [f for f in facts["files"] if f["state"] == "coming" and f["received"] >= f["size"]]
-        if not coming:
-            break
-        screen.show("checking", 1 - len(coming) / len(facts["files"]), f"{len(coming)} files")
-        time.sleep(POLL / 2)
+    mine = {memory.address(file).rpartition("/")[2] for file in files}
+    facts = _checked(server, scene, mine, screen)
     if not any(f["state"] == "whole" for f in facts["files"]):
-        why = [f"{f['name']}: {f['why']}" for f in facts["files"] if f["why"]] or refused
+        why = _unusable(facts) or refused
         raise NerfsceneError(
             f"the server can use none of the files ({(why or ['none came'])[0]}); give others"
         )
     return facts
+
+
+def _checked(server: Server, scene: str, mine: set[str], screen: Screen) -> dict[str, Any]:
+    """The scene when what was uploaded has been checked. mine: the ids of the uploads that are known here.
+
+    Others that nothing has come of were begun by requests whose answers were lost. They are removed, or the
+    server would wait for them.
+    """
+    while True:
+        facts: dict[str, Any] = server.ask("GET", f"/api/scenes/{scene}")
+        coming = [f for f in facts["files"] if f["state"] == "coming"]
+        for file in coming:
+            if file["id"] not in mine and not file["received"]:
+                server.request("DELETE", f"/api/scenes/{scene}/files/{file['id']}", (404,))
+        waited_for = [f for f in coming if f["received"] >= f["size"]]
+        if not waited_for:
+            return facts
+        screen.show("checking", 1 - len(waited_for) / len(facts["files"]), f"{len(waited_for)} files")
+        time.sleep(POLL / 2)
+
+
+def _unusable(facts: dict[str, Any]) -> list[str]:
+    """A sentence on each file that the server can't use."""
+    return [_named(f["name"], f["why"]) for f in facts["files"] if f["state"] == "unusable"]
+
+
+def _named(name: str, why: str) -> str:
+    return why if name in why else f"{name}: {why}"
 
 
 def _drop_changed(server: Server, scene: str, memory: Memory, file: Path) -> None:
@@ -172,7 +195,16 @@ def _train(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> d
         return trainings[0]
     if trainings and trainings[0]["state"] == "stopped" and facts["looks"]:
         return trainings[0]
-    made: dict[str, Any] = server.ask("POST", f"/api/scenes/{facts['id']}/train", settings)
+    try:
+        made: dict[str, Any] = server.ask("POST", f"/api/scenes/{facts['id']}/train", settings)
+    except Refused as error:
+        if error.status != 409:
+            raise
+        # It has begun if the answer to the first try was lost.
+        again = server.ask("GET", f"/api/scenes/{facts['id']}")["jobs"]
+        made = next((j for j in again if j["kind"] == "train" and j["state"] in UNFINISHED), {})
+        if not made:
+            raise
     return made
 
 
