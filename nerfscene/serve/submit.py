@@ -121,6 +121,7 @@ def _upload(
     server: Server, scene: str, files: Sequence[Path], memory: Memory, screen: Screen
 ) -> dict[str, Any]:
     """Uploads the files, and waits until the server has checked them; returns the scene."""
+    _drop_lost(server, scene, memory, files)
     known = {f["id"]: f for f in server.ask("GET", f"/api/scenes/{scene}")["files"]}
     total, done = sum(file.stat().st_size for file in files), 0
     refused: list[str] = []
@@ -134,16 +135,21 @@ def _upload(
             def told(came: int, before: int = done, label: str = label) -> None:
                 screen.show("uploading", min((before + came) / max(total, 1), 1.0), label)
 
+            def begun(new: str, file: Path = file) -> None:
+                memory.keep(file, new)
+
+            def lost() -> None:
+                _drop_lost(server, scene, memory, files)
+
             try:
-                upload(server, scene, file, address, lambda new, file=file: memory.keep(file, new), told)  # type: ignore[misc]
+                upload(server, scene, file, address, begun, told, lost)
             except Refused as error:
                 if error.status not in (400, 409, 413, 415, 422):
                     raise
                 refused.append(_named(file.name, str(error)))
         done += file.stat().st_size
     _tell(refused, screen)
-    mine = {memory.address(file).rpartition("/")[2] for file in files}
-    facts = _checked(server, scene, mine, screen)
+    facts = _checked(server, scene, screen)
     if not any(f["state"] == "whole" for f in facts["files"]):
         why = _unusable(facts) or refused
         raise NerfsceneError(
@@ -152,22 +158,23 @@ def _upload(
     return facts
 
 
-def _checked(server: Server, scene: str, mine: set[str], screen: Screen) -> dict[str, Any]:
-    """The scene when what was uploaded has been checked. mine: the ids of the uploads that are known here.
+def _drop_lost(server: Server, scene: str, memory: Memory, files: Sequence[Path]) -> None:
+    """Removes uploads that nothing has come of, begun by requests whose answers were lost: the server would
+    wait for them."""
+    mine = {memory.address(file).rpartition("/")[2] for file in files}
+    for file in server.ask("GET", f"/api/scenes/{scene}")["files"]:
+        if file["state"] == "coming" and file["id"] not in mine and not file["received"]:
+            server.request("DELETE", f"/api/scenes/{scene}/files/{file['id']}", (404,))
 
-    Others that nothing has come of were begun by requests whose answers were lost. They are removed, or the
-    server would wait for them.
-    """
+
+def _checked(server: Server, scene: str, screen: Screen) -> dict[str, Any]:
+    """The scene when what was uploaded has been checked."""
     while True:
         facts: dict[str, Any] = server.ask("GET", f"/api/scenes/{scene}")
-        coming = [f for f in facts["files"] if f["state"] == "coming"]
-        for file in coming:
-            if file["id"] not in mine and not file["received"]:
-                server.request("DELETE", f"/api/scenes/{scene}/files/{file['id']}", (404,))
-        waited_for = [f for f in coming if f["received"] >= f["size"]]
-        if not waited_for:
+        coming = [f for f in facts["files"] if f["state"] == "coming" and f["received"] >= f["size"]]
+        if not coming:
             return facts
-        screen.show("checking", 1 - len(waited_for) / len(facts["files"]), f"{len(waited_for)} files")
+        screen.show("checking", 1 - len(coming) / len(facts["files"]), f"{len(coming)} files")
         time.sleep(POLL / 2)
 
 

@@ -262,7 +262,7 @@ def test_the_key_goes_nowhere_else(site: Site) -> None:
         lambda r: httpx.Response(201, headers={"Location": "https://evil.example/api/uploads/x"})
     )
     away = client.Server("http://here", httpx.Client(transport=moved), print)
-    assert client._create(away, "s", Path(__file__), 1) == "/api/uploads/x"
+    assert client._create(away, "s", Path(__file__), 1, lambda: None) == "/api/uploads/x"
     gone = httpx.MockTransport(lambda r: httpx.Response(302, headers={"Location": "https://evil.example"}))
     with pytest.raises(client.Refused, match="302"):
         client.Server("http://here", httpx.Client(transport=gone), print).ask("GET", "/api/me")
