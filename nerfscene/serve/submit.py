@@ -217,17 +217,26 @@ def _train(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> d
 
 def _wait(server: Server, job: dict[str, Any], screen: Screen) -> dict[str, Any]:
     """Shows how far the job is until it ends."""
+    shown: tuple[str, float, str] = ("", -1.0, "")
     while job["state"] in UNFINISHED:
-        if job["state"] == "running":
-            screen.show(job["stage"] or "beginning", min(max(job["fraction"], 0.0), 1.0), _left(job))
-        elif job["state"] == "paused":
-            screen.show("paused", job["fraction"], "it goes on when it is told to, on its page")
-        else:
-            ahead = job["ahead"] or 0
-            screen.show("waiting", 0.0, f"{ahead} before it" if ahead else "it is next")
+        now = _stage(job)
+        if now != shown and not now[:2] == shown[:2] == (now[0], 1.0):  # the end of a stage is said once
+            screen.show(*now)
+        shown = now
         time.sleep(POLL)
         job = server.ask("GET", f"/api/jobs/{job['id']}")
     return job
+
+
+def _stage(job: dict[str, Any]) -> tuple[str, float, str]:
+    """Where a job is: the stage, its fraction, and what else to say."""
+    fraction = min(max(job["fraction"], 0.0), 1.0)
+    if job["state"] == "running":
+        return job["stage"] or "beginning", fraction, _left(job)
+    if job["state"] == "paused":
+        return "paused", min(fraction, 0.99), "it goes on when it is told to, on its page"
+    ahead = job["ahead"] or 0
+    return "waiting", 0.0, f"{ahead} before it" if ahead else "it is next"
 
 
 def _left(job: dict[str, Any]) -> str:
