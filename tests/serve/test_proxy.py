@@ -130,6 +130,9 @@ def test_an_open_websocket_is_cut(of: Shop, browser: TestClient, viewer: Echo, w
             viewer.__exit__()
         with pytest.raises(WebSocketDisconnect):
             socket.receive_text()
+    if why == "logged out":  # other sessions of theirs go on
+        other = {**OWN, "Cookie": f"{COOKIE}={session_for(of, who)}"}
+        assert not refused(browser, f"/scenes/{row.id}/view", headers=other)
     if why != "process ended":
         assert refused(browser, f"/scenes/{row.id}/view", headers=headers)
 
