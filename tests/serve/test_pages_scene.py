@@ -305,6 +305,13 @@ def test_files_that_have_come_are_looked_at_before_they_count(shop: Shop) -> Non
     assert page.one("div", id="told")["data-checking"] == "1" and not page.all("section", id="unfinished")
 
 
+def test_photos_are_not_changed_while_a_scene_is_trained_on_them(shop: Shop) -> None:
+    scene = cases.scene(shop, "Kitchen", "running")
+    page = shown(cases.logged_in(shop), scene.id, "/photos")
+    assert {form["action"] for form in page.all("form")} == {"/logout"}
+    assert "being trained on these photos" in page.said and page.all("ul", class_="thumbs")
+
+
 def test_words_are_those_of_the_report() -> None:
     for psnr in (35.0, 32.0, 29.0, 25.0, 21.0, 12.0):
         assert advice.quality(psnr).startswith(words.quality(psnr))
