@@ -15,6 +15,7 @@ from nerfscene.clusters.connecting import Needs
 from nerfscene.clusters.desk import ANSWER, LEASE, Desk, Line
 from nerfscene.errors import NerfsceneError
 
+START = 180.0  # seconds for the first call to the desk, whose process must start
 MOST_TRIES = 5  # of work whose machine or process dies
 State = Literal["done", "failed", "stopped", "lost"]
 
@@ -59,12 +60,18 @@ class Office:
     def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...], needs: Needs) -> Run:
         """Has ``function(line, *arguments)`` called on a machine that has what it needs.
 
-        The process is the run's alone, and ends with it.
+        The process is the run's alone, and ends with it. Raises NerfsceneError if the cluster doesn't answer.
         """
         import ray
+        from ray.exceptions import RayError
 
         name = uuid.uuid4().hex
-        ray.get(self.desk.open.remote(name), timeout=ANSWER)
+        try:  # before the worker calls, which leaves if nobody knows its work
+            ray.get(self.desk.open.remote(name), timeout=START)
+        except (RayError, ConnectionError) as error:
+            raise NerfsceneError(
+                f"the cluster begins no process ({_short(error)}); `ray status` on its head says what it does"
+            ) from error
         once = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, max_calls=1)
         task = once(_work).options(name="nerfscene")
         return Run(self.desk, name, task.remote(self.desk, name, __version__, function, arguments))

@@ -36,7 +36,7 @@ from nerfscene.scene.folder_lock import LOCK_FILE
 pytest.importorskip("ray", reason="Ray is not installed (pip install 'nerfscene[ray]')")
 Run_command = Callable[..., tuple[str, str]]
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0  # seconds
+PATIENCE = 600.0  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from nerfscene.serve.scenes import new_scene, places
 from nerfscene.serve.shop import Shop, opened
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0  # seconds
+PATIENCE = 600.0  # seconds
 
 
 def until(found: Callable[[], Any]) -> Any:
