@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import Any
 
 from nerfscene.config import ExportConfig, PageConfig, RenderConfig, TrainConfig
@@ -18,6 +19,7 @@ TRAINING = ("time", "quality", "steps", "seed", "refine_cameras")
 FILM = ("path", "through", "loop", "look_at", "width", "height", "fps", "seconds", "samples")
 EXPORT = ("world", "faces", "texture", "holes", "count", "degree", "photos", "cameras")
 PAGE = ("title", "date", "limit", "path")
+PATHS = ("auto", "saved", "orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom")
 ENDINGS = {
     "mesh": ("glb", "obj", "ply", "stl", "usdz"),
     "points": ("ply", "las", "laz"),
@@ -47,6 +49,7 @@ def train(shop: Shop, scene: SceneRow, settings: dict[str, Any], more: bool = Fa
 def film(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
     """A film; settings: of FILM. ``path`` is a preset's name or "saved", the one made in the viewer."""
     chosen = only(settings, FILM, RenderConfig)
+    _check_path(chosen)
     return _of_trained(shop, scene, "film", chosen)
 
 
@@ -64,7 +67,23 @@ def export(shop: Shop, scene: SceneRow, to: str, ending: str, settings: dict[str
 
 def page(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
     """The page to send, made again; settings: of PAGE."""
-    return _of_trained(shop, scene, "page", only(settings, PAGE, PageConfig))
+    chosen = only(settings, PAGE, PageConfig)
+    _check_path(chosen)
+    return _of_trained(shop, scene, "page", chosen)
+
+
+def remove_job(shop: Shop, job: Job) -> None:
+    """Forgets a job that has ended, with the film or export that it made."""
+    jobs.remove(shop.db, job.id)
+    home = places(shop.data, job.scene)
+    shutil.rmtree(home.exports / job.id, ignore_errors=True)
+    (home.films / f"{job.id}.mp4").unlink(missing_ok=True)
+
+
+def _check_path(settings: dict[str, Any]) -> None:
+    """Raises NerfsceneError for a camera path that would be a file of the server."""
+    if settings.get("path", "auto") not in PATHS:
+        raise NerfsceneError(f"there is no camera path {settings['path']}; choose {', '.join(PATHS)}")
 
 
 def _of_trained(shop: Shop, scene: SceneRow, kind: jobs.Kind, options: dict[str, Any]) -> Job:

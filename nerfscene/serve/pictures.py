@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,9 @@ from nerfscene.types import Camera
 
 POSTER = 1280  # pixels along the longer side, at most
 TURNS, TURN_SIZE = 12, (320, 240)  # pictures in the strip, and pixels of each
-SIZES = (960, 640, 480, 320)  # of pictures during training, along the longer side
+# Pixels along the longer side of pictures during training, and of what is rendered to see how long they take:
+# at first, in fog, a hundred times longer than later.
+SIZES, PROBE = (960, 640, 480, 320, 192, 96, 64), 16
 SHARE = 0.04  # of the training's time that they may take
 AT_ONCE = 0.5  # seconds by which the first may exceed that
 FIRST, APART, GROWING = 0.5, 2.0, 0.1  # seconds until the first, between two at least, and per second so far
@@ -32,7 +35,7 @@ FIRST, APART, GROWING = 0.5, 2.0, 0.1  # seconds until the first, between two at
 class NowPictures:
     """Pictures of a scene in training, in ``file``: the first at once, then less and less often.
 
-    Together they take about SHARE of the training's time, so that they grow where rendering is fast.
+    Together they take about SHARE of the training's time, so that they grow as rendering becomes faster.
     """
 
     def __init__(self, file: Path, backend: str, threads: int) -> None:
@@ -40,7 +43,7 @@ class NowPictures:
         self.view: Staged | None = None
         self.place: Place | None = None
         self.renderer: Renderer | None = None
-        self.spent, self.taken_at, self.per_pixel = 0.0, 0.0, 0.0
+        self.spent, self.looked_at = 0.0, 0.0  # seconds
 
     def started(self, scene: Scene) -> None:
         """The scene whose training begins; it shares the arrays that are trained."""
@@ -50,32 +53,35 @@ class NowPictures:
 
     def trained(self, seconds: float) -> None:
         """Takes a picture if it is time for one. seconds: of training so far, in this process."""
-        if self.view is None or self.renderer is None or seconds < FIRST:
-            return
-        if self.taken_at and seconds - self.taken_at < max(APART, GROWING * seconds):
+        if self.view is None or self.renderer is None or not due(seconds, self.looked_at):
             return
         began = time.perf_counter()
         if self.place is None:
             self.place = opening(self.view, self.renderer)
-        size = self._size(SHARE * seconds + AT_ONCE - self.spent)
-        if size is None:
-            return
-        camera = picture(self.place, *sides(self.place.aspect, size))
-        frame = render(self.renderer, camera)
-        save(to_bytes(frame.rgb), self.file)
-        took = time.perf_counter() - began
-        self.per_pixel = took / (camera.intrinsics.width * camera.intrinsics.height)
-        self.spent, self.taken_at = self.spent + took, seconds
+        probing = time.perf_counter()
+        width, height = sides(self.place.aspect, PROBE)
+        render(self.renderer, picture(self.place, width, height))
+        per_pixel = (time.perf_counter() - probing) / (width * height)
+        size = affordable(SHARE * seconds + AT_ONCE - self.spent, per_pixel, self.place.aspect)
+        if size is not None:
+            frame = render(self.renderer, picture(self.place, *sides(self.place.aspect, size)))
+            save(to_bytes(frame.rgb), self.file)
+        self.spent, self.looked_at = self.spent + time.perf_counter() - began, seconds
 
-    def _size(self, seconds: float) -> int | None:
-        """The largest size that can be rendered in this time; None: not even the smallest."""
-        if not self.per_pixel:
-            return SIZES[-1]
-        assert self.place is not None
-        for size in SIZES:
-            if self.per_pixel * np.prod(sides(self.place.aspect, size)) <= seconds:
-                return size
-        return None
+
+def due(seconds: float, last: float) -> bool:
+    """Whether it is time for a picture. seconds: of training so far; last: when one was due, 0 at first."""
+    if not last:
+        return seconds >= FIRST
+    return seconds - last >= max(APART, GROWING * seconds)
+
+
+def affordable(seconds: float, per_pixel: float, aspect: float) -> int | None:
+    """The largest of SIZES that is rendered in so many seconds; None if none is.
+
+    per_pixel: seconds; aspect: width / height.
+    """
+    return next((size for size in SIZES if per_pixel * math.prod(sides(aspect, size)) <= seconds), None)
 
 
 def gallery_pictures(

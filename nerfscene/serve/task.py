@@ -43,9 +43,10 @@ class Ended:
 
 def for_owner(task: Task, message: str) -> str:
     """A sentence without where the server keeps its files."""
-    for folder, name in ((task.at.photos, ""), (task.at.home, ""), (task.shop.data, "")):
-        message = message.replace(f"{folder}/", name)
+    for folder in (task.at.photos, task.at.scene):
+        message = message.replace(f"{folder}/", "")
     message = message.replace(str(task.at.photos), "the upload").replace(str(task.at.scene), "the scene")
+    message = message.replace(f"{task.at.home}/", "").replace(f"{task.shop.data}/", "")
     return re.sub(r"\s+", " ", message).strip()[:LONGEST_MESSAGE]
 
 

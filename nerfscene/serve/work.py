@@ -142,6 +142,8 @@ def _interrupted(task: Task) -> int:
     """Ends a job that was interrupted as is wanted of it; returns the exit code."""
     wanted, db, job = task.line.wanted, task.shop.db, task.job.id
     if wanted == "pause":
+        if task.job.kind == "export":  # begins again, unlike films and trainings
+            _tidy(task)
         jobs.end(db, job, "paused", result=_result(task, {}))
         return ENDED
     if wanted == "stop":

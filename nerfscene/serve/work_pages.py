@@ -22,6 +22,7 @@ LIMIT = "20MB"
 
 def page(task: Task) -> Ended:
     """Makes the page again, and the pictures with it. Raises NerfsceneError if that can't be."""
+    settings_of(task)  # wrong ones are told at once
     scene = scenes.load(task.at.scene)
     _pictures(task, scene, lambda: None)
     _page(task, scene, lambda: None)
@@ -49,17 +50,20 @@ def _pictures(task: Task, scene: Scene, remaining: Callable[[], float | None]) -
     gallery_pictures(scene, task.at, "auto", task.threads, told)
 
 
-def _page(task: Task, scene: Scene, remaining: Callable[[], float | None]) -> None:
+def settings_of(task: Task) -> PageConfig:
+    """The page's settings: the job's, if that is for a page. Raises NerfsceneError for wrong ones."""
     known = {f.name for f in fields(PageConfig)}
     chosen: dict[str, Any] = {"title": task.scene.title, "limit": LIMIT}
     if task.job.kind == "page":
         chosen |= {k: v for k, v in task.job.options.items() if k in known}
     chosen["path"] = path_of(task, chosen.get("path", "auto"))
-    config = replace(page_of(task.at.scene, PageConfig(**chosen)), threads=task.threads)
+    return replace(page_of(task.at.scene, PageConfig(**chosen)), threads=task.threads)
 
+
+def _page(task: Task, scene: Scene, remaining: Callable[[], float | None]) -> None:
     def told(stage: str, done: float) -> None:
         task.line.progress(stage, done, remaining())
 
     # Of the page that a training makes nobody has chosen anything that a warning could be about.
     warn = task.line.warn if task.job.kind == "page" else lambda message: None
-    share(scene, task.at.page, config, Told(told, warn), CredentialsConfig())
+    share(scene, task.at.page, settings_of(task), Told(told, warn), CredentialsConfig())

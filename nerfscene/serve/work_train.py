@@ -10,7 +10,7 @@ from typing import Any
 
 from nerfscene.api import train as api_train
 from nerfscene.capture.work_folder import read_json
-from nerfscene.config import TrainConfig
+from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.intake import fingerprint
 from nerfscene.scene import folder as scenes
@@ -34,8 +34,9 @@ def train(task: Task) -> Ended:
     resume, overwrite = _begin(task)
     if not resume:
         task.at.now.unlink(missing_ok=True)
+    field = _field_of(task.at.scene) if resume else FieldConfig()
     scene = api_train(
-        task.at.photos, task.at.scene, run.config, resume=resume, overwrite=overwrite,
+        task.at.photos, task.at.scene, run.config, field, resume=resume, overwrite=overwrite,
         listener=run.heard, warn=task.line.warn, control=run.control,
     )  # fmt: skip
     task.line.stopped = None  # from here on, stopping leaves out what is left
@@ -79,6 +80,13 @@ def _begin(task: Task) -> tuple[bool, bool]:
     if own and not same:
         task.line.warn("Photos were added or removed meanwhile, so the training began again.")
     return (True, False) if own and same else (False, True)
+
+
+def _field_of(folder: Path) -> FieldConfig:
+    """What a scene's field was begun with: it can also come from elsewhere than this server."""
+    known = {f.name for f in fields(FieldConfig)}
+    begun = scenes.read_figures(folder).settings.get("field", {})
+    return FieldConfig(**{k: v for k, v in begun.items() if k in known})
 
 
 def _saved_at(folder: Path) -> float:
