@@ -139,6 +139,8 @@ class RemoteLine:
         """Ray's own handlers of signals stay."""
 
     def __enter__(self) -> RemoteLine:
+        if hasattr(signal, "pthread_sigmask"):  # Ray's workers don't hear Ctrl-C
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._thread.start()
         return self
 
