@@ -45,8 +45,9 @@ def main(words: list[str]) -> int:
         if task is None:
             return ENDED
         try:
+            do = _doer(task)  # loaded before anything interrupts
             with task.line:
-                ended = _worked(task)
+                ended = do(task)
             return _ends(task, ended.state, result=ended.result)
         except KeyboardInterrupt:
             return _interrupted(task)
@@ -60,6 +61,8 @@ def main(words: list[str]) -> int:
             return _ends(task, "failed", for_owner(task, str(error)))
         except Exception as error:
             traceback.print_exc()
+            if task.line.interrupted:  # some modules make another error of it
+                return _interrupted(task)
             _tidy(task)
             why = f"an error of nerfscene itself stopped this ({type(error).__name__}: {error})"
             return _ends(task, "failed", for_owner(task, why))
@@ -97,12 +100,13 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
     return task
 
 
-def _worked(task: Task) -> Ended:
+def _doer(task: Task) -> Callable[[Task], Ended]:
+    """What does the job: here, or by a process of the cluster."""
     if task.shop.config.ray:
         from nerfscene.serve import ray_jobs, work
 
-        return ray_jobs.worked(task, work.here)  # this module by its name, which the cluster knows
-    return here(task)
+        return lambda task: ray_jobs.worked(task, work.here)  # by its name, which the cluster knows
+    return _work_of(task)[0]
 
 
 def here(task: Task) -> Ended:
@@ -112,7 +116,7 @@ def here(task: Task) -> Ended:
 
 def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None]]:
     """What does a kind of job, and what tidies up if it doesn't get done."""
-    with loading():  # takes seconds; COLMAP answers `kill` in its own way
+    with loading():
         if task.job.kind == "train":
             from nerfscene.serve import work_train
 
@@ -129,7 +133,6 @@ def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None
             from nerfscene.serve import work_pages
 
             pair = work_pages.page, lambda task: None
-    task.line.heard_again()
     return pair
 
 

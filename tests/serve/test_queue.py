@@ -197,6 +197,21 @@ def test_work_is_interrupted_when_it_takes_too_long_or_is_to_leave(deaf: Line) -
     assert late.wanted == "too long"
 
 
+def test_what_the_interrupted_work_saves_is_not_interrupted(opened: Shop, deaf: Line) -> None:
+    """Not by another wish, and not by Ctrl-C either."""
+    saved = threading.Event()
+    with pytest.raises(KeyboardInterrupt), deaf:
+        jobs.ask(opened.db, deaf.job, "pause")
+        try:
+            time.sleep(300)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_for(lambda: deaf.wanted == "leave")
+            saved.set()
+    assert saved.is_set() and deaf.interrupted
+
+
 def test_a_stop_that_the_work_hears_itself_doesnt_interrupt_it(opened: Shop, deaf: Line) -> None:
     heard = threading.Event()
     deaf.stopped = heard.set
