@@ -107,7 +107,12 @@ def _work(call: Call, work: Work, shop: Shop, job: Any, scene: Any, at: Any) -> 
         raise NerfsceneError("a machine of the cluster doesn't see the server's folder at the same path")
     with RemoteLine(call) as line:
         wait_for(at.scene)  # of a worker that was lost, and whose machine has not noticed yet
-        return work(Task(shop, job, scene, at, line))  # type: ignore[arg-type]
+        try:
+            return work(Task(shop, job, scene, at, line))  # type: ignore[arg-type]
+        except Exception:
+            if line.interrupted:  # some modules make another error of it
+                raise KeyboardInterrupt from None
+            raise
 
 
 class RemoteLine:
@@ -118,7 +123,7 @@ class RemoteLine:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.wanted = ""
+        self.wanted, self.interrupted = "", False
         self.stopped: Callable[[], None] | None = None
         self.warnings: list[str] = []
         self._guard, self._over = threading.Lock(), threading.Event()
@@ -134,9 +139,6 @@ class RemoteLine:
         if message not in self.warnings:
             self.warnings.append(message)
             self.call.say("warning", message)
-
-    def heard_again(self) -> None:
-        """Ray's own handlers of signals stay."""
 
     def __enter__(self) -> RemoteLine:
         if hasattr(signal, "pthread_sigmask"):  # Ray's workers don't hear Ctrl-C
@@ -161,5 +163,6 @@ class RemoteLine:
                 self.wanted = wanted
                 if wanted == "stop" and self.stopped is not None:
                     self.stopped()
-                else:
+                elif not self.interrupted:  # once: a second one would cut off the saving
+                    self.interrupted = True
                     interrupt_main()

@@ -26,7 +26,7 @@ import ray_work
 from nerfscene import ray_commands
 from nerfscene.clusters import trainings
 from nerfscene.clusters.connecting import Cluster, connected
-from nerfscene.clusters.runs import News, Office, Run
+from nerfscene.clusters.runs import MOST_TRIES, News, Office, Run
 from nerfscene.config import CredentialsConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import render_film
@@ -145,7 +145,9 @@ def test_what_is_wanted_is_heard_and_a_killed_process_is_noticed(cluster: Cluste
     assert news.outcome is not None and news.outcome.state == "stopped"
 
 
-def test_a_machine_that_dies_takes_only_its_own_work(machines: Any, cluster: Cluster, tmp_path: Path) -> None:
+def test_when_a_machine_dies_its_work_is_lost_and_the_rest_of_the_cluster_works_on(
+    machines: Any, cluster: Cluster, tmp_path: Path
+) -> None:
     third = machines.add_node(num_cpus=1)
     machines.wait_for_nodes()
     office, needs = Office(), cluster.needs(1, False)
@@ -153,14 +155,18 @@ def test_a_machine_that_dies_takes_only_its_own_work(machines: Any, cluster: Clu
     for run in runs:
         begun(run)
     machines.remove_node(third, allow_graceful=False)
-    ended: list[tuple[Run, News]] = until(
-        lambda: [(run, news) for run in runs if (news := run.hear()).outcome is not None]
-    )
-    assert [news.outcome.state for _, news in ended if news.outcome] == ["lost"]
+    lost: Run = until(lambda: next((run for run in runs if run.hear().outcome is not None), None))
     for run in runs:
-        if run is not ended[0][0]:
+        if run is not lost:
             outcome = heard(run, "stop").outcome
-            assert outcome is not None and outcome.state == "stopped"
+            # Lost, too, if the desk was on that machine.
+            assert outcome is not None and outcome.state in ("stopped", "lost")
+    for _ in range(MOST_TRIES):  # Ray may notice late, and try the dead machine again
+        outcome = heard(office.begin(ray_work.answer, (1,), needs)).outcome
+        assert outcome is not None
+        if outcome.state != "lost":
+            break
+    assert outcome.state == "done"
 
 
 def test_a_worker_whose_work_was_given_to_another_leaves(cluster: Cluster, tmp_path: Path) -> None:
