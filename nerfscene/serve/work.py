@@ -46,11 +46,7 @@ def main(words: list[str]) -> int:
         if task is None:
             return ENDED
         try:
-<<<<<<< HEAD
             do = _doing(task)  # loaded before anything interrupts
-=======
-            do = _doer(task)  # loaded before anything interrupts
->>>>>>> serve-ray
             with task.line:
                 ended = do(task)
             return _ends(task, ended.state, result=ended.result)
@@ -105,7 +101,6 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
     return task
 
 
-<<<<<<< HEAD
 def _doing(task: Task) -> Callable[[Task], Ended]:
     """What does the job, here or on the cluster."""
     if not task.shop.config.ray:
@@ -115,15 +110,6 @@ def _doing(task: Task) -> Callable[[Task], Ended]:
 
     # By the module's own name, which the cluster knows; here it may be __main__.
     return functools.partial(ray_jobs.worked, work=work.here)
-=======
-def _doer(task: Task) -> Callable[[Task], Ended]:
-    """What does the job: here, or by a process of the cluster."""
-    if task.shop.config.ray:
-        from nerfscene.serve import ray_jobs, work
-
-        return lambda task: ray_jobs.worked(task, work.here)  # by its name, which the cluster knows
-    return _work_of(task)[0]
->>>>>>> serve-ray
 
 
 def here(task: Task) -> Ended:
