@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from typing import Any
-from urllib.parse import urlsplit
 
 from nerfscene.config import ExportConfig, PageConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
@@ -15,6 +14,7 @@ from nerfscene.serve.jobs import Job, NotNow
 from nerfscene.serve.people import Person
 from nerfscene.serve.scenes import SceneRow, files_of, places, set_settings
 from nerfscene.serve.shop import Shop
+from nerfscene.serve.webhooks import check_webhook
 
 # What may be asked for; the rest, such as backends and files of the server, is not for its users.
 TRAINING = ("time", "quality", "steps", "seed", "refine_cameras")
@@ -29,7 +29,6 @@ SECONDS = {"1min": 60.0, "5min": 300.0, "20min": 1200.0}  # of a quality
 MOST_FRAMES = 18_000  # of a film: five minutes at 60 a second
 # The largest values that may be asked for here, where other people wait for their turn.
 MOST = {"width": 4096, "height": 4096, "faces": 2_000_000, "count": 5_000_000, "texture": 8192}
-LONGEST_ADDRESS = 2000
 ENDINGS = {
     "mesh": ("glb", "obj", "ply", "stl", "usdz"),
     "points": ("ply", "las", "laz"),
@@ -153,16 +152,7 @@ def set_webhook(shop: Shop, scene: SceneRow, address: str) -> None:
 
     Raises NerfsceneError for what is no address.
     """
-    address = address.strip()
-    try:
-        parts = urlsplit(address)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    plain = address.isascii() and address.isprintable() and " " not in address
-    if address and not (usable and plain and len(address) <= LONGEST_ADDRESS):
-        raise NerfsceneError("a webhook is an address such as https://example.org/scenes; write it in full")
-    scenes.set_webhook(shop.db, scene.id, address)
+    scenes.set_webhook(shop.db, scene.id, check_webhook(address))
 
 
 def send_away(shop: Shop, person: Person) -> None:

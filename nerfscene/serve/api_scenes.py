@@ -148,6 +148,8 @@ def new_link(request: Request, who: Who, row: Change, scene: Scene, sent: NewLin
 )
 def take_back(request: Request, who: Who, row: Change, scene: Scene, token: Id) -> Response:
     """Takes a link back: it shows nothing from now on."""
+    if all(link.token != token for link in links.links_of(shop_of(request).db, row.id)):
+        raise HTTPException(404, "this scene has no such link; reload the page")
     links.take_back(shop_of(request).db, row.id, token)
     return Response(status_code=204)
 

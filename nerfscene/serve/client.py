@@ -47,8 +47,16 @@ class Server:
         answer = self.request(method, path, json=body)
         return answer.json() if answer.content else None
 
-    def request(self, method: str, path: str, passing: tuple[int, ...] = (), **more: Any) -> httpx.Response:
-        """Asks until there is an answer. passing: statuses that are no refusal.
+    def request(
+        self,
+        method: str,
+        path: str,
+        passing: tuple[int, ...] = (),
+        lost: Callable[[], None] = lambda: None,
+        **more: Any,
+    ) -> httpx.Response:
+        """Asks until there is an answer. passing: statuses that are no refusal. lost: called before it asks
+        again after a connection that broke. more: what httpx takes.
 
         Raises Refused, and NerfsceneError if there is no answer for long.
         """
@@ -57,6 +65,7 @@ class Server:
                 answer = self.http.request(method, urljoin(self.base, path), **more)
             except httpx.TransportError as error:
                 self.wait(error)
+                lost()
                 continue
             if answer.status_code in BUSY and answer.status_code not in passing:
                 self.wait(answer)
@@ -161,17 +170,19 @@ def upload(
     address: str,
     begun: Callable[[str], None],
     told: Callable[[int], None],
+    lost: Callable[[], None] = lambda: None,
 ) -> str:
     """Uploads a file, or the rest of it; returns the upload's address.
 
     address: of an upload that was begun before, or "". begun: called with the address of a new one. told:
-    called with how many bytes have come. Raises Refused, or NerfsceneError if the file can't be read.
+    called with how many bytes have come. lost: called when an upload may have begun without an answer that
+    says so. Raises Refused, or NerfsceneError if the file can't be read.
     """
     size = file.stat().st_size
     offset = _offset(server, address) if address else None
     while True:
         if offset is None:
-            address = _create(server, scene, file, size)
+            address = _create(server, scene, file, size, lost)
             begun(address)
             offset = 0
         told(offset)
@@ -180,11 +191,11 @@ def upload(
         offset = _send(server, address, file, offset, size)
 
 
-def _create(server: Server, scene: str, file: Path, size: int) -> str:
+def _create(server: Server, scene: str, file: Path, size: int, lost: Callable[[], None]) -> str:
     named = {"scene": scene, "filename": file.name}
     metadata = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in named.items())
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(size), "Upload-Metadata": metadata}
-    answer = server.request("POST", UPLOADS, headers=headers)
+    answer = server.request("POST", UPLOADS, lost=lost, headers=headers)
     location = answer.headers.get("location", "")
     # Only its path counts: a server behind a proxy may call itself otherwise.
     path = urlsplit(urljoin(f"{server.base}{UPLOADS}/", location)).path

@@ -60,7 +60,7 @@ def submit(paths: Sequence[Path], server: Server, output: Path, wish: Wish, scre
     memory = remembered(output, server.base)
     scene = _scene(server, memory, wish.title, files)
     facts = _upload(server, scene["id"], files, memory, screen)
-    told = [f"{f['name']}: {f['why']}" for f in facts["files"] if f["state"] == "unusable"]
+    told = _unusable(facts)
     _tell(told, screen)
     unusable += told
     page = f"{server.base}/scenes/{scene['id']}"
@@ -121,6 +121,7 @@ def _upload(
     server: Server, scene: str, files: Sequence[Path], memory: Memory, screen: Screen
 ) -> dict[str, Any]:
     """Uploads the files, and waits until the server has checked them; returns the scene."""
+    _drop_lost(server, scene, memory, files)
     known = {f["id"]: f for f in server.ask("GET", f"/api/scenes/{scene}")["files"]}
     total, done = sum(file.stat().st_size for file in files), 0
     refused: list[str] = []
@@ -134,27 +135,56 @@ def _upload(
             def told(came: int, before: int = done, label: str = label) -> None:
                 screen.show("uploading", min((before + came) / max(total, 1), 1.0), label)
 
+            def begun(new: str, file: Path = file) -> None:
+                memory.keep(file, new)
+
+            def lost() -> None:
+                _drop_lost(server, scene, memory, files)
+
             try:
-                upload(server, scene, file, address, lambda new, file=file: memory.keep(file, new), told)  # type: ignore[misc]
+                upload(server, scene, file, address, begun, told, lost)
             except Refused as error:
                 if error.status not in (400, 409, 413, 415, 422):
                     raise
-                refused.append(f"{file.name}: {error}")
+                refused.append(_named(file.name, str(error)))
         done += file.stat().st_size
     _tell(refused, screen)
-    while True:
-        facts: dict[str, Any] = server.ask("GET", f"/api/scenes/{scene}")
-        coming = [f for f in facts["files"] if f["state"] == "coming" and f["received"] >= f["size"]]
-        if not coming:
-            break
-        screen.show("checking", 1 - len(coming) / len(facts["files"]), f"{len(coming)} files")
-        time.sleep(POLL / 2)
+    facts = _checked(server, scene, screen)
     if not any(f["state"] == "whole" for f in facts["files"]):
-        why = [f"{f['name']}: {f['why']}" for f in facts["files"] if f["why"]] or refused
+        why = _unusable(facts) or refused
         raise NerfsceneError(
             f"the server can use none of the files ({(why or ['none came'])[0]}); give others"
         )
     return facts
+
+
+def _drop_lost(server: Server, scene: str, memory: Memory, files: Sequence[Path]) -> None:
+    """Removes uploads that nothing has come of, begun by requests whose answers were lost: the server would
+    wait for them."""
+    mine = {memory.address(file).rpartition("/")[2] for file in files}
+    for file in server.ask("GET", f"/api/scenes/{scene}")["files"]:
+        if file["state"] == "coming" and file["id"] not in mine and not file["received"]:
+            server.request("DELETE", f"/api/scenes/{scene}/files/{file['id']}", (404,))
+
+
+def _checked(server: Server, scene: str, screen: Screen) -> dict[str, Any]:
+    """The scene when what was uploaded has been checked."""
+    while True:
+        facts: dict[str, Any] = server.ask("GET", f"/api/scenes/{scene}")
+        coming = [f for f in facts["files"] if f["state"] == "coming" and f["received"] >= f["size"]]
+        if not coming:
+            return facts
+        screen.show("checking", 1 - len(coming) / len(facts["files"]), f"{len(coming)} files")
+        time.sleep(POLL / 2)
+
+
+def _unusable(facts: dict[str, Any]) -> list[str]:
+    """A sentence on each file that the server can't use."""
+    return [_named(f["name"], f["why"]) for f in facts["files"] if f["state"] == "unusable"]
+
+
+def _named(name: str, why: str) -> str:
+    return why if name in why else f"{name}: {why}"
 
 
 def _drop_changed(server: Server, scene: str, memory: Memory, file: Path) -> None:
@@ -172,23 +202,41 @@ def _train(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> d
         return trainings[0]
     if trainings and trainings[0]["state"] == "stopped" and facts["looks"]:
         return trainings[0]
-    made: dict[str, Any] = server.ask("POST", f"/api/scenes/{facts['id']}/train", settings)
+    try:
+        made: dict[str, Any] = server.ask("POST", f"/api/scenes/{facts['id']}/train", settings)
+    except Refused as error:
+        if error.status != 409:
+            raise
+        # It has begun if the answer to the first try was lost.
+        again = server.ask("GET", f"/api/scenes/{facts['id']}")["jobs"]
+        made = next((j for j in again if j["kind"] == "train" and j["state"] in UNFINISHED), {})
+        if not made:
+            raise
     return made
 
 
 def _wait(server: Server, job: dict[str, Any], screen: Screen) -> dict[str, Any]:
     """Shows how far the job is until it ends."""
+    shown: tuple[str, float, str] = ("", -1.0, "")
     while job["state"] in UNFINISHED:
-        if job["state"] == "running":
-            screen.show(job["stage"] or "beginning", min(max(job["fraction"], 0.0), 1.0), _left(job))
-        elif job["state"] == "paused":
-            screen.show("paused", job["fraction"], "it goes on when it is told to, on its page")
-        else:
-            ahead = job["ahead"] or 0
-            screen.show("waiting", 0.0, f"{ahead} before it" if ahead else "it is next")
+        now = _stage(job)
+        if now != shown and not now[:2] == shown[:2] == (now[0], 1.0):  # the end of a stage is said once
+            screen.show(*now)
+        shown = now
         time.sleep(POLL)
         job = server.ask("GET", f"/api/jobs/{job['id']}")
     return job
+
+
+def _stage(job: dict[str, Any]) -> tuple[str, float, str]:
+    """Where a job is: the stage, its fraction, and what else to say."""
+    fraction = min(max(job["fraction"], 0.0), 1.0)
+    if job["state"] == "running":
+        return job["stage"] or "beginning", fraction, _left(job)
+    if job["state"] == "paused":
+        return "paused", min(fraction, 0.99), "it goes on when it is told to, on its page"
+    ahead = job["ahead"] or 0
+    return "waiting", 0.0, f"{ahead} before it" if ahead else "it is next"
 
 
 def _left(job: dict[str, Any]) -> str:
