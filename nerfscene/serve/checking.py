@@ -140,7 +140,8 @@ class Checking:
             return
         found: list[Verdict] = []
         for deaths in range(MOST_DEATHS):
-            taking.drop_thumbnails(self.shop, file, found)
+            if found:
+                taking.tidy_thumbnails(self.shop, file.scene)
             found, reached = [], ""
             for verdict in self._answers(job):
                 found.append(verdict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nerfscene.capture.endings import ARCHIVE_SUFFIXES, PHOTO_SUFFIXES, VIDEO_SUFFIXES
@@ -63,7 +63,7 @@ def take(shop: Shop, file: UploadedFile, verdicts: Sequence[Verdict]) -> None:
     """Takes an upload by what was found: first of what is in it, last of itself. Raises OSError."""
     own = verdicts[-1]
     if own.why:
-        drop_thumbnails(shop, file, verdicts)
+        tidy_thumbnails(shop, file.scene)
         receiving.set_state(shop, file, "unusable", own.why)
         at = places(shop.data, file.scene)
         for left in (at.thumbnails / f"{file.id}.jpg", at.photos / file.name):
@@ -144,13 +144,14 @@ def _take_folder(shop: Shop, file: UploadedFile, verdicts: Sequence[Verdict]) ->
             Path(own.folder).replace(at.photos / name)
             receiving.insert(c, inside)
             c.execute("update files set state = 'whole', size = ? where id = ?", (own.size, file.id))
-    if row is None:  # it was removed meanwhile
-        drop_thumbnails(shop, file, verdicts)
+    tidy_thumbnails(shop, file.scene)
     receiving.forget(shop, file.id)
 
 
-def drop_thumbnails(shop: Shop, file: UploadedFile, verdicts: Iterable[Verdict]) -> None:
-    """Removes the thumbnails of files in a zip that isn't taken."""
-    for verdict in verdicts:
-        if verdict.id:
-            (places(shop.data, file.scene).thumbnails / f"{verdict.id}.jpg").unlink(missing_ok=True)
+def tidy_thumbnails(shop: Shop, scene: str) -> None:
+    """Removes thumbnails of files in zips that were not taken, as when the server was killed meanwhile."""
+    known = {row["id"] for row in shop.db.rows("select id from files where scene = ?", (scene,))}
+    folder = places(shop.data, scene).thumbnails
+    for thumbnail in folder.iterdir() if folder.is_dir() else ():
+        if thumbnail.stem not in known:
+            thumbnail.unlink(missing_ok=True)

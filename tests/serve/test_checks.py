@@ -229,7 +229,8 @@ def test_zips_that_cannot_be_used(sender: Sender, inside: dict[str, bytes], says
     file = sender.checked()["a.zip"]
     assert file.state == "unusable" and says in file.why and file.why.startswith("a.zip ")
     assert str(sender.shop.data) not in file.why
-    assert not list((sender.shop.data / "uploads").iterdir()) and not list(sender.photos.iterdir())
+    wait_for(lambda: not list((sender.shop.data / "uploads").iterdir()))
+    assert not list(sender.photos.iterdir())
 
 
 def test_damaged_zips_and_those_without_room(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:

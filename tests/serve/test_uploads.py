@@ -20,6 +20,7 @@ from upload_cases import (
     log_in,
     metadata,
     offset_of,
+    packed,
     patch,
     picture,
     sending,
@@ -305,6 +306,24 @@ def test_killed_between_the_last_byte_and_the_check(tmp_path: Path) -> None:
         server.start()
         wait_for(lambda: all(f.state != "coming" for f in server.files()))
         assert {f.name: f.state for f in server.files()} == {"whole.jpg": "whole", "moved.jpg": "whole"}
+
+
+def test_killed_while_a_zip_is_checked(tmp_path: Path) -> None:
+    content = packed({f"{i}.jpg": picture(i, 600, 400) for i in range(20)})
+    with OwnProcess(tmp_path) as server:
+        at = scenes.places(server.data, server.scene.id)
+        with server.client() as http:
+            place = begin(http, server.scene.id, "trip.zip", len(content)).headers["location"]
+            assert patch(http, place, 0, content).status_code == 204
+        wait_for(lambda: at.thumbnails.is_dir() and list(at.thumbnails.iterdir()))
+        server.kill()
+        server.start()
+        wait_for(lambda: all(f.state != "coming" for f in server.files()))
+        files = server.files()
+        assert sorted(f.name for f in files) == sorted(["trip.zip", *(f"trip/{i}.jpg" for i in range(20))])
+        assert {f.state for f in files} == {"whole"}
+        wait_for(lambda: not list((server.data / "uploads").iterdir()))
+        assert len(list((at.photos / "trip").iterdir())) == len(list(at.thumbnails.iterdir())) == 20
 
 
 def test_a_full_disk_is_said_and_the_upload_stays(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
