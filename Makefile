@@ -1,5 +1,6 @@
 # On a fresh machine with Python 3.11+, a C++17 compiler and make:
 #   make demo         poses, trains and films the capture in data/demo
+#   make serve        opens the page where photos become scenes; make serve HOST=0.0.0.0 for phones too
 #   make test         builds everything and passes the tests
 #   make lint         ruff and mypy
 #   make fuzz         gives a thousand damaged inputs to every reader, about 2 minutes on two cores
@@ -22,7 +23,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint fuzz docs bench torture wheel wheel-test clean
+.PHONY: demo serve test lint fuzz docs bench torture wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -46,6 +47,9 @@ demo: $(VENV)/.installed
 	@echo "contact sheet   $(OUT)/demo-sheet.jpg   (photos beside renders that never saw them)"
 	@echo "figures         $(OUT)/demo-figures.txt"
 	@echo "scene           $(OUT)/demo-scene       (try: $(BIN)/nerfscene render $(OUT)/demo-scene -o walk.mp4 --path walkthrough)"
+
+serve: $(VENV)/.installed
+	$(BIN)/nerfscene serve $(OUT)/served --open $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 # Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
 test: $(VENV)/.installed
@@ -97,4 +101,4 @@ wheel-test: wheel $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist nerfscene/ops/_cpu*.so nerfscene/ops/_cuda*.so nerfscene/ops/_cuda_build.json \
-		*.egg-info
+		nerfscene/serve/static/vendor *.egg-info

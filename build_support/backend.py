@@ -1,7 +1,7 @@
-"""setuptools' build backend, with two additions.
+"""setuptools' build backend, with three additions.
 
-It requests nvcc from PyPI if the machine has an NVIDIA driver but no nvcc. And it tags wheels with all Linux
-systems that they run on (manylinux).
+It requests nvcc from PyPI if the machine has an NVIDIA driver but no nvcc. It fetches what the server's pages
+use from npm. And it tags wheels with all Linux systems that they run on (manylinux).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403 (the hooks that are not changed)
 
-from build_support import cuda, wheel
+from build_support import cuda, web, wheel
 
 
 def get_requires_for_build_wheel(config_settings: Mapping[str, Any] | None = None) -> list[str]:
@@ -36,5 +36,16 @@ def build_wheel(
     """Builds a wheel into a folder and returns its name."""
     for left in Path("build").glob("lib*"):  # otherwise files deleted since the last build stay in the wheel
         shutil.rmtree(left)
+    web.fetch()
     name = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return wheel.tagged(Path(wheel_directory), name)
+
+
+def build_editable(
+    wheel_directory: str,
+    config_settings: Mapping[str, Any] | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Builds a wheel that refers to this source tree, and returns its name."""
+    web.fetch()
+    return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)

@@ -29,8 +29,9 @@ from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.path_commands import Paths, run_paths
+from nerfscene.ray_commands import Settings, name_of, rendering, run_train_on_ray
 from nerfscene.scene.scene import error_in_words, figures_in_words
-from nerfscene.serve_commands import Serve, run_serve
+from nerfscene.serve_commands import Serve, Submit, run_serve, run_submit
 from nerfscene.terminal import Live, clock, posed_in_words
 from nerfscene.training.progress import Control
 from nerfscene.training_page import TrainingPage
@@ -60,6 +61,9 @@ class Train:
     If other machines can reach it, the link contains an access token."""
     port: int = 8080
     """With --view: the port; if it is taken, the next free one."""
+    ray: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
+    """Train on a Ray cluster; each PATH becomes a scene of its own, several at the same time.
+    ADDRESS is such as ray://head:10001; without one, the cluster of this machine."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     footage: Annotated[FootageConfig, tyro.conf.arg(name="")] = field(default_factory=FootageConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
@@ -79,6 +83,9 @@ class Render:
     Or the one in which this film was stopped: the frames in it are kept."""
     json: bool = False
     """Print only one JSON object that describes the film."""
+    ray: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
+    """Render the frames on a Ray cluster.
+    ADDRESS is such as ray://head:10001; without one, the cluster of this machine."""
     render: Annotated[RenderConfig, tyro.conf.arg(name="")] = field(default_factory=RenderConfig)
     marks: Annotated[CredentialsConfig, tyro.conf.arg(name="")] = field(default_factory=CredentialsConfig)
 
@@ -146,13 +153,16 @@ class Doctor:
 
 def run_train(a: Train) -> None:
     """``nerfscene train``."""
+    if a.ray is not None:
+        run_train_on_ray(a.photos, a.ray, a.output, _settings_on_ray(a), a.json)
+        return
     with leaving_at_once():
         from nerfscene import api
         from nerfscene.intake import one_source
         from nerfscene.ops import backend
 
     source = home_expanded(one_source(a.photos))
-    output = home_expanded(a.output or Path(f"{_name_of(source)}-scene"))
+    output = home_expanded(a.output or Path(f"{name_of(source)}-scene"))
     with Live(a.json) as live, contextlib.ExitStack() as stack:
         control, listener = Control(), live.training
         if a.view:
@@ -196,10 +206,13 @@ def run_train(a: Train) -> None:
             page.wait(made.backdrop)
 
 
-def _name_of(source: Path) -> str:
-    """The name of the photos' folder, or of the file without its extension."""
-    named = source.resolve() if source.suffix != ".json" else source.resolve().parent
-    return named.stem if named.is_file() else named.name
+def _settings_on_ray(a: Train) -> Settings:
+    """Raises NerfsceneError for --view."""
+    if a.view:
+        raise NerfsceneError(
+            "--view shows what this machine trains: leave it out with --ray, or use nerfscene serve"
+        )
+    return Settings(a.train, a.field, a.poses, a.footage, a.resume, a.overwrite)
 
 
 def run_view(a: View) -> None:
@@ -224,8 +237,9 @@ def run_render(a: Render) -> None:
     film = None if a.output is None else home_expanded(a.output)
     frames = None if a.frames is None else home_expanded(a.frames)
     check_outputs(film, frames)
-    with Live(a.json) as live:
+    with Live(a.json) as live, contextlib.ExitStack() as stack:
         loaded = scene.load(a.scene)
+        elsewhere = stack.enter_context(rendering(a.ray, a.scene, loaded, a.render, live.say))
         began, rendered = time.monotonic(), 0
 
         def progress(done: int, total: int) -> None:
@@ -235,8 +249,9 @@ def run_render(a: Render) -> None:
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
         made = render_film(
-            loaded, a.render, film, frames, progress, live.warn, note=live.say, credentials=a.marks
-        )
+            loaded, a.render, film, frames, progress, live.warn, note=live.say, credentials=a.marks,
+            elsewhere=elsewhere,
+        )  # fmt: skip
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
@@ -343,12 +358,12 @@ def chosen(args: Sequence[str] | None = None) -> Callable[[], None]:
     """
     commands: dict[str, Any] = {
         "train": Train, "view": View, "render": Render, "paths": Paths, "export": Export, "share": Share,
-        "serve": Serve, "eval": Eval, "report": Report, "info": Info, "doctor": Doctor,
+        "serve": Serve, "submit": Submit, "eval": Eval, "report": Report, "info": Info, "doctor": Doctor,
     }  # fmt: skip
     runners: dict[type, Any] = {
         Train: run_train, View: run_view, Render: run_render, Paths: run_paths, Export: run_export,
-        Share: run_share, Serve: run_serve, Eval: run_eval, Report: run_report, Info: run_info,
-        Doctor: run_doctor,
+        Share: run_share, Serve: run_serve, Submit: run_submit, Eval: run_eval, Report: run_report,
+        Info: run_info, Doctor: run_doctor,
     }  # fmt: skip
     options = tyro.extras.subcommand_cli_from_dict(
         commands,

@@ -10,10 +10,10 @@ from typing import Literal
 
 from nerfscene.capture.archive import is_archive, unpack
 from nerfscene.capture.cutting import cut_photos, cut_views
+from nerfscene.capture.endings import POSE_SUFFIXES, UNREAD_SUFFIXES
 from nerfscene.capture.folder import (
     MIN_PHOTOS,
     PHOTO_SUFFIXES,
-    RAW_SUFFIXES,
     VIDEO_SUFFIXES,
     StageListener,
     find_photos,
@@ -49,15 +49,6 @@ RESULTS = {
 # What to do with cameras that came with the photos: take them as they are ("read"), also triangulate points
 # from them ("measured"), or also move the cameras to fit if they are off ("fitted").
 Given = Literal["read", "measured", "fitted"]
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, ".gif", ".bmp", ".jxl", ".jp2", ".psd", ".insp")  # unsupported pictures
-POSE_SUFFIXES = (
-    ".json",
-    ".xml",
-    ".csv",
-    ".txt",
-    ".npy",
-    ".xmp",
-)  # files beside the photos that may hold their poses
 
 
 def open_posed(

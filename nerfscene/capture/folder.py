@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nerfscene.capture.culling import GREY_SIDE, Traits, find_blurred, find_copies, traits
+from nerfscene.capture.endings import ARCHIVE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES
 from nerfscene.capture.masks import find_masks, mask_turns, masks_by_name, without_masks
 from nerfscene.capture.not_photos import is_for_other_pictures, without_maps
 from nerfscene.capture.photos import (
@@ -63,17 +64,6 @@ __all__ = [  # includes what other stages need of photos.py
     "worker_count",
 ]
 
-PHOTO_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff"),
-    *(".heic", ".heif", ".hif", ".avif"),
-)
-VIDEO_SUFFIXES = (
-    *(".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".3gp", ".mts", ".m2ts"),
-    *(".mpg", ".mpeg", ".wmv", ".ogv", ".flv", ".3g2", ".ts", ".m2t", ".m2v", ".mxf", ".asf", ".vob", ".f4v"),
-    *(".h264", ".h265", ".hevc", ".insv", ".mjpeg", ".mjpg"),
-)
-ARCHIVE_SUFFIXES = (".zip", ".r3d")
-RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 MIN_PHOTOS = 3  # two views always fit each other; only a third one can confirm them
 NAMES_SHOWN = 5
 

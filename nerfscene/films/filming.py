@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,10 @@ from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
+Frame = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""A frame of a film: its picture (height, width, 3), and its depth (height, width) in world units, 0 where
+there is nothing; the depth may be empty if the film has none."""
+Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
 
@@ -143,6 +148,7 @@ def render_film(
     warn: Callable[[str], None] = lambda text: None,
     note: Callable[[str], None] = lambda text: None,
     credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
+    elsewhere: Callable[[CameraPath], Rendered] | None = None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
@@ -152,6 +158,7 @@ def render_film(
     ``config.depth`` the film shows depth as colours, and 16-bit depth pictures are written beside the frames
     (frames/depth-00000.png; their scale is in frames/depth.json).
     credentials: how the film is signed once it is complete; the frames are not.
+    elsewhere: called with the path; what it returns renders the frames, instead of this process.
     Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
     the files that hold the film's.
     Raises NerfsceneError for a path, size, output or key that can't be used.
@@ -166,8 +173,7 @@ def render_film(
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
-    if path.crop is not None:
-        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
+    scene = as_filmed(scene, path)
     renderer = scene.renderer(config.backend, config.threads)
     limits = depth_limits(renderer, path)
     folder = None
@@ -181,7 +187,10 @@ def render_film(
         write = None
         if folder is not None:
             write = stack.enter_context(writing_beside(folder, thread_count(config.threads)))
-        made = _frames(scene, path, config, renderer, limits, folder, write, progress)
+        source = elsewhere(path) if elsewhere else partial(rendered, scene, path, config, renderer)
+        made = stack.enter_context(
+            contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
+        )
         count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
     if folder is not None:
         folder.finish()
@@ -235,7 +244,8 @@ def film_in_memory(
     """
     config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
     marker = ready(credentials, warn)
-    frames = _frames(scene, path, config, scene.renderer(backend, 0), (0.0, 0.0), None, None, progress)
+    source = partial(rendered, scene, path, config, scene.renderer(backend, 0))
+    frames = _frames(path, config, (0.0, 0.0), None, None, progress, source)
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
 
@@ -255,32 +265,50 @@ def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
     return video.depth_range(np.concatenate(depths), np.concatenate(hits))
 
 
+def as_filmed(scene: Scene, path: CameraPath) -> Scene:
+    """The scene with the crop and background of a path that has its own."""
+    if path.crop is None:
+        return scene
+    return replace(scene, crop=path.crop, background=path.background or scene.background)
+
+
+def rendered(
+    scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer, numbers: Sequence[int]
+) -> Iterator[Frame]:
+    """Renders the frames with these numbers, one after the other."""
+    photos = photos_of(scene.views)
+    for camera in (path.cameras[i] for i in numbers):
+        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
+        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        yield video.to_bytes(frame.rgb), depth
+
+
 def _frames(
-    scene: Scene,
     path: CameraPath,
     config: RenderConfig,
-    renderer: Renderer,
     limits: tuple[float, float],
     folder: Frames | None,
     write: Write | None,
     progress: Callable[[int, int], None],
-) -> Iterator[NDArray[np.uint8]]:
-    """Yields the film's frames: those in ``folder``, and the others, which are rendered.
+    source: Rendered,
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yields the film's frames: those in ``folder``, and the others, which ``source`` renders.
 
     write: called with each that is rendered, its number and depth. limits: what ``depth_limits`` returns.
     progress is called for the frames that are rendered.
     """
-    photos = photos_of(scene.views)
-    for i, camera in enumerate(path.cameras):
-        k = camera.intrinsics
-        kept = None if folder is None else folder.read(i, (k.width, k.height))
-        if kept is not None:
-            yield video.color_depth(kept[1], *limits) if config.depth else kept[0]
-            continue
-        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
-        picture = video.to_bytes(frame.rgb)
-        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        if write is not None:
-            write(i, picture, depth)
-        progress(i + 1, len(path.cameras))
-        yield video.color_depth(depth, *limits) if config.depth else picture
+    there = frozenset() if folder is None else folder.there
+    coming = source([i for i in range(len(path.cameras)) if i not in there])
+    with contextlib.ExitStack() as stack:
+        stack.callback(getattr(coming, "close", lambda: None))  # ends what is rendered ahead
+        for i, camera in enumerate(path.cameras):
+            k = camera.intrinsics
+            kept = None if folder is None else folder.read(i, (k.width, k.height))
+            if kept is not None:
+                yield video.color_depth(kept[1], *limits) if config.depth else kept[0]
+                continue
+            picture, depth = next(source([i]) if i in there else coming)  # of those there, it is damaged
+            if write is not None:
+                write(i, picture, depth)
+            progress(i + 1, len(path.cameras))
+            yield video.color_depth(depth, *limits) if config.depth else picture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from typing import Any
+from urllib.parse import urlsplit
 
 from nerfscene.config import ExportConfig, PageConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import jobs
+from nerfscene.serve import jobs, people, scenes
 from nerfscene.serve.facts import SCENE_FILE
-from nerfscene.serve.jobs import Job
+from nerfscene.serve.jobs import Job, NotNow
+from nerfscene.serve.people import Person
 from nerfscene.serve.scenes import SceneRow, files_of, places, set_settings
 from nerfscene.serve.shop import Shop
 
@@ -19,7 +21,15 @@ TRAINING = ("time", "quality", "steps", "seed", "refine_cameras")
 FILM = ("path", "through", "loop", "look_at", "width", "height", "fps", "seconds", "samples")
 EXPORT = ("world", "faces", "texture", "holes", "count", "degree", "photos", "cameras")
 PAGE = ("title", "date", "limit", "path")
-PATHS = ("auto", "saved", "orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom")
+PATHS = (
+    *("auto", "saved"),
+    *("orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom"),
+)
+SECONDS = {"1min": 60.0, "5min": 300.0, "20min": 1200.0}  # of a quality
+MOST_FRAMES = 18_000  # of a film: five minutes at 60 a second
+# The largest values that may be asked for here, where other people wait for their turn.
+MOST = {"width": 4096, "height": 4096, "faces": 2_000_000, "count": 5_000_000, "texture": 8192}
+LONGEST_ADDRESS = 2000
 ENDINGS = {
     "mesh": ("glb", "obj", "ply", "stl", "usdz"),
     "points": ("ply", "las", "laz"),
@@ -31,25 +41,38 @@ ENDINGS = {
 def train(shop: Shop, scene: SceneRow, settings: dict[str, Any], more: bool = False) -> Job:
     """Trains a scene on the photos that have come. settings: of TRAINING; more: go on with the scene that is
     there, up to the time or quality given, instead of from the start."""
-    chosen = only(settings, TRAINING, TrainConfig)
-    if chosen.get("time") and chosen["time"] > shop.config.longest:
-        raise NerfsceneError(
-            f"a training may last {shop.config.longest:.0f} s here; choose a shorter one, or start the "
-            "server with a larger --longest"
-        )
+    chosen = training(shop, settings)
+    refuse_binned(scene)
     files = files_of(shop.db, scene.id)
     if any(f.state == "coming" for f in files):
-        raise NerfsceneError("photos are still being uploaded; wait for them, or remove them")
+        raise NotNow("photos are still being uploaded; wait for them, or remove them")
     if not any(f.state == "whole" for f in files):
-        raise NerfsceneError("there are no photos yet; add some first")
+        raise NotNow("there are no photos yet; add some first")
     set_settings(shop.db, scene.id, chosen)
     return jobs.add(shop.db, scene.id, scene.person, "train", {**chosen, "more": more})
+
+
+def training(shop: Shop, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of TRAINING, checked, with an end. Raises NerfsceneError for what would last too long."""
+    chosen = only(settings, TRAINING, TrainConfig)
+    longest = shop.config.longest
+    if "steps" in chosen and "time" not in chosen:
+        chosen["time"] = longest
+    if (chosen.get("time") or SECONDS[chosen.get("quality", TrainConfig.quality)]) > longest:
+        raise NerfsceneError(
+            f"a training may last {longest:.0f} s here; choose a shorter one, or start the server with a "
+            "larger --longest"
+        )
+    return chosen
 
 
 def film(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
     """A film; settings: of FILM. ``path`` is a preset's name or "saved", the one made in the viewer."""
     chosen = only(settings, FILM, RenderConfig)
     _check_path(chosen)
+    # As RenderConfig has it when nothing is given.
+    if (chosen.get("seconds") or 8.0) * (chosen.get("fps") or 30.0) > MOST_FRAMES:
+        raise NerfsceneError(f"a film may have {MOST_FRAMES} frames here; choose fewer seconds or frames")
     return _of_trained(shop, scene, "film", chosen)
 
 
@@ -69,6 +92,8 @@ def page(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
     """The page to send, made again; settings: of PAGE."""
     chosen = only(settings, PAGE, PageConfig)
     _check_path(chosen)
+    if chosen.get("path") == "saved":
+        chosen["path"] = "auto"  # which is the saved one, where there is one
     return _of_trained(shop, scene, "page", chosen)
 
 
@@ -80,21 +105,25 @@ def remove_job(shop: Shop, job: Job) -> None:
     (home.films / f"{job.id}.mp4").unlink(missing_ok=True)
 
 
-def _check_path(settings: dict[str, Any]) -> None:
-    """Raises NerfsceneError for a camera path that would be a file of the server."""
-    if settings.get("path", "auto") not in PATHS:
-        raise NerfsceneError(f"there is no camera path {settings['path']}; choose {', '.join(PATHS)}")
+def _check_path(chosen: dict[str, Any]) -> None:
+    """Raises NerfsceneError unless the path is one of PATHS: a file's name would be one of the server's."""
+    if chosen.get("path", "auto") not in PATHS:
+        raise NerfsceneError(f"there is no such camera path; choose one of {', '.join(PATHS)}")
 
 
 def _of_trained(shop: Shop, scene: SceneRow, kind: jobs.Kind, options: dict[str, Any]) -> Job:
+    refuse_binned(scene)
     if not (places(shop.data, scene.id).scene / SCENE_FILE).exists():
-        raise NerfsceneError("the scene isn't there yet; wait until it has been trained")
+        raise NotNow("the scene isn't there yet; wait until it has been trained")
     return jobs.add(shop.db, scene.id, scene.person, kind, options)
 
 
 def only(settings: dict[str, Any], names: tuple[str, ...], config: Any) -> dict[str, Any]:
     """The settings that were given, checked as ``config`` checks them. Raises NerfsceneError for others."""
     given = {k: v for k, v in settings.items() if v is not None}
+    for name, most in MOST.items():
+        if isinstance(given.get(name), int | float) and given[name] > most:
+            raise NerfsceneError(f"{name} may be {most} at most on this server; choose less")
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise NerfsceneError(f"there is no setting {unknown[0]}; there are {', '.join(names)}")
@@ -103,3 +132,43 @@ def only(settings: dict[str, Any], names: tuple[str, ...], config: Any) -> dict[
     except TypeError as error:
         raise NerfsceneError(str(error)) from None
     return {name: getattr(made, name) for name in given} if dataclasses.is_dataclass(made) else given
+
+
+def refuse_binned(scene: SceneRow) -> None:
+    """Raises NerfsceneError for a scene in the bin."""
+    if scene.deleted is not None:
+        raise NotNow("this scene is in the bin; take it out first")
+
+
+def delete(shop: Shop, scene: SceneRow) -> None:
+    """Puts a scene into the bin. A training is paused, and goes on if it is taken out; other work ends."""
+    for job in jobs.jobs_of(shop.db, scene.id):
+        if job.state in ("waiting", "running"):
+            jobs.ask(shop.db, job.id, "pause" if job.kind == "train" else "stop")
+    scenes.delete(shop.db, scene.id)
+
+
+def set_webhook(shop: Shop, scene: SceneRow, address: str) -> None:
+    """The address that is told when the scene's work ends; "" for none.
+
+    Raises NerfsceneError for what is no address.
+    """
+    address = address.strip()
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    plain = address.isascii() and address.isprintable() and " " not in address
+    if address and not (usable and plain and len(address) <= LONGEST_ADDRESS):
+        raise NerfsceneError("a webhook is an address such as https://example.org/scenes; write it in full")
+    scenes.set_webhook(shop.db, scene.id, address)
+
+
+def send_away(shop: Shop, person: Person) -> None:
+    """Ends a person's access and their work; their scenes stay."""
+    people.send_away(shop.db, person.id)
+    for row in scenes.scenes_of(shop.db, person.id):
+        for job in jobs.jobs_of(shop.db, row.id):
+            if job.state in jobs.UNFINISHED:
+                jobs.ask(shop.db, job.id, "stop")

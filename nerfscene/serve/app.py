@@ -7,25 +7,40 @@ runs ``work`` processes; ``viewers`` shows scenes in 3D; ``shared`` is what link
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from nerfscene import __version__
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import api, pages, shared, uploads, viewers
+from nerfscene.serve import (
+    api,
+    files,
+    pages,
+    pages_changes,
+    pages_people,
+    pages_scene,
+    pages_upload,
+    shared,
+    stepping,
+    uploads,
+    viewers,
+)
 from nerfscene.serve.gate import LoginNeeded
 from nerfscene.serve.guard import Guard
+from nerfscene.serve.jobs import NotNow
+from nerfscene.serve.limits import TooMany
+from nerfscene.serve.pages_html import STATIC, Assets
 from nerfscene.serve.queue import Queue
 from nerfscene.serve.shop import Shop
+from nerfscene.serve.throttle import Throttle
 
-STATIC = Path(__file__).parent / "static"
 API = "/api/"
 
 
@@ -40,15 +55,21 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
                 app.state.queue = stack.enter_context(Queue(shop))
             yield
 
-    app = FastAPI(title="nerfscene", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(title="nerfscene", version=__version__, lifespan=life, openapi_url=None)
     app.state.shop = shop
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in (pages.router, api.router, uploads.router_for(shop), viewers.router, shared.router):
+    app.mount("/static", Assets(directory=STATIC), name="static")
+    for part in (pages, pages_upload, pages_scene, pages_changes, pages_people):
+        app.include_router(part.router)
+    for router in (api.router, uploads.router_for(shop), files.router, stepping.router, shared.router):
         app.include_router(router)
     app.add_exception_handler(LoginNeeded, _login_needed)
     app.add_exception_handler(NerfsceneError, _refused)
+    app.add_exception_handler(shared.NoLink, shared.no_link)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(NotNow, _not_now)
+    app.add_exception_handler(TooMany, _too_many)
+    app.add_middleware(Throttle, sentence=_sentence)
     app.add_middleware(Guard, shop=shop)
     return app
 
@@ -72,6 +93,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _sentence(request, str(error), 400)
 
 
+async def _not_now(request: Request, error: Exception) -> Response:
+    return _sentence(request, str(error), 409)
+
+
+async def _too_many(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooMany)
+    return _sentence(request, str(error), 429, {"Retry-After": str(math.ceil(error.wait))})
+
+
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     detail = error.detail if isinstance(error, HTTPException) else f"{error.detail}: {request.url.path}"
@@ -80,9 +110,20 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _not_understood(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    return _sentence(request, f"{where}: {first['msg']}", 422)
+    return _sentence(request, _in_a_sentence(error.errors()[0]), 422)
+
+
+def _in_a_sentence(error: dict[str, Any]) -> str:
+    """What is wrong with a request. error: the first of pydantic's."""
+    where = ".".join(str(part) for part in error["loc"][1:]) or "the request"
+    kind, said = error["type"], str(error["msg"])
+    if kind == "json_invalid":
+        return "the request is not valid JSON; send what /api/docs describes"
+    if kind == "extra_forbidden":
+        return f"there is no {where:.100}; /api/docs says what can be sent"
+    if kind == "missing":
+        return f"{where} is missing; /api/docs says what must be sent"
+    return f"{where:.100}: {said[:1].lower()}{said[1:]}"
 
 
 def _sentence(request: Request, text: str, status: int, headers: object = None) -> Response:

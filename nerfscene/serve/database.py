@@ -48,6 +48,7 @@ create table notes (
     id integer primary key autoincrement, person text not null references people,
     scene text not null references scenes, text text not null, created real not null, read real
 );
+create table ended_sessions (hash text primary key, until real not null);
 create index files_of_scene on files (scene);
 create index jobs_of_scene on jobs (scene);
 create index jobs_by_state on jobs (state);
@@ -109,6 +110,12 @@ class Database:
         """The first row that a query finds, or None."""
         found: sqlite3.Row | None = self._connection().execute(sql, values).fetchone()
         return found
+
+    def stamp(self) -> tuple[int, int, int]:
+        """Numbers that differ from those before if any process changed anything. Each thread has its own."""
+        connection = self._connection()
+        version = connection.execute("pragma data_version").fetchone()[0]
+        return id(connection), version, connection.total_changes
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import HTTPException, Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.requests import HTTPConnection
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve.people import Person, by_key, may_change, may_look, person_of
@@ -22,6 +24,7 @@ from nerfscene.serve.shop import Shop
 
 COOKIE = "nerfscene"
 DAYS = 30  # that a session lasts
+HEARD = "nerfscene.key"  # in a connection's scope: where the throttle hears whether a key is right
 SAFE = ("GET", "HEAD", "OPTIONS")
 TOKEN_FIELD, TOKEN_HEADER = "token", "X-Token"
 
@@ -38,7 +41,7 @@ class LoginNeeded(Exception):
     """Nobody is logged in."""
 
 
-def shop_of(request: Request) -> Shop:
+def shop_of(request: HTTPConnection) -> Shop:
     """The server that a request came to."""
     shop: Shop = request.app.state.shop
     return shop
@@ -53,6 +56,21 @@ def _signer(shop: Shop) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(shop.secret, salt="session")
 
 
+def end_session(shop: Shop, session: str) -> None:
+    """Ends one session, the value of its cookie: who logs out is logged out wherever the cookie is kept."""
+    now = time.time()
+    with shop.db.change() as c:
+        c.execute("delete from ended_sessions where until < ?", (now,))
+        c.execute(
+            "insert or replace into ended_sessions (hash, until) values (?, ?)",
+            (_hash(session), now + DAYS * 86400),
+        )
+
+
+def _hash(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()
+
+
 def token_for(shop: Shop, session: str) -> str:
     """What forms of this session's pages carry to show that they are the server's own."""
     return hmac.new(shop.secret, f"form {session}".encode(), hashlib.sha256).hexdigest()[:32]
@@ -63,6 +81,7 @@ def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         person = by_key(shop.db, key.strip())
+        connection.scope.get(HEARD, {})["right"] = person is not None
         return None if person is None else Visitor(person, "")
     session = connection.cookies.get(COOKIE, "")
     if not session:
@@ -73,6 +92,8 @@ def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
         return None
     person = person_of(shop.db, str(person_id))
     if person is None or person.sessions != number:
+        return None
+    if shop.db.row("select 1 from ended_sessions where hash = ?", (_hash(session),)):
         return None
     return Visitor(person, token_for(shop, session))
 
@@ -114,12 +135,16 @@ def from_here(connection: Any) -> bool:
     return origin in own or origin == shop.config.url.rstrip("/")
 
 
-def scene_to_look_at(request: Request, who: Visitor, scene: str) -> SceneRow:
+def scene_to_look_at(request: HTTPConnection, who: Visitor, scene: str) -> SceneRow:
     """The scene, if its owner or one of their guests asks. Raises HTTPException (404) otherwise."""
-    return _scene(request, who, scene, may_look(who.person, _owner(request, scene)))
+    owner = _owner(request, scene)
+    allowed = may_look(who.person, owner)
+    if allowed and not may_change(who.person, owner):  # a guest doesn't see what is in the bin
+        allowed = scene_of(shop_of(request).db, scene).deleted is None
+    return _scene(request, who, scene, allowed)
 
 
-def scene_to_change(request: Request, who: Visitor, scene: str) -> SceneRow:
+def scene_to_change(request: HTTPConnection, who: Visitor, scene: str) -> SceneRow:
     """The scene, if its owner asks. Raises HTTPException: 404, or 403 for a guest who may only look."""
     owner = _owner(request, scene)
     if may_look(who.person, owner) and not may_change(who.person, owner):
@@ -127,14 +152,14 @@ def scene_to_change(request: Request, who: Visitor, scene: str) -> SceneRow:
     return _scene(request, who, scene, may_change(who.person, owner))
 
 
-def _owner(request: Request, scene: str) -> str:
+def _owner(request: HTTPConnection, scene: str) -> str:
     try:
         return scene_of(shop_of(request).db, scene).person
     except NerfsceneError as error:
         raise HTTPException(404, str(error)) from None
 
 
-def _scene(request: Request, who: Visitor, scene: str, allowed: bool) -> SceneRow:
+def _scene(request: HTTPConnection, who: Visitor, scene: str, allowed: bool) -> SceneRow:
     # Whoever may not see a scene isn't told that it is there.
     if not allowed:
         raise HTTPException(404, "there is no such scene; look for it in the gallery")

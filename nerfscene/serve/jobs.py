@@ -17,12 +17,17 @@ from typing import Any, Literal
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve.database import Database, new_id
+from nerfscene.serve.limits import not_too_many
 
 Kind = Literal["train", "film", "export", "page"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
 UNFINISHED = ("waiting", "running", "paused")
 LEFT, FULL = 75, 74  # exit codes of a job's process that is to wait again; FULL: because of a full disk
 MOST_TRIES = 5  # of a job whose process ends without a word
+
+
+class NotNow(NerfsceneError):
+    """Something can't be done as things are, but could be at another time."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,12 @@ class Job:
 
 
 def add(db: Database, scene: str, person: str, kind: Kind, options: dict[str, Any]) -> Job:
-    """A new job, waiting. Raises NerfsceneError for a second training of a scene."""
+    """A new job, waiting. Raises NerfsceneError for a second training of a scene, or for too many jobs."""
     job = new_id()
     with db.change() as c:
+        not_too_many(c, "jobs", person)
         if kind == "train" and _unfinished(c, scene, "train"):
-            raise NerfsceneError("this scene is already being trained; stop that first, or wait for it")
+            raise NotNow("this scene is already being trained; stop that first, or wait for it")
         c.execute(
             "insert into jobs (id, scene, person, kind, options, state, created) "
             "values (?, ?, ?, ?, ?, 'waiting', ?)",
@@ -268,7 +274,7 @@ def go_on(db: Database, job: str) -> None:
         if row is None or row["state"] not in ("paused", "stopped", "failed"):
             return
         if row["kind"] == "train" and row["state"] != "paused" and _unfinished(c, row["scene"], "train"):
-            raise NerfsceneError("this scene is already being trained; stop that first, or wait for it")
+            raise NotNow("this scene is already being trained; stop that first, or wait for it")
         c.execute(
             "update jobs set state = 'waiting', wanted = '', tries = 0, ended = null where id = ?", (job,)
         )

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from nerfscene.serve.database import Database, new_secret
+from nerfscene.serve.limits import not_too_many
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Link:
 
 
 def new_link(db: Database, scene: str, days: float | None) -> Link:
-    """A link to a scene. days: after which it ends; None: never."""
+    """A link to a scene. days: after which it ends; None: never. Raises NerfsceneError for too many links."""
     now = time.time()
     link = Link(new_secret(), scene, now, None if days is None else now + 86400 * days, None)
     with db.change() as c:
+        owner = c.execute("select person from scenes where id = ?", (scene,)).fetchone()
+        not_too_many(c, "links", owner["person"])
         c.execute(
             "insert into links (token, scene, created, ends) values (?, ?, ?, ?)",
             (link.token, scene, now, link.ends),
@@ -40,6 +43,12 @@ def links_of(db: Database, scene: str) -> list[Link]:
     """A scene's links that still hold, the oldest first."""
     rows = db.rows("select * from links where scene = ? and taken_back is null order by created", (scene,))
     return [link for link in (Link(**dict(r)) for r in rows) if link.holds]
+
+
+def link_of(db: Database, token: str) -> Link | None:
+    """The link with this token, whether or not it still holds; None if there never was one."""
+    row = db.row("select * from links where token = ?", (token,))
+    return None if row is None else Link(**dict(row))
 
 
 def shown_by(db: Database, token: str) -> str | None:

@@ -91,9 +91,14 @@ def key_of_first(db: Database, data: Path) -> str:
     person, file = first_person(db), data / KEY
     with telling(file):
         found = file.read_text().strip() if file.exists() else ""
-        if by_key(db, found) == person:
-            return found
-        key = new_key(db, person.id)
+        return found if by_key(db, found) == person else key_of_first_anew(db, data)
+
+
+def key_of_first_anew(db: Database, data: Path) -> str:
+    """A new key for who started the server, also in DATA/key; the old one ends."""
+    file = data / KEY
+    with telling(file):
+        key = new_key(db, first_person(db).id)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
         with os.fdopen(handle, "w") as stream:
             stream.write(key + "\n")
@@ -125,6 +130,12 @@ def send_away(db: Database, person: str) -> None:
             "update people set ended = ?, sessions = sessions + 1 where id = ? and invited_by is not null",
             (time.time(), person),
         )
+
+
+def set_quota(db: Database, person: str, quota: int | None) -> None:
+    """How many bytes a person may keep; None: as many as everyone."""
+    with db.change() as c:
+        c.execute("update people set quota = ? where id = ?", (quota, person))
 
 
 def may_change(person: Person, owner: str) -> bool:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene.atomic import telling
 from nerfscene.serve.database import Database, new_id
+from nerfscene.serve.limits import not_too_many
 
 UNDO = 24 * 3600.0  # seconds for which a deleted scene is kept
 LONGEST_TITLE = 120
@@ -106,14 +108,16 @@ def places(data: Path, scene: str) -> Places:
 
 
 def new_scene(db: Database, data: Path, person: str, title: str, settings: dict[str, Any]) -> SceneRow:
-    """A scene without photos yet."""
+    """A scene without photos yet. Raises NerfsceneError for too many scenes, or a title that can't be one."""
     scene = new_id()
-    places(data, scene).photos.mkdir(parents=True)
     with db.change() as c:
+        not_too_many(c, "scenes", person)
         c.execute(
             "insert into scenes (id, person, title, settings, created) values (?, ?, ?, ?, ?)",
             (scene, person, _title(title), json.dumps(settings), time.time()),
         )
+        with telling(data):
+            places(data, scene).photos.mkdir(parents=True)
     return scene_of(db, scene)
 
 

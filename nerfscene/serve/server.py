@@ -32,7 +32,9 @@ def serve(folder: Path, config: ServeConfig, told: Callable[[list[str]], None]) 
         key = people.key_of_first(shop.db, shop.data)
         settings = uvicorn.Config(
             create_app(shop), log_level="warning", timeout_graceful_shutdown=3, server_header=False,
-            access_log=False, proxy_headers=bool(config.url), ws_max_size=1 << 26,
+            access_log=False, proxy_headers=bool(config.url),
+            # What browsers tell a viewer is short; what it shows them is compressed already.
+            ws_max_size=1 << 20, ws_per_message_deflate=False,
         )  # fmt: skip
         server = uvicorn.Server(settings)
         told([f"{base}/login?key={key}" for base in addresses(config, port)])

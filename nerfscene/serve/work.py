@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
         if task is None:
             return ENDED
         try:
-            do = _work_of(task)[0]  # loaded before anything interrupts
+            do = _worker(task)
             with task.line:
                 ended = do(task)
             return _ends(task, ended.state, result=ended.result)
@@ -98,6 +98,23 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
     line = Line(opened.db, job, longest, at_worst)
     task = Task(opened, found, scene, scenes.places(opened.data, scene.id), line)
     return task
+
+
+def _worker(task: Task) -> Callable[[Task], Ended]:
+    """What does the job: here, loaded already so that nothing interrupts that, or on a cluster."""
+    if task.shop.config.ray:
+        from nerfscene.serve import ray_jobs, work
+
+        # This module by its name, which the cluster knows.
+        return lambda task: ray_jobs.worked(task, work.here)
+    return _work_of(task)[0]
+
+
+def here(task: Task) -> Ended:
+    """Does the job in this process, which is another machine's or a test's."""
+    do = _work_of(task)[0]
+    task.line.heard_again()
+    return do(task)
 
 
 def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None]]:

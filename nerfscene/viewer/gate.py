@@ -209,7 +209,8 @@ class Gate:
     inner_port: viser's. host, port: where to listen; if the port is taken, the next free one is used. token:
     the guests'; generated if one is needed and none is given, as the owner's always is. ``url`` is the
     guests' link and ``owner_url`` the owner's: both the same, without a token, if only this machine can
-    connect. ``port`` is the port used. secret: precedes the role in ROLE_HEADER.
+    connect. ``port`` is the port used, ``cookie`` the name of the cookie that may hold a token. secret:
+    precedes the role in ROLE_HEADER.
     Raises NerfsceneError for a host or port that can't be listened on.
     """
 
@@ -228,7 +229,8 @@ class Gate:
         self._inner, self._secret = inner_port, secret
         self._socket = listen(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self._rules = Rules(tokens, not needs_token(host), f"nerfscene-{self.port}")
+        self.cookie = f"nerfscene-{self.port}"
+        self._rules = Rules(tokens, not needs_token(host), self.cookie)
         self.url = link(host, self.port, self.token)
         self.owner_url = link(host, self.port, tokens.get(OWNER))
         self._loop = asyncio.new_event_loop()

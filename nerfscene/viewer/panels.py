@@ -25,13 +25,16 @@ from nerfscene.viewer.world_panel import WorldPanel
 
 HELP = """
 **Drag** turns, **right-drag** pans, **wheel** moves closer. **W A S D** move, **Q E** move down and up,
-**arrows** turn. **F** frames the scene. **1 2 3 4**: colour, depth, accumulation, normals. **K** adds a
-keyframe. Click a photo's frame to go to where it was taken.
+**arrows** turn. **F** frames the scene. **1 2 3 4**: colour, depth, accumulation, normals. Click a photo's
+frame to go to where it was taken.
 """
-
+KEYFRAME = "**K** adds a keyframe.\n"
 
 LOOKS_ONLY = """
 This link only looks: paths, films and exports are yours alone, and nothing is saved with the scene.
+"""
+MAKES_NOTHING = """
+You may look at this scene; only its owner can change it.
 """
 
 
@@ -39,11 +42,13 @@ class Panels:
     """All controls of one tab. Callbacks run on viser's threads; errors become notifications.
 
     saves: whether the tab may save into the scene's folder, change what other tabs see, and control the
-    training. Without that it has no controls for them, so that no message can reach any.
+    training. makes: whether it may make paths, films and exports of its own. Without that it has no controls
+    for them, so that no message can reach any.
     """
 
-    def __init__(self, stage: Stage, client: Any, session: Session, saves: bool) -> None:
-        self.stage, self.client, self.session, self.saves = stage, client, session, saves
+    def __init__(self, stage: Stage, client: Any, session: Session, saves: bool, makes: bool = True) -> None:
+        self.stage, self.client, self.session = stage, client, session
+        self.saves, self.makes = saves, makes
         self._lock = threading.RLock()  # held while the crop changes
         self.path = PathPanel(stage, client, self.say, saves)
         self.film = FilmPanel(stage, session, self.path.editor, self.say)
@@ -55,12 +60,13 @@ class Panels:
         tabs = gui.add_tab_group()
         with tabs.add_tab("Look"):
             self._look()
-        with tabs.add_tab("Path"):
-            self.path.add()
-        with tabs.add_tab("Film"):
-            self.film.add()
-        with tabs.add_tab("Export"):
-            self.export.add()
+        if makes:
+            with tabs.add_tab("Path"):
+                self.path.add()
+            with tabs.add_tab("Film"):
+                self.film.add()
+            with tabs.add_tab("Export"):
+                self.export.add()
         if stage.training is not None:
             with tabs.add_tab("Training"):
                 self._training()
@@ -119,7 +125,13 @@ class Panels:
             self._crop()
             with gui.add_folder("World", expand_by_default=False):
                 self.world.add()
-        gui.add_markdown(HELP if self.saves else HELP + LOOKS_ONLY)
+        gui.add_markdown(HELP + (KEYFRAME if self.makes else "") + self._limits())
+
+    def _limits(self) -> str:
+        """What this tab can't do, in words."""
+        if self.saves:
+            return ""
+        return LOOKS_ONLY if self.makes else MAKES_NOTHING
 
     def _crop(self) -> None:
         gui, size = self.client.gui, self.stage.distance
@@ -230,8 +242,9 @@ class Panels:
             command = gui.add_command(f"Show {mode}", hotkey=str(i + 1))  # type: ignore[arg-type]
             command.on_trigger(lambda _, mode=mode: self._show(mode))
         gui.add_command("Frame the scene", hotkey="F").on_trigger(lambda _: self.go_home())
-        add = gui.add_command("Add a keyframe here", hotkey="K")
-        add.on_trigger(guarded(self.say, lambda _: self.path.add_keyframe()))
+        if self.makes:
+            add = gui.add_command("Add a keyframe here", hotkey="K")
+            add.on_trigger(guarded(self.say, lambda _: self.path.add_keyframe()))
 
     def _show(self, mode: str) -> None:
         self.mode.value = mode

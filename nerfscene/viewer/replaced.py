@@ -43,6 +43,7 @@ class Keeper:
     def __init__(self, folder: Path, told: Callable[[str], None] = lambda text: None) -> None:
         self.folder, self.told = folder, told
         self.replaced = ""  # the sentence, once the scene was replaced
+        self.advice = "End nerfscene view and start it again to see the new one"
         self._mark: tuple[object, ...] | None = None
         self._seen: tuple[object, ...] = ()  # how the files looked when the mark was last right
         self._lock = threading.RLock()
@@ -89,8 +90,7 @@ class Keeper:
                 if not same:
                     self.replaced = (
                         f"the scene in {self.folder} was changed by another program, and this page shows "
-                        "the old one. End nerfscene view and start it again to see the new one. Until then "
-                        "nothing is saved or loaded"
+                        f"the old one. {self.advice}. Until then nothing is saved or loaded"
                     )
             if self.replaced:
                 raise NerfsceneError(self.replaced)

@@ -19,7 +19,7 @@ from nerfscene.field.rendering import looking
 from nerfscene.given import count_given, instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
-from nerfscene.viewer.gate import OWNER, Gate, forbid_sharing, new_token
+from nerfscene.viewer.gate import GUEST, OWNER, Gate, forbid_sharing, new_token
 from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.session import Session
@@ -38,6 +38,8 @@ class Viewer:
     folder: the scene's, where crops, worlds and camera paths are saved; None: they can't be saved.
     host, port: where to serve; if the port is taken, the next free one is used.
     training: how to watch and control the training, if the scene is still being trained.
+    audience: for a page behind another server's gate, who is let through to it: gate.OWNER, or gate.GUEST,
+    who then gets nothing but the look of things. Its links need their tokens even on this machine.
     ``url``: where only this machine can connect, the page's link. With any other host, the link for guests:
     it only looks, and ``owner_url`` is the one that may save as well. ``in_words``: both, in sentences.
     Raises NerfsceneError for a host or port that can't be used.
@@ -52,7 +54,9 @@ class Viewer:
         backend: str = "auto",
         threads: int = 0,
         training: Training | None = None,
+        audience: str = "",
     ) -> None:
+        self.audience = audience
         self.stage = stage_of(scene, folder, backend, training)
         self.stage.crop.changed = self._crop_changed
         self.stage.world.changed = self._world_changed
@@ -79,7 +83,9 @@ class Viewer:
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)
         try:
-            self.gate = Gate(self.server.get_port(), host, port, secret=secret)
+            self.gate = Gate(
+                self.server.get_port(), host, port, new_token() if audience else None, secret=secret
+            )
         except BaseException:
             self._stop()
             raise
@@ -116,7 +122,7 @@ class Viewer:
             session.set_world(self.stage.world.world_from_page)
             self.sessions[client.client_id] = session
         saves = self.inbox.role(client.client_id) == OWNER
-        panels = Panels(self.stage, client, session, saves)
+        panels = Panels(self.stage, client, session, saves, makes=self.audience != GUEST)
         self.panels[client.client_id] = panels
         if self.stage.keeper is not None and self.stage.keeper.replaced:
             panels.say_for_good(REPLACED, self.stage.keeper.replaced)

@@ -18,8 +18,16 @@ WINGS = (
     *("errors", "loading", "equality", "given", "types", "config"),
     *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "credentials", "films"),
     *("exporters", "measuring", "viewer", "training"),
-    *("intake", "doctor", "terminal", "api", "exporting", "serve"),
-    *("training_page", "export_commands", "path_commands", "serve_commands", "commands", "cli"),
+    *("intake", "doctor", "terminal", "api", "exporting", "clusters", "serve"),
+    *(
+        "training_page",
+        "export_commands",
+        "path_commands",
+        "ray_commands",
+        "serve_commands",
+        "commands",
+        "cli",
+    ),
     *("__init__", "__main__"),
 )
 # Some see even less: photos and cameras know nothing of fields and kernels.
@@ -42,6 +50,7 @@ KEPT_IN = {
     "av": {"films", "capture"},
     "viser": {"viewer", "exporters"},
     "c2pa": {"credentials"},
+    "ray": {"clusters"},
 }
 
 

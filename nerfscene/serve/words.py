@@ -1,0 +1,89 @@
+"""Numbers, times and states as people say them, for pages and notes."""
+
+from __future__ import annotations
+
+import math
+import time
+
+# (least PSNR in dB, what that looks like), best first: as measuring.advice has them, whose numpy stays out.
+QUALITY = (
+    (32.0, "very clear"),
+    (28.0, "clear"),
+    (24.0, "good, soft in places"),
+    (20.0, "soft"),
+    (-math.inf, "rough"),
+)
+DAY = 86400
+
+
+def quality(psnr: float | None) -> str:
+    """What a PSNR (dB) on photos kept out of the training looks like; "" if it wasn't measured."""
+    if psnr is None:
+        return ""
+    return next(words for least, words in QUALITY if psnr >= least)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """ "1 photo", "2,000 photos"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size(number: float) -> str:
+    """Bytes in kB, MB or GB."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6)):
+        if number >= least:
+            shown = number / least
+            return f"{shown:.0f} {unit}" if shown >= 10 else f"{shown:.1f} {unit}".replace(".0 ", " ")
+    return f"{math.ceil(max(number, 0) / 1e3)} kB"
+
+
+def length(seconds: float) -> str:
+    """How long something lasts: "20 seconds", "about 3 minutes", "about 2 hours"."""
+    if seconds < 50:
+        return count(max(5, 5 * round(seconds / 5)), "second")
+    if seconds < 50 * 60:
+        return f"about {count(max(1, round(seconds / 60)), 'minute')}"
+    if seconds < 36 * 3600:
+        return f"about {count(max(1, round(seconds / 3600)), 'hour')}"
+    return f"about {count(round(seconds / DAY), 'day')}"
+
+
+def day(when: float, now: float | None = None) -> str:
+    """The day of a time (seconds since 1970), here: "today", "yesterday", "3 May", "3 May 2026"."""
+    then, today = time.localtime(when), time.localtime(now)
+    if then[:3] == today[:3]:
+        return "today"
+    if then[:3] == time.localtime(time.mktime(today) - DAY)[:3]:
+        return "yesterday"
+    short = f"{then.tm_mday} {time.strftime('%B', then)}"
+    return short if then.tm_year == today.tm_year else f"{short} {then.tm_year}"
+
+
+def until(ends: float | None, now: float | None = None) -> str:
+    """How long a link holds."""
+    if ends is None:
+        return "until you take it back"
+    left = ends - (time.time() if now is None else now)
+    return f"for {length(left).removeprefix('about ')} more" if left > 0 else "no longer"
+
+
+def queue(ahead: int | None) -> str:
+    """A place in the queue by the number of jobs before it."""
+    if not ahead:
+        return "Next in the queue"
+    return f"{count(ahead, 'job')} before yours"
+
+
+def after_name(name: str, why: str) -> str:
+    """What is wrong with a file, to stand after its name, which ``why`` may begin with."""
+    rest = why.removeprefix(name).strip()
+    return f"{rest.rstrip('.')}." if rest and rest != why.strip() else sentence(why)
+
+
+def sentence(text: str) -> str:
+    """With a capital first letter and a full stop, as a page shows a message."""
+    text = text.strip()
+    if not text:
+        return ""
+    ended = text if text[-1] in ".!?…" else f"{text}."
+    return ended[0].upper() + ended[1:]
