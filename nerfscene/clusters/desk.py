@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-LEASE = 30.0  # seconds; Ray itself takes about as long to give up a machine that doesn't answer
+LEASE = 60.0  # seconds: longer than a busy machine is silent, and than Ray waits for one that doesn't answer
 EVERY = 0.5  # seconds between a worker's calls
-ANSWER = 10.0  # seconds for one call
+ANSWER = 20.0  # seconds for one call
 LEAVE = "leave"
 CUT_OFF = 75  # exit code of a worker that ended itself
 

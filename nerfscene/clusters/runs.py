@@ -15,6 +15,7 @@ from nerfscene.clusters.connecting import Needs
 from nerfscene.clusters.desk import ANSWER, LEASE, Desk, Line
 from nerfscene.errors import NerfsceneError
 
+START = 180.0  # seconds for the first call to the desk, whose process must start
 MOST_TRIES = 5  # of work whose machine or process dies
 State = Literal["done", "failed", "stopped", "lost"]
 
@@ -45,29 +46,40 @@ class Office:
     """Gives out runs and hears of them; made once in a process that has joined a cluster."""
 
     def __init__(self) -> None:
-        import ray
-
-        near = ray.get_runtime_context().get_node_id()
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        self.desk: Any = (
-            ray.remote(Desk)
-            .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(near, soft=True))
-            .remote()
-        )
+        self.desk = _new_desk()
 
     def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...], needs: Needs) -> Run:
         """Has ``function(line, *arguments)`` called on a machine that has what it needs.
 
-        The process is the run's alone, and ends with it.
+        The process is the run's alone, and ends with it. Raises NerfsceneError if the cluster doesn't answer.
         """
         import ray
+        from ray.exceptions import GetTimeoutError, RayError
 
         name = uuid.uuid4().hex
-        ray.get(self.desk.open.remote(name), timeout=ANSWER)
+        for left in reversed(range(MOST_TRIES)):
+            try:  # before the worker calls, which leaves if nobody knows its work
+                ray.get(self.desk.open.remote(name), timeout=START)
+                break
+            except (RayError, ConnectionError) as error:
+                if not left or isinstance(error, GetTimeoutError):
+                    raise NerfsceneError(
+                        f"the cluster begins no process ({_short(error)}); `ray status` on its head says "
+                        "what it does"
+                    ) from error
+                self.desk = _new_desk()  # its machine died, which Ray may notice late
         once = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, max_calls=1)
         task = once(_work).options(name="nerfscene")
         return Run(self.desk, name, task.remote(self.desk, name, __version__, function, arguments))
+
+
+def _new_desk() -> Any:
+    """A desk on this machine if that is part of the cluster."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    near = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(Desk).options(num_cpus=0, scheduling_strategy=near).remote()
 
 
 class Run:

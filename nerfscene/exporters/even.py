@@ -55,19 +55,23 @@ def without_strays(samples: Samples, size: NDArray[np.floating], told: Told) -> 
     count = len(samples)
     if count <= NEIGHBOURS:
         return samples
-    tree, found = cKDTree(samples.positions), []
+    tree = cKDTree(samples.positions)
+    distance = np.empty((count, NEIGHBOURS), np.float32)
+    near = np.empty((count, NEIGHBOURS), np.int32)
     for first in range(0, count, AT_ONCE):
         told.progress("leaving out strays", first / count)
-        found.append(tree.query(samples.positions[first : first + AT_ONCE], NEIGHBOURS + 1, workers=-1))
-    distance, near = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        some = slice(first, first + AT_ONCE)
+        far, index = tree.query(samples.positions[some], NEIGHBOURS + 1, workers=-1)
+        distance[some], near[some] = far[:, 1:], index[:, 1:]
     level = _levels(size)
     usual = np.zeros(count)
     for one in np.unique(level):
         members = level == one
-        usual[members] = np.median(distance[members, 1])
-    linked = distance[:, 1:] <= APART * usual[:, None]
-    start = np.broadcast_to(np.arange(count)[:, None], linked.shape)[linked]
-    graph = coo_matrix((np.ones(len(start), bool), (start, near[:, 1:][linked])), (count, count))
+        usual[members] = np.median(distance[members, 0])
+    linked = distance <= APART * usual[:, None]
+    start = np.repeat(np.arange(count, dtype=np.int32), linked.sum(1))
+    graph = coo_matrix((np.ones(len(start), bool), (start, near[linked])), (count, count))
+    del tree, distance, near, linked
     _, cluster = connected_components(graph, directed=False)
     return chosen(samples, np.bincount(cluster)[cluster] >= min(STRAYS, count // 10))
 

@@ -16,6 +16,7 @@ from nerfscene.credentials import library
 from nerfscene.credentials.facts import Facts, facts_of
 from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.folders import straight
 from nerfscene.exporters.ply_file import FLOAT_STEP
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import telling
@@ -84,11 +85,14 @@ def export(
     from nerfscene.films.video import make_folder_of  # loads av
 
     kind = check_export(file, to)
+    file = straight(file)
     if kind == "cameras" and credentials is not None and credentials.credentials:
         raise NerfsceneError("cameras are no picture that could be signed: leave out --credentials")
     if credentials is not None and credentials.credentials:
         library.c2pa()  # which was asked for: without it there is no use in beginning
     marker = ready(credentials or CredentialsConfig(credentials=False), told.warn, told.warn)
+    if kind == "mesh" and config.texture:
+        _keep_pictures(file)
     make_folder_of(file, INSTEAD)
     try_place(file)
     module, name = WRITERS[kind]
@@ -101,6 +105,17 @@ def export(
         settings = {name: made[name] for name in SETTINGS if isinstance(made.get(name), int | float | str)}
         marked = signed(scene, file, kind, settings, marker, told)
     return {"kind": kind, "file": str(file), **made, "credentials": [str(one) for one in marked]}
+
+
+def _keep_pictures(file: Path) -> None:
+    """Raises NerfsceneError if a file that an .obj would bring along is there, and is no earlier .obj's."""
+    if file.suffix.lower() != ".obj" or file.exists():
+        return
+    for beside in (file.with_suffix(".png"), file.with_suffix(".mtl")):
+        if beside.exists():
+            raise NerfsceneError(
+                f"{beside} is there already, and {file.name} would bring a file of that name along; {INSTEAD}"
+            )
 
 
 def signed(
@@ -180,7 +195,8 @@ def kind_of(file: Path, to: str | None) -> Kind:
             if kind == to and kind in able:
                 return kind
             if kind == to:
-                others = f"; {ending} is for {_listed(able, 'or')}" if able and ending else ""
+                nouns = [_noun(one) for one in able]
+                others = f"; {ending} is for {_listed(nouns, 'or')}" if able and ending else ""
                 raise NerfsceneError(f"{file} must end in {endings_of(kind)} to hold {_noun(kind)}{others}")
         raise NerfsceneError(f"to must be {_listed(KINDS, 'or')}, not {to!r}")
     if ending == FOLDER:

@@ -11,6 +11,11 @@ from pathlib import Path
 from nerfscene.scene.atomic import LEFTOVER, runs, telling
 
 
+def straight(place: Path) -> Path:
+    """``place`` without ".." behind folders that aren't there, which would be made only to be left."""
+    return Path(os.path.realpath(place)) if ".." in place.parts and not place.parent.exists() else place
+
+
 @contextlib.contextmanager
 def filling(folder: Path, own: Collection[str]) -> Iterator[Path]:
     """Yields a new folder for the block to fill; then its entries are put into ``folder``.

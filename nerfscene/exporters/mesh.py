@@ -31,6 +31,7 @@ from nerfscene.exporters.mesh_surface import (
     simplified,
     smoothed,
     vertex_normals,
+    weights_at,
     without_loose,
 )
 from nerfscene.exporters.mesh_texture import baked, colours_at, mean_density, seen_from
@@ -47,7 +48,7 @@ TEXTURED = (".glb", ".obj", ".usdz")
 Y_UP = (".glb", ".obj", ".usdz")  # formats that have +y up; the others keep the world's axes
 CELLS_A_PIXEL, FEWEST_CELLS, MOST_CELLS = 0.6, 96, 384  # along the subject's box, by the photos' size
 REACH = 8.0  # half the subject's box, up to which the surroundings are exported
-LEAST_WEIGHT = 0.1
+LEAST_WEIGHT = 0.02  # little, as ``without_loose`` drops what hovers where few photos look
 ROUNDS = 4  # of smoothing
 FAR, FAR_ROUNDS = 1.1, 20  # further ones for what lies this far from the subject's middle, cells' units
 WORTH_TELLING = 0.01
@@ -144,9 +145,10 @@ def surface_of(
     volume = fuse(pictures, warp, backend.thread_count(config.threads), told)
     told.progress("cutting the surface", 0.0)
     surface = cut(volume, LEAST_WEIGHT)
-    del volume
     told.progress("closing holes", 0.2)
-    surface, holes = closed(without_loose(surface), config.holes * 2 / warp.cell)
+    surface = without_loose(surface, weights_at(volume, surface.vertices))
+    del volume
+    surface, holes = closed(surface, config.holes * 2 / warp.cell)
     told.progress("smoothing", 0.3)
     far = np.abs(surface.vertices - warp.middle).max(1) > FAR / warp.cell
     surface = smoothed(surface, ROUNDS, far, FAR_ROUNDS)

@@ -14,7 +14,9 @@ from nerfscene.exporters.mesh_fusion import BLOCK, Floats, Ints, Volume
 
 TAUBIN = (0.5, -0.53)  # steps towards and away from neighbours' means, of which a round consists
 FLATTER = (0.7, -0.35)  # of the surroundings, which are seen from afar and lumpy
-FACES_OF_A_PIECE = 0.002  # of all faces, that a loose piece needs to stay
+FACES_OF_A_PIECE = 0.0002  # of all faces, that a loose piece needs to stay
+SEEN_OF_A_PIECE = 0.15  # of the surface's usual weight, that it needs as well
+LARGE_PIECE = 0.02  # of all faces, from which on a piece stays however little it was seen
 STUCK = 0.9  # of its faces that simplifying a surface leaves where it gets no further
 
 
@@ -136,8 +138,23 @@ def compacted(vertices: Floats, faces: Ints) -> Surface:
     return Surface(vertices[used], number[faces])
 
 
-def without_loose(surface: Surface, share: float = FACES_OF_A_PIECE) -> Surface:
-    """The surface without connected pieces of less than this share of all faces."""
+def weights_at(volume: Volume, cells: Floats) -> Floats:
+    """The volume's weights (n,) at points (n, 3) in cells' coordinates; 0 where it has no block."""
+    n = volume.warp.blocks
+    where = np.full((n, n, n), -1, np.int32)
+    where[tuple(volume.blocks.T)] = np.arange(len(volume.blocks))
+    at = np.floor(cells).astype(np.int64)
+    block = where[tuple((at // BLOCK).T)]
+    weights: Floats = np.where(block >= 0, volume.weight[(block, *(at % BLOCK).T)], 0)
+    return weights
+
+
+def without_loose(surface: Surface, weights: Floats | None = None) -> Surface:
+    """The surface without connected pieces that are small or little seen; the largest always stays.
+
+    weights: of the vertices (n,), how well they were seen; None: only size counts. What hovers in the air is
+    seen by a few photos; an apple that touches nothing but a bowl's rim is seen by as many as the bowl.
+    """
     if not len(surface.faces):
         return surface
     n = len(surface.vertices)
@@ -145,9 +162,15 @@ def without_loose(surface: Surface, share: float = FACES_OF_A_PIECE) -> Surface:
     links = sparse.coo_matrix(
         (np.ones(2 * len(f), bool), (f[:, [0, 1]].T.ravel(), f[:, [1, 2]].T.ravel())), (n, n)
     )
-    piece = connected_components(links, directed=False)[1][f[:, 0]]
-    counts = np.bincount(piece)
-    return compacted(surface.vertices, f[counts[piece] >= min(share * len(f), counts.max())])
+    of_vertex = connected_components(links, directed=False)[1]
+    piece = of_vertex[f[:, 0]]
+    counts = np.bincount(piece, minlength=of_vertex.max() + 1)
+    stays = counts >= FACES_OF_A_PIECE * len(f)
+    if weights is not None:
+        seen = np.bincount(of_vertex, weights) / np.bincount(of_vertex)
+        stays &= (seen >= SEEN_OF_A_PIECE * np.median(weights)) | (counts >= LARGE_PIECE * len(f))
+    stays |= counts == counts.max()
+    return compacted(surface.vertices, f[stays[piece]])
 
 
 def smoothed(surface: Surface, rounds: int, far: NDArray[np.bool_], far_rounds: int) -> Surface:

@@ -17,7 +17,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.even import evenly, without_strays
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.ply_file import write_ply
-from nerfscene.exporters.samples import Samples, chosen, seen_surface
+from nerfscene.exporters.samples import Samples, away_from_middle, chosen, seen_surface
 from nerfscene.exporters.told import Told, needed
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.scene import Scene
@@ -70,11 +70,11 @@ def _even_samples(world: Scene, config: ExportConfig, told: Told) -> Samples:
     count = config.count or USUAL_COUNT
     samples = seen_surface(world, world.renderer(config.backend, config.threads), int(SPARE * count), told)
     samples = chosen(samples, samples.confidence >= SURE)
-    samples = without_strays(samples, _away(world, samples), told)
+    samples = without_strays(samples, away_from_middle(samples, world.scene_from_world), told)
     if not len(samples):
         where = "within the crop" if world.crop is not None else "where the photos look"
         raise NerfsceneError(f"there is no surface {where}, so there are no points to write")
-    samples = evenly(samples, _away(world, samples), count, told)
+    samples = evenly(samples, away_from_middle(samples, world.scene_from_world), count, told)
     if len(samples) < 0.9 * count:
         told.warn(f"the photos show no more than {len(samples):,} points apart from each other")
     return samples
@@ -85,13 +85,6 @@ def _shift(by: NDArray[np.floating]) -> Array:
     matrix = np.eye(4)
     matrix[:3, 3] = by
     return matrix
-
-
-def _away(world: Scene, samples: Samples) -> NDArray[np.float64]:
-    """How far (n,) samples lie from the subject's middle in halves of its box, 1 within it."""
-    m = world.scene_from_world
-    away: NDArray[np.float64] = np.abs(samples.positions @ m[:3, :3].T + m[:3, 3]).max(1, initial=1.0)
-    return away
 
 
 def _bytes(colours: NDArray[np.float32]) -> NDArray[np.uint8]:

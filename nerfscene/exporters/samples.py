@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,23 +68,41 @@ def seen_surface(scene: Scene, renderer: Renderer, count: int, told: Told) -> Sa
 
     alive()
     raw = all_seen(taken)
-    away = np.abs(raw.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    raw = thinned(raw, np.maximum(away.max(1, initial=0), 1), 2 * count, 0.8, alive)
+    nothing = np.zeros((0, 0, 3), np.float32)
+    taken = [replace(look, rgb=nothing, normals=nothing) for look in taken]  # the samples have these now
+    raw = thinned(raw, away_from_middle(raw, renderer.scene_from_world), 2 * count, 0.8, alive)
     known = confirmed(raw, taken, told, "finding surfaces", renderer.threads)
-    away = np.abs(known.positions @ renderer.scene_from_world[:3, :3].T + renderer.scene_from_world[:3, 3])
-    out = spaced(thinned(known, np.maximum(away.max(1, initial=0), 1), count))
+    del raw, taken
+    out = spaced(thinned(known, away_from_middle(known, renderer.scene_from_world), count))
     told.progress("finding surfaces", 1.0)
     return out
 
 
+def away_from_middle(samples: Samples, scene_from_world: Array) -> NDArray[np.float64]:
+    """How far (n,) samples lie from the subject's middle in halves of its box, 1 within it."""
+    place = samples.positions @ scene_from_world[:3, :3].T  # in place from here on: there are millions
+    place += scene_from_world[:3, 3]
+    away: NDArray[np.float64] = np.abs(place, out=place).max(1, initial=1.0)
+    return away
+
+
 def all_seen(taken: Sequence[Look]) -> Samples:
     """A sample for every pixel of every picture that lies on a surface; radius is its footprint's."""
-    parts = [_pixels_seen(look) for look in taken]
-    return Samples(*(np.concatenate(x) for x in zip(*(vars(p).values() for p in parts), strict=True)))
+    on = [(look.accumulation > OPAQUE) & (look.z > 0) & (look.support > ON_SURFACE) for look in taken]
+    ends = np.cumsum([0, *(int(one.sum()) for one in on)])
+    each = {"positions": 3, "normals": 3, "colours": 3}
+    # Made as a whole and filled: parts to be joined would take the memory a second time.
+    columns = {
+        field.name: np.empty((ends[-1], *([each[field.name]] if field.name in each else [])), np.float32)
+        for field in fields(Samples)
+    }
+    for look, one, first, last in zip(taken, on, ends[:-1], ends[1:], strict=True):
+        for name, value in vars(_pixels_seen(look, one)).items():
+            columns[name][first:last] = value
+    return Samples(**columns)
 
 
-def _pixels_seen(look: Look) -> Samples:
-    on = (look.accumulation > OPAQUE) & (look.z > 0) & (look.support > ON_SURFACE)
+def _pixels_seen(look: Look, on: NDArray[np.bool_]) -> Samples:
     x, y = np.broadcast_arrays(*pixel_grid(look.camera.intrinsics))
     z = look.z[on].astype(np.float64)
     pose = look.camera.world_from_cam
@@ -111,6 +129,7 @@ def thinned(
     factor = float(np.median(samples.footprint / size)) * float(np.sqrt(len(samples) / count))
     low, high, best = 0.0, np.inf, 0.0
     level = np.round(2 * np.log2(np.maximum(size, 1e-30))).astype(np.int64)
+    del size  # here and below: of millions, while others are made
     for _ in range(8):
         alive()
         found = len(np.unique(_cells(samples.positions, level, factor)))
@@ -126,16 +145,29 @@ def thinned(
     while not best:
         factor *= 1.2
         best = factor if len(np.unique(_cells(samples.positions, level, factor))) <= count else 0.0
-    _, number = np.unique(_cells(samples.positions, level, best), return_inverse=True)
+    number = _numbered(_cells(samples.positions, level, best))
+    del level
     return _averaged(samples, number)
+
+
+def _numbered(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cells' numbers from 0 on, as ``np.unique`` gives them as inverse, in less memory."""
+    order = np.argsort(cells)
+    cells = cells[order]
+    first = np.concatenate([[False], cells[1:] != cells[:-1]])
+    del cells
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(first)
+    return number
 
 
 def _cells(positions: NDArray[np.float32], level: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
     """A number for each position's cell, which is ``factor`` · 2^(level / 2) wide; levels don't mix."""
-    place = np.floor(positions / (factor * 2.0 ** (level / 2))[:, None]).astype(np.int64)
+    width = factor * 2.0 ** (level / 2)
     mixed = level * 2654435761
     for axis, prime in enumerate((73856093, 19349663, 83492791)):
-        mixed = (mixed ^ (place[:, axis] * prime)) * 6364136223846793005
+        place = np.floor(positions[:, axis] / width).astype(np.int64)
+        mixed = (mixed ^ (place * prime)) * 6364136223846793005
         mixed ^= mixed >> 29
     return mixed
 

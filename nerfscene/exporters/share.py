@@ -9,6 +9,7 @@ from typing import Any
 from nerfscene.config import CredentialsConfig, PageConfig
 from nerfscene.credentials.marking import ready
 from nerfscene.exporters.export import INSTEAD, keep_out_of_scenes, signed, try_place
+from nerfscene.exporters.folders import straight
 from nerfscene.exporters.page import check_page_name, write_page
 from nerfscene.exporters.page_text import INDEX
 from nerfscene.exporters.told import Told
@@ -36,6 +37,7 @@ def share(
         single = check_page_name(folder, config.single)
         keep_out_of_scenes(folder)
         check_folder_of(folder, INSTEAD)
+        folder = straight(folder)
     marker = ready(credentials, told.warn, note)
     make_folder_of(folder, INSTEAD)
     try_place(folder)

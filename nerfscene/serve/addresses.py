@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
+import socket
 
 from fastapi import Request
 
@@ -26,7 +28,7 @@ def outside(request: Request, shop: Shop) -> tuple[str, str]:
     if only_here(shop.config.host):
         return f"{url.scheme}://{url.netloc}", ONLY_HERE
     port = "" if url.port is None else f":{url.port}"
-    return f"{url.scheme}://{_own()}{port}", ""
+    return f"{url.scheme}://{own_address()}{port}", ""
 
 
 def only_here(host: str) -> bool:
@@ -38,7 +40,9 @@ def only_here(host: str) -> bool:
 
 
 @functools.cache
-def _own() -> str:
-    from nerfscene.serve import server  # which imports the pages
-
-    return server.own_address()
+def own_address() -> str:
+    """This machine's address in its network; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, contextlib.suppress(OSError):
+        s.connect(("192.0.2.1", 9))  # an address kept for documentation (RFC 5737)
+        return str(s.getsockname()[0])
+    return socket.gethostname()

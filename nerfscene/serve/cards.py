@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nerfscene.serve import words
-from nerfscene.serve.facts import SCENE_FILE, SceneState, figures_of
+from nerfscene.serve.facts import SCENE_FILE, SceneState
 from nerfscene.serve.jobs import waiting
 from nerfscene.serve.scenes import Places, places
 from nerfscene.serve.shop import Shop
@@ -106,7 +107,10 @@ def _some(at: Places, base: str, files: str) -> tuple[str, ...]:
 
 
 def known_figures(folder: Path) -> dict[str, Any] | None:
-    """A scene's figures, read once as long as its file doesn't change; None if there is none."""
+    """A scene's figures, and whether it is "cropped"; read once as long as its file doesn't change.
+
+    None if there is none.
+    """
     file = folder / SCENE_FILE
     try:
         return _figures(folder, file.stat().st_mtime_ns)
@@ -116,5 +120,10 @@ def known_figures(folder: Path) -> dict[str, Any] | None:
 
 @functools.lru_cache(maxsize=2048)
 def _figures(folder: Path, changed: int) -> dict[str, Any]:
-    found = figures_of(folder)
-    return {name: found.get(name) for name in ("photos", "photos_posed", "psnr", "train_seconds")}
+    try:
+        whole = json.loads((folder / SCENE_FILE).read_text())
+    except ValueError:
+        return {}
+    found = whole.get("figures") or {}
+    wanted = {name: found.get(name) for name in ("photos", "photos_posed", "psnr", "train_seconds")}
+    return {**wanted, "cropped": whole.get("crop") is not None}

@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
-from nerfscene.serve import receiving, taking
+from nerfscene.serve import quota, receiving, taking
 from nerfscene.serve.people import person_of
 from nerfscene.serve.receiving import part_of, received
 from nerfscene.serve.scenes import UploadedFile
@@ -32,6 +32,7 @@ from nerfscene.serve.verdicts import Job, Verdict
 IDLE = 30.0  # seconds without work after which the process is ended
 SWEEP = 600.0  # seconds between two searches for what was given up
 LONGEST = 120.0  # seconds that a photo may take
+UNPACKED_A_SECOND = 2_000_000  # bytes of a zip, on a slow disk
 MOST_DEATHS = 10  # of the process, by files in one zip
 PATIENCE = 30.0  # seconds until another try, when the disk is full
 
@@ -70,11 +71,11 @@ class Checking:
         with self._news:
             self._closing = True
             self._news.notify()
-        process = self._process
-        if process is not None:
-            process.kill()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            process = self._process  # the thread may just be starting one
+            if process is not None:
+                process.kill()
+            self._thread.join(0.2)
 
     def put(self, file: UploadedFile) -> None:
         """Lets a whole upload wait for its turn."""
@@ -85,7 +86,7 @@ class Checking:
     def _next(self) -> str | None:
         """The upload whose turn it is; None if there is none for IDLE seconds."""
         with self._news:
-            if not self._waiting and not self._closing:
+            if not self._waiting and not self._closing and self._swept:
                 self._news.wait(min(IDLE, PATIENCE) if self._process or self._later else SWEEP)
             now = time.monotonic()
             for when, person, upload in [late for late in self._later if late[0] <= now]:
@@ -155,15 +156,19 @@ class Checking:
         taking.take(self.shop, file, found)
 
     def _answers(self, job: Job) -> Iterator[Verdict]:
-        """What the process finds; ends early if it dies, or is silent for LONGEST seconds."""
+        """What the process finds; ends early if it dies, or is silent for too long."""
+        if self._closing:
+            raise Closing
         process = self._running()
+        # Unpacking says nothing until it is done.
+        longest = LONGEST + quota.size_on_disk(Path(job.path)) / UNPACKED_A_SECOND
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(json.dumps(asdict(job)) + "\n")
             process.stdin.flush()
             last = False
             while not last:
-                timer = threading.Timer(LONGEST, process.kill)
+                timer = threading.Timer(longest, process.kill)
                 timer.start()
                 try:
                     line = process.stdout.readline()

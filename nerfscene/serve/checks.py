@@ -9,9 +9,11 @@ same, ``checking`` starts it again.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import filecmp
 import json
 import os
+import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -47,6 +49,7 @@ PHOTOS = {
     **{"TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"},
 }
 READERS = [kind for kind in PHOTOS if kind != "MPO"]  # which the reader of JPEG reads
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AGAIN = "copy it again from where it came from, and send that"
 
 
@@ -231,7 +234,10 @@ def _check_claims(path: Path, called: str, job: Job) -> None:
 
 
 def limited() -> None:
-    """Lets this process use MEMORY and little of the processor, and leave no picture of its memory behind."""
+    """Lets this process use MEMORY and little of the processor, and end with the server.
+
+    It leaves no picture of its memory behind when it ends.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     if sys.platform == "linux":  # elsewhere the limit isn't kept
@@ -240,6 +246,9 @@ def limited() -> None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Otherwise it could still unpack a zip when the server is started again after it was killed.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def answer(lines: Iterator[str], tell: Callable[[str], object]) -> None:

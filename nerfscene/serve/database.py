@@ -66,7 +66,8 @@ class Database:
         """
         self.file = folder / FILE
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opening = threading.Lock()
+        self._opened: list[tuple[threading.Thread, sqlite3.Connection]] = []
         try:
             self._prepare()
         except sqlite3.Error as error:
@@ -99,7 +100,12 @@ class Database:
             connection.execute("pragma foreign_keys = on")
             connection.execute("pragma synchronous = normal")
             self._local.connection = connection
-            self._opened.append(connection)
+            with self._opening:  # threads come and go as requests do
+                ended = [(t, c) for t, c in self._opened if not t.is_alive()]
+                self._opened = [(t, c) for t, c in self._opened if t.is_alive()]
+                self._opened.append((threading.current_thread(), connection))
+            for _, old in ended:
+                old.close()
         return connection
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -134,7 +140,7 @@ class Database:
 
     def close(self) -> None:
         """Closes all threads' connections."""
-        for connection in self._opened:
+        for _, connection in self._opened:
             connection.close()
         self._opened.clear()
         self._local = threading.local()

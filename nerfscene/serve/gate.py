@@ -18,6 +18,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import HTTPConnection
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.serve.database import new_id
 from nerfscene.serve.people import Person, by_key, may_change, may_look, person_of
 from nerfscene.serve.scenes import SceneRow, scene_of
 from nerfscene.serve.shop import Shop
@@ -48,8 +49,8 @@ def shop_of(request: HTTPConnection) -> Shop:
 
 
 def session_for(shop: Shop, person: Person) -> str:
-    """The value of a cookie that logs a person in."""
-    return str(_signer(shop).dumps([person.id, person.sessions]))
+    """The value of a cookie that logs a person in; each is another one, so that each can be ended alone."""
+    return str(_signer(shop).dumps([person.id, person.sessions, new_id()]))
 
 
 def _signer(shop: Shop) -> URLSafeTimedSerializer:
@@ -87,7 +88,7 @@ def visitor_of(connection: Any, shop: Shop) -> Visitor | None:
     if not session:
         return None
     try:
-        person_id, number = _signer(shop).loads(session, max_age=DAYS * 86400)
+        person_id, number, _ = _signer(shop).loads(session, max_age=DAYS * 86400)
     except (BadSignature, ValueError, TypeError):
         return None
     person = person_of(shop.db, str(person_id))

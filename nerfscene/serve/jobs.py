@@ -202,8 +202,9 @@ def end(
     with db.change() as c:
         c.execute(
             "update jobs set state = ?, message = ?, result = coalesce(?, result), wanted = '', place = '', "
-            "ended = ?, remaining = null where id = ?",
-            (state, message, None if result is None else json.dumps(result), time.time(), job),
+            "fraction = case when ? = 'done' then 1 else fraction end, ended = ?, remaining = null "
+            "where id = ?",
+            (state, message, None if result is None else json.dumps(result), state, time.time(), job),
         )
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from nerfscene.serve import jobs
 from nerfscene.serve.database import Database
@@ -25,8 +25,9 @@ ENDINGS = ("pause", "stop", "leave", "too long")
 class Line:
     """A context manager around the work: tells how far it is twice a second, and ends it when asked to.
 
-    The work is interrupted as by Ctrl-C: by a KeyboardInterrupt in the main thread. ``wanted`` says why: one
-    of ENDINGS. While ``stopped`` is set, it is called instead when the owner wants the work to stop.
+    The work is interrupted as by Ctrl-C, once: by a KeyboardInterrupt in the main thread. ``wanted`` says
+    why, as one of ENDINGS; ``interrupted`` says whether that has happened. While ``stopped`` is set, it is
+    called instead when the owner wants the work to stop.
     A thread of its own does all this, so that it goes on while COLMAP computes. If the work doesn't end soon,
     ``at_worst`` is called in that thread; it must end the process.
 
@@ -42,7 +43,7 @@ class Line:
         self.warnings: list[str] = []
         self._now: tuple[str, float, float | None] = ("starting", 0.0, None)
         self._began = time.monotonic()
-        self._asked = 0.0
+        self._asked, self.interrupted = 0.0, False
         self._left, self._over, self._guard = threading.Event(), threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._talk, name="nerfscene-line", daemon=True)
 
@@ -58,7 +59,8 @@ class Line:
     def __enter__(self) -> Line:
         threading.Thread(target=self._listen, name="nerfscene-server", daemon=True).start()
         with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, self._interrupt)
+            # Modules that are loaded before, such as COLMAP's, install an answer of their own.
             signal.signal(signal.SIGTERM, lambda number, frame: self._left.set())
         self._thread.start()
         return self
@@ -70,10 +72,11 @@ class Line:
             self._over.set()
         self._thread.join()
 
-    def heard_again(self) -> None:
-        """Puts this process's answer to `kill` back; for after modules are loaded that install their own."""
-        with contextlib.suppress(ValueError):
-            signal.signal(signal.SIGTERM, lambda number, frame: self._left.set())
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Once only: a second one would cut off the saving that the first has begun."""
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
@@ -105,9 +108,9 @@ class Line:
             self.wanted = wanted
             if wanted == "stop" and self.stopped is not None:
                 self.stopped()
-                return
-            self._asked = time.monotonic()
-            interrupt_main()
+            elif not self._asked:
+                self._asked = time.monotonic()
+                interrupt_main()
         elif self._asked:
             grace = SOON if self.stopped is None else SAVED
             if time.monotonic() - self._asked > grace:

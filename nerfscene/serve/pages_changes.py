@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve import actions, jobs, links, receiving, scenes
+from nerfscene.serve.crop import set_crop
 from nerfscene.serve.facts import SCENE_FILE
 from nerfscene.serve.gate import scene_to_change, shop_of
 from nerfscene.serve.pages import Who, see_other
@@ -89,6 +90,14 @@ async def webhook(request: Request, who: Who, scene: str, address: Text = "") ->
     """The address to tell when the scene's work ends; empty for none."""
     found = scene_to_change(request, who, scene)
     actions.set_webhook(shop_of(request), found, address)
+    return back_to(found)
+
+
+@router.post("/uncrop")
+def uncrop(request: Request, who: Who, scene: str) -> Response:
+    """Shows all of a scene again."""
+    found = scene_to_change(request, who, scene)
+    set_crop(shop_of(request), found, None)
     return back_to(found)
 
 

@@ -19,7 +19,7 @@ from nerfscene.serve.pages import EVERY, Who
 from nerfscene.serve.pages_html import html, kept_page, page
 from nerfscene.serve.pages_upload import thumbnails_of, upload_page
 from nerfscene.serve.people import may_change
-from nerfscene.serve.scenes import SceneRow, places
+from nerfscene.serve.scenes import SceneRow, places, read_notes_of
 
 router = APIRouter(include_in_schema=False)
 GOING = ("waiting", "running", "paused")
@@ -33,6 +33,7 @@ async def scene_page(request: Request, who: Who, scene: str) -> Response:
     found = scene_to_look_at(request, who, scene)
     if found.deleted is not None:
         return page(request, "deleted.html", who, {"scene": found, "mine": found.person == who.person.id})
+    read_notes_of(shop_of(request).db, who.person.id, found.id)
     trained = shop_of(request).db.row(
         "select 1 from jobs where scene = ? and kind = 'train' limit 1", (found.id,)
     )
@@ -53,12 +54,13 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
     busy = any(job.state in ("waiting", "running") for job in facts.jobs)
     base, warning = outside(request, shop)
     small = [f"/scenes/{scene.id}/thumbnails/{name}.jpg" for name in sorted(thumbnails_of(shop, scene.id))]
+    known = known_figures(places(shop.data, scene.id).scene)
     return {
         "scene": facts,
         "training": training,
         "busy": busy,
         "refresh": EVERY if busy else 0,
-        "figures": figures_in_words(known_figures(places(shop.data, scene.id).scene)),
+        "figures": figures_in_words(known),
         "films": made(facts, "film", facts.mine),
         "exports": made(facts, "export", facts.mine),
         "making_page": next((j for j in facts.jobs if j.kind == "page" and j.state in GOING), None),
@@ -66,6 +68,7 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
         "photos": sum(f.state == "whole" for f in facts.files),
         "unusable": [f for f in facts.files if f.state == "unusable"],
         "has_path": (places(shop.data, scene.id).scene / SAVED_PATH).exists(),
+        "cropped": bool(known and known.get("cropped")),
         "base": base,
         "unreachable": warning,
         "offers": offers,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.serve import actions, quota, scenes
+from nerfscene.serve import actions, jobs, quota, scenes
 from nerfscene.serve.facts import scene_facts
 from nerfscene.serve.gate import Visitor, scene_to_change, shop_of
 from nerfscene.serve.pages import Who, see_other
@@ -72,6 +72,7 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
     use = quota.use_of(shop, who.person)
     return {
         "scene": facts,
+        "going": facts is not None and facts.state in jobs.UNFINISHED,
         "whole": [f for f in files if f.state == "whole"],
         "coming": coming,
         "checking": sum(f.state == "coming" for f in files) - len(coming),

@@ -38,12 +38,14 @@ class NowPictures:
     Together they take about SHARE of the training's time, so that they grow as rendering becomes faster.
     """
 
-    def __init__(self, file: Path, backend: str, threads: int) -> None:
-        self.file, self.backend, self.threads = file, backend, threads
+    def __init__(self, file: Path, backend: str, threads: int, total: float) -> None:
+        """total: seconds that the training is to last, at most."""
+        self.file, self.backend, self.threads, self.total = file, backend, threads, total
         self.view: Staged | None = None
         self.place: Place | None = None
         self.renderer: Renderer | None = None
         self.spent, self.looked_at = 0.0, 0.0  # seconds
+        self.shown = False
 
     def started(self, scene: Scene) -> None:
         """The scene whose training begins; it shares the arrays that are trained."""
@@ -62,8 +64,11 @@ class NowPictures:
         width, height = sides(self.place.aspect, PROBE)
         render(self.renderer, picture(self.place, width, height))
         per_pixel = (time.perf_counter() - probing) / (width * height)
-        size = affordable(SHARE * seconds + AT_ONCE - self.spent, per_pixel, self.place.aspect)
+        size = affordable(allowed(seconds, self.total) - self.spent, per_pixel, self.place.aspect)
+        if size is None and not self.shown:
+            size = SIZES[-1]  # whatever it takes: people wait for it
         if size is not None:
+            self.shown = True
             frame = render(self.renderer, picture(self.place, *sides(self.place.aspect, size)))
             save(to_bytes(frame.rgb), self.file)
         self.spent, self.looked_at = self.spent + time.perf_counter() - began, seconds
@@ -74,6 +79,15 @@ def due(seconds: float, last: float) -> bool:
     if not last:
         return seconds >= FIRST
     return seconds - last >= max(APART, GROWING * seconds)
+
+
+def allowed(seconds: float, total: float) -> float:
+    """Seconds that pictures may have taken so far, of a training of ``total`` seconds.
+
+    More of them early, when a picture takes longest and is most waited for.
+    """
+    early = math.sqrt(seconds / total) if 0 < seconds < total < math.inf else 1.0
+    return AT_ONCE + SHARE * min(seconds, total) / early
 
 
 def affordable(seconds: float, per_pixel: float, aspect: float) -> int | None:
@@ -97,12 +111,14 @@ def gallery_pictures(
     place = opening(view, renderer)
     k = view.scene.views[0].intrinsics
     size = min(POSTER, max(k.width, k.height, TURN_SIZE[0]))
-    save(_rendered(view.scene, renderer, picture(place, *sides(place.aspect, size))), at.poster)
+    camera = picture(place, *sides(place.aspect, size))
+    samples = min(pixel_samples(photos_of(view.scene.views), renderer, camera), 2)
+    save(to_bytes(render(renderer, camera, samples).rgb), at.poster)
     width, height = TURN_SIZE
     strip = np.zeros((height, TURNS * width, 3), np.uint8)
     for i, camera in enumerate(_around(view.scene, place)):
         told((i + 2) / (TURNS + 2))
-        strip[:, i * width : (i + 1) * width] = _rendered(view.scene, renderer, camera)
+        strip[:, i * width : (i + 1) * width] = to_bytes(render(renderer, camera).rgb)
     save(strip, at.turning)
     told(1.0)
 
@@ -112,11 +128,6 @@ def _around(scene: Scene, place: Place) -> list[Camera]:
     if len(scene.views) < 2:
         return [picture(place, *TURN_SIZE)] * TURNS
     return list(preset("orbit", scene.views, TURNS, *TURN_SIZE, world_points(scene), scene.up).cameras)
-
-
-def _rendered(scene: Scene, renderer: Renderer, camera: Camera) -> NDArray[np.uint8]:
-    samples = min(pixel_samples(photos_of(scene.views), renderer, camera), 2)
-    return to_bytes(render(renderer, camera, samples).rgb)
 
 
 def sides(aspect: float, longest: int) -> tuple[int, int]:

@@ -65,13 +65,14 @@ async def take(
     if not said.isdecimal() or len(said) > 18:
         raise HTTPException(411, "files are sent with their size; use another browser")
     refused = quota.refusal(quota.use_of(shop, who.person), "what you chose", int(said))
+    form = Form(shop, scene, who, int(said), write, put)
     try:
         if refused is not None:
             raise HTTPException(*refused)
-        form = Form(shop, scene, who, int(said), write, put)
         await form.read(request, options[b"boundary"])
     except HTTPException:
-        await _drain(request)
+        if form.left > 0 and not await request.is_disconnected():
+            await _drain(request)
         raise
     return RedirectResponse(f"/scenes/{scene.id}", 303)
 
@@ -216,9 +217,10 @@ async def _drain(request: Request) -> None:
     read = 0
     try:
         async with asyncio.timeout(SILENT):
-            async for chunk in request.stream():
-                read += len(chunk)
-                if read > DRAINED:
+            while read < DRAINED:
+                message = await request.receive()
+                read += len(message.get("body", b""))
+                if not message.get("more_body"):
                     return
-    except (ClientDisconnect, TimeoutError, RuntimeError):
+    except TimeoutError:
         return

@@ -33,7 +33,7 @@ Work = Callable[[Task], Ended]
 def worked(task: Task, work: Work) -> Ended:
     """As ``work(task)``, which is importable by name, but on the cluster.
 
-    If a worker's process or machine dies, another goes on from what it saved. To be called in the main thread.
+    If a worker's process or machine dies, another goes on from what it saved. For the main thread.
     Raises what the work raises: NerfsceneError, and KeyboardInterrupt if it was interrupted.
     """
     with connected(task.shop.config.ray) as cluster:
@@ -139,6 +139,8 @@ class RemoteLine:
         """Ray's own handlers of signals stay."""
 
     def __enter__(self) -> RemoteLine:
+        if hasattr(signal, "pthread_sigmask"):  # Ray's workers don't hear Ctrl-C
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._thread.start()
         return self
 

@@ -213,6 +213,14 @@ def read_note(db: Database, person: str, number: int) -> None:
         c.execute("update notes set read = ? where id = ? and person = ?", (time.time(), number, person))
 
 
+def read_notes_of(db: Database, person: str, scene: str) -> None:
+    """Puts a person's notes of a scene away: they look at it."""
+    found = "person = ? and scene = ? and read is null"
+    if db.row(f"select 1 from notes where {found}", (person, scene)) is not None:
+        with db.change() as c:
+            c.execute(f"update notes set read = ? where {found}", (time.time(), person, scene))
+
+
 def _title(title: str) -> str:
     title = " ".join("".join(ch if ch.isprintable() else " " for ch in title).split())[:LONGEST_TITLE]
     if not title:

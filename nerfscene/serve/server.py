@@ -14,6 +14,7 @@ from nerfscene.config import ServeConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.folder_lock import only_one
 from nerfscene.serve import people
+from nerfscene.serve.addresses import own_address
 from nerfscene.serve.app import create_app
 from nerfscene.serve.shop import opened
 
@@ -51,14 +52,6 @@ def addresses(config: ServeConfig, port: int) -> list[str]:
         shown = f"[{host}]" if host is not None and host.version == 6 else config.host
         return [f"http://{shown}:{port}"]
     return [f"http://{own_address()}:{port}", f"http://127.0.0.1:{port}"]
-
-
-def own_address() -> str:
-    """This machine's address in its network; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, contextlib.suppress(OSError):
-        s.connect(("192.0.2.1", 9))  # an address kept for documentation (RFC 5737)
-        return str(s.getsockname()[0])
-    return socket.gethostname()
 
 
 @contextlib.contextmanager

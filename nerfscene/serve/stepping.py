@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False, prefix="/scenes/{scene}")
 templates = Jinja2Templates(env=environment())
 Who = Annotated[Visitor, Depends(visitor)]
 # viser's client is one page with its script and style in it, which starts workers and WebAssembly out of
-# itself, and makes what it shows of Markdown by evaluating it. Nothing may be loaded from elsewhere, or sent there.
+# itself, and makes what it shows of Markdown by evaluating it. Nothing may be loaded from elsewhere.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; worker-src blob:; "
     "style-src 'unsafe-inline'; img-src blob: data:; connect-src 'self' data:; "

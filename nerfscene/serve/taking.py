@@ -135,12 +135,12 @@ def _take_folder(shop: Shop, file: UploadedFile, verdicts: Sequence[Verdict]) ->
         )
         for v in verdicts if v.id
     ]  # fmt: skip
+    shutil.rmtree(at.photos / name, ignore_errors=True)  # of a try that was killed
     os.sync()
     with shop.db.change() as c:
         row = c.execute("select 1 from files where id = ? and state = 'coming'", (file.id,)).fetchone()
         if row is not None:
             at.photos.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(at.photos / name, ignore_errors=True)  # of a try that was killed
             Path(own.folder).replace(at.photos / name)
             receiving.insert(c, inside)
             c.execute("update files set state = 'whole', size = ? where id = ?", (own.size, file.id))

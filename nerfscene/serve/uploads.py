@@ -105,6 +105,7 @@ class Uploads:
         Raises HTTPException: 409 unless the file ends at ``offset``, 413 for more bytes than were announced.
         """
         async with self.writing(file.id) as mine:
+            file = receiving.found(self.shop, file.id)  # another request may have brought the rest
             at = received(self.shop, file)
             if offset != at:
                 raise HTTPException(409, f"the upload is at {at}, not at {offset}; go on from there")
@@ -190,7 +191,15 @@ class Routes:
         _check_version(request)
         file = self._own(who, upload)
         await self.uploads.end_writing(upload)  # so that the answer stays true
-        about = {"Upload-Offset": str(received(self.shop, file)), "Upload-Length": str(file.size)}
+        file = receiving.found(self.shop, file.id)
+        named = {"scene": file.scene, "filename": file.name}
+        about = {
+            "Upload-Offset": str(received(self.shop, file)),
+            "Upload-Length": str(file.size),
+            "Upload-Metadata": ",".join(
+                f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in named.items()
+            ),
+        }
         return _answer(200, about | _expires(self.shop, file))
 
     async def patch(self, request: Request, upload: str, who: Who) -> Response:

@@ -23,14 +23,15 @@ ADVICE = "Reload the page to see the new one"
 
 def main(folder: Path, audience: str, threads: int) -> int:
     """Shows a scene until standard input ends. audience: as ``Viewer`` has it. Returns the exit code."""
-    over = threading.Event()
-    threading.Thread(target=_listen, args=(over,), daemon=True).start()
+    opened, over = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(opened, over), daemon=True).start()
     try:
         from nerfscene.scene import folder as scenes
         from nerfscene.viewer.gate import OWNER
         from nerfscene.viewer.server import Viewer
 
         with Viewer(scenes.load(folder), folder, port=0, threads=threads, audience=audience) as viewer:
+            opened.set()
             keeper = viewer.stage.keeper
             assert keeper is not None
             keeper.advice = ADVICE
@@ -47,11 +48,13 @@ def main(folder: Path, audience: str, threads: int) -> int:
     return 0
 
 
-def _listen(over: threading.Event) -> None:
+def _listen(opened: threading.Event, over: threading.Event) -> None:
     while os.read(0, 1024):
         pass
+    if not opened.is_set():
+        os._exit(1)  # nothing to close yet
     over.set()
-    # A viewer that is still being opened, or that hangs, ends all the same.
+    # A viewer that hangs ends all the same.
     late = threading.Timer(PATIENCE, os._exit, (1,))
     late.daemon = True
     late.start()

@@ -8,6 +8,7 @@ talk, and the exit codes for how it ended. It sets the job's state itself, unles
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -45,8 +46,9 @@ def main(words: list[str]) -> int:
         if task is None:
             return ENDED
         try:
+            do = _doing(task)  # loaded before anything interrupts
             with task.line:
-                ended = _worked(task)
+                ended = do(task)
             return _ends(task, ended.state, result=ended.result)
         except KeyboardInterrupt:
             return _interrupted(task)
@@ -60,6 +62,8 @@ def main(words: list[str]) -> int:
             return _ends(task, "failed", for_owner(task, str(error)))
         except Exception as error:
             traceback.print_exc()
+            if task.line.interrupted:  # some modules make another error of it
+                return _interrupted(task)
             _tidy(task)
             why = f"an error of nerfscene itself stopped this ({type(error).__name__}: {error})"
             return _ends(task, "failed", for_owner(task, why))
@@ -97,12 +101,15 @@ def _task(opened: shop.Shop, job: str) -> Task | None:
     return task
 
 
-def _worked(task: Task) -> Ended:
-    if task.shop.config.ray:
+def _doing(task: Task) -> Callable[[Task], Ended]:
+    """What does the job, here or on the cluster."""
+    if not task.shop.config.ray:
+        return _work_of(task)[0]
+    with loading():
         from nerfscene.serve import ray_jobs, work
 
-        return ray_jobs.worked(task, work.here)  # this module by its name, which the cluster knows
-    return here(task)
+    # By the module's own name, which the cluster knows; here it may be __main__.
+    return functools.partial(ray_jobs.worked, work=work.here)
 
 
 def here(task: Task) -> Ended:
@@ -112,7 +119,7 @@ def here(task: Task) -> Ended:
 
 def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None]]:
     """What does a kind of job, and what tidies up if it doesn't get done."""
-    with loading():  # takes seconds; COLMAP answers `kill` in its own way
+    with loading():
         if task.job.kind == "train":
             from nerfscene.serve import work_train
 
@@ -129,7 +136,6 @@ def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None
             from nerfscene.serve import work_pages
 
             pair = work_pages.page, lambda task: None
-    task.line.heard_again()
     return pair
 
 
@@ -142,6 +148,8 @@ def _interrupted(task: Task) -> int:
     """Ends a job that was interrupted as is wanted of it; returns the exit code."""
     wanted, db, job = task.line.wanted, task.shop.db, task.job.id
     if wanted == "pause":
+        if task.job.kind == "export":  # begins again, unlike films and trainings
+            _tidy(task)
         jobs.end(db, job, "paused", result=_result(task, {}))
         return ENDED
     if wanted == "stop":

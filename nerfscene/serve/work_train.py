@@ -22,7 +22,7 @@ from nerfscene.training.progress import Control, Progress
 from nerfscene.training.schedule import budget
 
 # Seconds from the last step to the end, as a share of the training's and at least: for telling the time left.
-AFTER, AFTER_LEAST = 0.1, 25.0
+AFTER, AFTER_LEAST = 0.1, 40.0
 
 
 def train(task: Task) -> Ended:
@@ -113,7 +113,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig) -> None:
         self.task, self.config = task, config
         self.control = Control(started=self._started)
-        self.pictures = NowPictures(task.at.now, config.backend, task.threads)
+        self.pictures = NowPictures(task.at.now, config.backend, task.threads, budget(config)[0])
         self.began_with: float | None = None  # seconds of training before this process
         self.after = max(AFTER * min(budget(config)[0], 1e5), AFTER_LEAST)
         self.trained_at: float | None = None

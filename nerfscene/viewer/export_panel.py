@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.credentials import library
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.export import FOLDER, FORMATS, Kind, check_export, export
+from nerfscene.exporters.opens import OPENS
 from nerfscene.exporters.told import Told
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
@@ -31,10 +33,10 @@ PAGE = "page"
 KINDS: tuple[Kind, ...] = ("mesh", "points", "splats")
 COLMAP = "COLMAP"  # the format of cameras that is a folder
 SHOWN_EVERY = 0.3  # seconds between two signs of progress in the tab
-WHAT = (
-    "The scene as you see it, with its crop, for other programs. Here a mesh has at most 500,000 faces and a "
-    "texture of 4096 pixels, points 2,000,000, splats 500,000; `nerfscene export` has no such limits."
-)
+WHAT = "The scene as you see it, with its crop, for other programs."
+PAGE_OPENS = "any browser opens it, on a phone too"
+LIMIT = "At most {:,} here; `nerfscene export` has no such limit."
+SIGNED = "Sign the page as rendered from photographs. The signature lies beside it, so both come as a .zip."
 
 
 class ExportPanel:
@@ -74,25 +76,34 @@ class ExportPanel:
         self.kind = gui.add_dropdown("What", self.kinds)
         self.kind.on_update(lambda _: self._show_options())
         self.format = gui.add_dropdown("Format", self._formats())
-        self.faces = gui.add_number("Faces", 100_000, min=100, max=MOST_FACES, step=100)
+        self.format.on_update(lambda _: self._show_what_opens_it())
+        self.opens = gui.add_markdown("")
+        self.faces = gui.add_number(
+            "Faces", 100_000, min=100, max=MOST_FACES, step=100, hint=LIMIT.format(MOST_FACES)
+        )
         self.texture = gui.add_dropdown("Texture", tuple(TEXTURES), initial_value="2048")
-        self.points = gui.add_number("Points", 500_000, min=100, max=MOST_POINTS, step=100)
-        self.count = gui.add_number("Splats", 200_000, min=100, max=MOST_SPLATS, step=100)
+        self.points = gui.add_number(
+            "Points", 500_000, min=100, max=MOST_POINTS, step=100, hint=LIMIT.format(MOST_POINTS)
+        )
+        self.count = gui.add_number(
+            "Splats", 200_000, min=100, max=MOST_SPLATS, step=100, hint=LIMIT.format(MOST_SPLATS)
+        )
         self.degree = gui.add_dropdown("Harmonics", ("0", "1", "2", "3"), initial_value="1")
         self.photos = gui.add_checkbox("With the photos", False)
         self.title = gui.add_text("Title", "")
+        self.signed = gui.add_checkbox("Credentials", True, visible=False, hint=SIGNED)
         self.options = {
             "mesh": (self.faces, self.texture),
             "points": (self.points,),
             "splats": (self.count, self.degree),
             "cameras": (self.photos,),
-            PAGE: (self.title,),
+            PAGE: (self.title, *((self.signed,) if self.stage.credentials.credentials else ())),
         }
         self.start = gui.add_button("Export")
         self.start.on_click(guarded(self.say, lambda _: self.export()))
         self.bar = gui.add_progress_bar(0.0, visible=False)
         self.text = gui.add_markdown("", visible=False)
-        self.stop = gui.add_button("Cancel", visible=False)
+        self.stop = gui.add_button("Cancel", visible=False, color="gray")
         self.stop.on_click(lambda _: self.job.cancel() if self.job else None)
         self.download = gui.add_button("Download", visible=False)
         self.download.on_click(guarded(self.say, lambda _: self._download()))
@@ -105,9 +116,15 @@ class ExportPanel:
 
     def _show_options(self) -> None:
         self.format.options = self._formats()
+        self.format.value = self._formats()[0]  # the usual one; a .glb, say, is that of meshes only
         for kind, handles in self.options.items():
             for handle in handles:
                 handle.visible = kind == self.kind.value
+        self._show_what_opens_it()
+
+    def _show_what_opens_it(self) -> None:
+        ending = FOLDER if self.format.value == COLMAP else self.format.value
+        self.opens.content = OPENS.get((self.kind.value, ending), PAGE_OPENS)
 
     def export(self) -> None:
         """Starts an export in the background.
@@ -148,9 +165,12 @@ class ExportPanel:
         title, backend, folder = self.title.value, self.stage.backend, self.stage.folder
         keeper = self.stage.keeper
         plan = keyframes.transformed(self.editor.plan, self.stage.world.world_from_page)
+        allowed = self.stage.credentials
+        marks = replace(allowed, credentials=allowed.credentials and bool(self.signed.value))
 
         def make(file: Path, told: Told) -> Any:
-            from nerfscene.exporters.page import page_of, write_page
+            from nerfscene.exporters.page import page_of
+            from nerfscene.exporters.share import share
 
             config = PageConfig(title=title, single=True, backend=backend)  # type: ignore[arg-type]
             if folder is not None and not (keeper and keeper.replaced):  # else that path is another scene's
@@ -159,7 +179,10 @@ class ExportPanel:
                 path = file.parent.parent / "path.json"  # not among what is downloaded
                 keyframes.save(plan, path)
                 config = replace(config, path=str(path))
-            return write_page(scene, file, config, told)
+            missing = library.why_missing() if marks.credentials else None
+            if missing is not None:
+                told.warn(f"the page has no content credentials ({missing}): {library.INSTALL} adds them")
+            return share(scene, file, config, told, marks)
 
         return make
 

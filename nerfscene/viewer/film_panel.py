@@ -49,7 +49,7 @@ class FilmPanel:
         self.start = gui.add_button("Render the film")
         self.start.on_click(guarded(self.say, lambda _: self.render()))
         self.bar = gui.add_progress_bar(0.0, visible=False)
-        self.stop = gui.add_button("Cancel", visible=False)
+        self.stop = gui.add_button("Cancel", visible=False, color="gray")
         self.stop.on_click(lambda _: self.cancel())
         self.download = gui.add_button("Download film.mp4", visible=False)
         self.download.on_click(lambda _: self._download())

@@ -290,7 +290,7 @@ def view(
     address (127.0.0.1, localhost), the link contains an access token, and nobody gets in without it. Then
     ``viewer.url`` is for guests and only looks; ``viewer.owner_url`` may save into the scene's folder too.
     port: if it is taken, the next free one is used. backend: what computes: auto, cpu, cuda, torch or tcnn.
-    threads: CPU threads to use, 0 for all. credentials: how the films that the page renders are signed.
+    threads: CPU threads to use, 0 for all. credentials: how films and pages made there are signed.
     Raises NerfsceneError for a scene, backend, host, port or key that can't be used.
     """
     from nerfscene.scene import folder as scenes

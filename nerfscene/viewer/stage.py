@@ -93,7 +93,7 @@ class Stage:
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
     keeper: what may be saved into ``folder``, None without a folder. films: limits how many films and exports
-    are made at once. credentials: how films are signed.
+    are made at once. credentials: how films and pages are signed.
     """
 
     scene: Scene

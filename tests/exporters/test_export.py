@@ -77,7 +77,7 @@ def test_an_ending_of_several_kinds_needs_the_kind(name: str) -> None:
         (
             "a.glb",
             "points",
-            r"must end in \.ply, \.las or \.laz to hold points; \.glb is for mesh or splats$",
+            r"must end in \.ply, \.las or \.laz to hold points; \.glb is for a mesh or splats$",
         ),
         ("folder/", None, r"folder does not say what it is to hold: give it an ending, .* --to cameras"),
         ("a", "splats", r"a must end in \.ply, .* or \.usdc to hold splats$"),
@@ -211,6 +211,28 @@ def test_names_that_are_none(
         with pytest.raises(NerfsceneError, match="root of all folders"):
             export(scene_of(tmp_path), Path(name), "cameras")
     assert not written
+
+
+def test_a_picture_of_an_obj_s_name_stays(tmp_path: Path, written: list[str]) -> None:
+    scene, file, picture = scene_of(tmp_path), tmp_path / "room.obj", tmp_path / "room.png"
+    picture.write_text("somebody's")
+    with pytest.raises(NerfsceneError, match="is there already"):
+        export(scene, file)
+    assert picture.read_text() == "somebody's" and not written
+    export(scene, file, config=ExportConfig(texture=0))
+    export(scene, file)  # the picture may be that of the .obj which is there now
+
+
+def test_a_way_back_out_of_folders_that_are_not_there_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(scene_of(tmp_path), Path("a/../b/../new/t.json"), "cameras")
+    assert (tmp_path / "new/t.json").is_file() and not (tmp_path / "a").exists()
+    (tmp_path / "elsewhere/in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/in")
+    export(scene_of(tmp_path), Path("link/../t.json"), "cameras")
+    assert (tmp_path / "elsewhere/t.json").is_file() and not (tmp_path / "t.json").exists()
 
 
 def test_a_link_that_leads_in_a_circle(tmp_path: Path, written: list[str]) -> None:

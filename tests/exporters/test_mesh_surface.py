@@ -124,14 +124,40 @@ def test_a_crop_cuts_exactly() -> None:
     assert area == pytest.approx(2 * np.pi * 1.0, rel=0.01)  # Archimedes
 
 
-def test_small_loose_pieces_go() -> None:
-    ball = sphere()
-    crumb = trimesh.creation.box((0.1, 0.1, 0.1))
-    both = Surface(
-        np.concatenate([ball.vertices, crumb.vertices.astype(np.float32) + 3]),
-        np.concatenate([ball.faces, crumb.faces + len(ball.vertices)]),
+def ball_and_piece(subdivisions: int) -> tuple[Surface, int]:
+    """A ball with a smaller one beside it, and the first's number of vertices."""
+    ball = trimesh.creation.icosphere(5)
+    piece = trimesh.creation.icosphere(subdivisions, 0.1)
+    vertices = np.concatenate([ball.vertices, piece.vertices + 3]).astype(np.float32)
+    return Surface(vertices, np.concatenate([ball.faces, piece.faces + len(ball.vertices)])), len(
+        ball.vertices
     )
-    assert len(without_loose(both, 0.01).faces) == len(ball.faces)
+
+
+def test_a_crumb_goes_however_well_it_was_seen() -> None:
+    ball = trimesh.creation.icosphere(6)  # 81,920 faces; a tetrahedron's four are no 0.0002 of them
+    crumb = np.eye(4, 3, dtype=np.float32) + 3
+    faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]) + len(ball.vertices)
+    both = Surface(
+        np.concatenate([ball.vertices.astype(np.float32), crumb]), np.concatenate([ball.faces, faces])
+    )
+    assert len(without_loose(both, np.ones(len(both.vertices), np.float32)).faces) == len(ball.faces)
+
+
+@pytest.mark.parametrize(("seen", "stays"), [(0.5, True), (0.05, False)])
+def test_a_loose_piece_stays_if_it_was_seen_about_as_well_as_the_rest(seen: float, stays: bool) -> None:
+    both, of_ball = ball_and_piece(1)
+    weights = np.ones(len(both.vertices), np.float32)
+    weights[of_ball:] = seen
+    left = without_loose(both, weights)
+    assert len(left.faces) == (len(both.faces) if stays else len(both.faces) - 80)
+
+
+def test_a_large_piece_stays_however_little_it_was_seen() -> None:
+    both, of_ball = ball_and_piece(4)
+    weights = np.ones(len(both.vertices), np.float32)
+    weights[of_ball:] = 0.01
+    assert len(without_loose(both, weights).faces) == len(both.faces)
 
 
 def test_smoothing_keeps_the_size() -> None:

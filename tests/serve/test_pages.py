@@ -225,6 +225,17 @@ def test_notes_are_shown_until_they_are_put_away(shop: Shop) -> None:
     assert not Page(browser.get("/bin").text).all("form", class_="note")
 
 
+def test_who_looks_at_a_scene_has_read_its_notes(shop: Shop) -> None:
+    scene, other = cases.scene(shop, "Kitchen", "ready"), cases.scene(shop, "Cellar", "ready")
+    for one in (scene, other):
+        scenes.note(shop.db, one.person, one.id, f"{one.title} is ready")
+    browser = cases.logged_in(shop)
+    cases.logged_in(shop, cases.guest(shop)).get(f"/scenes/{scene.id}")
+    assert len(Page(browser.get("/").text).all("form", class_="note")) == 2
+    page = Page(browser.get(f"/scenes/{scene.id}").text)
+    assert page.one("form", class_="note").said.startswith("Cellar is ready.")
+
+
 def test_titles_are_shown_as_typed(shop: Shop) -> None:
     cases.scene(shop, "<b>Bold</b> & “so”", "ready")
     page = Page(cases.logged_in(shop).get("/").text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nerfscene.export_commands import OPENS
 from nerfscene.films.presets import PRESETS
 from nerfscene.measuring import advice
 from nerfscene.scene import output_folder
-from nerfscene.serve import actions, jobs, links, offers, pages_scene, people, scenes, words
+from nerfscene.serve import actions, jobs, links, offers, pages_changes, pages_scene, people, scenes, words
 from nerfscene.serve.scenes import places
 from nerfscene.serve.shop import Shop
 
@@ -214,6 +215,19 @@ def test_renaming_webhook_and_training_on(shop: Shop) -> None:
     assert answer.status_code == 400 and Page(answer.text).one("a", href=base).said == "Back"
 
 
+def test_a_crop_can_be_taken_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = cases.scene(shop, "Kitchen", "ready")
+    browser, base = cases.logged_in(shop), f"/scenes/{scene.id}"
+    assert not shown(browser, scene.id).all("form", action=f"{base}/uncrop")
+    file = places(shop.data, scene.id).scene / "scene.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "crop": {"size": [1, 1, 1]}}))
+    scenes.rename(shop.db, scene.id, "Cellar")
+    asked = []
+    monkeypatch.setattr(pages_changes, "set_crop", lambda of, row, box: asked.append((row.id, box)))
+    send(browser, shown(browser, scene.id), f"{base}/uncrop")
+    assert asked == [(scene.id, None)]
+
+
 def test_a_job_of_another_scene_is_left_alone(shop: Shop) -> None:
     mine = cases.scene(shop, "Kitchen", "running")
     other = cases.scene(shop, "Cellar", "running")
@@ -289,6 +303,13 @@ def test_files_that_have_come_are_looked_at_before_they_count(shop: Shop) -> Non
     (shop.data / "uploads" / coming).write_bytes(b"12345")
     page = shown(cases.logged_in(shop), scene.id)
     assert page.one("div", id="told")["data-checking"] == "1" and not page.all("section", id="unfinished")
+
+
+def test_photos_are_not_changed_while_a_scene_is_trained_on_them(shop: Shop) -> None:
+    scene = cases.scene(shop, "Kitchen", "running")
+    page = shown(cases.logged_in(shop), scene.id, "/photos")
+    assert {form["action"] for form in page.all("form")} == {"/logout"}
+    assert "being trained on these photos" in page.said and page.all("ul", class_="thumbs")
 
 
 def test_words_are_those_of_the_report() -> None:

@@ -108,12 +108,12 @@ def test_an_open_websocket_is_cut(of: Shop, browser: TestClient, viewer: Echo, w
     guest = invited(of)
     who = owner(of) if why == "logged out" else guest
     browser.cookies.clear()
-    headers = {**OWN, "Cookie": f"{COOKIE}={session_for(of, who)}"}
+    session = session_for(of, who)
+    headers = {**OWN, "Cookie": f"{COOKIE}={session}"}
     with browser.websocket_connect(f"{WS}/scenes/{row.id}/view", headers=headers) as socket:
         socket.send_text("here")
         assert socket.receive_text() == "here"
         if why == "logged out":
-            session = session_for(of, who)
             token = token_for(of, session)
             left = browser.post(
                 "/logout", headers={TOKEN_HEADER: token, "Cookie": headers["Cookie"]}, follow_redirects=False
@@ -130,6 +130,9 @@ def test_an_open_websocket_is_cut(of: Shop, browser: TestClient, viewer: Echo, w
             viewer.__exit__()
         with pytest.raises(WebSocketDisconnect):
             socket.receive_text()
+    if why == "logged out":  # other sessions of theirs go on
+        other = {**OWN, "Cookie": f"{COOKIE}={session_for(of, who)}"}
+        assert not refused(browser, f"/scenes/{row.id}/view", headers=other)
     if why != "process ended":
         assert refused(browser, f"/scenes/{row.id}/view", headers=headers)
 

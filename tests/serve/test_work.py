@@ -16,9 +16,12 @@ from PIL import Image
 
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.exporters.export import FORMATS
+from nerfscene.films.presets import PRESETS
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene_folder
-from nerfscene.serve import jobs, pictures, scenes, work, work_pages, work_train
+from nerfscene.serve import actions, jobs, pictures, scenes, work, work_pages, work_train
+from nerfscene.serve.line import Line
 from nerfscene.serve.pictures import sides
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.task import Task, for_owner, is_full, safe_name
@@ -32,10 +35,15 @@ def opened(tmp_path: Path) -> Iterator[Shop]:
 
 
 @pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures for the gallery that are quick to render, and no page."""
+    monkeypatch.setattr(pictures, "TURN_SIZE", (32, 24))
+    monkeypatch.setattr(work_pages, "share", lambda *given: given[1].mkdir())
+
+
+@pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float | None]]:
     """Every stage that the work tells."""
-    from nerfscene.serve.line import Line
-
     stages: list[tuple[str, float, float | None]] = []
 
     def progress(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
@@ -50,10 +58,8 @@ def test_more_training_goes_on_and_shows_the_scene(
     room: Path,
     trained: Path,
     told: list[tuple[str, float, float | None]],
-    monkeypatch: pytest.MonkeyPatch,
+    small: None,
 ) -> None:
-    monkeypatch.setattr(work_pages, "share", lambda scene, folder, *_: shared.append((scene, folder)))
-    shared: list[object] = []
     row = a_scene(opened, room, trained)
     before = scene_folder.read_figures(trained)
     task = begun(opened, row, "train", steps=before.steps + 20, more=True)
@@ -64,12 +70,28 @@ def test_more_training_goes_on_and_shows_the_scene(
     assert {"training", "measuring held-out photos", "taking pictures"} <= {stage for stage, _, _ in told}
     assert all(remaining is not None for stage, _, remaining in told if stage == "training")
     poster = np.asarray(Image.open(task.at.poster))
-    assert poster.shape == (240, 320, 3) and poster.std() > 20
+    assert poster.shape == (48, 64, 3) and poster.std() > 20
     turning = np.asarray(Image.open(task.at.turning), np.float64)
-    assert turning.shape == (240, 12 * 320, 3)
-    first, opposite = turning[:, :320], turning[:, 6 * 320 : 7 * 320]
+    assert turning.shape == (24, 12 * 32, 3)
+    first, opposite = turning[:, :32], turning[:, 6 * 32 : 7 * 32]
     assert np.abs(first - opposite).mean() > 5  # another side
-    assert len(shared) == 1 and not task.at.now.exists()
+    assert task.at.page.is_dir() and not task.at.now.exists()
+
+
+def test_a_training_that_is_stopped_shows_what_there_is(
+    opened: Shop, room: Path, trained: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_at_once(line: Line, stage: str, fraction: float, remaining: float | None = None) -> None:
+        if stage == "training":
+            assert line.stopped is not None
+            line.stopped()
+
+    monkeypatch.setattr(Line, "progress", stopped_at_once)
+    task = begun(opened, a_scene(opened, room, trained), "train", steps=10**7, more=True)
+    ended = done_here(task)
+    figures = scene_folder.read_figures(task.at.scene)
+    assert ended.state == "stopped" and figures.steps < 10**7 and figures.psnr is not None
+    assert task.at.poster.exists() and task.at.turning.exists()
 
 
 def test_where_a_training_begins(opened: Shop, room: Path, trained: Path) -> None:
@@ -145,8 +167,6 @@ def test_a_film(opened: Shop, trained: Path, told: list[tuple[str, float, float 
 def test_a_film_goes_on_with_the_frames_that_are_there(
     opened: Shop, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nerfscene.serve.line import Line
-
     row = a_scene(opened, None, trained)
     task = begun(opened, row, "film", width=64, height=48, seconds=0.5, fps=8.0)
     seen: list[float] = []
@@ -234,8 +254,26 @@ def test_pictures_of_a_training_are_as_large_as_time_allows() -> None:
     assert pictures.affordable(0.5, 1e-2, 4 / 3) is None
 
 
+def test_pictures_may_take_more_early_and_little_in_all() -> None:
+    seconds = np.linspace(0.5, 60, 100)
+    allowed = np.array([pictures.allowed(s, 60.0) for s in seconds])
+    assert (np.diff(allowed) > 0).all() and allowed[-1] < 0.05 * 60
+    assert allowed[10] > 2 * pictures.SHARE * seconds[10]
+    assert pictures.allowed(100.0, float("inf")) == pictures.AT_ONCE + pictures.SHARE * 100
+
+
+def test_the_first_picture_comes_whatever_it_takes(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "AT_ONCE", -1e6)
+    now = pictures.NowPictures(tmp_path / "now.jpg", "cpu", 1, 60.0)
+    now.started(scene_folder.load(trained))
+    now.trained(1.0)
+    assert Image.open(now.file).size == (64, 48)
+
+
 def test_a_picture_of_a_training(tmp_path: Path, trained: Path) -> None:
-    now = pictures.NowPictures(tmp_path / "now.jpg", "cpu", 1)
+    now = pictures.NowPictures(tmp_path / "now.jpg", "cpu", 1, 300.0)
     now.trained(1.0)
     assert not now.file.exists()  # nothing is trained yet
     now.started(scene_folder.load(trained))
@@ -268,8 +306,10 @@ def test_a_full_disk_has_the_job_wait(opened: Shop, monkeypatch: pytest.MonkeyPa
     def full(task: Task) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(Line, "__enter__", lambda line: line)
+    monkeypatch.setattr(Line, "__exit__", lambda *given: None)
     task = begun(opened, a_scene(opened), "film")
-    monkeypatch.setattr(work, "_worked", full)
+    monkeypatch.setattr(work, "_work_of", lambda task: (full, lambda task: None))
     monkeypatch.setattr(os, "nice", lambda by: 0)
     assert work.main([str(opened.data), task.job.id, json.dumps({"spare": "0"})]) == jobs.FULL
     found = jobs.job_of(opened.db, task.job.id)
@@ -304,3 +344,29 @@ def test_a_failure_is_said_and_noted(opened: Shop, monkeypatch: pytest.MonkeyPat
     assert (found.state, found.message) == ("failed", "there are no photos")
     (noted,) = scenes.unread_notes(opened.db, row.person)
     assert noted["text"] == "A room / of mine failed: there are no photos"
+
+
+def test_what_may_be_asked_for_is_what_the_work_takes(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    assert ("auto", "saved", *PRESETS) == actions.PATHS
+    for ask in (actions.film, actions.page):
+        with pytest.raises(NerfsceneError, match="camera path"):
+            ask(opened, row, {"path": "/etc/passwd"})
+    for kind, endings in actions.ENDINGS.items():
+        known = {ending.lstrip(".") or "zip" for ending in FORMATS[kind]}
+        assert set(endings) <= known, kind
+
+
+def test_a_removed_job_takes_its_files_along(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    film = actions.film(opened, row, {})
+    at = places(opened, row)
+    at.films.mkdir()
+    (at.films / f"{film.id}.mp4").touch()
+    (at.films / "other.mp4").touch()
+    with pytest.raises(NerfsceneError, match="under way"):
+        actions.remove_job(opened, film)
+    jobs.ask(opened.db, film.id, "stop")
+    actions.remove_job(opened, film)
+    assert [file.name for file in at.films.iterdir()] == ["other.mp4"]
+    assert jobs.jobs_of(opened.db, row.id) == []

@@ -19,6 +19,7 @@ import pytest
 from viewer_cases import Client, wait
 
 from nerfscene.config import ExportConfig
+from nerfscene.credentials.checking import check
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import page, page_fitting
 from nerfscene.exporters.export import WRITERS
@@ -106,6 +107,7 @@ def test_a_file_is_made_of_what_is_asked_for_and_downloaded(
         client.set(panel.kind, "splats")
         client.after(lambda: panel.format.options[:2] == (".ply", ".spz") and panel.degree.visible)
         assert not panel.faces.visible and not panel.points.visible
+        client.after(lambda: "SuperSplat" in panel.opens.content)
         client.set(panel.format, ".spz")
         client.set(panel.count, 10**9)
         client.set(panel.degree, "2")
@@ -281,7 +283,9 @@ def test_what_killed_exports_left_is_removed(viewer: Viewer, writer: Callable[[s
     mine.rmdir()
 
 
-def test_a_page_is_made_cancelled_and_made_again(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_made_cancelled_and_made_again(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(page, "SIZES", ((64, 40), (36, 60)))
     monkeypatch.setattr(page, "most_needed", lambda room: 3000)
     monkeypatch.setattr(page_fitting, "MOST_SPLATS", 3000)
@@ -300,7 +304,15 @@ def test_a_page_is_made_cancelled_and_made_again(viewer: Viewer, monkeypatch: py
         client.set(panel.start, True)
         client.after(lambda: client.heard("The export is ready"))
         file = done(panel)
-        assert file is not None and file.name == "scene.html"
-        assert "Tea &lt;b&gt; &amp; \u0634</h1>" in file.read_text(encoding="utf-8")
+        assert file is not None and file.name == "scene.zip"
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(tmp_path / "page")
+        assert "Tea &lt;b&gt; &amp; \u0634</h1>" in (tmp_path / "page/scene.html").read_text(encoding="utf-8")
+        assert check(tmp_path / "page/scene.html")["state"] == "valid"
         assert 100 <= panel.count.value <= 500_000
+        client.set(panel.signed, False)
+        client.after(lambda: not panel.signed.value)
+        panel.export()
+        file = done(panel)
+        assert file is not None and file.name == "scene.html"
     wait(lambda: not temporary(), what="for the page to be removed with its tab")

@@ -18,9 +18,10 @@ from refusals import Refused
 
 from nerfscene import cli
 from nerfscene.config import ExportConfig, PageConfig
-from nerfscene.export_commands import OPENS, in_words
+from nerfscene.export_commands import in_words
 from nerfscene.exporters import share as pages
 from nerfscene.exporters.export import FORMATS, WRITERS
+from nerfscene.exporters.opens import OPENS
 from nerfscene.exporters.told import Told
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.atomic import writing

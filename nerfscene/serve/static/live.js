@@ -48,8 +48,8 @@ function update(next) {
   const stage = document.getElementById("stage");
   const wanted = next.getElementById("stage");
   // Another state has other parts around it, too; but nobody's typing is lost for that.
-  if (stage && wanted && stage.dataset.state !== wanted.dataset.state && !typing()) {
-    location.reload();
+  if (stage && wanted && stage.dataset.state !== wanted.dataset.state) {
+    if (!typing()) location.reload();
     return;
   }
   for (const part of document.querySelectorAll("[data-live]")) {
