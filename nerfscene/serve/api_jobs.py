@@ -8,14 +8,13 @@ from fastapi import APIRouter, Path, Request
 
 from nerfscene.serve import actions, jobs
 from nerfscene.serve.api_models import Export, Film, Page, Train
-from nerfscene.serve.api_parts import BODY, PLAIN, Change, Who, job_to, refusals, told
+from nerfscene.serve.api_parts import BODY, PLAIN, Change, Scene, Who, job_to, refusals, told
 from nerfscene.serve.facts import JobFacts
 from nerfscene.serve.gate import Visitor, shop_of
 from nerfscene.serve.jobs import NotNow
 from nerfscene.serve.scenes import scene_of
 
 router = APIRouter(tags=["jobs"], generate_unique_id_function=lambda route: route.name)
-Scene = Annotated[str, Path(max_length=64, description="The scene's id.")]
 JobId = Annotated[str, Path(max_length=64, description="The job's id.")]
 
 

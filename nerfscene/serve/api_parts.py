@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Path, Request
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve import jobs
@@ -14,6 +14,7 @@ from nerfscene.serve.gate import Visitor, scene_to_change, scene_to_look_at, sho
 from nerfscene.serve.jobs import Job
 from nerfscene.serve.scenes import SceneRow
 
+Scene = Annotated[str, Path(max_length=64, description="The scene's id.")]
 Who = Annotated[Visitor, Depends(visitor)]
 WHY = {
     400: "It can't be done; the sentence says why.",
@@ -34,12 +35,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Refusal, "description": WHY[status]} for status in (*statuses, 422, 429)}
 
 
-def look_at(request: Request, who: Who, scene: str) -> SceneRow:
+def look_at(request: Request, who: Who, scene: Scene) -> SceneRow:
     """The scene of a route's address, for whoever may look at it."""
     return scene_to_look_at(request, who, scene)
 
 
-def change(request: Request, who: Who, scene: str) -> SceneRow:
+def change(request: Request, who: Who, scene: Scene) -> SceneRow:
     """The scene of a route's address, for its owner."""
     return scene_to_change(request, who, scene)
 

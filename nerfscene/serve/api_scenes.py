@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from nerfscene.serve import actions, links, receiving, scenes
 from nerfscene.serve.api_models import Crop, Id, NewLink, NewScene, SceneChange
-from nerfscene.serve.api_parts import BODY, PLAIN, Change, LookAt, Who, refusals
+from nerfscene.serve.api_parts import BODY, PLAIN, Change, LookAt, Scene, Who, refusals
 from nerfscene.serve.crop import set_crop
 from nerfscene.serve.facts import LinkFacts, SceneFacts, scene_facts
 from nerfscene.serve.gate import Visitor, shop_of
@@ -17,7 +17,6 @@ from nerfscene.serve.scene_zip import ZIP, packed
 from nerfscene.serve.scenes import SceneRow, places, scene_of
 
 router = APIRouter(tags=["scenes"], generate_unique_id_function=lambda route: route.name)
-Scene = Annotated[str, Path(max_length=64, description="The scene's id.")]
 ZIP_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}, "description": "A zip."}
 }
