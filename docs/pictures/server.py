@@ -24,7 +24,8 @@ from playwright.sync_api import Page, sync_playwright
 DOCS = Path(__file__).parents[1]
 PHOTOS = sorted((DOCS.parent / "data" / "demo" / "images").glob("*.jpg"))
 PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True
+    "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True,
+    "bypass_csp": True,  # wait_for_function evaluates text, which the pages forbid
 }  # fmt: skip
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5}
 LONGEST = 30 * 60 * 1000  # ms that the training may take
@@ -38,11 +39,10 @@ def served(folder: str) -> Iterator[str]:
     command = [sys.executable, "-m", "nerfscene", "serve", folder, "--host", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        for line in server.stdout:
-            if found := re.search(r"http\S+key=\S+", line):
-                yield found[0]
-                break
-        server.terminate()
+        try:
+            yield next(m[0] for m in (re.search(r"http://127\S+", line) for line in server.stdout) if m)
+        finally:
+            server.terminate()
 
 
 def seen(page: Page) -> Image.Image:
