@@ -60,7 +60,8 @@ class Line:
         threading.Thread(target=self._listen, name="nerfscene-server", daemon=True).start()
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGINT, self._interrupt)
-        self.heard_again()
+            # COLMAP, which is loaded by now, has its own answer to `kill`.
+            signal.signal(signal.SIGTERM, lambda number, frame: self._left.set())
         self._thread.start()
         return self
 
@@ -70,11 +71,6 @@ class Line:
         with self._guard:
             self._over.set()
         self._thread.join()
-
-    def heard_again(self) -> None:
-        """Puts this process's answer to `kill` back; for after COLMAP is loaded, which installs its own."""
-        with contextlib.suppress(ValueError):
-            signal.signal(signal.SIGTERM, lambda number, frame: self._left.set())
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Once only: a second one would cut off the saving that the first has begun."""

@@ -114,9 +114,7 @@ def _doing(task: Task) -> Callable[[Task], Ended]:
 
 def here(task: Task) -> Ended:
     """Does the job in this process, which is another machine's or a test's."""
-    do = _work_of(task)[0]
-    task.line.heard_again()
-    return do(task)
+    return _work_of(task)[0](task)
 
 
 def _work_of(task: Task) -> tuple[Callable[[Task], Ended], Callable[[Task], None]]:
