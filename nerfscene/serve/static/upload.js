@@ -138,7 +138,10 @@ function soon() {
 async function look() {
   const page = scene ? await fetched(`/scenes/${scene}/photos`) : null;
   const next = page?.getElementById("told");
-  if (!next) return;
+  if (!next) {
+    if (scene) setTimeout(soon, AGAIN); // no connection, or no answer
+    return;
+  }
   const mine = new Set(items.filter((i) => i.state !== "refused").map((item) => item.id || item.file.name));
   for (const li of next.querySelectorAll("[data-coming]")) {
     if (mine.has(li.dataset.coming) || mine.has(li.dataset.name)) li.remove();
