@@ -22,7 +22,7 @@ from nerfscene.training.progress import Control, Progress
 from nerfscene.training.schedule import budget
 
 # Seconds from the last step to the end, as a share of the training's and at least: for telling the time left.
-AFTER, AFTER_LEAST = 0.1, 40.0
+AFTER, AFTER_LEAST = 0.1, 25.0
 
 
 def train(task: Task) -> Ended:
