@@ -84,7 +84,9 @@ function say(text) {
 
 function refuse(item, why) {
   item.state = "refused";
-  item.why = sentence(why);
+  // After the file's name, which the sentence may begin with.
+  const rest = why.startsWith(`${item.file.name} `) ? why.slice(item.file.name.length + 1) : "";
+  item.why = rest ? `${rest.replace(/\.$/, "")}.` : sentence(why);
 }
 
 async function next() {
