@@ -1,6 +1,6 @@
 """What the server takes while it is busy: its memory, and how much it slows the training beside it.
 
-    python -m bench.serve PHOTOS [--uploads 50] [--megabytes 20] [--mbit 8] [--pages 200] [--steps 600]
+    python -m bench.serve PHOTOS [--uploads 50] [--megabytes 20] [--mbit 8] [--pages 200] [--steps 6000]
                           [--rounds 2]
 
 PHOTOS: a folder. Trains them by ``nerfscene serve`` for the same number of steps, alone and beside the load,
@@ -166,14 +166,13 @@ def main() -> None:
     """Runs the server, the training and the load."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("photos", type=Path)
-    usual = {"uploads": 50, "megabytes": 20, "mbit": 8, "pages": 200, "steps": 600, "rounds": 2}
+    usual = {"uploads": 50, "megabytes": 20, "mbit": 8, "pages": 200, "steps": 6000, "rounds": 2}
     for name, value in usual.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shop = opened(Path(folder), ServeConfig())
         person = people.first_person(shop.db)
-        session = gate.session_for(shop, person)
         with socket.create_server(("127.0.0.1", 0)) as s:
             port = s.getsockname()[1]
         command = [
@@ -190,6 +189,7 @@ def main() -> None:
         server = subprocess.Popen([*command, "--quota", "100GB"], stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         server.stdout.readline()
+        session = gate.session_for(shop, people.first_person(shop.db))  # its key is made now
         try:
             measure(shop, person.id, session, port, server.pid, asked)
         finally:
