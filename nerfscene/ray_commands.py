@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskID
 
-from nerfscene.capture.folder import PHOTO_SUFFIXES
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.given import home_expanded
-from nerfscene.intake import one_source
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.scene.scene import figures_in_words
 from nerfscene.terminal import PRINT_EVERY, Live, clock
@@ -108,6 +106,9 @@ def sources_of(paths: Sequence[Path]) -> list[Path]:
     Absolute, as the cluster's machines have other current folders. Raises NerfsceneError for one that isn't
     there.
     """
+    from nerfscene.capture.endings import PHOTO_SUFFIXES
+    from nerfscene.intake import one_source
+
     if not paths or all(p.name.lower().endswith(PHOTO_SUFFIXES) for p in paths):
         paths = [one_source(paths)]
     sources = [home_expanded(path).absolute() for path in paths]

@@ -84,9 +84,23 @@ def splats_from(seen: Seen, count: int, degree: int, told: Told) -> Splats:
     discs, samples = picked(trimmed, keep), chosen(samples, keep)
     if not len(discs):
         return discs  # a shell around nothing is no scene
+    discs = replace(discs, positions=within(discs.positions, seen.renderer.crop))
     samples = replace(samples, positions=discs.positions)
     discs = replace(discs, sh=fitted_harmonics(samples, seen.taken, degree, told, threads))
     return joined(drawn_in(discs, *_bounds(seen.scene, seen.renderer)), shell)
+
+
+def within(positions: NDArray[np.float32], crop: Array | None) -> NDArray[np.float32]:
+    """Positions (n, 3), with those outside a crop, world_from_box (4, 4), drawn to its sides.
+
+    Trimming moves splats aside by half of their width, over the side of a crop too.
+    """
+    if crop is None:
+        return positions
+    inverse = np.linalg.inv(crop)
+    box = np.clip(positions @ inverse[:3, :3].T + inverse[:3, 3], -1, 1)
+    inside: NDArray[np.float32] = (box @ crop[:3, :3].T + crop[:3, 3]).astype(np.float32)
+    return inside
 
 
 def discs_of(samples: Samples, sh: NDArray[np.float32]) -> Splats:
