@@ -15,7 +15,10 @@ from nerfscene.serve_commands import Serve, run_serve
 
 @pytest.mark.parametrize(
     ("missing", "config", "extra"),
-    [("fastapi", ServeConfig(), r"nerfscene\[serve\]"), ("ray", ServeConfig(ray="auto"), r"nerfscene\[ray\]")],
+    [
+        ("fastapi", ServeConfig(), r"nerfscene\[serve\]"),
+        ("ray", ServeConfig(ray="auto"), r"nerfscene\[ray\]"),
+    ],
 )
 def test_what_is_not_installed_is_said_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, config: ServeConfig, extra: str
