@@ -25,7 +25,7 @@ STEPS = 400  # enough to leave no fog, which is slow to render
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 CLEAR = (slice(90, 168), slice(2, 198))  # between a notice about software WebGL and the panel
-SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 20_000}
 PATIENCE = 600.0  # seconds for each step, on a busy machine
 
 
