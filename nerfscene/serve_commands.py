@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -104,6 +105,8 @@ def run_serve(a: Serve) -> None:
     """``nerfscene serve``."""
     with leaving_at_once():
         check_installed()
+        if a.serve.ray and importlib.util.find_spec("ray") is None:
+            raise NerfsceneError("--ray needs Ray: pip install 'nerfscene[ray]'")
         from nerfscene.serve.server import serve
 
     def told(links: list[str]) -> None:
@@ -146,7 +149,5 @@ def open_browser(link: str) -> None:
 
 def check_installed() -> None:
     """Raises NerfsceneError unless what the server needs is installed."""
-    import importlib.util
-
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise NerfsceneError("nerfscene serve needs more packages: pip install 'nerfscene[serve]'")

@@ -59,8 +59,8 @@ def training(shop: Shop, settings: dict[str, Any]) -> dict[str, Any]:
         chosen["time"] = longest
     if (chosen.get("time") or SECONDS[chosen.get("quality", TrainConfig.quality)]) > longest:
         raise NerfsceneError(
-            f"a training may last {longest:.0f} s here; choose a shorter one, or start the server with a "
-            "larger --longest"
+            f"a training may last {longest:.0f} s here, the longest that whoever runs this server allows; "
+            "choose a shorter one"
         )
     return chosen
 
@@ -97,10 +97,14 @@ def page(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
 
 
 def remove_job(shop: Shop, job: Job) -> None:
-    """Forgets a job that has ended, with the film or export that it made."""
+    """Forgets a film or an export that has ended, with its files. Raises NotNow for other work."""
+    if job.kind not in ("film", "export"):
+        raise NotNow("only films and exports can be removed; a training goes with its scene")
     jobs.remove(shop.db, job.id)
     home = places(shop.data, job.scene)
-    shutil.rmtree(home.exports / job.id, ignore_errors=True)
+    for folder in (home.exports, home.films):
+        for name in (job.id, f".{job.id}"):  # whole, and as far as it came
+            shutil.rmtree(folder / name, ignore_errors=True)
     (home.films / f"{job.id}.mp4").unlink(missing_ok=True)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import Response
 
 from nerfscene.serve import actions, jobs
 from nerfscene.serve.api_models import Export, Film, Page, Train
 from nerfscene.serve.api_parts import BODY, PLAIN, Change, Scene, Who, job_to, refusals, told
 from nerfscene.serve.facts import JobFacts
-from nerfscene.serve.gate import Visitor, shop_of
+from nerfscene.serve.gate import Visitor, shop_of, waking
 from nerfscene.serve.jobs import NotNow
 from nerfscene.serve.scenes import scene_of
 
-router = APIRouter(tags=["jobs"], generate_unique_id_function=lambda route: route.name)
+router = APIRouter(
+    tags=["jobs"], generate_unique_id_function=lambda route: route.name, dependencies=[Depends(waking)]
+)
 JobId = Annotated[str, Path(max_length=64, description="The job's id.")]
 
 
@@ -83,6 +86,13 @@ def go_on(request: Request, who: Who, job: JobId) -> JobFacts:
     actions.refuse_binned(scene_of(shop.db, found.scene))
     jobs.go_on(shop.db, job)
     return _now(request, who, job)
+
+
+@router.delete("/jobs/{job}", status_code=204, responses=refusals(404, 409, *PLAIN))
+def remove(request: Request, who: Who, job: JobId) -> Response:
+    """Removes a film or an export that was made, failed or was stopped, with its files."""
+    actions.remove_job(shop_of(request), job_to(request, who, job, changing=True))
+    return Response(status_code=204)
 
 
 def _now(request: Request, who: Visitor, job: str) -> JobFacts:

@@ -167,7 +167,8 @@ class Refusal:
 @dataclass(frozen=True)
 class Me:
     """Who asks. first: whether they may invite people; quota, used, left: bytes, of all that they keep; left
-    is less where the server is full; longest: the most seconds that a training may last here."""
+    is less where the server is full; longest: the most seconds that a training may last here; pause: why no
+    work is begun at the moment, one sentence, or ""."""
 
     id: str
     name: str
@@ -177,6 +178,7 @@ class Me:
     used: int
     left: int
     longest: float
+    pause: str
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nerfscene.serve.api_parts import BODY, PLAIN, Who, refusals
 from nerfscene.serve.gate import Visitor, shop_of
 from nerfscene.serve.jobs import NotNow
 from nerfscene.serve.people import Person
-from nerfscene.serve.shop import Shop
+from nerfscene.serve.shop import Shop, queue_pause
 
 router = APIRouter(tags=["people"], generate_unique_id_function=lambda route: route.name)
 
@@ -24,7 +24,7 @@ router = APIRouter(tags=["people"], generate_unique_id_function=lambda route: ro
 def me(request: Request, who: Who) -> Me:
     """Who you are here, and how much you keep."""
     shop = shop_of(request)
-    return Me(**_kept(shop, who.person), longest=shop.config.longest)
+    return Me(**_kept(shop, who.person), longest=shop.config.longest, pause=queue_pause(shop))
 
 
 @router.get("/people", responses=refusals(401, 403))

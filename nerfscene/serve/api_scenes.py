@@ -10,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from nerfscene.serve import actions, links, receiving, scenes
 from nerfscene.serve.api_models import Crop, Id, NewLink, NewScene, SceneChange
 from nerfscene.serve.api_parts import BODY, PLAIN, Change, LookAt, Scene, Who, refusals
+from nerfscene.serve.cards import known_figures
 from nerfscene.serve.crop import set_crop
 from nerfscene.serve.facts import LinkFacts, SceneFacts, scene_facts
 from nerfscene.serve.gate import Visitor, shop_of
@@ -94,7 +95,10 @@ def crop_scene(request: Request, who: Who, row: Change, scene: Scene, sent: Crop
 @router.delete("/scenes/{scene}/crop", status_code=204, responses=refusals(400, 404, 409, *PLAIN))
 def uncrop_scene(request: Request, who: Who, row: Change, scene: Scene) -> Response:
     """Shows all of a scene again."""
-    set_crop(shop_of(request), row, None)
+    shop = shop_of(request)
+    if not (known_figures(places(shop.data, row.id).scene) or {}).get("cropped"):
+        raise HTTPException(404, "this scene isn't cropped")
+    set_crop(shop, row, None)
     return Response(status_code=204)
 
 

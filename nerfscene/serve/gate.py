@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,14 @@ async def visitor(request: Request) -> Visitor:
         if not hmac.compare_digest(sent.encode(), found.token.encode()):
             raise HTTPException(403, "this page is too old; reload it and try again")
     return found
+
+
+async def waking(request: Request) -> AsyncIterator[None]:
+    """The dependency of routes by which work begins or ends: afterwards the queue looks at once."""
+    yield
+    queue = getattr(request.app.state, "queue", None)
+    if queue is not None and request.method not in SAFE:
+        queue.wake()
 
 
 async def _field(request: Request) -> str:

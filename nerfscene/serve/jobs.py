@@ -90,6 +90,11 @@ def job_of(db: Database, job: str) -> Job:
     return _job(row)
 
 
+def is_known(db: Database, job: str) -> bool:
+    """Whether a job is there, and wasn't removed."""
+    return db.row("select 1 from jobs where id = ?", (job,)) is not None
+
+
 def jobs_of(db: Database, scene: str) -> list[Job]:
     """A scene's jobs, the newest first."""
     return [_job(r) for r in db.rows("select * from jobs where scene = ? order by created desc", (scene,))]
@@ -244,10 +249,10 @@ def lock_of(job: str) -> str:
 
 
 def remove(db: Database, job: str) -> Job:
-    """Forgets a job, and returns it; its files are the caller's. Raises NerfsceneError if it is under way."""
+    """Forgets a job, and returns it; its files are the caller's. Raises NotNow if it is under way."""
     found = job_of(db, job)
     if found.state in UNFINISHED:
-        raise NerfsceneError("this is still under way; stop it first")
+        raise NotNow("this is still under way; stop it first")
     with db.change() as c:
         c.execute("delete from jobs where id = ?", (job,))
     return found

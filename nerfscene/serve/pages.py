@@ -16,6 +16,7 @@ from nerfscene.serve import people, scenes
 from nerfscene.serve.cards import PAGE, cards_of
 from nerfscene.serve.gate import COOKIE, DAYS, Visitor, end_session, from_here, session_for, shop_of, visitor
 from nerfscene.serve.pages_html import html, kept_page, page
+from nerfscene.serve.shop import queue_pause
 
 router = APIRouter(include_in_schema=False)
 Who = Annotated[Visitor, Depends(visitor)]
@@ -85,12 +86,16 @@ async def gallery(request: Request, who: Who, nr: int = 1, deleted: str = "") ->
     """The scenes that this person sees, PAGE on each page, the newest first."""
     nr = min(max(nr, 1), 10**6)
     deleted = deleted if deleted.isalnum() else ""
-    return kept_page(
-        request, who, f"/ {nr} {deleted}", LONGEST_KEPT, lambda: _gallery(request, who, nr, deleted)
-    )
+    pause = queue_pause(shop_of(request))
+
+    def make() -> str:
+        return _gallery(request, who, nr, deleted, pause)
+
+    # A full disk is no change of the database.
+    return kept_page(request, who, f"/ {nr} {deleted} {bool(pause)}", LONGEST_KEPT, make)
 
 
-def _gallery(request: Request, who: Visitor, nr: int, deleted: str) -> str:
+def _gallery(request: Request, who: Visitor, nr: int, deleted: str, pause: str) -> str:
     shop, mine = shop_of(request), who.person.role == "owner"
     owner = who.person.id if mine else who.person.invited_by or ""
     found = cards_of(shop, owner, nr)
@@ -103,6 +108,7 @@ def _gallery(request: Request, who: Visitor, nr: int, deleted: str) -> str:
     values = {
         "cards": found[:PAGE], "mine": mine, "gone": gone, "nr": nr, "more": len(found) > PAGE,
         "host": "" if host is None else host.name, "refresh": EVERY if busy else 0,
+        "pause": pause if any(card.state == "waiting" for card in found) else "",
     }  # fmt: skip
     return html(request, "gallery.html", who, values)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.serve import actions, jobs, links, receiving, scenes
 from nerfscene.serve.crop import set_crop
 from nerfscene.serve.facts import SCENE_FILE
-from nerfscene.serve.gate import scene_to_change, shop_of
+from nerfscene.serve.gate import scene_to_change, shop_of, waking
 from nerfscene.serve.pages import Who, see_other
 from nerfscene.serve.scenes import SceneRow, places
 
-router = APIRouter(include_in_schema=False, prefix="/scenes/{scene}")
+router = APIRouter(include_in_schema=False, prefix="/scenes/{scene}", dependencies=[Depends(waking)])
 Text = Annotated[str, Form()]
+PARTS = {"film": "#films", "export": "#exports"}  # of the page, by the kind of a job
 
 
 @router.post("/title")
@@ -119,17 +120,22 @@ async def restore(request: Request, who: Who, scene: str) -> Response:
 
 @router.post("/jobs/{job}/{wanted}")
 async def control(
-    request: Request, who: Who, scene: str, job: str, wanted: Literal["pause", "stop", "go-on"]
+    request: Request, who: Who, scene: str, job: str, wanted: Literal["pause", "stop", "go-on", "remove"]
 ) -> Response:
-    """Pauses or stops a job, or lets it go on."""
+    """Pauses or stops a job, lets it go on, or removes it with what it made."""
     found, shop = scene_to_change(request, who, scene), shop_of(request)
-    if jobs.job_of(shop.db, job).scene != found.id:
-        raise HTTPException(404, "there is no such job; look for its scene in the gallery")
-    if wanted == "go-on":
+    work = next((one for one in jobs.jobs_of(shop.db, found.id) if one.id == job), None)
+    part = PARTS.get(work.kind, "") if work is not None else ""
+    if work is None:
+        if wanted != "remove":  # removed twice is removed
+            raise HTTPException(404, "there is no such film or export any more; look at its scene")
+    elif wanted == "remove":
+        actions.remove_job(shop, work)
+    elif wanted == "go-on":
         jobs.go_on(shop.db, job)
     else:
         jobs.ask(shop.db, job, wanted)
-    return back_to(found)
+    return back_to(found, part)
 
 
 @router.post("/files/{file}/remove")

@@ -9,7 +9,7 @@ import segno
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.serve import offers, words
+from nerfscene.serve import jobs, offers, words
 from nerfscene.serve.addresses import outside
 from nerfscene.serve.cards import known_figures
 from nerfscene.serve.facts import JobFacts, SceneFacts, scene_facts
@@ -19,7 +19,9 @@ from nerfscene.serve.pages import EVERY, Who
 from nerfscene.serve.pages_html import html, kept_page, page
 from nerfscene.serve.pages_upload import thumbnails_of, upload_page
 from nerfscene.serve.people import may_change
+from nerfscene.serve.quota import size_on_disk
 from nerfscene.serve.scenes import SceneRow, places, read_notes_of
+from nerfscene.serve.shop import Shop, queue_pause
 
 router = APIRouter(include_in_schema=False)
 GOING = ("waiting", "running", "paused")
@@ -72,14 +74,30 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
         "base": base,
         "unreachable": warning,
         "offers": offers,
-        "longest": shop.config.longest,
+        "details": details_of(shop, scene),
+        "pause": queue_pause(shop) if any(job.state == "waiting" for job in facts.jobs) else "",
     }
 
 
 def made(facts: SceneFacts, kind: str, mine: bool) -> Sequence[JobFacts]:
-    """The jobs of a kind that a page lists: what was made, and for owners what is to come or failed."""
-    shown = ("done", *GOING, "failed") if mine else ("done",)
+    """The jobs of a kind that a page lists: what was made, and for owners all others."""
+    shown = ("done", *GOING, "failed", "stopped") if mine else ("done",)
     return [job for job in facts.jobs if job.kind == kind and job.state in shown]
+
+
+def details_of(shop: Shop, scene: SceneRow) -> dict[str, str]:
+    """What the files of films and exports are, such as "8 s, 960 × 720, 2.3 MB", by address."""
+    found = {}
+    for job in jobs.jobs_of(shop.db, scene.id):
+        for name in job.result.get("files", []) if job.kind in ("film", "export") else ():
+            said = []
+            if job.result.get("seconds"):
+                said.append(f"{job.result['seconds']:.3g} s")
+            if job.result.get("width"):
+                said.append(f"{job.result['width']} × {job.result['height']}")
+            size = size_on_disk(places(shop.data, scene.id).home / name)
+            found[f"/scenes/{scene.id}/{name}"] = ", ".join([*said, words.size(size)])
+    return found
 
 
 def figures_in_words(figures: dict[str, Any] | None) -> list[tuple[str, str]]:

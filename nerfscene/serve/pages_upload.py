@@ -80,7 +80,7 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
         "thumbnails": set() if scene is None else thumbnails_of(shop, scene.id),
         "shown": SHOWN_PHOTOS,
         "accept": ACCEPT,
-        "qualities": QUALITIES,
+        "qualities": [q for q in QUALITIES if actions.SECONDS[q[0]] <= shop.config.longest] or QUALITIES[:1],
         "quality": (scene.settings.get("quality") if scene is not None else None) or USUAL,
         "usual_title": usual_title(),
         "left": use.left,

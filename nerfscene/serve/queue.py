@@ -114,14 +114,16 @@ class Queue:
             code = process.poll()
             if code is not None:
                 self._close(process)
-                self._after(job, code)
                 del self._processes[job]
+                self._after(job, code)
 
     def _after(self, job: str, code: int) -> None:
         """Interprets the end of a job's process."""
         if code == jobs.FULL:
             self._not_before = time.monotonic() + FULL_PAUSE
         db = self.shop.db
+        if not jobs.is_known(db, job):  # its owner has removed it as soon as it had ended
+            return
         if jobs.job_of(db, job).state == "running":
             jobs.back_in_queue(db, job, "" if code in (jobs.LEFT, jobs.FULL) else _why(code))
             found = jobs.job_of(db, job)
@@ -160,6 +162,9 @@ class Queue:
             until = time.monotonic() + ORPHANED
             self._orphans = {job.id: until for job in jobs.running(self.shop.db)}
         for job in list(self._orphans):
+            if not jobs.is_known(self.shop.db, job):
+                del self._orphans[job]
+                continue
             found = jobs.job_of(self.shop.db, job)
             if found.state == "running" and self._is_worked_on(found):
                 if time.monotonic() > self._orphans[job]:

@@ -15,6 +15,19 @@ from nerfscene.serve.scenes import Places, SceneRow
 from nerfscene.serve.shop import Shop
 
 LONGEST_MESSAGE = 2000  # letters
+# What messages say of commands, and what is said of that here.
+INSTEAD = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"(,? or|,? and|[;:,])? ?(choose|give) another( folder| file| one)?( for the scene)? with -o\b", ""),
+        (r"\b(start|train (it|the scene)|train) again with --overwrite\b", "train it again from its photos"),
+        (r"--overwrite starts again", "training again starts"),
+        (r" (-o|--output)\b( [^\s,;:.]\S*)?", ""),
+        (r"--no-([a-z][a-z-]*)", r"“\1” turned off"),
+        (r"--([a-z][a-z-]*)", r"“\1”"),
+        (r"(?<![\w:/.~])~?/(?:[^\s/:;,()]+/)+([^\s/:;,()]+)", r"\1"),  # a file of the server: its name alone
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,16 @@ class Ended:
 
 
 def for_owner(task: Task, message: str) -> str:
-    """A sentence without where the server keeps its files."""
+    """A sentence without where the server keeps its files, and without options of commands.
+
+    There is no other folder to choose on a page; its settings are called as those of the API.
+    """
     for folder in (task.at.photos, task.at.scene):
         message = message.replace(f"{folder}/", "")
     message = message.replace(str(task.at.photos), "the upload").replace(str(task.at.scene), "the scene")
     message = message.replace(f"{task.at.home}/", "").replace(f"{task.shop.data}/", "")
+    for pattern, instead in INSTEAD:
+        message = pattern.sub(instead, message)
     return re.sub(r"\s+", " ", message).strip()[:LONGEST_MESSAGE]
 
 

@@ -105,6 +105,37 @@ def test_a_ready_scene_offers_all_that_can_be_made(shop: Shop) -> None:
     assert not page.all("noscript")  # nothing runs
 
 
+def test_what_was_made_is_described_and_can_be_removed(shop: Shop) -> None:
+    scene = cases.scene(shop, "Kitchen", "ready")
+    browser, base = cases.logged_in(shop), f"/scenes/{scene.id}"
+    film, export = (jobs.add(shop.db, scene.id, scene.person, kind, {"to": "mesh", "ending": "glb"}).id
+                    for kind in ("film", "export"))  # fmt: skip
+    at = places(shop.data, scene.id)
+    at.films.mkdir()
+    (at.films / f"{film}.mp4").write_bytes(b"x" * 2_300_000)
+    facts = {"seconds": 8.0, "width": 960, "height": 720}
+    cases.change(shop, film, "done", files=[f"films/{film}.mp4"], **facts)
+    cases.change(shop, export, "stopped")
+    page = shown(browser, scene.id)
+    assert "8 s, 960 × 720, 2.3 MB" in page.said and film not in page.said and "Stopped" in page.said
+    guest = shown(cases.logged_in(shop, cases.guest(shop)), scene.id)
+    assert "2.3 MB" in guest.said and not guest.all("form", action=f"{base}/jobs/{film}/remove")
+    assert send(browser, page, f"{base}/jobs/{film}/remove") == f"{base}#films"
+    assert send(browser, page, f"{base}/jobs/{export}/remove") == f"{base}#exports"
+    assert send(browser, page, f"{base}/jobs/{film}/remove") == base  # twice, as by two taps
+    assert [job.kind for job in jobs.jobs_of(shop.db, scene.id)] == ["train"]
+    assert not list(at.films.iterdir())
+
+
+def test_a_queue_that_waits_for_room_says_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = cases.scene(shop, "Kitchen", "waiting")
+    browser = cases.logged_in(shop)
+    assert "disk is full" not in Page(browser.get("/").text).said
+    monkeypatch.setattr(type(shop), "room", lambda shop: -3e9)
+    for page in (Page(browser.get("/").text), shown(browser, scene.id)):
+        assert "disk is full, so work waits: 3.0 GB more must be free" in page.said
+
+
 def test_offers_keep_to_what_the_program_makes() -> None:
     offered = [use.what for use in offers.OFFERS] + [what for _, some in offers.OTHERS for what, _ in some]
     everything = {f"{kind}.{ending}" for kind, endings in actions.ENDINGS.items() for ending in endings}

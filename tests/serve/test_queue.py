@@ -104,6 +104,22 @@ def test_a_training_outlives_its_server(opened: Shop, room: Path) -> None:
     assert not (folder / "report.html").exists()
 
 
+def test_a_job_that_is_removed_as_it_ends_is_in_nobodys_way(opened: Shop) -> None:
+    row = a_scene(opened)
+    idle = Queue(opened)
+    gone = jobs.add(opened.db, row.id, row.person, "film", {})
+    assert jobs.begin_next(opened.db, "here")
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE) as process:
+        process.wait()
+        idle._processes[gone.id] = process
+        idle._orphans = {gone.id: float("inf")}
+        jobs.end(opened.db, gone.id, "done")
+        jobs.remove(opened.db, gone.id)
+        idle._reap()
+        idle._recover()
+    assert idle._processes == {} and idle._orphans == {}
+
+
 def test_a_job_that_kills_its_process_is_given_up_with_a_note(opened: Shop) -> None:
     row = a_scene(opened)
     job = jobs.add(opened.db, row.id, row.person, "film", {})

@@ -19,6 +19,7 @@ from nerfscene.exporters.placement import placed
 from nerfscene.scene import folder as scene_folder
 from nerfscene.serve import jobs, people, scene_zip, scenes
 from nerfscene.serve.gate import COOKIE, session_for, token_for
+from nerfscene.serve.shop import Shop
 
 
 @pytest.fixture
@@ -259,6 +260,34 @@ def test_films_exports_and_pages_of_a_trained_scene(program: Program, trained: P
     jobs.end(program.shop.db, film["id"], "done", result={"files": [f"films/{film['id']}.mp4"]})
     done = http.get(f"/api/jobs/{film['id']}").json()
     assert done["files"] == [f"/scenes/{scene.id}/films/{film['id']}.mp4"]
+    # What has ended can be removed; what is under way can't.
+    assert "under way" in said(http.delete(f"/api/jobs/{export['id']}"), 409)
+    assert http.delete(f"/api/jobs/{film['id']}").status_code == 204
+    said(http.get(f"/api/jobs/{film['id']}"), 404)
+    said(http.delete(f"/api/jobs/{film['id']}"), 404)
+
+
+def test_a_full_disk_is_said(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program.http.get("/api/me").json()["pause"] == ""
+    monkeypatch.setattr(Shop, "room", lambda shop: -3e9)
+    assert "3.0 GB more" in program.http.get("/api/me").json()["pause"]
+
+
+def test_what_begins_work_wakes_the_queue(program: Program, trained: Path) -> None:
+    woken: list[bool] = []
+
+    class Sleeping:
+        def wake(self) -> None:
+            woken.append(True)
+
+    program.http.app.state.queue = Sleeping()  # type: ignore[attr-defined]
+    scene = program.scene()
+    put_scene(program.shop, scene.id, trained)
+    film = program.http.post(f"/api/scenes/{scene.id}/films", json={}).json()
+    assert len(woken) == 1
+    program.http.get(f"/api/jobs/{film['id']}")
+    program.http.post(f"/scenes/{scene.id}/jobs/{film['id']}/pause")
+    assert len(woken) == 2
 
 
 # --- links, people, notes -------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import io
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,25 +18,21 @@ import pytest
 import viser
 import websockets
 from browsers import chromium, wait
-from numpy.typing import NDArray
-from PIL import Image
-from serve_viewing_cases import at_an_address, client, invited, owner, scene, shop, until
+from serve_viewing_cases import at_an_address, client, expected, invited, owner, scene, seen, shop, until
 from viewer_cases import CAMERA
 from viser import _messages
 
-from nerfscene.field.rendering import render
 from nerfscene.scene import folder as scenes_on_disk
 from nerfscene.serve import jobs, scenes, viewers
 from nerfscene.serve.gate import COOKIE, session_for
 from nerfscene.serve.scenes import Places, SceneRow
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.viewers import Running, Viewers
-from nerfscene.types import Camera
 from nerfscene.viewer.server import Viewer
-from nerfscene.viewer.stage import Shot, stage_of
-from nerfscene.viewer.still import developed, lens_of
 
 ROOT = Path(__file__).parents[2]
+WINDOW = {"width": 800, "height": 600}
+CLEAR = (slice(45, 145), slice(20, 110))  # beside the panel, and below a notice about software WebGL
 
 
 @pytest.fixture
@@ -218,29 +212,11 @@ def test_guests_have_no_controls_that_make_or_save(trained: Path) -> None:
         asyncio.run(joined())
 
 
-WINDOW = {"width": 800, "height": 600}
-SMALL = (200, 150)  # what pictures are compared at
-CLEAR = (slice(45, 145), slice(20, 110))  # beside the panel, and below a notice about software WebGL
-
-
-def small(picture: Any) -> NDArray[np.float32]:
-    return np.asarray(picture.convert("RGB").resize(SMALL, Image.Resampling.BOX), np.float32)[CLEAR] / 255
-
-
-def expected(folder: Path) -> NDArray[np.float32]:
-    """What the page shows when it opens, rendered here."""
-    stage = stage_of(scenes_on_disk.load(folder), None, "auto", None)
-    shot = Shot(stage.world.home, stage.fov, WINDOW["width"], WINDOW["height"])
-    camera = Camera(lens_of(shot, *SMALL), shot.world_from_cam)
-    frame = render(stage.scene.renderer("auto", 1), camera)
-    return small(Image.fromarray(developed(frame, "colour", camera, stage.world.world_from_page)))
-
-
 def test_people_step_in_and_see_the_scene(of: Shop, made: tuple[SceneRow, Places], trained: Path) -> None:
     """In a real browser, through the server: its owner and a guest at the same time."""
     row, _ = made
     people = {"owner": owner(of), "guest": invited(of)}
-    right = expected(trained)
+    right = expected(trained, WINDOW, CLEAR)
     assert right.std() > 0.05
     with at_an_address(of) as (base, them), chromium() as browser:
         pages, wrong = {}, []
@@ -256,13 +232,13 @@ def test_people_step_in_and_see_the_scene(of: Shop, made: tuple[SceneRow, Places
             page.wait_for_selector("[role=tab]")
             tabs = [tab.inner_text() for tab in page.locator("[role=tab]").all()]
             assert tabs == (["Look", "Path", "Film", "Export"] if who == "owner" else ["Look"])
-            wait(page, lambda p=page: np.abs(seen(p) - right).mean() < 0.03, what=f"for the scene ({who})")
+            wait(
+                page,
+                lambda p=page: np.abs(seen(p, CLEAR) - right).mean() < 0.03,
+                what=f"for the scene ({who})",
+            )
         elsewhere = [w for w in wrong if not w.startswith((base, base.replace("http", "ws")))]
         assert not elsewhere
         assert {v.looks for v in them.all()} == {1}
         pages["guest"].close()
         until(lambda: sorted(v.looks for v in them.all()) == [0, 1], "the guest to be gone")
-
-
-def seen(page: Any) -> NDArray[np.float32]:
-    return small(Image.open(io.BytesIO(page.screenshot())))

@@ -323,6 +323,22 @@ def test_owners_are_not_told_where_files_are(opened: Shop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("/home/ada/films can't be written; choose another with -o", "films can't be written"),
+        ("free some space there, or choose another folder with -o", "free some space there"),
+        ("it is damaged; train it again with --overwrite", "it is damaged; train it again from its photos"),
+        ("there is nothing there: give another --look-at", "there is nothing there: give another “look-at”"),
+        ("try another --seed. --no-photos", "try another “seed”. “photos” turned off"),
+        ("see https://example.org/a/b, 3/4 and x-ray", "see https://example.org/a/b, 3/4 and x-ray"),
+        ("/tmp/nerfscene-1/a b.jpg: wrong", "a b.jpg: wrong"),
+    ],
+)
+def test_owners_are_not_told_of_commands(opened: Shop, message: str, said: str) -> None:
+    assert for_owner(begun(opened, a_scene(opened), "film"), message) == said
+
+
+@pytest.mark.parametrize(
     ("title", "name"),
     [
         ("A/b", "A b"),
@@ -364,9 +380,14 @@ def test_a_removed_job_takes_its_files_along(opened: Shop, trained: Path) -> Non
     at.films.mkdir()
     (at.films / f"{film.id}.mp4").touch()
     (at.films / "other.mp4").touch()
+    (at.films / f".{film.id}").mkdir()  # the frames of a paused one
     with pytest.raises(NerfsceneError, match="under way"):
         actions.remove_job(opened, film)
     jobs.ask(opened.db, film.id, "stop")
     actions.remove_job(opened, film)
     assert [file.name for file in at.films.iterdir()] == ["other.mp4"]
     assert jobs.jobs_of(opened.db, row.id) == []
+    page = actions.page(opened, row, {})
+    jobs.ask(opened.db, page.id, "stop")
+    with pytest.raises(NerfsceneError, match="only films and exports"):
+        actions.remove_job(opened, page)

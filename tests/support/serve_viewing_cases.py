@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http
+import io
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 import websockets
 import websockets.asyncio.server
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
 
 from nerfscene.config import ServeConfig
+from nerfscene.field.rendering import render
+from nerfscene.scene import folder as scenes_on_disk
 from nerfscene.serve import people, scenes
 from nerfscene.serve.app import create_app
 from nerfscene.serve.gate import COOKIE, session_for
@@ -29,6 +35,9 @@ from nerfscene.serve.scenes import Places, SceneRow, places
 from nerfscene.serve.server import listening
 from nerfscene.serve.shop import Shop, opened
 from nerfscene.serve.viewers import Audience, Running, Viewers
+from nerfscene.types import Camera
+from nerfscene.viewer.stage import Shot, stage_of
+from nerfscene.viewer.still import developed, lens_of
 
 HOME = "http://localhost"
 PATIENCE = 120.0  # seconds, on a busy machine
@@ -159,3 +168,34 @@ def echo(patch: pytest.MonkeyPatch) -> Iterator[Echo]:
     with Echo() as stand_in:
         patch.setattr(Viewers, "_started", lambda self, scene, who: stand_in.started(self, scene, who))
         yield stand_in
+
+
+Clear = tuple[slice, slice]  # the rows and columns of a picture in which nothing lies over the scene
+WIDTH = 200  # pixels: what pictures are compared at
+
+
+def expected(folder: Path, window: dict[str, int], clear: Clear) -> NDArray[np.float32]:
+    """What the viewer's page shows when it opens, rendered here: (height, width, 3), 0…1.
+
+    window: its width and height, in pixels; clear: of a picture that is WIDTH wide.
+    """
+    stage = stage_of(scenes_on_disk.load(folder), None, "auto", None)
+    shot = Shot(stage.world.home, stage.fov, window["width"], window["height"])
+    camera = Camera(lens_of(shot, *_size(window["width"], window["height"])), shot.world_from_cam)
+    frame = render(stage.scene.renderer("auto", 1), camera)
+    picture = Image.fromarray(developed(frame, "colour", camera, stage.world.world_from_page))
+    return _small(picture, clear)
+
+
+def seen(page: Any, clear: Clear) -> NDArray[np.float32]:
+    """What a browser's page shows, to be compared with that."""
+    return _small(Image.open(io.BytesIO(page.screenshot())), clear)
+
+
+def _size(width: int, height: int) -> tuple[int, int]:
+    return WIDTH, round(height * WIDTH / width)
+
+
+def _small(picture: Image.Image, clear: Clear) -> NDArray[np.float32]:
+    small = picture.convert("RGB").resize(_size(*picture.size), Image.Resampling.BOX)
+    return np.asarray(small, np.float32)[clear] / 255

@@ -25,10 +25,12 @@ async function dropped(transfer) {
 // chosen(files): called with what was picked. area: where files can be dropped, beside the whole window.
 export function picking(area, chosen) {
   for (const input of area.querySelectorAll("input[type=file]")) {
-    input.addEventListener("change", () => {
+    const take = () => {
       chosen([...input.files]);
       input.value = ""; // so that the same files can be chosen again
-    });
+    };
+    input.addEventListener("change", take);
+    if (input.files.length) take(); // chosen before this script had come
   }
   const carries = (event) => event.dataTransfer?.types.includes("Files");
   let depth = 0;
