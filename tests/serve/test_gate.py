@@ -82,11 +82,10 @@ def ask(client: TestClient, method: str, path: str, ids: dict[str, str], **heade
     sent: dict[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
     body = b"" if method in SAFE else b"title=x"
     if path.startswith("/api/uploads"):
-        sent = {
-            **TUS,
-            "Upload-Length": "5",
-            "Upload-Metadata": f"scene {b64encode(ids['scene'].encode()).decode()}",
-        }
+        scene = b64encode(ids["scene"].encode()).decode()
+        sent = {**TUS, "Upload-Length": "5", "Upload-Metadata": f"scene {scene}"}
+        if method == "POST" and path != "/api/uploads":
+            sent["X-HTTP-Method-Override"] = "PATCH"
     elif path.startswith("/api/"):
         sent, body = {"Content-Type": "application/json"}, BODIES.get(path.rpartition("/")[2], b"{}")
     return client.request(method, path, headers={**sent, **headers}, content=body)
