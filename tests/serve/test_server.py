@@ -1,16 +1,20 @@
-"""Where the server listens, and who can look into its folder."""
+"""Where the server listens, who looks into its folder, and what it says when nothing can be written."""
 
 from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+import serve_cases as cases
 
 from nerfscene.config import ServeConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.serve.database import Database
+from nerfscene.serve.scenes import note
 from nerfscene.serve.server import listening
 from nerfscene.serve.shop import opened
 
@@ -47,3 +51,38 @@ def test_nobody_else_on_the_machine_looks_into_the_folder(tmp_path: Path) -> Non
     before = there.stat().st_mode
     opened(there, ServeConfig()).db.close()
     assert there.stat().st_mode == before  # whoever made it decides
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [("database or disk is full", 507, "disk is full"), ("database is locked", 503, "try again")],
+)
+def test_what_cannot_be_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, status: int, said: str
+) -> None:
+    shop = cases.shop(tmp_path)
+    scene = cases.scene(shop, state="ready")
+    note(shop.db, scene.person, scene.id, "Kitchen is ready")
+    with cases.logged_in(shop) as client:
+        with monkeypatch.context() as patch:
+
+            def refuse(self: Database) -> None:
+                raise sqlite3.OperationalError(error)
+
+            patch.setattr(Database, "change", refuse)
+            for path in ("/", f"/scenes/{scene.id}", "/api/scenes"):
+                assert client.get(path).status_code == 200
+            answer = client.post("/api/scenes", json={"title": "New"})
+            assert answer.status_code == status and said in answer.json()["detail"]
+            answer = client.post(f"/scenes/{scene.id}/title", data={"title": "New"})
+            assert answer.status_code == status and said in answer.text and "<html" in answer.text
+        assert client.post("/api/scenes", json={"title": "New"}).status_code == 201
+
+
+def test_a_full_disk_ends_one_change_only(tmp_path: Path) -> None:
+    shop = cases.shop(tmp_path)
+    shop.db.rows("pragma max_page_count = 1")  # of this connection: as if the disk were full
+    with pytest.raises(sqlite3.OperationalError, match="full"), shop.db.change() as c:
+        c.execute("create table big as select zeroblob(9999999)")
+    shop.db.rows("pragma max_page_count = 1000000")
+    assert cases.scene(shop).title == "Kitchen"
