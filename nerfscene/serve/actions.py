@@ -132,8 +132,9 @@ def only(settings: dict[str, Any], names: tuple[str, ...], config: Any) -> dict[
         raise NerfsceneError(f"there is no setting {unknown[0]}; there are {', '.join(names)}")
     try:
         made = config(**given)
-    except TypeError as error:
-        raise NerfsceneError(str(error)) from None
+    except (TypeError, NerfsceneError) as error:
+        # Who asks knows a setting's name, but not the class that has it.
+        raise NerfsceneError(str(error).removeprefix(f"{config.__name__}.")) from None
     return {name: getattr(made, name) for name in given} if dataclasses.is_dataclass(made) else given
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +39,7 @@ from nerfscene.serve.jobs import NotNow
 from nerfscene.serve.limits import TooMany
 from nerfscene.serve.pages_html import STATIC, Assets
 from nerfscene.serve.queue import Queue
+from nerfscene.serve.quota import NO_ROOM
 from nerfscene.serve.shop import Shop
 from nerfscene.serve.throttle import Throttle
 
@@ -69,6 +71,7 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(NotNow, _not_now)
     app.add_exception_handler(TooMany, _too_many)
+    app.add_exception_handler(sqlite3.OperationalError, _not_kept)
     app.add_middleware(Throttle, sentence=_sentence)
     app.add_middleware(Guard, shop=shop)
     return app
@@ -100,6 +103,17 @@ async def _not_now(request: Request, error: Exception) -> Response:
 async def _too_many(request: Request, error: Exception) -> Response:
     assert isinstance(error, TooMany)
     return _sentence(request, str(error), 429, {"Retry-After": str(math.ceil(error.wait))})
+
+
+async def _not_kept(request: Request, error: Exception) -> Response:
+    """Of a full disk and of a busy database people are told; anything else is an error of ours."""
+    if "is full" in str(error):
+        full = "the server's disk is full, so nothing was changed; tell whoever runs it, or try again later"
+        return _sentence(request, full, NO_ROOM)
+    if "locked" in str(error):
+        busy = "the server is too busy to keep this now; try again in a few seconds"
+        return _sentence(request, busy, 503, {"Retry-After": "5"})
+    raise error
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -133,10 +133,11 @@ class Database:
         connection.execute("begin immediate")
         try:
             yield connection
+            connection.execute("commit")
         except BaseException:
-            connection.execute("rollback")
+            if connection.in_transaction:  # a full disk may have undone it already
+                connection.execute("rollback")
             raise
-        connection.execute("commit")
 
     def close(self) -> None:
         """Closes all threads' connections."""

@@ -73,7 +73,13 @@ def known_names(shop: Shop) -> set[str]:
 
 def known(host: str, names: set[str]) -> bool:
     """Whether a Host header is one of the server's."""
-    name = (urlsplit(f"//{host}").hostname or "") if "@" not in host else ""
+    try:
+        parts = urlsplit(f"//{host}")
+        name = parts.hostname or ""
+        if "@" in host or parts.port == 0:
+            return False
+    except ValueError:  # such as "[::1" or "localhost:x"
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -24,6 +24,7 @@ State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
 UNFINISHED = ("waiting", "running", "paused")
 LEFT, FULL = 75, 74  # exit codes of a job's process that is to wait again; FULL: because of a full disk
 MOST_TRIES = 5  # of a job whose process ends without a word
+TWICE = 3.0  # seconds in which the same job, asked for again, is a second press or a repeated request
 
 
 class NotNow(NerfsceneError):
@@ -60,9 +61,19 @@ class Job:
 
 
 def add(db: Database, scene: str, person: str, kind: Kind, options: dict[str, Any]) -> Job:
-    """A new job, waiting. Raises NerfsceneError for a second training of a scene, or for too many jobs."""
+    """A new job, waiting; or, if it is asked for twice within moments, the one that there is.
+
+    Raises NerfsceneError for a second training of a scene, or for too many jobs.
+    """
     job = new_id()
     with db.change() as c:
+        same = c.execute(
+            "select id from jobs where scene = ? and person = ? and kind = ? and options = ? "
+            "and state in ('waiting', 'running') and wanted = '' and created > ?",
+            (scene, person, kind, json.dumps(options), time.time() - TWICE),
+        ).fetchone()
+        if same is not None:
+            return _job(c.execute("select * from jobs where id = ?", (same["id"],)).fetchone())
         not_too_many(c, "jobs", person)
         if kind == "train" and _unfinished(c, scene, "train"):
             raise NotNow("this scene is already being trained; stop that first, or wait for it")

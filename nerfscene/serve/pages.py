@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from nerfscene.serve import people, scenes
+from nerfscene.serve.api_models import Most
 from nerfscene.serve.cards import PAGE, cards_of
 from nerfscene.serve.gate import COOKIE, DAYS, Visitor, end_session, from_here, session_for, shop_of, visitor
 from nerfscene.serve.pages_html import html, kept_page, page
@@ -20,6 +21,7 @@ from nerfscene.serve.shop import queue_pause
 
 router = APIRouter(include_in_schema=False)
 Who = Annotated[Visitor, Depends(visitor)]
+Number = Annotated[int, Path(ge=1, le=Most)]
 LONGEST_KEPT = 60.0  # seconds: after that "today" may be yesterday
 EVERY = 5  # seconds after which a page without script asks again, while something runs
 
@@ -28,7 +30,10 @@ def sentence(request: Request, text: str, status: int, headers: dict[str, str] |
     """A page that says one thing."""
     if text.startswith("Not Found: "):
         text = f"there is no page at {text.removeprefix('Not Found: ')}"
-    came = urlsplit(request.headers.get("referer", ""))
+    try:
+        came = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # such as "http://["
+        came = urlsplit("")
     back = local(came.path) if came.netloc == request.headers.get("host") else "/"
     values = {"text": text, "status": status, "back": back if back != request.url.path else "/"}
     answer = page(request, "sentence.html", None, values, status)
@@ -122,7 +127,9 @@ async def deleted_scenes(request: Request, who: Who) -> Response:
 
 
 @router.post("/notes/{number}/read")
-async def put_away(request: Request, who: Who, number: int, back: Annotated[str, Form()] = "/") -> Response:
+async def put_away(
+    request: Request, who: Who, number: Number, back: Annotated[str, Form()] = "/"
+) -> Response:
     """Puts a note away."""
     scenes.read_note(shop_of(request).db, who.person.id, number)
     return see_other(local(back))

@@ -6,6 +6,7 @@ nerfscene), ``films``, ``exports``, ``page`` (to send), and pictures for the gal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -217,7 +218,8 @@ def read_notes_of(db: Database, person: str, scene: str) -> None:
     """Puts a person's notes of a scene away: they look at it."""
     found = "person = ? and scene = ? and read is null"
     if db.row(f"select 1 from notes where {found}", (person, scene)) is not None:
-        with db.change() as c:
+        # A page is shown also when nothing can be written.
+        with contextlib.suppress(sqlite3.OperationalError), db.change() as c:
             c.execute(f"update notes set read = ? where {found}", (time.time(), person, scene))
 
 

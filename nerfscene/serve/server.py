@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
             break
         except (OSError, OverflowError) as error:
             reason = error
+            if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
+                break  # another port of an address that isn't there wouldn't help
     if found is None:
         raise NerfsceneError(
             f"can't serve on {host}:{port} ({reason}); choose another address with --host and --port"

@@ -50,9 +50,12 @@ def queue_pause(shop: Shop) -> str:
 
 
 def opened(data: Path, config: ServeConfig) -> Shop:
-    """The server's folder, made if it isn't there. Raises NerfsceneError if it can't be used."""
+    """The server's folder, made if it isn't there. Raises NerfsceneError if it can't be used.
+
+    Nobody else on this machine may look into one that is made: it has people's photos, and all links.
+    """
     with telling(data):
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(stat.S_IRWXU, parents=True, exist_ok=True)
         for part in ("scenes", "uploads"):
             (data / part).mkdir(exist_ok=True)
     return Shop(data, Database(data), config, _secret(data / SECRET))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,14 @@ WHAT = "The scene as you see it, with its crop, for other programs."
 PAGE_OPENS = "any browser opens it, on a phone too"
 LIMIT = "At most {:,} here; `nerfscene export` has no such limit."
 SIGNED = "Sign the page as rendered from photographs. The signature lies beside it, so both come as a .zip."
+
+
+def plain(text: str) -> str:
+    """A sentence as Markdown that shows it as it is.
+
+    viser's page runs what stands in braces, and photos can have any name.
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", text)
 
 
 class ExportPanel:
@@ -210,7 +219,7 @@ class ExportPanel:
         self.stage.films.release()
         with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
             self.start.disabled, self.bar.visible, self.stop.visible = False, False, False
-            self.text.content = "\n\n".join(self._said)
+            self.text.content = "\n\n".join(map(plain, self._said))
             self.text.visible, self.download.visible = bool(self._said), file is not None
             if file is None:
                 self.say("No export", reason, "red")

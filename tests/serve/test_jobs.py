@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,21 @@ def test_only_what_has_ended_can_be_removed(opened: Shop) -> None:
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     assert queue_pause(a_shop(tmp_path / "a")) == ""
     assert "disk is full" in queue_pause(a_shop(tmp_path / "b", spare="1000000TB"))
+
+
+def test_a_second_press_asks_for_nothing_more(opened: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = a_person(opened)
+    scene = scenes.new_scene(opened.db, opened.data, person, "one", {}).id
+    for kind in ("train", "film"):
+        first = jobs.add(opened.db, scene, person, kind, {"seconds": 3})
+        assert jobs.add(opened.db, scene, person, kind, {"seconds": 3}).id == first.id
+    assert jobs.add(opened.db, scene, person, "film", {"seconds": 4}).id != first.id
+    # Whoever asks later, or again after it has ended, wants another one.
+    jobs.ask(opened.db, first.id, "stop")
+    second = jobs.add(opened.db, scene, person, "film", {"seconds": 3})
+    assert second.id != first.id
+    now = time.time() + jobs.TWICE + 1
+    monkeypatch.setattr("nerfscene.serve.jobs.time.time", lambda: now)
+    assert jobs.add(opened.db, scene, person, "film", {"seconds": 3}).id != second.id
+    with pytest.raises(jobs.NotNow):
+        jobs.add(opened.db, scene, person, "train", {"seconds": 3})

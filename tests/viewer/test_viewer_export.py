@@ -29,7 +29,7 @@ from nerfscene.exporters.viser_server import free_port
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.viewer import splats
-from nerfscene.viewer.export_panel import ExportPanel, shown
+from nerfscene.viewer.export_panel import ExportPanel, plain, shown
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.stage import set_world
 
@@ -316,3 +316,9 @@ def test_a_page_is_made_cancelled_and_made_again(
         file = done(panel)
         assert file is not None and file.name == "scene.html"
     wait(lambda: not temporary(), what="for the page to be removed with its tab")
+
+
+def test_names_of_photos_are_no_markdown() -> None:
+    assert plain("the photo {fetch`x`}<b>_1_.jpg is left out") == (
+        r"the photo \{fetch\`x\`\}\<b\>\_1\_.jpg is left out"
+    )
