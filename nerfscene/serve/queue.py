@@ -136,6 +136,8 @@ class Queue:
 
     def _let_go(self) -> None:
         """Has all processes save and leave, and waits for them."""
+        if any(process.poll() is None for process in self._processes.values()):
+            log.warning("ending: what is under way is being saved, which can take a minute")
         for process in self._processes.values():
             self._close(process)
         until = time.monotonic() + LEAVING
