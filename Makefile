@@ -2,6 +2,7 @@
 #   make demo         poses, trains and films the capture in data/demo
 #   make serve        opens the page where photos become scenes; make serve HOST=0.0.0.0 for phones too
 #   make test         builds everything and passes the tests
+#   make journey      goes the whole way from a phone's photos to a shared scene in a real browser, some minutes
 #   make lint         ruff and mypy
 #   make fuzz         gives a thousand damaged inputs to every reader, about 2 minutes on two cores
 #   make docs         builds the pages in docs/ into a site, out/docs
@@ -23,7 +24,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo serve test lint fuzz docs bench torture wheel wheel-test clean
+.PHONY: demo serve test journey lint fuzz docs bench torture wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -54,6 +55,9 @@ serve: $(VENV)/.installed
 # Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+journey: $(VENV)/.installed
+	NERFSCENE_JOURNEY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serve/test_journey.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.browsers import chromium, wait
 from support.serve_viewing_cases import expected, seen
@@ -144,6 +145,7 @@ def look(context: Any, link: str) -> None:
     page.close()
 
 
+@pytest.mark.skipif("NERFSCENE_JOURNEY" not in os.environ, reason="takes minutes: make journey runs it")
 def test_from_photos_on_a_phone_to_a_scene_that_is_shared(tmp_path: Path) -> None:
     (tmp_path / "scene.txt").write_text("no photo")
     data = tmp_path / "data"
