@@ -57,7 +57,8 @@ test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 journey: $(VENV)/.installed
-	NERFSCENE_JOURNEY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serve/test_journey.py
+	NERFSCENE_JOURNEY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serve/test_journey.py \
+		tests/serve/test_viewers.py::test_people_step_in_and_see_the_scene
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

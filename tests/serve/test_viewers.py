@@ -212,6 +212,10 @@ def test_guests_have_no_controls_that_make_or_save(trained: Path) -> None:
         asyncio.run(joined())
 
 
+@pytest.mark.skipif(
+    "NERFSCENE_JOURNEY" not in os.environ,
+    reason="two pages that draw by software starve each other on a busy machine: make journey runs it",
+)
 def test_people_step_in_and_see_the_scene(of: Shop, made: tuple[SceneRow, Places], trained: Path) -> None:
     """In a real browser, through the server: its owner and a guest at the same time."""
     row, _ = made
