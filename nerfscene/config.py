@@ -320,7 +320,7 @@ class ServeConfig:
     spare: str = "2GB"
     """Disk space to leave free; with less, uploads are refused and the queue waits."""
     longest: float = 7200.0
-    """The longest training that can be asked for, in seconds."""
+    """The longest training that can be asked for, in seconds; 60 or more."""
     idle: float = 300.0
     """Seconds after which a viewer that nobody looks at is ended."""
     ray: str = ""
@@ -343,7 +343,7 @@ class ServeConfig:
                 ),
                 ("jobs", 1 <= self.jobs <= 64, "1 to 64"),
                 *((name, size is not None, "a size such as 20GB") for name, size in sizes),
-                ("longest", 1 <= self.longest <= 10**7, "1 to 10000000 seconds"),
+                ("longest", 60 <= self.longest <= 10**7, "60 to 10000000 seconds"),
                 ("idle", 5 <= self.idle <= 10**7, "5 to 10000000 seconds"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,15 +20,18 @@ DONE = "done.json"
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, of_use: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yields the path ``<folder>.partial`` for the block to create and fill, then renames it to ``folder``.
 
     The block ends with ``write_done``. An older ``folder`` is replaced. If the block raises, it stays, and
     the partial folder is removed. Raises OSError if something can't be removed or renamed.
+    of_use: whether the block can go on with a partial folder that an interruption has left.
     """
     partial, old = _beside(folder)
-    if partial.exists():
+    of_use = of_use or _never
+    if partial.exists() and not of_use(partial):
         shutil.rmtree(partial)
+    kept = False
     try:
         yield partial
         if folder.exists():
@@ -42,8 +45,16 @@ def replacing(folder: Path) -> Iterator[Path]:
                 old.rename(folder)
             raise
         shutil.rmtree(old, ignore_errors=True)
+    except KeyboardInterrupt:
+        kept = of_use(partial)
+        raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _never(partial: Path) -> bool:
+    return False
 
 
 def write_done(partial: Path, content: object) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, short_names
 from nerfscene.config import PoseConfig
-from nerfscene.posing import mapping, matching, zooms
+from nerfscene.posing import begun, mapping, matching, zooms
 from nerfscene.posing.copies import copy_index
 from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort
@@ -150,11 +150,13 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     """
     state = _Climb(job)
     most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)  # in each of six views
-    _find_features(job, matching.usual_effort(job.sizes, most), "")
+    usual = matching.usual_effort(job.sizes, most)
+    begun.features(job.folder, lambda: _find_features(job, usual, ""))
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
     _extend(state, SOME)
     _start_anew(state)
+    begun.forget(job.folder)  # these steps change the lenses or the matches
     if not state.enough():
         _without_focals(state)
     _separate_zooms(state)
@@ -173,8 +175,8 @@ def _worth_care(total: int) -> float:
 
 
 def _find_features(job: Job, effort: Effort, suffix: str) -> None:
-    stage = "finding features" + suffix
-    matching.find_features(job.folder, job.photos, job.sizes, effort, stage, job.progress)
+    named = f"finding features{suffix}"
+    matching.find_features(job.folder, job.photos, job.sizes, effort, named, job.progress)
     set_rigs(job.folder / "database.db", job.photos, job.sizes)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
+from nerfscene.posing import begun
 from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.posing.room import check_room
@@ -53,10 +54,44 @@ def find_features(
     """Writes the lenses and features of the copies in ``folder``/images to ``folder``/database.db.
 
     ``photos`` are the originals and ``sizes`` those of the copies. Photos of equal size and EXIF focal length
-    share a lens. Masks in ``folder``/masks are applied. ``stage`` names this step for ``progress``.
+    share a lens. Masks in ``folder``/masks are applied. ``stage`` names this step for ``progress``. Features
+    that an interrupted run has found there are kept.
     """
     database = folder / "database.db"
     check_room(folder)
+    missing = begun.without_features(database, len(photos))
+    if missing is None:
+        _add_photos(folder, photos, sizes)
+        missing = list(range(len(photos)))
+    masked = pycolmap.ImageReaderOptions()
+    if (folder / "masks").exists():
+        masked.mask_path = folder / "masks"
+    options = pycolmap.FeatureExtractionOptions()
+    options.use_gpu = False
+    options.sift.first_octave = effort.first_octave
+    options.sift.max_num_features = effort.max_features
+    options.sift.peak_threshold = effort.peak_threshold
+    total = len(photos)
+    chunk = max(-(-total // FEATURE_CHUNKS), worker_count())
+    already = total - len(missing)
+    progress(stage, already / total)
+    for start in range(0, len(missing), chunk):
+        names = [copy_name(i) for i in missing[start : start + chunk]]
+        check_room(folder, len(names))
+        pycolmap.extract_features(
+            database,
+            folder / "images",
+            image_names=names,
+            reader_options=masked,
+            extraction_options=options,
+            device=pycolmap.Device.cpu,
+        )
+        progress(stage, (already + start + len(names)) / total)
+
+
+def _add_photos(folder: Path, photos: Sequence[Photo], sizes: Sequence[Size]) -> None:
+    """Writes the copies' names and lenses to the new ``folder``/database.db."""
+    database = folder / "database.db"
     pycolmap.Database.open(database).close()  # import_images requires the file to exist
     cameras: dict[tuple[object, ...], list[int]] = {}
     for index, photo in enumerate(photos):
@@ -71,28 +106,6 @@ def find_features(
         names = [copy_name(i) for i in members]
         # Before features are extracted, so that ids follow the order of the photos, not that of the threads.
         pycolmap.import_images(database, folder / "images", pycolmap.CameraMode.SINGLE, names, reader)
-    masked = pycolmap.ImageReaderOptions()
-    if (folder / "masks").exists():
-        masked.mask_path = folder / "masks"
-    options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu = False
-    options.sift.first_octave = effort.first_octave
-    options.sift.max_num_features = effort.max_features
-    options.sift.peak_threshold = effort.peak_threshold
-    chunk = max(-(-len(photos) // FEATURE_CHUNKS), worker_count())
-    progress(stage, 0.0)
-    for start in range(0, len(photos), chunk):
-        names = [copy_name(i) for i in range(start, min(start + chunk, len(photos)))]
-        check_room(folder, len(names))
-        pycolmap.extract_features(
-            database,
-            folder / "images",
-            image_names=names,
-            reader_options=masked,
-            extraction_options=options,
-            device=pycolmap.Device.cpu,
-        )
-        progress(stage, min(start + chunk, len(photos)) / len(photos))
 
 
 def _camera_prior(photo: Photo, size: Size, reader: pycolmap.ImageReaderOptions) -> str:

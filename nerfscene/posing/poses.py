@@ -1,12 +1,13 @@
 """Capture → PosedCapture by structure from motion. ladder.py has the steps; this module keeps their result.
 
 The work is done in ``<workdir>/posing.partial``, which is renamed to ``<workdir>/posing`` once it is
-complete. That folder holds:
+complete. An interrupted run is gone on with. That folder holds:
 
     images/       upright copies of the photos at working size, 00000.jpg … in the capture's order
     masks/        if any photo has a mask: 00000.jpg.png …, black where no features are wanted
     database.db   features and matches
     sparse/       the model, which COLMAP can open
+    begun.json    until the model is complete: what an interrupted run leaves (begun.py)
     done.json     the photos and settings that this result is for (with others, posing runs again), and the
                   report of how the cameras were found
 """
@@ -26,7 +27,7 @@ from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.posing import mapping
+from nerfscene.posing import begun, mapping
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.model_files import read_model
@@ -59,10 +60,9 @@ def pose(
             "show the same things from different places are needed."
         )
     done = Path(workdir) / "posing"
+    made_from = _fingerprint(capture, config)
     report = make_once(
-        done,
-        _fingerprint(capture, config),
-        lambda folder: asdict(_pose_into(folder, capture, config, progress)),
+        done, made_from, lambda folder: asdict(_pose_into(folder, capture, config, progress, made_from))
     )
     return posed_from_photos(capture, read_model(done / "sparse"), _report(report))
 
@@ -73,14 +73,15 @@ def make_once(
     """Fills the folder ``done`` with ``make``, unless it was already made from ``made_from``.
 
     ``make`` fills the new folder that it is given and returns a report, which this function returns too, also
-    when the folder is reused. The folder gets its name only once ``make`` has succeeded.
+    when the folder is reused. The folder gets its name only once ``make`` has succeeded. What an interrupted
+    run left comes back to ``make``, if begun.json says that it is of use.
     """
     content = read_done(done)
     kept = dict(content) if isinstance(content, dict) else {}
     report = kept.pop("report", None)
     if kept != made_from:
-        with replacing(done) as partial:
-            partial.mkdir(parents=True)
+        with replacing(done, lambda partial: begun.can_go_on(partial, made_from)) as partial:
+            partial.mkdir(parents=True, exist_ok=True)
             try:
                 with mapping.quiet():
                     report = make(partial)
@@ -91,12 +92,22 @@ def make_once(
     return report if isinstance(report, dict) else {}
 
 
-def _pose_into(folder: Path, capture: Capture, config: PoseConfig, progress: StageListener) -> PoseReport:
+def _pose_into(
+    folder: Path,
+    capture: Capture,
+    config: PoseConfig,
+    progress: StageListener,
+    made_from: dict[str, object],
+) -> PoseReport:
     """Writes copies, database and model into ``folder``; raises NerfsceneError if too few photos connect."""
     photos = capture.photos
     sizes = [working_size(photo, config.max_image_size) for photo in photos]
-    write_copies(folder / "images", photos, sizes, progress)
-    write_masks(folder / "masks", photos, sizes)
+    if begun.noted(folder):
+        begun.tidy(folder)
+    else:
+        write_copies(folder / "images", photos, sizes, progress)
+        write_masks(folder / "masks", photos, sizes)
+        begun.note(folder, made_from)
     best, report = climb(Job(folder, photos, sizes, config, progress))
     if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))

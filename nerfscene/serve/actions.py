@@ -57,12 +57,25 @@ def training(shop: Shop, settings: dict[str, Any]) -> dict[str, Any]:
     longest = shop.config.longest
     if "steps" in chosen and "time" not in chosen:
         chosen["time"] = longest
-    if (chosen.get("time") or SECONDS[chosen.get("quality", TrainConfig.quality)]) > longest:
+    if "time" not in chosen:
+        chosen.setdefault("quality", usual_quality(shop))
+    if (chosen.get("time") or SECONDS[chosen["quality"]]) > longest:
         raise NerfsceneError(
             f"a training may last {longest:.0f} s here, the longest that whoever runs this server allows; "
             "choose a shorter one"
         )
     return chosen
+
+
+def qualities(shop: Shop) -> list[str]:
+    """The qualities whose training may last as long as it does, the shortest first; at least one."""
+    return [quality for quality, seconds in SECONDS.items() if seconds <= shop.config.longest]
+
+
+def usual_quality(shop: Shop) -> str:
+    """What is trained if nothing else is asked for: what ``train`` takes, or the best that is allowed."""
+    allowed = qualities(shop)
+    return TrainConfig.quality if TrainConfig.quality in allowed else allowed[-1]
 
 
 def film(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:

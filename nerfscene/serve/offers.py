@@ -46,6 +46,7 @@ FILMS = (
 )
 LENGTHS = ((5, "5 seconds"), (8, "8 seconds"), (15, "15 seconds"), (30, "30 seconds"))
 SIZES = ((960, "Small, 960 pixels wide"), (1920, "Full HD, 1920 pixels wide"))
+LONGER = (("5min", "5 minutes"), ("20min", "20 minutes"))  # what a scene can be trained on to
 ENDS = ((1, "a day"), (7, "a week"), (30, "a month"), (0, "until I take it back"))
 
 

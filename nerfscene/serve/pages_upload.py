@@ -25,7 +25,6 @@ QUALITIES = (
     ("5min", "Good", "5 minutes", "Right for most scenes."),
     ("20min", "Best", "20 minutes", "Larger pictures and finer details."),
 )
-USUAL = "5min"
 SHOWN_PHOTOS = 400  # thumbnails on one page
 
 
@@ -38,12 +37,12 @@ async def new(request: Request, who: Who) -> Response:
 
 @router.post("/new")
 async def make(
-    request: Request, who: Who, title: Annotated[str, Form()] = "", quality: Annotated[str, Form()] = USUAL
+    request: Request, who: Who, title: Annotated[str, Form()] = "", quality: Annotated[str, Form()] = ""
 ) -> Response:
     """Makes a scene; its photos come on the next page."""
     _owner(who)
     shop = shop_of(request)
-    chosen = actions.only({"quality": quality}, actions.TRAINING, actions.TrainConfig)
+    chosen = actions.only({"quality": quality or None}, actions.TRAINING, actions.TrainConfig)
     scene = scenes.new_scene(shop.db, shop.data, who.person.id, title.strip() or usual_title(), chosen)
     return see_other(f"/scenes/{scene.id}")
 
@@ -70,6 +69,8 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
     files = [] if facts is None else facts.files
     coming = [f for f in files if f.state == "coming" and f.received < f.size]
     use = quota.use_of(shop, who.person)
+    allowed = actions.qualities(shop)
+    chosen = None if scene is None else scene.settings.get("quality")
     return {
         "scene": facts,
         "going": facts is not None and facts.state in jobs.UNFINISHED,
@@ -80,8 +81,8 @@ def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any
         "thumbnails": set() if scene is None else thumbnails_of(shop, scene.id),
         "shown": SHOWN_PHOTOS,
         "accept": ACCEPT,
-        "qualities": [q for q in QUALITIES if actions.SECONDS[q[0]] <= shop.config.longest] or QUALITIES[:1],
-        "quality": (scene.settings.get("quality") if scene is not None else None) or USUAL,
+        "qualities": [q for q in QUALITIES if q[0] in allowed],
+        "quality": chosen if chosen in allowed else actions.usual_quality(shop),
         "usual_title": usual_title(),
         "left": use.left,
         "quota": use.quota,

@@ -71,7 +71,8 @@ async def take(
             raise HTTPException(*refused)
         await form.read(request, options[b"boundary"])
     except HTTPException:
-        if form.left > 0 and not await request.is_disconnected():
+        # Nothing else may look at what comes meanwhile, as request.is_disconnected does: it takes it away.
+        if form.left > 0:
             await _drain(request)
         raise
     return RedirectResponse(f"/scenes/{scene.id}", 303)
@@ -212,8 +213,11 @@ def file_name(disposition: bytes) -> str:
     return options.get(b"filename", b"").decode("utf-8", "replace")
 
 
-async def _drain(request: Request) -> None:
-    """Reads some of what a refused request still brings: browsers read no answer before they have sent it."""
+async def _drain(request: Request) -> bool:
+    """Reads some of what a refused request still brings: browsers read no answer before they have sent it.
+
+    Returns whether it came to its end, or the browser left.
+    """
     read = 0
     try:
         async with asyncio.timeout(SILENT):
@@ -221,6 +225,7 @@ async def _drain(request: Request) -> None:
                 message = await request.receive()
                 read += len(message.get("body", b""))
                 if not message.get("more_body"):
-                    return
+                    return True
     except TimeoutError:
-        return
+        pass
+    return False

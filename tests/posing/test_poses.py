@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,6 +208,87 @@ def test_an_interrupted_run_is_not_trusted(
         with pytest.raises(KeyboardInterrupt):
             pose(open_capture(photos), tmp_path)
         assert not (tmp_path / "posing").exists()
+
+
+def stopping(at: str, beyond: float) -> Callable[[str, float], None]:
+    """A listener that interrupts posing in a stage, beyond a fraction of it."""
+
+    def listener(stage: str, fraction: float) -> None:
+        if stage == at and fraction > beyond:
+            raise KeyboardInterrupt
+
+    return listener
+
+
+def left_at(work: Path, photos: Path, stage: str, beyond: float) -> Path:
+    """The database that is left when posing is interrupted."""
+    with pytest.raises(KeyboardInterrupt):
+        pose(open_capture(photos), work, progress=stopping(stage, beyond))
+    assert not (work / "posing").exists()
+    return work / "posing.partial" / "database.db"
+
+
+@pytest.mark.parametrize(
+    ("stage", "beyond", "again"),
+    [("shrinking photos", 0.5, "shrinking photos"), ("finding features", 0.3, "finding features"),
+     ("matching photos", 0.9, "matching photos"), ("placing cameras", 0.3, "matching photos")],
+)  # fmt: skip
+def test_what_an_interrupted_run_has_found_is_kept(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, stage: str, beyond: float, again: str
+) -> None:
+    photos, done, first = corner
+    left_at(tmp_path, photos, stage, beyond)
+    told: list[tuple[str, float]] = []
+    posed = pose(open_capture(photos), tmp_path, progress=lambda s, f: told.append((s, f)))
+    assert told[0][0] == again and (told[0][1] > beyond) == (again == stage == "finding features")
+    for view, other in zip(posed.views, first.views, strict=True):
+        np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
+    left = {p.name for p in (tmp_path / "posing").iterdir()}
+    assert left == {p.name for p in (done / "posing").iterdir()} and "begun.json" not in left
+
+
+def test_features_that_a_killed_run_wrote_by_half_are_found_again(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+) -> None:
+    photos, _, first = corner
+    database = left_at(tmp_path, photos, "finding features", 0.3)
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        for table, image in (("keypoints", 1), ("descriptors", 2)):
+            assert db.execute(f"delete from {table} where image_id = ?", (image,)).rowcount == 1
+    posed = pose(open_capture(photos), tmp_path)
+    for view, other in zip(posed.views, first.views, strict=True):
+        np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
+
+
+def damaged(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[:5000] + bytes(5000))
+
+
+def emptied(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        db.execute("delete from images where image_id > 2")  # as if killed while photos were added
+
+
+@pytest.mark.parametrize("harm", [damaged, emptied, Path.unlink])
+def test_a_database_that_a_killed_run_left_broken_is_made_anew(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    photos, _, first = corner
+    harm(left_at(tmp_path, photos, "finding features", 0.3))
+    posed = pose(open_capture(photos), tmp_path)
+    for view, other in zip(posed.views, first.views, strict=True):
+        np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
+
+
+def test_what_was_found_in_other_photos_is_not_kept(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+) -> None:
+    photos, _, _ = corner
+    left_at(tmp_path, photos, "matching photos", 0.9)
+    told: list[str] = []
+    fewer = replace(open_capture(photos), photos=open_capture(photos).photos[:-1])
+    assert len(pose(fewer, tmp_path, progress=lambda s, f: told.append(s)).views) == VIEWS - 1
+    assert told[0] == "shrinking photos"
 
 
 def test_the_same_seed_gives_the_same_cameras_and_says_how_far_it_is(

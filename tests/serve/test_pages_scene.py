@@ -225,6 +225,20 @@ def test_that_nobody_else_can_follow_a_link_is_said(shop: Shop) -> None:
     assert "answers only on the machine it runs on" in shown(cases.logged_in(shop), scene.id).said
 
 
+def test_only_what_is_allowed_is_offered(tmp_path: Path) -> None:
+    shop = cases.shop(tmp_path, longest=400.0)
+    browser = cases.logged_in(shop)
+    offered = Page(browser.get("/new").text).all("input", name="quality")
+    assert [(e["value"], "checked" in e) for e in offered] == [("1min", False), ("5min", True)]
+    page = shown(browser, cases.scene(shop, "Kitchen", "ready").id)
+    assert "5 minutes" in page.said and "20 minutes" not in page.said
+    shop = cases.shop(tmp_path / "small", longest=60.0)
+    browser = cases.logged_in(shop)
+    (offered,) = Page(browser.get("/new").text).all("input", name="quality")
+    assert offered["value"] == "1min" and "checked" in offered
+    assert "Train on" not in shown(browser, cases.scene(shop, "Kitchen", "ready").id).said
+
+
 def test_renaming_webhook_and_training_on(shop: Shop) -> None:
     scene = cases.scene(shop, "Kitchen", "ready")
     browser, base = cases.logged_in(shop), f"/scenes/{scene.id}"

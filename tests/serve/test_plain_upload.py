@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 from upload_cases import OwnProcess, Sender, picture, sending, wait_for
 
-from nerfscene.serve import receiving
+from nerfscene.serve import plain_upload, receiving
 from nerfscene.serve.plain_upload import file_name
 
 
@@ -65,11 +67,21 @@ def test_a_form_of_another_site_is_refused(sender: Sender) -> None:
     assert answer.status_code == 403 and not sender.files()
 
 
-def test_a_form_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_form_that_is_too_large_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[bool] = []
+
+    async def noted(request: Request, drain: Any = plain_upload._drain) -> bool:
+        whole.append(await drain(request))
+        return whole[-1]
+
+    monkeypatch.setattr(plain_upload, "_drain", noted)
     with sending(tmp_path, quota="10kB", spare="1MB") as sender:
         answer = send(sender, ("a.jpg", bytes(20_000)))
         assert answer.status_code == 413 and "are used; delete scenes" in answer.text
         assert not sender.files() and not list((sender.shop.data / "uploads").iterdir())
+    assert whole == [True]  # the answer didn't have to wait for more
 
 
 @pytest.mark.parametrize(("kind", "body", "status"), [

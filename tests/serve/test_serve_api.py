@@ -220,10 +220,15 @@ def test_nobody_trains_longer_than_allowed(tmp_path: Path) -> None:
         scene = program.scene()
         put_photo(program, scene)
         at = f"/api/scenes/{scene.id}/train"
-        for body in ({}, {"quality": "20min"}, {"time": 101}):
+        for body in ({"quality": "5min"}, {"quality": "20min"}, {"time": 101}):
             assert "longest" in said(program.http.post(at, json=body), 400)
         # Steps alone would have no end.
         assert program.http.post(at, json={"steps": 10**9}).json()["options"]["time"] == 100.0
+        # Who doesn't say gets the best that is allowed.
+        scene = program.scene()
+        put_photo(program, scene)
+        job = program.http.post(f"/api/scenes/{scene.id}/train", json={}).json()
+        assert job["options"] == {"quality": "1min", "more": False}
 
 
 @pytest.mark.parametrize(
