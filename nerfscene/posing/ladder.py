@@ -26,8 +26,7 @@ from nerfscene.posing.rigs import cut_from_panoramas, set_rigs
 from nerfscene.types import Photo, PoseReport
 
 ENOUGH = 0.9  # if less than this fraction of the photos is posed, slower steps are worth it
-# With MANY_PHOTOS or more, the slowest step is worth it only below MANY_ENOUGH. With fewer, the limit rises
-# linearly to ENOUGH.
+# The slowest step is worth it below MANY_ENOUGH with MANY_PHOTOS or more; with fewer, this rises to ENOUGH.
 MANY_PHOTOS = 100
 MANY_ENOUGH = 0.6
 FITS_WELL = 0.5  # px: with a larger reprojection error, the photos may have different zooms
@@ -150,8 +149,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     """
     state = _Climb(job)
     most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)  # in each of six views
-    usual = matching.usual_effort(job.sizes, most)
-    begun.features(job.folder, lambda: _find_features(job, usual, ""))
+    begun.features(job.folder, lambda: _find_features(job, matching.usual_effort(job.sizes, most), ""))
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
     _extend(state, SOME)

@@ -226,7 +226,7 @@ def test_nobody_trains_longer_than_allowed(tmp_path: Path) -> None:
         assert program.http.post(at, json={"steps": 10**9}).json()["options"]["time"] == 100.0
         # Who doesn't say gets the best that is allowed.
         scene = program.scene()
-        put_photo(program, scene)
+        put_photo(program, scene, "b.jpg")
         job = program.http.post(f"/api/scenes/{scene.id}/train", json={}).json()
         assert job["options"] == {"quality": "1min", "more": False}
 
