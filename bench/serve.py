@@ -4,19 +4,22 @@
                           [--rounds 2]
 
 PHOTOS: a folder. Trains them by ``nerfscene serve`` for the same number of steps, alone and beside the load,
-in turn: so many uploads at once, each as fast as a phone's network, again and again, and so many gallery
-pages a second. Prints the training's
-seconds of each, their ratio of medians, and the most memory that the server and its helpers had, their shared
-pages counted once (PSS), without the training itself. Linux only.
+in turn: so many uploads at once, each as fast as a phone's network, and so many gallery pages a second until
+the training ends. Prints the training's seconds of each and their ratio of medians; what the load took of the
+processors, told apart by who: the server and its helpers, and this program, whose work other machines do
+elsewhere; and the most memory that the server and its helpers had, their shared pages counted once (PSS). The
+training itself is not in these. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -48,31 +51,24 @@ class Load:
     pages: int = 0
     refused: list[str] = field(default_factory=list)
 
-    def upload(self, number: int, size: int, at_least: int) -> None:
-        """Uploads photos of ``size`` bytes one after the other, at least so many."""
-        done = 0
-        while done < at_least or not self.over.is_set():
-            name = f"{number}-{done}-{time.time_ns()}.jpg"
-            metadata = ",".join(
-                f"{k} {base64.b64encode(v.encode()).decode()}"
-                for k, v in (("scene", self.scene), ("filename", name))
-            )
-            with socket.create_connection(("127.0.0.1", self.port)) as s:
-                create = {"Upload-Length": size, "Upload-Metadata": metadata, "Content-Length": 0}
-                status, headers = self.ask(s, "POST", "/api/uploads", create)
-                if status != 201:
-                    self.refused.append(f"{status}")
-                    return
+    def upload(self, number: int, size: int) -> None:
+        """Uploads a photo of ``size`` bytes."""
+        metadata = ",".join(
+            f"{k} {base64.b64encode(v.encode()).decode()}"
+            for k, v in (("scene", self.scene), ("filename", f"{number}.jpg"))
+        )
+        with socket.create_connection(("127.0.0.1", self.port)) as s:
+            create = {"Upload-Length": size, "Upload-Metadata": metadata, "Content-Length": 0}
+            status, headers = self.ask(s, "POST", "/api/uploads", create)
+            if status == 201:
                 patch = {"Upload-Offset": 0, "Content-Type": "application/offset+octet-stream"}
                 path = "/" + headers["location"].split("://")[-1].partition("/")[2]
-                status, _ = self.ask(
-                    s, "PATCH", path, {**patch, "Content-Length": size}, photo(size, number, done)
-                )
-                if status != 204:
-                    self.refused.append(f"PATCH {status}")
-                    return
-            done += 1
+                body = {**patch, "Content-Length": size}
+                status, _ = self.ask(s, "PATCH", path, body, photo(size, number))
+        if status == 204:
             self.uploaded += 1
+        else:
+            self.refused.append(str(status))
 
     def ask(
         self, s: socket.socket, method: str, path: str, headers: dict[str, object], body: bytes = b""
@@ -130,36 +126,68 @@ def photo(size: int, *numbers: int) -> bytes:
     return file.getvalue() + json.dumps(numbers).encode() + bytes(size - len(file.getvalue()) - 40)
 
 
-def memory(process: int, without: str) -> float:
-    """MB that a process and all below it have, those left out whose command contains ``without``."""
-    total, parents = 0.0, {process}
+def family(process: int) -> list[int]:
+    """A process and all below it, without those that work on scenes and what they have started."""
+    found = {process}
     for entry in sorted(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()):
         try:
-            status = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-            command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (entry != process and int(status[1]) not in parents) or without in command:
-                continue
-            parents.add(entry)
-            rolled = Path(f"/proc/{entry}/smaps_rollup").read_text()
+            parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+            command = Path(f"/proc/{entry}/cmdline").read_bytes()
         except OSError:
             continue
-        total += next(int(line.split()[1]) for line in rolled.splitlines() if line.startswith("Pss:")) / 1e3
+        if parent in found and b"serve.work" not in command:
+            found.add(entry)
+    return sorted(found)
+
+
+def memory(process: int) -> float:
+    """MB that the server and its helpers have."""
+    total = 0.0
+    for entry in family(process):
+        with contextlib.suppress(OSError):
+            rolled = Path(f"/proc/{entry}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in rolled if line.startswith("Pss:")) / 1e3
     return total
 
 
-def trained(shop: Shop, person: str, photos: Path, steps: int) -> float:
-    """Trains a new scene by the queue; returns its seconds of training."""
+def processor(process: int) -> float:
+    """Seconds of a core that the server and its helpers have taken, those that have ended too."""
+    ticks = 0
+    for entry in family(process):
+        with contextlib.suppress(OSError):
+            own = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(own[11]) + int(own[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def begun(shop: Shop, person: str, photos: Path, steps: int) -> str:
+    """Has the queue train a new scene; returns the job when its cameras are found and it trains."""
     scene = scenes.new_scene(shop.db, shop.data, person, "Bench", {})
     at = scenes.places(shop.data, scene.id)
     for file in photos.iterdir():
-        shutil.copy(file, at.photos)
+        shutil.copy2(file, at.photos)
+    earlier = next((p for p in shop.data.glob("scenes/*/scene/poses") if p.is_dir()), None)
+    if earlier is not None:
+        shutil.copytree(earlier, at.scene / "poses")  # so that cameras are sought once only
     job = jobs.add(shop.db, scene.id, person, "train", {"steps": steps, "quality": "1min"})
-    while jobs.job_of(shop.db, job.id).state in ("waiting", "running"):
+    while trains(shop, job.id, first="training"):
+        time.sleep(0.1)
+    return job.id
+
+
+def trains(shop: Shop, job: str, first: str = "") -> bool:
+    """Whether a job trains now; first: or is before that stage."""
+    now = jobs.job_of(shop.db, job)
+    assert now.state in ("waiting", "running", "done"), now
+    return now.state != "done" and (now.stage == "training") != bool(first)
+
+
+def seconds_of(shop: Shop, job: str) -> float:
+    """Seconds of training of a job, when it has ended."""
+    while jobs.job_of(shop.db, job).state != "done":
         time.sleep(0.5)
-    ended = jobs.job_of(shop.db, job.id)
-    assert ended.state == "done", ended
-    figures = json.loads((at.scene / "scene.json").read_text())["figures"]
-    return float(figures["train_seconds"])
+    scene = scenes.places(shop.data, jobs.job_of(shop.db, job).scene).scene
+    return float(json.loads((scene / "scene.json").read_text())["figures"]["train_seconds"])
 
 
 def main() -> None:
@@ -170,6 +198,7 @@ def main() -> None:
     for name, value in usual.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that the server ends, too
     with tempfile.TemporaryDirectory() as folder:
         shop = opened(Path(folder), ServeConfig())
         person = people.first_person(shop.db)
@@ -200,34 +229,34 @@ def main() -> None:
 def measure(shop: Shop, person: str, session: str, port: int, server: int, asked: argparse.Namespace) -> None:
     """Trains alone and beside the load, in turn, and prints what was found."""
     alone, beside, most = [], [], 0.0
-    print(f"{os.cpu_count()} cores; server at rest: {memory(server, 'serve.work'):.0f} MB", flush=True)
+    print(f"{os.cpu_count()} cores; server at rest: {memory(server):.0f} MB", flush=True)
     for _ in range(asked.rounds):
-        alone.append(trained(shop, person, asked.photos, asked.steps))
+        alone.append(seconds_of(shop, begun(shop, person, asked.photos, asked.steps)))
         target = scenes.new_scene(shop.db, shop.data, person, "Uploads", {})
         load = Load(port, session, gate.token_for(shop, session), target.id, asked.mbit * 125e3)
-        threads = [
-            threading.Thread(target=load.upload, args=(i, asked.megabytes * 10**6, 1))
+        uploads = [
+            threading.Thread(target=load.upload, args=(i, asked.megabytes * 10**6))
             for i in range(asked.uploads)
         ]
-        threads.append(threading.Thread(target=load.look, args=(asked.pages,)))
-        finished: list[float] = []
-        training = threading.Thread(
-            target=lambda found=finished: found.append(trained(shop, person, asked.photos, asked.steps))
-        )
-        begin = time.monotonic()
-        for thread in (training, *threads):
+        job = begun(shop, person, asked.photos, asked.steps)
+        begin, taken, own = time.monotonic(), processor(server), time.process_time()
+        looking = threading.Thread(target=load.look, args=(asked.pages,))
+        for thread in (*uploads, looking):
             thread.start()
-        while training.is_alive():
-            most = max(most, memory(server, "serve.work"))
+        while trains(shop, job):
+            most = max(most, memory(server))
             time.sleep(1)
         load.over.set()
-        for thread in threads:
-            thread.join()
-        beside += finished
+        looking.join()
         seconds = time.monotonic() - begin
+        taken, own = processor(server) - taken, time.process_time() - own
+        beside.append(seconds_of(shop, job))
+        for thread in uploads:
+            thread.join()
         print(
             f"alone {alone[-1]:.1f} s, beside {beside[-1]:.1f} s; {load.uploaded} uploads, "
-            f"{load.pages / seconds:.0f} pages/s, refused: {load.refused[:3]}",
+            f"{load.pages / seconds:.0f} pages/s, refused: {load.refused[:3]}; in {seconds:.0f} s "
+            f"the server took {taken:.1f} s of a core, the load's own side {own:.1f} s",
             flush=True,
         )
     ratio = statistics.median(beside) / statistics.median(alone)

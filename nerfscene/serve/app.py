@@ -36,6 +36,7 @@ from nerfscene.serve import (
 from nerfscene.serve.gate import LoginNeeded
 from nerfscene.serve.guard import Guard
 from nerfscene.serve.jobs import NotNow
+from nerfscene.serve.kept import Kept
 from nerfscene.serve.limits import TooMany
 from nerfscene.serve.pages_html import STATIC, Assets
 from nerfscene.serve.queue import Queue
@@ -73,6 +74,7 @@ def create_app(shop: Shop, working: bool = True) -> FastAPI:
     app.add_exception_handler(TooMany, _too_many)
     app.add_exception_handler(sqlite3.OperationalError, _not_kept)
     app.add_middleware(Throttle, sentence=_sentence)
+    app.add_middleware(Kept, shop=shop)
     app.add_middleware(Guard, shop=shop)
     return app
 

@@ -16,13 +16,13 @@ from nerfscene.serve import people, scenes
 from nerfscene.serve.api_models import Most
 from nerfscene.serve.cards import PAGE, cards_of
 from nerfscene.serve.gate import COOKIE, DAYS, Visitor, end_session, from_here, session_for, shop_of, visitor
-from nerfscene.serve.pages_html import html, kept_page, page
+from nerfscene.serve.kept import kept_page
+from nerfscene.serve.pages_html import html, page
 from nerfscene.serve.shop import queue_pause
 
 router = APIRouter(include_in_schema=False)
 Who = Annotated[Visitor, Depends(visitor)]
 Number = Annotated[int, Path(ge=1, le=Most)]
-LONGEST_KEPT = 60.0  # seconds: after that "today" may be yesterday
 EVERY = 5  # seconds after which a page without script asks again, while something runs
 
 
@@ -93,11 +93,7 @@ async def gallery(request: Request, who: Who, nr: int = 1, deleted: str = "") ->
     deleted = deleted if deleted.isalnum() else ""
     pause = queue_pause(shop_of(request))
 
-    def make() -> str:
-        return _gallery(request, who, nr, deleted, pause)
-
-    # A full disk is no change of the database.
-    return kept_page(request, who, f"/ {nr} {deleted} {bool(pause)}", LONGEST_KEPT, make)
+    return kept_page(request, _gallery(request, who, nr, deleted, pause))
 
 
 def _gallery(request: Request, who: Visitor, nr: int, deleted: str, pause: str) -> str:

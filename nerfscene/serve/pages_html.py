@@ -1,11 +1,10 @@
-"""Makes pages from templates: cheaply, since one server answers hundreds a second beside a training."""
+"""Makes pages from templates."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,7 @@ from nerfscene.serve.scenes import unread_notes
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 VENDOR = "vendor/tus.min.js"  # made by the build; without it, uploads are plain forms
-# The browser keeps a page, and asks each time whether it is still right.
-KEPT = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 YEAR = "public, max-age=31536000, immutable"
-MOST_KEPT = 256  # pages, in memory
 
 
 class Assets(StaticFiles):
@@ -68,31 +64,3 @@ def html(request: Request, template: str, who: Visitor | None, values: Mapping[s
     notes = unread_notes(shop_of(request).db, who.person.id) if who is not None else []
     common = {"who": who, "notes": notes, "path": request.url.path, "refresh": 0}
     return environment().get_template(template).render({**common, **values})
-
-
-def kept_page(request: Request, who: Visitor, name: str, longest: float, make: Callable[[], str]) -> Response:
-    """A page that is made only if the database changed since it was last made, or ``longest`` seconds passed.
-
-    name: of the page, to tell it from this visitor's others. Answers 304 if the browser has it.
-    """
-    kept: dict[tuple[str, ...], tuple[Any, float, bytes, str]]
-    state = request.app.state
-    if not hasattr(state, "kept_pages"):
-        state.kept_pages = {}
-    kept = state.kept_pages
-    key = (who.person.id, who.token, name)
-    # Before it is made: what changes meanwhile makes it anew the next time.
-    stamp, now = shop_of(request).db.stamp(), time.monotonic()
-    found = kept.get(key)
-    if found is None or found[0] != stamp or now - found[1] > longest:
-        body = make().encode()
-        tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        found = (stamp, now, body, tag)
-        kept.pop(key, None)
-        while len(kept) >= MOST_KEPT:
-            del kept[next(iter(kept))]
-        kept[key] = found
-    headers = {**KEPT, "ETag": found[3]}
-    if request.headers.get("if-none-match") == found[3]:
-        return Response(None, 304, headers)
-    return Response(found[2], 200, headers, "text/html; charset=utf-8")

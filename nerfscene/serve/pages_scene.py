@@ -14,9 +14,10 @@ from nerfscene.serve.addresses import outside
 from nerfscene.serve.cards import known_figures
 from nerfscene.serve.facts import JobFacts, SceneFacts, scene_facts
 from nerfscene.serve.gate import Visitor, scene_to_change, scene_to_look_at, shop_of
+from nerfscene.serve.kept import kept_page
 from nerfscene.serve.links import links_of
 from nerfscene.serve.pages import EVERY, Who
-from nerfscene.serve.pages_html import html, kept_page, page
+from nerfscene.serve.pages_html import html, page
 from nerfscene.serve.pages_upload import thumbnails_of, upload_page
 from nerfscene.serve.people import may_change
 from nerfscene.serve.quota import size_on_disk
@@ -42,10 +43,7 @@ async def scene_page(request: Request, who: Who, scene: str) -> Response:
     if trained is None and may_change(who.person, found.person):
         return upload_page(request, who, found)
 
-    def make() -> str:
-        return html(request, "scene.html", who, values_of(request, who, found))
-
-    return kept_page(request, who, f"scene {scene}", 1.0, make)
+    return kept_page(request, html(request, "scene.html", who, values_of(request, who, found)))
 
 
 def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from fastapi.responses import Response
 from nerfscene.serve import actions, jobs, quota, scenes
 from nerfscene.serve.facts import scene_facts
 from nerfscene.serve.gate import Visitor, scene_to_change, shop_of
+from nerfscene.serve.kept import kept_page
 from nerfscene.serve.pages import Who, see_other
-from nerfscene.serve.pages_html import VENDOR, asset, html, kept_page, page
+from nerfscene.serve.pages_html import VENDOR, asset, html, page
 from nerfscene.serve.scenes import SceneRow
 from nerfscene.serve.shop import Shop
 
@@ -56,11 +57,7 @@ async def photos(request: Request, who: Who, scene: str) -> Response:
 
 def upload_page(request: Request, who: Visitor, scene: SceneRow) -> Response:
     """The page on which a scene's photos are added."""
-
-    def make_page() -> str:
-        return html(request, "upload.html", who, values_of(shop_of(request), who, scene))
-
-    return kept_page(request, who, f"photos {scene.id}", 1.0, make_page)
+    return kept_page(request, html(request, "upload.html", who, values_of(shop_of(request), who, scene)))
 
 
 def values_of(shop: Shop, who: Visitor, scene: SceneRow | None) -> dict[str, Any]:

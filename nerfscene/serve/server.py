@@ -73,6 +73,8 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
         raise NerfsceneError(
             f"can't serve on {host}:{port} ({reason}); choose another address with --host and --port"
         )
+    # With the protocol named, asyncio sends answers at once (TCP_NODELAY); else parts of them wait 40 ms.
+    found = socket.socket(found.family, found.type, socket.IPPROTO_TCP, fileno=found.detach())
     try:
         yield [found]
     finally:

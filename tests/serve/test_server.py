@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from nerfscene.serve.database import Database
 from nerfscene.serve.scenes import note
 from nerfscene.serve.server import listening
 from nerfscene.serve.shop import opened
+from nerfscene.viewer.gate import listen
 
 
 def test_a_port_that_is_taken_is_passed_over() -> None:
@@ -24,6 +29,35 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
         port = taken[0].getsockname()[1]
         with listening("127.0.0.1", port) as found:
             assert found[0].getsockname()[1] > port
+
+
+@pytest.mark.parametrize("socket_of", [lambda: listening("127.0.0.1", 0), lambda: viewers_socket()])
+def test_answers_are_sent_at_once(
+    socket_of: Callable[[], AbstractContextManager[list[socket.socket]]],
+) -> None:
+    async def delayed(at: socket.socket) -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(reader: object, writer: asyncio.StreamWriter) -> None:
+            of = writer.get_extra_info("socket")
+            accepted.set_result(of.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=at):
+            _, writer = await asyncio.open_connection(*at.getsockname())
+            try:
+                return await accepted
+            finally:
+                writer.close()
+
+    with socket_of() as sockets:
+        assert asyncio.run(delayed(sockets[0])) != 0
+
+
+@contextlib.contextmanager
+def viewers_socket() -> Iterator[list[socket.socket]]:
+    with listen("127.0.0.1", 18000) as found:
+        yield [found]
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "nowhere.invalid"])
