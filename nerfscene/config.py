@@ -16,6 +16,7 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+FilmLens = Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
@@ -172,9 +173,20 @@ class RenderConfig:
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
     For a path of instant-ngp: the transforms.json that it trained on.
     When not given: the one beside the path."""
+    lens: FilmLens | None = None
+    """perspective, fisheye, equirectangular (360°), stereo180 (VR180, for two eyes) or orthographic.
+    When not given: the path file's, or perspective."""
+    fov: float | None = None
+    """Field of view across the shorter side, in degrees, of a perspective or fisheye film.
+    When not given: the path file's, or as wide as the photos; of --lens fisheye 180."""
+    view_width: float | None = None
+    """Of an orthographic film: what its width shows, in world units. When not given: all of the subject."""
+    eye_distance: float | None = None
+    """Of a stereo180 film: the distance between the eyes, in world units.
+    When not given: 0.063 if the scene has a scale, otherwise a thirtieth of the distance to the subject."""
     width: int | None = None
     """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
-    With neither, the longer side is at most 960 pixels."""
+    With neither, the longer side is at most 960 pixels; of a film all round at most 3840."""
     height: int | None = None
     """Height in pixels."""
     fps: float | None = None
@@ -193,12 +205,15 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds = self.fps, self.seconds
+        fps, seconds, fov = self.fps, self.seconds, self.fov
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
+        lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
             self,
             [
                 *((name, n is None or 16 <= n <= 8192, "16 to 8192 pixels") for name, n in sides),
+                ("fov", fov is None or 0 < fov <= 360, "above 0 and at most 360 degrees"),
+                *((name, n is None or 1e-12 <= n <= 1e12, "world units above 0") for name, n in lengths),
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),

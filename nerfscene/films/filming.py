@@ -21,8 +21,10 @@ from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
+from nerfscene.films.lenses import path_settings, unseen, with_lens
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.spherical import SPHERICAL, SUFFIXES
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -76,13 +78,17 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     if config.look_at is not None:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
+    points = world_points(scene)
     if config.through is None:
-        path, fps = _preset_or_file(scene, config)
-        return path if target is None else looking_at(path, target, up), fps
+        path, fps = _preset_or_file(scene, path_settings(config))
+        path = path if target is None else looking_at(path, target, up)
+        return with_lens(path, as_filmed(scene, path), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
     n = max(round((config.seconds or SECONDS) * fps), 1)
-    size = film_size(scene, config.width, config.height)
-    return through(config.through, scene.views, n, size, up, config.loop, target, world_points(scene)), fps
+    sides = path_settings(config)
+    size = film_size(scene, sides.width, sides.height)
+    path = through(config.through, scene.views, n, size, up, config.loop, target, points)
+    return with_lens(path, scene, config, up, points), fps
 
 
 def _refuse_together(config: RenderConfig) -> None:
@@ -171,7 +177,8 @@ def render_film(
     if film is not None:
         marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
-    for text in path.notes:
+    notes = [*path.notes, *_for_players(film, path)]
+    for text in notes:
         warn(text)
     scene = as_filmed(scene, path)
     renderer = scene.renderer(config.backend, config.threads)
@@ -191,7 +198,8 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+        lens = path.cameras[0].intrinsics.lens
+        count = video.write_film(made, film, fps, lens=lens) if film is not None else sum(1 for _ in made)
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
@@ -206,9 +214,20 @@ def render_film(
         "width": k.width // even * even,
         "height": k.height // even * even,
         "seconds": count / fps,
-        "warnings": list(path.notes),
+        "warnings": notes,
         "credentials": [str(file) for file in marked],
     }
+
+
+def _for_players(film: Path | None, path: CameraPath) -> list[str]:
+    """A sentence if the film's file can't tell players that it shows all round."""
+    lens = path.cameras[0].intrinsics.lens
+    if film is None or lens not in SPHERICAL or film.suffix.lower() in SUFFIXES:
+        return []
+    return [
+        f"{film.name}: nothing in this kind of file tells players that the film is {lens}; choose that in "
+        f"the player, or name the film like {film.with_suffix('.mp4').name}."
+    ]
 
 
 def _settings(
@@ -225,6 +244,7 @@ def _settings(
         "frames": len(path.cameras),
         "samples": config.samples,
         "depth": config.depth,
+        **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
 
 
@@ -280,6 +300,9 @@ def rendered(
     for camera in (path.cameras[i] for i in numbers):
         frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        nothing = unseen(camera.intrinsics, config.lens == "fisheye")
+        if nothing is not None:
+            frame.rgb[nothing], depth[nothing] = 0, 0
         yield video.to_bytes(frame.rgb), depth
 
 

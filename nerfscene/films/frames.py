@@ -156,7 +156,8 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
     cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
-    digest.update(json.dumps([facts, config.samples, config.depth], default=_listed).encode())
+    in_circle = ["in a circle"] if config.lens == "fisheye" else []
+    digest.update(json.dumps([facts, config.samples, config.depth, *in_circle], default=_listed).encode())
     return digest.hexdigest()
 
 

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.films import spherical
 from nerfscene.scene.atomic import remove_leftovers, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
+from nerfscene.types import Lens
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
@@ -76,12 +78,14 @@ def write_film(
     fps: float,
     size: tuple[int, int] | None = None,
     progress: Callable[[int], None] = lambda written: None,
+    lens: Lens = "perspective",
 ) -> int:
     """Writes pictures (height, width, 3) uint8, all of one size, as an H.264 film; returns how many.
 
     size: (width, height) that the frames must have; the first frame's if not given. An odd width or height
     loses its last column or row, because 4:2:0 video needs even sizes. progress: called with the number of
-    frames written so far. A film of the same name is replaced once the new one is complete; a failure or
+    frames written so far. lens: what the pictures were taken with; an .mp4 or .mov tells players if it shows
+    all round. A film of the same name is replaced once the new one is complete; a failure or
     Ctrl-C leaves nothing behind.
     Raises NerfsceneError for a name or folder that can't be written, a full disk, no frames, or an fps
     outside 0.01 to 1000; ValueError for frames of another type or size.
@@ -95,7 +99,10 @@ def write_film(
     remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
-        return _encode(frames, temporary, KINDS[file.suffix.lower()], fps, size, progress)
+        count = _encode(frames, temporary, KINDS[file.suffix.lower()], fps, size, progress)
+        if lens in spherical.SPHERICAL and file.suffix.lower() in spherical.SUFFIXES:
+            spherical.tell_players(temporary, lens)
+        return count
 
 
 def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
