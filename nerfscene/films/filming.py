@@ -24,7 +24,6 @@ from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames,
 from nerfscene.films.lenses import path_settings, unseen, with_lens
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
-from nerfscene.films.spherical import SPHERICAL, SUFFIXES
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -177,8 +176,7 @@ def render_film(
     if film is not None:
         marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
-    notes = [*path.notes, *_for_players(film, path)]
-    for text in notes:
+    for text in path.notes:
         warn(text)
     scene = as_filmed(scene, path)
     renderer = scene.renderer(config.backend, config.threads)
@@ -214,20 +212,9 @@ def render_film(
         "width": k.width // even * even,
         "height": k.height // even * even,
         "seconds": count / fps,
-        "warnings": notes,
+        "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
-
-
-def _for_players(film: Path | None, path: CameraPath) -> list[str]:
-    """A sentence if the film's file can't tell players that it shows all round."""
-    lens = path.cameras[0].intrinsics.lens
-    if film is None or lens not in SPHERICAL or film.suffix.lower() in SUFFIXES:
-        return []
-    return [
-        f"{film.name}: nothing in this kind of file tells players that the film is {lens}; choose that in "
-        f"the player, or name the film like {film.with_suffix('.mp4').name}."
-    ]
 
 
 def _settings(

@@ -16,7 +16,6 @@ from pathlib import Path
 from nerfscene.films.boxes import box, boxes, change_index, changed, full_box
 from nerfscene.types import Lens
 
-SUFFIXES = (".mp4", ".mov")  # of the files that can say it
 SPHERICAL: tuple[Lens, ...] = ("equirectangular", "stereo180")
 MONO, LEFT_RIGHT = 0, 2  # of st3d
 QUARTER = 1 << 30  # of 2³²

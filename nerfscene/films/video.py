@@ -19,12 +19,13 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import spherical
-from nerfscene.scene.atomic import remove_leftovers, write_json, writing
+from nerfscene.scene.atomic import remove_leftovers, telling, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
 from nerfscene.types import Lens
 
 KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
+COPIED = ("matroska",)  # what FFmpeg writes of all round into these, it takes from the film that it copies
 LEAST_FPS, MOST_FPS = 0.01, 1000
 CRF = "18"  # x264's scale, lower is better; 18 is close to indistinguishable from the frames
 
@@ -84,8 +85,8 @@ def write_film(
 
     size: (width, height) that the frames must have; the first frame's if not given. An odd width or height
     loses its last column or row, because 4:2:0 video needs even sizes. progress: called with the number of
-    frames written so far. lens: what the pictures were taken with; an .mp4 or .mov tells players if it shows
-    all round. A film of the same name is replaced once the new one is complete; a failure or
+    frames written so far. lens: what the pictures were taken with; the film tells players if it shows all
+    round. A film of the same name is replaced once the new one is complete; a failure or
     Ctrl-C leaves nothing behind.
     Raises NerfsceneError for a name or folder that can't be written, a full disk, no frames, or an fps
     outside 0.01 to 1000; ValueError for frames of another type or size.
@@ -99,10 +100,29 @@ def write_film(
     remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
-        count = _encode(frames, temporary, KINDS[file.suffix.lower()], fps, size, progress)
-        if lens in spherical.SPHERICAL and file.suffix.lower() in spherical.SUFFIXES:
+        kind = KINDS[file.suffix.lower()]
+        if lens in spherical.SPHERICAL and kind in COPIED:
+            with unnamed(file.parent) as whole, telling(file):
+                count = _encode(frames, whole, KINDS[".mp4"], fps, size, progress)
+                spherical.tell_players(whole, lens)
+                _copy(whole, temporary, kind, lens)
+            return count
+        count = _encode(frames, temporary, kind, fps, size, progress)
+        if lens in spherical.SPHERICAL:
             spherical.tell_players(temporary, lens)
         return count
+
+
+def _copy(film: Path, to: Path, kind: str, lens: Lens) -> None:
+    """Copies a film, with what it tells players, into a container of this kind, without encoding it again."""
+    with av.open(str(film), format="mp4") as source, av.open(str(to), "w", format=kind) as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        copied.metadata["stereo_mode"] = "left_right" if lens == "stereo180" else "mono"
+        for packet in source.demux(stream):
+            if packet.dts is not None:  # the last one is empty
+                packet.stream = copied
+                target.mux(packet)
 
 
 def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:

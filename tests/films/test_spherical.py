@@ -53,14 +53,14 @@ def inside(held: bytes, *way: bytes) -> bytes:
     return held
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
 def test_players_learn_that_a_film_is_all_round(tmp_path: Path, ending: str) -> None:
     sphere, stereo = told(film(tmp_path / f"film{ending}", "equirectangular"))
     assert sphere == (EQUIRECTANGULAR, 0, 0, 0, 0, 0, 0, 0)
     assert stereo == (TWO_D,)
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
 def test_players_learn_that_a_film_is_for_two_eyes(tmp_path: Path, ending: str) -> None:
     sphere, stereo = told(film(tmp_path / f"film{ending}", "stereo180"))
     quarter = 2**30  # of 2³²: of the sphere's width, each eye's picture leaves out a quarter on either side
@@ -71,7 +71,6 @@ def test_players_learn_that_a_film_is_for_two_eyes(tmp_path: Path, ending: str) 
 def test_other_films_say_nothing(tmp_path: Path) -> None:
     for lens in ("perspective", "fisheye", "orthographic"):
         assert told(film(tmp_path / f"{lens}.mp4", lens)) == (None, None)  # type: ignore[arg-type]
-    assert told(film(tmp_path / "film.mkv", "equirectangular")) == (None, None)
 
 
 @pytest.mark.parametrize("lens", ["equirectangular", "stereo180"])
@@ -85,6 +84,20 @@ def test_the_pictures_stay_the_same_and_begin_before_all_is_loaded(tmp_path: Pat
     kinds = [kind for kind, _ in boxes(marked.read_bytes())]
     assert kinds.index(b"moov") < kinds.index(b"mdat")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4", "plain.mp4"]
+
+
+def test_a_copied_film_has_the_same_frames_at_the_same_times(tmp_path: Path) -> None:
+    shown = []
+    for lens in ("perspective", "stereo180"):
+        with av.open(str(film(tmp_path / f"{lens}.mkv", lens))) as container:  # type: ignore[arg-type]
+            stream = container.streams.video[0]
+            frames = [(f.time, f.to_ndarray(format="rgb24")) for f in container.decode(stream)]
+            shown.append((stream.average_rate, container.duration, frames))
+    (rate, length, plain), (copied_rate, copied_length, copied) = shown
+    assert rate == copied_rate == 10 and length == copied_length
+    for (time, picture), (copied_time, same) in zip(plain, copied, strict=True):
+        assert abs(time - copied_time) < 2e-3 and np.array_equal(picture, same)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["perspective.mkv", "stereo180.mkv"]
 
 
 def test_the_boxes_lie_where_the_specification_says(tmp_path: Path) -> None:
