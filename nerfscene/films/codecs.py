@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import av.codec
+import av.codec.codec
 import av.error
 
 from nerfscene.errors import NerfsceneError
@@ -146,7 +147,7 @@ def has(codec: Codec) -> bool:
     """Whether PyAV has been built with the codec's encoder."""
     try:
         av.codec.Codec(codec.encoder, "w")
-    except av.codec.UnknownCodecError:
+    except av.codec.codec.UnknownCodecError:
         return False
     return True
 
@@ -219,6 +220,8 @@ def set_up(context: Any, codec: Codec, size: tuple[int, int], fps: Fraction, alp
     The tags: BT.709's primaries and transfer throughout; limited range and BT.709's matrix where colours are
     kept so, full range and no matrix where RGB is kept (numbers of ITU-T H.273). GIF and WebP have no tags.
     """
+    if codec.encoder == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # it prints all that it does otherwise; errors only
     context.width, context.height = size
     context.framerate, context.time_base = fps, 1 / fps
     context.pix_fmt = codec.clear if alpha else codec.plain

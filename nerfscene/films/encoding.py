@@ -97,7 +97,9 @@ def _picture(frame: NDArray[np.uint8], codec: Codec) -> av.VideoFrame:
     picture = av.VideoFrame.from_ndarray(frame, format="rgba" if alpha else "rgb24")
     wanted = codec.clear if alpha else codec.plain
     if codec.yuv:
-        return picture.reformat(format=wanted, dst_colorspace="ITU709", dst_color_range="MPEG")
+        picture = picture.reformat(format=wanted, dst_colorspace="ITU709", dst_color_range="MPEG")
+        picture.color_primaries = picture.color_trc = 1  # ProRes is tagged with what the frames say
+        return picture
     return picture.reformat(format=wanted)
 
 
