@@ -16,7 +16,6 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
-CodecName = Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
@@ -187,7 +186,7 @@ class RenderConfig:
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
-    codec: CodecName | None = None
+    codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
     """How the film is encoded, where its ending leaves a choice. prores is ProRes 4444.
     When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
     preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None

@@ -31,6 +31,7 @@ def encode(
     count, alpha = 0, False
     with av.open(str(file), "w", format=kind, options=_container_options(kind)) as container:
         stream = container.add_stream(codec.encoder, rate=rate(fps))
+        assert isinstance(stream, av.VideoStream)
         for frame in frames:
             size = size or (frame.shape[1], frame.shape[0])
             frame = _checked(frame, size, codec, under)
@@ -93,7 +94,7 @@ def _picture(frame: NDArray[np.uint8], codec: Codec) -> av.VideoFrame:
     """The frame (height, width, 3 or 4) as the codec takes it."""
     alpha = frame.shape[2] == 4
     if codec.plain == "pal8":
-        return av.VideoFrame.from_ndarray(_indexed(frame), format="pal8")
+        return av.VideoFrame.from_ndarray(_indexed(frame), format="pal8")  # type: ignore[arg-type]
     picture = av.VideoFrame.from_ndarray(frame, format="rgba" if alpha else "rgb24")
     wanted = codec.clear if alpha else codec.plain
     if codec.yuv:

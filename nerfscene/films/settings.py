@@ -71,7 +71,8 @@ def codec_of(film: Path, config: RenderConfig, alpha: bool = False) -> codecs.Co
     alpha: whether transparency is to be kept. Raises NerfsceneError as ``codecs.chosen`` does, and for a
     preset that makes no such files.
     """
-    name, ending = config.codec, film.suffix.lower()
+    name: str | None = config.codec
+    ending = film.suffix.lower()
     if config.preset is not None and ending in codecs.KINDS:
         ready = READY[config.preset]
         if ready.endings and ending not in ready.endings:
