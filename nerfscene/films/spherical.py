@@ -1,4 +1,4 @@
-"""Tells players that a film shows all round, or half of it for each eye: metadata in .mp4 and .mov files.
+"""Tells players that a film shows all round, or half of it for each eye: metadata in the film's file.
 
 Written as Google's "Spherical Video V2 RFC" and "Spherical Video RFC" say (github.com/google/spatial-media,
 docs/spherical-video-v2-rfc.md and docs/spherical-video-rfc.md). Version 2 is two boxes in the entry that
@@ -10,12 +10,19 @@ whole sphere get it.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
 
+import av
+
 from nerfscene.films.boxes import box, boxes, change_index, changed, full_box
+from nerfscene.films.codecs import Codec
+from nerfscene.scene.unnamed_file import unnamed
 from nerfscene.types import Lens
 
+WITH_BOXES = ("mp4", "mov")  # FFmpeg's names of containers, as in ``codecs.KINDS``
+COPIED = ("matroska", "webm")  # into these FFmpeg writes it itself, if a film that it copies says it
 SPHERICAL: tuple[Lens, ...] = ("equirectangular", "stereo180")
 MONO, LEFT_RIGHT = 0, 2  # of st3d
 QUARTER = 1 << 30  # of 2³²
@@ -32,6 +39,52 @@ def tell_players(file: Path, lens: Lens) -> None:
     OSError for a full disk.
     """
     change_index(file, lambda index: changed(index, (b"trak",), lambda track: _told(track, lens)))
+
+
+def can_tell(kind: str, codec: Codec, clear: bool) -> bool:
+    """Whether a film in a container of this kind (FFmpeg's name) can tell players that it shows all round.
+
+    clear: whether it has transparency, which FFmpeg doesn't mark as such where it copies. For FFV1, it knows
+    no container with our boxes to copy from.
+    """
+    return kind in WITH_BOXES or (kind in COPIED and not clear and codec.name != "ffv1")
+
+
+def copy_telling(film: Path, to: Path, kind: str, lens: Lens) -> None:
+    """Copies a film in a container of this kind, one of COPIED, adding what players must know of ``lens``.
+
+    The frames aren't encoded again. FFmpeg takes what it tells from a stream of which the new one is made, so
+    a file with the first frame alone is made to say it first. Raises OSError for a full disk.
+    """
+    with unnamed() as sample:
+        with av.open(str(film), format=kind) as source, av.open(str(sample), "w", format="mp4") as made:
+            first = made.add_stream_from_template(source.streams.video[0], opaque=True)
+            _copy(source, made, first, 1)
+        tell_players(sample, lens)
+        with (
+            av.open(str(film), format=kind) as source,
+            av.open(str(sample), format="mp4") as template,
+            av.open(str(to), "w", format=kind) as made,
+        ):
+            copied = made.add_stream_from_template(template.streams.video[0], opaque=True)
+            copied.metadata.update(source.streams.video[0].metadata)
+            copied.metadata["stereo_mode"] = "left_right" if lens == "stereo180" else "mono"
+            _copy(source, made, copied)
+
+
+def _copy(
+    source: av.container.InputContainer,
+    made: av.container.OutputContainer,
+    stream: av.VideoStream,
+    most: int | None = None,
+) -> None:
+    """Copies the packets of a film's video, all of them or ``most``, into a stream of another file."""
+    packets = (packet for packet in source.demux(video=0) if packet.size)  # the last one is empty
+    for packet in itertools.islice(packets, most):
+        packet.stream = stream
+        if packet.dts is None and most == 1:
+            packet.dts = packet.pts
+        made.mux(packet)
 
 
 def _told(track: bytes, lens: Lens) -> bytes:

@@ -321,6 +321,23 @@ def test_what_does_not_go_together(loaded: Scene) -> None:
             RenderConfig(**wrong)  # type: ignore[arg-type]
 
 
+def test_files_that_can_t_tell_players_say_so(loaded: Scene, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = RenderConfig(**FEW, lens="stereo180", width=32)  # type: ignore[arg-type]
+    render_film(loaded, config, tmp_path / "film.gif", warn=said.append)
+    assert len(said) == 1 and "film.mp4" in said[0]
+
+
+@pytest.mark.parametrize("name", ["social", "hd", "4k", "gif", "prores"])
+def test_presets_of_size_keep_all_round_twice_as_wide(loaded: Scene, name: str) -> None:
+    config = RenderConfig(path="orbit", seconds=0.1, preset=name, lens="stereo180")  # type: ignore[arg-type]
+    plain = film_path(loaded, replace(config, lens=None))[0].cameras[0].intrinsics
+    k = film_path(loaded, config)[0].cameras[0].intrinsics
+    assert k.width == plain.width == 2 * k.height
+    quick = film_path(loaded, replace(config, preview=True))[0].cameras[0].intrinsics
+    assert abs(quick.width - k.width / 2) <= 2 and quick.lens == "stereo180"
+
+
 def test_a_path_s_file_is_filmed_with_another_lens(loaded: Scene, tmp_path: Path) -> None:
     file = tmp_path / "camera_path.json"
     path, _ = film_path(loaded, RenderConfig(**FEW, width=160, height=90))  # type: ignore[arg-type]
