@@ -184,6 +184,11 @@ class RenderConfig:
     samples: int = 0
     """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
+    background: str = "auto"
+    """What is behind the scene: a colour such as white or #20303f, or transparent for PNG frames with alpha.
+    auto: what the viewer shows there."""
+    exposure: float = 0.0
+    """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
     backend: Backend = "auto"
@@ -202,6 +207,7 @@ class RenderConfig:
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
+                ("exposure", -10 <= self.exposure <= 10, "-10 to 10 stops"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )

@@ -30,7 +30,7 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 
 PART_BYTES = 1 << 26  # of the pictures of one part; one frame may always be more
-PIXEL = 7  # bytes: its colour and its depth
+PIXEL = 8  # bytes: its colour and its depth
 LONGEST_PART = 24  # frames
 PARTS_EACH = 4  # at least so many parts for each worker, so that none waits long for the slowest
 
@@ -50,7 +50,7 @@ def on_cluster(
     def begin(path: CameraPath) -> Rendered:
         import ray
 
-        digest = film_digest(as_filmed(scene, path), path, config)
+        digest = film_digest(as_filmed(scene, path, config), path, config)
         shared = ray.put((folder.resolve(), path, config, digest))
         task = ray.remote(_part).options(
             num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=MOST_TRIES, name="nerfscene frames"
@@ -130,7 +130,7 @@ def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -
             f"the machine {socket.gethostname()} doesn't see {folder}; share the folder with all machines of "
             "the cluster, at the same path"
         )
-    scene = as_filmed(scenes.load(folder), path)
+    scene = as_filmed(scenes.load(folder), path, config)
     if film_digest(scene, path, config) != digest:
         raise NerfsceneError(f"{folder} changed while it was being filmed; film it again")
     return scene, scene.renderer(config.backend, config.threads)

@@ -21,6 +21,7 @@ from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
+from nerfscene.films.light import background_color, picture_of, sees_through, with_background
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.through import looking_at, point_to_look_at, through
@@ -32,8 +33,8 @@ from nerfscene.types import Camera
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
 Frame = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A frame of a film: its picture (height, width, 3), and its depth (height, width) in world units, 0 where
-there is nothing; the depth may be empty if the film has none."""
+"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent, and its depth (height,
+width) in world units, 0 where there is nothing; the depth may be empty if the film has none."""
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
@@ -139,6 +140,15 @@ def check_outputs(film: Path | None, frames: Path | None) -> None:
         video.check_frames_folder(frames)
 
 
+def check_background(config: RenderConfig, film: Path | None) -> None:
+    """Raises NerfsceneError for a background that isn't one, or that the file ``film`` can't have."""
+    background_color(config.background)
+    if film is not None and sees_through(config.background) and not (config.depth or video.keeps_alpha(film)):
+        raise NerfsceneError(
+            f"{film} can't be transparent; give --frames FOLDER instead of -o, for PNG pictures with alpha"
+        )
+
+
 def render_film(
     scene: Scene,
     config: RenderConfig,
@@ -166,6 +176,7 @@ def render_film(
     many steps, each a line or two.
     """
     check_outputs(film, frames)
+    check_background(config, film)
     path, fps = film_path(scene, config)
     marker = Marker(None, credentials.source_type)
     if film is not None:
@@ -173,13 +184,13 @@ def render_film(
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
-    scene = as_filmed(scene, path)
+    scene = as_filmed(scene, path, config)
     renderer = scene.renderer(config.backend, config.threads)
     limits = depth_limits(renderer, path)
     folder = None
     if frames is not None:
         digest = film_digest(scene, path, config)
-        folder = open_film_frames(frames, digest, len(path.cameras), limits, config.depth)
+        folder = open_film_frames(frames, digest, len(path.cameras), limits, config)
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
@@ -265,11 +276,11 @@ def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
     return video.depth_range(np.concatenate(depths), np.concatenate(hits))
 
 
-def as_filmed(scene: Scene, path: CameraPath) -> Scene:
-    """The scene with the crop and background of a path that has its own."""
-    if path.crop is None:
-        return scene
-    return replace(scene, crop=path.crop, background=path.background or scene.background)
+def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
+    """The scene with the crop and background of a path that has its own, and with ``config.background``."""
+    if path.crop is not None:
+        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
+    return with_background(scene, config.background)
 
 
 def rendered(
@@ -280,7 +291,7 @@ def rendered(
     for camera in (path.cameras[i] for i in numbers):
         frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
         depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield video.to_bytes(frame.rgb), depth
+        yield picture_of(frame, config.background, config.exposure), depth
 
 
 def _frames(

@@ -23,6 +23,7 @@ from PIL import Image
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import video
+from nerfscene.films.light import sees_through
 from nerfscene.films.paths import CameraPath
 from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, write_json
 from nerfscene.scene.folder import Scene
@@ -40,6 +41,7 @@ class Frames:
 
     count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
     whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
+    channels: of a picture: 3, or 4 with transparency.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Frames:
     limits: tuple[float, float]
     depth: bool
     there: frozenset[int] = frozenset()
+    channels: int = 3
 
     @property
     def unit(self) -> float:
@@ -54,7 +57,7 @@ class Frames:
         return 4 * self.limits[1] / 65535
 
     def write(self, number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
-        """Writes a frame: its picture (height, width, 3), and its depth (height, width) in world units.
+        """Writes a frame: its picture (height, width, channels), and its depth (height, width), world units.
 
         Raises NerfsceneError when the disk is full or the folder can't be written.
         """
@@ -80,7 +83,7 @@ class Frames:
                 depth = (steps * self.unit).astype(np.float32)
         except (OSError, ValueError, SyntaxError):  # what Pillow raises for broken pictures
             return None
-        fits = picture.dtype == np.uint8 and picture.shape == (*shape, 3) and depth.shape == shape
+        fits = picture.dtype == np.uint8 and picture.shape == (*shape, self.channels) and depth.shape == shape
         return (picture, depth) if fits else None
 
     def finish(self) -> None:
@@ -113,13 +116,16 @@ def writing_beside(frames: Frames, threads: int) -> Iterator[Write]:
             waiting.popleft().result()
 
 
-def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, float], depth: bool) -> Frames:
+def open_film_frames(
+    folder: Path, film: str, count: int, limits: tuple[float, float], config: RenderConfig
+) -> Frames:
     """Makes the folder for a film's frames, or opens the one in which this film was not finished.
 
-    film: its ``film_digest``. count, limits, depth: as in Frames; an unfinished film keeps its limits.
+    film: its ``film_digest``. count, limits: as in Frames; an unfinished film keeps its limits.
     Raises NerfsceneError when the folder holds anything else, or can't be made or written.
     """
-    manifest = folder / UNFINISHED
+    manifest, depth = folder / UNFINISHED, config.depth
+    channels = 4 if sees_through(config.background) else 3
     if manifest.is_file():
         try:
             begun = json.loads(manifest.read_text())
@@ -135,11 +141,11 @@ def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, f
         if depth:
             video.write_depth_scale(folder, 4 * limits[1] / 65535)
         there = [i for i in range(count) if _is_there(folder, i, depth)]
-        return Frames(folder, count, limits, depth, frozenset(there))
+        return Frames(folder, count, limits, depth, frozenset(there), channels)
     if folder.is_dir() and all(map(LEFTOVER.fullmatch, os.listdir(folder))):
         remove_leftovers(folder)
     video.open_frames(folder)
-    frames = Frames(folder, count, limits, depth)
+    frames = Frames(folder, count, limits, depth, channels=channels)
     write_json({"of": film, "near": limits[0], "far": limits[1]}, manifest)
     if depth:
         video.write_depth_scale(folder, frames.unit)
@@ -156,7 +162,8 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
     cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
-    digest.update(json.dumps([facts, config.samples, config.depth], default=_listed).encode())
+    facts += [config.samples, config.depth, sees_through(config.background), config.exposure]
+    digest.update(json.dumps(facts, default=_listed).encode())
     return digest.hexdigest()
 
 

@@ -39,6 +39,11 @@ def check_film_name(file: Path) -> None:
     check_folder_of(file, "choose another with -o")
 
 
+def keeps_alpha(file: Path) -> bool:
+    """Whether a film of this name can be transparent."""
+    return False
+
+
 def check_folder_of(file: Path, instead: str) -> None:
     """Raises NerfsceneError when ``file`` can't lie where it should, because a file is in the folder's place.
 
@@ -172,7 +177,7 @@ def open_frames(folder: Path) -> None:
 
 
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
-    """Writes one PNG: uint8 (height, width, 3) or uint16 (height, width).
+    """Writes one PNG: uint8 (height, width, 3), or (…, 4) with straight alpha, or uint16 (height, width).
 
     Raises NerfsceneError when the disk is full or the folder can't be written.
     """
