@@ -184,6 +184,14 @@ class RenderConfig:
     samples: int = 0
     """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
+    motion_blur: float = 0.0
+    """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
+    aperture: float | None = None
+    """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
+    Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
+    focus: str | None = None
+    """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
+    When not given: the subject, or the distance of most that the photos show."""
     background: str = "auto"
     """What is behind the scene: a colour such as white or #20303f, or transparent for PNG frames with alpha.
     auto: what the viewer shows there."""
@@ -191,6 +199,10 @@ class RenderConfig:
     """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
+    passes: str | None = None
+    """Also written beside PNG frames, for compositing: some of depth,normal,accumulation."""
+    passes_as: Literal["exr", "png"] = "exr"
+    """The passes' files. exr: OpenEXR with 32-bit floats. png: 16 bits."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0
@@ -198,7 +210,7 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds = self.fps, self.seconds
+        fps, seconds, aperture = self.fps, self.seconds, self.aperture
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
         check_ranges(
             self,
@@ -207,6 +219,8 @@ class RenderConfig:
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
+                ("motion_blur", 0 <= self.motion_blur <= 360, "0 to 360 degrees"),
+                ("aperture", aperture is None or 0.01 <= aperture <= 1000, "an f-number, 0.01 to 1000"),
                 ("exposure", -10 <= self.exposure <= 10, "-10 to 10 stops"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],

@@ -22,8 +22,10 @@ from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
 from nerfscene.films.light import background_color, picture_of, sees_through, with_background
+from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.shutter import cameras_of, in_words, shutter_of, taken
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -32,9 +34,9 @@ from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
-Frame = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent, and its depth (height,
-width) in world units, 0 where there is nothing; the depth may be empty if the film has none."""
+Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
+"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent; its depth (height,
+width) in world units, 0 where there is nothing, or empty if the film has none; and its passes."""
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
@@ -140,9 +142,11 @@ def check_outputs(film: Path | None, frames: Path | None) -> None:
         video.check_frames_folder(frames)
 
 
-def check_background(config: RenderConfig, film: Path | None) -> None:
-    """Raises NerfsceneError for a background that isn't one, or that the file ``film`` can't have."""
+def check_pictures(config: RenderConfig, film: Path | None, frames: Path | None) -> None:
+    """Raises NerfsceneError for a background or passes that there aren't, or that the outputs can't have."""
     background_color(config.background)
+    if passes_of(config.passes) and frames is None:
+        raise NerfsceneError("--passes are files beside the frames: give --frames FOLDER as well")
     if film is not None and sees_through(config.background) and not (config.depth or video.keeps_alpha(film)):
         raise NerfsceneError(
             f"{film} can't be transparent; give --frames FOLDER instead of -o, for PNG pictures with alpha"
@@ -176,16 +180,19 @@ def render_film(
     many steps, each a line or two.
     """
     check_outputs(film, frames)
-    check_background(config, film)
+    check_pictures(config, film, frames)
     path, fps = film_path(scene, config)
+    scene = as_filmed(scene, path, config)
+    renderer = scene.renderer(config.backend, config.threads)
+    words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
     marker = Marker(None, credentials.source_type)
     if film is not None:
         marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
-    scene = as_filmed(scene, path, config)
-    renderer = scene.renderer(config.backend, config.threads)
+    if words:
+        note(words)
     limits = depth_limits(renderer, path)
     folder = None
     if frames is not None:
@@ -288,10 +295,20 @@ def rendered(
 ) -> Iterator[Frame]:
     """Renders the frames with these numbers, one after the other."""
     photos = photos_of(scene.views)
-    for camera in (path.cameras[i] for i in numbers):
-        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
-        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield picture_of(frame, config.background, config.exposure), depth
+    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
+    passes = passes_of(config.passes)
+    for number in numbers:
+        camera = path.cameras[number]
+        samples = config.samples or pixel_samples(photos, renderer, camera)
+        cameras = cameras_of(shutter, renderer, number)
+        frame = taken(renderer, cameras, samples, sees_through(config.background))
+        picture = picture_of(frame, config.background, config.exposure)
+        if (config.depth or passes) and len(cameras) > 1:
+            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
+        depth = np.zeros(0, np.float32)
+        if frame.depth.size:
+            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        yield picture, depth, passes_made(passes, renderer, camera, frame)
 
 
 def _frames(
@@ -318,8 +335,9 @@ def _frames(
             if kept is not None:
                 yield video.color_depth(kept[1], *limits) if config.depth else kept[0]
                 continue
-            picture, depth = next(source([i]) if i in there else coming)  # of those there, it is damaged
+            from_source = source([i]) if i in there else coming  # of those there, it is damaged
+            picture, depth, passes = next(from_source)
             if write is not None:
-                write(i, picture, depth)
+                write(i, picture, depth, passes)
             progress(i + 1, len(path.cameras))
             yield video.color_depth(depth, *limits) if config.depth else picture
