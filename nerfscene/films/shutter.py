@@ -128,8 +128,10 @@ def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Camera
     seen = _seen(renderer, camera)
     world = seen @ camera.world_from_cam[:3, :3].T + camera.world_from_cam[:3, 3]
     motion = motion_of(camera, *_neighbours(shutter.path, number, world))
-    ends = motion.at(-shutter.opened / 2), motion.at(shutter.opened / 2)
-    moved = float(np.percentile(_shifts(world, *ends), MOSTLY)) if shutter.opened else 0.0
+    moved = 0.0
+    if shutter.opened:
+        begin, end = motion.at(-shutter.opened / 2), motion.at(shutter.opened / 2)
+        moved = float(np.percentile(_shifts(world, begin, camera) + _shifts(world, camera, end), MOSTLY))
     blur = 0.0
     if shutter.lens is not None:
         blur = float(np.percentile(shutter.lens.blur(camera, seen[:, 2]), MOSTLY))
@@ -154,7 +156,7 @@ def pictures(moved: float, blur: float) -> int:
 def moments(n: int) -> Array:
     """Times (n,), -0.5…0.5, one in each n-th of that range, unevenly, and not in the order of ``disc``."""
     order = np.argsort(np.argsort(np.arange(n) * math.sqrt(2) % 1))
-    times = (order + np.arange(n) * math.sqrt(3) % 1) / n - 0.5
+    times = (order + 0.25 + 0.5 * (np.arange(n) * math.sqrt(3) % 1)) / n - 0.5
     centred: Array = times - times.mean()
     return centred
 
