@@ -94,8 +94,9 @@ def straight(frame: Frame) -> tuple[Floats, Floats]:
 
     frame: rendered in front of black. Rays end a little before they are wholly opaque, which counts as that.
     """
-    alpha: Floats = np.clip(frame.accumulation / np.float32(1 - STOP_TRANSMITTANCE), 0, 1)
-    rgb: Floats = frame.rgb / np.maximum(frame.accumulation, 1e-6)[..., None]
+    alpha: Floats = np.minimum(frame.accumulation / np.float32(1 - STOP_TRANSMITTANCE), np.float32(1))
+    opacity: Floats = np.maximum(frame.accumulation, np.float32(1e-6))
+    rgb: Floats = np.divide(frame.rgb, opacity[..., None], dtype=np.float32)
     return rgb, alpha
 
 
@@ -107,5 +108,6 @@ def picture_of(frame: Frame, background: str, stops: float) -> NDArray[np.uint8]
     if not sees_through(background):
         return to_bytes(exposed(frame.rgb, stops))
     rgb, alpha = straight(frame)
-    rgb = exposed(np.clip(rgb, 0, 1), stops) * (alpha > 0)[..., None]
+    rgb = exposed(np.clip(rgb, 0, 1), stops)
+    rgb[alpha <= 0] = 0
     return to_bytes(np.concatenate([rgb, alpha[..., None]], axis=-1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -114,7 +115,7 @@ def write_pass(values: NDArray[np.float32], file: Path, unit: float) -> None:
         _write(_encoded("png", steps.astype(np.uint16), "rgb48be"), file)
 
 
-def _encoded(codec: str, values: NDArray[np.float32] | NDArray[np.uint16], pixels: str) -> bytes:
+def _encoded(codec: str, values: NDArray[Any], pixels: str) -> bytes:
     """One picture as FFmpeg's ``codec`` writes it, from pixels of the format ``pixels``."""
     try:
         context = av.CodecContext.create(codec, "w")
@@ -126,7 +127,8 @@ def _encoded(codec: str, values: NDArray[np.float32] | NDArray[np.uint16], pixel
     context.pix_fmt = pixels  # type: ignore[attr-defined]
     context.time_base = Fraction(1)
     context.options = {"format": "float", "compression": "zip16"} if codec == "exr" else {}
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(values), format=pixels)
+    plain: NDArray[Any] = np.ascontiguousarray(values)
+    picture = av.VideoFrame.from_ndarray(plain, format=pixels)
     picture.pts = 0
     packets = [*context.encode(picture), *context.encode(None)]  # type: ignore[attr-defined]
     return b"".join(bytes(packet) for packet in packets)

@@ -25,7 +25,7 @@ from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Frame
 
 MOST = 64  # pictures of a frame
-STEP = 1.5  # pixels that things move from one picture to the next, unless that takes too many
+STEP = 1.0  # pixels that things move from one picture to the next, unless that takes too many
 SPACING = 2.0  # pixels between neighbouring points of a blurred point's disc, likewise
 VISIBLE = 0.5  # pixels of blur from which on it is worth more than one picture
 FEWEST = 6  # pictures of a frame with any blur
@@ -156,7 +156,7 @@ def pictures(moved: float, blur: float) -> int:
 def moments(n: int) -> Array:
     """Times (n,), -0.5…0.5, one in each n-th of that range, unevenly, and not in the order of ``disc``."""
     order = np.argsort(np.argsort(np.arange(n) * math.sqrt(2) % 1))
-    times = (order + 0.25 + 0.5 * (np.arange(n) * math.sqrt(3) % 1)) / n - 0.5
+    times = (order + 0.375 + 0.25 * (np.arange(n) * math.sqrt(3) % 1)) / n - 0.5
     centred: Array = times - times.mean()
     return centred
 
@@ -208,11 +208,12 @@ def taken(renderer: Renderer, cameras: Sequence[Camera], samples: int, transpare
         else:
             light += linear(frame.rgb)
         alpha += frame.accumulation
-    alpha /= n
+    alpha /= np.float32(n)
+    light /= np.float32(n)
     if transparent:
-        opacity = np.clip(alpha, 1e-6, None)[..., None]
-        return Frame(encoded(light / n / opacity) * alpha[..., None], np.zeros(0, np.float32), alpha)
-    return Frame(encoded(light / n), np.zeros(0, np.float32), alpha)
+        light /= np.maximum(alpha, np.float32(1e-6))[..., None]
+        return Frame(encoded(light) * alpha[..., None], np.zeros(0, np.float32), alpha)
+    return Frame(encoded(light), np.zeros(0, np.float32), alpha)
 
 
 def nudged(camera: Camera, by: Array) -> Camera:
