@@ -26,7 +26,7 @@ from nerfscene.types import Array, Camera, Frame
 
 MOST = 64  # pictures of a frame
 STEP = 1.0  # pixels that things move from one picture to the next, unless that takes too many
-SPACING = 2.0  # pixels between neighbouring points of a blurred point's disc, likewise
+SPACING = 2.5  # pixels between neighbouring points of a blurred point's disc, likewise
 VISIBLE = 0.5  # pixels of blur from which on it is worth more than one picture
 FEWEST = 6  # pictures of a frame with any blur
 MOSTLY = 95  # percentile of the pixels' blur that counts
