@@ -115,15 +115,15 @@ def test_light_and_back() -> None:
     values = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
     assert np.abs(encoded(linear(values)) - values).max() < 1e-5
     # Published pairs of IEC 61966-2-1, and its two pieces meeting.
-    assert linear(np.float32([[0.5, 0.04045, 1.0]])) == pytest.approx(
+    assert linear(np.array([[0.5, 0.04045, 1.0]], np.float32)) == pytest.approx(
         np.array([[0.21404114, 0.0031308, 1.0]]), abs=1e-5
     )
-    assert linear(np.float32([-0.2])) == 0 and exposed(values, 0.0) is values
+    assert linear(np.array([-0.2], np.float32)) == 0 and exposed(values, 0.0) is values
 
 
 def test_a_stop_is_twice_the_light(cropped: Scene, tmp_path: Path) -> None:
-    assert exposed(np.float32([0.5]), 1.0) == pytest.approx(0.6858, abs=1e-3)  # 0.428 of the light
-    assert exposed(np.float32([0.5]), -1.0) == pytest.approx(0.3612, abs=1e-3)
+    assert exposed(np.array([0.5], np.float32), 1.0) == pytest.approx(0.6858, abs=1e-3)  # 0.428 of the light
+    assert exposed(np.array([0.5], np.float32), -1.0) == pytest.approx(0.3612, abs=1e-3)
     usual = filmed(cropped, SHORT, tmp_path / "usual")[0].astype(np.float32) / 255
     darker = filmed(cropped, replace(SHORT, exposure=-1.5), tmp_path / "darker")[0].astype(np.float32) / 255
     light, less = (np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) for x in (usual, darker))
