@@ -191,7 +191,7 @@ class RenderConfig:
     Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
     focus: str | None = None
     """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
-    When not given: the subject, or the distance of most that the photos show."""
+    When not given: the subject, or without one what is in the middle of the picture."""
     background: str = "auto"
     """What is behind the scene: a colour such as white or #20303f, or transparent for PNG frames with alpha.
     auto: what the viewer shows there."""

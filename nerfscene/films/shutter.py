@@ -61,7 +61,7 @@ def shutter_of(
 
     Raises NerfsceneError for a focus that isn't there.
     """
-    return Shutter(path, config.motion_blur / 360, lens_of(scene, points, config, renderer))
+    return Shutter(path, config.motion_blur / 360, lens_of(scene, points, path, config, renderer))
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,17 @@ def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Camera
     if shutter.opened:
         begin, end = motion.at(-shutter.opened / 2), motion.at(shutter.opened / 2)
         moved = float(np.percentile(_shifts(world, begin, camera) + _shifts(world, camera, end), MOSTLY))
-    blur = 0.0
-    if shutter.lens is not None:
-        blur = float(np.percentile(shutter.lens.blur(camera, seen[:, 2]), MOSTLY))
+    blur, lens = 0.0, shutter.lens and shutter.lens.at(number)
+    if lens is not None:
+        blur = float(np.percentile(lens.blur(camera, seen[:, 2]), MOSTLY))
     n = pictures(moved, blur)
     if n == 1:
         return [camera]
     times, places = moments(n), disc(n)
     cameras = [motion.at(shutter.opened * time) for time in times]
-    if shutter.lens is None:
+    if lens is None:
         return cameras
-    return [through_lens(shutter.lens, each, place) for each, place in zip(cameras, places, strict=True)]
+    return [through_lens(lens, each, place) for each, place in zip(cameras, places, strict=True)]
 
 
 def pictures(moved: float, blur: float) -> int:

@@ -226,9 +226,10 @@ def test_the_points_are_spread_evenly() -> None:
 def test_what_can_be_in_focus(loaded: Scene) -> None:
     renderer, points = loaded.renderer(), world_points(loaded)
     view = loaded.views[0]
+    path = CameraPath(tuple(Camera(view.intrinsics, v.world_from_cam) for v in loaded.views[:6]))
 
     def lens(**settings: Any) -> Lens | None:
-        return lens_of(loaded, points, RenderConfig(**settings), renderer)
+        return lens_of(loaded, points, path, RenderConfig(**settings), renderer)
 
     assert lens() is None
     given = lens(aperture=2.8, focus="1.5")
@@ -242,7 +243,12 @@ def test_what_can_be_in_focus(loaded: Scene) -> None:
     assert named is not None and subject is not None and usual is not None and placed is not None
     camera = Camera(view.intrinsics, view.world_from_cam)
     assert 1.2 < named.distance(camera) < 4
-    assert np.linalg.norm(subject.focus) < 0.4 and np.array_equal(usual.focus, subject.focus)
+    # The side that is seen of the sphere of 0.5 in the middle, or of another before it.
+    assert subject.pulled is not None and usual.pulled is not None and len(subject.pulled) == 6
+    assert subject.pulled.min() > 1.3 and subject.pulled.max() < 2.2
+    assert (
+        np.array_equal(usual.pulled, subject.pulled) and subject.at(2).distance(camera) == subject.pulled[2]
+    )
     assert np.allclose(placed.focus, [0.5, 0.25, -1])
     for settings, said in (
         ({"focus": "subject"}, "give --aperture too"),
