@@ -193,7 +193,7 @@ class RenderConfig:
     """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
     When not given: the subject, or without one what is in the middle of the picture."""
     background: str = "auto"
-    """What is behind the scene: a colour such as white or #20303f, or transparent for PNG frames with alpha.
+    """What is behind the scene: a colour such as white or #20303f, or transparent where files keep that.
     auto: what the viewer shows there."""
     exposure: float = 0.0
     """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
@@ -203,6 +203,15 @@ class RenderConfig:
     """Also written beside PNG frames, for compositing: some of depth,normal,accumulation."""
     passes_as: Literal["exr", "png"] = "exr"
     """The passes' files. exr: OpenEXR with 32-bit floats. png: 16 bits."""
+    codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
+    """How the film is encoded, where its ending leaves a choice. prores is ProRes 4444.
+    When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
+    preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
+    """Size, frames per second and codec in a word; options given beside it count more.
+    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160, H.265. gif: 480 wide, 12.5 a second, small.
+    prores: 1920×1080, ProRes 4444 in .mov, for editing. All but gif have 30 frames a second."""
+    preview: bool = False
+    """A quick look: a quarter of the pixels and every third frame; the film takes as long to watch."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0

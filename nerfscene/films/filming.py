@@ -20,11 +20,13 @@ from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.codecs import Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
 from nerfscene.films.light import background_color, picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.settings import codec_of, quick, settled
 from nerfscene.films.shutter import cameras_of, in_words, shutter_of, taken
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
@@ -73,6 +75,13 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
 
     Raises NerfsceneError for settings or a path that can't be used.
     """
+    config = settled(config)
+    path, fps = _whole_path(scene, config)
+    return quick(path, fps) if config.preview else (path, fps)
+
+
+def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns, but for a preview."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
     target = None
@@ -129,28 +138,28 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
     return path, fps
 
 
-def check_outputs(film: Path | None, frames: Path | None) -> None:
-    """Checks the names that a film and its frames are to have; makes nothing.
+def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
+    """Checks the names that a film and its frames are to have, and what is to be in them; makes nothing.
 
-    Raises NerfsceneError when nothing can be written under one of them, or none is given.
+    Raises NerfsceneError when nothing can be written under one of them, none is given, the codec doesn't
+    fit or is missing, or there is no such background or pass.
     """
+    clear = _clear(config)
     if film is None and frames is None:
         raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
     if film is not None:
         video.check_film_name(film)
+        codec_of(film, config, clear)
+    if passes_of(config.passes) and frames is None:
+        raise NerfsceneError("--passes are files beside the frames: give --frames FOLDER as well")
     if frames is not None:
         video.check_frames_folder(frames)
 
 
-def check_pictures(config: RenderConfig, film: Path | None, frames: Path | None) -> None:
-    """Raises NerfsceneError for a background or passes that there aren't, or that the outputs can't have."""
+def _clear(config: RenderConfig) -> bool:
+    """Whether the film is transparent. Raises NerfsceneError for a background that isn't one."""
     background_color(config.background)
-    if passes_of(config.passes) and frames is None:
-        raise NerfsceneError("--passes are files beside the frames: give --frames FOLDER as well")
-    if film is not None and sees_through(config.background) and not (config.depth or video.keeps_alpha(film)):
-        raise NerfsceneError(
-            f"{film} can't be transparent; give --frames FOLDER instead of -o, for PNG pictures with alpha"
-        )
+    return sees_through(config.background) and not config.depth
 
 
 def render_film(
@@ -179,9 +188,10 @@ def render_film(
     So many parameters because each is a choice of the caller's, or somewhere to tell. Long because a film has
     many steps, each a line or two.
     """
-    check_outputs(film, frames)
-    check_pictures(config, film, frames)
+    check_outputs(film, frames, config)
+    config = settled(config)
     path, fps = film_path(scene, config)
+    codec = None if film is None else _codec(film, config, path, fps, warn)
     scene = as_filmed(scene, path, config)
     renderer = scene.renderer(config.backend, config.threads)
     words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
@@ -209,11 +219,11 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+        count = sum(1 for _ in made) if film is None else video.write_film(made, film, fps, codec=codec)
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
-    even = 2 if film is not None else 1  # a film drops an odd last column or row
+    even = 2 if codec is not None and codec.even else 1  # such a film drops an odd last column or row
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     marked = [] if film is None else mark(film, facts, marker, warn)
     return {
@@ -227,6 +237,22 @@ def render_film(
         "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
+
+
+def _codec(
+    film: Path, config: RenderConfig, path: CameraPath, fps: float, warn: Callable[[str], None]
+) -> Codec:
+    """The film's codec, which can encode the path's frames; warn: of a film that would be oddly large.
+
+    Raises NerfsceneError when it can't.
+    """
+    clear, k = _clear(config), path.cameras[0].intrinsics
+    codec = codec_of(film, config, clear)
+    check_encodable(codec, (k.width, k.height), fps, clear)
+    doubt = warning(codec, (k.width, k.height), len(path.cameras))
+    if doubt is not None:
+        warn(doubt)
+    return codec
 
 
 def _settings(

@@ -38,7 +38,7 @@ class Lens:
 
     f_number: its focal length is so many times the aperture's diameter. metre: world units in a metre.
     focus: what is sharp: a distance along the optical axis in world units, or a point (3,) in the world.
-    pulled: that distance in each frame of the film, (n,), if the focus follows something, instead of ``focus``
+    pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``
     """
 
     f_number: float
@@ -107,9 +107,9 @@ def lens_of(
 def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual: float) -> Array:
     """How far along its axis each camera of a path focuses, (n,), to follow what is towards the target.
 
-    The point that photos look at is in the middle of a thing, or even behind it; sharp should be the side that
-    is seen. target: (3,); None: what is in the picture's middle. usual: the distance if nothing is anywhere.
-    The distance changes smoothly, also where something passes before the target.
+    The point that photos look at is in the middle of a thing, or even behind it; sharp should be the side
+    that is seen. target: (3,); None: what is in the picture's middle. usual: the distance if nothing is
+    anywhere. The distance changes smoothly, also where something passes before the target.
     """
     with loading():
         from scipy.ndimage import gaussian_filter1d, median_filter

@@ -20,6 +20,7 @@ from nerfscene.field.rendering import Renderer, ray_directions, render
 from nerfscene.films.lens import HIT, Lens, lens_of
 from nerfscene.films.light import encoded, linear, straight
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.settings import PREVIEW_STEP
 from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Frame
@@ -61,7 +62,9 @@ def shutter_of(
 
     Raises NerfsceneError for a focus that isn't there.
     """
-    return Shutter(path, config.motion_blur / 360, lens_of(scene, points, path, config, renderer))
+    # A preview's frames are farther apart, and are to be blurred as the film's.
+    opened = config.motion_blur / 360 / (PREVIEW_STEP if config.preview else 1)
+    return Shutter(path, opened, lens_of(scene, points, path, config, renderer))
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,18 @@ def test_a_background_hides_the_guessed_backdrop(cropped: Scene, tmp_path: Path)
     assert np.array_equal(picture, to_bytes(render(plain.renderer(), camera).rgb))
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_films_can_be_transparent_too(cropped: Scene, tmp_path: Path) -> None:
+    config = replace(SHORT, background="transparent")
+    render_film(cropped, config, tmp_path / "film.webp", tmp_path / "frames")
+    with Image.open(tmp_path / "film.webp") as film:
+        alpha = np.asarray(film.convert("RGBA"))[..., 3]
+    frame = np.asarray(Image.open(tmp_path / "frames/00000.png"))[..., 3]
+    assert np.abs(alpha.astype(int) - frame).max() < 8
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "new/film.MP4"])
 def test_films_that_cannot_be_transparent_say_what_can(cropped: Scene, tmp_path: Path, name: str) -> None:
-    with pytest.raises(NerfsceneError, match=r"can't be transparent; give --frames FOLDER"):
+    with pytest.raises(NerfsceneError, match=r"keeps no transparency; name the film film\.webm"):
         render_film(cropped, replace(SHORT, background="transparent"), tmp_path / "new" / name)
     assert not list(tmp_path.iterdir())
 

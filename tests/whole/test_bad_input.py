@@ -366,7 +366,7 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
         (("--focus", "subject"), "give --aperture too"),
         (("--aperture", "2.8", "--focus", "nobody"), "no posed photo called 'nobody'"),
         (("--background", "sky"), "--background takes a colour such as white"),
-        (("--background", "transparent"), "film.mp4 can't be transparent; give --frames FOLDER"),
+        (("--background", "transparent"), ".mp4 keeps no transparency; name the film"),
         (("--passes", "depth"), "give --frames FOLDER as well"),
         (("--passes", "z"), "--passes takes some of depth,normal,accumulation"),
     ],
