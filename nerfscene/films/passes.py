@@ -84,12 +84,17 @@ def normals(depth: NDArray[np.float32], rays: NDArray[np.floating]) -> NDArray[n
     if min(height, width) < 2:
         return np.zeros((height, width, 3), np.float32)
     smooth = gaussian_filter(depth, min(1.0 + height / 400, 3.0), mode="nearest")
-    points = rays * smooth[..., None]
-    down, right = np.gradient(points, axis=(0, 1))
-    n = np.cross(down, right)
-    n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12)
-    n *= np.where((n * rays).sum(-1, keepdims=True) > 0, -1.0, 1.0)
-    return n.astype(np.float32)
+    made = np.empty((height, width, 3), np.float32)
+    for first in range(0, height, ROWS):  # a picture of 4K would take half a gigabyte at once
+        last = min(first + ROWS, height)
+        above, below = max(first - 1, 0), min(last + 1, height)
+        points = rays[above:below] * smooth[above:below, :, None]
+        down, right = (g[first - above : last - above] for g in np.gradient(points, axis=(0, 1)))
+        n = np.cross(down, right)
+        n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12)
+        n *= np.where((n * rays[first:last]).sum(-1, keepdims=True) > 0, -1.0, 1.0)
+        made[first:last] = n
+    return made
 
 
 def pass_file(folder: Path, name: str, number: int, kind: str) -> Path:
