@@ -26,7 +26,7 @@ KINDS = {
 LEAST_FPS, MOST_FPS = 0.01, 1000
 MOST_GIF_FPS = 50  # browsers slow delays below 2/100 s down to 10/100 s
 LARGE_GIF = 100e6  # bytes from which on a GIF is warned of
-GIF_PIXEL = 0.7  # bytes that a pixel of a frame takes, roughly: photographs hardly shrink as GIF
+GIF_PIXEL = 0.8  # bytes that a pixel of a frame takes, roughly: photographs hardly shrink as GIF
 
 
 @dataclass(frozen=True)
@@ -241,5 +241,5 @@ def warning(codec: Codec, size: tuple[int, int], count: int) -> str | None:
         return None
     return (
         f"a GIF of {count} frames of {size[0]}×{size[1]} will take about {likely / 1e6:.0f} MB, which few "
-        "programs show well; --preset gif makes a small one, and .webp or .mp4 takes a tenth"
+        "programs show well; --preset gif makes a small one, and .webp or .mp4 takes a quarter or less"
     )
