@@ -196,15 +196,32 @@ class RenderConfig:
     samples: int = 0
     """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
+    motion_blur: float = 0.0
+    """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
+    aperture: float | None = None
+    """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
+    Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
+    focus: str | None = None
+    """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
+    When not given: the subject, or without one what is in the middle of the picture."""
+    background: str = "auto"
+    """What is behind the scene: a colour such as white or #20303f, or transparent where files keep that.
+    auto: what the viewer shows there."""
+    exposure: float = 0.0
+    """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
+    passes: str | None = None
+    """Also written beside PNG frames, for compositing: some of depth,normal,accumulation."""
+    passes_as: Literal["exr", "png"] = "exr"
+    """The passes' files. exr: OpenEXR with 32-bit floats. png: 16 bits."""
     codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
     """How the film is encoded, where its ending leaves a choice. prores is ProRes 4444.
     When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
     preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
     """Size, frames per second and codec in a word; options given beside it count more.
-    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160, H.265. gif: 480 wide, 12.5 a second, small.
-    prores: 1920×1080, ProRes 4444 in .mov, for editing. All but gif have 30 frames a second."""
+    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160. All three are H.264 with 30 frames a second.
+    gif: 480 wide, 12.5 a second. prores: 1920×1080, 30 a second, ProRes 4444 in .mov, for editing."""
     preview: bool = False
     """A quick look: a quarter of the pixels and every third frame; the film takes as long to watch."""
     backend: Backend = "auto"
@@ -214,7 +231,7 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds, fov = self.fps, self.seconds, self.fov
+        fps, seconds, fov, aperture = self.fps, self.seconds, self.fov, self.aperture
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
         lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
@@ -226,6 +243,9 @@ class RenderConfig:
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
+                ("motion_blur", 0 <= self.motion_blur <= 360, "0 to 360 degrees"),
+                ("aperture", aperture is None or 0.01 <= aperture <= 1000, "an f-number, 0.01 to 1000"),
+                ("exposure", -10 <= self.exposure <= 10, "-10 to 10 stops"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
