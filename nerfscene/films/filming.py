@@ -18,10 +18,11 @@ from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films import video
+from nerfscene.films import codecs, spherical, video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.codecs import Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
+from nerfscene.films.lenses import path_settings, unseen, with_lens
 from nerfscene.films.light import background_color, picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath, resample
@@ -88,13 +89,17 @@ def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     if config.look_at is not None:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
+    points = world_points(scene)
     if config.through is None:
-        path, fps = _preset_or_file(scene, config)
-        return path if target is None else looking_at(path, target, up), fps
+        path, fps = _preset_or_file(scene, path_settings(config))
+        path = path if target is None else looking_at(path, target, up)
+        return with_lens(path, as_filmed(scene, path, config), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
     n = max(round((config.seconds or SECONDS) * fps), 1)
-    size = film_size(scene, config.width, config.height)
-    return through(config.through, scene.views, n, size, up, config.loop, target, world_points(scene)), fps
+    sides = path_settings(config)
+    size = film_size(scene, sides.width, sides.height)
+    path = through(config.through, scene.views, n, size, up, config.loop, target, points)
+    return with_lens(path, scene, config, up, points), fps
 
 
 def _refuse_together(config: RenderConfig) -> None:
@@ -219,7 +224,12 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = sum(1 for _ in made) if film is None else video.write_film(made, film, fps, codec=codec)
+        lens = path.cameras[0].intrinsics.lens
+        count = (
+            sum(1 for _ in made)
+            if film is None
+            else video.write_film(made, film, fps, codec=codec, lens=lens)
+        )
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
@@ -252,6 +262,13 @@ def _codec(
     doubt = warning(codec, (k.width, k.height), len(path.cameras))
     if doubt is not None:
         warn(doubt)
+    if k.lens in spherical.SPHERICAL and not spherical.can_tell(
+        codecs.KINDS[film.suffix.lower()], codec, False
+    ):
+        warn(
+            f"{film.name}: nothing in this kind of file tells players that the film is {k.lens}; name it "
+            f"like {film.with_suffix('.mp4').name} for those that look for it"
+        )
     return codec
 
 
@@ -269,6 +286,7 @@ def _settings(
         "frames": len(path.cameras),
         "samples": config.samples,
         "depth": config.depth,
+        **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
 
 
@@ -329,8 +347,11 @@ def rendered(
         cameras = cameras_of(shutter, renderer, number)
         frame = taken(renderer, cameras, samples, sees_through(config.background))
         picture = picture_of(frame, config.background, config.exposure)
+        nothing = unseen(camera.intrinsics, config.lens == "fisheye")
         if (config.depth or passes) and len(cameras) > 1:
             frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
+        if nothing is not None:
+            picture[nothing], frame.accumulation[nothing] = 0, 0
         depth = np.zeros(0, np.float32)
         if frame.depth.size:
             depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
