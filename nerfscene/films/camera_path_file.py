@@ -44,6 +44,13 @@ DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
 # Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
 # from the photos, and the first by so many times more.
 ALIKE, CLEARLY = 40.0, 2.0
+# What nerfstudio calls the lenses of films.
+KINDS = {
+    "perspective": "perspective",
+    "fisheye": "fisheye",
+    "equirectangular": "equirectangular",
+    "stereo180": "vr180",
+}
 GIVE = f"give a path file such as camera_path.json, auto, {', '.join(PRESETS[:-1])} or {PRESETS[-1]}"
 
 
@@ -86,7 +93,7 @@ def read_camera_path(
         Camera(_intrinsics(path.lens, w, h, float(f)), pose)
         for pose, f in zip(_in_world(path, undone, scene), fov_pixels * path.focals, strict=True)
     )
-    box = None if path.box is None else _world_from_file(undone, scene) @ path.box
+    box = None if path.box is None else world_from_file(undone, scene) @ path.box
     _check_numbers(cameras, box, file, undone)
     return CameraPath(
         cameras,
@@ -150,10 +157,10 @@ def _of_export(
             f"--path-transform is for paths of nerfstudio and instant-ngp, and {file} is one of {program}: "
             "leave it out"
         )
-    world_from_file, doubts = chosen(path.poses, ways, scene, file, program)
+    found, doubts = chosen(path.poses, ways, scene, file, program)
     capture = None if scene is None else scene.world_from_capture
     capture_from_world = np.eye(4) if capture is None else np.linalg.inv(capture)
-    return path, Undone(np.asarray(capture_from_world @ world_from_file), file, True), (*told, *doubts)
+    return path, Undone(np.asarray(capture_from_world @ found), file, True), (*told, *doubts)
 
 
 def _of_nerfstudio(
@@ -240,7 +247,7 @@ def _check_kind(data: dict[str, Any], file: Path) -> None:
         )
 
 
-def _world_from_file(undone: Undone | None, scene: Scene | None) -> Array:
+def world_from_file(undone: Undone | None, scene: Scene | None) -> Array:
     """The similarity (4, 4) from a path's own coordinates to the scene's world."""
     if undone is None:
         return np.eye(4)
@@ -269,8 +276,8 @@ def _clearly_better(
 
 def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> list[Array]:
     """A path's poses (4, 4) in the scene's world."""
-    world_from_file = _world_from_file(undone, scene)
-    return [pose_in_scene(world_from_file, pose) for pose in path.poses]
+    there = world_from_file(undone, scene)
+    return [pose_in_scene(there, pose) for pose in path.poses]
 
 
 def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
@@ -285,37 +292,49 @@ def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_F
     write_json(path_data(path, file, fps), file)
 
 
-def path_data(path: CameraPath, file: Path, fps: float = WRITTEN_FPS) -> dict[str, Any]:
-    """What ``write_camera_path`` writes; ``file``: for messages. Raises NerfsceneError as it does."""
+def path_data(
+    path: CameraPath, file: Path, fps: float = WRITTEN_FPS, trained_from_world: Array | None = None
+) -> dict[str, Any]:
+    """What ``write_camera_path`` writes; ``file``: for messages. Raises NerfsceneError as it does.
+
+    trained_from_world: a similarity (4, 4) to the coordinates that nerfstudio trained in, which the path is
+    then in, instead of the scene's own.
+    """
     if not path.cameras:
         raise NerfsceneError(f"{file} can't be written: the path has no cameras")
     if not all(np.isfinite(c.world_from_cam).all() for c in path.cameras):
         raise NerfsceneError(f"{file} can't be written: the path has poses that aren't finite")
+    k = path.cameras[0].intrinsics
+    kind = KINDS.get(k.lens)
+    if kind is None or any(camera.intrinsics.lens != k.lens for camera in path.cameras):
+        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} path")
     fps = path.fps or fps
+    moved = np.eye(4) if trained_from_world is None else trained_from_world
+    eye_width = k.width // 2 if kind == "vr180" else k.width
     frames = []
     for camera in path.cameras:
         c = camera.intrinsics
         frames.append(
             {
-                "camera_to_world": (camera.world_from_cam @ FLIP).ravel().tolist(),
+                "camera_to_world": (pose_in_scene(moved, camera.world_from_cam) @ FLIP).ravel().tolist(),
                 "fov": math.degrees(2 * math.atan(0.5 * c.height / c.fy)),
-                "aspect": c.width / c.height,
+                "aspect": eye_width / c.height,
             }
         )
-    k = path.cameras[0].intrinsics
     data = {
-        "camera_type": "perspective",
-        "render_width": k.width,
+        "camera_type": kind,
+        "render_width": eye_width,
         "render_height": k.height,
         "fps": fps,
         "seconds": len(frames) / fps,
         "is_cycle": path.loop,
         "keyframes": [],
         "camera_path": frames,
-        OURS: {"coordinates": "scene"},
     }
+    if trained_from_world is None:
+        data[OURS] = {"coordinates": "scene"}
     if path.crop is not None:
-        data["crop"] = nerfstudio_path.crop_of(path.crop, path.background)
+        data["crop"] = nerfstudio_path.crop_of(moved @ path.crop, path.background)
     return data
 
 
