@@ -114,7 +114,7 @@ def _film_config(a: Paths) -> RenderConfig:
 def _written(a: Paths, config: RenderConfig, scene: Scene, live: Live) -> dict[str, Any]:
     """Writes one path, and says so; what --json prints of it."""
     from nerfscene.films.filming import film_path
-    from nerfscene.films.path_writing import own_keyframes_of, program_of, write_for
+    from nerfscene.films.path_writing import own_keyframes_of, program_of, write_camera_path
     from nerfscene.films.video import make_folder_of
 
     assert a.write is not None
@@ -124,7 +124,8 @@ def _written(a: Paths, config: RenderConfig, scene: Scene, live: Live) -> dict[s
     path, fps = film_path(scene, config)
     path = replace(path, fps=fps)
     make_folder_of(file, "choose another with --write")
-    notes = [*path.notes, *write_for(path, fps, scene, file, program, transform, own_keyframes_of(config))]
+    own = own_keyframes_of(config)
+    notes = [*path.notes, *write_camera_path(path, file, fps, scene, program, transform, own)]
     for text in notes:
         live.warn(text)
     n = len(path.cameras)

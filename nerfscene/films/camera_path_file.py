@@ -1,9 +1,9 @@
-"""Reads camera paths from files of several programs, and writes nerfstudio's format.
+"""Reads camera paths from files of several programs, and makes nerfstudio's format.
 
 ``nerfstudio_path``, ``instant_ngp_path``, ``supersplat_path``, ``gltf_path`` and ``blender_path`` say what
 these formats hold. The first two programs' paths are in coordinates of their own; ``trained_world`` takes
 them back to the capture's. Those of the others are about an export of the scene, see ``export_world``. Paths
-written here are marked as being in the scene's own world, so that nothing is undone.
+made here are marked as being in the scene's own world, so that nothing is undone.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
 from nerfscene.films.trained_world import DATAPARSER, Undone
-from nerfscene.given import instance_given, path_given
-from nerfscene.scene.atomic import write_json
+from nerfscene.given import path_given
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics, Lens
 
@@ -280,23 +279,14 @@ def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> lis
     return [pose_in_scene(there, pose) for pose in path.poses]
 
 
-def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
-    """Writes a path in its own coordinates, in nerfstudio's format, for ``read_camera_path``.
-
-    fps: used if the path has none. The format has no distortion and no principal point other than the
-    centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
-    that aren't finite, or a file that can't be written.
-    """
-    instance_given(path, CameraPath, "path")
-    file = path_given(file, "file")
-    write_json(path_data(path, file, fps), file)
-
-
 def path_data(
     path: CameraPath, file: Path, fps: float = WRITTEN_FPS, trained_from_world: Array | None = None
 ) -> dict[str, Any]:
-    """What ``write_camera_path`` writes; ``file``: for messages. Raises NerfsceneError as it does.
+    """A path in nerfstudio's format, for ``read_camera_path``, in the scene's own coordinates.
 
+    file: for messages. fps: used if the path has none. The format has no distortion and no principal point
+    other than the centre. Raises NerfsceneError for a path without cameras, poses that aren't finite, or a
+    lens that the format doesn't have.
     trained_from_world: a similarity (4, 4) to the coordinates that nerfstudio trained in, which the path is
     then in, instead of the scene's own.
     """

@@ -19,7 +19,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import trained_world
-from nerfscene.films.camera_path_file import FLIP, path_data, world_from_file
+from nerfscene.films.camera_path_file import FLIP, WRITTEN_FPS, path_data, world_from_file
 from nerfscene.films.export_world import (
     SUPERSPLAT_FROM_FILE,
     Y_DOWN_FROM_Z_UP,
@@ -31,7 +31,7 @@ from nerfscene.films.own_keyframes import OURS, own_part
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
-from nerfscene.given import path_given
+from nerfscene.given import instance_given, path_given
 from nerfscene.loading import loading
 from nerfscene.scene.atomic import write_json, writing
 from nerfscene.scene.scene import Scene
@@ -74,16 +74,19 @@ def program_of(file: Path, program: Program = "auto") -> Program:
     return program
 
 
-def write_for(
+def write_camera_path(
     path: CameraPath,
-    fps: float,
-    scene: Scene,
-    file: Path,
+    file: Path | str,
+    fps: float = WRITTEN_FPS,
+    scene: Scene | None = None,
     program: Program = "auto",
-    transform: Path | None = None,
+    transform: Path | str | None = None,
     own: dict[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Writes a path in the scene's world for a program; returns sentences on what its format can't hold.
+    """Writes a path for nerfscene or another program; returns sentences on what its format can't hold.
+
+    scene: the scene that is filmed, which every program but nerfscene needs. program: as ``nerfscene paths
+    --program``; auto: by the file's name.
 
     fps: used if the path has none. transform: for nerfstudio, the dataparser_transforms.json of the
     training in whose coordinates the path is to be, instead of the one that is found; for instant-ngp, the
@@ -91,13 +94,16 @@ def write_for(
     film becomes the path's. A file of the same name is replaced. Raises NerfsceneError for a path that the
     format has no camera for, a name or transform that can't be used, and what can't be written.
     """
+    instance_given(path, CameraPath, "path")
+    file = path_given(file, "file")
+    named = None if transform is None else path_given(transform, "transform")
     program = program_of(file, program)
     lens = path.cameras[0].intrinsics.lens if path.cameras else "perspective"
     if program not in ("nerfscene", "nerfstudio") and lens != "perspective":
         raise NerfsceneError(
             f"a path for {program} can't be {lens}: write it as nerfstudio's camera_path.json"
         )
-    if transform is not None and program not in ("nerfstudio", "instant-ngp"):
+    if named is not None and program not in ("nerfstudio", "instant-ngp"):
         raise NerfsceneError(
             f"a path for {program} needs no transform: leave it out, or write for nerfstudio"
         )
@@ -110,10 +116,14 @@ def write_for(
             data[OURS] = {**own, **film}
         write_json(data, file)
         return ()
+    if scene is None:
+        raise NerfsceneError(
+            f"a path for {program} needs the scene that it films, for its coordinates: give scene"
+        )
     if program == "nerfstudio":
-        return _for_nerfstudio(path, fps, scene, file, transform)
+        return _for_nerfstudio(path, fps, scene, file, named)
     if program == "instant-ngp":
-        undone = trained_world.of_instant_ngp(file, transform, scene)
+        undone = trained_world.of_instant_ngp(file, named, scene)
         write_json(_instant_ngp(path, fps, np.linalg.inv(world_from_file(undone, scene))), file)
         notes: list[str] = []
     else:
@@ -124,7 +134,7 @@ def write_for(
 
 
 def _write_exported(path: CameraPath, fps: float, scene: Scene, file: Path, program: Program) -> list[str]:
-    """Writes a path in the coordinates of the scene's exports; returns what ``write_for`` does."""
+    """Writes a path in the coordinates of the scene's exports; returns what ``write_camera_path`` does."""
     upright = upright_from_world(scene)
     if program == "blender" and file.suffix.lower() == ".glb":
         _write_gltf(path, fps, Y_UP_FROM_Z_UP @ upright, file)
@@ -163,10 +173,12 @@ def _for_nerfstudio(
     """Writes a path in the coordinates that nerfstudio trained in."""
     undone, note = trained_world.of_nerfstudio(file, transform, scene)
     if undone is None:
-        raise NerfsceneError(
-            note.removesuffix(".").replace("--path-transform", "--write-transform")
-            or f"{file} can't be written for nerfstudio without the {trained_world.DATAPARSER} of its training: "
+        missing = (
+            f"{file} can't be written for nerfstudio without the {trained_world.DATAPARSER} of its training: "
             "name it with --write-transform, or leave out --program"
+        )
+        raise NerfsceneError(
+            note.removesuffix(".").replace("--path-transform", "--write-transform") or missing
         )
     trained_from_world = np.linalg.inv(world_from_file(undone, scene))
     write_json(path_data(path, file, fps, trained_from_world), file)

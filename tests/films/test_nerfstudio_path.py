@@ -13,8 +13,9 @@ from path_cases import a_motion, poses_of, ring
 from path_file_cases import FILMED, frame_of, save
 from viser.transforms import SO3
 
-from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.types import Array
 
 EXPECTED = np.stack([v.world_from_cam for v in ring(FILMED)])
