@@ -138,17 +138,17 @@ def _of_export(
 ) -> tuple[FilePath, Undone, tuple[str, ...]] | None:
     """A path of SuperSplat or Blender, what takes it to the capture's world, and notes; None: another's."""
     told: tuple[str, ...] = ()
-    z_up_from_y_up = np.linalg.inv(Y_UP_FROM_Z_UP)
+    z_up_from_y_up: Array = Y_UP_FROM_Z_UP.T
     if isinstance(data, Gltf):
         program, path = "Blender", gltf_path.read(data)
-        ways = ways_of(scene, Y_UP_FROM_Z_UP, (np.eye(4), Y_UP_FROM_Z_UP))
+        ways = ways_of(scene, (Y_UP_FROM_Z_UP, np.eye(4)), (np.eye(4), Y_UP_FROM_Z_UP))
     elif blender_path.is_one(data):
         program, path = "Blender", blender_path.read(data, file)
-        ways = ways_of(scene, np.eye(4), (z_up_from_y_up, np.eye(4)))
+        ways = ways_of(scene, (np.eye(4),), (z_up_from_y_up, np.eye(4)))
     elif supersplat_path.is_one(data):
         program, path = "SuperSplat", supersplat_path.read(data, file)
         shown, told = supersplat_path.supersplat_from_file(data, file)
-        ways = ways_of(scene, shown @ Y_DOWN_FROM_Z_UP, (shown,))
+        ways = ways_of(scene, (shown @ Y_DOWN_FROM_Z_UP,), (shown,))
     else:
         return None
     if named is not None:

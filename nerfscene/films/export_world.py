@@ -72,15 +72,19 @@ def upright_from_world(scene: Scene) -> Array:
     return upright
 
 
-def ways_of(scene: Scene | None, file_from_upright: Array, file_from_capture: Sequence[Array]) -> list[Way]:
-    """The ways to read coordinates that an upright world, or else one of the capture's, became in a file.
+def ways_of(
+    scene: Scene | None, file_from_upright: Sequence[Array], file_from_capture: Sequence[Array]
+) -> list[Way]:
+    """The ways to read coordinates that an upright world, or else the capture's, became in a file.
 
-    Without a scene, the upright world is the world.
+    The first of ``file_from_upright`` is the usual one. Without a scene, the upright world is the world.
     """
     if scene is None:
-        return [Way(np.asarray(np.linalg.inv(file_from_upright)), "upright")]
-    from_upright = np.linalg.inv(file_from_upright @ upright_from_world(scene))
-    ways = [Way(np.asarray(from_upright), "of the scene as it is exported")]
+        return [Way(np.asarray(np.linalg.inv(file_from_upright[0])), "of the scene as it is exported")]
+    ways = []
+    for turned in file_from_upright:
+        from_upright = np.linalg.inv(turned @ upright_from_world(scene))
+        ways.append(Way(np.asarray(from_upright), "of the scene as it is exported, with other axes up"))
     given = np.eye(4) if scene.world_from_capture is None else scene.world_from_capture
     for turned in file_from_capture:
         ways.append(Way(np.asarray(given @ np.linalg.inv(turned)), "of an export with --world capture"))

@@ -182,9 +182,10 @@ def _moves(gltf: Gltf, chain: list[int]) -> tuple[Moves, Array, list[str]]:
             if target in moves:
                 twice.append(name)
                 continue
-            index = channel.get("sampler")
-            known = isinstance(samplers, list) and isinstance(index, int) and 0 <= index < len(samplers)
-            sampler = samplers[index] if known and isinstance(samplers, list) else None
+            index: Any = channel.get("sampler")
+            several = samplers if isinstance(samplers, list) else []
+            known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(several)
+            sampler = several[index] if known else None
             if not isinstance(sampler, dict):
                 raise NerfsceneError(
                     f"{gltf.file} is damaged: its animation {name} lacks a sampler; export it again"

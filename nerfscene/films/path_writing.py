@@ -124,7 +124,7 @@ def write_camera_path(
         return _for_nerfstudio(path, fps, scene, file, named)
     if program == "instant-ngp":
         undone = trained_world.of_instant_ngp(file, named, scene)
-        write_json(_instant_ngp(path, fps, np.linalg.inv(world_from_file(undone, scene))), file)
+        write_json(_instant_ngp(path, fps, _inverse(world_from_file(undone, scene))), file)
         notes: list[str] = []
     else:
         notes = _write_exported(path, fps, scene, file, program)
@@ -180,9 +180,13 @@ def _for_nerfstudio(
         raise NerfsceneError(
             note.removesuffix(".").replace("--path-transform", "--write-transform") or missing
         )
-    trained_from_world = np.linalg.inv(world_from_file(undone, scene))
+    trained_from_world = _inverse(world_from_file(undone, scene))
     write_json(path_data(path, file, fps, trained_from_world), file)
     return ()
+
+
+def _inverse(m: Array) -> Array:
+    return np.asarray(np.linalg.inv(m), np.float64)
 
 
 def _poses(path: CameraPath, file_from_world: Array) -> list[Array]:
@@ -215,9 +219,8 @@ def _instant_ngp(path: CameraPath, fps: float, ngp_from_world: Array) -> dict[st
                 "glow_y_cutoff": 0.0,
                 "scale": 1.0,
                 "slice": 0.0,
-                # When the step to the next key ends. Not a whole second at the end: times that end at 1 mean
-                # that nothing was recorded.
-                "timestamp": (i + 1) / fps + 1e-6,
+                # When the step to the next key ends. Times that end at 1 would mean that nothing was recorded.
+                "timestamp": (i + 1) / fps * (1 + 1e-9),
             }
         )
     return {

@@ -85,7 +85,7 @@ def test_a_mesh_that_was_exported_as_the_cameras_came_is_found_out(tmp_path: Pat
 def test_a_camera_on_a_turning_empty_goes_round_with_it(tmp_path: Path) -> None:
     parts = GltfParts()
     times = np.arange(9) / 24
-    turns = Rotation.from_euler("y", 10 * np.arange(9), degrees=True).as_quat()
+    turns = Rotation.from_euler("y", 10 * np.arange(9)[:, None], degrees=True).as_quat()
     animation = parts.animation("EmptyAction", [(0, "rotation", times, turns, "LINEAR")])
     nodes = [
         {"name": "Empty", "children": [1], "translation": [0, 1, 0], "scale": [2, 2, 2]},

@@ -112,7 +112,7 @@ def test_for_nerfstudio_a_path_is_in_the_coordinates_that_it_trained_in(tmp_path
     np.testing.assert_allclose(first[:3, 3], 0.25 * place[:3], atol=1e-12)
     back = read_camera_path(file, transform=transform, scene=scene)
     assert_same(back, path, 1e-9)
-    with pytest.raises(NerfsceneError, match="dataparser_transforms.json.*--write-transform"):
+    with pytest.raises(NerfsceneError, match=r"dataparser_transforms\.json.*--write-transform"):
         write_camera_path(path, file, scene=scene, program="nerfstudio")
 
 

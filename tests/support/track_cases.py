@@ -62,12 +62,12 @@ def settings(
 
 
 def document(
-    frames: list[int], seen: list[tuple[list[float], list[float]]], fovs: list[float], **timeline: Any
+    at: list[int], seen: list[tuple[list[float], list[float]]], fovs: list[float], **timeline: Any
 ) -> dict[str, Any]:
     """The document.json of a project of SuperSplat 2.32, with one splat where it was loaded."""
     poses = [
         {"name": f"camera_{i}", "frame": frame, "position": place, "target": target, "fov": fov}
-        for i, (frame, (place, target), fov) in enumerate(zip(frames, seen, fovs, strict=True))
+        for i, (frame, (place, target), fov) in enumerate(zip(at, seen, fovs, strict=True))
     ]
     usual = {"frames": 60, "frameRate": 30, "frame": 0, "smoothness": 1, "loop": False}
     splat = {
