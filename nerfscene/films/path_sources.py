@@ -25,6 +25,8 @@ def opened(file: Path, instead: str) -> dict[str, Any] | Gltf:
     instead: what to do, for the message when there is none. Raises NerfsceneError for a file that is missing,
     damaged, or holds neither.
     """
+    if file.is_dir() and (file / INSIDE[0]).is_file():  # a project that was unpacked
+        file = file / INSIDE[0]
     head = b""
     if file.is_file():
         try:

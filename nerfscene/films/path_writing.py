@@ -219,7 +219,7 @@ def _instant_ngp(path: CameraPath, fps: float, ngp_from_world: Array) -> dict[st
                 "glow_y_cutoff": 0.0,
                 "scale": 1.0,
                 "slice": 0.0,
-                # When the step to the next key ends. Times that end at 1 would mean that nothing was recorded.
+                # When the step to the next key ends. Times that end at 1 mean that nothing was recorded.
                 "timestamp": (i + 1) / fps * (1 + 1e-9),
             }
         )
@@ -267,7 +267,7 @@ def _frames(path: CameraPath, fps: float, scene: Scene, from_world: Array) -> di
         }
         for pose, target, fov in zip(poses, targets, _fovs(path), strict=True)
     ]
-    return {"frameRate": fps, "frames": frames}
+    return {"frameRate": fps, "loop": path.loop, "frames": frames}
 
 
 def _supersplat(

@@ -12,7 +12,7 @@ The formats, from the sources of SuperSplat 2.32 (``src/camera-poses.ts``, ``src
   three numbers a key, ``fov``}}}. In version 1, without ``version``, a track has no ``fov``, and without
   ``frameRate`` its times are seconds.
 - a list of frames, which only splat-transform reads: ``frameRate``, ``frames``: [{``position``, ``target``,
-  ``fov``, ``up``}]
+  ``fov``, ``up``}]; ``loop``, which only this program writes
 
 +y is up; ``export_world`` says how that belongs to a scene. Cameras don't roll, but for ``up``. Between keys
 goes a cubic Hermite curve whose tangents are the slopes between a key's neighbours times ``smoothness``. The
@@ -223,7 +223,7 @@ def _of_frames(data: dict[str, Any], file: Path) -> FilePath:
         notes = (f"{file}: {without} of its cameras have no fov; {USUAL_FOV:g} degrees are taken.",)
     poses = [look_at(key[:3], key[3:6], up) for key, up in zip(keys, ups, strict=True)]
     focals = np.array([focal_of(float(key[6]), str(file)) for key in keys])
-    return FilePath(poses, focals, fps, len(keys) / fps, notes=notes)
+    return FilePath(poses, focals, fps, len(keys) / fps, data.get("loop") is True, notes=notes)
 
 
 def _key(position: Any, target: Any, fov: Any, where: str) -> Array:
