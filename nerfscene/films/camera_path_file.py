@@ -25,7 +25,15 @@ from nerfscene.films import (
     supersplat_path,
     trained_world,
 )
-from nerfscene.films.export_world import ENOUGH, Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP, chosen, ways_of
+from nerfscene.films.export_world import (
+    ALIKE,
+    CLEARLY,
+    ENOUGH,
+    Y_DOWN_FROM_Z_UP,
+    Y_UP_FROM_Z_UP,
+    chosen,
+    ways_of,
+)
 from nerfscene.films.gltf_file import Gltf
 from nerfscene.films.nerfstudio_path import FLIP
 from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_part
@@ -40,9 +48,6 @@ from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics, Lens
 
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
-# Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
-# from the photos, and the first by so many times more.
-ALIKE, CLEARLY = 40.0, 2.0
 # What nerfstudio calls the lenses of films.
 KINDS = {
     "perspective": "perspective",

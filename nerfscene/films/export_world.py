@@ -24,7 +24,7 @@ import numpy as np
 
 from nerfscene.cameras.algebra import pose_in_scene, rotation_to_z, similarity_scale
 from nerfscene.films.orbit import subject_of
-from nerfscene.films.path_fit import cameras_in_place
+from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
 
@@ -40,6 +40,9 @@ SUPERSPLAT_FROM_FILE: Array = np.diag([-1.0, -1.0, 1.0, 1.0])  # how SuperSplat 
 USUAL_SIDES = (0.2, 200.0)  # world units: a subject's box within these needs no other scale
 USUAL_SIDE = 2.0  # of a subject's box whose scale means nothing
 ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
+# Of two ways to read a path, the second is right if it turns cameras by less than so many degrees from the
+# photos, and the first by so many times more.
+ALIKE, CLEARLY = 40.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -91,30 +94,30 @@ def ways_of(
     return ways
 
 
-def in_place(poses: Sequence[Array], world_from_file: Array, scene: Scene) -> int:
-    """How many of a file's poses (4, 4) stand where the scene's photos do."""
-    placed = [pose_in_scene(world_from_file, pose) for pose in poses]
-    return cameras_in_place(placed, scene.views, 1 / similarity_scale(scene.scene_from_world))
-
-
 def chosen(
     poses: Sequence[Array], ways: Sequence[Way], scene: Scene | None, file: Path, program: str
 ) -> tuple[Array, tuple[str, ...]]:
-    """(world_from_file (4, 4), sentences): the first way, unless only another has poses among the photos."""
+    """(world_from_file (4, 4), sentences): the first way, unless another clearly fits the photos better."""
     if scene is None:
         return ways[0].world_from_file, ()
-    enough = ENOUGH * len(poses)
-    counts: list[int] = []
-    for way in ways:
-        counts.append(in_place(poses, way.world_from_file, scene))
-        if counts[-1] >= enough:
-            break
-    if counts[-1] >= enough:
-        way = ways[len(counts) - 1]
-        told = (f"{file}: its coordinates are read as those {way.meaning}, because then it fits the photos.",)
-        return way.world_from_file, told if len(counts) > 1 else ()
-    n = len(poses)
+    n, fits = len(poses), [_fit(poses, way.world_from_file, scene) for way in ways]
+    best = max(range(len(ways)), key=lambda i: (fits[i][0], -fits[i][1]))
+    (first, turned), (there, least) = fits[0], fits[best]
+    better = there > first if first < ENOUGH * n else there >= first and turned > CLEARLY * least
+    if best and better and there >= ENOUGH * n and least < ALIKE:
+        meaning = ways[best].meaning
+        text = f"{file}: its coordinates are read as those {meaning}, because then it fits the photos."
+        return ways[best].world_from_file, (text,)
+    if first >= ENOUGH * n:
+        return ways[0].world_from_file, ()
     return ways[0].world_from_file, (
-        f"{file} leads through places that no photo stands near ({n - counts[0]} of its {n} cameras). It is "
+        f"{file} leads through places that no photo stands near ({n - first} of its {n} cameras). It is "
         f"read as made in {program} about an export of this scene, whose world must not have changed since.",
     )
+
+
+def _fit(poses: Sequence[Array], world_from_file: Array, scene: Scene) -> tuple[int, float]:
+    """(how many poses (4, 4) stand where photos do, by how many degrees they are turned from the photos)."""
+    placed = [pose_in_scene(world_from_file, pose) for pose in poses]
+    box = 1 / similarity_scale(scene.scene_from_world)
+    return cameras_in_place(placed, scene.views, box), turned_from_photos(placed, scene.views)

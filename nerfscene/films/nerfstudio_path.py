@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,13 +45,16 @@ from nerfscene.loading import loading
 from nerfscene.types import Array, Lens
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's
-TYPES: dict[str, Lens] = {
+# The lenses of films that they are; what films can't have is refused.
+TYPES = {
     "perspective": "perspective",
     "pinhole": "perspective",
     "fisheye": "fisheye",
     "equirectangular": "equirectangular",
     "omnidirectional": "equirectangular",
+    "vr180": "stereo180",
 }
+FLAT = ("perspective", "fisheye")  # the others show all round, or half of it for each eye: they have no fov
 DEFAULT_FOV = 50.0
 
 
@@ -74,8 +77,7 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         if entry.get("camera_type") is not None and _lens(entry, where) != lens:
             raise NerfsceneError(f"{where} has another camera_type than the path; export it with one for all")
         poses.append(_pose(entry.get(field), where) @ FLIP)
-        all_round = lens not in ("perspective", "fisheye")
-        focals.append(1 / math.pi if all_round else focal_of(_fov(entry, data), where))
+        focals.append(focal_of(_fov(entry, data), where) if lens in FLAT else 1 / math.pi)
     fps, loop = positive(data, "fps", file), bool(data.get("is_cycle", False))
     # A path whose frames are there may say 0 seconds.
     seconds = None if number(data.get("seconds")) == 0 else positive(data, "seconds", file)
@@ -85,6 +87,10 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         seconds = len(frames) / fps
     aspect = number((frames or keyframes)[0].get("aspect", data.get("aspect")))
     width, height = (positive(data, side, file) for side in ("render_width", "render_height"))
+    if lens not in FLAT:
+        aspect, (width, height, told) = None, _all_round(lens, width, height, file)
+    else:
+        told = ()
     box, background, notes = _crop(data, file)
     return FilePath(
         poses,
@@ -97,7 +103,7 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         aspect,
         box,
         background,
-        (*notes, *_unused(data, frames or keyframes, lens, file)),
+        (*told, *notes, *_unused(data, frames or keyframes, lens, file)),
         lens=lens,
     )
 
@@ -111,7 +117,22 @@ def _lens(entry: dict[str, Any], where: str) -> Lens:
             f"{where} is a {kind:.40} path, and only {', '.join(t for t in TYPES if TYPES[t] in LENSES)} "
             "cameras can be rendered; export it as one"
         )
-    return lens
+    return cast(Lens, lens)
+
+
+def _all_round(
+    lens: Lens, width: float | None, height: float | None, file: Path
+) -> tuple[float | None, float | None, tuple[str, ...]]:
+    """(the film's width, its height, sentences) of a path whose pictures are twice as wide as high."""
+    if width is not None and lens != "equirectangular":
+        width *= 2  # both eyes, side by side
+    if width is None or height is None or round(width) == 2 * round(height):
+        return width, height, ()
+    return (
+        width,
+        width / 2,
+        (f"{file}: its size isn't twice as wide as high; the film is {width:.0f}×{width / 2:.0f}.",),
+    )
 
 
 def _pose(values: Any, where: str) -> Array:
@@ -219,9 +240,7 @@ def _unused(data: dict[str, Any], entries: list[dict[str, Any]], lens: Lens, fil
         notes.append(f"{file}: its cameras are for two eyes all round; they are filmed for one eye.")
     if len({str(e.get("render_time")) for e in entries}) > 1:
         notes.append(f"{file}: its render_time is not applied, because nothing moves in a scene here.")
-    if lens in ("perspective", "fisheye") and all(
-        _given is None for _given in (data.get("default_fov"), data.get("fov"))
-    ):
+    if lens in FLAT and all(_given is None for _given in (data.get("default_fov"), data.get("fov"))):
         without = sum(e.get("fov") is None for e in entries)
         if without:
             notes.append(f"{file}: {without} of its cameras have no fov; {DEFAULT_FOV:g} degrees are taken.")

@@ -73,12 +73,15 @@ def test_a_camera_animated_about_an_exported_mesh_films_the_same_view(
         assert (k.width, k.height) == (960, 540) and k.fy == pytest.approx(270 / math.tan(0.2))
 
 
-@pytest.mark.parametrize("world", ["capture", "as the cameras came"])
-def test_a_mesh_that_was_exported_as_the_cameras_came_is_found_out(tmp_path: Path, world: str) -> None:
+@pytest.mark.parametrize(("world", "said"), [("capture", "--world capture"), ("z up", "other axes up")])
+def test_a_mesh_or_path_exported_in_another_way_is_found_out(tmp_path: Path, world: str, said: str) -> None:
     scene = lying(scene_of(tmp_path, VIEWS))
-    data, content = sampled(in_gltf(scene, "capture")[:4], np.arange(4) / 25)
+    poses = in_gltf(scene, "capture")
+    if world == "z up":  # Blender's export without +Y Up
+        poses = np.stack([view.world_from_cam for view in placed(scene).views]) @ BLENDER
+    data, content = sampled(poses[:4], np.arange(4) / 25)
     path = read_camera_path(track_cases.write_glb(tmp_path / "a.glb", data, content), scene=scene)
-    assert "--world capture" in path.notes[0] and path.fps == 25
+    assert said in path.notes[0] and path.fps == 25
     np.testing.assert_allclose(poses_of(path), [v.world_from_cam for v in scene.views[:4]], atol=2e-4)
 
 

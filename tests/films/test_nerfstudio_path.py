@@ -171,3 +171,14 @@ def test_an_all_round_path_is_twice_as_wide_as_high(tmp_path: Path) -> None:
     np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-12)
     path = read_camera_path(save(tmp_path, camera_type="Omnidirectional", **given))
     assert path.cameras[0].intrinsics.lens == "equirectangular" and "one eye" in path.notes[0]
+
+
+def test_a_path_for_two_eyes_is_as_wide_as_both_pictures(tmp_path: Path) -> None:
+    if "stereo180" not in LENSES:
+        pytest.skip("films have no such lens yet")
+    path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=800))
+    k = path.cameras[0].intrinsics
+    assert path.notes == () and (k.lens, k.width, k.height) == ("stereo180", 1600, 800)
+    assert k.fx == k.fy == pytest.approx(800 / math.pi) and (k.cx, k.cy) == (400, 400)
+    path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=600))
+    assert (path.cameras[0].intrinsics.height, len(path.notes)) == (800, 1)
