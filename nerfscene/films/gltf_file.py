@@ -14,6 +14,7 @@ import numpy as np
 
 from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
+from nerfscene.formats.app_files import printable
 from nerfscene.types import Array
 
 MAGIC = b"glTF"
@@ -133,12 +134,13 @@ def _buffer(gltf: Gltf, index: Any) -> bytes:
     name = unquote(uri)
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         # A file from elsewhere must not make this program read whatever it names.
-        raise NerfsceneError(f"{gltf.file} keeps its data in {name:.80}; export it as one file (.glb)")
+        raise NerfsceneError(f"{gltf.file} keeps its data in {printable(name)}; export it as one file (.glb)")
     try:
         return (gltf.file.parent / name).read_bytes()
     except (OSError, ValueError) as error:
         raise NerfsceneError(
-            f"{gltf.file} needs {name:.80} beside it, which can't be read; copy it there, or export a .glb"
+            f"{gltf.file} needs {printable(name)} beside it, which can't be read; copy it there, "
+            "or export a .glb"
         ) from error
 
 

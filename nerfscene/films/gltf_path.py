@@ -109,7 +109,8 @@ def _chosen(gltf: Gltf) -> tuple[list[int], list[str]]:
     for i, node in enumerate(nodes):
         children = node.get("children")
         for child in children if isinstance(children, list) else []:
-            above[child] = i
+            if isinstance(child, int):
+                above[child] = i
     chains = []
     for i, node in enumerate(nodes):
         if node.get("camera") is None:
@@ -279,7 +280,7 @@ def _lens(gltf: Gltf, camera: dict[str, Any], moves: Moves, at: Array) -> tuple[
     """(focal lengths (m,) in heights of the picture, its width by its height or None)."""
     if camera.get("type") != "perspective":
         raise NerfsceneError(
-            f"{gltf.file}: its camera is {camera.get('type')!s:.40}, and only perspective ones can be "
+            f"{gltf.file}: its camera is {printable(camera.get('type'))}, and only perspective ones can be "
             "filmed; make it one in Blender and export again"
         )
     lens = camera["perspective"] if isinstance(camera.get("perspective"), dict) else {}

@@ -41,6 +41,7 @@ from nerfscene.films.path_parts import (
     vector,
 )
 from nerfscene.films.paths import interpolate
+from nerfscene.formats.app_files import printable
 from nerfscene.loading import loading
 from nerfscene.types import Array, Lens
 
@@ -87,10 +88,9 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         seconds = len(frames) / fps
     aspect = number((frames or keyframes)[0].get("aspect", data.get("aspect")))
     width, height = (positive(data, side, file) for side in ("render_width", "render_height"))
+    told: tuple[str, ...] = ()
     if lens not in FLAT:
-        aspect, (width, height, told) = None, _all_round(lens, width, height, file)
-    else:
-        told = ()
+        width, height, told = _all_round(lens, width, height, file)
     box, background, notes = _crop(data, file)
     return FilePath(
         poses,
@@ -114,8 +114,8 @@ def _lens(entry: dict[str, Any], where: str) -> Lens:
     lens = TYPES.get(kind)
     if lens is None or lens not in LENSES:
         raise NerfsceneError(
-            f"{where} is a {kind:.40} path, and only {', '.join(t for t in TYPES if TYPES[t] in LENSES)} "
-            "cameras can be rendered; export it as one"
+            f"{where} is a {printable(kind)} path, and only "
+            f"{', '.join(t for t in TYPES if TYPES[t] in LENSES)} cameras can be rendered; export it as one"
         )
     return cast(Lens, lens)
 

@@ -12,6 +12,7 @@ from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.gltf_file import MAGIC, Gltf, read_binary
 from nerfscene.films.path_parts import load
+from nerfscene.formats.app_files import printable
 
 ENDINGS = (".json", ".glb", ".gltf", ".ssproj", ".zip", ".html")
 INSIDE = ("document.json", "settings.json")  # of SuperSplat's project and of its viewer's archive
@@ -70,11 +71,19 @@ def _in_archive(file: Path) -> dict[str, Any]:
             with archive.open(found) as inner:
                 text = inner.read(LARGEST + 1)
         data = parsed(text[:LARGEST])
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         if isinstance(error, NerfsceneError):
             raise
         raise NerfsceneError(
-            f"{file} is a damaged archive ({error!s:.80}); save it again in SuperSplat"
+            f"{file} is a damaged archive ({printable(error)}); save it again in SuperSplat"
         ) from error
     if not isinstance(data, dict):
         raise NerfsceneError(

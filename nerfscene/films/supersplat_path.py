@@ -31,7 +31,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.export_world import SUPERSPLAT_FROM_FILE
 from nerfscene.films.path_parts import DEFAULT_FPS, FilePath, focal_of, frame_count, number, positive, vector
 from nerfscene.films.paths import look_at
-from nerfscene.formats.app_files import rotation_of
+from nerfscene.formats.app_files import printable, rotation_of
 from nerfscene.types import Array
 
 UP = np.array([0.0, 1.0, 0.0])
@@ -78,7 +78,7 @@ def supersplat_from_file(data: dict[str, Any], file: Path) -> tuple[Array, tuple
             f"{file}: its splats are stretched, which cameras can't follow, so their place is left out.",
         )
     if any(other is None or not np.allclose(other, first, atol=1e-4) for other in moved[1:]):
-        name = str(shown[0].get("name") or "the first")[:80]
+        name = printable(shown[0].get("name") or "the first")
         return first, (f"{file} holds several splats in different places; {name} is taken for this scene.",)
     return first, ()
 
@@ -315,9 +315,9 @@ def _unused(data: dict[str, Any], file: Path) -> tuple[str, ...]:
     on = [name for name, given in effects.items() if isinstance(given, dict) and given.get("enabled") is True]
     background = data["background"] if isinstance(data.get("background"), dict) else {}
     if on:
-        notes.append(f"its effects ({', '.join(on)}) are")
+        notes.append(f"its effects ({printable(', '.join(on))}) are")
     if data.get("tonemapping", "none") not in ("none", "linear", None):
-        notes.append(f"its tone mapping ({data['tonemapping']!s:.40}) is")
+        notes.append(f"its tone mapping ({printable(data['tonemapping'])}) is")
     if background.get("skyboxUrl"):
         notes.append("its sky is")
     if data.get("soundUrl"):
