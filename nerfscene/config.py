@@ -187,6 +187,15 @@ class RenderConfig:
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
+    codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
+    """How the film is encoded, where its ending leaves a choice. prores is ProRes 4444.
+    When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
+    preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
+    """Size, frames per second and codec in a word; options given beside it count more.
+    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160, H.265. gif: 480 wide, 12.5 a second, small.
+    prores: 1920×1080, ProRes 4444 in .mov, for editing. All but gif have 30 frames a second."""
+    preview: bool = False
+    """A quick look: a quarter of the pixels and every third frame; the film takes as long to watch."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0

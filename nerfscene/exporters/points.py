@@ -99,7 +99,8 @@ def _spacing(samples: Samples) -> float:
 def _write_las(path: Path, positions: Array, samples: Samples, compressed: bool) -> None:
     import laspy
 
-    header = laspy.LasHeader(version="1.4", point_format=7)
+    # Not 1.4, which says nothing more of such points, and which fewer programs read.
+    header = laspy.LasHeader(version="1.2", point_format=2)
     header.generating_software = "nerfscene"
     for axis in "XYZ":
         header.add_extra_dim(laspy.ExtraBytesParams(f"Normal{axis}", "float32", "surface normal"))

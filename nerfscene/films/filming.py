@@ -20,10 +20,12 @@ from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import video
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.codecs import Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.settings import codec_of, quick, settled
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -71,6 +73,13 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
 
     Raises NerfsceneError for settings or a path that can't be used.
     """
+    config = settled(config)
+    path, fps = _whole_path(scene, config)
+    return quick(path, fps) if config.preview else (path, fps)
+
+
+def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns, but for a preview."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
     target = None
@@ -126,15 +135,17 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
     return path, fps
 
 
-def check_outputs(film: Path | None, frames: Path | None) -> None:
-    """Checks the names that a film and its frames are to have; makes nothing.
+def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
+    """Checks the names that a film and its frames are to have, and the film's codec; makes nothing.
 
-    Raises NerfsceneError when nothing can be written under one of them, or none is given.
+    Raises NerfsceneError when nothing can be written under one of them, none is given, or the codec doesn't
+    fit or is missing.
     """
     if film is None and frames is None:
         raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
     if film is not None:
         video.check_film_name(film)
+        codec_of(film, config)
     if frames is not None:
         video.check_frames_folder(frames)
 
@@ -165,8 +176,10 @@ def render_film(
     So many parameters because each is a choice of the caller's, or somewhere to tell. Long because a film has
     many steps, each a line or two.
     """
-    check_outputs(film, frames)
+    check_outputs(film, frames, config)
+    config = settled(config)
     path, fps = film_path(scene, config)
+    codec = None if film is None else _codec(film, config, path, fps, warn)
     marker = Marker(None, credentials.source_type)
     if film is not None:
         marker = ready(credentials, warn, note)
@@ -191,11 +204,11 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+        count = sum(1 for _ in made) if film is None else video.write_film(made, film, fps, codec=codec)
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
-    even = 2 if film is not None else 1  # a film drops an odd last column or row
+    even = 2 if codec is not None and codec.even else 1  # such a film drops an odd last column or row
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     marked = [] if film is None else mark(film, facts, marker, warn)
     return {
@@ -209,6 +222,21 @@ def render_film(
         "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
+
+
+def _codec(
+    film: Path, config: RenderConfig, path: CameraPath, fps: float, warn: Callable[[str], None]
+) -> Codec:
+    """The film's codec, which can encode the path's frames; warn: of a film that would be oddly large.
+
+    Raises NerfsceneError when it can't.
+    """
+    codec, k = codec_of(film, config), path.cameras[0].intrinsics
+    check_encodable(codec, (k.width, k.height), fps)
+    doubt = warning(codec, (k.width, k.height), len(path.cameras))
+    if doubt is not None:
+        warn(doubt)
+    return codec
 
 
 def _settings(
