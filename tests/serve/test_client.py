@@ -256,7 +256,8 @@ def test_what_cant_work_is_told_at_once(site: Site, photos: Path, tmp_path: Path
     asked = ("submit", photos, "-o", home, "--key", site.key)
     assert "--to" in refused(*asked, "--to", "ftp://example.org")
     assert "key" in refused("submit", photos, "-o", home, "--to", site.base)
-    assert "key" in refused("submit", photos, "-o", home, "--to", site.base, "--key", "wrong")
+    wrong = refused("submit", photos, "-o", home, "--to", site.base, "--key", "wrong")
+    assert "doesn't know this key" in wrong
     assert "exist" in refused("submit", tmp_path / "none", "-o", home, "--to", site.base, "--key", site.key)
     empty = tmp_path / "empty"
     empty.mkdir()
