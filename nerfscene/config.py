@@ -8,12 +8,11 @@ Making one of these raises TypeError for a value of the wrong type and Nerfscene
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nerfscene.given import check_ranges, check_settings
+from nerfscene.given import check_ranges, check_settings, size_of
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
 FilmLens = Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"]
@@ -161,7 +160,8 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
-    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    Or a file: camera_path.json (the viewer's, nerfstudio's), base_cam.json (instant-ngp's), .ssproj or
+    settings.json (SuperSplat's), or .glb, .gltf or .json with a camera out of Blender.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     through: str | None = None
     """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""
@@ -231,7 +231,7 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds, fov, aperture = self.fps, self.seconds, self.fov, self.aperture
+        fps, seconds, aperture, fov = self.fps, self.seconds, self.aperture, self.fov
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
         lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
@@ -392,15 +392,3 @@ class ServeConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
-
-
-def size_of(text: str) -> int | None:
-    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
-
-    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
-    if found is None or (found[3] and not found[2]):
-        return None
-    number = float(found[1].replace(",", "."))
-    return round(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
