@@ -8,12 +8,11 @@ Making one of these raises TypeError for a value of the wrong type and Nerfscene
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nerfscene.given import check_ranges, check_settings
+from nerfscene.given import check_ranges, check_settings, size_of
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
@@ -377,15 +376,3 @@ class ServeConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
-
-
-def size_of(text: str) -> int | None:
-    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
-
-    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
-    if found is None or (found[3] and not found[2]):
-        return None
-    number = float(found[1].replace(",", "."))
-    return round(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
