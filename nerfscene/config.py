@@ -15,6 +15,7 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings, size_of
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+FilmLens = Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
@@ -171,9 +172,20 @@ class RenderConfig:
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
     For a path of instant-ngp: the transforms.json that it trained on.
     When not given: the one beside the path."""
+    lens: FilmLens | None = None
+    """perspective, fisheye, equirectangular (360°), stereo180 (VR180, for two eyes) or orthographic.
+    When not given: the path file's, or perspective."""
+    fov: float | None = None
+    """Field of view across the shorter side, in degrees, of a perspective or fisheye film.
+    When not given: the path file's, or as wide as the photos; of --lens fisheye 180."""
+    view_width: float | None = None
+    """Of an orthographic film: what its width shows, in world units. When not given: all of the subject."""
+    eye_distance: float | None = None
+    """Of a stereo180 film: the distance between the eyes, in world units.
+    When not given: 0.063 if the scene has a scale, otherwise a thirtieth of the distance to the subject."""
     width: int | None = None
     """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
-    With neither, the longer side is at most 960 pixels."""
+    With neither, the longer side is at most 960 pixels; of a film all round at most 3840."""
     height: int | None = None
     """Height in pixels."""
     fps: float | None = None
@@ -187,7 +199,7 @@ class RenderConfig:
     """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
     aperture: float | None = None
     """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
-    Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
+    Films count as full-frame, and the photos of a scene without scale as taken from 1 metre away."""
     focus: str | None = None
     """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
     When not given: the subject, or without one what is in the middle of the picture."""
@@ -218,12 +230,15 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds, aperture = self.fps, self.seconds, self.aperture
+        fps, seconds, aperture, fov = self.fps, self.seconds, self.aperture, self.fov
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
+        lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
             self,
             [
                 *((name, n is None or 16 <= n <= 8192, "16 to 8192 pixels") for name, n in sides),
+                ("fov", fov is None or 0 < fov <= 360, "above 0 and at most 360 degrees"),
+                *((name, n is None or 1e-12 <= n <= 1e12, "world units above 0") for name, n in lengths),
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),

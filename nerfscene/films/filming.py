@@ -16,10 +16,11 @@ from nerfscene.credentials.facts import facts_of
 from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films import video
+from nerfscene.films import codecs, spherical, video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.codecs import Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
+from nerfscene.films.lenses import path_settings, with_lens
 from nerfscene.films.light import background_color, sees_through
 from nerfscene.films.passes import passes_of
 from nerfscene.films.paths import CameraPath, resample
@@ -77,13 +78,17 @@ def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     if config.look_at is not None:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
+    points = world_points(scene)
     if config.through is None:
-        path, fps = _preset_or_file(scene, config)
-        return path if target is None else looking_at(path, target, up), fps
+        path, fps = _preset_or_file(scene, path_settings(config))
+        path = path if target is None else looking_at(path, target, up)
+        return with_lens(path, as_filmed(scene, path, config), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
     n = max(round((config.seconds or SECONDS) * fps), 1)
-    size = film_size(scene, config.width, config.height)
-    return through(config.through, scene.views, n, size, up, config.loop, target, world_points(scene)), fps
+    sides = path_settings(config)
+    size = film_size(scene, sides.width, sides.height)
+    path = through(config.through, scene.views, n, size, up, config.loop, target, points)
+    return with_lens(path, scene, config, up, points), fps
 
 
 def _refuse_together(config: RenderConfig) -> None:
@@ -208,7 +213,12 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = sum(1 for _ in made) if film is None else video.write_film(made, film, fps, codec=codec)
+        lens = path.cameras[0].intrinsics.lens
+        count = (
+            sum(1 for _ in made)
+            if film is None
+            else video.write_film(made, film, fps, codec=codec, lens=lens)
+        )
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
@@ -241,6 +251,13 @@ def _codec(
     doubt = warning(codec, (k.width, k.height), len(path.cameras))
     if doubt is not None:
         warn(doubt)
+    if k.lens in spherical.SPHERICAL and not spherical.can_tell(
+        codecs.KINDS[film.suffix.lower()], codec, False
+    ):
+        warn(
+            f"{film.name}: nothing in this kind of file tells players that the film is {k.lens}; name it "
+            f"like {film.with_suffix('.mp4').name} for those that look for it"
+        )
     return codec
 
 
@@ -258,6 +275,7 @@ def _settings(
         "frames": len(path.cameras),
         "samples": config.samples,
         "depth": config.depth,
+        **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
 
 
