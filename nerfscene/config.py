@@ -160,7 +160,8 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
-    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    Or a file: camera_path.json (the viewer's, nerfstudio's), base_cam.json (instant-ngp's), .ssproj or
+    settings.json (SuperSplat's), or .glb, .gltf or .json with a camera out of Blender.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     through: str | None = None
     """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""
@@ -219,8 +220,8 @@ class RenderConfig:
     When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
     preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
     """Size, frames per second and codec in a word; options given beside it count more.
-    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160, H.265. gif: 480 wide, 12.5 a second, small.
-    prores: 1920×1080, ProRes 4444 in .mov, for editing. All but gif have 30 frames a second."""
+    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160. All three are H.264 with 30 frames a second.
+    gif: 480 wide, 12.5 a second. prores: 1920×1080, 30 a second, ProRes 4444 in .mov, for editing."""
     preview: bool = False
     """A quick look: a quarter of the pixels and every third frame; the film takes as long to watch."""
     backend: Backend = "auto"

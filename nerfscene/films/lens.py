@@ -1,8 +1,8 @@
 """Depth of field: a thin lens with an aperture, also for a film of a scene that has no scale of its own.
 
 The lens is given as photographers know it, by an f-number. Its size in the scene follows from two agreements:
-the picture's longer side is that of a full-frame sensor (36 mm), and where the world isn't in metres, the photos
-were taken from a metre away.
+the picture's longer side is that of a full-frame sensor (36 mm), and where the world isn't in metres, the
+photos were taken from a metre away.
 """
 
 from __future__ import annotations

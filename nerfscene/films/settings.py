@@ -35,7 +35,7 @@ class Ready:
 READY = {
     "social": Ready(1080, 1080, 30, "h264"),
     "hd": Ready(1920, 1080, 30, "h264"),
-    "4k": Ready(3840, 2160, 30, "h265"),
+    "4k": Ready(3840, 2160, 30, "h264"),
     "gif": Ready(480, None, 12.5, "gif", (".gif", ".webp")),  # 12.5: 8/100 s exactly, GIF's own unit
     "prores": Ready(1920, 1080, 30, "prores", (".mov",)),
 }

@@ -17,9 +17,9 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import lens as lenses
 from nerfscene.films import shutter
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import render_film, world_points
 from nerfscene.films.lens import Lens, lens_of
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath, look_at
 from nerfscene.films.shutter import Shutter, cameras_of, disc, moments, motion_of, pictures, taken
 from nerfscene.scene import folder as scene

@@ -382,7 +382,7 @@ def test_render_options_that_make_no_sense(
     assert not list(tmp_path.glob("films/*"))
 
 
-@pytest.mark.parametrize("name", ["film.gif", "film", "file/film.mp4", "folder.mp4"])
+@pytest.mark.parametrize("name", ["film.avi", "film", "file/film.mp4", "folder.mp4"])
 def test_impossible_names_of_films_are_refused(
     refused: Refused, trained: Path, tmp_path: Path, name: str
 ) -> None:
