@@ -94,14 +94,15 @@ def test_as_png_they_have_16_bits(loaded: Scene, tmp_path: Path) -> None:
     assert np.linalg.norm(steps / 32767.5 - 1, axis=-1)[hit] == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("lens", ["perspective", "fisheye"])
+@pytest.mark.parametrize("lens", ["perspective", "fisheye", "orthographic"])
 def test_normals_of_a_plane_in_any_lens(loaded: Scene, lens: str) -> None:
     k = Intrinsics(120, 90, 70.0, 70.0, 60.0, 45.0, lens)  # type: ignore[arg-type]
     rays, origins = camera_rays(loaded.renderer(), Camera(k, np.eye(4)))
-    assert origins is None
+    assert (origins is not None) == (lens == "orthographic")
+    begin = np.zeros_like(rays) if origins is None else origins
     normal = np.array([0.3, -0.2, -1.0]) / np.linalg.norm([0.3, -0.2, -1.0])
-    depth = (-3.0 / (rays @ normal)).astype(np.float32)  # the plane n · p = -3
-    found = normals(depth, rays)
+    depth = ((-9.0 - begin @ normal) / (rays @ normal)).astype(np.float32)  # the plane n · p = -9
+    found = normals(depth, rays, origins)
     assert np.abs(found - normal)[8:-8, 8:-8].max() < 0.03
 
 

@@ -240,6 +240,9 @@ def test_what_can_be_in_focus(loaded: Scene) -> None:
     assert given is not None and given.focus == 1.5
     # The cameras are 2.4 from the spheres, and that counts as a metre.
     assert 1.4 < given.metre < 3.5
+    measured = replace(loaded, world_from_capture=np.diag([2.0, 2.0, 2.0, 1.0]))
+    real = lens_of(measured, points, path, RenderConfig(aperture=2.8, focus="1.5"), renderer)
+    assert real is not None and real.metre == 1, "a scale was set: the world is in metres"
     named = lens(aperture=2.8, focus=view.path.name)
     subject = lens(aperture=2.8, focus="subject")
     usual = lens(aperture=2.8)
