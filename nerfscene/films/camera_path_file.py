@@ -49,7 +49,7 @@ from nerfscene.types import Array, Camera, Intrinsics, Lens
 
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
 # What nerfstudio calls the lenses of films.
-KINDS = {
+CAMERA_TYPES: dict[Lens, str] = {
     "perspective": "perspective",
     "fisheye": "fisheye",
     "equirectangular": "equirectangular",
@@ -289,9 +289,9 @@ def path_data(
 ) -> dict[str, Any]:
     """A path in nerfstudio's format, for ``read_camera_path``, in the scene's own coordinates.
 
-    file: for messages. fps: used if the path has none. The format has no distortion and no principal point
-    other than the centre. Raises NerfsceneError for a path without cameras, poses that aren't finite, or a
-    lens that the format doesn't have.
+    file: for messages. fps: used if the path has none. The format has no distortion, no principal point
+    other than the centre and no distance between eyes. Raises NerfsceneError for a path without cameras or
+    with orthographic ones, or poses that aren't finite.
     trained_from_world: a similarity (4, 4) to the coordinates that nerfstudio trained in, which the path is
     then in, instead of the scene's own.
     """
@@ -300,9 +300,9 @@ def path_data(
     if not all(np.isfinite(c.world_from_cam).all() for c in path.cameras):
         raise NerfsceneError(f"{file} can't be written: the path has poses that aren't finite")
     k = path.cameras[0].intrinsics
-    kind = KINDS.get(k.lens)
+    kind = CAMERA_TYPES.get(k.lens)
     if kind is None or any(camera.intrinsics.lens != k.lens for camera in path.cameras):
-        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} path")
+        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} cameras")
     fps = path.fps or fps
     moved = np.eye(4) if trained_from_world is None else trained_from_world
     eye_width = k.width // 2 if kind == "vr180" else k.width

@@ -25,8 +25,9 @@ KINDS = {
 }
 LEAST_FPS, MOST_FPS = 0.01, 1000
 MOST_GIF_FPS = 50  # browsers slow delays below 2/100 s down to 10/100 s
+LARGE = 2560 * 1440  # pixels from which on H.264 looks ahead 10 frames instead of 40: half the memory at 4K
 LARGE_GIF = 100e6  # bytes from which on a GIF is warned of
-GIF_PIXEL = 0.7  # bytes that a pixel of a frame takes, roughly: photographs hardly shrink as GIF
+GIF_PIXEL = 0.8  # bytes that a pixel of a frame takes, roughly: photographs hardly shrink as GIF
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,11 @@ def chosen(file: Path, name: str | None = None, alpha: bool = False) -> Codec:
     return codec
 
 
+def keeps_transparency(ending: str) -> bool:
+    """Whether a film whose name has this ending can be transparent."""
+    return any(ending in codec.endings and codec.clear is not None for codec in CODECS)
+
+
 def has(codec: Codec) -> bool:
     """Whether PyAV has been built with the codec's encoder."""
     try:
@@ -226,6 +232,8 @@ def set_up(context: Any, codec: Codec, size: tuple[int, int], fps: Fraction, alp
     context.framerate, context.time_base = fps, 1 / fps
     context.pix_fmt = codec.clear if alpha else codec.plain
     context.options = dict(codec.options)
+    if codec.name == "h264" and size[0] * size[1] > LARGE:
+        context.options |= {"rc-lookahead": "10"}
     if codec.name == "vp9" and alpha:
         context.options |= {"auto-alt-ref": "0"}  # FFmpeg refuses hidden frames with transparency
     if codec.name in ("gif", "webp"):
@@ -241,5 +249,5 @@ def warning(codec: Codec, size: tuple[int, int], count: int) -> str | None:
         return None
     return (
         f"a GIF of {count} frames of {size[0]}×{size[1]} will take about {likely / 1e6:.0f} MB, which few "
-        "programs show well; --preset gif makes a small one, and .webp or .mp4 takes a tenth"
+        "programs show well; --preset gif makes a small one, and .webp or .mp4 takes a quarter or less"
     )

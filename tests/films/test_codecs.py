@@ -271,3 +271,16 @@ def test_rates_and_sizes_that_no_encoder_takes_are_told() -> None:
     assert codecs.warning(gif, (480, 360), 100) is None
     assert "--preset gif" in (codecs.warning(gif, (4096, 2160), 240) or "")
     assert codecs.warning(codecs.known("webp"), (4096, 2160), 240) is None
+
+
+def test_which_endings_can_be_transparent() -> None:
+    clear = {ending for ending in codecs.KINDS if video.keeps_alpha(Path(f"film{ending.upper()}"))}
+    assert clear == {".mov", ".mkv", ".webm", ".gif", ".webp"}
+
+
+def test_films_of_large_frames_take_little_memory() -> None:
+    codec = codecs.known("h264")
+    for size, ahead in (((1920, 1080), None), ((3840, 2160), "10")):
+        context = av.CodecContext.create("libx264", "w")
+        codecs.set_up(context, codec, size, codecs.rate(30), False)
+        assert context.options.get("rc-lookahead") == ahead
