@@ -289,9 +289,9 @@ def path_data(
 ) -> dict[str, Any]:
     """A path in nerfstudio's format, for ``read_camera_path``, in the scene's own coordinates.
 
-    file: for messages. fps: used if the path has none. The format has no distortion, no principal point
-    other than the centre and no distance between eyes. Raises NerfsceneError for a path without cameras or
-    with orthographic ones, or poses that aren't finite.
+    file: for messages. fps: used if the path has none. The format has no distortion, no principal point other
+    than the centre, and no distance between eyes. Raises NerfsceneError for a path without cameras, poses
+    that aren't finite, or a lens that the format doesn't have.
     trained_from_world: a similarity (4, 4) to the coordinates that nerfstudio trained in, which the path is
     then in, instead of the scene's own.
     """
@@ -302,7 +302,7 @@ def path_data(
     k = path.cameras[0].intrinsics
     kind = CAMERA_TYPES.get(k.lens)
     if kind is None or any(camera.intrinsics.lens != k.lens for camera in path.cameras):
-        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} cameras")
+        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} path")
     fps = path.fps or fps
     moved = np.eye(4) if trained_from_world is None else trained_from_world
     eye_width = k.width // 2 if kind == "vr180" else k.width
@@ -318,7 +318,7 @@ def path_data(
         )
     data = {
         "camera_type": kind,
-        "render_width": eye_width,
+        "render_width": eye_width,  # of one eye
         "render_height": k.height,
         "fps": fps,
         "seconds": len(frames) / fps,
