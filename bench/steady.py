@@ -51,7 +51,7 @@ class Seen:
 def difference(renderer: Renderer, one: Seen, other: Seen) -> tuple[float, float, float]:
     """The mean difference of two pictures where both show the same, their brightness's, and that part."""
     pose = one.camera.world_from_cam
-    rays = camera_rays(renderer, one.camera).reshape(-1, 3) @ pose[:3, :3].T
+    rays = camera_rays(renderer, one.camera)[0].reshape(-1, 3) @ pose[:3, :3].T
     world = pose[:3, 3] + rays * one.depth.reshape(-1, 1)
     away = np.linalg.norm(world - other.camera.world_from_cam[:3, 3], axis=1)
     at = pixels_of(other.camera, world)

@@ -199,7 +199,7 @@ class RenderConfig:
     """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
     aperture: float | None = None
     """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
-    Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
+    Films count as full-frame, and the photos of a scene without scale as taken from 1 metre away."""
     focus: str | None = None
     """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
     When not given: the subject, or without one what is in the middle of the picture."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,20 +15,20 @@ from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.credentials.facts import facts_of
 from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import spherical, video
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.codecs import KINDS, Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
-from nerfscene.films.lenses import blacked_out, path_settings, with_lens
-from nerfscene.films.light import background_color, picture_of, sees_through, with_background
-from nerfscene.films.passes import Passes, passes_made, passes_of
+from nerfscene.films.lenses import path_settings, with_lens
+from nerfscene.films.light import background_color, sees_through
+from nerfscene.films.passes import passes_of
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.settings import codec_of, quick, settled
-from nerfscene.films.shutter import cameras_of, in_words, shutter_of, taken
+from nerfscene.films.shutter import in_words, shutter_of
+from nerfscene.films.taking import Frame, as_filmed, rendered, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -38,11 +37,7 @@ from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
-Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
-"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent; its depth (height,
-width) in world units, 0 where there is nothing, or empty if the film has none; and its passes."""
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
-HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
 
 def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int, int]:
@@ -64,12 +59,6 @@ def film_size(scene: Scene, width: int | None, height: int | None) -> tuple[int,
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise NerfsceneError(f"a film of {width}×{height} can't be made; give 16 to 8192 pixels")
     return width // 2 * 2, height // 2 * 2
-
-
-def world_points(scene: Scene) -> NDArray[np.float64]:
-    """The sparse model's points (n, 3) in world coordinates."""
-    world_from_scene = np.linalg.inv(scene.scene_from_world)
-    return scene.points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
 
 
 def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
@@ -323,36 +312,6 @@ def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
         depths.append(frame.depth)
         hits.append(frame.accumulation)
     return video.depth_range(np.concatenate(depths), np.concatenate(hits))
-
-
-def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
-    """The scene with the crop and background of a path that has its own, and with ``config.background``."""
-    if path.crop is not None:
-        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
-    return with_background(scene, config.background)
-
-
-def rendered(
-    scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer, numbers: Sequence[int]
-) -> Iterator[Frame]:
-    """Renders the frames with these numbers, one after the other."""
-    photos = photos_of(scene.views)
-    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
-    passes = passes_of(config.passes)
-    for number in numbers:
-        camera = path.cameras[number]
-        samples = config.samples or pixel_samples(photos, renderer, camera)
-        cameras = cameras_of(shutter, renderer, number)
-        frame = taken(renderer, cameras, samples, sees_through(config.background))
-        blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        picture = picture_of(frame, config.background, config.exposure)
-        if (config.depth or passes) and len(cameras) > 1:
-            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
-            blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        depth = np.zeros(0, np.float32)
-        if frame.depth.size:
-            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield picture, depth, passes_made(passes, renderer, camera, frame)
 
 
 def _frames(

@@ -1,7 +1,8 @@
-"""Depth of field: a thin lens with an aperture, for a film of a scene that has no scale of its own.
+"""Depth of field: a thin lens with an aperture, also for a film of a scene that has no scale of its own.
 
 The lens is given as photographers know it, by an f-number. Its size in the scene follows from two agreements:
-the picture's longer side is that of a full-frame sensor (36 mm), and the photos were taken from a metre away.
+the picture's longer side is that of a full-frame sensor (36 mm), and where the world isn't in metres, the
+photos were taken from a metre away.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from nerfscene.config import RenderConfig
 from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.films.lenses import in_metres
 from nerfscene.films.moves import goes_round
 from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath, look_at
@@ -90,7 +92,7 @@ def lens_of(
             raise NerfsceneError("--focus is for films with depth of field: give --aperture too, such as 2.8")
         return None
     usual = usual_distance(scene, renderer)
-    lens = Lens(config.aperture, usual / METRES, usual)
+    lens = Lens(config.aperture, 1.0 if in_metres(scene) else usual / METRES, usual)
     if config.focus is None:
         subject = subject_of(scene.views, points, scene.up)
         target = subject.focus if goes_round(subject) else None

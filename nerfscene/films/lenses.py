@@ -21,7 +21,7 @@ from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, film_intrinsics
 from nerfscene.scene.scene import Scene
-from nerfscene.types import Array, Camera, Frame, Intrinsics, Lens, View
+from nerfscene.types import Array, Camera, Intrinsics, Lens, View
 
 LEVEL: tuple[Lens, ...] = ("equirectangular", "stereo180")  # the horizon is the middle row
 WIDEST_PANORAMA, WIDEST_DOME = 3840, 1920  # pixels along a film's width if no size is given
@@ -37,8 +37,8 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
     """The path with the lens that ``config`` asks for; without one, the path's own stays.
 
     up: (3,), unit; points: (n, 3), the sparse model's; both in world axes. Panoramas are level: their
-    cameras look along the horizon below or above where the path's do. Those of a path's own lens stay as the
-    path has them.
+    cameras look along the horizon below or above where the path's do. Without a lens in ``config``, a file's
+    own panoramas are held as it says.
     Raises NerfsceneError for settings that don't go with the lens.
     """
     own = path.cameras[0].intrinsics
@@ -184,16 +184,21 @@ def level(pose: Array, up: Array) -> Array:
     return made
 
 
+def in_metres(scene: Scene) -> bool:
+    """Whether a scene's world is in metres: a scale was set in the viewer, or a phone app measured it."""
+    set_there = scene.world_from_capture
+    if set_there is not None and abs(similarity_scale(set_there) - 1) > 1e-6:
+        return True
+    return scene.figures.source in METRIC
+
+
 def eye_distance(scene: Scene, places: Array, up: Array, points: Array) -> float:
     """How far apart the eyes of a film along ``places`` (n, 3) are, in world units.
 
-    People's 63 mm where the world is in metres: a scale was set in the viewer, or a phone app measured it.
+    People's 63 mm where the world is in metres.
     Otherwise a thirtieth of the distance to the subject, the rule of thumb of stereo photography.
     """
-    set_there = scene.world_from_capture
-    if set_there is not None and abs(similarity_scale(set_there) - 1) > 1e-6:
-        return BETWEEN_EYES
-    if scene.figures.source in METRIC:
+    if in_metres(scene):
         return BETWEEN_EYES
     distance = 1 / similarity_scale(scene.scene_from_world)  # half the side of the subject's box
     subject = subject_of(scene.views, points, up)
@@ -215,13 +220,3 @@ def unseen(k: Intrinsics, in_circle: bool) -> NDArray[np.bool_] | None:
     most = min(k.width / k.fx, k.height / k.fy) / 2 if in_circle else math.pi
     beyond: NDArray[np.bool_] = x**2 + y[:, None] ** 2 > most**2
     return beyond
-
-
-def blacked_out(frame: Frame, k: Intrinsics, in_circle: bool) -> None:
-    """Makes the pixels that are ``unseen`` black, transparent and empty, in place."""
-    nothing = unseen(k, in_circle)
-    if nothing is None:
-        return
-    for values in (frame.rgb, frame.depth, frame.accumulation):
-        if values.size:  # a mean has no depth
-            values[nothing] = 0

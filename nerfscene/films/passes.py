@@ -16,12 +16,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.rendering import Renderer, ray_directions
+from nerfscene.field.rendering import Renderer, rays_through
 from nerfscene.films import video
 from nerfscene.loading import loading
 from nerfscene.scene.atomic import writing
-from nerfscene.types import Camera, Frame, Intrinsics
+from nerfscene.types import Camera, Frame
 
 PASSES = ("depth", "normal", "accumulation")
 Passes = Mapping[str, NDArray[np.float32]]  # (height, width), and (height, width, 3) for normals
@@ -53,42 +54,40 @@ def passes_made(names: tuple[str, ...], renderer: Renderer, camera: Camera, fram
         elif name == "accumulation":
             made[name] = np.clip(frame.accumulation, 0, 1)
         else:
-            of_camera = normals(frame.depth, camera_rays(renderer, camera), ray_starts(camera.intrinsics))
+            of_camera = normals(frame.depth, *camera_rays(renderer, camera))
             turned = of_camera @ camera.world_from_cam[:3, :3].T.astype(np.float32)
             made[name] = turned * hit[..., None]
     return made
 
 
-def camera_rays(renderer: Renderer, camera: Camera) -> NDArray[np.float32]:
-    """Unit directions (height, width, 3), in the camera's axes, of the rays through its pixels' centres."""
+def camera_rays(renderer: Renderer, camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The rays through a camera's pixels, in its axes: unit directions and origins (height, width, 3).
+
+    The origins, in world units, are None where they all are the camera's centre.
+    """
     k = camera.intrinsics
+    apart = k.lens in ("orthographic", "stereo180")
     rays = np.empty((k.height, k.width, 3), np.float32)
+    origins = np.empty_like(rays) if apart else None
+    scale = np.float32(similarity_scale(renderer.scene_from_world))
     for first in range(0, k.height, ROWS):
         last = min(first + ROWS, k.height)
         every = np.ones((last - first, k.width), bool)
-        part = ray_directions(renderer, k, np.eye(4), every, (first, last, 0, k.width))
+        begin, part = rays_through(renderer, k, np.eye(4), every, (first, last, 0, k.width))
         rays[first:last] = part.reshape(last - first, k.width, 3)
-    return rays
-
-
-def ray_starts(k: Intrinsics) -> NDArray[np.float32] | None:
-    """Where rays begin, (height, width, 3), in the camera's axes and world units; None: in its centre."""
-    if k.lens != "orthographic":
-        return None
-    x, y = np.meshgrid((np.arange(k.width) + 0.5 - k.cx) / k.fx, (np.arange(k.height) + 0.5 - k.cy) / k.fy)
-    return np.stack([x, y, np.zeros_like(x)], -1).astype(np.float32)
+        if origins is not None:
+            origins[first:last] = begin.reshape(last - first, k.width, 3) / scale
+    return rays, origins
 
 
 def normals(
-    depth: NDArray[np.float32],
-    rays: NDArray[np.floating],
-    starts: NDArray[np.floating] | None = None,
+    depth: NDArray[np.float32], rays: NDArray[np.floating], origins: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
     """Unit normals (height, width, 3), towards the camera, from neighbouring depths (height, width).
 
-    rays: unit directions (height, width, 3), in whose axes the normals are. starts: as ``ray_starts`` has
-    them. Depth is smoothed a little first: its noise is small compared with depth itself, but not with the
-    differences between pixels.
+    rays: unit directions (height, width, 3), in whose axes the normals are. origins: of the rays, if they
+    aren't one point. Depth is smoothed a little first:
+    its noise is small compared with depth itself, but not with the differences between pixels.
     """
     with loading():
         from scipy.ndimage import gaussian_filter
@@ -102,8 +101,8 @@ def normals(
         last = min(first + ROWS, height)
         above, below = max(first - 1, 0), min(last + 1, height)
         points = rays[above:below] * smooth[above:below, :, None]
-        if starts is not None:
-            points = points + starts[above:below]
+        if origins is not None:
+            points = points + origins[above:below]
         down, right = (g[first - above : last - above] for g in np.gradient(points, axis=(0, 1)))
         n = np.cross(down, right)
         n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nerfscene.cameras.algebra import scaled
+from nerfscene.cameras.algebra import scaled, similarity_scale
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.rendering import Renderer, ray_directions, render
+from nerfscene.field.rendering import Renderer, rays_through, render
 from nerfscene.films.lens import HIT, Lens, lens_of
 from nerfscene.films.light import encoded, linear, straight
 from nerfscene.films.paths import CameraPath
@@ -223,9 +223,9 @@ def taken(renderer: Renderer, cameras: Sequence[Camera], samples: int, transpare
 
 
 def nudged(camera: Camera, by: Array) -> Camera:
-    """The camera with its picture moved by a part of a pixel, (2,), if its lens allows that."""
+    """The camera with its picture moved by a part of a pixel, (2,), unless the picture has two halves."""
     k = camera.intrinsics
-    if k.lens not in ("perspective", "fisheye"):
+    if k.lens == "stereo180":
         return camera
     return replace(camera, intrinsics=replace(k, cx=k.cx + float(by[0]), cy=k.cy + float(by[1])))
 
@@ -261,11 +261,12 @@ def _seen(renderer: Renderer, camera: Camera) -> Array:
     small = scaled(k, max(round(k.width * shrink), 1), max(round(k.height * shrink), 1))
     frame = render(renderer, Camera(small, camera.world_from_cam))
     every = np.ones((small.height, small.width), bool)
-    rays = ray_directions(renderer, small, np.eye(4), every).astype(np.float64)
+    origins, rays = (a.astype(np.float64) for a in rays_through(renderer, small, np.eye(4), every))
     depth = frame.depth.ravel().astype(np.float64)
     hit = (frame.accumulation.ravel() > HIT) & (depth > 0)
     far = FAR * (float(depth[hit].max()) if hit.any() else 1e3)
-    points: Array = rays * np.where(hit, depth, far)[:, None]
+    origins /= similarity_scale(renderer.scene_from_world)  # all 0, but for orthographic lenses and two eyes
+    points: Array = origins + rays * np.where(hit, depth, far)[:, None]
     return points
 
 
@@ -293,6 +294,8 @@ def _shifts(world: Array, one: Camera, other: Camera) -> Array:
     focal = (one.intrinsics.fx + one.intrinsics.fy) / 2
     chord = np.linalg.norm(_unit(a) - _unit(b), axis=1)
     shifts: Array = focal * 2 * np.arcsin(np.clip(chord / 2, 0, 1))
+    if one.intrinsics.lens == "orthographic":
+        return np.linalg.norm((a - b)[:, :2] * [one.intrinsics.fx, one.intrinsics.fy], axis=1)
     if one.intrinsics.lens == "perspective":
         before_both = (a[:, 2] > 0) & (b[:, 2] > 0)
         flat = [

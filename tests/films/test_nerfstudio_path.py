@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from path_cases import a_motion, poses_of, ring
-from path_file_cases import FILMED, frame_of, save
+from path_file_cases import FILMED, frame_of, save, scene_of
 from viser.transforms import SO3
 
-from nerfscene.field.rendering import LENSES
+from nerfscene.config import RenderConfig
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.filming import film_path
 from nerfscene.films.nerfstudio_path import FLIP
 from nerfscene.films.path_writing import write_camera_path
 from nerfscene.types import Array
@@ -162,8 +163,6 @@ def test_a_fisheye_path_has_nerfstudio_s_lens(tmp_path: Path) -> None:
 def test_an_all_round_path_is_twice_as_wide_as_high(tmp_path: Path) -> None:
     frames = [{k: v for k, v in frame_of(pose).items() if k != "fov"} for pose in EXPECTED]
     given = {"camera_path": frames, "default_fov": ..., "render_width": 1024, "render_height": 512}
-    if "equirectangular" not in LENSES:
-        pytest.skip("films have no such lens yet")
     path = read_camera_path(save(tmp_path, camera_type="equirectangular", **given))
     k = path.cameras[0].intrinsics
     assert path.notes == () and (k.lens, k.width, k.height) == ("equirectangular", 1024, 512)
@@ -174,11 +173,20 @@ def test_an_all_round_path_is_twice_as_wide_as_high(tmp_path: Path) -> None:
 
 
 def test_a_path_for_two_eyes_is_as_wide_as_both_pictures(tmp_path: Path) -> None:
-    if "stereo180" not in LENSES:
-        pytest.skip("films have no such lens yet")
     path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=800))
     k = path.cameras[0].intrinsics
     assert path.notes == () and (k.lens, k.width, k.height) == ("stereo180", 1600, 800)
     assert k.fx == k.fy == pytest.approx(800 / math.pi) and (k.cx, k.cy) == (400, 400)
     path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=600))
     assert (path.cameras[0].intrinsics.height, len(path.notes)) == (800, 1)
+
+
+def test_a_film_keeps_how_an_all_round_path_is_held(tmp_path: Path) -> None:
+    file = save(tmp_path, camera_type="equirectangular", render_width=256, render_height=128)
+    scene = scene_of(tmp_path)
+    path, _ = film_path(scene, RenderConfig(str(file)))
+    np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-9)  # they look down a little
+    assert path.cameras[0].intrinsics.lens == "equirectangular" and path.cameras[0].intrinsics.width == 256
+    path, _ = film_path(scene, RenderConfig(str(file), lens="equirectangular", width=512))
+    np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-9)
+    assert path.cameras[0].intrinsics.width == 512

@@ -15,7 +15,7 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.films.filming import film_path, render_film
-from nerfscene.films.passes import camera_rays, normals, passes_of, ray_starts, write_pass
+from nerfscene.films.passes import camera_rays, normals, passes_of, write_pass
 from nerfscene.scene import folder as scene
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Intrinsics
@@ -60,7 +60,7 @@ def test_they_hold_what_the_scene_has(loaded: Scene, tmp_path: Path) -> None:
         normal = by_ffmpeg(tmp_path / f"normal-{i:05d}.exr", "gbrpf32le")
         assert normal.shape == (50, 66, 3)
         assert np.linalg.norm(normal, axis=-1)[hit] == pytest.approx(1, abs=1e-4) and not normal[~hit].any()
-        toward = camera_rays(loaded.renderer(), camera) @ camera.world_from_cam[:3, :3].T
+        toward = camera_rays(loaded.renderer(), camera)[0] @ camera.world_from_cam[:3, :3].T
         assert ((normal * toward).sum(-1)[hit] <= 1e-5).all(), "they face the camera"
 
 
@@ -97,12 +97,12 @@ def test_as_png_they_have_16_bits(loaded: Scene, tmp_path: Path) -> None:
 @pytest.mark.parametrize("lens", ["perspective", "fisheye", "orthographic"])
 def test_normals_of_a_plane_in_any_lens(loaded: Scene, lens: str) -> None:
     k = Intrinsics(120, 90, 70.0, 70.0, 60.0, 45.0, lens)  # type: ignore[arg-type]
-    rays = camera_rays(loaded.renderer(), Camera(k, np.eye(4)))
+    rays, origins = camera_rays(loaded.renderer(), Camera(k, np.eye(4)))
+    assert (origins is not None) == (lens == "orthographic")
+    begin = np.zeros_like(rays) if origins is None else origins
     normal = np.array([0.3, -0.2, -1.0]) / np.linalg.norm([0.3, -0.2, -1.0])
-    begin = ray_starts(k)
-    before = 0.0 if begin is None else begin @ normal
-    depth = ((-3.0 - before) / (rays @ normal)).astype(np.float32)  # the plane n · p = -3
-    found = normals(depth, rays, begin)
+    depth = ((-9.0 - begin @ normal) / (rays @ normal)).astype(np.float32)  # the plane n · p = -9
+    found = normals(depth, rays, origins)
     assert np.abs(found - normal)[8:-8, 8:-8].max() < 0.03
 
 

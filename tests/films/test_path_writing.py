@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.filming import film_path
 from nerfscene.films.path_writing import own_keyframes_of, program_of, write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
@@ -178,3 +179,19 @@ def test_fisheye_paths_are_for_nerfstudio_alone(tmp_path: Path) -> None:
     assert_same(back, path, 1e-9)
     with pytest.raises(NerfsceneError, match="fisheye"):
         write_camera_path(path, tmp_path / "a.glb", 24, scene)
+
+
+@pytest.mark.parametrize(("name", "program"), FORMS)
+def test_render_takes_what_was_written(tmp_path: Path, name: str, program: Any) -> None:
+    scene = lying(scene_of(tmp_path, VIEWS))
+    write_camera_path(orbit(scene), tmp_path / name, 24, scene, program)
+    path, fps = film_path(scene, RenderConfig(str(tmp_path / name), seconds=2.0, fps=10.0, width=320))
+    assert (len(path.cameras), fps, path.notes) == (20, 10, ())
+    assert path.cameras[0].intrinsics.width == 320
+
+
+def test_render_says_which_files_are_paths(tmp_path: Path) -> None:
+    file = tmp_path / "camera.fbx"
+    file.write_bytes(b"Kaydara FBX Binary")
+    with pytest.raises(NerfsceneError, match=r"camera\.fbx.*\.glb.*\.ssproj"):
+        film_path(scene_of(tmp_path, VIEWS), RenderConfig(str(file)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import lens as lenses
 from nerfscene.films import shutter
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import render_film, world_points
 from nerfscene.films.lens import Lens, lens_of
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath, look_at
 from nerfscene.films.shutter import Shutter, cameras_of, disc, moments, motion_of, pictures, taken
 from nerfscene.scene import folder as scene
@@ -28,6 +29,7 @@ from nerfscene.types import Camera, Frame, Intrinsics
 WIDTH, HEIGHT, FOCAL = 120, 80, 100.0
 K = Intrinsics(WIDTH, HEIGHT, FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2)
 UP = np.array([0.0, 0.0, 1.0])
+SIMPLE: Any = SimpleNamespace(scene_from_world=np.eye(4))  # a renderer that renders nothing itself
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +65,16 @@ def wall(monkeypatch: pytest.MonkeyPatch, z: float, dots: Sequence[Sequence[floa
         depth = (z - camera.world_from_cam[2, 3]) * np.sqrt(x * x + y * y + 1)
         return Frame(rgb, depth.astype(np.float32), np.ones((k.height, k.width), np.float32))
 
-    def rays(renderer: Any, k: Intrinsics, pose: Any, mask: Any) -> np.ndarray:
+    def rays(renderer: Any, k: Intrinsics, pose: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = np.nonzero(mask)
         flat = [(columns + 0.5 - k.cx) / k.fx, (rows + 0.5 - k.cy) / k.fy, np.ones(len(rows))]
         directions = np.stack(flat, 1)
-        return (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        return np.zeros_like(directions), directions
 
     monkeypatch.setattr(shutter, "render", seen)
-    monkeypatch.setattr(shutter, "ray_directions", rays)
+    monkeypatch.setattr(shutter, "rays_through", rays)
+    monkeypatch.setattr(shutter, "similarity_scale", lambda matrix: 1.0)
 
 
 def light_of(frame: Frame) -> np.ndarray:
@@ -100,11 +104,11 @@ def test_motion_blur_is_as_long_as_the_way_while_the_shutter_is_open(
     step = 1.2  # a frame; the dot moves by 100 · 1.2 / 4.9 = 24.5 pixels
     path = CameraPath(tuple(shifted(x) for x in (-step, 0.0, step)))
     for angle in (90, 180, 360):
-        cameras = cameras_of(Shutter(path, angle / 360), None, 1)  # type: ignore[arg-type]
+        cameras = cameras_of(Shutter(path, angle / 360), SIMPLE, 1)
         length = FOCAL * step / 4.9 * angle / 360
         assert len(cameras) >= length / 2
-        blurred = taken(None, cameras, 1, False)  # type: ignore[arg-type]
-        sharp = taken(None, [path.cameras[1]], 1, False)  # type: ignore[arg-type]
+        blurred = taken(SIMPLE, cameras, 1, False)
+        sharp = taken(SIMPLE, [path.cameras[1]], 1, False)
         middle, squares = spread(light_of(blurred))
         before, narrow = spread(light_of(sharp))
         assert np.abs(middle - before).max() < 0.1, "it is blurred about where it is"
@@ -155,10 +159,10 @@ def test_the_camera_passes_through_its_frames_along_a_curve() -> None:
 def test_a_loop_has_no_end_and_a_cut_is_not_blurred(monkeypatch: pytest.MonkeyPatch) -> None:
     wall(monkeypatch, 5.0)
     path = CameraPath(tuple(shifted(x) for x in (0.0, 0.5, 1.0, 9.0, 9.5)))
-    xs = [c.world_from_cam[0, 3] for c in cameras_of(Shutter(path, 1.0), None, 2)]  # type: ignore[arg-type]
+    xs = [c.world_from_cam[0, 3] for c in cameras_of(Shutter(path, 1.0), SIMPLE, 2)]
     assert min(xs) > 0.7 and max(xs) < 1.3, "as before the cut"
     turn = CameraPath(tuple(shifted(x) for x in (0.0, 0.5, 1.0, 0.5)), loop=True)
-    xs = [c.world_from_cam[0, 3] for c in cameras_of(Shutter(turn, 1.0), None, 0)]  # type: ignore[arg-type]
+    xs = [c.world_from_cam[0, 3] for c in cameras_of(Shutter(turn, 1.0), SIMPLE, 0)]
     assert max(xs) - min(xs) < 0.2, "it turns back there"
 
 
@@ -167,7 +171,7 @@ def test_more_pictures_the_faster_but_not_too_many(monkeypatch: pytest.MonkeyPat
     found = []
     for step in (0.0, 0.01, 0.2, 1.0, 4.0, 40.0):
         path = CameraPath(tuple(shifted(x) for x in (-step, 0.0, step)))
-        found.append(len(cameras_of(Shutter(path, 0.5), None, 1)))  # type: ignore[arg-type]
+        found.append(len(cameras_of(Shutter(path, 0.5), SIMPLE, 1)))
     assert found == sorted(found) and found[:2] == [1, 1] and found[2] > 1 and found[-1] == shutter.MOST
     assert pictures(0, 0.2) == 1 and pictures(0, 1000) == shutter.MOST
 
@@ -181,9 +185,9 @@ def test_points_blur_with_the_diameter_of_the_formula(monkeypatch: pytest.Monkey
     aperture, focus = 0.4, 4.0  # world units
     focal_length = 0.036 * FOCAL / WIDTH  # metres, on a full-frame sensor
     lens = Lens(focal_length / aperture, 1.0, focus)
-    cameras = cameras_of(Shutter(CameraPath((shifted(0.0),)), 0.0, lens), None, 0)  # type: ignore[arg-type]
-    blurred = light_of(taken(None, cameras, 1, False))  # type: ignore[arg-type]
-    sharp = light_of(taken(None, [shifted(0.0)], 1, False))  # type: ignore[arg-type]
+    cameras = cameras_of(Shutter(CameraPath((shifted(0.0),)), 0.0, lens), SIMPLE, 0)
+    blurred = light_of(taken(SIMPLE, cameras, 1, False))
+    sharp = light_of(taken(SIMPLE, [shifted(0.0)], 1, False))
     middle, squares = spread(blurred)
     before, narrow = spread(sharp)
     # The thin lens: c = A · |z - s| / z · f / (s - f) on the sensor, which for s far beyond f is f / s.
@@ -236,6 +240,9 @@ def test_what_can_be_in_focus(loaded: Scene) -> None:
     assert given is not None and given.focus == 1.5
     # The cameras are 2.4 from the spheres, and that counts as a metre.
     assert 1.4 < given.metre < 3.5
+    measured = replace(loaded, world_from_capture=np.diag([2.0, 2.0, 2.0, 1.0]))
+    real = lens_of(measured, points, path, RenderConfig(aperture=2.8, focus="1.5"), renderer)
+    assert real is not None and real.metre == 1, "a scale was set: the world is in metres"
     named = lens(aperture=2.8, focus=view.path.name)
     subject = lens(aperture=2.8, focus="subject")
     usual = lens(aperture=2.8)
@@ -298,9 +305,9 @@ def test_means_are_of_light(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(shutter, "render", seen)
     two = [shifted(0.0), shifted(1.0)]
-    mean = taken(None, two, 1, False)  # type: ignore[arg-type]
+    mean = taken(SIMPLE, two, 1, False)
     assert mean.rgb == pytest.approx(0.7354, abs=1e-3), "half the light of white is 188 of 255"
-    clear = taken(None, two, 1, True)  # type: ignore[arg-type]
+    clear = taken(SIMPLE, two, 1, True)
     assert clear.accumulation == pytest.approx(0.5)
     assert clear.rgb == pytest.approx(0.5), "white that is half opaque, multiplied by that"
 

@@ -1,0 +1,68 @@
+"""Takes the frames of a film: with its background, blur, exposure and passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene import types
+from nerfscene.config import RenderConfig
+from nerfscene.field.footprint import photos_of, pixel_samples
+from nerfscene.field.rendering import Renderer, render
+from nerfscene.films.lenses import unseen
+from nerfscene.films.light import picture_of, sees_through, with_background
+from nerfscene.films.passes import Passes, passes_made, passes_of
+from nerfscene.films.paths import CameraPath
+from nerfscene.films.shutter import cameras_of, shutter_of, taken
+from nerfscene.scene.folder import Scene
+
+Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
+"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent; its depth (height,
+width) in world units, 0 where there is nothing, or empty if the film has none; and its passes."""
+HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
+
+
+def world_points(scene: Scene) -> NDArray[np.float64]:
+    """The sparse model's points (n, 3) in world coordinates."""
+    world_from_scene = np.linalg.inv(scene.scene_from_world)
+    return scene.points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
+
+
+def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
+    """The scene with the crop and background of a path that has its own, and with ``config.background``."""
+    if path.crop is not None:
+        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
+    return with_background(scene, config.background)
+
+
+def rendered(
+    scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer, numbers: Sequence[int]
+) -> Iterator[Frame]:
+    """Renders the frames with these numbers, one after the other."""
+    photos = photos_of(scene.views)
+    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
+    passes = passes_of(config.passes)
+    for number in numbers:
+        camera = path.cameras[number]
+        samples = config.samples or pixel_samples(photos, renderer, camera)
+        cameras = cameras_of(shutter, renderer, number)
+        nothing = unseen(camera.intrinsics, config.lens == "fisheye")
+        frame = _without(taken(renderer, cameras, samples, sees_through(config.background)), nothing)
+        picture = picture_of(frame, config.background, config.exposure)
+        if (config.depth or passes) and len(cameras) > 1:
+            # A mean of depths would be no surface's.
+            frame = _without(render(renderer, camera, samples), nothing)
+        depth = np.zeros(0, np.float32)
+        if frame.depth.size:
+            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        yield picture, depth, passes_made(passes, renderer, camera, frame)
+
+
+def _without(frame: types.Frame, nothing: NDArray[np.bool_] | None) -> types.Frame:
+    """The frame, black and empty in the pixels (height, width) through which its lens sees nothing."""
+    if nothing is not None:
+        frame.rgb[nothing], frame.accumulation[nothing] = 0, 0
+    return frame
