@@ -37,8 +37,8 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
     """The path with the lens that ``config`` asks for; without one, the path's own stays.
 
     up: (3,), unit; points: (n, 3), the sparse model's; both in world axes. Panoramas are level: their
-    cameras look along the horizon below or above where the path's do. Without a lens in ``config``, a file's
-    own panoramas are held as it says.
+    cameras look along the horizon below or above where the path's do. A file's own panoramas are held as it
+    says.
     Raises NerfsceneError for settings that don't go with the lens.
     """
     own = path.cameras[0].intrinsics
@@ -60,7 +60,7 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
         places = np.stack([camera.world_from_cam[:3, 3] for camera in path.cameras])
         apart = config.eye_distance or eye_distance(scene, places, up, points)
         k = replace(k, distortion=(apart, 0.0, 0.0, 0.0, 0.0))
-    levelled = lens in LEVEL and config.lens is not None
+    levelled = lens in LEVEL and lens != own.lens
     cameras = tuple(
         Camera(k, level(c.world_from_cam, up) if levelled else c.world_from_cam) for c in path.cameras
     )

@@ -382,10 +382,5 @@ def test_a_path_s_file_is_filmed_with_another_lens(loaded: Scene, tmp_path: Path
     ns.write_camera_path(own, tmp_path / "round.json")
     held, _ = film_path(loaded, RenderConfig(path=str(tmp_path / "round.json")))
     assert held.cameras[0].intrinsics == k and np.allclose(held.cameras[0].world_from_cam, tilted)
-    set_level, _ = film_path(
-        loaded, RenderConfig(path=str(tmp_path / "round.json"), lens="equirectangular", width=64)
-    )
-    axis = set_level.cameras[0].world_from_cam[:3, 1]
-    assert np.allclose(-axis, subject_of(loaded.views, None, loaded.up).up)
     again, _ = film_path(loaded, RenderConfig(path=str(file)))
     assert not again.notes and again.cameras[0].intrinsics.lens == "perspective"
