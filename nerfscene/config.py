@@ -15,7 +15,6 @@ from typing import Literal
 from nerfscene.given import check_ranges, check_settings, size_of
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
-FilmLens = Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
@@ -173,7 +172,7 @@ class RenderConfig:
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
     For a path of instant-ngp: the transforms.json that it trained on.
     When not given: the one beside the path."""
-    lens: FilmLens | None = None
+    lens: Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"] | None = None
     """perspective, fisheye, equirectangular (360°), stereo180 (VR180, for two eyes) or orthographic.
     When not given: the path file's, or perspective."""
     fov: float | None = None

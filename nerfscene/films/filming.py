@@ -16,9 +16,9 @@ from nerfscene.credentials.facts import facts_of
 from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films import codecs, spherical, video
+from nerfscene.films import spherical, video
 from nerfscene.films.camera_path_file import read_camera_path
-from nerfscene.films.codecs import Codec, check_encodable, warning
+from nerfscene.films.codecs import KINDS, Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
 from nerfscene.films.lenses import path_settings, with_lens
 from nerfscene.films.light import background_color, sees_through
@@ -251,12 +251,10 @@ def _codec(
     doubt = warning(codec, (k.width, k.height), len(path.cameras))
     if doubt is not None:
         warn(doubt)
-    if k.lens in spherical.SPHERICAL and not spherical.can_tell(
-        codecs.KINDS[film.suffix.lower()], codec, False
-    ):
+    if k.lens in spherical.SPHERICAL and not spherical.can_tell(KINDS[film.suffix.lower()], codec, clear):
         warn(
-            f"{film.name}: nothing in this kind of file tells players that the film is {k.lens}; name it "
-            f"like {film.with_suffix('.mp4').name} for those that look for it"
+            f"{film.name}: nothing in such a file tells players that the film is {k.lens}; name it like "
+            f"{film.with_suffix('.mp4').name} for those that look for it"
         )
     return codec
 

@@ -190,7 +190,6 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     facts += [config.passes, config.passes_as]
     facts += ["in a circle"] if config.lens == "fisheye" else []
     facts += [path.loop, config.motion_blur, config.aperture, config.focus]
-    facts += ["in a circle"] if config.lens == "fisheye" else []
     if config.aperture is not None:  # the subject that is in focus depends on these
         digest.update(np.ascontiguousarray(scene.points).data)
         facts.append(scene.up)

@@ -21,7 +21,7 @@ from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, film_intrinsics
 from nerfscene.scene.scene import Scene
-from nerfscene.types import Array, Camera, Intrinsics, Lens, View
+from nerfscene.types import Array, Camera, Frame, Intrinsics, Lens, View
 
 LEVEL: tuple[Lens, ...] = ("equirectangular", "stereo180")  # the horizon is the middle row
 WIDEST_PANORAMA, WIDEST_DOME = 3840, 1920  # pixels along a film's width if no size is given
@@ -37,8 +37,8 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
     """The path with the lens that ``config`` asks for; without one, the path's own stays.
 
     up: (3,), unit; points: (n, 3), the sparse model's; both in world axes. Panoramas are level: their
-    cameras look along the horizon below or above where the path's do. A file's own panoramas are held as it
-    says.
+    cameras look along the horizon below or above where the path's do. Those of a path's own lens stay as the
+    path has them.
     Raises NerfsceneError for settings that don't go with the lens.
     """
     own = path.cameras[0].intrinsics
@@ -60,7 +60,7 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
         places = np.stack([camera.world_from_cam[:3, 3] for camera in path.cameras])
         apart = config.eye_distance or eye_distance(scene, places, up, points)
         k = replace(k, distortion=(apart, 0.0, 0.0, 0.0, 0.0))
-    levelled = lens in LEVEL and lens != own.lens
+    levelled = lens in LEVEL and config.lens is not None
     cameras = tuple(
         Camera(k, level(c.world_from_cam, up) if levelled else c.world_from_cam) for c in path.cameras
     )
@@ -95,7 +95,8 @@ def _refuse_what_does_not_apply(config: RenderConfig, lens: Lens) -> None:
     if lens == "orthographic":
         raise NerfsceneError("an orthographic film has no --fov: give --view-width, in world units, instead")
     if lens in LEVEL:
-        raise NerfsceneError(f"{_a(lens)} film has no --fov, since it shows everything: leave it out")
+        degrees = 360 if lens == "equirectangular" else 180
+        raise NerfsceneError(f"{_a(lens)} film always shows {degrees}°: leave out --fov")
     if lens == "perspective" and not NARROWEST <= config.fov <= MOST_FOV:
         raise NerfsceneError(
             f"a perspective film can't have a --fov of {config.fov:g} degrees: give {NARROWEST:g} to "
@@ -219,3 +220,13 @@ def unseen(k: Intrinsics, in_circle: bool) -> NDArray[np.bool_] | None:
     most = min(k.width / k.fx, k.height / k.fy) / 2 if in_circle else math.pi
     beyond: NDArray[np.bool_] = x**2 + y[:, None] ** 2 > most**2
     return beyond
+
+
+def blacked_out(frame: Frame, k: Intrinsics, in_circle: bool) -> None:
+    """Makes the pixels that are ``unseen`` black, transparent and empty, in place."""
+    nothing = unseen(k, in_circle)
+    if nothing is None:
+        return
+    for values in (frame.rgb, frame.depth, frame.accumulation):
+        if values.size:  # a mean has no depth
+            values[nothing] = 0

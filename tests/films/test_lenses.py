@@ -279,6 +279,36 @@ def test_each_lens_films(loaded: Scene, tmp_path: Path, lens: str) -> None:
         assert picture[32].any(-1).all() and picture[:, 32].any(-1).all()
 
 
+@pytest.mark.parametrize("blur", [0.0, 180.0])
+def test_beside_a_fisheye_s_circle_a_film_is_transparent(loaded: Scene, tmp_path: Path, blur: float) -> None:
+    config = RenderConfig(
+        path="orbit", fps=5, seconds=0.2, lens="fisheye", width=48, background="transparent",
+        motion_blur=blur, passes="depth,accumulation", passes_as="png",
+    )  # fmt: skip
+    render_film(loaded, config, None, tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "00000.png"))
+    y, x = np.mgrid[:48, :48] + 0.5
+    outside = np.hypot(x - 24, y - 24) > 24
+    assert not picture[outside, 3].any() and picture[~outside, 3].mean() > 100
+    for name in ("depth", "accumulation"):
+        values = np.asarray(Image.open(tmp_path / f"{name}-00000.png"))
+        assert not values[outside].any() and values[~outside].any()
+
+
+@pytest.mark.parametrize("lens", ["equirectangular", "stereo180", "orthographic"])
+def test_motion_blur_goes_with_every_lens(loaded: Scene, tmp_path: Path, lens: str) -> None:
+    config = RenderConfig(path="orbit", fps=5, seconds=0.4, lens=lens, width=32)  # type: ignore[arg-type]
+    for blur in (0.0, 360.0):
+        render_film(loaded, replace(config, motion_blur=blur), None, tmp_path / f"{blur:g}")
+    sharp, blurred = (
+        np.asarray(Image.open(tmp_path / name / "00001.png")).astype(float) for name in ("0", "360")
+    )
+    assert np.abs(np.diff(blurred, axis=1)).mean() < np.abs(np.diff(sharp, axis=1)).mean()
+    assert abs(blurred.mean() - sharp.mean()) < 12
+    with pytest.raises(NerfsceneError, match="--aperture is for perspective lenses"):
+        render_film(loaded, replace(config, aperture=2.8), None, tmp_path / "deep")
+
+
 def test_a_fisheye_s_circle() -> None:
     k = Intrinsics(60, 40, 20 / np.pi, 20 / np.pi, 30, 20, "fisheye")  # 360° across the height
     beyond = unseen(k, True)
@@ -306,7 +336,7 @@ def test_the_command_takes_a_lens(
 def test_what_does_not_go_together(loaded: Scene) -> None:
     for settings, said in (
         ({"lens": "equirectangular", "width": 1920, "height": 1080}, "twice as wide as high, not 1920×1080"),
-        ({"lens": "stereo180", "fov": 90}, "a stereo180 film has no --fov"),
+        ({"lens": "stereo180", "fov": 90}, "a stereo180 film always shows 180°: leave out --fov"),
         ({"lens": "orthographic", "fov": 90}, "--view-width, in world units"),
         ({"fov": 175}, "--lens fisheye"),
         ({"view_width": 2.0}, "--view-width is for --lens orthographic"),
@@ -347,5 +377,15 @@ def test_a_path_s_file_is_filmed_with_another_lens(loaded: Scene, tmp_path: Path
     assert (k.width, k.height, k.lens, len(filmed.cameras)) == (128, 64, "equirectangular", 3)
     assert any("fields of view" in note for note in filmed.notes)
     assert json.loads(file.read_text())["camera_type"] == "perspective"
+    tilted = loaded.views[0].world_from_cam
+    own = replace(filmed, cameras=tuple(replace(c, world_from_cam=tilted) for c in filmed.cameras))
+    ns.write_camera_path(own, tmp_path / "round.json")
+    held, _ = film_path(loaded, RenderConfig(path=str(tmp_path / "round.json")))
+    assert held.cameras[0].intrinsics == k and np.allclose(held.cameras[0].world_from_cam, tilted)
+    set_level, _ = film_path(
+        loaded, RenderConfig(path=str(tmp_path / "round.json"), lens="equirectangular", width=64)
+    )
+    axis = set_level.cameras[0].world_from_cam[:3, 1]
+    assert np.allclose(-axis, subject_of(loaded.views, None, loaded.up).up)
     again, _ = film_path(loaded, RenderConfig(path=str(file)))
     assert not again.notes and again.cameras[0].intrinsics.lens == "perspective"
