@@ -27,13 +27,19 @@ from nerfscene.films.trained_world import DATAPARSER, Undone
 from nerfscene.given import instance_given, path_given
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
-from nerfscene.types import Array, Camera, Intrinsics
+from nerfscene.types import Array, Camera, Intrinsics, Lens
 
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
 ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
 # Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
 # from the photos, and the first by so many times more.
 ALIKE, CLEARLY = 40.0, 2.0
+CAMERA_TYPES: dict[Lens, str] = {
+    "perspective": "perspective",
+    "fisheye": "fisheye",
+    "equirectangular": "equirectangular",
+    "stereo180": "vr180",
+}
 GIVE = f"give a camera_path.json, auto, {', '.join(PRESETS[:-1])} or {PRESETS[-1]}"
 
 
@@ -222,9 +228,9 @@ def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> lis
 def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
     """Writes a path in its own coordinates, in nerfstudio's format, for ``read_camera_path``.
 
-    fps: used if the path has none. The format has no distortion and no principal point other than the
-    centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
-    that aren't finite, or a file that can't be written.
+    fps: used if the path has none. The format has no distortion, no principal point other than the centre and
+    no distance between eyes. A file of the same name is replaced. Raises NerfsceneError for a path without
+    cameras or with orthographic ones, poses that aren't finite, or a file that can't be written.
     """
     instance_given(path, CameraPath, "path")
     file = path_given(file, "file")
@@ -237,6 +243,9 @@ def path_data(path: CameraPath, file: Path, fps: float = WRITTEN_FPS) -> dict[st
         raise NerfsceneError(f"{file} can't be written: the path has no cameras")
     if not all(np.isfinite(c.world_from_cam).all() for c in path.cameras):
         raise NerfsceneError(f"{file} can't be written: the path has poses that aren't finite")
+    k = path.cameras[0].intrinsics
+    if k.lens not in CAMERA_TYPES:
+        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} cameras")
     fps = path.fps or fps
     frames = []
     for camera in path.cameras:
@@ -248,10 +257,9 @@ def path_data(path: CameraPath, file: Path, fps: float = WRITTEN_FPS) -> dict[st
                 "aspect": c.width / c.height,
             }
         )
-    k = path.cameras[0].intrinsics
     data = {
-        "camera_type": "perspective",
-        "render_width": k.width,
+        "camera_type": CAMERA_TYPES[k.lens],
+        "render_width": k.width // 2 if k.lens == "stereo180" else k.width,  # of one eye
         "render_height": k.height,
         "fps": fps,
         "seconds": len(frames) / fps,

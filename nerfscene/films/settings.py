@@ -9,6 +9,7 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import codecs
+from nerfscene.films.lenses import LEVEL
 from nerfscene.films.paths import CameraPath
 
 PREVIEW_STEP = 3  # of so many frames, a preview shows the first
@@ -43,7 +44,8 @@ READY = {
 def settled(config: RenderConfig) -> RenderConfig:
     """The settings with what ``config.preset`` and ``config.preview`` set, where nothing else was given.
 
-    A preset's aspect ratio gives the other side where only one was given. A preview has one ray a pixel.
+    A preset's aspect ratio gives the other side where only one was given; films of all round have their own.
+    A preview has one ray a pixel.
     Doing it twice changes nothing.
     """
     if config.preview and config.samples == 0:
@@ -58,6 +60,8 @@ def settled(config: RenderConfig) -> RenderConfig:
         aspect = ready.width / ready.height
         width = width or _even((height or 0) * aspect)
         height = height or _even(width / aspect)
+    if config.lens in LEVEL and config.height is None:
+        height = None  # half the width
     return replace(config, width=width, height=height, fps=config.fps or ready.fps)
 
 

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.films import spherical
 from nerfscene.films.codecs import KINDS, Codec, check_ending, chosen, rate
 from nerfscene.films.encoding import encode
-from nerfscene.scene.atomic import remove_leftovers, write_json, writing
+from nerfscene.scene.atomic import remove_leftovers, telling, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
+from nerfscene.types import Lens
 
 SUFFIXES = tuple(KINDS)
 
@@ -73,6 +75,7 @@ def write_film(
     progress: Callable[[int], None] = lambda written: None,
     codec: Codec | None = None,
     under: tuple[int, int, int] | None = None,
+    lens: Lens = "perspective",
 ) -> int:
     """Writes pictures (height, width, 3 or 4) uint8, all of one size, as a film; returns how many.
 
@@ -81,7 +84,8 @@ def write_film(
     even sizes, an odd width or height loses its last column or row. progress: called with the number of
     frames written so far. codec: what ``codecs.chosen`` returns; the usual one for the file's ending and the
     frames if not given. under: the colour, 0…255, that is laid under transparent frames, which then aren't
-    transparent any more; a codec that keeps no transparency needs it.
+    transparent any more; a codec that keeps no transparency needs it. lens: what the pictures were taken
+    with; a film that shows all round tells players, if ``spherical.can_tell``.
     A film of the same name is replaced once the new one is complete; a failure or Ctrl-C leaves nothing
     behind.
     Raises NerfsceneError for a name, folder or codec that can't be written, a full disk, no frames, or an fps
@@ -89,16 +93,27 @@ def write_film(
     """
     check_film_name(file)
     rate(fps)
-    if codec is None:
+    kind, clear = KINDS[file.suffix.lower()], False
+    copied = lens in spherical.SPHERICAL and kind in spherical.COPIED
+    if codec is None or copied:
         frames = iter(frames)
         first = list(itertools.islice(frames, 1))
         clear = bool(first) and under is None and first[0].shape[2:] == (4,)
-        codec, frames = chosen(file, None, clear), itertools.chain(first, frames)
+        frames = itertools.chain(first, frames)
+    codec = chosen(file, None, clear) if codec is None else codec
     make_folder_of(file, "choose another with -o")
     remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
-        return encode(frames, temporary, KINDS[file.suffix.lower()], codec, fps, size, under, progress)
+        if copied and spherical.can_tell(kind, codec, clear):
+            with unnamed(file.parent) as whole, telling(file):
+                count = encode(frames, whole, kind, codec, fps, size, under, progress)
+                spherical.copy_telling(whole, temporary, kind, lens)
+            return count
+        count = encode(frames, temporary, kind, codec, fps, size, under, progress)
+        if lens in spherical.SPHERICAL and kind in spherical.WITH_BOXES:
+            spherical.tell_players(temporary, lens)
+        return count
 
 
 def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
@@ -130,7 +145,7 @@ def open_frames(folder: Path) -> None:
 
 
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
-    """Writes one PNG: uint8 (height, width, 3 or 4) or uint16 (height, width).
+    """Writes one PNG: uint8 (height, width, 3), or (…, 4) with straight alpha, or uint16 (height, width).
 
     Raises NerfsceneError when the disk is full or the folder can't be written.
     """

@@ -218,6 +218,9 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
         note(sentence)
     if path.crop is not None:
         note(f"{file}: its crop is not shown here; nerfscene render applies it.")
+    lens = path.cameras[0].intrinsics.lens
+    if lens != "perspective":
+        note(f"{file}: its cameras are {lens}; here they are perspective, and nerfscene render has --lens.")
     ours = own_part(read_json(file, GIVE), file)
     return from_path(path) if ours is None else _plan_of(ours)
 
@@ -248,7 +251,9 @@ def from_path(path: CameraPath, most: int = 12) -> Plan:
     chosen = np.unique(np.linspace(0, last, n_keyframes + path.loop)[:n_keyframes].round().astype(int))
     frames = []
     for i in chosen:
-        fov = float(np.degrees(vertical_fov(path.cameras[i].intrinsics)))
+        lens = path.cameras[i].intrinsics
+        of_file = lens.lens in ("perspective", "fisheye")
+        fov = float(np.degrees(vertical_fov(lens))) if of_file else Keyframe.fov
         frames.append(Keyframe(path.cameras[i].world_from_cam, fov))
     k = path.cameras[0].intrinsics
     fps = path.fps or 30.0
