@@ -12,7 +12,7 @@ from typing import Any, get_args
 from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
-from nerfscene.capture.work_folder import complete_results
+from nerfscene.capture.work_folder import complete_results, remove_unfinished
 from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, TrainConfig
 from nerfscene.credentials.checking import asset_of, check, check_page
 from nerfscene.credentials.marking import BESIDE
@@ -234,6 +234,7 @@ def _trained(job: _Job, listener: Listener) -> Scene:
         capture = posed_capture(
             job.source, folder / POSES, job.poses, listener, job.footage, use, warn=lambda message: None
         )
+        remove_unfinished(folder / POSES)
         capture = as_begun(capture, folder) if job.resume else capture
         _tell(capture.warnings, job.warn)
         _tell(_going_on(folder, left, job.resume), job.note)

@@ -160,7 +160,8 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
-    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    Or a file: camera_path.json (the viewer's, nerfstudio's), base_cam.json (instant-ngp's), .ssproj or
+    settings.json (SuperSplat's), or .glb, .gltf or .json with a camera out of Blender.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     through: str | None = None
     """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""

@@ -17,7 +17,8 @@ def find_masks(root: Path, photos: Sequence[Path]) -> dict[Path, Path]:
     """The mask of each photo that has one.
 
     A mask lies in a folder called ``masks``, directly or in the same sub-folder as its photo. That folder is
-    beside the photo, in ``root`` or its sub-folder ``images``, or beside ``root`` if that is called images.
+    beside the photo, in ``root``, or in or beside a folder called images that the photo is in: ``root`` or
+    one in it, such as an unpacked capture's.
     Photos in images_2, images_4 and so on, which are shrunken copies, have their masks in masks_2, masks_4
     …, or in masks at full size. The mask is named after the photo's full name (photo.jpg.png, as in COLMAP)
     or after its stem (photo.png), or as Metashape (photo_mask.png) and RealityCapture (photo.jpg.mask.png)
@@ -72,7 +73,7 @@ def _mask_folders(root: Path, photo: Path) -> list[Path]:
         folders.append(root / FOLDER / photo.parent.relative_to(root))
     for images in (root, *photo.parents):
         copies = re.fullmatch(r"images(_\d+)?", images.name)
-        if copies is None or images not in photo.parents or root not in (images, images.parent):
+        if copies is None or images not in photo.parents or root not in (images, *images.parents):
             continue
         inside = photo.parent.relative_to(images)
         own = FOLDER + (copies[1] or "")  # masks_4 for images_4

@@ -93,6 +93,12 @@ def complete_results(workdir: Path) -> dict[str, int]:
     return found
 
 
+def remove_unfinished(workdir: Path) -> None:
+    """Removes what interrupted runs left in ``workdir`` and nothing has gone on with, as of other photos."""
+    for partial in workdir.glob("*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _beside(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
 

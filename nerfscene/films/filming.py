@@ -25,6 +25,7 @@ from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames,
 from nerfscene.films.lenses import path_settings, unseen, with_lens
 from nerfscene.films.light import background_color, picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
+from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.settings import codec_of, quick, settled
@@ -123,11 +124,10 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
         n = max(round((config.seconds or SECONDS) * fps), 1)
         return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
     file = path_given(config.path, "path")
-    if file.suffix.lower() != ".json":
+    if file.suffix.lower() not in ENDINGS:
         if file.is_file():
             raise NerfsceneError(
-                f"{file} is no camera path that can be read: give nerfstudio's camera_path.json or "
-                "instant-ngp's base_cam.json"
+                f"{file} is no camera path that can be read: its name must end in one of {', '.join(ENDINGS)}"
             )
         raise NerfsceneError(
             f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "

@@ -139,6 +139,8 @@ def open_server(address: str, key: str, told: Callable[[str], None]) -> Server:
 
 def said_by(answer: httpx.Response) -> str:
     """The sentence of a refusal."""
+    if answer.status_code == 401:  # of which the server says what programs must send
+        return "the server doesn't know this key; copy it again from your link, or ask for a new one"
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):

@@ -64,7 +64,7 @@ def submit(paths: Sequence[Path], server: Server, output: Path, wish: Wish, scre
     _tell(told, screen)
     unusable += told
     page = f"{server.base}/scenes/{scene['id']}"
-    job = _train(server, facts, wish.settings)
+    job = _train(server, facts, wish.settings, memory, screen)
     if not wish.wait:
         return Submitted(page, None, facts, tuple(unusable))
     screen.say(f"the server makes the scene; see it there: {page}")
@@ -121,12 +121,12 @@ def _upload(
     server: Server, scene: str, files: Sequence[Path], memory: Memory, screen: Screen
 ) -> dict[str, Any]:
     """Uploads the files, and waits until the server has checked them; returns the scene."""
+    _drop_old(server, scene, memory, files)
     _drop_lost(server, scene, memory, files)
     known = {f["id"]: f for f in server.ask("GET", f"/api/scenes/{scene}")["files"]}
     total, done = sum(file.stat().st_size for file in files), 0
     refused: list[str] = []
     for number, file in enumerate(files, 1):
-        _drop_changed(server, scene, memory, file)
         address = memory.address(file)
         there = known.get(address.rpartition("/")[2])
         if there is None or there["state"] == "coming":
@@ -187,21 +187,44 @@ def _named(name: str, why: str) -> str:
     return why if name in why else f"{name}: {why}"
 
 
-def _drop_changed(server: Server, scene: str, memory: Memory, file: Path) -> None:
-    """Removes the upload of a file that has changed since, so that it is uploaded anew."""
-    old = memory.uploads.get(str(file))
-    if old is not None and not memory.address(file):
-        server.request("DELETE", f"/api/scenes/{scene}/files/{old[2].rpartition('/')[2]}", (404,))
-        del memory.uploads[str(file)]
+def _drop_old(server: Server, scene: str, memory: Memory, files: Sequence[Path]) -> None:
+    """Removes the uploads of files that have changed since, or are no longer given.
+
+    Those of a scene that is being trained stay, as it is trained on them.
+    """
+    given = {str(file): file for file in files}
+    for path, (_, _, address) in list(memory.uploads.items()):
+        if path in given and memory.address(given[path]):
+            continue
+        upload = address.rpartition("/")[2]
+        if server.request("DELETE", f"/api/scenes/{scene}/files/{upload}", (404, 409)).status_code != 409:
+            memory.drop(path)
 
 
-def _train(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The training that is under way or done, or a new one."""
-    trainings = [job for job in facts["jobs"] if job["kind"] == "train"]
-    if trainings and trainings[0]["state"] in (*UNFINISHED, "done"):
-        return trainings[0]
-    if trainings and trainings[0]["state"] == "stopped" and facts["looks"]:
-        return trainings[0]
+def _train(
+    server: Server, facts: dict[str, Any], settings: dict[str, Any], memory: Memory, screen: Screen
+) -> dict[str, Any]:
+    """The training that is under way, or done with all that came, or a new one."""
+    job = next((job for job in facts["jobs"] if job["kind"] == "train"), None)
+    if job is not None and (job["state"] in UNFINISHED or (_is_of_use(job, facts) and not memory.news)):
+        if any(job["options"].get(name) != value for name, value in settings.items()):
+            screen.warn(
+                "the training was begun before, with other settings, and they stay; for a scene with these, "
+                "choose another folder with -o"
+            )
+    else:
+        job = _begin(server, facts, settings)
+    memory.trained()
+    return job
+
+
+def _is_of_use(job: dict[str, Any], facts: dict[str, Any]) -> bool:
+    """Whether a training has made a scene to bring home."""
+    return job["state"] == "done" or (job["state"] == "stopped" and bool(facts["looks"]))
+
+
+def _begin(server: Server, facts: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """A new training."""
     try:
         made: dict[str, Any] = server.ask("POST", f"/api/scenes/{facts['id']}/train", settings)
     except Refused as error:

@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nerfscene.capture.endings import ARCHIVE_SUFFIXES, PHOTO_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES
+from nerfscene.capture.endings import (
+    ARCHIVE_SUFFIXES,
+    PHOTO_SUFFIXES,
+    POSE_SUFFIXES,
+    RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
+)
 from nerfscene.capture.folder import find_photos, natural_key
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.atomic import write_json
 
 TAKEN = (*PHOTO_SUFFIXES, *VIDEO_SUFFIXES, *ARCHIVE_SUFFIXES)
+PACKED = "a .zip of them and the photos"
 
 
 @dataclass
@@ -22,13 +29,15 @@ class Memory:
     """What a submission has done so far, in a file, so that the same command goes on with it.
 
     server: its address; scene: its id there, "" before there is one; uploads: by the file's path: its size,
-    when it was changed (nanoseconds), and the upload's address.
+    when it was changed (nanoseconds), and the upload's address; news: whether files came or went since the
+    last training was asked for.
     """
 
     file: Path
     server: str
     scene: str = ""
     uploads: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    news: bool = False
 
     def address(self, photo: Path) -> str:
         """The address of a file's upload; "" if there is none, or the file has changed since."""
@@ -40,12 +49,26 @@ class Memory:
         """Remembers a file's upload."""
         status = photo.stat()
         self.uploads[str(photo)] = status.st_size, status.st_mtime_ns, address
+        self.news = True
         self.save()
+
+    def drop(self, photo: str) -> None:
+        """Forgets a file's upload, which is no longer there."""
+        del self.uploads[photo]
+        self.news = True
+        self.save()
+
+    def trained(self) -> None:
+        """Remembers that a training of all that came was asked for."""
+        if self.news:
+            self.news = False
+            self.save()
 
     def save(self) -> None:
         """Writes the file. Raises NerfsceneError if it can't be written."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"server": self.server, "scene": self.scene, "uploads": self.uploads}, self.file)
+        told = {"server": self.server, "scene": self.scene, "uploads": self.uploads, "news": self.news}
+        write_json(told, self.file)
 
 
 def remembered(output: Path, server: str) -> Memory:
@@ -55,7 +78,8 @@ def remembered(output: Path, server: str) -> Memory:
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         uploads = {str(k): (int(a), int(b), str(c)) for k, (a, b, c) in data["uploads"].items()}
-        return Memory(file, server, str(data["scene"]), uploads) if data["server"] == server else fresh
+        known = Memory(file, server, str(data["scene"]), uploads, bool(data.get("news")))
+        return known if data["server"] == server else fresh
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return fresh
 
@@ -70,8 +94,9 @@ def chosen(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     for path in paths:
         if not path.exists():
             raise NerfsceneError(f"{path} doesn't exist; give a folder of photos, a video or a zip")
-        for file in _within(path) if path.is_dir() else [path]:
-            why = _unusable(file)
+        photos = find_photos(path) if path.is_dir() else [path]
+        for file in [*photos, *_beside(path, photos)]:
+            why = _unusable(file, file in photos)
             if why:
                 others.append(f"{file.relative_to(path) if path.is_dir() else file}: {why}")
             else:
@@ -83,24 +108,32 @@ def chosen(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return list(dict.fromkeys(taken)), others
 
 
-def _within(folder: Path) -> list[Path]:
-    """A folder's photos, then its other files, without hidden ones."""
-    photos = find_photos(folder)
-    every = sorted(
-        (p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder))),
+def _beside(folder: Path, photos: Sequence[Path]) -> list[Path]:
+    """What a folder holds beside its photos, without hidden files."""
+    if not folder.is_dir():
+        return []
+    known = set(photos)
+    return sorted(
+        (
+            p
+            for p in folder.rglob("*")
+            if p.is_file() and p not in known and not _hidden(p.relative_to(folder))
+        ),
         key=lambda p: [natural_key(part) for part in p.relative_to(folder).parts],
     )
-    left = [p for p in every if p.suffix.lower() not in PHOTO_SUFFIXES]
-    return [*photos, *left]
 
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts) or path.name == "Thumbs.db"
 
 
-def _unusable(file: Path) -> str:
-    """Why a file isn't uploaded; "" if it is."""
+def _unusable(file: Path, is_photo: bool) -> str:
+    """Why a file isn't uploaded; "" if it is. is_photo: whether it is among the folder's photos."""
     suffix = file.suffix.lower()
+    if suffix in PHOTO_SUFFIXES and not is_photo:
+        return f"masks, depth maps and the like are used only in {PACKED}"
+    if suffix in POSE_SUFFIXES:
+        return f"it is no photo, video or zip; if it has the cameras of photos, it is used only in {PACKED}"
     if suffix in RAW_SUFFIXES:
         return "raw photos can't be read; export them as JPEG"
     if suffix not in TAKEN:

@@ -15,7 +15,7 @@ from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
 from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part
-from nerfscene.films.path_parts import load as read_json
+from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
@@ -221,7 +221,8 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
     lens = path.cameras[0].intrinsics.lens
     if lens != "perspective":
         note(f"{file}: its cameras are {lens}; here they are perspective, and nerfscene render has --lens.")
-    ours = own_part(read_json(file, GIVE), file)
+    data = opened(file, GIVE)
+    ours = own_part(data, file) if isinstance(data, dict) else None
     return from_path(path) if ours is None else _plan_of(ours)
 
 

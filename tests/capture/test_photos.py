@@ -339,6 +339,9 @@ def test_masks_are_found_by_stem_or_whole_name(tmp_path: Path) -> None:
     assert masks_of(tmp_path / "b") == ["images/masks/3.png", "masks/x/1.jpg.png", "masks/x/2.JPG"]
     photos = open_capture(tmp_path / "b/images").photos
     assert [photo.mask is not None for photo in photos] == [True] * 3
+    (tmp_path / "all").mkdir()
+    (tmp_path / "b").rename(tmp_path / "all/b")  # as an unpacked capture lies among other photos
+    assert masks_of(tmp_path / "all") == ["b/images/masks/3.png", "b/masks/x/1.jpg.png", "b/masks/x/2.JPG"]
 
 
 @pytest.mark.parametrize("name", ["masks/{}-matte.png", "mask/{}.png"])

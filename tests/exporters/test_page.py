@@ -25,8 +25,8 @@ from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, rounded
 from nerfscene.exporters.page_text import PageText
 from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.given import size_of
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from refusals import Refused
 from serve_programs import at_an_address, put_scene
-from upload_cases import picture
+from upload_cases import picture, wait_for
 
 from nerfscene import cli
 from nerfscene.config import ServeConfig
@@ -166,6 +166,35 @@ def test_a_changed_photo_is_sent_anew(
     assert len(site.photos()) == len(list(photos.glob("*.png")))
 
 
+def test_a_scene_is_trained_again_on_photos_that_changed_since(
+    site: Site, photos: Path, tmp_path: Path, run: Any
+) -> None:
+    """One that comes later and one that goes, after a training that nobody waited for."""
+    words = ("submit", photos, "--to", site.base, "-o", tmp_path / "scene", "--key", site.key)
+    run(*words, "--no-wait", "--time", "30")
+    run(*words, "--no-wait", "--time", "30")
+    (scene,) = site.scenes()
+    wait_for(lambda: all(job.state == "done" for job in jobs.jobs_of(site.shop.db, scene.id)))
+    assert len(site.maker.options) == 1
+    first, *_, last = sorted(photos.glob("*.png"))
+    (photos / "new.png").write_bytes(last.read_bytes() + b"x")
+    first.unlink()
+    _, err = run(*words, "--time", "40")
+    assert "other settings" not in err
+    assert [o["time"] for o in site.maker.options] == [30.0, 40.0]
+    assert set(site.photos()) == {p.name for p in photos.glob("*.png")}
+    assert scene_folder.is_scene(tmp_path / "scene")
+
+
+def test_other_settings_than_those_of_the_training_are_told(
+    site: Site, photos: Path, tmp_path: Path, run: Any
+) -> None:
+    words = ("submit", photos, "--to", site.base, "-o", tmp_path / "scene", "--key", site.key)
+    run(*words, "--no-wait", "--quality", "1min")
+    assert "other settings" in run(*words, "--quality", "20min")[1]
+    assert [o["quality"] for o in site.maker.options] == ["1min"]
+
+
 def test_broken_connections_are_waited_for(
     site: Site, photos: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +256,8 @@ def test_what_cant_work_is_told_at_once(site: Site, photos: Path, tmp_path: Path
     asked = ("submit", photos, "-o", home, "--key", site.key)
     assert "--to" in refused(*asked, "--to", "ftp://example.org")
     assert "key" in refused("submit", photos, "-o", home, "--to", site.base)
-    assert "key" in refused("submit", photos, "-o", home, "--to", site.base, "--key", "wrong")
+    wrong = refused("submit", photos, "-o", home, "--to", site.base, "--key", "wrong")
+    assert "doesn't know this key" in wrong
     assert "exist" in refused("submit", tmp_path / "none", "-o", home, "--to", site.base, "--key", site.key)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -334,9 +364,12 @@ def test_which_files_are_sent(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/b2.png").write_bytes(b"x")
     taken, others = submit_files.chosen([tmp_path])
     assert [p.relative_to(tmp_path).as_posix() for p in taken[:3]] == ["b2.jpg", "b10.JPG", "sub/c.heic"]
     assert {p.name for p in taken[3:]} == {"walk.mp4", "more.zip"}
-    assert len(others) == 2 and any("JPEG" in line for line in others)
+    assert len(others) == 3 and any("JPEG" in line for line in others)
+    assert sum(".zip" in line for line in others) == 2  # masks and cameras
     shutil.rmtree(tmp_path / "sub")
     assert submit_files.chosen([tmp_path / "b2.jpg", tmp_path / "b2.jpg"])[0] == [tmp_path / "b2.jpg"]

@@ -85,7 +85,7 @@ def put_photo(program: Program, scene: SceneRow, name: str = "a.jpg") -> str:
 def put_scene(shop: Shop, scene: str, trained: Path) -> Path:
     """Copies a trained scene into a server's, as if it had been trained on the photos there."""
     at = scenes.places(shop.data, scene)
-    shutil.copytree(trained, at.scene)
+    shutil.copytree(trained, at.scene, dirs_exist_ok=True)
     manifest = at.scene / "scene.json"
     data = json.loads(manifest.read_text())
     for view in data["views"]:

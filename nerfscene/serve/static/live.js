@@ -26,7 +26,7 @@ export function become(now, next) {
 // The page at an address as the server has it now; null if it can't be had.
 export async function fetched(address) {
   try {
-    const answer = await fetch(address, { cache: "no-cache" });
+    const answer = await fetch(address, { cache: "no-store" });
     if (answer.redirected && new URL(answer.url).pathname === "/login") location.reload();
     if (!answer.ok) return null;
     return new DOMParser().parseFromString(await answer.text(), "text/html");

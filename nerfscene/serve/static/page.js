@@ -1,6 +1,6 @@
 // What every page has: menus that close, links that are copied, notes, and parts that keep up to date.
 import { copying } from "./copying.js";
-import { live } from "./live.js";
+import { fetched, live } from "./live.js";
 import { notes } from "./notes.js";
 
 const menus = () => document.querySelectorAll("details.menu[open]");
@@ -25,7 +25,10 @@ document.addEventListener("submit", (event) => {
   const button = event.submitter;
   if (button) setTimeout(() => { button.disabled = true; }, 0);
 });
-addEventListener("pageshow", () => {
+addEventListener("pageshow", (event) => {
+  // A page from the browser's history may be an old one, or another person's. Chosen files stay.
+  if (event.persisted && document.getElementById("upload")) fetched(location.pathname);
+  else if (event.persisted) location.reload();
   for (const button of document.querySelectorAll("form button:disabled")) button.disabled = false;
 });
 
