@@ -36,8 +36,9 @@ from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import ExportConfig
 from nerfscene.exporters.mesh import REACH, cells_for, mesh_from, turned_for, write_file
 from nerfscene.exporters.mesh_depths import DepthPicture, chosen_views, depth_pictures, points_of, ray_lengths
-from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.placement import placed
 from nerfscene.exporters.told import Told
+from nerfscene.films.export_world import Y_UP_FROM_Z_UP
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera

@@ -299,6 +299,7 @@ NB_MODULE(_cpu, m) {
         require(pixels.ndim() == 2 && pixels.shape(1) == 2, "pixels must be (n, 2)");
         const int n = int(pixels.shape(0));
         require(int(d_rays.size()) == 6 * n && int(out.size()) == kCameraGradient * n, "d_rays must be (n, 6), out (n, 15)");
+        require(lens <= kFisheye, "only photos' cameras have gradients");
         const CameraDesc camera = camera_desc(intrinsics, lens, width, height, pose, 0);
         for (int i = 0; i < n; ++i)
             generic::camera_gradient(camera, pixels.data()[2 * i], pixels.data()[2 * i + 1], d_rays.data() + 6 * i,

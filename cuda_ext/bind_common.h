@@ -27,6 +27,7 @@ CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int hei
                        int64_t pixels) {
     require(k.size() == 9, "intrinsics must be fx, fy, cx, cy and five distortion coefficients");
     require(pose.size() == 12, "pose must be a 3×4 matrix, row-major");
+    require(lens >= kPerspective && lens <= kStereo180, "lens must be one of the kinds of lenses, 0 to 4");
     CameraDesc c = {};
     c.fx = k[0], c.fy = k[1], c.cx = k[2], c.cy = k[3];
     for (int i = 0; i < 5; ++i) c.distortion[i] = k[4 + i];
@@ -125,6 +126,7 @@ uint64_t read_cameras(const std::vector<nb::tuple>& from, int channels, std::vec
     for (const nb::tuple& c : from) {
         cameras.push_back(camera_desc(nb::cast<std::vector<float>>(c[0]), nb::cast<int>(c[1]), nb::cast<int>(c[2]),
                                       nb::cast<int>(c[3]), nb::cast<std::vector<float>>(c[4]), int64_t(count) * channels));
+        require(cameras.back().lens <= kFisheye, "photos must be perspective or fisheye ones");
         cameras.back().depths = cells;
         cells += depth_cells(cameras.back());
         first_pixel.push_back(count);

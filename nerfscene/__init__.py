@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
     from nerfscene.exporting import export, film, share
     from nerfscene.field.rendering import render
-    from nerfscene.films.camera_path_file import write_camera_path
+    from nerfscene.films.path_writing import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
     from nerfscene.measuring.evaluate import measure
     from nerfscene.scene.folder import Scene, load
@@ -138,7 +138,7 @@ _HOMES = {
     "render": "field.rendering",
     "load": "scene.folder",
     "look_at": "films.paths",
-    "write_camera_path": "films.camera_path_file",
+    "write_camera_path": "films.path_writing",
     "view": "viewer.server",
     "export": "exporting",
     "share": "exporting",

@@ -77,7 +77,7 @@ class Render:
     scene: tyro.conf.Positional[Path]
     """Folder that `nerfscene train` made."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The film; its name ends in .mp4, .mov or .mkv."""
+    """The film; its name ends in .mp4, .mov, .mkv, .webm, .gif or .webp."""
     frames: Path | None = None
     """A new or empty folder for the frames as PNG pictures.
     Or the one in which this film was stopped: the frames in it are kept."""
@@ -232,14 +232,16 @@ def run_render(a: Render) -> None:
     with leaving_at_once():
         from nerfscene import api
         from nerfscene.films.filming import check_outputs, render_film
+        from nerfscene.films.settings import settled
         from nerfscene.scene import folder as scene
 
     film = None if a.output is None else home_expanded(a.output)
     frames = None if a.frames is None else home_expanded(a.frames)
-    check_outputs(film, frames)
+    check_outputs(film, frames, a.render)
+    config = settled(a.render)
     with Live(a.json) as live, contextlib.ExitStack() as stack:
         loaded = scene.load(a.scene)
-        elsewhere = stack.enter_context(rendering(a.ray, a.scene, loaded, a.render, live.say))
+        elsewhere = stack.enter_context(rendering(a.ray, a.scene, loaded, config, live.say))
         began, rendered = time.monotonic(), 0
 
         def progress(done: int, total: int) -> None:
@@ -249,7 +251,7 @@ def run_render(a: Render) -> None:
             live.show("rendering", done / total, f"frame {done} of {total}  {clock(left)} left")
 
         made = render_film(
-            loaded, a.render, film, frames, progress, live.warn, note=live.say, credentials=a.marks,
+            loaded, config, film, frames, progress, live.warn, note=live.say, credentials=a.marks,
             elsewhere=elsewhere,
         )  # fmt: skip
         live.bar.stop()

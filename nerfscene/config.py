@@ -8,14 +8,14 @@ Making one of these raises TypeError for a value of the wrong type and Nerfscene
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nerfscene.given import check_ranges, check_settings
+from nerfscene.given import check_ranges, check_settings, size_of
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
+FilmLens = Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
 
 
@@ -160,7 +160,8 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
-    Or a file: nerfstudio's camera_path.json or instant-ngp's base_cam.json.
+    Or a file: camera_path.json (the viewer's, nerfstudio's), base_cam.json (instant-ngp's), .ssproj or
+    settings.json (SuperSplat's), or .glb, .gltf or .json with a camera out of Blender.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     through: str | None = None
     """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""
@@ -172,9 +173,20 @@ class RenderConfig:
     """nerfstudio's dataparser_transforms.json, which takes its path back to the capture's coordinates.
     For a path of instant-ngp: the transforms.json that it trained on.
     When not given: the one beside the path."""
+    lens: FilmLens | None = None
+    """perspective, fisheye, equirectangular (360°), stereo180 (VR180, for two eyes) or orthographic.
+    When not given: the path file's, or perspective."""
+    fov: float | None = None
+    """Field of view across the shorter side, in degrees, of a perspective or fisheye film.
+    When not given: the path file's, or as wide as the photos; of --lens fisheye 180."""
+    view_width: float | None = None
+    """Of an orthographic film: what its width shows, in world units. When not given: all of the subject."""
+    eye_distance: float | None = None
+    """Of a stereo180 film: the distance between the eyes, in world units.
+    When not given: 0.063 if the scene has a scale, otherwise a thirtieth of the distance to the subject."""
     width: int | None = None
     """Width in pixels. With only a width or only a height, the photos' aspect ratio gives the other.
-    With neither, the longer side is at most 960 pixels."""
+    With neither, the longer side is at most 960 pixels; of a film all round at most 3840."""
     height: int | None = None
     """Height in pixels."""
     fps: float | None = None
@@ -184,8 +196,34 @@ class RenderConfig:
     samples: int = 0
     """Rays along each side of a pixel (1 to 8); more rays reduce shimmering.
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
+    motion_blur: float = 0.0
+    """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
+    aperture: float | None = None
+    """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
+    Without scale in a scene, its photos count as taken from 1 metre away, and films as full-frame."""
+    focus: str | None = None
+    """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
+    When not given: the subject, or without one what is in the middle of the picture."""
+    background: str = "auto"
+    """What is behind the scene: a colour such as white or #20303f, or transparent where files keep that.
+    auto: what the viewer shows there."""
+    exposure: float = 0.0
+    """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
+    passes: str | None = None
+    """Also written beside PNG frames, for compositing: some of depth,normal,accumulation."""
+    passes_as: Literal["exr", "png"] = "exr"
+    """The passes' files. exr: OpenEXR with 32-bit floats. png: 16 bits."""
+    codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
+    """How the film is encoded, where its ending leaves a choice. prores is ProRes 4444.
+    When not given: .mp4, .mov, .mkv h264; .webm vp9; .gif gif; .webp webp."""
+    preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
+    """Size, frames per second and codec in a word; options given beside it count more.
+    social: 1080×1080. hd: 1920×1080. 4k: 3840×2160. All three are H.264 with 30 frames a second.
+    gif: 480 wide, 12.5 a second. prores: 1920×1080, 30 a second, ProRes 4444 in .mov, for editing."""
+    preview: bool = False
+    """A quick look: a quarter of the pixels and every third frame; the film takes as long to watch."""
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     threads: int = 0
@@ -193,15 +231,21 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds = self.fps, self.seconds
+        fps, seconds, aperture, fov = self.fps, self.seconds, self.aperture, self.fov
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
+        lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
             self,
             [
                 *((name, n is None or 16 <= n <= 8192, "16 to 8192 pixels") for name, n in sides),
+                ("fov", fov is None or 0 < fov <= 360, "above 0 and at most 360 degrees"),
+                *((name, n is None or 1e-12 <= n <= 1e12, "world units above 0") for name, n in lengths),
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
+                ("motion_blur", 0 <= self.motion_blur <= 360, "0 to 360 degrees"),
+                ("aperture", aperture is None or 0.01 <= aperture <= 1000, "an f-number, 0.01 to 1000"),
+                ("exposure", -10 <= self.exposure <= 10, "-10 to 10 stops"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
@@ -348,15 +392,3 @@ class ServeConfig:
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )
-
-
-def size_of(text: str) -> int | None:
-    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
-
-    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
-    if found is None or (found[3] and not found[2]):
-        return None
-    number = float(found[1].replace(",", "."))
-    return round(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))

@@ -27,7 +27,8 @@ def film(
 ) -> dict[str, float | int | str | list[str]]:
     """Films a scene along ``config.path`` to the video ``file`` and, if given, to pictures in ``frames``.
 
-    file: ends in .mp4, .mov or .mkv. frames: a new or empty folder for numbered PNG pictures.
+    file: ends in .mp4, .mov, .mkv, .webm, .gif or .webp, which choose the codec unless ``config.codec`` or
+    ``config.preset`` does. frames: a new or empty folder for numbered PNG pictures.
     progress: print the progress, as the command line does. warn: called with each sentence about the path;
     when it is not given, they are issued as NerfsceneWarning.
     credentials: how the film is signed; it isn't where c2pa-python is not installed.

@@ -7,6 +7,7 @@ import functools
 import math
 import numbers
 import os
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,15 @@ def _shown(value: Any) -> str:
     text = repr(value)
     kind = type(value).__name__
     return f"{text} ({kind})" if len(text) <= 40 and "\n" not in text else f"a value of type {kind}"
+
+
+def size_of(text: str) -> int | None:
+    """Bytes: "20MB", "20 MiB", "1.5GB", "500k" and "20000000" as people write them; None for anything else.
+
+    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?\s*", text, re.IGNORECASE)
+    if found is None or (found[3] and not found[2]):
+        return None
+    number = float(found[1].replace(",", "."))
+    return round(number * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))

@@ -18,7 +18,7 @@ from nerfscene.equality import equal_fields, hash_fields
 
 Array = NDArray[np.float64]
 Split = Literal["train", "test"]
-Lens = Literal["perspective", "fisheye", "equirectangular"]
+Lens = Literal["perspective", "fisheye", "equirectangular", "orthographic", "stereo180"]
 # Where the cameras come from: estimated here ("photos"), or read from another program's files (all others).
 # fmt: off
 Source = Literal[
@@ -36,13 +36,18 @@ class Intrinsics:
     width, height: the picture's size
     fx, fy: focal lengths
     cx, cy: the principal point, from the upper left corner of the picture
-    lens: "perspective", "fisheye" or "equirectangular". The last is a panorama whose width × height pixels
-        span 360° × 180°: fx = fy = width / 2π (pixels per radian), cx and cy are the middle, and there is no
-        distortion. Its middle column looks along +z: longitude λ runs from -π at the left edge to π, latitude
-        φ from π/2 at the top to -π/2, and a pixel looks along (cos φ sin λ, -sin φ, cos φ cos λ). Only
-        readers give it: ``intake`` cuts panoramas into perspective views, so that nothing else meets one
+    lens: "perspective", "fisheye", "equirectangular", "orthographic" or "stereo180".
+        equirectangular: a panorama whose width × height pixels span 360° × 180°: fx = fy = width / 2π (pixels
+        per radian), cx and cy are the middle, and there is no distortion. Its middle column looks along +z:
+        longitude λ runs from -π at the left edge to π, latitude φ from π/2 at the top to -π/2, and a pixel
+        looks along (cos φ sin λ, -sin φ, cos φ cos λ). No view is one: ``intake`` cuts the panoramas that
+        readers give into perspective views.
+        orthographic: all rays go along +z; fx and fy are pixels per world unit. Only films have it.
+        stereo180: two pictures side by side, the left eye's to the left, each an equirectangular one of the
+        180° × 180° ahead: fx = fy = width / 2π, cx = width / 4 and cy = height / 2. Only films have it
     distortion: OpenCV's coefficients, (k1, k2, p1, p2, k3) for ``perspective``, (k1, k2, k3, k4, 0) for
-        ``fisheye``; all zero for a lens without distortion
+        ``fisheye``; all zero for a lens without distortion. For ``stereo180`` (e, 0, 0, 0, 0) with e, the
+        distance between the eyes in world units, which lie left and right of the camera's centre
     """
 
     width: int

@@ -63,19 +63,21 @@ static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) 
         const int top = tile / across * job.tile_height, left = tile % across * job.tile_width;
         const int bottom = ns_min(top + job.tile_height, height), right = ns_min(left + job.tile_width, width);
         int n = 0;
+        bool beam = job.beams;
         for (int row = top; row < bottom; ++row)
             for (int col = left; col < right; ++col, ++n) {
                 Vec3 o, d;
                 pixel_ray(job.camera, float(job.col0 + col) + 0.5f, float(job.row0 + row) + 0.5f, o, d);
                 origins[3 * n] = o.x, origins[3 * n + 1] = o.y, origins[3 * n + 2] = o.z;
                 directions[3 * n] = d.x, directions[3 * n + 1] = d.y, directions[3 * n + 2] = d.z;
+                beam = beam && o.x == origins[0] && o.y == origins[1] && o.z == origins[2];
                 jitter[n] = kBeamJitter;
                 for (int c = 0; c < 3; ++c) backgrounds[3 * n + c] = job.background[c];
                 pixel[n] = row * width + col;
             }
         const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n, nullptr, nullptr};
         Counters ignored = {};
-        trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored, job.beams);
+        trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored, beam);
         for (int i = 0; i < n; ++i) {
             for (int c = 0; c < 3; ++c) job.rgb[3 * size_t(pixel[i]) + c] = rgb[3 * i + c];
             job.depth[pixel[i]] = depth[i];

@@ -31,8 +31,13 @@ NS_HD void undistort(const float* k, float xd, float yd, float& x, float& y) {
     }
 }
 
+// The picture of the right eye lies right of the left one's, in whose middle cx is.
+NS_HD bool in_right_eye(const CameraDesc& c, float px) { return c.lens == kStereo180 && px >= 2.0f * c.cx; }
+
 // The unit direction of the ray through (px, py), in the camera's frame. Pixel centres are at + 0.5.
 NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
+    if (c.lens == kOrthographic) return {0.0f, 0.0f, 1.0f};
+    if (in_right_eye(c, px)) px -= 2.0f * c.cx;
     const float xd = (px - c.cx) / c.fx, yd = (py - c.cy) / c.fy;
     Vec3 d;
     if (c.lens == kFisheye) {
@@ -48,6 +53,9 @@ NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
         }
         const float s = radius > 1e-9f ? sinf(theta) / radius : 1.0f;
         d = {xd * s, yd * s, cosf(theta)};
+    } else if (c.lens == kEquirectangular || c.lens == kStereo180) {
+        const float across = cosf(yd);  // xd: longitude to the right; yd: latitude downwards
+        d = {across * sinf(xd), sinf(yd), across * cosf(xd)};
     } else {
         float x, y;
         undistort(c.distortion, xd, yd, x, y);
@@ -64,6 +72,13 @@ NS_HD void pixel_ray(const CameraDesc& c, float px, float py, Vec3& origin, Vec3
     const Vec3 d = pixel_direction(c, px, py);
     const float* m = c.pose;
     origin = {m[3], m[7], m[11]};
+    if (c.lens == kOrthographic) {
+        const float x = (px - c.cx) / c.fx, y = (py - c.cy) / c.fy;
+        origin = {m[3] + m[0] * x + m[1] * y, m[7] + m[4] * x + m[5] * y, m[11] + m[8] * x + m[9] * y};
+    } else if (c.lens == kStereo180) {
+        const float x = (in_right_eye(c, px) ? 0.5f : -0.5f) * c.distortion[0];
+        origin = {m[3] + m[0] * x, m[7] + m[4] * x, m[11] + m[8] * x};
+    }
     direction = {m[0] * d.x + m[1] * d.y + m[2] * d.z, m[4] * d.x + m[5] * d.y + m[6] * d.z,
                  m[8] * d.x + m[9] * d.y + m[10] * d.z};
 }

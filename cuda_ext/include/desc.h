@@ -63,11 +63,12 @@ constexpr int kCoarseCells = kCoarse * kCoarse * kCoarse, kCoarseWords = kCoarse
 // scene units), fx, fy, cx, cy, and the five distortion coefficients.
 constexpr int kCameraGradient = 15;
 
-enum LensKind : int { kPerspective = 0, kFisheye = 1 };
+// Photos have the first two; the others are for pictures alone.
+enum LensKind : int { kPerspective = 0, kFisheye = 1, kEquirectangular = 2, kOrthographic = 3, kStereo180 = 4 };
 
 struct CameraDesc {
-    float fx, fy, cx, cy;
-    float distortion[5];  // perspective: k1 k2 p1 p2 k3;  fisheye: k1 k2 k3 k4
+    float fx, fy, cx, cy;  // pixels, of angles that grow evenly: pixels a radian; orthographic: pixels a scene unit
+    float distortion[5];   // perspective: k1 k2 p1 p2 k3;  fisheye: k1 k2 k3 k4;  stereo180: the eyes' distance
     int lens, width, height;
     float pose[12];  // scene_from_cam, 3×4, row-major: the rotation, and the centre in scene units
     int64_t pixels;  // training: this photo's first byte in the photos' buffer

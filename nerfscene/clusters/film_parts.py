@@ -30,7 +30,7 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 
 PART_BYTES = 1 << 26  # of the pictures of one part; one frame may always be more
-PIXEL = 7  # bytes: its colour and its depth
+PIXEL, PASSES_PIXEL = 8, 20  # bytes: its colour and its depth; and those of its passes
 LONGEST_PART = 24  # frames
 PARTS_EACH = 4  # at least so many parts for each worker, so that none waits long for the slowest
 
@@ -50,12 +50,13 @@ def on_cluster(
     def begin(path: CameraPath) -> Rendered:
         import ray
 
-        digest = film_digest(as_filmed(scene, path), path, config)
+        pixel = PIXEL + (PASSES_PIXEL if config.passes else 0)
+        digest = film_digest(as_filmed(scene, path, config), path, config)
         shared = ray.put((folder.resolve(), path, config, digest))
         task = ray.remote(_part).options(
             num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=MOST_TRIES, name="nerfscene frames"
         )
-        return functools.partial(_coming, functools.partial(task.remote, shared), path, room)
+        return functools.partial(_coming, functools.partial(task.remote, shared), path, room, pixel)
 
     return begin
 
@@ -68,12 +69,15 @@ def parts_of(numbers: Sequence[int], bytes_each: int, room: int) -> list[list[in
 
 
 def _coming(
-    begin: Callable[[list[int]], Any], path: CameraPath, room: int, numbers: Sequence[int]
+    begin: Callable[[list[int]], Any], path: CameraPath, room: int, pixel: int, numbers: Sequence[int]
 ) -> Iterator[Frame]:
-    """The frames in the order of ``numbers``. Only a few parts are begun ahead: all would fill memory."""
+    """The frames in the order of ``numbers``; pixel: bytes that each of their pixels has.
+
+    Only a few parts are begun ahead: all would fill memory.
+    """
     import ray
 
-    most = max((c.intrinsics.width * c.intrinsics.height * PIXEL for c in path.cameras), default=1)
+    most = max((c.intrinsics.width * c.intrinsics.height * pixel for c in path.cameras), default=1)
     parts = deque(parts_of(numbers, most, room))
     begun: deque[Any] = deque()
     try:
@@ -120,7 +124,7 @@ def _part(shared: tuple[Path, CameraPath, RenderConfig, str], numbers: list[int]
         _kept.clear()
         _kept[digest] = _loaded(folder, path, config, digest)
     frames = rendered(_kept[digest][0], path, config, _kept[digest][1], numbers)
-    return [(p, d if config.depth else np.zeros(0, np.float32)) for p, d in frames]
+    return [(p, d if config.depth else np.zeros(0, np.float32), passes) for p, d, passes in frames]
 
 
 def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -> tuple[Scene, Renderer]:
@@ -130,7 +134,7 @@ def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -
             f"the machine {socket.gethostname()} doesn't see {folder}; share the folder with all machines of "
             "the cluster, at the same path"
         )
-    scene = as_filmed(scenes.load(folder), path)
+    scene = as_filmed(scenes.load(folder), path, config)
     if film_digest(scene, path, config) != digest:
         raise NerfsceneError(f"{folder} changed while it was being filmed; film it again")
     return scene, scene.renderer(config.backend, config.threads)

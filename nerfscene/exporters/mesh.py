@@ -36,9 +36,10 @@ from nerfscene.exporters.mesh_surface import (
 )
 from nerfscene.exporters.mesh_texture import baked, colours_at, mean_density, seen_from
 from nerfscene.exporters.mesh_unwrap import unwrapped
-from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.placement import placed
 from nerfscene.exporters.told import Told, needed
 from nerfscene.field.rendering import Renderer
+from nerfscene.films.export_world import Y_UP_FROM_Z_UP
 from nerfscene.ops import backend
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.scene import Scene

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from nerfscene.cameras.algebra import scaled
-from nerfscene.config import PageConfig, size_of
+from nerfscene.config import PageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.folders import filling
 from nerfscene.exporters.gaussians import C0
@@ -28,6 +28,7 @@ from nerfscene.exporters.page_text import DATA, INDEX, LICENCE, POSTERS, SIGN, P
 from nerfscene.exporters.splat_making import Seen, seen_scene, splats_from
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render_heard
+from nerfscene.given import size_of
 from nerfscene.loading import loading
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE

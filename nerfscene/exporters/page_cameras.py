@@ -136,7 +136,7 @@ def playable(scene: Scene, stage: Staged, path: str, warn: Callable[[str], None]
     """
     if path == "auto" and len(scene.views) < 2:
         return None
-    film, fps = film_path(scene, RenderConfig(path=path))
+    film, fps = film_path(scene, RenderConfig(path=path, lens="perspective"))  # as the page shows it
     for note in film.notes:
         warn(note)
     if film.crop is not None:

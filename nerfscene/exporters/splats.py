@@ -19,18 +19,15 @@ from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats_glb, splats_ply, splats_sog, splats_spz, splats_usd
 from nerfscene.exporters.gaussians import Splats, moved
-from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.placement import placed
 from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
+from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP
 from nerfscene.scene.atomic import remove_leftovers, writing
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
 
 COUNT = 500_000  # splats at most, if the config says nothing
-# (4, 4): from a world whose +z is up to one whose +y is down, by a quarter turn.
-Y_DOWN_FROM_Z_UP: Array = np.array(
-    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-)
 SMALL, LARGE = 0.05, 1000.0  # world units: subjects beyond these lose precision in many viewers
 WRITERS: dict[str, tuple[Array, Callable[[Splats, Path], None]]] = {
     ".ply": (Y_DOWN_FROM_Z_UP, splats_ply.write),

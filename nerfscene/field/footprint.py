@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nerfscene.cameras.algebra import scaled
-from nerfscene.field.rendering import Renderer, render
+from nerfscene.cameras.algebra import pose_in_scene, scaled, similarity_scale
+from nerfscene.field.rendering import Renderer, rays_through, render
 from nerfscene.types import Array, Camera, View
 
 MOST = 4  # most rays along a pixel's side; more gain little
@@ -56,13 +56,12 @@ def pixel_samples(photos: Photos, renderer: Renderer, camera: Camera, most: int 
     hit = (frame.accumulation > 0.5) & (frame.depth > 0)
     if not hit.any():
         return 1
-    rows, columns = np.nonzero(hit)
-    x = (columns + 0.5 - small.cx) / small.fx
-    y = (rows + 0.5 - small.cy) / small.fy
-    rays = np.stack([x, y, np.ones_like(x)], 1)  # the lens's distortion matters little here
+    in_scene = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
+    origins, directions = rays_through(renderer, small, in_scene, hit)
     distance = frame.depth[hit].astype(np.float64)
-    points = rays / np.linalg.norm(rays, axis=1, keepdims=True) * distance[:, None]
-    world = points @ camera.world_from_cam[:3, :3].T + camera.world_from_cam[:3, 3]
+    points = origins + directions * (distance * similarity_scale(renderer.scene_from_world))[:, None]
+    world_from_scene = np.linalg.inv(renderer.scene_from_world)
+    world = points @ world_from_scene[:3, :3].T + world_from_scene[:3, 3]
     seen = world @ photos.cam_from_world[:, :3, :3].transpose(0, 2, 1) + photos.cam_from_world[:, None, :3, 3]
     depth = seen[..., 2]  # (photos, points)
     off_centre = np.abs(seen[..., :2]) * photos.focal[:, None, None] / np.maximum(depth, 1e-9)[..., None]
@@ -71,5 +70,6 @@ def pixel_samples(photos: Photos, renderer: Renderer, camera: Camera, most: int 
     known = np.isfinite(finest)
     if not known.any():
         return 1
-    footprint = distance / ((k.fx + k.fy) / 2)
+    # What a pixel of an orthographic picture covers doesn't grow with the distance.
+    footprint = (np.ones_like(distance) if k.lens == "orthographic" else distance) / ((k.fx + k.fy) / 2)
     return int(np.clip(round(float(np.median(footprint[known] / finest[known]))), 1, most))

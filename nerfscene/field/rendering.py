@@ -19,7 +19,7 @@ from nerfscene.given import count_given, instance_given
 from nerfscene.ops import backend
 from nerfscene.types import Array, Camera, Frame, Intrinsics
 
-LENSES = {"perspective": 0, "fisheye": 1}
+LENSES = {"perspective": 0, "fisheye": 1, "equirectangular": 2, "orthographic": 3, "stereo180": 4}
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,28 @@ OPEN = 1 / 255  # transmittance of a pixel from which on the backdrop is visible
 
 
 def kernel_camera(
-    intrinsics: Intrinsics, scene_from_cam: Array
+    intrinsics: Intrinsics, scene_from_cam: Array, scale: float = 1.0
 ) -> tuple[list[float], int, int, int, list[float]]:
     """A camera in the form that the kernels take: intrinsics (9), lens, width, height, pose (12).
 
-    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``. Raises ValueError for a lens or pose that
-    overflows the kernels' 32-bit numbers; readers have refused such cameras before.
+    scene_from_cam (4, 4): see ``ops.reference.pixel_rays``. scale: scene units per world unit, for lenses
+    that have lengths in them. Raises ValueError for a lens or pose that overflows the kernels' 32-bit
+    numbers; readers have refused such cameras before.
     """
-    k = intrinsics
+    k = _in_scene_units(intrinsics, scale)
     _check_range(k, scene_from_cam)
     numbers = [k.fx, k.fy, k.cx, k.cy, *k.distortion]
     pose = [float(x) for x in scene_from_cam[:3].ravel()]
     return [float(x) for x in numbers], LENSES[k.lens], k.width, k.height, pose
+
+
+def _in_scene_units(k: Intrinsics, scale: float) -> Intrinsics:
+    """A lens with its lengths in scene units; ``scale``: scene units per world unit."""
+    if k.lens == "orthographic":
+        return replace(k, fx=k.fx / scale, fy=k.fy / scale)
+    if k.lens == "stereo180":
+        return replace(k, distortion=(k.distortion[0] * scale, 0.0, 0.0, 0.0, 0.0))
+    return k
 
 
 LARGEST_NUMBER = 1e30  # in a camera, so that what is computed from it stays finite in 32 bits
@@ -185,7 +195,8 @@ def _check_camera(camera: Camera, renderer: Renderer) -> None:
     if not usable:
         raise NerfsceneError("camera.world_from_cam must be a 4×4 matrix of finite numbers")
     try:
-        kernel_camera(k, pose_in_scene(renderer.scene_from_world, np.asarray(pose, np.float64)))
+        in_scene = pose_in_scene(renderer.scene_from_world, np.asarray(pose, np.float64))
+        kernel_camera(k, in_scene, similarity_scale(renderer.scene_from_world))
     except (TypeError, ValueError) as error:
         raise NerfsceneError(f"no picture can be taken with camera: {error}") from error
 
@@ -216,7 +227,8 @@ def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Fram
     It is rendered in strips, so that a large one can be interrupted.
     """
     pose = pose_in_scene(renderer.scene_from_world, camera.world_from_cam)
-    k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose)
+    scale = similarity_scale(renderer.scene_from_world)
+    k, lens, width, height, flat = kernel_camera(camera.intrinsics, pose, scale)
     shape = (rect[1] - rect[0], rect[3] - rect[2])
     new = np.empty if cancel is None else np.zeros
     rgb, depth, accumulation = (new(s, np.float32) for s in ((*shape, 3), shape, shape))
@@ -243,7 +255,7 @@ def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Fram
                 cancel=cancel,
                 crop=crop_in_scene(renderer),
             )
-    depth /= np.float32(similarity_scale(renderer.scene_from_world))
+    depth /= np.float32(scale)
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
 
 
@@ -299,7 +311,18 @@ def ray_directions(
     mask: NDArray[np.bool_],
     rect: Rect | None = None,
 ) -> NDArray[np.float32]:
-    """Unit directions (n, 3), in scene axes, of the rays through the pixels where ``mask`` is set.
+    """The directions (n, 3) that ``rays_through`` returns."""
+    return rays_through(renderer, intrinsics, scene_from_cam, mask, rect)[1]
+
+
+def rays_through(
+    renderer: Renderer,
+    intrinsics: Intrinsics,
+    scene_from_cam: Array,
+    mask: NDArray[np.bool_],
+    rect: Rect | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Origins and unit directions (n, 3), in scene axes and units, through the pixels where ``mask`` is set.
 
     ``mask`` (height, width) covers the whole picture, or only ``rect`` of it. Raises NerfsceneError if the
     GPU fails.
@@ -309,9 +332,9 @@ def ray_directions(
     pixels = np.stack([columns + left + 0.5, rows + top + 0.5], 1).astype(np.float32)
     origins, directions = np.empty((2, len(pixels), 3), np.float32)
     with backend.device_errors():
-        camera = kernel_camera(intrinsics, scene_from_cam)
+        camera = kernel_camera(intrinsics, scene_from_cam, similarity_scale(renderer.scene_from_world))
         backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
-    return directions
+    return origins, directions
 
 
 def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, samples: int) -> Frame:

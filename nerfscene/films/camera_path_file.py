@@ -1,8 +1,9 @@
-"""Reads camera paths from files, of nerfstudio's format or instant-ngp's, and writes nerfstudio's.
+"""Reads camera paths from files of several programs, and makes nerfstudio's format.
 
-``nerfstudio_path`` and ``instant_ngp_path`` say what these formats hold. Both programs' paths are in
-coordinates of their own; ``trained_world`` takes them back to the capture's. Paths written here are marked
-as being in the scene's own world, so that nothing is undone.
+``nerfstudio_path``, ``instant_ngp_path``, ``supersplat_path``, ``gltf_path`` and ``blender_path`` say what
+these formats hold. The first two programs' paths are in coordinates of their own; ``trained_world`` takes
+them back to the capture's. Those of the others are about an export of the scene, see ``export_world``. Paths
+made here are marked as being in the scene's own world, so that nothing is undone.
 """
 
 from __future__ import annotations
@@ -16,25 +17,45 @@ import numpy as np
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.cameras.plausible import camera_doubt, invertible
 from nerfscene.errors import NerfsceneError
-from nerfscene.films import instant_ngp_path, nerfstudio_path, trained_world
+from nerfscene.films import (
+    blender_path,
+    gltf_path,
+    instant_ngp_path,
+    nerfstudio_path,
+    supersplat_path,
+    trained_world,
+)
+from nerfscene.films.export_world import (
+    ALIKE,
+    CLEARLY,
+    ENOUGH,
+    Y_DOWN_FROM_Z_UP,
+    Y_UP_FROM_Z_UP,
+    chosen,
+    ways_of,
+)
+from nerfscene.films.gltf_file import Gltf
 from nerfscene.films.nerfstudio_path import FLIP
 from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_part
 from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
-from nerfscene.films.path_parts import FilePath, load
+from nerfscene.films.path_parts import FilePath
+from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
 from nerfscene.films.trained_world import DATAPARSER, Undone
-from nerfscene.given import instance_given, path_given
-from nerfscene.scene.atomic import write_json
+from nerfscene.given import path_given
 from nerfscene.scene.scene import Scene
-from nerfscene.types import Array, Camera, Intrinsics
+from nerfscene.types import Array, Camera, Intrinsics, Lens
 
 DEFAULT_SIZE, WRITTEN_FPS = (1280, 720), 24.0
-ENOUGH = 0.5  # of a path's cameras must be near photos, or its coordinates are doubted
-# Of two ways to read a path's rotations, the second is right if it turns cameras by less than so many degrees
-# from the photos, and the first by so many times more.
-ALIKE, CLEARLY = 40.0, 2.0
-GIVE = f"give a camera_path.json, auto, {', '.join(PRESETS[:-1])} or {PRESETS[-1]}"
+# What nerfstudio calls the lenses of films.
+CAMERA_TYPES: dict[Lens, str] = {
+    "perspective": "perspective",
+    "fisheye": "fisheye",
+    "equirectangular": "equirectangular",
+    "stereo180": "vr180",
+}
+GIVE = f"give a path file such as camera_path.json, auto, {', '.join(PRESETS[:-1])} or {PRESETS[-1]}"
 
 
 def read_camera_path(
@@ -45,32 +66,38 @@ def read_camera_path(
     scene: Scene | None = None,
     usual_size: tuple[int, int] = DEFAULT_SIZE,
 ) -> CameraPath:
-    """The cameras of a camera_path.json or base_cam.json, in the scene's world.
+    """The cameras of a path's file, of any program that ``path_sources`` opens, in the scene's world.
 
     width, height: pixels, instead of the file's; if only one is given, the aspect ratio stays. If the
     aspect ratio changes, the angle across the file's shorter side becomes the angle across the film's, so
     that the subject stays in the picture. transform: the dataparser_transforms.json to undo, or the
     transforms.json that instant-ngp trained on, instead of the one found. scene: the scene to be filmed,
-    whose world and photos are then taken into account; without it, the capture's own world is meant.
+    whose world and photos are then taken into account; without it, the capture's own world is meant, or
+    the upright one in which scenes are exported.
     usual_size: (width, height) in pixels, where neither the file nor the caller gives a size; if the file
     gives an aspect ratio, only the longer side counts.
     Raises NerfsceneError, naming the file, for anything that can't be used.
     """
     file = path_given(file, "file")
     named = None if transform is None else path_given(transform, "transform")
-    data = load(file, GIVE)
-    own_part(data, file)
+    data = opened(file, GIVE)
     undone: Undone | None
-    if instant_ngp_path.is_one(data):
+    exported = _of_export(data, file, named, scene)
+    if exported is not None:
+        path, undone, doubts = exported
+    elif isinstance(data, Gltf):  # ``_of_export`` has taken these
+        raise NerfsceneError(f"{file} is no camera path")
+    elif instant_ngp_path.is_one(data):
         path, undone, doubts = _of_instant_ngp(data, file, named, scene)
     else:
+        own_part(data, file)
         path, undone, doubts = _of_nerfstudio(data, file, named, scene)
     fov_pixels, (w, h) = _film_size(path, width, height, usual_size, file)
     cameras = tuple(
-        Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
+        Camera(_intrinsics(path.lens, w, h, float(f)), pose)
         for pose, f in zip(_in_world(path, undone, scene), fov_pixels * path.focals, strict=True)
     )
-    box = None if path.box is None else _world_from_file(undone, scene) @ path.box
+    box = None if path.box is None else world_from_file(undone, scene) @ path.box
     _check_numbers(cameras, box, file, undone)
     return CameraPath(
         cameras,
@@ -83,6 +110,15 @@ def read_camera_path(
         path.background,
         (*path.notes, *doubts),
     )
+
+
+def _intrinsics(lens: Lens, width: int, height: int, focal: float) -> Intrinsics:
+    """The lens of a film's cameras; ``focal``, in pixels, is for those that don't show all round."""
+    if lens in ("perspective", "fisheye"):
+        return Intrinsics(width, height, focal, focal, width / 2, height / 2, lens)
+    per_radian = width / (2 * math.pi)
+    middle = width / 2 if lens == "equirectangular" else width / 4  # of the left eye's half
+    return Intrinsics(width, height, per_radian, per_radian, middle, height / 2, lens)
 
 
 def _check_numbers(cameras: tuple[Camera, ...], box: Array | None, file: Path, undone: Undone | None) -> None:
@@ -100,6 +136,35 @@ def _check_numbers(cameras: tuple[Camera, ...], box: Array | None, file: Path, u
             )
     if box is not None and not invertible(box):
         raise NerfsceneError(f"the crop of {file}{by} is impossibly thin, large or far; remove it from there")
+
+
+def _of_export(
+    data: dict[str, Any] | Gltf, file: Path, named: Path | None, scene: Scene | None
+) -> tuple[FilePath, Undone, tuple[str, ...]] | None:
+    """A path of SuperSplat or Blender, what takes it to the capture's world, and notes; None: another's."""
+    told: tuple[str, ...] = ()
+    z_up_from_y_up: Array = Y_UP_FROM_Z_UP.T
+    if isinstance(data, Gltf):
+        program, path = "Blender", gltf_path.read(data)
+        ways = ways_of(scene, (Y_UP_FROM_Z_UP, np.eye(4)), (np.eye(4), Y_UP_FROM_Z_UP))
+    elif blender_path.is_one(data):
+        program, path = "Blender", blender_path.read(data, file)
+        ways = ways_of(scene, (np.eye(4),), (z_up_from_y_up, np.eye(4)))
+    elif supersplat_path.is_one(data):
+        program, path = "SuperSplat", supersplat_path.read(data, file)
+        shown, told = supersplat_path.supersplat_from_file(data, file)
+        ways = ways_of(scene, (shown @ Y_DOWN_FROM_Z_UP,), (shown,))
+    else:
+        return None
+    if named is not None:
+        raise NerfsceneError(
+            f"--path-transform is for paths of nerfstudio and instant-ngp, and {file} is one of {program}: "
+            "leave it out"
+        )
+    found, doubts = chosen(path.poses, ways, scene, file, program)
+    capture = None if scene is None else scene.world_from_capture
+    capture_from_world = np.eye(4) if capture is None else np.linalg.inv(capture)
+    return path, Undone(np.asarray(capture_from_world @ found), file, True), (*told, *doubts)
 
 
 def _of_nerfstudio(
@@ -186,7 +251,7 @@ def _check_kind(data: dict[str, Any], file: Path) -> None:
         )
 
 
-def _world_from_file(undone: Undone | None, scene: Scene | None) -> Array:
+def world_from_file(undone: Undone | None, scene: Scene | None) -> Array:
     """The similarity (4, 4) from a path's own coordinates to the scene's world."""
     if undone is None:
         return np.eye(4)
@@ -215,53 +280,56 @@ def _clearly_better(
 
 def _in_world(path: FilePath, undone: Undone | None, scene: Scene | None) -> list[Array]:
     """A path's poses (4, 4) in the scene's world."""
-    world_from_file = _world_from_file(undone, scene)
-    return [pose_in_scene(world_from_file, pose) for pose in path.poses]
+    there = world_from_file(undone, scene)
+    return [pose_in_scene(there, pose) for pose in path.poses]
 
 
-def write_camera_path(path: CameraPath, file: Path | str, fps: float = WRITTEN_FPS) -> None:
-    """Writes a path in its own coordinates, in nerfstudio's format, for ``read_camera_path``.
+def path_data(
+    path: CameraPath, file: Path, fps: float = WRITTEN_FPS, trained_from_world: Array | None = None
+) -> dict[str, Any]:
+    """A path in nerfstudio's format, for ``read_camera_path``, in the scene's own coordinates.
 
-    fps: used if the path has none. The format has no distortion and no principal point other than the
-    centre. A file of the same name is replaced. Raises NerfsceneError for a path without cameras, poses
-    that aren't finite, or a file that can't be written.
+    file: for messages. fps: used if the path has none. The format has no distortion, no principal point other
+    than the centre, and no distance between eyes. Raises NerfsceneError for a path without cameras, poses
+    that aren't finite, or a lens that the format doesn't have.
+    trained_from_world: a similarity (4, 4) to the coordinates that nerfstudio trained in, which the path is
+    then in, instead of the scene's own.
     """
-    instance_given(path, CameraPath, "path")
-    file = path_given(file, "file")
-    write_json(path_data(path, file, fps), file)
-
-
-def path_data(path: CameraPath, file: Path, fps: float = WRITTEN_FPS) -> dict[str, Any]:
-    """What ``write_camera_path`` writes; ``file``: for messages. Raises NerfsceneError as it does."""
     if not path.cameras:
         raise NerfsceneError(f"{file} can't be written: the path has no cameras")
     if not all(np.isfinite(c.world_from_cam).all() for c in path.cameras):
         raise NerfsceneError(f"{file} can't be written: the path has poses that aren't finite")
+    k = path.cameras[0].intrinsics
+    kind = CAMERA_TYPES.get(k.lens)
+    if kind is None or any(camera.intrinsics.lens != k.lens for camera in path.cameras):
+        raise NerfsceneError(f"{file} can't be written: nerfstudio's format has no {k.lens} path")
     fps = path.fps or fps
+    moved = np.eye(4) if trained_from_world is None else trained_from_world
+    eye_width = k.width // 2 if kind == "vr180" else k.width
     frames = []
     for camera in path.cameras:
         c = camera.intrinsics
         frames.append(
             {
-                "camera_to_world": (camera.world_from_cam @ FLIP).ravel().tolist(),
+                "camera_to_world": (pose_in_scene(moved, camera.world_from_cam) @ FLIP).ravel().tolist(),
                 "fov": math.degrees(2 * math.atan(0.5 * c.height / c.fy)),
-                "aspect": c.width / c.height,
+                "aspect": eye_width / c.height,
             }
         )
-    k = path.cameras[0].intrinsics
     data = {
-        "camera_type": "perspective",
-        "render_width": k.width,
+        "camera_type": kind,
+        "render_width": eye_width,  # of one eye
         "render_height": k.height,
         "fps": fps,
         "seconds": len(frames) / fps,
         "is_cycle": path.loop,
         "keyframes": [],
         "camera_path": frames,
-        OURS: {"coordinates": "scene"},
     }
+    if trained_from_world is None:
+        data[OURS] = {"coordinates": "scene"}
     if path.crop is not None:
-        data["crop"] = nerfstudio_path.crop_of(path.crop, path.background)
+        data["crop"] = nerfstudio_path.crop_of(moved @ path.crop, path.background)
     return data
 
 
@@ -270,12 +338,15 @@ def _film_size(
 ) -> tuple[float, tuple[int, int]]:
     """(the height in pixels that the vertical field of view spans, (width, height) of the film)."""
     ratio = usual[0] / usual[1]
-    if path.width and path.height:
+    of_file = path.width, path.height
+    if path.lens not in ("perspective", "fisheye"):
+        ratio, of_file = 2.0, (path.width, None if path.width else path.height)
+    elif path.width and path.height:
         ratio = path.width / path.height
     elif path.aspect is not None and path.aspect > 0:
         ratio = path.aspect
     if width is None and height is None:
-        width, height = path.width, path.height
+        width, height = of_file
     if width is None and height is None:
         if ratio >= 1:
             width = max(usual)
@@ -290,6 +361,8 @@ def _film_size(
         raise NerfsceneError(
             f"{file}: a film of {width}×{height} can't be made; give {SMALLEST} to {LARGEST} pixels"
         )
+    if path.longer_side:
+        return float(max(width, height)), (width, height)
     if abs(width / height / ratio - 1) < 0.02:  # sizes are whole pixels, so ratios agree only roughly
         return float(height), (width, height)
     return min(width, height) / min(1.0, ratio), (width, height)

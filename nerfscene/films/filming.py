@@ -18,11 +18,18 @@ from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films import video
+from nerfscene.films import codecs, spherical, video
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.codecs import Codec, check_encodable, warning
 from nerfscene.films.frames import Frames, Write, film_digest, open_film_frames, writing_beside
+from nerfscene.films.lenses import path_settings, unseen, with_lens
+from nerfscene.films.light import background_color, picture_of, sees_through, with_background
+from nerfscene.films.passes import Passes, passes_made, passes_of
+from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.settings import codec_of, quick, settled
+from nerfscene.films.shutter import cameras_of, in_words, shutter_of, taken
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
@@ -31,9 +38,9 @@ from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
-Frame = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A frame of a film: its picture (height, width, 3), and its depth (height, width) in world units, 0 where
-there is nothing; the depth may be empty if the film has none."""
+Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
+"""A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent; its depth (height,
+width) in world units, 0 where there is nothing, or empty if the film has none; and its passes."""
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
@@ -70,19 +77,30 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
 
     Raises NerfsceneError for settings or a path that can't be used.
     """
+    config = settled(config)
+    path, fps = _whole_path(scene, config)
+    return quick(path, fps) if config.preview else (path, fps)
+
+
+def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns, but for a preview."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
     target = None
     if config.look_at is not None:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
+    points = world_points(scene)
     if config.through is None:
-        path, fps = _preset_or_file(scene, config)
-        return path if target is None else looking_at(path, target, up), fps
+        path, fps = _preset_or_file(scene, path_settings(config))
+        path = path if target is None else looking_at(path, target, up)
+        return with_lens(path, as_filmed(scene, path, config), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
     n = max(round((config.seconds or SECONDS) * fps), 1)
-    size = film_size(scene, config.width, config.height)
-    return through(config.through, scene.views, n, size, up, config.loop, target, world_points(scene)), fps
+    sides = path_settings(config)
+    size = film_size(scene, sides.width, sides.height)
+    path = through(config.through, scene.views, n, size, up, config.loop, target, points)
+    return with_lens(path, scene, config, up, points), fps
 
 
 def _refuse_together(config: RenderConfig) -> None:
@@ -106,11 +124,10 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
         n = max(round((config.seconds or SECONDS) * fps), 1)
         return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
     file = path_given(config.path, "path")
-    if file.suffix.lower() != ".json":
+    if file.suffix.lower() not in ENDINGS:
         if file.is_file():
             raise NerfsceneError(
-                f"{file} is no camera path that can be read: give nerfstudio's camera_path.json or "
-                "instant-ngp's base_cam.json"
+                f"{file} is no camera path that can be read: its name must end in one of {', '.join(ENDINGS)}"
             )
         raise NerfsceneError(
             f"no camera path is called {config.path!r}; choose auto, {', '.join(PRESETS)}, or give "
@@ -126,17 +143,28 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
     return path, fps
 
 
-def check_outputs(film: Path | None, frames: Path | None) -> None:
-    """Checks the names that a film and its frames are to have; makes nothing.
+def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
+    """Checks the names that a film and its frames are to have, and what is to be in them; makes nothing.
 
-    Raises NerfsceneError when nothing can be written under one of them, or none is given.
+    Raises NerfsceneError when nothing can be written under one of them, none is given, the codec doesn't
+    fit or is missing, or there is no such background or pass.
     """
+    clear = _clear(config)
     if film is None and frames is None:
         raise NerfsceneError("nothing to write: give -o film.mp4, or --frames FOLDER")
     if film is not None:
         video.check_film_name(film)
+        codec_of(film, config, clear)
+    if passes_of(config.passes) and frames is None:
+        raise NerfsceneError("--passes are files beside the frames: give --frames FOLDER as well")
     if frames is not None:
         video.check_frames_folder(frames)
+
+
+def _clear(config: RenderConfig) -> bool:
+    """Whether the film is transparent. Raises NerfsceneError for a background that isn't one."""
+    background_color(config.background)
+    return sees_through(config.background) and not config.depth
 
 
 def render_film(
@@ -165,21 +193,26 @@ def render_film(
     So many parameters because each is a choice of the caller's, or somewhere to tell. Long because a film has
     many steps, each a line or two.
     """
-    check_outputs(film, frames)
+    check_outputs(film, frames, config)
+    config = settled(config)
     path, fps = film_path(scene, config)
+    codec = None if film is None else _codec(film, config, path, fps, warn)
+    scene = as_filmed(scene, path, config)
+    renderer = scene.renderer(config.backend, config.threads)
+    words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
     marker = Marker(None, credentials.source_type)
     if film is not None:
         marker = ready(credentials, warn, note)
         video.make_folder_of(film, "choose another with -o")
     for text in path.notes:
         warn(text)
-    scene = as_filmed(scene, path)
-    renderer = scene.renderer(config.backend, config.threads)
+    if words:
+        note(words)
     limits = depth_limits(renderer, path)
     folder = None
     if frames is not None:
         digest = film_digest(scene, path, config)
-        folder = open_film_frames(frames, digest, len(path.cameras), limits, config.depth)
+        folder = open_film_frames(frames, digest, len(path.cameras), limits, config)
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
@@ -191,11 +224,16 @@ def render_film(
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
-        count = video.write_film(made, film, fps) if film is not None else sum(1 for _ in made)
+        lens = path.cameras[0].intrinsics.lens
+        count = (
+            sum(1 for _ in made)
+            if film is None
+            else video.write_film(made, film, fps, codec=codec, lens=lens)
+        )
     if folder is not None:
         folder.finish()
     k = path.cameras[0].intrinsics
-    even = 2 if film is not None else 1  # a film drops an odd last column or row
+    even = 2 if codec is not None and codec.even else 1  # such a film drops an odd last column or row
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     marked = [] if film is None else mark(film, facts, marker, warn)
     return {
@@ -209,6 +247,29 @@ def render_film(
         "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
+
+
+def _codec(
+    film: Path, config: RenderConfig, path: CameraPath, fps: float, warn: Callable[[str], None]
+) -> Codec:
+    """The film's codec, which can encode the path's frames; warn: of a film that would be oddly large.
+
+    Raises NerfsceneError when it can't.
+    """
+    clear, k = _clear(config), path.cameras[0].intrinsics
+    codec = codec_of(film, config, clear)
+    check_encodable(codec, (k.width, k.height), fps, clear)
+    doubt = warning(codec, (k.width, k.height), len(path.cameras))
+    if doubt is not None:
+        warn(doubt)
+    if k.lens in spherical.SPHERICAL and not spherical.can_tell(
+        codecs.KINDS[film.suffix.lower()], codec, False
+    ):
+        warn(
+            f"{film.name}: nothing in this kind of file tells players that the film is {k.lens}; name it "
+            f"like {film.with_suffix('.mp4').name} for those that look for it"
+        )
+    return codec
 
 
 def _settings(
@@ -225,6 +286,7 @@ def _settings(
         "frames": len(path.cameras),
         "samples": config.samples,
         "depth": config.depth,
+        **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
 
 
@@ -265,11 +327,11 @@ def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
     return video.depth_range(np.concatenate(depths), np.concatenate(hits))
 
 
-def as_filmed(scene: Scene, path: CameraPath) -> Scene:
-    """The scene with the crop and background of a path that has its own."""
-    if path.crop is None:
-        return scene
-    return replace(scene, crop=path.crop, background=path.background or scene.background)
+def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
+    """The scene with the crop and background of a path that has its own, and with ``config.background``."""
+    if path.crop is not None:
+        scene = replace(scene, crop=path.crop, background=path.background or scene.background)
+    return with_background(scene, config.background)
 
 
 def rendered(
@@ -277,10 +339,23 @@ def rendered(
 ) -> Iterator[Frame]:
     """Renders the frames with these numbers, one after the other."""
     photos = photos_of(scene.views)
-    for camera in (path.cameras[i] for i in numbers):
-        frame = render(renderer, camera, config.samples or pixel_samples(photos, renderer, camera))
-        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield video.to_bytes(frame.rgb), depth
+    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
+    passes = passes_of(config.passes)
+    for number in numbers:
+        camera = path.cameras[number]
+        samples = config.samples or pixel_samples(photos, renderer, camera)
+        cameras = cameras_of(shutter, renderer, number)
+        frame = taken(renderer, cameras, samples, sees_through(config.background))
+        picture = picture_of(frame, config.background, config.exposure)
+        nothing = unseen(camera.intrinsics, config.lens == "fisheye")
+        if (config.depth or passes) and len(cameras) > 1:
+            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
+        if nothing is not None:
+            picture[nothing], frame.accumulation[nothing] = 0, 0
+        depth = np.zeros(0, np.float32)
+        if frame.depth.size:
+            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        yield picture, depth, passes_made(passes, renderer, camera, frame)
 
 
 def _frames(
@@ -307,8 +382,9 @@ def _frames(
             if kept is not None:
                 yield video.color_depth(kept[1], *limits) if config.depth else kept[0]
                 continue
-            picture, depth = next(source([i]) if i in there else coming)  # of those there, it is damaged
+            from_source = source([i]) if i in there else coming  # of those there, it is damaged
+            picture, depth, passes = next(from_source)
             if write is not None:
-                write(i, picture, depth)
+                write(i, picture, depth, passes)
             progress(i + 1, len(path.cameras))
             yield video.color_depth(depth, *limits) if config.depth else picture

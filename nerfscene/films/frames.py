@@ -13,8 +13,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,17 @@ from PIL import Image
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import video
+from nerfscene.films.light import sees_through
+from nerfscene.films.passes import Passes, pass_file, passes_of, write_pass
 from nerfscene.films.paths import CameraPath
 from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, write_json
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
 
 UNFINISHED = ".unfinished.json"
-Write = Callable[[int, NDArray[np.uint8], NDArray[np.float32]], None]  # as Frames.write
+Write = Callable[..., None]  # as Frames.write
 MOST_WRITERS = 8
+NONE: Passes = MappingProxyType({})
 WAITING_BYTES = 1 << 28  # of frames that wait to be written; one may always wait
 
 
@@ -40,6 +44,8 @@ class Frames:
 
     count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
     whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
+    channels: of a picture: 3, or 4 with transparency. passes, passes_as: what else each frame has, see
+    ``films.passes``, and as which files.
     """
 
     folder: Path
@@ -47,19 +53,27 @@ class Frames:
     limits: tuple[float, float]
     depth: bool
     there: frozenset[int] = frozenset()
+    channels: int = 3
+    passes: tuple[str, ...] = ()
+    passes_as: str = "exr"
 
     @property
     def unit(self) -> float:
         """World units in a step of the depth pictures: 16 bits reach four times as far as the colours."""
         return 4 * self.limits[1] / 65535
 
-    def write(self, number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
-        """Writes a frame: its picture (height, width, 3), and its depth (height, width) in world units.
+    def write(
+        self, number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32], passes: Passes = NONE
+    ) -> None:
+        """Writes a frame: its picture (height, width, channels), its depth (height, width) in world units,
+        and its passes.
 
         Raises NerfsceneError when the disk is full or the folder can't be written.
         """
         if self.depth:
             video.write_depth(depth, _depth_file(self.folder, number), self.unit)
+        for name, values in passes.items():
+            write_pass(values, pass_file(self.folder, name, number, self.passes_as), self.unit)
         video.write_picture(picture, _picture_file(self.folder, number))
 
     def read(
@@ -80,8 +94,20 @@ class Frames:
                 depth = (steps * self.unit).astype(np.float32)
         except (OSError, ValueError, SyntaxError):  # what Pillow raises for broken pictures
             return None
-        fits = picture.dtype == np.uint8 and picture.shape == (*shape, 3) and depth.shape == shape
+        fits = picture.dtype == np.uint8 and picture.shape == (*shape, self.channels) and depth.shape == shape
         return (picture, depth) if fits else None
+
+    def holds(self, number: int) -> bool:
+        """Whether all files of a frame are there."""
+        files = [pass_file(self.folder, name, number, self.passes_as) for name in self.passes]
+        files += [_depth_file(self.folder, number)] if self.depth else []
+        files.append(_picture_file(self.folder, number))
+        return all(file.is_file() for file in files)
+
+    def write_scale(self) -> None:
+        """Writes the scale of 16-bit depth pictures beside them, if there are to be any."""
+        if self.depth or ("depth" in self.passes and self.passes_as == "png"):
+            video.write_depth_scale(self.folder, self.unit)
 
     def finish(self) -> None:
         """Ends the film: the folder holds its pictures alone."""
@@ -102,24 +128,31 @@ def writing_beside(frames: Frames, threads: int) -> Iterator[Write]:
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(writers, "frames") as pool:  # its end waits for what was submitted
 
-        def write(number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
-            room = min(2 * writers, WAITING_BYTES // (picture.nbytes + depth.nbytes))
+        def write(
+            number: int, picture: NDArray[np.uint8], depth: NDArray[np.float32], passes: Passes = NONE
+        ) -> None:
+            size = picture.nbytes + depth.nbytes + sum(values.nbytes for values in passes.values())
+            room = min(2 * writers, WAITING_BYTES // size)
             while waiting and (len(waiting) > room or waiting[0].done()):
                 waiting.popleft().result()
-            waiting.append(pool.submit(frames.write, number, picture, depth))
+            waiting.append(pool.submit(frames.write, number, picture, depth, passes))
 
         yield write
         while waiting:
             waiting.popleft().result()
 
 
-def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, float], depth: bool) -> Frames:
+def open_film_frames(
+    folder: Path, film: str, count: int, limits: tuple[float, float], config: RenderConfig
+) -> Frames:
     """Makes the folder for a film's frames, or opens the one in which this film was not finished.
 
-    film: its ``film_digest``. count, limits, depth: as in Frames; an unfinished film keeps its limits.
+    film: its ``film_digest``. count, limits: as in Frames; an unfinished film keeps its limits.
     Raises NerfsceneError when the folder holds anything else, or can't be made or written.
     """
-    manifest = folder / UNFINISHED
+    manifest, channels = folder / UNFINISHED, 4 if sees_through(config.background) else 3
+    passes = passes_of(config.passes)
+    frames = Frames(folder, count, limits, config.depth, frozenset(), channels, passes, config.passes_as)
     if manifest.is_file():
         try:
             begun = json.loads(manifest.read_text())
@@ -132,17 +165,14 @@ def open_film_frames(folder: Path, film: str, count: int, limits: tuple[float, f
                 "another folder"
             )
         remove_leftovers(folder)
-        if depth:
-            video.write_depth_scale(folder, 4 * limits[1] / 65535)
-        there = [i for i in range(count) if _is_there(folder, i, depth)]
-        return Frames(folder, count, limits, depth, frozenset(there))
+        frames = replace(frames, limits=limits)
+        frames.write_scale()
+        return replace(frames, there=frozenset(i for i in range(count) if frames.holds(i)))
     if folder.is_dir() and all(map(LEFTOVER.fullmatch, os.listdir(folder))):
         remove_leftovers(folder)
     video.open_frames(folder)
-    frames = Frames(folder, count, limits, depth)
     write_json({"of": film, "near": limits[0], "far": limits[1]}, manifest)
-    if depth:
-        video.write_depth_scale(folder, frames.unit)
+    frames.write_scale()
     return frames
 
 
@@ -156,17 +186,19 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
     cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
-    digest.update(json.dumps([facts, config.samples, config.depth], default=_listed).encode())
+    facts += [config.samples, config.depth, sees_through(config.background), config.exposure]
+    facts += [config.passes, config.passes_as]
+    facts += ["in a circle"] if config.lens == "fisheye" else []
+    facts += [path.loop, config.motion_blur, config.aperture, config.focus]
+    if config.aperture is not None:  # the subject that is in focus depends on these
+        digest.update(np.ascontiguousarray(scene.points).data)
+        facts.append(scene.up)
+    digest.update(json.dumps(facts, default=_listed).encode())
     return digest.hexdigest()
 
 
 def _listed(array: Array) -> object:
     return array.tolist()
-
-
-def _is_there(folder: Path, number: int, depth: bool) -> bool:
-    files = [_picture_file(folder, number), *([_depth_file(folder, number)] if depth else [])]
-    return all(file.is_file() for file in files)
 
 
 def _picture_file(folder: Path, number: int) -> Path:

@@ -8,7 +8,11 @@ The format, as in nerfstudio 0.1 to 1.1 (``viewer/render_panel.py``, before that
 - ``keyframes``: a list of {``matrix``: 16 numbers, row-major (the web viewer and Blender: a string,
   column-major); ``fov``; ``aspect``; ``override_transition_enabled``, ``override_transition_sec``: seconds
   since the keyframe before, instead of ``default_transition_sec``}
-- ``default_fov``, ``render_width``, ``render_height``, ``fps``, ``seconds``, ``is_cycle``, ``camera_type``
+- ``default_fov``, ``render_width``, ``render_height``, ``fps``, ``seconds``, ``is_cycle``
+- ``camera_type``: perspective; fisheye, where the angle from the middle grows evenly with the distance, and
+  the focal length is that of a perspective camera of this ``fov``; equirectangular; of the Blender add-on
+  also omnidirectional (all round, for two eyes) and vr180, whose ``render_width`` is one eye's. Capital
+  letters don't matter. The last three have no use for ``fov``
 - ``crop``: {``crop_center``, ``crop_scale``: the whole sides of a box, ``crop_rot``: roll, pitch, yaw in
   radians (not in old files), ``crop_bg_color``: {r, g, b}, 0 to 255}, null or missing
 - ``render_time`` of a frame: a moving scene's time, for which there is no use here
@@ -16,13 +20,15 @@ The format, as in nerfstudio 0.1 to 1.1 (``viewer/render_panel.py``, before that
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
+from nerfscene.field.rendering import LENSES
 from nerfscene.films.path_parts import (
     DEFAULT_FPS,
     DEFAULT_SECONDS,
@@ -35,11 +41,21 @@ from nerfscene.films.path_parts import (
     vector,
 )
 from nerfscene.films.paths import interpolate
+from nerfscene.formats.app_files import printable
 from nerfscene.loading import loading
-from nerfscene.types import Array
+from nerfscene.types import Array, Lens
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's
-PERSPECTIVE = ("perspective", "pinhole")
+# The lenses of films that they are; what films can't have is refused.
+TYPES = {
+    "perspective": "perspective",
+    "pinhole": "perspective",
+    "fisheye": "fisheye",
+    "equirectangular": "equirectangular",
+    "omnidirectional": "equirectangular",
+    "vr180": "stereo180",
+}
+FLAT = ("perspective", "fisheye")  # the others show all round, or half of it for each eye: they have no fov
 DEFAULT_FOV = 50.0
 
 
@@ -49,7 +65,7 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
     If the file has only keyframes, a smooth curve of seconds × fps frames joins them.
     Raises NerfsceneError, naming the file, for anything that can't be used.
     """
-    _check_type(data, str(file))
+    lens = _lens(data, str(file))
     frames, keyframes = data.get("camera_path") or [], data.get("keyframes") or []
     if not isinstance(frames, list) or not isinstance(keyframes, list) or not (frames or keyframes):
         raise NerfsceneError(f"{file} holds no cameras; add keyframes and export the path again")
@@ -59,9 +75,10 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         where = f"{file}: {name} {i}"
         if not isinstance(entry, dict):
             raise NerfsceneError(f"{where} is not an object; export the path again")
-        _check_type(entry, where)
+        if entry.get("camera_type") is not None and _lens(entry, where) != lens:
+            raise NerfsceneError(f"{where} has another camera_type than the path; export it with one for all")
         poses.append(_pose(entry.get(field), where) @ FLIP)
-        focals.append(focal_of(_fov(entry, data), where))
+        focals.append(focal_of(_fov(entry, data), where) if lens in FLAT else 1 / math.pi)
     fps, loop = positive(data, "fps", file), bool(data.get("is_cycle", False))
     # A path whose frames are there may say 0 seconds.
     seconds = None if number(data.get("seconds")) == 0 else positive(data, "seconds", file)
@@ -71,6 +88,9 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         seconds = len(frames) / fps
     aspect = number((frames or keyframes)[0].get("aspect", data.get("aspect")))
     width, height = (positive(data, side, file) for side in ("render_width", "render_height"))
+    told: tuple[str, ...] = ()
+    if lens not in FLAT:
+        width, height, told = _all_round(lens, width, height, file)
     box, background, notes = _crop(data, file)
     return FilePath(
         poses,
@@ -83,17 +103,36 @@ def read(data: dict[str, Any], file: Path) -> FilePath:
         aspect,
         box,
         background,
-        (*notes, *_unused(data, frames or keyframes, file)),
+        (*told, *notes, *_unused(data, frames or keyframes, lens, file)),
+        lens=lens,
     )
 
 
-def _check_type(entry: dict[str, Any], where: str) -> None:
-    """Raises NerfsceneError for cameras other than perspective ones; a camera may have a type of its own."""
+def _lens(entry: dict[str, Any], where: str) -> Lens:
+    """The lens of a path or of one of its cameras. Raises NerfsceneError for one that can't be rendered."""
     kind = str(entry.get("camera_type") or "perspective").lower()
-    if kind not in PERSPECTIVE:
+    lens = TYPES.get(kind)
+    if lens is None or lens not in LENSES:
         raise NerfsceneError(
-            f"{where} is a {kind:.40} path, and only perspective cameras can be rendered; export it as one"
+            f"{where} is a {printable(kind)} path, and only "
+            f"{', '.join(t for t in TYPES if TYPES[t] in LENSES)} cameras can be rendered; export it as one"
         )
+    return cast(Lens, lens)
+
+
+def _all_round(
+    lens: Lens, width: float | None, height: float | None, file: Path
+) -> tuple[float | None, float | None, tuple[str, ...]]:
+    """(the film's width, its height, sentences) of a path whose pictures are twice as wide as high."""
+    if width is not None and lens != "equirectangular":
+        width *= 2  # both eyes, side by side
+    if width is None or height is None or round(width) == 2 * round(height):
+        return width, height, ()
+    return (
+        width,
+        width / 2,
+        (f"{file}: its size isn't twice as wide as high; the film is {width:.0f}×{width / 2:.0f}.",),
+    )
 
 
 def _pose(values: Any, where: str) -> Array:
@@ -194,12 +233,14 @@ def crop_of(world_from_box: Array, background: tuple[float, float, float] | None
     return crop
 
 
-def _unused(data: dict[str, Any], entries: list[dict[str, Any]], file: Path) -> tuple[str, ...]:
+def _unused(data: dict[str, Any], entries: list[dict[str, Any]], lens: Lens, file: Path) -> tuple[str, ...]:
     """Sentences on what the file asks for and a film here can't show."""
     notes = []
+    if str(data.get("camera_type")).lower() == "omnidirectional":
+        notes.append(f"{file}: its cameras are for two eyes all round; they are filmed for one eye.")
     if len({str(e.get("render_time")) for e in entries}) > 1:
         notes.append(f"{file}: its render_time is not applied, because nothing moves in a scene here.")
-    if all(_given is None for _given in (data.get("default_fov"), data.get("fov"))):
+    if lens in FLAT and all(_given is None for _given in (data.get("default_fov"), data.get("fov"))):
         without = sum(e.get("fov") is None for e in entries)
         if without:
             notes.append(f"{file}: {without} of its cameras have no fov; {DEFAULT_FOV:g} degrees are taken.")

@@ -14,7 +14,7 @@ from nerfscene.cameras.plausible import FARTHEST
 from nerfscene.cameras.rigid import nearest_rigid
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
-from nerfscene.types import Array
+from nerfscene.types import Array, Lens
 
 RIGID_TOLERANCE = 1e-2  # how far R·Rᵀ may be from 1: a path's cameras only have to look right
 MOST_FRAMES = 100_000
@@ -25,7 +25,8 @@ DEFAULT_FPS, DEFAULT_SECONDS = 30.0, 8.0  # of a film along keyframes that a fil
 class FilePath:
     """A camera path as its file gives it, in the file's own coordinates.
 
-    poses: one a frame, (4, 4), OpenCV axes. focals: (n,), in heights of the picture that the file means.
+    poses: one a frame, (4, 4), OpenCV axes. focals: (n,), in heights of the picture that the file means, or
+    in longer sides of the film's, if ``longer_side``. lens: of all cameras, without distortion.
     fps, seconds, loop: as in paths.CameraPath. width, height: pixels, None if the file gives none.
     aspect: width by height, used where a size is missing; None: unknown.
     box: file_from_box (4, 4), which maps [-1, 1]³ to the only part to be shown; None: everything.
@@ -43,6 +44,8 @@ class FilePath:
     box: Array | None = None
     background: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+    longer_side: bool = False
+    lens: Lens = "perspective"
 
 
 def load(file: Path, instead: str) -> dict[str, Any]:

@@ -141,32 +141,37 @@ def looking_at(path: CameraPath, target: Array, up: Array) -> CameraPath:
 
 
 def point_to_look_at(
-    text: str, views: Sequence[View], points: Array, up: Array | None, renderer: Renderer
+    text: str,
+    views: Sequence[View],
+    points: Array,
+    up: Array | None,
+    renderer: Renderer,
+    option: str = "--look-at",
 ) -> Array:
-    """The point (3,), world units, that --look-at means.
+    """The point (3,), world units, that --look-at means, or another ``option`` of the same kind.
 
     text: three numbers; ``subject``; or a photo's name, for what is in the middle of that photo.
     points: (n, 3), the sparse model's, world units. Raises NerfsceneError if there is no such point.
     """
-    numbers = _three_numbers(text)
+    numbers = _three_numbers(text, option)
     if numbers is not None:
         return numbers
     if text.strip().lower() == SUBJECT:
         subject = subject_of(views, points, up)
         if not goes_round(subject):
             raise NerfsceneError(
-                "these photos have no one subject to look at: give --look-at a photo's name or x,y,z instead"
+                f"these photos have no one subject: give {option} a photo's name or x,y,z instead"
             )
         return subject.focus
     view = named(text, views)
     depth = _depth_ahead(view, renderer)
     if depth is None:
-        raise NerfsceneError(f"there is nothing in the middle of {view.path.name}: give another --look-at")
+        raise NerfsceneError(f"there is nothing in the middle of {view.path.name}: give another {option}")
     point: Array = view.world_from_cam[:3, 3] + depth * view.world_from_cam[:3, 2]
     return point
 
 
-def _three_numbers(text: str) -> Array | None:
+def _three_numbers(text: str, option: str) -> Array | None:
     """Three finite numbers separated by commas; None for anything else. Raises NerfsceneError for others."""
     try:
         values = np.array([float(piece) for piece in text.split(",")])
@@ -175,7 +180,7 @@ def _three_numbers(text: str) -> Array | None:
     if len(values) == 1:  # a photo may be called 17
         return None
     if values.shape != (3,) or not (np.abs(values) < 1e30).all():
-        raise NerfsceneError(f"--look-at takes three finite numbers, such as 1,0.5,-2, not {text!r:.80}")
+        raise NerfsceneError(f"{option} takes three finite numbers, such as 1,0.5,-2, not {text!r:.80}")
     return values
 
 

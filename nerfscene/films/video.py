@@ -6,9 +6,9 @@ Of the modules that import av, the others, in ``capture``, read videos.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.scene.atomic import remove_leftovers, write_json, writing
+from nerfscene.films import spherical
+from nerfscene.films.codecs import KINDS, Codec, check_ending, chosen, keeps_transparency, rate
+from nerfscene.films.encoding import encode
+from nerfscene.scene.atomic import remove_leftovers, telling, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
+from nerfscene.types import Lens
 
-KINDS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 SUFFIXES = tuple(KINDS)
-LEAST_FPS, MOST_FPS = 0.01, 1000
-CRF = "18"  # x264's scale, lower is better; 18 is close to indistinguishable from the frames
 
 
 def check_film_name(file: Path) -> None:
     """Raises NerfsceneError when no film can be written under this name."""
-    if file.suffix.lower() not in SUFFIXES:
-        raise NerfsceneError(
-            f"{file} doesn't end in {', '.join(SUFFIXES)}; name the film like film.mp4, or give "
-            "--frames FOLDER for pictures"
-        )
+    check_ending(file)
     if file.is_dir():
         raise NerfsceneError(f"{file} is a folder; give the film another name")
     check_folder_of(file, "choose another with -o")
+
+
+def keeps_alpha(file: Path) -> bool:
+    """Whether a film of this name can be transparent."""
+    return keeps_transparency(file.suffix.lower())
 
 
 def check_folder_of(file: Path, instead: str) -> None:
@@ -76,26 +78,47 @@ def write_film(
     fps: float,
     size: tuple[int, int] | None = None,
     progress: Callable[[int], None] = lambda written: None,
+    codec: Codec | None = None,
+    under: tuple[int, int, int] | None = None,
+    lens: Lens = "perspective",
 ) -> int:
-    """Writes pictures (height, width, 3) uint8, all of one size, as an H.264 film; returns how many.
+    """Writes pictures (height, width, 3 or 4) uint8, all of one size, as a film; returns how many.
 
-    size: (width, height) that the frames must have; the first frame's if not given. An odd width or height
-    loses its last column or row, because 4:2:0 video needs even sizes. progress: called with the number of
-    frames written so far. A film of the same name is replaced once the new one is complete; a failure or
-    Ctrl-C leaves nothing behind.
-    Raises NerfsceneError for a name or folder that can't be written, a full disk, no frames, or an fps
+    The fourth channel is straight alpha: 0 is transparent, and the colour isn't multiplied by it.
+    size: (width, height) that the frames must have; the first frame's if not given. Where the codec needs
+    even sizes, an odd width or height loses its last column or row. progress: called with the number of
+    frames written so far. codec: what ``codecs.chosen`` returns; the usual one for the file's ending and the
+    frames if not given. under: the colour, 0…255, that is laid under transparent frames, which then aren't
+    transparent any more; a codec that keeps no transparency needs it. lens: what the pictures were taken
+    with; a film that shows all round tells players, if ``spherical.can_tell``.
+    A film of the same name is replaced once the new one is complete; a failure or Ctrl-C leaves nothing
+    behind.
+    Raises NerfsceneError for a name, folder or codec that can't be written, a full disk, no frames, or an fps
     outside 0.01 to 1000; ValueError for frames of another type or size.
     """
     check_film_name(file)
+    rate(fps)
+    kind, clear = KINDS[file.suffix.lower()], False
+    copied = lens in spherical.SPHERICAL and kind in spherical.COPIED
+    if codec is None or copied:
+        frames = iter(frames)
+        first = list(itertools.islice(frames, 1))
+        clear = bool(first) and under is None and first[0].shape[2:] == (4,)
+        frames = itertools.chain(first, frames)
+    codec = chosen(file, None, clear) if codec is None else codec
     make_folder_of(file, "choose another with -o")
-    if not LEAST_FPS <= fps <= MOST_FPS:
-        raise NerfsceneError(
-            f"a film of {fps:g} frames a second can't be made; give {LEAST_FPS} to {MOST_FPS}"
-        )
     remove_leftovers(file.parent, file.name)
     with writing_unnamed(file) as temporary:
         # FFmpeg can't infer the container from the temporary name.
-        return _encode(frames, temporary, KINDS[file.suffix.lower()], fps, size, progress)
+        if copied and spherical.can_tell(kind, codec, clear):
+            with unnamed(file.parent) as whole, telling(file):
+                count = encode(frames, whole, kind, codec, fps, size, under, progress)
+                spherical.copy_telling(whole, temporary, kind, lens)
+            return count
+        count = encode(frames, temporary, kind, codec, fps, size, under, progress)
+        if lens in spherical.SPHERICAL and kind in spherical.WITH_BOXES:
+            spherical.tell_players(temporary, lens)
+        return count
 
 
 def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
@@ -104,53 +127,8 @@ def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
     Raises NerfsceneError for no frames, and OSError for a full disk.
     """
     with unnamed() as temporary:
-        _encode(frames, temporary, KINDS[".mp4"], fps)
+        encode(frames, temporary, KINDS[".mp4"], chosen(Path("film.mp4")), fps)
         return temporary.read_bytes()
-
-
-def _encode(
-    frames: Iterable[NDArray[np.uint8]],
-    file: Path,
-    kind: str,
-    fps: float,
-    size: tuple[int, int] | None = None,
-    progress: Callable[[int], None] = lambda written: None,
-) -> int:
-    """Writes pictures into a container of this kind, see ``write_film``; returns how many."""
-    count = 0
-    options = {"movflags": "+faststart"} if kind != "matroska" else {}
-    with av.open(str(file), "w", format=kind, options=options) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": CRF, "preset": "medium"}
-        context = stream.codec_context
-        # BT.709, so that players and editors show the frames' colours unchanged.
-        for name in ("color_primaries", "color_trc", "colorspace"):
-            setattr(context, name, 1)
-        context.color_range = 1
-        for frame in frames:
-            size = size or (frame.shape[1], frame.shape[0])
-            width, height = size[0] // 2 * 2, size[1] // 2 * 2
-            _check_frame(frame, size)
-            if count == 0:
-                stream.width, stream.height = width, height
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            container.mux(stream.encode(picture))
-            count += 1
-            progress(count)
-        if count == 0:
-            raise NerfsceneError("a film needs at least one frame; give more --seconds or --fps")
-        container.mux(stream.encode())
-    return count
-
-
-def _check_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> None:
-    if frame.dtype != np.uint8 or frame.shape != (size[1], size[0], 3) or min(size) < 2:
-        raise ValueError(
-            f"a film's frames must be uint8 ({size[1]}, {size[0]}, 3), at least 2 pixels a side: "
-            f"{frame.dtype} {frame.shape}"
-        )
 
 
 def check_frames_folder(folder: Path) -> None:
@@ -172,7 +150,7 @@ def open_frames(folder: Path) -> None:
 
 
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
-    """Writes one PNG: uint8 (height, width, 3) or uint16 (height, width).
+    """Writes one PNG: uint8 (height, width, 3), or (…, 4) with straight alpha, or uint16 (height, width).
 
     Raises NerfsceneError when the disk is full or the folder can't be written.
     """

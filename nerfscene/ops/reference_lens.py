@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PERSPECTIVE, FISHEYE = 0, 1
+PERSPECTIVE, FISHEYE, EQUIRECTANGULAR, ORTHOGRAPHIC, STEREO180 = range(5)
 UNDISTORT_STEPS = 20
 FISHEYE_STEPS = 10
 CAMERA_GRADIENT = 15  # numbers per camera, see camera_gradient
@@ -56,22 +56,39 @@ def pixel_rays(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor) -> t
 
     pixels (n, 2): x right, y down, a pixel's centre at + 0.5. intrinsics (9,) or (n, 9): fx fy cx cy
     and five distortion coefficients (perspective k1 k2 p1 p2 k3, fisheye k1 k2 k3 k4 and an unused
-    one). lens: 0 perspective, 1 fisheye. pose (12,) or (n, 12): scene_from_cam, 3×4 row-major. Cameras
+    one, stereo180 the distance between the eyes in the pose's units). lens: 0 perspective, 1 fisheye,
+    2 equirectangular, 3 orthographic, 4 stereo180, see ``types.Intrinsics``; in an orthographic picture fx
+    and fy are pixels per unit of the pose. pose (12,) or (n, 12): scene_from_cam, 3×4 row-major. Cameras
     look along +z (OpenCV).
     """
     focal, centre, k = intrinsics.split([2, 2, 5], dim=-1)
+    start = torch.zeros_like(torch.cat([pixels, pixels[:, :1]], dim=1))
+    if lens == STEREO180:
+        middle = centre[..., 0]
+        right = pixels[:, 0] >= 2 * middle
+        start = torch.cat([((right.to(pixels) - 0.5) * k[..., 0])[:, None], start[:, 1:]], dim=1)
+        pixels = torch.stack([pixels[:, 0] - 2 * middle * right, pixels[:, 1]], dim=1)
     image = (pixels - centre) / focal
     if lens == FISHEYE:
         radius = image.norm(dim=-1)
         theta = fisheye_angle(k, radius)
         scale = torch.where(radius > 1e-9, theta.sin() / radius.clamp(min=1e-9), 1.0)
         d = torch.cat([image * scale[:, None], theta.cos()[:, None]], dim=1)
+    elif lens in (EQUIRECTANGULAR, STEREO180):
+        along, down = image.unbind(-1)
+        d = torch.stack([down.cos() * along.sin(), down.sin(), down.cos() * along.cos()], dim=1)
+    elif lens == ORTHOGRAPHIC:
+        start = torch.cat([image, torch.zeros_like(image[:, :1])], dim=1)
+        d = torch.zeros_like(start) + torch.tensor([0.0, 0.0, 1.0])
     else:
         ideal = undistort(k, image)
         d = torch.cat([ideal, torch.ones_like(ideal[:, :1])], dim=1)
     d = d / d.norm(dim=-1, keepdim=True)
     m = pose.reshape(-1, 3, 4)
-    return m[:, :, 3].expand_as(d), (m[:, :, :3] * d[:, None, :]).sum(-1)
+    o = m[:, :, 3].expand_as(d)
+    if lens in (ORTHOGRAPHIC, STEREO180):
+        o = o + (m[:, :, :3] * start[:, None, :]).sum(-1)
+    return o, (m[:, :, :3] * d[:, None, :]).sum(-1)
 
 
 def camera_gradient(pixels: Tensor, intrinsics: Tensor, lens: int, pose: Tensor, d_rays: Tensor) -> Tensor:

@@ -39,12 +39,13 @@ def writing_unnamed(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def unnamed() -> Iterator[Path]:
-    """A path to write to and read from, in the folder for temporary files; the file is gone after the block.
+def unnamed(folder: Path | None = None) -> Iterator[Path]:
+    """A path to write to and read from; the file is gone after the block.
 
-    On Linux it never has a name, so that nothing is left after `kill -9` either. Raises OSError.
+    folder: where it lies, the one for temporary files if not given. On Linux it never has a name, so that
+    nothing is left after `kill -9` either. Raises OSError.
     """
-    folder = Path(tempfile.gettempdir())
+    folder = Path(tempfile.gettempdir()) if folder is None else folder
     opened = _unnamed_in(folder)
     if opened is None:
         with tempfile.TemporaryDirectory(prefix="nerfscene-") as place:

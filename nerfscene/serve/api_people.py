@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import Response
 
-from nerfscene.config import size_of
 from nerfscene.errors import NerfsceneError
+from nerfscene.given import size_of
 from nerfscene.serve import actions, people, quota, scenes
 from nerfscene.serve.api_models import Id, KeyFacts, Me, Most, NewPerson, Note, PersonFacts
 from nerfscene.serve.api_parts import BODY, PLAIN, Who, refusals

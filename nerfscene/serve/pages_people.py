@@ -8,8 +8,8 @@ import segno
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.config import size_of
 from nerfscene.errors import NerfsceneError
+from nerfscene.given import size_of
 from nerfscene.serve import actions, people
 from nerfscene.serve.addresses import outside
 from nerfscene.serve.gate import Visitor, shop_of

@@ -9,8 +9,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerfscene.config import ServeConfig, size_of
+from nerfscene.config import ServeConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.given import size_of
 from nerfscene.scene.atomic import telling
 from nerfscene.serve.database import Database
 

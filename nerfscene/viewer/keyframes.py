@@ -15,7 +15,7 @@ from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
 from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part
-from nerfscene.films.path_parts import load as read_json
+from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath, interpolate
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
@@ -218,7 +218,11 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
         note(sentence)
     if path.crop is not None:
         note(f"{file}: its crop is not shown here; nerfscene render applies it.")
-    ours = own_part(read_json(file, GIVE), file)
+    lens = path.cameras[0].intrinsics.lens
+    if lens != "perspective":
+        note(f"{file}: its cameras are {lens}; here they are perspective, and nerfscene render has --lens.")
+    data = opened(file, GIVE)
+    ours = own_part(data, file) if isinstance(data, dict) else None
     return from_path(path) if ours is None else _plan_of(ours)
 
 
@@ -248,7 +252,9 @@ def from_path(path: CameraPath, most: int = 12) -> Plan:
     chosen = np.unique(np.linspace(0, last, n_keyframes + path.loop)[:n_keyframes].round().astype(int))
     frames = []
     for i in chosen:
-        fov = float(np.degrees(vertical_fov(path.cameras[i].intrinsics)))
+        lens = path.cameras[i].intrinsics
+        of_file = lens.lens in ("perspective", "fisheye")
+        fov = float(np.degrees(vertical_fov(lens))) if of_file else Keyframe.fov
         frames.append(Keyframe(path.cameras[i].world_from_cam, fov))
     k = path.cameras[0].intrinsics
     fps = path.fps or 30.0

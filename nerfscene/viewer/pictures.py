@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
 
-from nerfscene.films import video
+from nerfscene.films import passes, video
 from nerfscene.types import Array, Frame, Intrinsics
 
 MODES = ("colour", "depth", "accumulation", "normals")
@@ -33,25 +32,16 @@ def develop(frame: Frame, mode: str, camera: Intrinsics, world_from_cam: Array, 
 
 
 def normals(frame: Frame, camera: Intrinsics, world_from_cam: Array) -> NDArray[np.float32]:
-    """Unit normals (height, width, 3) in world axes, facing the camera, from neighbouring depths.
+    """Unit normals (height, width, 3) in world axes, facing the camera, as ``passes.normals`` makes them.
 
-    The lens must have no distortion, as the viewer's has none. Depth is smoothed a little first: its noise is
-    small compared with depth itself, but not with the differences between pixels.
+    The lens must have no distortion, as the viewer's has none.
     """
     height, width = frame.depth.shape
-    smooth = gaussian_filter(frame.depth, min(1.0 + height / 400, 3.0), mode="nearest")
     x = (np.arange(width) + 0.5 - camera.cx) / camera.fx
     y = (np.arange(height) + 0.5 - camera.cy) / camera.fy
     rays = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), -1)
     rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-    points = rays * smooth[..., None]
-    if min(height, width) < 2:
-        return np.zeros((height, width, 3), np.float32)
-    down, right = np.gradient(points, axis=(0, 1))
-    n = np.cross(down, right)
-    n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12)
-    n *= np.where((n * rays).sum(-1, keepdims=True) > 0, -1.0, 1.0)
-    return (n @ world_from_cam[:3, :3].T).astype(np.float32)
+    return (passes.normals(frame.depth, rays) @ world_from_cam[:3, :3].T).astype(np.float32)
 
 
 def with_legend(picture: Picture, near: float, far: float) -> Picture:

@@ -28,7 +28,14 @@ from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
 log = logging.getLogger(__name__)
-CLEAR = "<style>canvas { opacity: 1 !important }</style>"  # for a page that has begun to fade in already
+# For a page that has begun to fade in already; and on phones the panel leaves most of the view free.
+STYLE = """<style>
+canvas { opacity: 1 !important }
+@media (max-width: 600px) {
+  .mantine-Paper-root:has([role=tablist]) { max-height: 40% !important; width: 100% !important }
+  .mantine-Paper-root .mantine-ScrollArea-content > div { width: 100% !important }
+}
+</style>"""
 REPLACED = "This is the old scene"  # the title of a message
 
 
@@ -78,7 +85,7 @@ class Viewer:
         self.server.gui.configure_theme(show_share_button=False)
         # viser's page fades in from white while it loads light for objects, which the page doesn't need.
         self.server.scene.configure_environment_map(hdri=None)
-        self.server.gui.add_html(CLEAR)
+        self.server.gui.add_html(STYLE)
         self._set_up()
         self.server.on_client_connect(self._connect)
         self.server.on_client_disconnect(self._disconnect)

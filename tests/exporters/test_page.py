@@ -15,7 +15,7 @@ from path_file_cases import scene_of
 from PIL import Image
 
 from nerfscene.cameras.algebra import similarity_scale
-from nerfscene.config import PageConfig, RenderConfig, size_of
+from nerfscene.config import PageConfig, RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import page
 from nerfscene.exporters.page import page_of, write_page
@@ -25,8 +25,9 @@ from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, rounded
 from nerfscene.exporters.page_text import PageText
 from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path
+from nerfscene.films.path_writing import write_camera_path
+from nerfscene.given import size_of
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world

@@ -11,8 +11,9 @@ from path_file_cases import scene_of
 
 from nerfscene.cameras.algebra import similarity_scale, up_direction
 from nerfscene.errors import NerfsceneError
-from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.placement import placed
 from nerfscene.exporters.told import needed
+from nerfscene.films.export_world import Y_UP_FROM_Z_UP
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array

@@ -18,9 +18,10 @@ from nerfscene.exporters.gaussians import Splats, moved
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.samples import Samples, seen_surface, thinned
 from nerfscene.exporters.splat_making import drawn_in, made_splats
-from nerfscene.exporters.splats import Y_DOWN_FROM_Z_UP, write_splats
+from nerfscene.exporters.splats import write_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
+from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera

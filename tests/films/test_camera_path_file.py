@@ -14,7 +14,8 @@ from path_cases import LENS, assert_rigid, poses_of, ring
 from path_file_cases import save
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import FLIP, read_camera_path, write_camera_path
+from nerfscene.films.camera_path_file import FLIP, read_camera_path
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset
 from nerfscene.types import Camera
@@ -157,7 +158,8 @@ BAD_FRAMES: list[tuple[Any, str]] = [
     ({"camera_to_world": [10**400] * 16, "fov": 50}, "16"),
     ({"camera_to_world": "[" * 100_000, "fov": 50}, "16"),
     ({"camera_to_world": numbers(), "fov": 10**400}, "field of view"),
-    ({"camera_to_world": numbers(), "fov": 50, "camera_type": "equirectangular"}, "camera 0.*perspective"),
+    ({"camera_to_world": numbers(), "fov": 50, "camera_type": "orthographic"}, "camera 0.*perspective"),
+    ({"camera_to_world": numbers(), "fov": 50, "camera_type": "fisheye"}, "camera 0.*camera_type"),
 ]
 
 
@@ -173,9 +175,8 @@ def test_bad_cameras_are_told(tmp_path: Path, frame: Any, word: str) -> None:
         ({"camera_path": ...}, "no cameras"),
         ({"camera_path": {}}, "no cameras"),
         ({"camera_path": 3}, "no cameras"),
-        ({"camera_type": "equirectangular"}, "perspective"),
-        ({"camera_type": "vr180"}, "perspective"),
-        ({"camera_type": "fisheye"}, "perspective"),
+        ({"camera_type": "orthophoto"}, "perspective"),
+        ({"camera_type": 3}, "perspective"),
         ({"fps": -1}, "fps"),
         ({"fps": "fast"}, "fps"),
         ({"seconds": math.nan}, "seconds"),

@@ -15,8 +15,8 @@ from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.films import filming
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path, film_size, render_film
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.video import film_facts, to_bytes
 from nerfscene.scene import folder as scene

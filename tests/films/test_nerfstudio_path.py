@@ -13,8 +13,10 @@ from path_cases import a_motion, poses_of, ring
 from path_file_cases import FILMED, frame_of, save
 from viser.transforms import SO3
 
-from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.field.rendering import LENSES
+from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.types import Array
 
 EXPECTED = np.stack([v.world_from_cam for v in ring(FILMED)])
@@ -145,3 +147,38 @@ def test_a_moving_scene_s_times_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["Perspective", "PERSPECTIVE", "pinhole", None, ""])
 def test_perspective_goes_by_several_names(tmp_path: Path, kind: Any) -> None:
     assert len(read_camera_path(save(tmp_path, camera_type=kind)).cameras) == 6
+
+
+def test_a_fisheye_path_has_nerfstudio_s_lens(tmp_path: Path) -> None:
+    """Its FISHEYE: a pixel's angle from the middle is its distance by a perspective camera's focal length."""
+    path = read_camera_path(save(tmp_path, camera_type="Fisheye"))
+    assert path.notes == ()
+    for camera in path.cameras:
+        k = camera.intrinsics
+        assert k.lens == "fisheye" and k.distortion == (0, 0, 0, 0, 0)
+        assert k.fx == k.fy == pytest.approx(200 / math.tan(math.radians(25)))
+
+
+def test_an_all_round_path_is_twice_as_wide_as_high(tmp_path: Path) -> None:
+    frames = [{k: v for k, v in frame_of(pose).items() if k != "fov"} for pose in EXPECTED]
+    given = {"camera_path": frames, "default_fov": ..., "render_width": 1024, "render_height": 512}
+    if "equirectangular" not in LENSES:
+        pytest.skip("films have no such lens yet")
+    path = read_camera_path(save(tmp_path, camera_type="equirectangular", **given))
+    k = path.cameras[0].intrinsics
+    assert path.notes == () and (k.lens, k.width, k.height) == ("equirectangular", 1024, 512)
+    assert k.fx == k.fy == pytest.approx(512 / math.pi)
+    np.testing.assert_allclose(poses_of(path), EXPECTED, atol=1e-12)
+    path = read_camera_path(save(tmp_path, camera_type="Omnidirectional", **given))
+    assert path.cameras[0].intrinsics.lens == "equirectangular" and "one eye" in path.notes[0]
+
+
+def test_a_path_for_two_eyes_is_as_wide_as_both_pictures(tmp_path: Path) -> None:
+    if "stereo180" not in LENSES:
+        pytest.skip("films have no such lens yet")
+    path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=800))
+    k = path.cameras[0].intrinsics
+    assert path.notes == () and (k.lens, k.width, k.height) == ("stereo180", 1600, 800)
+    assert k.fx == k.fy == pytest.approx(800 / math.pi) and (k.cx, k.cy) == (400, 400)
+    path = read_camera_path(save(tmp_path, camera_type="vr180", render_width=800, render_height=600))
+    assert (path.cameras[0].intrinsics.height, len(path.notes)) == (800, 1)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nerfscene import cli
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.path_sheet import FRAMES, LABEL, MAP, WAY, preset_rows
 from nerfscene.films.presets import PRESETS
 from nerfscene.scene import folder as scenes
@@ -52,3 +53,22 @@ def test_a_sheet_that_cannot_be_written_is_refused_at_once(trained: Path, tmp_pa
     with pytest.raises(SystemExit) as left:
         cli.main(["paths", str(trained), "-o", str(tmp_path / wrong)])
     assert left.value.code == 2
+
+
+def test_the_command_writes_a_path_instead(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new" / "camera.glb"
+    shape = ["--path", "spiral", "--seconds", "1", "--fps", "12", "--width", "64", "--height", "48"]
+    cli.main(["paths", str(trained), "--write", str(file), *shape, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], told["program"], told["frames"], told["fps"]) == (str(file), "blender", 12, 12)
+    assert "sheet" not in told and [p.name for p in file.parent.iterdir()] == ["camera.glb"]
+    path = read_camera_path(file, scene=scenes.load(trained))
+    assert (len(path.cameras), path.fps, path.width, path.height) == (12, 12, 64, 48)
+
+
+def test_settings_of_a_path_are_for_write(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["paths", str(trained), "--path", "orbit"])
+    assert left.value.code == 2 and "--write" in capsys.readouterr().err

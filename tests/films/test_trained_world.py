@@ -13,7 +13,8 @@ from path_file_cases import FILMED, frame_of, save, scene_of
 
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import read_camera_path, write_camera_path
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset
 from nerfscene.scene.world import in_world

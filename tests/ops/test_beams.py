@@ -103,6 +103,27 @@ def test_pictures_with_beams_are_the_same_to_the_bit(beams: Any, name: str) -> N
     assert seen > 15
 
 
+@pytest.mark.parametrize("name", ["bounded", "unbounded"])
+def test_films_lenses_are_the_same_to_the_bit(beams: Any, name: str) -> None:
+    # A tile of an orthographic picture, or with pixels of both eyes, has rays from many points, and no beam.
+    rng = np.random.default_rng(11)
+    seen = 0
+    for turn in range(30):
+        field = replace(CASES[name], occupancy=blobs(rng, turn % 3)).field(beams)
+        _, _, width, height, pose = camera(rng)
+        lens = 2 + turn % 3
+        focal = width / (2 * np.pi) if lens != 3 else max(width, height) / 3
+        middle = width / 4 if lens == 4 else width / 2
+        numbers = [focal, focal, middle, height / 2, 0.4 if lens == 4 else 0.0, 0.0, 0.0, 0.0, 0.0]
+        view, rect = (numbers, lens, width, height, pose), (0, height, 0, width)
+        crop = random_crop(rng)
+        plain = picture(beams, field, view, rect, crop, False)
+        for a, b in zip(plain, picture(beams, field, view, rect, crop, True), strict=True):
+            assert np.array_equal(a, b), turn
+        seen += bool(plain[2].max() > 0.1)
+    assert seen > 10
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_part_is_cut_from_the_whole_to_the_bit(beams: Any, name: str) -> None:
     rng = np.random.default_rng(9)

@@ -22,8 +22,8 @@ from nerfscene.capture.cutting import cut_photos
 from nerfscene.capture.folder import open_capture
 from nerfscene.capture.footage import take_frames
 from nerfscene.config import CredentialsConfig, FootageConfig, RenderConfig, TrainConfig
-from nerfscene.films.camera_path_file import write_camera_path
 from nerfscene.films.filming import film_path, render_film
+from nerfscene.films.path_writing import write_camera_path
 from nerfscene.measuring.contact_sheet import contact_sheet
 from nerfscene.measuring.report import write_report
 from nerfscene.scene import folder as scenes

@@ -116,6 +116,7 @@ def step_in(page: Any, at: Places) -> None:
     page.get_by_role("link", name="Step in").first.tap()
     page.wait_for_selector("[role=tab]", timeout=PATIENCE * 1000)
     wait(page, lambda: np.abs(seen(page, CLEAR) - right).mean() < 0.03, PATIENCE, "for the scene")
+    assert page.get_by_role("tablist").bounding_box()["y"] > PHONE["height"] / 2  # most of it is free
 
 
 def make_a_film(page: Any, at: Places) -> None:

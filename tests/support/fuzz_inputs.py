@@ -19,6 +19,7 @@ import path_file_cases
 import phone_app_cases
 import photo_cases
 import realitycapture_cases
+import track_cases
 import transforms_cases
 from archives import pack_folder
 from PIL import Image
@@ -191,6 +192,47 @@ def _instant_ngp(root: Path) -> None:
     (root / "transforms.json").write_text(json.dumps(capture | values))
 
 
+def _supersplat(as_project: bool) -> Callable[[Path], object]:
+    def write(root: Path) -> None:
+        _scene(root)
+        seen = [([0.0, 1.0, 0.1 * i], [0.0, 0.0, -1.0]) for i in range(3)]
+        file = root / "camera_path.json"
+        if as_project:
+            track_cases.write_json(file, track_cases.document([0, 1, 2], seen, [50.0] * 3, frames=3))
+        else:
+            track_cases.write_json(file, track_cases.settings([0, 1, 2], seen, [50.0] * 3, duration=0.1))
+
+    return write
+
+
+def _gltf(binary: bool) -> Callable[[Path], object]:
+    def write(root: Path) -> None:
+        _scene(root)
+        parts = track_cases.GltfParts()
+        times, turns = np.arange(3) / 24, np.tile([0.0, 0, 0, 1], (9, 1))
+        moves = [
+            (1, "translation", times, np.eye(3), "LINEAR"),
+            (0, "rotation", times, turns, "CUBICSPLINE"),
+        ]
+        nodes = [{"children": [1]}, {"camera": 0}]
+        data = parts.data(nodes, [parts.animation("A", moves)])
+        file = root / "camera_path.json"
+        if binary:
+            track_cases.write_glb(file, data, parts.content)
+        else:
+            track_cases.write_gltf(file, data, parts.content, True)
+
+    return write
+
+
+def _blender(root: Path) -> None:
+    _scene(root)
+    frames = [{"matrix_world": np.eye(4).tolist(), "lens": 40.0 + i} for i in range(3)]
+    track_cases.write_json(
+        root / "camera_path.json", {"fps": 24, "width": 64, "height": 48, "frames": frames}
+    )
+
+
 KINDS: dict[str, Kind] = {
     "transforms.json": Kind(_room, ("transforms.json",)),
     "NeRF-synthetic": Kind(lambda root: transforms_cases.write_synthetic(root, 255), ("*.json",)),
@@ -236,4 +278,9 @@ KINDS: dict[str, Kind] = {
     "camera path": Kind(_path, ("*.json",), "path", "scene"),
     "camera path, keyframes": Kind(_keyframes, ("camera_path.json",), "keyframes", "scene"),
     "camera path, instant-ngp": Kind(_instant_ngp, ("*.json",), "path", "scene"),
+    "camera path, SuperSplat": Kind(_supersplat(True), ("camera_path.json",), "path", "scene"),
+    "camera path, its viewer": Kind(_supersplat(False), ("camera_path.json",), "path", "scene"),
+    "camera path, .glb": Kind(_gltf(True), ("camera_path.json",), "path", "scene"),
+    "camera path, .gltf": Kind(_gltf(False), ("camera_path.json",), "path", "scene"),
+    "camera path, Blender": Kind(_blender, ("camera_path.json",), "path", "scene"),
 }

@@ -16,6 +16,12 @@ FISHEYE = [
     [300.0, 300.0, 320.0, 240.0, 0, 0, 0, 0, 0],
     [280.0, 285.0, 325.0, 236.0, 0.05, -0.01, 0.003, -0.0005, 0],
 ]
+A_RADIAN = WIDTH / (2 * np.pi)  # pixels, of a picture of all round
+OF_FILMS = [  # equirectangular, orthographic, stereo180
+    ([A_RADIAN, A_RADIAN, 320.0, 160.0, 0, 0, 0, 0, 0], 2),
+    ([200.0, 210.0, 320.0, 240.0, 0, 0, 0, 0, 0], 3),
+    ([A_RADIAN, A_RADIAN, 160.0, 160.0, 0.3, 0, 0, 0, 0], 4),
+]
 LENSES = [(k, 0) for k in PERSPECTIVE] + [(k, 1) for k in FISHEYE]
 
 

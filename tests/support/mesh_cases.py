@@ -10,7 +10,8 @@ import numpy as np
 import trimesh
 
 from nerfscene.config import ExportConfig
-from nerfscene.exporters.placement import Y_UP_FROM_Z_UP, placed
+from nerfscene.exporters.placement import placed
+from nerfscene.films.export_world import Y_UP_FROM_Z_UP
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
 

@@ -14,6 +14,7 @@ from path_cases import ring
 from nerfscene.field.hash_grid import RadianceField
 from nerfscene.films.nerfstudio_path import FLIP
 from nerfscene.scene.scene import Figures, Scene
+from nerfscene.scene.world import in_world
 from nerfscene.types import Array, View
 
 FILMED = np.arange(0, 60, 10.0)  # degrees round the subject at which the paths' cameras stand
@@ -59,3 +60,12 @@ def scene_of(folder: Path, views: Sequence[View] | None = None, source: str = "t
     return Scene(
         no_field, placed, np.diag([0.5, 0.5, 0.5, 1]), (0.0, 0.0, 0.0), False, Figures(source=source)
     )
+
+
+def lying(scene: Scene) -> Scene:
+    """The scene in a world that lies on its side and has another scale, as COLMAP may give it."""
+    tilt, m = np.radians(35), np.eye(4)
+    m[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
+    m[:3, :3] *= 3.0
+    m[:3, 3] = (5, -7, 3)
+    return replace(in_world(scene, m), world_from_capture=None)

@@ -360,6 +360,15 @@ def test_a_damaged_scene_told_by_the_command(refused: Refused, trained: Path, tm
         (("--fps", "4000"), "--fps must be above 0 and at most 3600, not 4000"),
         (("--width", "4"), "--width must be 16 to 8192 pixels, not 4"),
         (("--threads", "-1"), "--threads must be"),
+        (("--motion-blur", "400"), "--motion-blur must be 0 to 360 degrees, not 400"),
+        (("--aperture", "0"), "--aperture must be an f-number"),
+        (("--exposure", "nan"), "--exposure must be -10 to 10 stops"),
+        (("--focus", "subject"), "give --aperture too"),
+        (("--aperture", "2.8", "--focus", "nobody"), "no posed photo called 'nobody'"),
+        (("--background", "sky"), "--background takes a colour such as white"),
+        (("--background", "transparent"), ".mp4 keeps no transparency; name the film"),
+        (("--passes", "depth"), "give --frames FOLDER as well"),
+        (("--passes", "z"), "--passes takes some of depth,normal,accumulation"),
     ],
 )
 def test_render_options_that_make_no_sense(
@@ -373,7 +382,7 @@ def test_render_options_that_make_no_sense(
     assert not list(tmp_path.glob("films/*"))
 
 
-@pytest.mark.parametrize("name", ["film.gif", "film", "file/film.mp4", "folder.mp4"])
+@pytest.mark.parametrize("name", ["film.avi", "film", "file/film.mp4", "folder.mp4"])
 def test_impossible_names_of_films_are_refused(
     refused: Refused, trained: Path, tmp_path: Path, name: str
 ) -> None:

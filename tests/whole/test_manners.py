@@ -165,7 +165,7 @@ def test_a_sheet_needs_held_out_photos(refused: Any, small_room: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("-o", "film.gif"), "doesn't end in .mp4"),
+        (("-o", "film.avi"), "doesn't end in .mp4"),
         (("-o", "file/film.mp4"), "is a file"),
         (("-o", "folder.mp4"), "is a folder"),
         (("--frames", "file"), "is not an empty folder"),
