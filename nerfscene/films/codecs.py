@@ -82,7 +82,7 @@ CODECS = (
     ),
     Codec(
         "ffv1", "FFV1", "ffv1", (".mkv",), "bgr0", "bgra",
-        (("level", "3"), ("g", "1"), ("slicecrc", "1"), ("slices", "4")),
+        (("level", "3"), ("g", "1"), ("slicecrc", "1"), ("slices", "16")),
     ),
     Codec("gif", "GIF", "gif", (".gif",), "pal8", "pal8"),
     Codec("webp", "animated WebP", "libwebp_anim", (".webp",), "bgra", "bgra", (("quality", "85"),)),
@@ -142,11 +142,6 @@ def chosen(file: Path, name: str | None = None, alpha: bool = False) -> Codec:
             f"{_instead(file, alpha)}"
         )
     return codec
-
-
-def keeps_transparency(ending: str) -> bool:
-    """Whether a film whose name has this ending can be transparent."""
-    return any(ending in codec.endings and codec.clear is not None for codec in CODECS)
 
 
 def has(codec: Codec) -> bool:

@@ -188,8 +188,8 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
     facts += [config.samples, config.depth, sees_through(config.background), config.exposure]
     facts += [config.passes, config.passes_as]
-    facts += [path.loop, config.motion_blur, config.aperture, config.focus]
     facts += ["in a circle"] if config.lens == "fisheye" else []
+    facts += [path.loop, config.motion_blur, config.aperture, config.focus]
     if config.aperture is not None:  # the subject that is in focus depends on these
         digest.update(np.ascontiguousarray(scene.points).data)
         facts.append(scene.up)

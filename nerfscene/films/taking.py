@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene import types
 from nerfscene.config import RenderConfig
 from nerfscene.field.footprint import photos_of, pixel_samples
 from nerfscene.field.rendering import Renderer, render
-from nerfscene.films.lenses import unseen
+from nerfscene.films.lenses import blacked_out
 from nerfscene.films.light import picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath
@@ -49,20 +48,13 @@ def rendered(
         camera = path.cameras[number]
         samples = config.samples or pixel_samples(photos, renderer, camera)
         cameras = cameras_of(shutter, renderer, number)
-        nothing = unseen(camera.intrinsics, config.lens == "fisheye")
-        frame = _without(taken(renderer, cameras, samples, sees_through(config.background)), nothing)
+        frame = taken(renderer, cameras, samples, sees_through(config.background))
+        blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
         picture = picture_of(frame, config.background, config.exposure)
         if (config.depth or passes) and len(cameras) > 1:
-            # A mean of depths would be no surface's.
-            frame = _without(render(renderer, camera, samples), nothing)
+            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
+            blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
         depth = np.zeros(0, np.float32)
         if frame.depth.size:
             depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
         yield picture, depth, passes_made(passes, renderer, camera, frame)
-
-
-def _without(frame: types.Frame, nothing: NDArray[np.bool_] | None) -> types.Frame:
-    """The frame, black and empty in the pixels (height, width) through which its lens sees nothing."""
-    if nothing is not None:
-        frame.rgb[nothing], frame.accumulation[nothing] = 0, 0
-    return frame

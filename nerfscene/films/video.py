@@ -19,7 +19,7 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import spherical
-from nerfscene.films.codecs import KINDS, Codec, check_ending, chosen, keeps_transparency, rate
+from nerfscene.films.codecs import KINDS, Codec, check_ending, chosen, rate
 from nerfscene.films.encoding import encode
 from nerfscene.scene.atomic import remove_leftovers, telling, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
@@ -34,11 +34,6 @@ def check_film_name(file: Path) -> None:
     if file.is_dir():
         raise NerfsceneError(f"{file} is a folder; give the film another name")
     check_folder_of(file, "choose another with -o")
-
-
-def keeps_alpha(file: Path) -> bool:
-    """Whether a film of this name can be transparent."""
-    return keeps_transparency(file.suffix.lower())
 
 
 def check_folder_of(file: Path, instead: str) -> None:

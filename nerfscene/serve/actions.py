@@ -118,7 +118,8 @@ def remove_job(shop: Shop, job: Job) -> None:
     for folder in (home.exports, home.films):
         for name in (job.id, f".{job.id}"):  # whole, and as far as it came
             shutil.rmtree(folder / name, ignore_errors=True)
-    (home.films / f"{job.id}.mp4").unlink(missing_ok=True)
+    for file in (home.films / f"{job.id}.mp4", home.home / jobs.lock_of(job.id)):
+        file.unlink(missing_ok=True)
 
 
 def _check_path(chosen: dict[str, Any]) -> None:

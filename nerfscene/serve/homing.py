@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.atomic import telling
@@ -59,8 +60,8 @@ def _check(packed: zipfile.ZipFile, size: int) -> None:
 def _settle(folder: Path, photos: Mapping[str, Path]) -> None:
     """Writes the photos' places here into a scene, so that it can be measured, reported and trained on.
 
-    The cameras that were found are kept for photos by name, size and time of change: photos that are here
-    under the same name and with the same size are those that were uploaded.
+    The cameras that were found are kept for photos by name, size and time of change, as are the frames of a
+    video: files that are here under the same name and with the same size are those that were uploaded.
     """
     manifest = folder / SCENE_FILE
     data = json.loads(manifest.read_text(encoding="utf-8"))
@@ -69,10 +70,39 @@ def _settle(folder: Path, photos: Mapping[str, Path]) -> None:
             if view.get(key) in photos:
                 view[key] = str(photos[view[key]])
     manifest.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    known = _files_here(folder, {name.removeprefix(PHOTOS): path for name, path in photos.items()})
     for done in folder.glob("poses/*/done.json"):
         kept = json.loads(done.read_text(encoding="utf-8"))
-        for entry in kept.get("photos", ()) if isinstance(kept, dict) else ():
-            here = photos.get(PHOTOS + entry[0], folder / PHOTOS / entry[0])
-            if here.is_file() and here.stat().st_size == entry[1]:
-                entry[2] = here.stat().st_mtime_ns
+        _settle_times(kept, known)
         done.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+def _files_here(folder: Path, photos: Mapping[str, Path]) -> dict[str, Path]:
+    """The files that results in poses/ may be made from, by their names there: photos and videos, what was in
+    a zip of them, and results that other results are made from, such as the frames of a video."""
+    known = dict(photos)
+    for home in (folder / PHOTOS, *folder.glob("poses/*")):
+        for path in sorted(home.rglob("*")):
+            if path.is_file():
+                known.setdefault(path.relative_to(home).as_posix(), path)
+    for path in list(known.values()):
+        known.setdefault(path.name, path)
+    return known
+
+
+def _settle_times(content: Any, known: Mapping[str, Path]) -> None:
+    """Writes times of change here, and whole paths, into each [name, size, time, …] of a result."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if not isinstance(content, list):
+        return
+    if len(content) < 3 or [type(part) for part in content[:3]] != [str, int, int]:
+        for part in content:
+            _settle_times(part, known)
+        return
+    is_whole = content[0].startswith("/")
+    here = known.get(PurePosixPath(content[0]).name if is_whole else content[0])
+    if here is not None and here.is_file() and here.stat().st_size == content[1]:
+        content[2] = here.stat().st_mtime_ns
+        if is_whole:
+            content[0] = str(here)

@@ -22,6 +22,7 @@ from nerfscene.serve.limits import not_too_many
 
 UNDO = 24 * 3600.0  # seconds for which a deleted scene is kept
 LONGEST_TITLE = 120
+JOINERS = "\u200c\u200d"  # in words of Persian and Indian languages, and in emoji of several people
 FileState = Literal["coming", "whole", "unusable"]
 
 
@@ -224,8 +225,9 @@ def read_notes_of(db: Database, person: str, scene: str) -> None:
 
 
 def _title(title: str) -> str:
-    title = " ".join("".join(ch if ch.isprintable() else " " for ch in title).split())[:LONGEST_TITLE]
-    if not title:
+    shown = "".join(ch if ch.isprintable() or ch in JOINERS else " " for ch in title)
+    title = " ".join(shown.split())[:LONGEST_TITLE]
+    if not title.strip(JOINERS + " "):
         raise NerfsceneError("a scene needs a title; type one")
     return title
 

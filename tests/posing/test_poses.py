@@ -20,6 +20,7 @@ from PIL import Image
 from pose_errors import pose_errors
 
 from nerfscene.capture.folder import open_capture, read_pixels
+from nerfscene.capture.work_folder import remove_unfinished
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import copies, mapping, matching, pairs, poses
@@ -245,6 +246,17 @@ def test_what_an_interrupted_run_has_found_is_kept(
         np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
     left = {p.name for p in (tmp_path / "posing").iterdir()}
     assert left == {p.name for p in (done / "posing").iterdir()} and "begun.json" not in left
+
+
+def test_what_nothing_has_gone_on_with_is_removed(
+    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+) -> None:
+    """As when cameras come with the photos after all. What is complete stays."""
+    photos, _, _ = corner
+    left_at(tmp_path, photos, "finding features", 0.3)
+    (tmp_path / "frames").mkdir()
+    remove_unfinished(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["frames"]
 
 
 def test_features_that_a_killed_run_wrote_by_half_are_found_again(

@@ -351,6 +351,34 @@ def test_a_scene_at_home_keeps_the_cameras_that_were_found(tmp_path: Path) -> No
     assert [v["photo"] for v in views] == [str(photo), "poses/f.jpg"]
 
 
+def test_a_scene_at_home_keeps_what_was_made_of_videos_and_panoramas(tmp_path: Path) -> None:
+    """Results of results: frames that were taken are those that cameras were found for."""
+    video, panorama = tmp_path / "walk.mp4", tmp_path / "R1.jpg"
+    for file in (video, panorama):
+        file.write_bytes(b"12345")
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("scene.json", json.dumps({"views": []}))
+        frames = {"of": {"version": 3, "videos": [["walk.mp4", 5, 1]]}, "warnings": []}
+        made.writestr("poses/frames/done.json", json.dumps(frames))
+        made.writestr("poses/frames/walk-0001.jpg", "123")
+        cut = {"version": 1, "panoramas": [{"photo": [["/srv/scenes/id/photos/R1.jpg", 5, 1]], "turns": 0}]}
+        made.writestr("poses/panoramas/done.json", json.dumps(cut))
+        made.writestr("poses/posing/done.json", json.dumps({"photos": [["walk-0001.jpg", 3, 1, 640, 480]]}))
+    home = tmp_path / "scene"
+    homing.unpacked(archive, home, {"walk.mp4": video, "R1.jpg": panorama})
+
+    def kept(name: str) -> Any:
+        return json.loads((home / "poses" / name / "done.json").read_text())
+
+    time = video.stat().st_mtime_ns
+    assert kept("frames")["of"] == {"version": 3, "videos": [["walk.mp4", 5, time]]}
+    time = panorama.stat().st_mtime_ns
+    assert kept("panoramas")["panoramas"] == [{"photo": [[str(panorama), 5, time]], "turns": 0}]
+    time = (home / "poses/frames/walk-0001.jpg").stat().st_mtime_ns
+    assert kept("posing")["photos"] == [["walk-0001.jpg", 3, time, 640, 480]]
+
+
 def test_which_files_are_sent(tmp_path: Path) -> None:
     for name in (
         "b2.jpg",

@@ -9,6 +9,7 @@ import pytest
 import serve_cases as cases
 from support.html_cases import Page
 
+from nerfscene.errors import NerfsceneError
 from nerfscene.serve import people, scenes
 from nerfscene.serve.gate import COOKIE
 from nerfscene.serve.pages_html import STATIC
@@ -220,6 +221,15 @@ def test_who_looks_at_a_scene_has_read_its_notes(shop: Shop) -> None:
     assert len(Page(browser.get("/").text).all("form", class_="note")) == 2
     page = Page(browser.get(f"/scenes/{scene.id}").text)
     assert page.one("form", class_="note").said.startswith("Cellar is ready.")
+
+
+def test_letters_that_are_joined_stay_joined(shop: Shop) -> None:
+    family, persian = "\U0001f468\u200d\U0001f469\u200d\U0001f467 at home", "\u0645\u06cc\u200c\u062e"
+    for title in (family, persian):
+        assert cases.scene(shop, title).title == title
+    assert cases.scene(shop, "a\u202eb\x00c").title == "a b c"
+    with pytest.raises(NerfsceneError, match="title"):
+        cases.scene(shop, "\u200d \u200c")
 
 
 def test_titles_are_shown_as_typed(shop: Shop) -> None:

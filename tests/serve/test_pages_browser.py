@@ -156,3 +156,46 @@ def test_who_wants_no_motion_gets_none(tmp_path: Path) -> None:
                 wait(page, lambda page=page: page.locator(".picture.turns img.strip").count(), 180)
             time.sleep(0.2)
             assert page.locator("img.strip").count() == strips
+
+
+CUT = """() => {
+  const width = document.documentElement.clientWidth;
+  const lists = [...document.querySelectorAll("ul")].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const wide = document.documentElement.scrollWidth > width ? ["the page"] : [];
+  return [...wide, ...lists.map((e) => e.className)];
+}"""
+
+
+def test_long_names_are_read_whole_on_the_smallest_phone(tmp_path: Path) -> None:
+    shop = cases.shop(tmp_path)
+    long = "without_any_place_to_break_it_" * 4
+    made = cases.scene(shop, long[:110])
+    cases.photo(shop, made, f"{long}.gif", "unusable", "it is a kind of picture that can't be read")
+    cases.guest(shop, long[:60])
+    key = people.key_of_first(shop.db, shop.data)
+    with answering(shop) as address, chromium() as browser:
+        page = browser.new_context(viewport={"width": 320, "height": 568}).new_page()
+        page.goto(f"{address}/login?key={key}")
+        page.wait_for_url(f"{address}/")
+        for path in ("/", f"/scenes/{made.id}", "/people"):
+            page.goto(f"{address}{path}")
+            if path == "/people":
+                page.locator(".person details summary").last.click()
+            assert page.evaluate(CUT) == [], f"{path}: wider than the screen"
+
+
+def test_whoever_goes_back_after_a_log_out_sees_nothing(tmp_path: Path) -> None:
+    shop = cases.shop(tmp_path)
+    made = cases.scene(shop, "Kitchen", "ready")
+    key = people.key_of_first(shop.db, shop.data)
+    with answering(shop) as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"{address}/login?key={key}")
+        page.wait_for_url(f"{address}/")
+        page.goto(f"{address}/scenes/{made.id}")
+        page.locator("header details.menu summary").click()
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url(f"{address}/login")
+        page.go_back()
+        page.wait_for_url("**/login**")
+        assert "Kitchen" not in page.content()

@@ -381,11 +381,13 @@ def test_a_removed_job_takes_its_files_along(opened: Shop, trained: Path) -> Non
     (at.films / f"{film.id}.mp4").touch()
     (at.films / "other.mp4").touch()
     (at.films / f".{film.id}").mkdir()  # the frames of a paused one
+    (at.home / jobs.lock_of(film.id)).touch()
     with pytest.raises(NerfsceneError, match="under way"):
         actions.remove_job(opened, film)
     jobs.ask(opened.db, film.id, "stop")
     actions.remove_job(opened, film)
     assert [file.name for file in at.films.iterdir()] == ["other.mp4"]
+    assert not (at.home / jobs.lock_of(film.id)).exists()
     assert jobs.jobs_of(opened.db, row.id) == []
     page = actions.page(opened, row, {})
     jobs.ask(opened.db, page.id, "stop")

@@ -43,6 +43,7 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         "str" not in kind
         and "Literal" not in kind
         and "Backend" not in kind
+        and "Lens" not in kind
         and "Path" not in kind
         and "Source" not in kind
     ):
