@@ -123,7 +123,7 @@ def test_frames_wait_for_a_slow_disk_and_not_without_limit(
     begun: list[int] = []
 
     def slow(*arguments: object) -> None:
-        going.wait(60)
+        going.wait()
         plain(*arguments)  # type: ignore[arg-type]
 
     def render() -> None:
@@ -137,6 +137,7 @@ def test_frames_wait_for_a_slow_disk_and_not_without_limit(
     rendering.start()
     while len(begun) < 4:  # the rendering goes on while the first frame is written
         assert rendering.is_alive()
+        rendering.join(0.01)
     assert names(tmp_path) == []
     rendering.join(0.3)
     assert rendering.is_alive() and len(begun) < 6  # but not far
