@@ -21,7 +21,7 @@ from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, film_intrinsics
 from nerfscene.scene.scene import Scene
-from nerfscene.types import Array, Camera, Intrinsics, Lens, View
+from nerfscene.types import Array, Camera, Frame, Intrinsics, Lens, View
 
 LEVEL: tuple[Lens, ...] = ("equirectangular", "stereo180")  # the horizon is the middle row
 WIDEST_PANORAMA, WIDEST_DOME = 3840, 1920  # pixels along a film's width if no size is given
@@ -220,3 +220,13 @@ def unseen(k: Intrinsics, in_circle: bool) -> NDArray[np.bool_] | None:
     most = min(k.width / k.fx, k.height / k.fy) / 2 if in_circle else math.pi
     beyond: NDArray[np.bool_] = x**2 + y[:, None] ** 2 > most**2
     return beyond
+
+
+def blacked_out(frame: Frame, k: Intrinsics, in_circle: bool) -> None:
+    """Makes the pixels that are ``unseen`` black, transparent and empty, in place."""
+    nothing = unseen(k, in_circle)
+    if nothing is None:
+        return
+    for values in (frame.rgb, frame.depth, frame.accumulation):
+        if values.size:  # a mean has no depth
+            values[nothing] = 0
