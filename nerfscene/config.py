@@ -159,8 +159,7 @@ class RenderConfig:
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
-    Or a file: camera_path.json (the viewer's, nerfstudio's), base_cam.json (instant-ngp's), .ssproj or
-    settings.json (SuperSplat's), or .glb, .gltf or .json with a camera out of Blender.
+    Or a file that the viewer, nerfstudio, instant-ngp, SuperSplat, splat-transform or Blender wrote.
     auto: walkthrough if the photos were taken walking forward or all around a room, otherwise orbit."""
     through: str | None = None
     """Instead of --path: photos to film from, one after the other, such as 0001.jpg,0017.jpg,0042.jpg."""
