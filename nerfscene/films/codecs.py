@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.codec.codec
-import av.error
 
 from nerfscene.errors import NerfsceneError
 
@@ -207,7 +205,7 @@ def check_encodable(codec: Codec, size: tuple[int, int], fps: float, alpha: bool
         context = av.CodecContext.create(codec.encoder, "w")
         set_up(context, codec, film_size(codec, size), frame_rate, alpha)
         context.open()
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise NerfsceneError(
             f"{codec.words} can't encode {size[0]}×{size[1]} pixels at {fps:g} frames a second here "
