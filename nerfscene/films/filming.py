@@ -75,11 +75,10 @@ def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     """What ``film_path`` returns, but for a preview."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
-    target = None
+    target, points = None, world_points(scene)
     if config.look_at is not None:
         renderer = scene.renderer(config.backend, config.threads)
-        target = point_to_look_at(config.look_at, scene.views, world_points(scene), scene.up, renderer)
-    points = world_points(scene)
+        target = point_to_look_at(config.look_at, scene.views, points, scene.up, renderer)
     if config.through is None:
         path, fps = _preset_or_file(scene, path_settings(config))
         path = path if target is None else looking_at(path, target, up)
