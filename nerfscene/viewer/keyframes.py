@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
-from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part
+from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part, tracks_part
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath, interpolate
+from nerfscene.films.pulling import baked, fitted, unrolled
+from nerfscene.films.tracks import Tracks, frame_times
+from nerfscene.films.tracks import transformed as tracks_transformed
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Intrinsics
@@ -42,7 +44,10 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Plan:
-    """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds."""
+    """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds.
+
+    tracks: what is pulled by key. Its roll is on top of the keyframes', its field of view instead of theirs.
+    """
 
     keyframes: tuple[Keyframe, ...] = ()
     loop: bool = False
@@ -52,6 +57,7 @@ class Plan:
     height: int = 540
     fps: float = 30.0
     seconds: float = 8.0
+    tracks: Tracks = Tracks()  # noqa: RUF009 - frozen
 
     @property
     def n_frames(self) -> int:
@@ -110,14 +116,7 @@ def transformed(plan: Plan, new_from_world: Array) -> Plan:
     frames = (
         replace(k, world_from_cam=pose_in_scene(new_from_world, k.world_from_cam)) for k in plan.keyframes
     )
-    return replace(plan, keyframes=tuple(frames))
-
-
-def rolled(world_from_cam: Array, degrees: float) -> Array:
-    """A pose (4, 4) turned about its viewing direction so that the picture's content turns clockwise."""
-    out = world_from_cam.copy()
-    out[:3, :3] = out[:3, :3] @ Rotation.from_euler("z", -degrees, degrees=True).as_matrix()
-    return out
+    return replace(plan, keyframes=tuple(frames), tracks=tracks_transformed(plan.tracks, new_from_world))
 
 
 def progress_at(plan: Plan, share: Array) -> Array:
@@ -146,7 +145,7 @@ def progress_at(plan: Plan, share: Array) -> Array:
 def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
     """The camera of each frame; ``n_frames`` instead of the plan's own number.
 
-    Raises NerfsceneError if the plan has no keyframes.
+    Raises NerfsceneError if the plan has no keyframes, or a track's key after the film's end.
     """
     if not plan.keyframes:
         raise NerfsceneError("this path has no keyframes; add one where the camera is, or choose a preset")
@@ -169,7 +168,16 @@ def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
         Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
         for pose, f in zip(poses, focals, strict=True)
     )
-    return CameraPath(shots, plan.fps, plan.seconds, plan.loop)
+    path = CameraPath(shots, plan.fps, plan.seconds, plan.loop)
+    return _pulled(path, plan) if plan.tracks else path
+
+
+def _pulled(path: CameraPath, plan: Plan) -> CameraPath:
+    """The path with the plan's tracks. Raises NerfsceneError for a key after the film's end."""
+    seconds = plan.n_frames / plan.fps
+    tracks = fitted(plan.tracks, seconds, plan.fps, lambda name: f"the {name} of this path")
+    times = frame_times(len(path.cameras), seconds, plan.loop)
+    return baked(replace(path, tracks=tracks, seconds=seconds, times=times))
 
 
 class Editor:
@@ -198,12 +206,12 @@ def save(plan: Plan, file: Path) -> None:
     Raises NerfsceneError for a plan without keyframes or a file that can't be written.
     """
     data = path_data(cameras(plan), file, plan.fps)
-    settings = {k: v for k, v in plan.__dict__.items() if k != "keyframes"}
+    settings = {k: v for k, v in plan.__dict__.items() if k not in ("keyframes", "tracks")}
     frames = [
         {"world_from_cam": k.world_from_cam.ravel().tolist(), "fov": k.fov, "time": k.time}
         for k in plan.keyframes
     ]
-    data[OURS] = {"version": VERSION, **settings, "keyframes": frames}
+    data[OURS] = {"version": VERSION, **settings, "keyframes": frames, **tracks_part(plan.tracks)}
     write_json(data, file)
 
 
@@ -223,7 +231,7 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
         note(f"{file}: its cameras are {lens}; here they are perspective, and nerfscene render has --lens.")
     data = opened(file, GIVE)
     ours = own_part(data, file) if isinstance(data, dict) else None
-    return from_path(path) if ours is None else _plan_of(ours)
+    return from_path(path) if ours is None else replace(_plan_of(ours), tracks=path.tracks)
 
 
 def _plan_of(ours: dict[str, Any]) -> Plan:
@@ -245,7 +253,8 @@ def _plan_of(ours: dict[str, Any]) -> Plan:
 
 
 def from_path(path: CameraPath, most: int = 12) -> Plan:
-    """A plan with up to ``most`` keyframes along a path, and with the size, fps and length of its film."""
+    """A plan with up to ``most`` keyframes along a path; its film has the path's size, length and tracks."""
+    path = unrolled(path)
     n = len(path.cameras)
     n_keyframes = min(n, most)
     last = n if path.loop else n - 1  # a loop goes on from the last frame to the first
@@ -267,4 +276,5 @@ def from_path(path: CameraPath, most: int = 12) -> Plan:
         k.height,
         fps,
         path.seconds or max(n / fps, 1 / fps),
+        path.tracks,
     )

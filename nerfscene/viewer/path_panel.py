@@ -15,6 +15,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset
+from nerfscene.films.tracks import rolled
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array
@@ -182,7 +183,7 @@ class PathPanel:
         if self._filling or index is None:
             return
         turn, self._rolled = self.key_roll.value - self._rolled, self.key_roll.value
-        pose = keyframes.rolled(self.editor.plan.keyframes[index].world_from_cam, turn)
+        pose = rolled(self.editor.plan.keyframes[index].world_from_cam, turn)
         self.editor.apply(keyframes.changed(self.editor.plan, index, world_from_cam=pose))
         self._draw()
 
