@@ -53,8 +53,10 @@ def given_tracks(config: RenderConfig, views: Sequence[View]) -> Tracks:
 def tracks_of(path: CameraPath, config: RenderConfig, views: Sequence[View]) -> Tracks:
     """The tracks of a film along this path: those of ``config``, and where it has none the path's own.
 
-    Raises NerfsceneError as ``given_tracks`` does.
+    A path with the times of its frames has both together already. Raises NerfsceneError as ``given_tracks``.
     """
+    if path.times is not None:
+        return path.tracks
     given = given_tracks(config, views)
     return Tracks(**{name: getattr(given, name) or getattr(path.tracks, name) for name in NAMES})
 
@@ -173,13 +175,14 @@ def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:
         keys: Keys = getattr(tracks, name)
         if not loop or len(keys) < 2:
             continue
+        words = "field of view" if name == "fov" else name
         around = round_of(keys, seconds, loop, TURN if name == "roll" else 0.0)
         if around is None:
-            made.append(f"the path is a loop, and the {name} jumps back where it begins again.")
+            made.append(f"the path is a loop, and the {words} jumps where it begins again.")
         elif around.keys == len(keys) and keys[-1].time < seconds:
             made.append(
-                f"the path is a loop, so from {keys[-1].time:g} s on the {name} goes back to that at its "
-                f"beginning; a key at {seconds:g} s sets what it is at the end."
+                f"the path is a loop, so from {keys[-1].time:g} s on the {words} goes back to what it is at "
+                f"the beginning; a key at {seconds:g} s says what it is at the end."
             )
     if tracks.focus and not tracks.aperture:
         made.append("the path pulls focus, which shows with --aperture alone, such as 2.8.")
