@@ -124,7 +124,7 @@ def fitted(tracks: Tracks, seconds: float, fps: float, where: Callable[[str], st
         if beyond or len({key.time for key in keys}) < len(keys):
             raise NerfsceneError(
                 f"{where(name)} has a key at {max(beyond, default=seconds):g} s, and the film ends at "
-                f"{seconds:g} s: make it longer with --seconds, or leave that key out"
+                f"{seconds:g} s: make the film longer, or leave that key out"
             )
         made[name] = keys
     return Tracks(**made)
