@@ -127,13 +127,13 @@ def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[
         )
     usual = film_size(scene, None, None)
     path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
-    fps, before = config.fps or path.fps or FRAMES_PER_SECOND, seconds_of(path)
-    path = unrolled(path)
+    fps = config.fps or path.fps or FRAMES_PER_SECOND
+    own, before, path = path.tracks, seconds_of(path), unrolled(path)
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))
     elif config.fps and path.fps and config.fps != path.fps:
         path = resample(path, max(round(len(path.cameras) * config.fps / path.fps), 1))
-    return replace(path, tracks=stretched(path.tracks, len(path.cameras) / fps / before)), fps
+    return replace(path, tracks=stretched(own, len(path.cameras) / fps / before)), fps
 
 
 def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:

@@ -114,8 +114,8 @@ def lens_of(
         return replace(lens, pulled=_followed(path, target, renderer, usual))
 
     def focused(value: float | str | Point) -> Lens:
-        if isinstance(value, float):
-            return replace(lens, focus=value)
+        if isinstance(value, int | float):
+            return replace(lens, focus=float(value))
         if isinstance(value, tuple):
             return replace(lens, focus=np.array(value))
         point = point_to_look_at(value, scene.views, points, scene.up, renderer, "--focus")

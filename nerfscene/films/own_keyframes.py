@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras.plausible import FARTHEST, NARROWEST, WIDEST, pose_doubt
+from nerfscene.cameras.plausible import NARROWEST, WIDEST, pose_doubt
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.path_parts import number, vector
 from nerfscene.films.tracks import NAMES, Key, Keys, Point, Tracks, as_json
-from nerfscene.keyed import MOST_KEYS, RANGES
+from nerfscene.keyed import MOST_KEYS
 
 OURS = "nerfscene"  # the key of what only this program writes into a camera_path.json
 VERSION = 1
@@ -66,7 +66,7 @@ def _checked(data: dict[str, Any], file: Path) -> tuple[dict[str, Any] | None, T
         if "keyframes" in ours or version == VERSION:
             _check(ours)
         return ours, _tracks(ours.get("tracks", {}))
-    except ValueError as error:
+    except (ValueError, NerfsceneError) as error:
         raise NerfsceneError(
             f"{file}: its {OURS} part can't be read ({error}); remove that part, and its frames can be used"
         ) from error
@@ -110,7 +110,10 @@ def _check_number(values: dict[str, Any], name: str, least: float, most: float, 
 
 
 def _tracks(data: Any) -> Tracks:
-    """The tracks in their entry of the own part. Raises ValueError, whose message is a clause."""
+    """The tracks in their entry of the own part.
+
+    Raises ValueError or NerfsceneError, whose message is a clause.
+    """
     if not isinstance(data, dict):
         raise ValueError("its tracks are not an object")
     unknown = sorted(set(data) - set(NAMES))
@@ -127,25 +130,15 @@ def _keys(data: Any, name: str) -> Keys:
         where = f"key {index} of its {name}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where} is not an object")
-        _check_number(entry, "time", keys[-1].time if keys else 0.0, LONGEST, where)
-        key = Key(float(entry["time"]), _value(entry.get("value"), name, where))
-        if keys and key.time == keys[-1].time:
-            raise ValueError(f"{where} has the same time as the one before")
-        keys.append(key)
+        _check_number(entry, "time", 0.0, LONGEST, where)
+        keys.append(Key(float(entry["time"]), _value(entry.get("value"), where)))
     return tuple(keys)
 
 
-def _value(value: Any, name: str, where: str) -> float | str | Point:
-    if name in RANGES:
-        allowed, found = RANGES[name], number(value)
-        if found is None or not allowed.least <= found <= allowed.most:
-            raise ValueError(f"the value of {where} is not {allowed.words}")
-        return found
-    if isinstance(value, str) and value.strip():
-        return value
-    point, distance = vector(value, 3), number(value)
-    if point is not None and np.abs(point).max() < FARTHEST:
+def _value(given: Any, where: str) -> float | str | Point:
+    point, single = vector(given, 3), number(given)
+    if point is not None:
         return float(point[0]), float(point[1]), float(point[2])
-    if distance is None or not 0 < distance < FARTHEST:
-        raise ValueError(f"the value of {where} is no distance, point, subject or photo's name")
-    return distance
+    if single is not None or isinstance(given, str):
+        return given if single is None else single
+    raise ValueError(f"the value of {where} is no number, point or text")

@@ -189,6 +189,16 @@ def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:
     return made
 
 
+def closes(path: CameraPath) -> bool:
+    """Whether a path is a loop whose first frame goes on from its last, also in roll and field of view."""
+    turns = {"fov": 0.0, "roll": TURN}
+    keys = {name: getattr(path.tracks, name) for name in turns}
+    return path.loop and all(
+        len(keys[name]) < 2 or round_of(keys[name], seconds_of(path), True, turn) is not None
+        for name, turn in turns.items()
+    )
+
+
 def baked(path: CameraPath, zoom: bool = True) -> CameraPath:
     """The path with the roll of its tracks in its cameras and, with ``zoom``, their field of view."""
     tracks, times, seconds = path.tracks, times_of(path), seconds_of(path)
