@@ -66,7 +66,7 @@ def _checked(data: dict[str, Any], file: Path) -> tuple[dict[str, Any] | None, T
         if "keyframes" in ours or version == VERSION:
             _check(ours)
         return ours, _tracks(ours.get("tracks", {}))
-    except (ValueError, NerfsceneError) as error:
+    except ValueError as error:
         raise NerfsceneError(
             f"{file}: its {OURS} part can't be read ({error}); remove that part, and its frames can be used"
         ) from error
@@ -110,16 +110,17 @@ def _check_number(values: dict[str, Any], name: str, least: float, most: float, 
 
 
 def _tracks(data: Any) -> Tracks:
-    """The tracks in their entry of the own part.
-
-    Raises ValueError or NerfsceneError, whose message is a clause.
-    """
+    """The tracks in their entry of the own part. Raises ValueError, whose message is a clause."""
     if not isinstance(data, dict):
         raise ValueError("its tracks are not an object")
     unknown = sorted(set(data) - set(NAMES))
     if unknown:
         raise ValueError(f"there is no track {unknown[0]!r:.40}")
-    return Tracks(**{name: _keys(keys, name) for name, keys in data.items()})
+    made = {name: _keys(keys, name) for name, keys in data.items()}
+    try:
+        return Tracks(**made)
+    except NerfsceneError as error:
+        raise ValueError(str(error)) from error
 
 
 def _keys(data: Any, name: str) -> Keys:
