@@ -24,6 +24,7 @@ from nerfscene.types import Array, Lens
 Point = tuple[float, float, float]
 NAMES = ("focus", "aperture", "exposure", "fov", "roll")  # the fields of Tracks
 CLOSE = 1e-6  # seconds and, of a film's length, share by which times may differ and be the same
+FRAMES_AT_ONCE = 1024  # whose curves are computed together: many keys of long films would fill memory
 TURN = 360.0  # degrees of roll after which the picture is the same
 
 
@@ -180,6 +181,10 @@ def eased(keys: Keys, values: Array, times: Array, around: Round | None) -> Arra
         from scipy.interpolate import PchipInterpolator  # imported here because it takes half a second
 
     at = np.array([key.time for key in keys])
+    if values.ndim == 2 and len(times) > FRAMES_AT_ONCE:
+        cuts = range(0, len(times), FRAMES_AT_ONCE)
+        parts = [slice(cut, cut + FRAMES_AT_ONCE) for cut in cuts]
+        return np.concatenate([eased(keys, values[:, part], times[part], around) for part in parts])
     if around is not None:
         at, values = at[: around.keys], values[: around.keys]
     if len(at) == 1:

@@ -114,6 +114,9 @@ def test_keys_whose_values_change_in_time_are_followed() -> None:
     curve = eased(made, np.stack([nearer, nearer, still, still]), times, None)
     assert np.allclose(curve[times <= 3], nearer[times <= 3])
     assert np.allclose(curve[times >= 5], 9)
+    often = np.repeat(times, 30)
+    many = [np.repeat(values, 30) for values in (nearer, nearer, still, still)]
+    assert np.allclose(eased(made, np.stack(many), often, None), np.repeat(curve, 30))
     between = curve[(times > 3) & (times < 5)]
     assert (np.diff(between) > 0).all() and between.min() > 3 and between.max() < 9
 
