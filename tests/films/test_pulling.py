@@ -360,7 +360,7 @@ def test_what_others_hold_no_keys_for_is_told(loaded: Scene, written: Path, tmp_
     path = replace(path, fps=fps)
     for name, program in OTHERS:
         notes = write_camera_path(path, tmp_path / name, fps, loaded, program)
-        told = [note for note in notes if "holds no focus and no aperture and no exposure" in note]
+        told = [note for note in notes if "without focus, aperture and exposure" in note]
         assert len(told) == 1 and name in told[0], notes
         back = read_camera_path(tmp_path / name, scene=loaded)
         assert back.tracks == Tracks()
