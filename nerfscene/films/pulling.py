@@ -164,8 +164,7 @@ def pulled(path: CameraPath, config: RenderConfig, views: Sequence[View], fps: f
         times=frame_times(n, seconds, path.loop),
         notes=(*path.notes, *_notes(tracks, seconds, path.loop)),
     )
-    # Of a file, and of one field of view, the cameras have it.
-    return baked(path, zoom=len(given.fov) > 1)
+    return baked(path, zoom=len(tracks.fov) > 1)  # one field of view is in the cameras already
 
 
 def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:

@@ -355,6 +355,17 @@ def test_options_win_over_the_file_s(loaded: Scene, written: Path) -> None:
     assert np.allclose(turn, np.eye(3), atol=1e-3)
 
 
+def test_a_loop_that_jumps_in_its_zoom_can_be_made_longer(loaded: Scene, tmp_path: Path) -> None:
+    """The path's curve goes on from its last frame to its first, and the zoom doesn't."""
+    config = replace(SHORT, path="orbit", seconds=1, fov="0:60,1:30")
+    path, fps = film_path(loaded, config)
+    write_camera_path(replace(path, fps=fps), tmp_path / "camera_path.json")
+    longer, _ = film_path(loaded, RenderConfig(str(tmp_path / "camera_path.json"), seconds=4))
+    wanted, _ = film_path(loaded, replace(config, seconds=4, fov="0:60,4:30"))
+    for a, b in zip(longer.cameras, wanted.cameras, strict=True):
+        assert a.intrinsics.fx == pytest.approx(b.intrinsics.fx)
+
+
 def test_what_others_hold_no_keys_for_is_told(loaded: Scene, written: Path, tmp_path: Path) -> None:
     path, fps = film_path(loaded, RenderConfig(str(written)))
     path = replace(path, fps=fps)
