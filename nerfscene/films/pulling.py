@@ -184,7 +184,7 @@ def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:
                 f"the beginning; a key at {seconds:g} s says what it is at the end."
             )
     if tracks.focus and not tracks.aperture:
-        made.append("the path pulls focus, which shows with --aperture alone, such as 2.8.")
+        made.append("the focus shows only with depth of field: give --aperture too, such as 2.8.")
     return made
 
 
