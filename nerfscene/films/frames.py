@@ -45,7 +45,7 @@ class Frames:
     count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
     whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
     channels: of a picture: 3, or 4 with transparency. passes, passes_as: what else each frame has, see
-    ``films.passes``, and as which files.
+    ``films.passes``, and as which files. xmp: what each picture's file tells viewers, an XMP document.
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class Frames:
     channels: int = 3
     passes: tuple[str, ...] = ()
     passes_as: str = "exr"
+    xmp: str | None = None
 
     @property
     def unit(self) -> float:
@@ -74,7 +75,7 @@ class Frames:
             video.write_depth(depth, _depth_file(self.folder, number), self.unit)
         for name, values in passes.items():
             write_pass(values, pass_file(self.folder, name, number, self.passes_as), self.unit)
-        video.write_picture(picture, _picture_file(self.folder, number))
+        video.write_picture(picture, _picture_file(self.folder, number), self.xmp)
 
     def read(
         self, number: int, size: tuple[int, int]
