@@ -15,7 +15,7 @@ from nerfscene.films.lenses import blacked_out
 from nerfscene.films.light import picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.shutter import cameras_of, shutter_of, taken
+from nerfscene.films.shutter import Shutter, cameras_of, shutter_of, taken
 from nerfscene.scene.folder import Scene
 
 Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
@@ -43,18 +43,24 @@ def rendered(
     """Renders the frames with these numbers, one after the other."""
     photos = photos_of(scene.views)
     shutter = shutter_of(scene, world_points(scene), path, config, renderer)
-    passes = passes_of(config.passes)
     for number in numbers:
-        camera = path.cameras[number]
-        samples = config.samples or pixel_samples(photos, renderer, camera)
-        cameras = cameras_of(shutter, renderer, number)
-        frame = taken(renderer, cameras, samples, sees_through(config.background))
-        blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        picture = picture_of(frame, config.background, config.exposure)
-        if (config.depth or passes) and len(cameras) > 1:
-            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
-            blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        depth = np.zeros(0, np.float32)
-        if frame.depth.size:
-            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield picture, depth, passes_made(passes, renderer, camera, frame)
+        samples = config.samples or pixel_samples(photos, renderer, path.cameras[number])
+        yield _frame(shutter, config, renderer, number, samples)  # which nothing here holds on to
+
+
+def _frame(shutter: Shutter, config: RenderConfig, renderer: Renderer, number: int, samples: int) -> Frame:
+    """Takes one frame, with so many rays along a pixel's side."""
+    camera, passes = shutter.path.cameras[number], passes_of(config.passes)
+    cameras = cameras_of(shutter, renderer, number)
+    clear, in_circle = sees_through(config.background), config.lens == "fisheye"
+    frame = taken(renderer, cameras, samples, clear)
+    blacked_out(frame, camera.intrinsics, in_circle)
+    picture = picture_of(frame, config.background, config.exposure)
+    if (config.depth or passes) and len(cameras) > 1:  # a mean of depths would be no surface's
+        del frame  # two at once would be 330 MB of a 4K film
+        frame = render(renderer, camera, samples)
+        blacked_out(frame, camera.intrinsics, in_circle)
+    depth = np.zeros(0, np.float32)
+    if frame.depth.size:
+        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+    return picture, depth, passes_made(passes, renderer, camera, frame)
