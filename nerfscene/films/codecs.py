@@ -151,6 +151,11 @@ def has(codec: Codec) -> bool:
     return True
 
 
+def encoders() -> dict[str, bool]:
+    """The codecs, as people write them, and whether this PyAV has been built with their encoder."""
+    return {codec.words: has(codec) for codec in CODECS}
+
+
 def _way_to_transparency(file: Path) -> str:
     names = [f"{file.with_suffix(ending).name} ({words})" for ending, words in
              ((".webm", "VP9"), (".mov", "ProRes 4444"), (".webp", "animated WebP"))]  # fmt: skip
