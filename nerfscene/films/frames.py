@@ -35,7 +35,7 @@ UNFINISHED = ".unfinished.json"
 Write = Callable[..., None]  # as Frames.write
 MOST_WRITERS = 8
 NONE: Passes = MappingProxyType({})
-WAITING_BYTES = 1 << 28  # of frames that wait to be written; one may always wait
+WAITING_BYTES = 1 << 27  # of frames that wait to be written; one may always wait
 
 
 @dataclass(frozen=True)

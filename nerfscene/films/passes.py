@@ -138,7 +138,7 @@ def write_pass(values: NDArray[np.float32], file: Path, unit: float) -> None:
     0 0 0 where there is none. Raises NerfsceneError when the disk is full or the folder can't be written.
     """
     if file.suffix == ".exr":
-        _write(_encoded("exr", values, "grayf32le" if values.ndim == 2 else "gbrpf32le"), file)
+        _write("exr", values, "grayf32le" if values.ndim == 2 else "gbrpf32le", file)
     elif file.name.startswith("depth-"):
         video.write_depth(values, file, unit)
     elif values.ndim == 2:
@@ -148,11 +148,11 @@ def write_pass(values: NDArray[np.float32], file: Path, unit: float) -> None:
         for rows in strips(len(values)):
             part = values[rows]
             steps[rows] = np.rint((1 + np.clip(part, -1, 1)) * 32767.5) * part.any(-1, keepdims=True)
-        _write(_encoded("png", steps, "rgb48be"), file)
+        _write("png", steps, "rgb48be", file)
 
 
-def _encoded(codec: str, values: NDArray[Any], pixels: str) -> bytes:
-    """One picture as FFmpeg's ``codec`` writes it, from pixels of the format ``pixels``."""
+def _write(codec: str, values: NDArray[Any], pixels: str, file: Path) -> None:
+    """Writes one picture as FFmpeg's ``codec`` does, from pixels of the format ``pixels``."""
     try:
         context = av.CodecContext.create(codec, "w")
     except (av.codec.codec.UnknownCodecError, ValueError) as error:
@@ -166,10 +166,6 @@ def _encoded(codec: str, values: NDArray[Any], pixels: str) -> bytes:
     plain: NDArray[Any] = np.ascontiguousarray(values)
     picture = av.VideoFrame.from_ndarray(plain, format=pixels)
     picture.pts = 0
-    packets = [*context.encode(picture), *context.encode(None)]  # type: ignore[attr-defined]
-    return b"".join(bytes(packet) for packet in packets)
-
-
-def _write(content: bytes, file: Path) -> None:
-    with writing(file) as temporary:
-        temporary.write_bytes(content)
+    with writing(file) as temporary, temporary.open("wb") as out:
+        for packet in (*context.encode(picture), *context.encode(None)):  # type: ignore[attr-defined]
+            out.write(packet)

@@ -62,5 +62,5 @@ def _frame(shutter: Shutter, config: RenderConfig, renderer: Renderer, number: i
         blacked_out(frame, camera.intrinsics, in_circle)
     depth = np.zeros(0, np.float32)
     if frame.depth.size:
-        depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
+        depth = np.where(frame.accumulation > HIT, frame.depth, np.float32(0))
     return picture, depth, passes_made(passes, renderer, camera, frame)
