@@ -26,6 +26,7 @@ from nerfscene.films.light import background_color, sees_through
 from nerfscene.films.passes import passes_of
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
+from nerfscene.films.photo_sphere import xmp_of
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.pulling import pulled, seconds_of, unrolled
 from nerfscene.films.settings import codec_of, quick, settled
@@ -207,6 +208,7 @@ def render_film(
     if frames is not None:
         digest = film_digest(scene, path, config)
         folder = open_film_frames(frames, digest, len(path.cameras), limits, config)
+        folder = replace(folder, xmp=xmp_of(path.cameras[0].intrinsics))
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
@@ -350,3 +352,4 @@ def _frames(
                 write(i, picture, depth, passes)
             progress(i + 1, len(path.cameras))
             yield video.color_depth(depth, *limits) if config.depth else picture
+            del picture, depth, passes  # while the next ones are rendered
