@@ -27,6 +27,7 @@ struct LiveSteps {
     StepLaw law;      // in a bounded scene: the beam's intervals
     bool shared;      // whether all rays take the steps of `law`
     int next, end;    // intervals before `next` have been judged; from `end` on no ray has any
+    int at;           // the next to use, for whoever uses them in turn
     int count;        // those that may hold something: their indices, and if shared, the distances of their samples
     float *step, *t;
 };
@@ -51,7 +52,7 @@ static inline bool start_beam(const Space& space, RayState* rays, int n, Scratch
 // Places a started ray in its beam.
 static inline void join_beam(const Space& space, RayState& r, LiveSteps& live) {
     r.live = 0;
-    r.offset = live.shared ? 0 : int((r.law.first - live.law.first) / space.step + r.jitter);
+    r.offset = live.shared || !r.active ? 0 : int((r.law.first - live.law.first) / space.step + r.jitter);
 }
 // Sets which intervals the beam consists of, once all rays have joined.
 static inline void bound_beam(const RayState* rays, int n, LiveSteps& live) {
@@ -91,10 +92,12 @@ static inline uint32_t judge(const Field& f, const Space& space, const LiveSteps
         lanes = gather_bits(f.coarse, cell, small) | (lanes & ~small);
     }
     if (!lanes) return 0;
+    const uint32_t* cells = f.halved ? f.halved : f.occupancy;
+    const int side = f.halved ? space.occupancy_resolution / 2 : space.occupancy_resolution;
     alignas(64) int32_t first[3][kWidth], last[3][kWidth];
     for (int a = 0; a < 3; ++a) {
         vi low, high;
-        box_cells(box.low[a], box.high[a], space.occupancy_resolution, low, high);
+        box_cells(box.low[a], box.high[a], side, low, high);
         store((uint32_t*)first[a], (vu)low);
         store((uint32_t*)last[a], (vu)high);
     }
@@ -102,7 +105,7 @@ static inline uint32_t judge(const Field& f, const Space& space, const LiveSteps
     for (; lanes; lanes &= lanes - 1) {
         const int i = __builtin_ctz(lanes);
         const int from[3] = {first[0][i], first[1][i], first[2][i]}, to[3] = {last[0][i], last[1][i], last[2][i]};
-        found |= uint32_t(any_occupied(f.occupancy, space.occupancy_resolution, from, to)) << i;
+        found |= uint32_t(any_occupied(cells, side, from, to)) << i;
     }
     return found;
 }

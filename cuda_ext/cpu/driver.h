@@ -114,6 +114,8 @@ struct Kernels {
     // beam's steps i < capacity to 1 if it may hold something, otherwise to 0. Returns false if there is no beam.
     bool (*live_steps)(const Field&, Scratch&, const float* origin, const float* directions, int n, int capacity,
                        uint8_t* live, int32_t* offset);
+    // Looks into the occupied cells of layer z for those of a grid with twice the resolution; see finer.h.
+    void (*finer_layer)(const Field&, Scratch&, int z, float threshold, uint32_t* fine);
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);
 };
