@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -42,8 +43,10 @@ def finer(module: Any, case: Case, threshold: float, threads: int = 1) -> Any:
     return out
 
 
-def thickest(case: Case) -> Any:
+@functools.cache
+def thickest(name: str) -> Any:
     """Of each smaller cell (z, y, x), the greatest thickness at the four places that are looked at."""
+    case = CASES[name]
     r = 2 * case.space.occupancy_resolution
     z, y, x = torch.meshgrid(*[torch.arange(r).double()] * 3, indexing="ij")
     corner = torch.stack([x, y, z], -1).reshape(-1, 3)
@@ -51,7 +54,7 @@ def thickest(case: Case) -> Any:
     layers = ref.split_weights(weights, case.shapes)
     found = []
     for look in LOOKS:
-        unit = (corner + look) / r
+        unit = (corner + torch.tensor(look)) / r
         sigma = ref.density(ref.hash_encode(unit, table, case.grid), layers)
         found.append(sigma * ref.reference_step(ref.from_unit(unit, case.space.unbounded), case.space))
     return torch.stack(found).amax(0).reshape(r, r, r).numpy()
@@ -72,7 +75,7 @@ def test_the_cells_are_the_oracles(cpu: Any, name: str, fraction: float) -> None
     case = CASES[name]
     r = case.space.occupancy_resolution
     case = replace(case, occupancy=random_bits(np.random.default_rng(5), r, fraction))
-    thick = thickest(case)
+    thick = thickest(name)
     threshold = float(np.median(thick))
     got = as_cells(finer(cpu, case, threshold), 2 * r)
     cells = as_cells(case.occupancy, r)
