@@ -47,7 +47,7 @@ struct Points {
     }
 };
 
-bool g_beams = true;
+bool g_beams = true, g_bfloat = true;
 
 // Divides n rays or tiles among threads, calling part(scratch, first, last) for a range of `chunk` at a time. The caller
 // must have released the GIL.
@@ -210,7 +210,7 @@ struct Cpu {
             some.n = last - first;
             Counters ignored = {};
             kernels().trace_rays(field, march, some, scratch, 0, some.n, out.rgb.data() + 3 * first,
-                                 out.depth.data() + first, out.accumulation.data() + first, ignored, false);
+                                 out.depth.data() + first, out.accumulation.data() + first, ignored);
         });
     }
     static void render(FieldHandle& h, const std::vector<float>& crop, const March& march, RenderJob job,
@@ -218,7 +218,7 @@ struct Cpu {
         const ReadyField ready = h.ready();
         job.field = cropped(ready.field, crop), job.march = march;
         job.rgb = out.rgb.data(), job.depth = out.depth.data(), job.accumulation = out.accumulation.data();
-        job.beams = g_beams;
+        job.beams = g_beams, job.bfloat = g_bfloat;
         const int tiles = lay_tiles(job);
         nb::gil_scoped_release release;
         share(h.field.net, threads, tiles, 8, [&](Scratch& scratch, int first, int last) {
@@ -285,6 +285,11 @@ void bind_beams(nb::module_& m) {
     m.def("use_beams", [](bool use) { g_beams = use; }, "use"_a,
           "Whether `Field.render` judges steps for tiles of rays together, for tests and benchmarks. By default it does. "
           "The pictures are the same.");
+    m.def("use_bfloat16", [](bool use) {
+        g_bfloat = use;
+        return kernels().has_bfloat();
+    }, "use"_a, "Whether `Field.render` computes the hidden layer in bfloat16 where samples may share colours, for tests and "
+                "benchmarks. By default it does, on processors that can. Returns whether this one can.");
     m.def("live_steps", [](Cpu::FieldHandle& h, Cpu::ConstFloats origin, Cpu::ConstFloats directions,
                            Cpu::Array<uint8_t> live, Cpu::Array<int32_t> offset) {
         const int n = int(offset.size());

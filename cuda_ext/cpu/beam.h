@@ -14,7 +14,7 @@ struct RayState {
     StepLaw law;
     float t_end, jitter, transmittance;
     int step, steps;      // the next step to test, and how many there are
-    int offset, live;     // with a beam: its interval at step 0, and the next of its live intervals to test
+    int offset;           // with a beam: its interval at step 0
     int first, count;     // its samples in this round
     int head, tail;       // its surviving samples: a linked list in order of distance
     bool active, dropped;
@@ -32,18 +32,18 @@ struct LiveSteps {
     float *step, *t;
 };
 
-// Prepares the live steps of n rays, which have been started from one point. Returns false if there can't be any: in a
+// Prepares the live steps of n rays, which have been started. Returns false if there can't be any: in a
 // bounded scene whose steps grow.
 static inline bool start_beam(const Space& space, RayState* rays, int n, Scratch& s, LiveSteps& live) {
     live.shared = space.unbounded;
     if (!live.shared && space.cone > 0.0f) return false;
-    live.beam = beam_from(rays[0].o);
+    live.beam = no_beam();
     live.step = s.live_step, live.t = s.live_t;
     live.count = live.next = live.end = 0;
     bool any = false;
     for (int r = 0; r < n; ++r) {
         if (!rays[r].active) continue;
-        add_ray(live.beam, rays[r].d);
+        add_ray(live.beam, rays[r].o, rays[r].d);
         if (!any || rays[r].law.first < live.law.first) live.law = rays[r].law;
         any = true;
     }
@@ -51,7 +51,6 @@ static inline bool start_beam(const Space& space, RayState* rays, int n, Scratch
 }
 // Places a started ray in its beam.
 static inline void join_beam(const Space& space, RayState& r, LiveSteps& live) {
-    r.live = 0;
     r.offset = live.shared || !r.active ? 0 : int((r.law.first - live.law.first) / space.step + r.jitter);
 }
 // Sets which intervals the beam consists of, once all rays have joined.

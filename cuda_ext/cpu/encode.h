@@ -50,14 +50,14 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
             vf weight[8];
             level_corners(grid, level, cell, row, weight);
             for (int k = 0; k < 8; ++k) {
-                store(at[level].row[k], row[k]);
+                store(at[level].row[k], row[k] * uint32_t(F));
                 store(at[level].weight[k], weight[k]);
             }
             if (how == Lie::kTogether) fresh[level] = new_cells(cell) & there;
             if (level < fetched_from) continue;
             const uint16_t* rows = table + size_t(grid.offset[level]) * F;
             for (int k = 0; k < 8; ++k)
-                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + size_t(at[level].row[k][s]) * F);
+                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + at[level].row[k][s]);
         }
         for (int level = 0; level < grid.levels; ++level) {
             const Corners& c = at[level];
@@ -68,7 +68,7 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
                 uint32_t left = fresh[level];
                 for (int s = 0; s < m;) {
 #pragma GCC unroll 8
-                    for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + size_t(c.row[k][s]) * F);
+                    for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + c.row[k][s]);
                     left &= left - 1;
                     const int end = left ? __builtin_ctz(left) : m;
                     for (; s < end; ++s, to += ld) {
@@ -81,10 +81,10 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
                 continue;
             }
             for (int s = 0; s < m; ++s, to += ld) {
-                typename Row<F>::type sum = load_half_row<F>(rows + size_t(c.row[0][s]) * F) * c.weight[0][s];
+                typename Row<F>::type sum = load_half_row<F>(rows + c.row[0][s]) * c.weight[0][s];
 #pragma GCC unroll 7
                 for (int k = 1; k < 8; ++k)
-                    sum += load_half_row<F>(rows + size_t(c.row[k][s]) * F) * c.weight[k][s];
+                    sum += load_half_row<F>(rows + c.row[k][s]) * c.weight[k][s];
                 store_row<F>(to, sum);
             }
         }

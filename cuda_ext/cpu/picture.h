@@ -9,7 +9,7 @@ NS_BEGIN
 
 constexpr int kGroups = kTileRays / kWidth;  // vectors of rays in a tile
 constexpr int kMeetings = 64;                // most in a round
-constexpr int kRoundOfPictures = 3, kLeastRound = 48;  // candidates that a round looks for: for each ray, and at least
+constexpr int kRoundOfPictures = 1, kLeastRound = 64;  // candidates that a round looks for: for each ray, and at least
 
 // The candidates of a round that one vector of rays has at one step.
 struct Meeting {
@@ -162,12 +162,17 @@ static inline void composite(const March& march, const Space& space, int h, cons
 }
 
 // Renders n rays that have been started and have joined their beam. backgrounds, rgb: (n, 3); depth, accumulation: (n).
-static inline void trace_tile(const Field& f, const March& march, const Space& space, const RayState* rays, int n,
-                              Scratch& s, LiveSteps& live, const float* backgrounds, float* rgb, float* depth,
+static inline void trace_tile(const RenderJob& job, const Space& space, const RayState* rays, int n, Scratch& s,
+                              LiveSteps& live, const float* backgrounds, float* rgb, float* depth,
                               float* accumulation) {
+    const Field& f = job.field;
+    const March& march = job.march;
     TileRays tile;
     Meeting meeting[kMeetings];
     const bool shared = march.shared_steps > 0.0f;
+    alignas(64) uint32_t pairs[kMaxWidth * kMaxWidth / 2];
+    const bool bfloat = job.bfloat && shared && has_bfloat();
+    if (bfloat) pair_weights(f.net.encoding, f.net.hidden, f.weights + f.net.offset[0], pairs);
     lay_rays(rays, n, tile);
     for (int i = 0; i < 3 * n; ++i) rgb[i] = 0.0f;
     live.at = 0;
@@ -180,7 +185,8 @@ static inline void trace_tile(const Field& f, const March& march, const Space& s
         const int want = ns_max(kRoundOfPictures * left, kLeastRound);
         const int candidates = meet(f, space, tile, live, want, s, meeting, meetings);
         if (!candidates) break;
-        density_forward<Lie::kTogether>(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha);
+        density_forward<Lie::kTogether>(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha,
+                                        bfloat ? pairs : nullptr);
         if (survivors + candidates > kSurvivors) colour_tile(f, shared, tile, s, survivors, rgb);
         composite(march, space, f.net.hidden, meeting, meetings, live, tile, s, survivors);
     }

@@ -104,7 +104,7 @@ struct March {
     float min_weight;         // samples with less weight get no colour and no gradient
     float stop_transmittance; // a ray ends when its transmittance falls below this
     float coarseness;         // factor on the step length: above 1 early in training, then 1
-    float shared_steps = 0;   // pictures: samples of a ray within so many steps may share one colour; 0: none do
+    float shared_steps = 0;   // pictures: samples of a ray within so many steps may share one colour. 0: the picture is exact
 };
 
 }  // namespace nerfscene

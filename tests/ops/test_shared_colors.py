@@ -31,6 +31,7 @@ def cpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The processor's module with each of its instruction sets: a GPU's samples share nothing."""
     with processor(request.param) as module:
         yield module
+        module.use_bfloat16(True)
 
 
 CAMERA = ([30.0, 31.0, 16.0, 12.0, 0.05, 0, 0, 0, 0], 0, 32, 24)
@@ -47,8 +48,8 @@ def picture(module: Any, case: Case, shared_steps: float) -> list[Any]:
 
 
 @functools.cache
-def oracle_picture(name: str, shared_steps: float) -> Any:
-    """The colours (768, 3) that the oracle gives."""
+def oracle_picture(name: str, shared_steps: float, bfloat: bool = False) -> Any:
+    """The colours (768, 3) that the oracle gives; bfloat: what enters the hidden layer is in bfloat16."""
     case = CASES[name]
     y, x = np.mgrid[0:24, 0:32]
     pixels = torch.from_numpy(np.stack([x, y], -1).reshape(-1, 2) + 0.5)
@@ -57,7 +58,10 @@ def oracle_picture(name: str, shared_steps: float) -> Any:
     table, weights = (x.detach() for x in case.tensors())
     layers = ref.split_weights(weights, case.shapes)
     s = ref.march(origins, directions, torch.full((768,), 0.5).double(), case.bits(), case.space)
-    outputs = ref.network_outputs(ref.hash_encode(s.unit, table, case.grid), layers)
+    encoding = ref.hash_encode(s.unit, table, case.grid)
+    if bfloat:
+        encoding, layers[0] = (x.bfloat16().double() for x in (encoding, layers[0]))
+    outputs = ref.network_outputs(encoding, layers)
     sigma = ref.density_activation(outputs[:, 0])
     alive, kept = ref.survivors(s, sigma, 1e-3, 3e-3)
     behind = torch.tensor(BEHIND).double().expand(768, 3)
@@ -75,6 +79,7 @@ def oracle_picture(name: str, shared_steps: float) -> Any:
 @pytest.mark.parametrize("name", CASES)
 def test_shared_colors_are_the_oracles(cpu: Any, name: str) -> None:
     case = CASES[name]
+    cpu.use_bfloat16(False)
     rgb, depth, accumulation = picture(cpu, case, 4.0)
     assert_close_but_for_flips(rgb.reshape(-1, 3), oracle_picture(name, 4.0), 3e-5, 0.02)
     alone = picture(cpu, case, 0.0)
@@ -83,12 +88,35 @@ def test_shared_colors_are_the_oracles(cpu: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_bfloat16_is_the_oracles(cpu: Any, name: str) -> None:
+    if not cpu.use_bfloat16(True):
+        pytest.skip("this processor has no bfloat16, or this instruction set doesn't use it")
+    rgb = picture(cpu, CASES[name], 4.0)[0].reshape(-1, 3)
+    # Encodings that the kernels and the oracle round differently are a 256th apart.
+    assert_close_but_for_flips(rgb, oracle_picture(name, 4.0, bfloat=True), 1e-3, 0.02)
+    exact = oracle_picture(name, 4.0)
+    assert 1e-5 < float((torch.from_numpy(rgb) - exact).abs().mean()) < 3e-3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_pictures_use_no_bfloat16(cpu: Any, name: str) -> None:
+    pictures = []
+    for use in (False, True):
+        cpu.use_bfloat16(use)
+        pictures.append(picture(cpu, CASES[name], 0.0))
+    for a, b in zip(*pictures, strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_within_one_step_nothing_is_shared(cpu: Any, name: str) -> None:
+    cpu.use_bfloat16(False)
     for a, b in zip(picture(cpu, CASES[name], 1.0), picture(cpu, CASES[name], 0.0), strict=True):
         assert np.allclose(a, b, atol=1e-6)
 
 
 def test_a_ray_through_fog_gets_many_colors(cpu: Any) -> None:
+    cpu.use_bfloat16(False)
     # Sharing goes on for some steps from the first sample, not from one to the next without end.
     fog = replace(CASES["bounded"], occupancy=np.full_like(CASES["bounded"].occupancy, 0xFFFFFFFF))
     near, far = (np.abs(picture(cpu, fog, n)[0] - picture(cpu, fog, 0.0)[0]).mean() for n in (3.0, 60.0))
