@@ -54,7 +54,7 @@ def thickest(name: str) -> Any:
     layers = ref.split_weights(weights, case.shapes)
     found = []
     for look in LOOKS:
-        unit = (corner + torch.tensor(look)) / r
+        unit = (corner + look) / r
         sigma = ref.density(ref.hash_encode(unit, table, case.grid), layers)
         found.append(sigma * ref.reference_step(ref.from_unit(unit, case.space.unbounded), case.space))
     return torch.stack(found).amax(0).reshape(r, r, r).numpy()
