@@ -34,6 +34,7 @@ from nerfscene.films.shutter import in_words
 from nerfscene.films.taking import Frame, as_filmed, film_renderer, rendered, shutter_for, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.films.tracks import stretched
+from nerfscene.films.walls import clearance_in
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
 from nerfscene.scene.folder import Scene
@@ -116,7 +117,10 @@ def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(name, scene.views, n, width, height, points, scene.up), fps
+        clear = None
+        if name == "walkthrough":
+            clear = clearance_in(scene.renderer(config.backend, config.threads))
+        return preset(name, scene.views, n, width, height, points, scene.up, clear), fps
     file = path_given(config.path, "path")
     if file.suffix.lower() not in ENDINGS:
         if file.is_file():
