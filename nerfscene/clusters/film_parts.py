@@ -23,7 +23,7 @@ from nerfscene.clusters.runs import MOST_TRIES
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer
-from nerfscene.films.filming import Frame, Rendered, as_filmed, rendered
+from nerfscene.films.filming import Frame, Rendered, as_filmed, film_renderer, rendered
 from nerfscene.films.frames import film_digest
 from nerfscene.films.paths import CameraPath
 from nerfscene.scene import folder as scenes
@@ -137,4 +137,4 @@ def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -
     scene = as_filmed(scenes.load(folder), path, config)
     if film_digest(scene, path, config) != digest:
         raise NerfsceneError(f"{folder} changed while it was being filmed; film it again")
-    return scene, scene.renderer(config.backend, config.threads)
+    return scene, film_renderer(scene, path, config)

@@ -30,7 +30,7 @@ from nerfscene.films.photo_sphere import xmp_of
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.settings import codec_of, quick, settled
 from nerfscene.films.shutter import in_words, shutter_of
-from nerfscene.films.taking import Frame, as_filmed, rendered, world_points
+from nerfscene.films.taking import Frame, as_filmed, film_renderer, rendered, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.films.walls import clearance_in
 from nerfscene.given import path_given
@@ -39,6 +39,7 @@ from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
+NO_LIMITS = (0.0, 1.0)  # of the depths in a film without any
 LONGEST = 960  # pixels along a film's longer side if no size is given
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 
@@ -192,7 +193,7 @@ def render_film(
     path, fps = film_path(scene, config)
     codec = None if film is None else _codec(film, config, path, fps, warn)
     scene = as_filmed(scene, path, config)
-    renderer = scene.renderer(config.backend, config.threads)
+    renderer = film_renderer(scene, path, config)
     words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
     marker = Marker(None, credentials.source_type)
     if film is not None:
@@ -202,7 +203,8 @@ def render_film(
         warn(text)
     if words:
         note(words)
-    limits = depth_limits(renderer, path)
+    needed = config.depth or "depth" in passes_of(config.passes)
+    limits = depth_limits(renderer, path) if needed else NO_LIMITS
     folder = None
     if frames is not None:
         digest = film_digest(scene, path, config)
@@ -299,7 +301,7 @@ def film_in_memory(
     """
     config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
     marker = ready(credentials, warn)
-    source = partial(rendered, scene, path, config, scene.renderer(backend, 0))
+    source = partial(rendered, scene, path, config, film_renderer(scene, path, config))
     frames = _frames(path, config, (0.0, 0.0), None, None, progress, source)
     facts = facts_of(scene, "film", _settings(scene, path, fps, config))
     return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
