@@ -19,7 +19,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import trained_world
-from nerfscene.films.camera_path_file import FLIP, WRITTEN_FPS, path_data, world_from_file
+from nerfscene.films.camera_path_file import WRITTEN_FPS, path_data, world_from_file
 from nerfscene.films.export_world import (
     SUPERSPLAT_FROM_FILE,
     Y_DOWN_FROM_Z_UP,
@@ -28,6 +28,7 @@ from nerfscene.films.export_world import (
 )
 from nerfscene.films.gltf_path import EXTRAS
 from nerfscene.films.own_keyframes import OURS, own_part
+from nerfscene.films.path_parts import FLIP
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
