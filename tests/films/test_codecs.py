@@ -295,6 +295,7 @@ def test_in_encoders_of_large_films_few_frames_wait() -> None:
 
 
 STOPPED = """
+import sys
 import numpy as np
 from nerfscene.films import codecs, encoding
 
@@ -303,7 +304,7 @@ def frames():
     raise KeyboardInterrupt
 
 try:
-    encoding.encode(frames(), "film.mp4", "mp4", codecs.known("av1"), 30.0)
+    encoding.encode(frames(), sys.argv[1], "mp4", codecs.known("av1"), 30.0)
 except KeyboardInterrupt:
     pass
 """
@@ -312,5 +313,7 @@ except KeyboardInterrupt:
 def test_a_stopped_film_s_encoder_prints_nothing(tmp_path: Path) -> None:
     if not codecs.has(codecs.known("av1")):
         pytest.skip("this PyAV has no encoder for AV1")
-    done = subprocess.run([sys.executable, "-c", STOPPED], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, tmp_path / "film.mp4"], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
