@@ -35,10 +35,9 @@ from nerfscene.films.export_world import (
     ways_of,
 )
 from nerfscene.films.gltf_file import Gltf
-from nerfscene.films.nerfstudio_path import FLIP
 from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_tracks, tracks_part
 from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
-from nerfscene.films.path_parts import FilePath
+from nerfscene.films.path_parts import FLIP, FilePath
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS

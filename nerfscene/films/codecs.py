@@ -230,7 +230,7 @@ def set_up(context: Any, codec: Codec, size: tuple[int, int], fps: Fraction, alp
     kept so, full range and no matrix where RGB is kept (numbers of ITU-T H.273). GIF and WebP have no tags.
     """
     if codec.encoder == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # it prints all that it does otherwise; errors only
+        os.environ.setdefault("SVT_LOG", "0")  # else it prints what it does, and that a film was stopped
     context.width, context.height = size
     context.framerate, context.time_base = fps, 1 / fps
     context.pix_fmt = codec.clear if alpha else codec.plain

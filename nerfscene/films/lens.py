@@ -31,7 +31,7 @@ from nerfscene.types import Lens as Lenses
 SENSOR = 0.036  # metres, the longer side
 METRES = 1.0  # how far what the photos show is taken to be from them, as the median over the photos
 MOST_VIEWS, PROBE = 9, 24  # photos that distances are looked up in, and pixels along the longer side
-FRAMES_A_KEY, SMOOTH = 10, 1.5  # from one measurement of the focus to the next; how many a change of it takes
+FRAMES_A_KEY, SMOOTH = 5, 1.5  # from one measurement of the focus to the next; how many a change of it takes
 KEY_PROBE, KEY_SHARE = 9, 0.06  # pixels along a side of the picture for that, and its share of a frame's side
 HIT = 0.5  # accumulation above which a pixel shows something
 ROUND: tuple[Lenses, ...] = ("fisheye", "equirectangular", "stereo180")  # what is in focus lies round these

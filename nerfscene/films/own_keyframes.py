@@ -34,7 +34,9 @@ def own_part(data: dict[str, Any], file: Path) -> dict[str, Any] | None:
     Raises NerfsceneError, naming the file, unless all of it can be used.
     """
     ours = _checked(data, file)[0]
-    return ours if ours is not None and "keyframes" in ours else None
+    if ours is None or "keyframes" not in ours:
+        return None
+    return {name: value for name, value in ours.items() if name != "tracks"}  # of ``own_tracks``
 
 
 def own_tracks(data: dict[str, Any], file: Path) -> Tracks:

@@ -19,7 +19,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import trained_world
-from nerfscene.films.camera_path_file import FLIP, WRITTEN_FPS, path_data, world_from_file
+from nerfscene.films.camera_path_file import WRITTEN_FPS, path_data, world_from_file
 from nerfscene.films.export_world import (
     SUPERSPLAT_FROM_FILE,
     Y_DOWN_FROM_Z_UP,
@@ -27,7 +27,8 @@ from nerfscene.films.export_world import (
     upright_from_world,
 )
 from nerfscene.films.gltf_path import EXTRAS
-from nerfscene.films.own_keyframes import OURS, VERSION, own_part, tracks_part
+from nerfscene.films.own_keyframes import OURS, own_part, tracks_part
+from nerfscene.films.path_parts import FLIP
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
@@ -113,23 +114,21 @@ def write_camera_path(
         if own is not None:
             k = path.cameras[0].intrinsics
             film = {"width": k.width, "height": k.height, "fps": fps, "seconds": len(path.cameras) / fps}
-            kept = {name: value for name, value in own.items() if name != "tracks"}
-            data[OURS] = {**kept, "version": VERSION, **film, **tracks_part(path.tracks)}
+            data[OURS] = {**own, **film, **tracks_part(path.tracks)}
         write_json(data, file)
         return ()
     if scene is None:
         raise NerfsceneError(
             f"a path for {program} needs the scene that it films, for its coordinates: give scene"
         )
-    lost = _lost(path, file, program)
+    notes = _lost(path, file, program)
     if program == "nerfstudio":
-        return (*_for_nerfstudio(path, fps, scene, file, named), *lost)
+        return (*_for_nerfstudio(path, fps, scene, file, named), *notes)
     if program == "instant-ngp":
         undone = trained_world.of_instant_ngp(file, named, scene)
         write_json(_instant_ngp(path, fps, _inverse(world_from_file(undone, scene))), file)
-        notes = lost
     else:
-        notes = [*_write_exported(path, fps, scene, file, program), *lost]
+        notes = [*_write_exported(path, fps, scene, file, program), *notes]
     if path.crop is not None:
         notes.append(f"{file.name}: a path for {program} holds no crop; export the scene with it instead.")
     return tuple(notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -290,3 +292,28 @@ def test_in_encoders_of_large_films_few_frames_wait() -> None:
             context = av.CodecContext.create(codec.encoder, "w")
             codecs.set_up(context, codec, size, codecs.rate(30), False)
             assert context.options.get(option) == wanted
+
+
+STOPPED = """
+import sys
+import numpy as np
+from nerfscene.films import codecs, encoding
+
+def frames():
+    yield np.zeros((96, 128, 3), np.uint8)
+    raise KeyboardInterrupt
+
+try:
+    encoding.encode(frames(), sys.argv[1], "mp4", codecs.known("av1"), 30.0)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_a_stopped_film_s_encoder_prints_nothing(tmp_path: Path) -> None:
+    if not codecs.has(codecs.known("av1")):
+        pytest.skip("this PyAV has no encoder for AV1")
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, tmp_path / "film.mp4"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
