@@ -27,7 +27,7 @@ from PIL import Image
 from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.scene import folder
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
 
 SMALL = FieldConfig(occupancy_resolution=32, log2_table=12, finest_resolution=64)
 
@@ -177,7 +177,7 @@ def _keyframes(root: Path) -> None:
     _scene(root)
     poses = [view.world_from_cam for view in folder.load(root / "scene").views[:4]]
     frames = tuple(keyframes.Keyframe(pose, 50.0, 1.0 + i) for i, pose in enumerate(poses))
-    keyframes.save(keyframes.Plan(frames, width=64, height=48, seconds=0.1), root / "camera_path.json")
+    path_files.save(keyframes.Plan(frames, width=64, height=48, seconds=0.1), root / "camera_path.json")
 
 
 def _instant_ngp(root: Path) -> None:
