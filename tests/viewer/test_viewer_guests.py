@@ -101,6 +101,7 @@ def test_numbers_stay_within_their_widgets_limits(viewer: Viewer) -> None:
         client.set(client.panels.background, [math.nan, 0, 0])
         client.set(client.panels.background, [900, -5, 3])
         client.after(lambda: client.panels.background.value == (255, 0, 3))
+        assert path.times.value == (0.0, path.seconds.min)
         assert path.loop.value is False and path.easing.value == "none"
         assert path.keys.selected.value == "2 of 2"
         for name in ("update_cb", "removed", "gui_api", "disabled", "props"):
