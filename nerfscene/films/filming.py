@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,14 +27,16 @@ from nerfscene.films.passes import passes_of
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.pulling import pulled, seconds_of, unrolled
 from nerfscene.films.settings import codec_of, quick, settled
-from nerfscene.films.shutter import in_words, shutter_of
-from nerfscene.films.taking import Frame, as_filmed, rendered, world_points
+from nerfscene.films.shutter import in_words
+from nerfscene.films.taking import Frame, as_filmed, rendered, shutter_for, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
+from nerfscene.films.tracks import stretched
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
 from nerfscene.scene.folder import Scene
-from nerfscene.types import Camera
+from nerfscene.types import Array, Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 LONGEST = 960  # pixels along a film's longer side if no size is given
@@ -68,11 +71,12 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     """
     config = settled(config)
     path, fps = _whole_path(scene, config)
+    path = pulled(path, config, scene.views, fps)
     return quick(path, fps) if config.preview else (path, fps)
 
 
 def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
-    """What ``film_path`` returns, but for a preview."""
+    """What ``film_path`` returns, but for a preview and for what is pulled by key."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
     target, points = None, world_points(scene)
@@ -80,7 +84,7 @@ def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, points, scene.up, renderer)
     if config.through is None:
-        path, fps = _preset_or_file(scene, path_settings(config))
+        path, fps = _preset_or_file(scene, path_settings(config), points)
         path = path if target is None else looking_at(path, target, up)
         return with_lens(path, as_filmed(scene, path, config), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
@@ -101,8 +105,8 @@ def _refuse_together(config: RenderConfig) -> None:
         raise NerfsceneError("--loop is for --through: leave it out, or name photos with --through")
 
 
-def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
-    """What ``film_path`` returns for ``config.path``."""
+def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns for ``config.path``; points: the sparse model's, (n, 3), world units."""
     if config.path in ("auto", *PRESETS):
         if config.path_transform is not None:
             raise NerfsceneError(f"--path-transform is for paths from files; {config.path} needs none")
@@ -110,7 +114,7 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
+        return preset(name, scene.views, n, width, height, points, scene.up), fps
     file = path_given(config.path, "path")
     if file.suffix.lower() not in ENDINGS:
         if file.is_file():
@@ -123,12 +127,13 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
         )
     usual = film_size(scene, None, None)
     path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
-    fps = config.fps or path.fps or FRAMES_PER_SECOND
+    fps, before = config.fps or path.fps or FRAMES_PER_SECOND, seconds_of(path)
+    path = unrolled(path)
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))
     elif config.fps and path.fps and config.fps != path.fps:
         path = resample(path, max(round(len(path.cameras) * config.fps / path.fps), 1))
-    return path, fps
+    return replace(path, tracks=stretched(path.tracks, len(path.cameras) / fps / before)), fps
 
 
 def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
@@ -189,7 +194,8 @@ def render_film(
     codec = None if film is None else _codec(film, config, path, fps, warn)
     scene = as_filmed(scene, path, config)
     renderer = scene.renderer(config.backend, config.threads)
-    words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
+    shutter = shutter_for(scene, path, config, renderer)
+    words = in_words(shutter, renderer)
     marker = Marker(None, credentials.source_type)
     if film is not None:
         marker = ready(credentials, warn, note)
@@ -210,7 +216,8 @@ def render_film(
         write = None
         if folder is not None:
             write = stack.enter_context(writing_beside(folder, thread_count(config.threads)))
-        source = elsewhere(path) if elsewhere else partial(rendered, scene, path, config, renderer)
+        here = partial(rendered, scene, path, config, renderer, shutter=shutter)
+        source = elsewhere(path) if elsewhere else here
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )

@@ -109,5 +109,5 @@ def picture_of(frame: Frame, background: str, stops: float) -> NDArray[np.uint8]
         return to_bytes(exposed(frame.rgb, stops))
     rgb, alpha = straight(frame)
     rgb = exposed(np.clip(rgb, 0, 1), stops)
-    rgb[alpha <= 0] = 0
+    rgb[to_bytes(alpha) == 0] = 0
     return to_bytes(np.concatenate([rgb, alpha[..., None]], axis=-1))

@@ -15,7 +15,8 @@ from nerfscene.films.lenses import blacked_out
 from nerfscene.films.light import picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.shutter import cameras_of, shutter_of, taken
+from nerfscene.films.pulling import exposures_of
+from nerfscene.films.shutter import Shutter, cameras_of, shutter_of, taken
 from nerfscene.scene.folder import Scene
 
 Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
@@ -37,12 +38,26 @@ def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
     return with_background(scene, config.background)
 
 
+def shutter_for(scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer) -> Shutter:
+    """The shutter of a film along this path. Raises NerfsceneError for a focus that isn't there."""
+    return shutter_of(scene, world_points(scene), path, config, renderer)
+
+
 def rendered(
-    scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer, numbers: Sequence[int]
+    scene: Scene,
+    path: CameraPath,
+    config: RenderConfig,
+    renderer: Renderer,
+    numbers: Sequence[int],
+    shutter: Shutter | None = None,
 ) -> Iterator[Frame]:
-    """Renders the frames with these numbers, one after the other."""
+    """Renders the frames with these numbers, one after the other.
+
+    shutter: what ``shutter_for`` returns, where it is known already.
+    """
     photos = photos_of(scene.views)
-    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
+    shutter = shutter or shutter_for(scene, path, config, renderer)
+    stops = exposures_of(path, config, scene.views)
     passes = passes_of(config.passes)
     for number in numbers:
         camera = path.cameras[number]
@@ -50,7 +65,7 @@ def rendered(
         cameras = cameras_of(shutter, renderer, number)
         frame = taken(renderer, cameras, samples, sees_through(config.background))
         blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        picture = picture_of(frame, config.background, config.exposure)
+        picture = picture_of(frame, config.background, float(stops[number]))
         if (config.depth or passes) and len(cameras) > 1:
             frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
             blacked_out(frame, camera.intrinsics, config.lens == "fisheye")

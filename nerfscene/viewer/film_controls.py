@@ -20,6 +20,8 @@ from nerfscene.viewer.film_settings import (
     preset_of,
     with_preset,
 )
+from nerfscene.viewer.key_panel import USUAL_APERTURE
+from nerfscene.viewer.keyframes import tracks_of
 from nerfscene.viewer.picking import Picker
 from nerfscene.viewer.stage import Stage, triple
 
@@ -28,7 +30,6 @@ LENSES = ("perspective", "fisheye", "equirectangular", "stereo180", "orthographi
 AUTO, POINT, DISTANCE = "the subject", "a point", "a distance"
 AS_SHOWN, TRANSPARENT, COLOR = "as the page shows it", "transparent", "a colour"
 NO_APERTURE = 0.0
-USUAL_APERTURE = 2.8  # once a visitor says what is to be sharp
 SAMPLES = {"as many as needed": 0, "1": 1, "4": 2, "9": 3, "16": 4}  # rays a pixel; of its side
 
 
@@ -46,7 +47,7 @@ class FilmControls:
     def add_first(self) -> None:
         """Adds what most people want to choose: what the film is for, its size and file."""
         gui, on, plan = self.client.gui, self.edits.by_visitor, self.edits.plan
-        self.preset = gui.add_dropdown("For", (OWN, *READY), hint="Sets size, frames per second and file.")
+        self.preset = gui.add_dropdown("Preset", (OWN, *READY), hint="Sets size, frames per second and file.")
         self.preset.on_update(on(lambda _: self._take_preset()))
         self.width = gui.add_number("Width", plan.width, min=16, max=8192, step=2)
         self.height = gui.add_number("Height", plan.height, min=16, max=8192, step=2)
@@ -80,12 +81,13 @@ class FilmControls:
         self.focus = gui.add_dropdown("Sharp is", (AUTO, POINT, DISTANCE))
         self.focus.on_update(on(lambda _: self._focus()))
         self.distance = gui.add_number("Distance", 1.0, min=1e-6, max=1e6, step=0.001, visible=False)
-        self.click = gui.add_button("Focus on what I click on")
+        self.click = gui.add_button("Focus on what I click on", color="gray")
         self.click.on_click(on(lambda _: self._ask_focus()))
         self.exposure = gui.add_slider(
             "Exposure (stops)", -5.0, 5.0, 0.1, 0.0, hint="Each stop doubles or halves the light."
         )
         self.background = gui.add_dropdown("Background", (AS_SHOWN, TRANSPARENT, COLOR))
+        self.by_key = gui.add_markdown("", visible=False)
         self.color = gui.add_rgb("Colour", (255, 255, 255), visible=False)
         self._read_all(self.motion_blur, self.aperture, self.exposure, self.background, self.color)
         self.distance.on_update(on(lambda _: self._read_distance()))
@@ -234,6 +236,9 @@ class FilmControls:
             *((box, name in film.passes.split(",")) for name, box in self.passes.items()),
         ):  # fmt: skip
             self.edits.put(handle, value)
+        tracks = tracks_of(plan)
+        names = [name for name in ("focus", "exposure", "aperture") if getattr(tracks, name)]
+        self._say_by_key(f"By keyframe in the tab Path: {', '.join(names)}." if names else "")
         if isinstance(focus, float):
             self.edits.put(self.distance, focus * unit)
         if behind == COLOR and len(background) == 7:
@@ -245,3 +250,7 @@ class FilmControls:
         ):  # fmt: skip
             if handle.visible != wanted:
                 handle.visible = wanted
+
+    def _say_by_key(self, text: str) -> None:
+        if text != self.by_key.content:
+            self.by_key.content, self.by_key.visible = text, bool(text)

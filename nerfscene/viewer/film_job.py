@@ -18,8 +18,8 @@ from nerfscene.films.settings import codec_of
 from nerfscene.scene.folder import Scene
 from nerfscene.viewer import path_files
 from nerfscene.viewer.export_job import ExportJob
-from nerfscene.viewer.film_settings import config_of
-from nerfscene.viewer.keyframes import Plan
+from nerfscene.viewer.film_settings import config_of, without
+from nerfscene.viewer.keyframes import Plan, tracks_of
 
 FRAMES = "frames"  # the folder of PNG frames beside the film
 
@@ -52,7 +52,7 @@ def film_job(
     def make(file: Path, told: Told) -> None:
         path = file.parent.parent / "camera_path.json"  # not among what is downloaded
         path_files.save(plan, path)
-        config = config_of(film, path, (plan.width, plan.height), backend)
+        config = config_of(without(film, tracks_of(plan)), path, (plan.width, plan.height), backend)
         frames = file.parent / FRAMES if film.beside else None
 
         def frame_done(count: int, total: int) -> None:

@@ -18,7 +18,7 @@ from nerfscene.viewer.export_panel import plain, shown
 from nerfscene.viewer.film_controls import FilmControls
 from nerfscene.viewer.film_job import check_film, film_job, small
 from nerfscene.viewer.film_limits import check_size
-from nerfscene.viewer.film_settings import command_of, config_of, in_page
+from nerfscene.viewer.film_settings import command_of, config_of, in_page, without
 from nerfscene.viewer.picking import Picker
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import BUSY, Say, Stage
@@ -89,7 +89,8 @@ class FilmPanel:
             doubt = f"**This film can't be made:** {plain(in_page(str(error)))}."
         if doubt != self.doubt.content:
             self.doubt.content, self.doubt.visible = doubt, bool(doubt)
-        moved = plan.film.moved(self.stage.world.world_from_page)
+        film = without(plan.film, keyframes.tracks_of(plan))
+        moved = film.moved(self.stage.world.world_from_page)
         name = folder.name if folder is not None and self.edits.owner else "my-scene"
         config = config_of(moved, Path(name) / "camera_path.json", (plan.width, plan.height))
         command = command_of(config, moved, name)

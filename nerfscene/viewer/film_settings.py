@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import RenderConfig
 from nerfscene.films.codecs import CODECS, known
 from nerfscene.films.settings import READY
+from nerfscene.films.tracks import Point, Tracks
 from nerfscene.types import Array
 
-Point = tuple[float, float, float]
 Focus = str | float | Point | None
 COMMON = (
     (".mp4", "h264"), (".mp4", "h265"), (".mp4", "av1"), (".webm", "vp9"), (".mov", "prores"),
@@ -63,13 +61,16 @@ class FilmSettings:
     def moved(self, new_from_world: Array) -> FilmSettings:
         """The same in the coordinates of another world; ``new_from_world``: a similarity (4, 4)."""
         scale = similarity_scale(new_from_world)
-        focus = self.focus
-        if isinstance(focus, tuple):
-            focus = point_moved(focus, new_from_world)
-        elif isinstance(focus, float):
-            focus = focus * scale
+        focus = focus_moved(self.focus, new_from_world)
         lengths = [None if v is None else v * scale for v in (self.view_width, self.eye_distance)]
         return replace(self, focus=focus, view_width=lengths[0], eye_distance=lengths[1])
+
+
+def focus_moved(focus: Focus, new_from_world: Array) -> Focus:
+    """A focus in the coordinates of another world."""
+    if isinstance(focus, tuple):
+        return point_moved(focus, new_from_world)
+    return focus * similarity_scale(new_from_world) if isinstance(focus, float) else focus
 
 
 def point_moved(point: Point, new_from_world: Array) -> Point:
@@ -97,6 +98,7 @@ def focus_in_words(focus: Focus) -> str | None:
 def config_of(film: FilmSettings, path: Path, size: tuple[int, int], backend: str = "auto") -> RenderConfig:
     """What the command takes for a film of ``size`` (width, height) along the path in a file.
 
+    What the path pulls by key must not be in ``film``, see ``without``.
     Raises NerfsceneError for one that is out of range.
     """
     values = {f.name: getattr(film, f.name) for f in fields(film) if f.name not in ("ending", "frames")}
@@ -106,9 +108,19 @@ def config_of(film: FilmSettings, path: Path, size: tuple[int, int], backend: st
         "view_width": film.view_width if film.lens == "orthographic" else None,
         "eye_distance": film.eye_distance if film.lens == "stereo180" else None,
         "focus": None if film.aperture is None else focus_in_words(film.focus),
+        "exposure": film.exposure or None,
         "passes": film.passes or None,
     }
     return RenderConfig(path=str(path), width=size[0], height=size[1], backend=backend, **values)  # type: ignore[arg-type]
+
+
+def without(film: FilmSettings, tracks: Tracks) -> FilmSettings:
+    """The settings without those that the tracks have by key, so that these count."""
+    if tracks.exposure:
+        film = replace(film, exposure=0.0)
+    if tracks.aperture:
+        film = replace(film, aperture=None)
+    return replace(film, focus=None) if tracks.focus else film
 
 
 def command_of(config: RenderConfig, film: FilmSettings, scene: str) -> str:
@@ -169,10 +181,3 @@ def restored(data: dict[str, Any]) -> FilmSettings:
 def in_page(sentence: str) -> str:
     """A sentence for people at a command line, with the options called as the page's controls are."""
     return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", " "), sentence)
-
-
-def near(a: Focus, b: Focus) -> bool:
-    """Whether two of them are the same but for rounding."""
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return bool(np.allclose(a, b, atol=1e-9))
-    return a == b

@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES
 from nerfscene.films.paths import CameraPath, interpolate
+from nerfscene.films.pulling import baked, fitted
 from nerfscene.films.through import looking_at
+from nerfscene.films.tracks import Key, Keys, Point, Tracks, frame_times
+from nerfscene.films.tracks import transformed as tracks_transformed
 from nerfscene.types import Array, Camera, Intrinsics
-from nerfscene.viewer.film_settings import FilmSettings, Point, point_moved
+from nerfscene.viewer.film_settings import FilmSettings, Focus, focus_moved, point_moved
+
+CARRIED = ("focus", "exposure", "roll")  # by keyframes, of a film's tracks
 
 MOST_UNDO = 100
+FINE = 64  # cameras a keyframe, among which those of keyframes are looked for
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,17 @@ class Keyframe:
     """A camera on the path.
 
     world_from_cam: (4, 4), OpenCV axes. fov: vertical, degrees. time: seconds from the keyframe before it;
-    only ratios of these times matter, because they are scaled to fill the film.
+    only ratios of these times matter, because they are scaled to fill the film. roll: degrees by which the
+    picture's content is turned clockwise, on top of the pose's. focus, exposure: as ``films.tracks`` has
+    them; None: what the others give here.
     """
 
     world_from_cam: Array
     fov: float = 50.0
     time: float = 1.0
+    roll: float = 0.0
+    focus: Focus = None
+    exposure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,8 @@ class LookAt:
 class Plan:
     """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds.
 
-    look_at: None: the camera looks where the keyframes look.
+    look_at: None: the camera looks where the keyframes look. tracks: what else is pulled by key. What
+    keyframes carry counts instead; its field of view counts instead of theirs.
     """
 
     keyframes: tuple[Keyframe, ...] = ()
@@ -58,6 +69,7 @@ class Plan:
     seconds: float = 8.0
     look_at: LookAt | None = None
     film: FilmSettings = FilmSettings()  # noqa: RUF009 - frozen
+    tracks: Tracks = Tracks()  # noqa: RUF009 - frozen
 
     @property
     def n_frames(self) -> int:
@@ -111,21 +123,20 @@ def moved(plan: Plan, index: int, to: int) -> Plan:
 
 def transformed(plan: Plan, new_from_world: Array) -> Plan:
     """The same path in the coordinates of another world; ``new_from_world``: a similarity (4, 4)."""
-    frames = (
-        replace(k, world_from_cam=pose_in_scene(new_from_world, k.world_from_cam)) for k in plan.keyframes
+    frames = tuple(
+        replace(
+            k,
+            world_from_cam=pose_in_scene(new_from_world, k.world_from_cam),
+            focus=focus_moved(k.focus, new_from_world),
+        )
+        for k in plan.keyframes
     )
     look = plan.look_at
     if look is not None:
         x, y, z = new_from_world[:3, :3] @ look.up / similarity_scale(new_from_world)
         look = LookAt(point_moved(look.point, new_from_world), (float(x), float(y), float(z)))
-    return replace(plan, keyframes=tuple(frames), look_at=look, film=plan.film.moved(new_from_world))
-
-
-def rolled(world_from_cam: Array, degrees: float) -> Array:
-    """A pose (4, 4) turned about its viewing direction so that the picture's content turns clockwise."""
-    out = world_from_cam.copy()
-    out[:3, :3] = out[:3, :3] @ Rotation.from_euler("z", -degrees, degrees=True).as_matrix()
-    return out
+    tracks = tracks_transformed(plan.tracks, new_from_world)
+    return replace(plan, keyframes=frames, look_at=look, film=plan.film.moved(new_from_world), tracks=tracks)
 
 
 def eased(plan: Plan, share: Array) -> Array:
@@ -161,8 +172,47 @@ def progress_at(plan: Plan, share: Array) -> Array:
 def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
     """The camera of each frame; ``n_frames`` instead of the plan's own number.
 
-    Raises NerfsceneError if the plan has no keyframes, or leads through the point that it looks at.
+    Raises NerfsceneError if the plan has no keyframes, leads through the point that it looks at, or has a
+    track's key after the film's end.
     """
+    path = way(plan, n_frames)
+    look = plan.look_at
+    if look is not None:
+        path = looking_at(path, np.array(look.point), np.array(look.up))
+    tracks, seconds = tracks_of(plan), film_seconds(plan)
+    if not tracks:
+        return path
+    tracks = fitted(tracks, seconds, plan.fps, lambda name: f"the {name} of this path")
+    times = frame_times(len(path.cameras), seconds, plan.loop)
+    return baked(replace(path, tracks=tracks, seconds=seconds, times=times))
+
+
+def film_seconds(plan: Plan) -> float:
+    """How long the plan's film is, in whole frames."""
+    return plan.n_frames / plan.fps
+
+
+def tracks_of(plan: Plan) -> Tracks:
+    """What the film pulls by key: what keyframes carry, at their times, and the plan's own tracks."""
+    if not plan.keyframes:
+        return plan.tracks
+    values: dict[str, list[Focus]] = {
+        "focus": [k.focus for k in plan.keyframes],
+        "exposure": [k.exposure for k in plan.keyframes],
+        "roll": [k.roll if any(k.roll for k in plan.keyframes) else None for k in plan.keyframes],
+    }
+    if all(v is None for row in values.values() for v in row):
+        return plan.tracks
+    times = times_of(plan) / plan.seconds * film_seconds(plan)
+    made: dict[str, Keys] = {}
+    for name, row in values.items():
+        keys = tuple(Key(float(t), v) for t, v in zip(times, row, strict=False) if v is not None)
+        made[name] = keys or getattr(plan.tracks, name)
+    return replace(plan.tracks, **made)
+
+
+def way(plan: Plan, n_frames: int | None = None) -> CameraPath:
+    """The path as ``cameras`` has it, but looking where the keyframes look, and without tracks."""
     if not plan.keyframes:
         raise NerfsceneError("this path has no keyframes; add one where the camera is, or choose a preset")
     n = plan.n_frames if n_frames is None else n_frames
@@ -184,9 +234,47 @@ def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
         Camera(Intrinsics(w, h, float(f), float(f), w / 2, h / 2), pose)
         for pose, f in zip(poses, focals, strict=True)
     )
-    path = CameraPath(shots, plan.fps, plan.seconds, plan.loop)
-    look = plan.look_at
-    return path if look is None else looking_at(path, np.array(look.point), np.array(look.up))
+    return CameraPath(shots, plan.fps, plan.seconds, plan.loop)
+
+
+def times_of(plan: Plan) -> Array:
+    """When each keyframe is reached, seconds (n,); in a loop also when the first is again, (n + 1,)."""
+    n = len(plan.keyframes)
+    if n < 2:
+        return np.zeros(n)
+    if plan.constant_speed:
+        shares = _arrivals(plan)
+    else:
+        shares = np.append(0.0, np.cumsum(steps_of(plan))) / sum(steps_of(plan))
+    fine = np.linspace(0, 1, 2001)
+    times: Array = plan.seconds * np.interp(shares, eased(plan, fine), fine)
+    return times
+
+
+def _arrivals(plan: Plan) -> Array:
+    """The shares of the way, of equal speed, at which keyframes are reached, as in ``times_of``."""
+    n = len(plan.keyframes)
+    count = FINE * n + 1
+    along = np.stack([c.world_from_cam for c in way(replace(plan, easing=EASINGS[0]), count).cameras])
+    keys = np.stack([k.world_from_cam for k in plan.keyframes])
+    extent = max(float(np.ptp(along[:, :3, 3], axis=0).max()), 1e-9)
+    found, first = [0], 0
+    for i in range(1, n):
+        last = count - (n - i) + plan.loop  # the later ones need their places too
+        off = np.linalg.norm(along[first + 1 : last, :3, 3] - keys[i, :3, 3], axis=1) / extent
+        off += np.linalg.norm(along[first + 1 : last, :3, :3] - keys[i, :3, :3], axis=(1, 2)) / 4
+        near = np.flatnonzero(off <= off.min() + 2 / FINE)
+        # A path may come back to the same place later: the first time counts.
+        end = near[0]
+        while end + 1 < len(off) and off[end + 1] < off[end]:
+            end += 1
+        first = first + 1 + int(end)
+        found.append(first)
+    shares = np.array(found) / (count if plan.loop else count - 1)
+    if plan.loop:
+        return np.append(shares, 1.0)
+    shares[-1] = 1.0
+    return shares
 
 
 class Editor:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from nerfscene.capture.json_text import parsed
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import own_keyframes
 from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
-from nerfscene.films.own_keyframes import EASINGS, OURS, VERSION, own_part
+from nerfscene.films.own_keyframes import EASINGS, OURS, VERSION, WITH_TRACKS, own_part, tracks_part
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.pulling import unrolled
+from nerfscene.films.tracks import Tracks
 from nerfscene.scene.atomic import write_json
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE, PATH_DRAFT_FILE
 from nerfscene.scene.scene import Scene
 from nerfscene.viewer import film_settings
-from nerfscene.viewer.keyframes import Keyframe, LookAt, Plan, cameras
+from nerfscene.viewer.key_values import carried
+from nerfscene.viewer.keyframes import Keyframe, LookAt, Plan, cameras, tracks_of
 
 log = logging.getLogger(__name__)
 FITTING = (6, 8, 10, 12, 16, 20, 24)  # keyframes that a path gets: as few as follow it closely
@@ -58,7 +62,9 @@ def described(plan: Plan) -> dict[str, Any]:
         {"world_from_cam": k.world_from_cam.ravel().tolist(), "fov": k.fov, "time": k.time}
         for k in plan.keyframes
     ]
-    return kept
+    if set(kept) & {"look_at", "film"}:
+        kept["version"] = WITH_TRACKS
+    return {**kept, **tracks_part(tracks_of(plan))}
 
 
 def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = lambda text: None) -> Plan:
@@ -77,11 +83,11 @@ def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = l
         note(f"{file}: its cameras are {lens}; here they are perspective, and the tab Film has other lenses.")
     data = opened(file, GIVE)
     ours = own_part(data, file) if isinstance(data, dict) else None
-    return from_path(path) if ours is None else plan_of(ours)
+    return from_path(path) if ours is None else plan_of(ours, path.tracks)
 
 
-def plan_of(ours: dict[str, Any]) -> Plan:
-    """The plan in a file's own part, which ``own_keyframes`` has checked."""
+def plan_of(ours: dict[str, Any], tracks: Tracks) -> Plan:
+    """The plan in a file's own part, which ``own_keyframes`` has checked; tracks: those in that part."""
     frames = tuple(
         Keyframe(np.array(k["world_from_cam"], float).reshape(4, 4), float(k["fov"]), float(k["time"]))
         for k in ours["keyframes"]
@@ -89,7 +95,7 @@ def plan_of(ours: dict[str, Any]) -> Plan:
     look = ours.get("look_at")
     if look is not None:
         look = LookAt(tuple(map(float, look["point"])), tuple(map(float, look["up"])))  # type: ignore[arg-type]
-    return Plan(
+    plan = Plan(
         frames,
         ours["loop"],
         ours["constant_speed"],
@@ -100,17 +106,20 @@ def plan_of(ours: dict[str, Any]) -> Plan:
         float(ours["seconds"]),
         look,
         film_settings.restored(ours.get("film", {})),
+        tracks,
     )
+    return carried(plan)
 
 
 def from_path(path: CameraPath) -> Plan:
-    """A plan with as few keyframes as follow a path closely, and the size, fps and length of its film."""
+    """A plan with as few keyframes as follow a path closely, and with its size, fps, length and tracks."""
+    path = unrolled(path)
     n = len(path.cameras)
     for count in FITTING:
         plan = _with_keyframes(path, count)
         if count >= n or _follows(plan, path):
             break
-    return plan
+    return carried(replace(plan, tracks=path.tracks))
 
 
 def _with_keyframes(path: CameraPath, most: int) -> Plan:
@@ -162,10 +171,10 @@ def read_draft(folder: Path) -> Plan | None:
         ours = data.get(OURS) if isinstance(data, dict) else None
         if not isinstance(ours, dict):
             raise ValueError("it holds no path")
-        own_keyframes.check(ours, fewest=0)
+        tracks = own_keyframes.check(ours, fewest=0)
     except (OSError, ValueError) as error:
         raise NerfsceneError(f"{file} can't be read ({error}); delete it") from error
-    return plan_of(ours)
+    return plan_of(ours, tracks)
 
 
 def kept(folder: Path, scene: Scene, drafts: bool = True) -> Plan | None:

@@ -52,6 +52,7 @@ class PathKeeping:
         if self.saves:
             self.upload = gui.add_upload_button(
                 "Load a path file",
+                color="gray",
                 hint="Of nerfscene, nerfstudio, instant-ngp, SuperSplat, splat-transform or Blender.",
             )
             self.upload.on_upload(on(lambda _: self._uploaded()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from nerfscene.films.tracks import rolled
 from nerfscene.viewer import keyframes
 from nerfscene.viewer.keyframes import Keyframe, Plan
 from nerfscene.viewer.stage import quaternion, triple
@@ -45,7 +45,7 @@ class PathMarks:
             if plan is None:
                 wanted: tuple[Any, ...] = ()
             else:
-                keys = tuple((id(k.world_from_cam), k.fov) for k in plan.keyframes)
+                keys = tuple((id(k.world_from_cam), k.fov, k.roll, k.focus) for k in plan.keyframes)
                 way = plan.loop, plan.constant_speed, plan.width / plan.height, plan.look_at, plan.film.focus
                 # A plan kept here keeps its poses, so that no other gets their ids.
                 wanted = (keys, way, selected)
@@ -78,7 +78,8 @@ class PathMarks:
         self._hidden = [False] * len(plan.keyframes)
         self.hide_near(plan, hide_all)
         looked = None if plan.look_at is None else plan.look_at.point
-        for name, at, color in (("focus", plan.film.focus, SHARP), ("look", looked, LOOKED)):
+        sharp = [(f"focus/{i}", k.focus, SHARP) for i, k in enumerate(plan.keyframes)]
+        for name, at, color in (*sharp, ("focus", plan.film.focus, SHARP), ("look", looked, LOOKED)):
             if isinstance(at, tuple):
                 size = BALL * self.distance
                 ball = self.client.scene.add_icosphere(f"/path/{name}", size, color=color, position=at)
@@ -89,7 +90,7 @@ class PathMarks:
             self._line.remove()
             self._line = None
         if plan is not None and len(plan.keyframes) > 1:
-            path = keyframes.cameras(replace(plan, look_at=None), 20 * len(plan.keyframes))
+            path = keyframes.way(plan, 20 * len(plan.keyframes))
             points = np.stack([c.world_from_cam[:3, 3] for c in path.cameras])
             self._line = self.client.scene.add_line_segments(
                 "/path/way",
@@ -106,7 +107,7 @@ class PathMarks:
             scale=size,
             disable_sliders=True,
             depth_test=False,
-            wxyz=quaternion(keyframe.world_from_cam),
+            wxyz=quaternion(rolled(keyframe.world_from_cam, keyframe.roll)),
             position=triple(keyframe.world_from_cam[:3, 3]),
         )
         handle.on_update(lambda _: self.dragged(index, handle))

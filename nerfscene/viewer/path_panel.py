@@ -12,11 +12,13 @@ from nerfscene.films.filming import film_size, world_points
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset
 from nerfscene.films.through import SUBJECT, point_to_look_at, through
+from nerfscene.films.tracks import Tracks, rolled
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes, path_files, timeline
 from nerfscene.viewer.edits import Edits
 from nerfscene.viewer.film_outline import frame_html
 from nerfscene.viewer.key_panel import KeyPanel
+from nerfscene.viewer.key_values import stretched
 from nerfscene.viewer.keyframes import EASINGS, Editor, LookAt, Plan
 from nerfscene.viewer.path_keeping import PathKeeping
 from nerfscene.viewer.path_marks import PathMarks
@@ -43,8 +45,8 @@ class PathPanel:
         self.edits = Edits(Editor(Plan(width=width, height=height)), say, saves)
         self.player = Player(stage, client, self.edits)
         self.player.moved = self._draw
-        self.keys = KeyPanel(client, self.edits, self.player)
         self.picker = Picker(client, session, say, self.edits.lock)
+        self.keys = KeyPanel(client, self.edits, self.player, self.picker)
         self.keeping = PathKeeping(stage, client, self.edits, saves)
         self._marks = PathMarks(client, stage.distance, self._dragged)
         client.camera.on_update(
@@ -80,7 +82,7 @@ class PathPanel:
         self.keeping.add()
         with gui.add_folder("Keyframe", expand_by_default=False):
             self.keys.add()
-        with gui.add_folder("Way", expand_by_default=False):
+        with gui.add_folder("How the camera moves", expand_by_default=False):
             self._add_way()
         with gui.add_folder("From photo to photo", expand_by_default=False):
             self.photos = gui.add_text(
@@ -117,7 +119,7 @@ class PathPanel:
             handle.on_update(on(lambda _: self._read_settings()))
         self.look = gui.add_dropdown("Look", LOOKS)
         self.look.on_update(on(lambda _: self._look()))
-        self.look_click = gui.add_button("Look at what I click on")
+        self.look_click = gui.add_button("Look at what I click on", color="gray")
         self.look_click.on_click(on(lambda _: self._ask_look()))
         self.shown = gui.add_checkbox("Show the path", False, hint="With handles to drag keyframes by.")
         self.shown.on_update(on(lambda _: self._draw()))
@@ -162,13 +164,14 @@ class PathPanel:
         """Goes on with keyframes along a path; the film's length and size stay."""
         made = path_files.from_path(path)
         self.shown.value = True
-        plan = replace(
-            self.edits.plan, keyframes=made.keyframes, loop=made.loop, constant_speed=False, easing=EASINGS[0]
-        )
-        self.edits.apply(plan, 0)
+        plan = replace(self.edits.plan, keyframes=made.keyframes, loop=made.loop, tracks=Tracks())
+        self.edits.apply(replace(plan, constant_speed=False, easing=EASINGS[0]), 0)
 
     def _retime(self) -> None:
-        self.edits.apply(timeline.with_times(self.edits.plan, np.array(self.times.value)), drag="times")
+        plan, times = self.edits.plan, np.array(self.times.value)
+        before = timeline.times_of(plan)
+        moved = int(np.abs(times - before).argmax()) if len(times) == len(before) else 0
+        self.edits.apply(timeline.with_times(plan, times), moved, drag="times")
 
     def _read_settings(self) -> None:
         loop, plan = self.loop.value, self.edits.plan
@@ -180,10 +183,9 @@ class PathPanel:
             loop=loop,
             constant_speed=self.even.value,
             easing=self.easing.value,
-            seconds=float(self.seconds.value),
             fps=float(self.fps.value),
         )
-        self.edits.apply(plan)
+        self.edits.apply(stretched(plan, float(self.seconds.value)))
 
     def _look(self) -> None:
         if self.look.value == POINT_LOOK:
@@ -214,6 +216,7 @@ class PathPanel:
                 self._marks.left_alone(lambda: self._move_key(index, pose_of(handle)))
 
     def _move_key(self, index: int, pose: Array) -> None:
+        pose = rolled(pose, -self.edits.plan.keyframes[index].roll)  # the handle has that too
         plan = keyframes.changed(self.edits.plan, index, world_from_cam=pose)
         self.edits.apply(plan, index, drag=("handle", index))
 

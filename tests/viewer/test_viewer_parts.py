@@ -18,6 +18,7 @@ from nerfscene.field.rendering import new_cancel, render, render_part
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.paths import look_at
 from nerfscene.films.presets import preset
+from nerfscene.films.tracks import rolled
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, path_files, pictures
@@ -227,10 +228,10 @@ def test_presets_become_keyframes(trained: Path, name: str) -> None:
 
 def test_rolling_keeps_where_the_camera_looks() -> None:
     pose = walk(1).keyframes[0].world_from_cam
-    turned = keyframes.rolled(pose, 30)
+    turned = rolled(pose, 30)
     assert np.allclose(turned[:3, 2:], pose[:3, 2:])
     assert turned[:3, 0] @ pose[:3, 0] == pytest.approx(np.cos(np.radians(30)))
-    assert np.allclose(keyframes.rolled(turned, -30), pose)
+    assert np.allclose(rolled(turned, -30), pose)
 
 
 def test_splats_lie_on_what_is_rendered(trained: Path) -> None:
