@@ -94,3 +94,9 @@ class Edits:
             if handle.value != value:
                 handle.value = value
             self._known[id(handle)] = handle.value
+
+    def put_options(self, handle: Any, options: tuple[str, ...]) -> None:
+        """Gives a dropdown other choices; ``put`` is to follow, because it may have lost its value."""
+        if tuple(handle.options) != options:
+            handle.options = options
+            self._known[id(handle)] = handle.value

@@ -218,8 +218,7 @@ class FilmControls:
         k = self.stage.scene.views[0].intrinsics
         preset = preset_of(film, (plan.width, plan.height), plan.fps, k.width / k.height)
         kind = format_name(film.ending, film.codec)
-        if kind not in self.format.options:
-            self.format.options = (*FORMATS, kind)
+        self.edits.put_options(self.format, tuple(FORMATS) if kind in FORMATS else (*FORMATS, kind))
         focus, background = film.focus, film.background
         sharp = POINT if isinstance(focus, tuple) else DISTANCE if isinstance(focus, float) else AUTO
         behind = {"auto": AS_SHOWN, "transparent": TRANSPARENT}.get(background, COLOR)

@@ -142,8 +142,7 @@ class KeyPanel:
         plan, index = self.edits.plan, self.edits.selected
         n = len(plan.keyframes)
         names = tuple(f"{i + 1} of {n}" for i in range(n)) or (NONE,)
-        if self.selected.options != names:
-            self.selected.options = names
+        self.edits.put_options(self.selected, names)
         self.edits.put(self.selected, names[index or 0])
         if index is None:
             return
@@ -160,8 +159,7 @@ class KeyPanel:
     def _show_focus(self, focus: Focus) -> None:
         photo = isinstance(focus, str) and focus.strip().lower() != SUBJECT
         options = (*SHARP, focus) if photo else SHARP
-        if self.focus.options != options:
-            self.focus.options = options
+        self.edits.put_options(self.focus, options)
         if isinstance(focus, str):
             value = focus if photo else AT_SUBJECT
         else:

@@ -392,13 +392,17 @@ DAMAGED_KEYS: list[tuple[tuple[str | int, ...], object]] = [
     *((("fps",), value) for value in (math.nan, 0, "30", None)),
     *((("seconds",), value) for value in (1e9, True)),
     *((("width",), value) for value in (10**9, 64.5, "64")),
-    *((("loop",), 1), (("easing",), "odd"), (("version",), 2), (("keyframes",), []), (("keyframes",), 7)),
+    *((("loop",), 1), (("easing",), "odd"), (("version",), 3), (("keyframes",), []), (("keyframes",), 7)),
     *((("keyframes", 0, "fov"), 180), (("keyframes", 0, "time"), -1), (("keyframes", 0), [])),
     *(
         (("keyframes", 0, "world_from_cam"), value)
         for value in ([[1, 0, 0, 0]] * 4, [math.inf] * 16, [0] * 16)
     ),
     *((("keyframes", 0, "world_from_cam", 3), value) for value in ("1", 1e300, 1e13)),
+    *((("look_at",), value) for value in (7, {"point": [0, 0, 1]}, {"point": [0, 0, 1], "up": [0, 0, 0]})),
+    *((("film",), value) for value in ([], {"codec": "h266"}, {"ending": ".avi"}, {"passes": "colour"})),
+    *((("film",), value) for value in ({"aperture": "0:2"}, {"focus": [1, 2]}, {"frames": 1}, {"odd": 1})),
+    (("film",), {"motion_blur": 400}),
 ]
 
 
