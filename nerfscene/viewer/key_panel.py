@@ -157,13 +157,13 @@ class KeyPanel:
         _show(self.exposure, k.exposure is not None)
 
     def _show_focus(self, focus: Focus) -> None:
-        photo = isinstance(focus, str) and focus.strip().lower() != SUBJECT
-        options = (*SHARP, focus) if photo else SHARP
-        self.edits.put_options(self.focus, options)
+        options: tuple[str, ...] = SHARP
         if isinstance(focus, str):
-            value = focus if photo else AT_SUBJECT
+            value = AT_SUBJECT if focus.strip().lower() == SUBJECT else focus
+            options = SHARP if value == AT_SUBJECT else (*SHARP, value)
         else:
             value = AS_SET if focus is None else POINT if isinstance(focus, tuple) else DISTANCE
+        self.edits.put_options(self.focus, options)
         self.edits.put(self.focus, value)
         if isinstance(focus, float):
             self.edits.put(self.distance, focus * self.unit)
