@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from nerfscene.config import CredentialsConfig
 from nerfscene.exporters.told import Told
 from nerfscene.films import video
-from nerfscene.films.codecs import check_encodable
+from nerfscene.films.codecs import Codec, check_encodable
 from nerfscene.films.filming import render_film
 from nerfscene.films.light import sees_through
 from nerfscene.films.settings import codec_of
@@ -30,7 +31,13 @@ def check_film(plan: Plan) -> None:
     config = config_of(film, Path("path"), (plan.width, plan.height))
     clear = sees_through(film.background) and not film.depth
     codec = codec_of(Path(film.name), config, clear)
-    check_encodable(codec, (plan.width, plan.height), plan.fps, clear)
+    _check_encodable(codec, (plan.width, plan.height), plan.fps, clear)
+
+
+@functools.lru_cache(32)
+def _check_encodable(codec: Codec, size: tuple[int, int], fps: float, clear: bool) -> None:
+    """As ``check_encodable``, once for what can be encoded: some encoders take half a second to open."""
+    check_encodable(codec, size, fps, clear)
 
 
 def film_job(

@@ -44,6 +44,7 @@ class FilmPanel:
         self._lock = threading.Lock()
         self._running = False
         self._said: list[str] = []  # about the present film
+        self._asked: tuple[object, ...] | None = None  # what was last found out to be possible, or not
         self._begun = self._told = self._pictured = 0.0  # by time.monotonic
 
     def cancel(self) -> None:
@@ -81,13 +82,15 @@ class FilmPanel:
     def _show(self) -> None:
         """Says what can't be made as it is chosen, and which command makes the same."""
         plan, folder = self.edits.plan, self.stage.folder
-        try:
-            check_size(plan)
-            check_film(plan)
-            doubt = ""
-        except NerfsceneError as error:
-            doubt = f"**This film can't be made:** {plain(in_page(str(error)))}."
-        if doubt != self.doubt.content:
+        asked = plan.film, plan.width, plan.height, plan.fps, plan.seconds
+        if asked != self._asked:  # an encoder is opened for that
+            self._asked = asked
+            try:
+                check_size(plan)
+                check_film(plan)
+                doubt = ""
+            except NerfsceneError as error:
+                doubt = f"**This film can't be made:** {plain(in_page(str(error)))}."
             self.doubt.content, self.doubt.visible = doubt, bool(doubt)
         film = without(plan.film, keyframes.tracks_of(plan))
         moved = film.moved(self.stage.world.world_from_page)

@@ -223,7 +223,7 @@ def way(plan: Plan, n_frames: int | None = None) -> CameraPath:
     if not plan.constant_speed:
         key_times = progress_at(plan, share)
         poses, focals = interpolate(poses, focals, n, False, plan.loop, key_times=key_times)
-    elif plan.easing == EASINGS[0]:
+    elif plan.easing == EASINGS[0] or plan.loop:  # a loop has no ends to be slow at
         poses, focals = interpolate(poses, focals, n, True, plan.loop)
     else:  # even speed along the path, except for the easing at its ends
         ends = replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False)

@@ -29,6 +29,7 @@ from nerfscene.viewer.stage import Say, Stage, pose_of, triple
 
 CHOOSE = "choose a path …"
 MOST_HANDLES = 40  # on the timeline: more can't be told apart
+SAME_TIME = 2e-3  # seconds
 KEYS_LOOK, SUBJECT_LOOK, POINT_LOOK = "where the keyframes look", "at the subject", "at a point"
 LOOKS = (KEYS_LOOK, SUBJECT_LOOK, POINT_LOOK)
 
@@ -170,7 +171,9 @@ class PathPanel:
     def _retime(self) -> None:
         plan, times = self.edits.plan, np.array(self.times.value)
         before = timeline.times_of(plan)
-        moved = int(np.abs(times - before).argmax()) if len(times) == len(before) else 0
+        if len(times) != len(before) or np.allclose(times, before, atol=SAME_TIME):
+            return  # of several messages, the first has taken the latest values already
+        moved = int(np.abs(times - before).argmax())
         self.edits.apply(timeline.with_times(plan, times), moved, drag="times")
 
     def _read_settings(self) -> None:
@@ -252,7 +255,7 @@ class PathPanel:
             if slider.max != plan.seconds:
                 slider.max = plan.seconds
             # While a handle is dragged, the page goes by its own values.
-            if len(times) != len(slider.value) or not np.allclose(times, slider.value, atol=2e-3):
+            if len(times) != len(slider.value) or not np.allclose(times, slider.value, atol=SAME_TIME):
                 self.edits.put(slider, times)
             slider.visible = True
 
