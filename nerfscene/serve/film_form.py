@@ -19,14 +19,14 @@ SIZES = (
     ("prores", "ProRes, for editing"),
 )
 LENSES = (
-    ("", "As a camera sees"),
+    ("", "Usual"),
     ("fisheye", "Fisheye, for domes"),
     ("equirectangular", "360°, all round"),
     ("stereo180", "VR180, for headsets"),
     ("orthographic", "Without perspective, as a plan"),
 )
 BLURS = (("", "None"), ("180", "As in films"), ("360", "Strong"))
-APERTURES = (("", "All is sharp"), ("8", "A little is blurred"), ("2.8", "Blurred"), ("1.4", "Very blurred"))
+APERTURES = (("", "All is sharp"), ("8", "A little blur"), ("2.8", "Blur"), ("1.4", "Much blur"))
 EXPOSURES = (
     ("", "As it is"),
     ("1", "Brighter"),
@@ -35,13 +35,13 @@ EXPOSURES = (
     ("-2", "Much darker"),
 )
 BACKGROUNDS = (
-    ("", "As the viewer shows it"),
+    ("", "As in the viewer"),
     ("white", "White"),
     ("black", "Black"),
     ("transparent", "Transparent"),
 )
 FILES = (
-    ("", "What suits the size"),
+    ("", "Usual"),
     ("mp4 h264", "MP4, H.264: plays everywhere"),
     ("mp4 h265", "MP4, H.265: half as large"),
     ("mp4 av1", "MP4, AV1: smallest"),

@@ -546,3 +546,26 @@ def test_keys_walk_at_the_pace_of_any_scene(
         wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - before) > 0.05)
         page.keyboard.up("w")
         page.close()
+
+
+def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    path = viewer.panels[session.client.client_id].path
+    page.get_by_role("tab", name="Path").click()
+    page.locator("input[value^='choose a path']").first.click()
+    page.get_by_role("option", name="boom").click()
+    wait(page, lambda: path.times.visible, what="for keyframes")
+    before = path.times.value
+    handle = page.locator(".multi-slider-thumb").nth(1)
+    box = wait(page, handle.bounding_box, what="for their handles")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 5):
+        page.mouse.move(x + 2 * step, y)
+        page.wait_for_timeout(40)
+    page.mouse.up()
+    wait(page, lambda: path.times.value[1] > before[1] + 0.1, what="for the drag")
+    assert path.times.value[0] == 0 and path.times.value[2:] == before[2:]
+    assert path.edits.selected == 1
+    page.close()
