@@ -25,7 +25,7 @@ from nerfscene.viewer.stage import BUSY, Say, Stage
 
 SHOWN_EVERY = 0.5  # seconds between two signs of progress in the tab
 LONGEST = 320  # pixels of the small picture
-PATIENCE = 1.0  # seconds that a frame waits for the tab's own picture
+PATIENCE = 1.0  # seconds that a frame waits for the tab's own picture, but no longer than it took itself
 WHAT = "The film follows the path in the tab Path."
 
 
@@ -45,7 +45,7 @@ class FilmPanel:
         self._running = False
         self._said: list[str] = []  # about the present film
         self._asked: tuple[object, ...] | None = None  # what was last found out to be possible, or not
-        self._begun = self._told = self._pictured = 0.0  # by time.monotonic
+        self._begun = self._told = self._pictured = self._seen_at = 0.0  # by time.monotonic
 
     def cancel(self) -> None:
         """Has a film that is being made stop after the current frame."""
@@ -130,7 +130,8 @@ class FilmPanel:
         self.start.disabled, self.bar.visible, self.stop.visible = True, True, True
         self.download.visible = self.picture.visible = False
         self.bar.value, self.text.content, self.text.visible = 0.0, "beginning", True
-        self._begun, self._told, self._pictured = time.monotonic(), 0.0, 0.0
+        self._begun = self._seen_at = time.monotonic()
+        self._told = self._pictured = 0.0
         scene = shown(self.stage, self.session)
         self.job = film_job(
             scene, plan, self.stage.backend, self._progress, self._seen, self._said.append, self._done,
@@ -156,8 +157,10 @@ class FilmPanel:
             with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
                 self.picture.image = small(picture, LONGEST)
                 self.picture.visible = True
-        while self.session.busy and time.monotonic() - now < PATIENCE:
+        until = now + min(PATIENCE, now - self._seen_at)
+        while self.session.busy and time.monotonic() < until:
             time.sleep(0.02)
+        self._seen_at = time.monotonic()
 
     def _done(self, file: Path | None, reason: str) -> None:
         self.file = file

@@ -10,7 +10,7 @@ from typing import Any
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.config import RenderConfig
-from nerfscene.films.codecs import CODECS, known
+from nerfscene.films.codecs import CODECS, USUAL, known
 from nerfscene.films.settings import READY
 from nerfscene.films.tracks import Point, Tracks
 from nerfscene.types import Array
@@ -128,10 +128,10 @@ def command_of(config: RenderConfig, film: FilmSettings, scene: str) -> str:
     words = ["nerfscene", "render", scene, "-o", film.name]
     words += ["--frames", "frames"] if film.beside else []
     usual = RenderConfig()
-    codecs = [c.name for c in CODECS if film.ending in c.endings]
+    clear = film.background == "transparent" and not film.depth
     for f in fields(config):
         value = getattr(config, f.name)
-        plain = f.name == "codec" and value == codecs[0]
+        plain = f.name == "codec" and value == USUAL[film.ending][clear]
         if value == getattr(usual, f.name) or f.name in ("backend", "threads") or plain:
             continue
         option = f"--{f.name.replace('_', '-')}"

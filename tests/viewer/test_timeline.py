@@ -220,6 +220,14 @@ def test_the_command_says_all_that_is_not_usual() -> None:
         "--width 640 --height 480 --motion-blur 180 --aperture 2.8 --focus 1,2,-3 "
         "--exposure -1 --passes depth"
     )
+    for ending, codec, background, said in (
+        (".webm", "vp9", "auto", False), (".webm", "av1", "auto", True), (".mov", "prores", "auto", True),
+        (".mov", "prores", "transparent", False), (".mkv", "h264", "auto", False),
+    ):  # fmt: skip
+        film = FilmSettings(ending, codec, background=background)
+        config = film_settings.config_of(film, Path("p.json"), (640, 480))
+        assert (f"--codec {codec}" in film_settings.command_of(config, film, "s")) == said
+    film = FilmSettings(exposure=-1.0, aperture=2.8, focus=1.0)
     pulled = film_settings.without(film, Tracks(focus=(Key(0.0, 1.0),), exposure=(Key(0.0, 1.0),)))
     assert (pulled.focus, pulled.exposure, pulled.aperture) == (None, 0.0, 2.8)
     assert film_settings.in_page("give --look-at, or --fps 50") == "give look at, or fps 50"
