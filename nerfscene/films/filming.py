@@ -26,6 +26,7 @@ from nerfscene.films.light import background_color, sees_through
 from nerfscene.films.passes import passes_of
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
+from nerfscene.films.photo_sphere import xmp_of
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.pulling import pulled, seconds_of, unrolled
 from nerfscene.films.settings import codec_of, quick, settled
@@ -127,13 +128,13 @@ def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[
         )
     usual = film_size(scene, None, None)
     path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
-    fps, before = config.fps or path.fps or FRAMES_PER_SECOND, seconds_of(path)
-    path = unrolled(path)
+    fps = config.fps or path.fps or FRAMES_PER_SECOND
+    own, before, path = path.tracks, seconds_of(path), unrolled(path)
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))
     elif config.fps and path.fps and config.fps != path.fps:
         path = resample(path, max(round(len(path.cameras) * config.fps / path.fps), 1))
-    return replace(path, tracks=stretched(path.tracks, len(path.cameras) / fps / before)), fps
+    return replace(path, tracks=stretched(own, len(path.cameras) / fps / before)), fps
 
 
 def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
@@ -209,6 +210,7 @@ def render_film(
     if frames is not None:
         digest = film_digest(scene, path, config)
         folder = open_film_frames(frames, digest, len(path.cameras), limits, config)
+        folder = replace(folder, xmp=xmp_of(path.cameras[0].intrinsics))
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
@@ -340,3 +342,4 @@ def _frames(
                 write(i, picture, depth, passes)
             progress(i + 1, len(path.cameras))
             yield video.color_depth(depth, *limits) if config.depth else picture
+            del picture, depth, passes  # while the next ones are rendered

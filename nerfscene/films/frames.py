@@ -36,7 +36,7 @@ UNFINISHED = ".unfinished.json"
 Write = Callable[..., None]  # as Frames.write
 MOST_WRITERS = 8
 NONE: Passes = MappingProxyType({})
-WAITING_BYTES = 1 << 28  # of frames that wait to be written; one may always wait
+WAITING_BYTES = 1 << 27  # of frames that wait to be written; one may always wait
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Frames:
     count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
     whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
     channels: of a picture: 3, or 4 with transparency. passes, passes_as: what else each frame has, see
-    ``films.passes``, and as which files.
+    ``films.passes``, and as which files. xmp: what each picture's file tells viewers, an XMP document.
     """
 
     folder: Path
@@ -57,6 +57,7 @@ class Frames:
     channels: int = 3
     passes: tuple[str, ...] = ()
     passes_as: str = "exr"
+    xmp: str | None = None
 
     @property
     def unit(self) -> float:
@@ -75,7 +76,7 @@ class Frames:
             video.write_depth(depth, _depth_file(self.folder, number), self.unit)
         for name, values in passes.items():
             write_pass(values, pass_file(self.folder, name, number, self.passes_as), self.unit)
-        video.write_picture(picture, _picture_file(self.folder, number))
+        video.write_picture(picture, _picture_file(self.folder, number), self.xmp)
 
     def read(
         self, number: int, size: tuple[int, int]

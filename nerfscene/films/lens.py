@@ -26,6 +26,7 @@ from nerfscene.films.tracks import Point, eased, f_numbers_at, round_of
 from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Intrinsics
+from nerfscene.types import Lens as Lenses
 
 SENSOR = 0.036  # metres, the longer side
 METRES = 1.0  # how far what the photos show is taken to be from them, as the median over the photos
@@ -33,6 +34,7 @@ MOST_VIEWS, PROBE = 9, 24  # photos that distances are looked up in, and pixels 
 FRAMES_A_KEY, SMOOTH = 10, 1.5  # from one measurement of the focus to the next; how many a change of it takes
 KEY_PROBE, KEY_SHARE = 9, 0.06  # pixels along a side of the picture for that, and its share of a frame's side
 HIT = 0.5  # accumulation above which a pixel shows something
+ROUND: tuple[Lenses, ...] = ("fisheye", "equirectangular", "stereo180")  # what is in focus lies round these
 LEAST = 0.25  # of a point's distance: it is focused on no nearer than that where it lies beside the picture
 
 
@@ -41,7 +43,8 @@ class Lens:
     """A thin lens.
 
     f_number: its focal length is so many times the aperture's diameter. metre: world units in a metre.
-    focus: what is sharp: a distance along the optical axis in world units, or a point (3,) in the world.
+    focus: what is sharp: a distance in world units, along the optical axis or, with a lens of ROUND, along
+    each ray; or a point (3,) in the world.
     pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``.
     f_numbers: of each frame, (n,), if it changes, not ``f_number``
     """
@@ -64,28 +67,36 @@ class Lens:
             lens = replace(lens, f_number=float(self.f_numbers[number]), f_numbers=None)
         return lens
 
-    def diameter(self, k: Intrinsics) -> float:
-        """The aperture's diameter, world units, with the focal length that ``k`` has."""
-        focal_length = SENSOR * (k.fx + k.fy) / 2 / max(k.width, k.height)
-        return focal_length / self.f_number * self.metre
+    def diameter(self, k: Intrinsics, distance: float = 1.0) -> float:
+        """The aperture's diameter, world units, with the focal length that ``k`` has.
+
+        An orthographic lens has none: it counts as the perspective one that shows as much of the plane in
+        focus, which is at this distance.
+        """
+        pixels = (k.fx + k.fy) / 2 * (distance if k.lens == "orthographic" else 1)
+        return SENSOR * pixels / max(k.width, k.height) / self.f_number * self.metre
 
     def distance(self, camera: Camera) -> float:
-        """How far away the plane in focus is along the camera's optical axis, world units."""
+        """How far away it is sharp, world units: along the optical axis, or with a lens of ROUND each ray."""
         if isinstance(self.focus, float):
             return self.focus
         toward = self.focus - camera.world_from_cam[:3, 3]
+        if camera.intrinsics.lens in ROUND:
+            return max(float(np.linalg.norm(toward)), 1e-9)
         along = float(toward @ camera.world_from_cam[:3, 2])
         return max(along, LEAST * float(np.linalg.norm(toward)), 1e-9)
 
     def blur(self, camera: Camera, depths: Array) -> Array:
         """Diameters (n,), pixels, of the discs as which points at these depths (n,) appear.
 
-        depths: along the optical axis, world units. A disc is as wide as a point's picture moves while the
-        camera moves across the aperture and keeps the plane in focus where it is.
+        depths: as ``distance``, world units. A disc is as wide as a point's picture moves while the
+        camera moves across the aperture and keeps what is in focus where it is.
         """
-        k = camera.intrinsics
-        pixels = self.diameter(k) * (k.fx + k.fy) / 2
-        discs: Array = pixels * np.abs(1 / np.maximum(depths, 1e-9) - 1 / self.distance(camera))
+        k, distance = camera.intrinsics, self.distance(camera)
+        pixels = self.diameter(k, distance) * (k.fx + k.fy) / 2
+        near = np.maximum(depths, 1e-9)
+        wide = np.abs(near / distance - 1) if k.lens == "orthographic" else np.abs(1 / near - 1 / distance)
+        discs: Array = pixels * wide
         return discs
 
 
@@ -114,8 +125,8 @@ def lens_of(
         return replace(lens, pulled=_followed(path, target, renderer, usual))
 
     def focused(value: float | str | Point) -> Lens:
-        if isinstance(value, float):
-            return replace(lens, focus=value)
+        if isinstance(value, int | float):
+            return replace(lens, focus=float(value))
         if isinstance(value, tuple):
             return replace(lens, focus=np.array(value))
         point = point_to_look_at(value, scene.views, points, scene.up, renderer, "--focus")
@@ -141,7 +152,7 @@ def _distances(lens: Lens, path: CameraPath) -> Array:
 
 
 def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual: float) -> Array:
-    """How far along its axis each camera of a path focuses, (n,), to follow what is towards the target.
+    """How far away each camera of a path focuses, (n,), to follow what is towards the target.
 
     The point that photos look at is in the middle of a thing, or even behind it; sharp should be the side
     that is seen. target: (3,); None: what is in the picture's middle. usual: the distance if nothing is
@@ -164,14 +175,20 @@ def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual:
 
 
 def _depth_toward(camera: Camera, target: Array | None, renderer: Renderer) -> float:
-    """How far along a camera's axis what it sees in a target's direction is; not a number for nothing."""
+    """How far what a camera sees in a target's direction is, as ``Lens.distance``; NaN for nothing."""
     k, pose = camera.intrinsics, camera.world_from_cam
-    cosine = 1.0
-    if target is not None and np.linalg.norm(target - pose[:3, 3]) > 1e-9:
+    flat, cosine = k.lens == "orthographic", 1.0
+    if target is not None and flat:
+        pose = pose.copy()
+        pose[:3, 3] += pose[:3, :2] @ (pose[:3, :2].T @ (target - pose[:3, 3]))
+    elif target is not None and np.linalg.norm(target - pose[:3, 3]) > 1e-9:
         pose = look_at(pose[:3, 3], target, -pose[:3, 1])
-        cosine = max(float(pose[:3, 2] @ camera.world_from_cam[:3, 2]), LEAST)
+        if k.lens not in ROUND:
+            cosine = max(float(pose[:3, 2] @ camera.world_from_cam[:3, 2]), LEAST)
     focal = KEY_PROBE / KEY_SHARE * (k.fx + k.fy) / 2 / max(k.width, k.height)
-    probe = Intrinsics(KEY_PROBE, KEY_PROBE, focal, focal, KEY_PROBE / 2, KEY_PROBE / 2)
+    middle = KEY_PROBE / 2
+    kind: Lenses = "orthographic" if flat else "perspective"
+    probe = Intrinsics(KEY_PROBE, KEY_PROBE, focal, focal, middle, middle, kind)
     frame = render(renderer, Camera(probe, pose))
     hit = frame.depth[(frame.accumulation > HIT) & (frame.depth > 0)]
     return cosine * float(np.median(hit)) if hit.size else float("nan")

@@ -167,7 +167,11 @@ def _tracks(data: Any) -> Tracks:
     unknown = sorted(set(data) - set(NAMES))
     if unknown:
         raise ValueError(f"there is no track {unknown[0]!r:.40}")
-    return Tracks(**{name: _keys(keys, name) for name, keys in data.items()})
+    made = {name: _keys(keys, name) for name, keys in data.items()}
+    try:
+        return Tracks(**made)
+    except NerfsceneError as error:
+        raise ValueError(str(error)) from error
 
 
 def _keys(data: Any, name: str) -> Keys:
@@ -178,25 +182,15 @@ def _keys(data: Any, name: str) -> Keys:
         where = f"key {index} of its {name}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where} is not an object")
-        _check_number(entry, "time", keys[-1].time if keys else 0.0, LONGEST, where)
-        key = Key(float(entry["time"]), _value(entry.get("value"), name, where))
-        if keys and key.time == keys[-1].time:
-            raise ValueError(f"{where} has the same time as the one before")
-        keys.append(key)
+        _check_number(entry, "time", 0.0, LONGEST, where)
+        keys.append(Key(float(entry["time"]), _value(entry.get("value"), where)))
     return tuple(keys)
 
 
-def _value(value: Any, name: str, where: str) -> float | str | Point:
-    if name in RANGES:
-        allowed, found = RANGES[name], number(value)
-        if found is None or not allowed.least <= found <= allowed.most:
-            raise ValueError(f"the value of {where} is not {allowed.words}")
-        return found
-    if isinstance(value, str) and value.strip():
-        return value
-    point, distance = vector(value, 3), number(value)
-    if point is not None and np.abs(point).max() < FARTHEST:
+def _value(given: Any, where: str) -> float | str | Point:
+    point, single = vector(given, 3), number(given)
+    if point is not None:
         return float(point[0]), float(point[1]), float(point[2])
-    if distance is None or not 0 < distance < FARTHEST:
-        raise ValueError(f"the value of {where} is no distance, point, subject or photo's name")
-    return distance
+    if single is not None or isinstance(given, str):
+        return given if single is None else single
+    raise ValueError(f"the value of {where} is no number, point or text")

@@ -140,7 +140,8 @@ def _lost(path: CameraPath, file: Path, program: Program) -> list[str]:
     names = [name for name in ("focus", "aperture", "exposure") if getattr(path.tracks, name)]
     if not names:
         return []
-    return [f"{file.name}: a path for {program} holds no {' and no '.join(names)}; set that there."]
+    words = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return [f"{file.name}: a path for {program} is written without {words}; set that there."]
 
 
 def _write_exported(path: CameraPath, fps: float, scene: Scene, file: Path, program: Program) -> list[str]:

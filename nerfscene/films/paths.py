@@ -10,7 +10,7 @@ import numpy as np
 
 from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.tracks import Tracks
+from nerfscene.films.tracks import Tracks, stretched
 from nerfscene.loading import loading
 from nerfscene.types import Array, Camera
 
@@ -175,4 +175,5 @@ def resample(path: CameraPath, n_frames: int, constant_speed: bool = False) -> C
     for pose, f in zip(poses, focals, strict=True):
         cameras.append(Camera(replace(k, fx=float(f) * k.fx / k.fy, fy=float(f)), pose))
     seconds = n_frames / path.fps if path.fps else path.seconds
-    return replace(path, cameras=tuple(cameras), seconds=seconds, times=None)
+    tracks = stretched(path.tracks, n_frames / len(path.cameras))
+    return replace(path, cameras=tuple(cameras), seconds=seconds, times=None, tracks=tracks)

@@ -164,8 +164,7 @@ def pulled(path: CameraPath, config: RenderConfig, views: Sequence[View], fps: f
         times=frame_times(n, seconds, path.loop),
         notes=(*path.notes, *_notes(tracks, seconds, path.loop)),
     )
-    # Of a file, and of one field of view, the cameras have it.
-    return baked(path, zoom=len(given.fov) > 1)
+    return baked(path, zoom=len(tracks.fov) > 1)  # one field of view is in the cameras already
 
 
 def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:
@@ -185,8 +184,18 @@ def _notes(tracks: Tracks, seconds: float, loop: bool) -> list[str]:
                 f"the beginning; a key at {seconds:g} s says what it is at the end."
             )
     if tracks.focus and not tracks.aperture:
-        made.append("the path pulls focus, which shows with --aperture alone, such as 2.8.")
+        made.append("the focus shows only with depth of field: give --aperture too, such as 2.8.")
     return made
+
+
+def closes(path: CameraPath) -> bool:
+    """Whether a path is a loop whose first frame goes on from its last, also in roll and field of view."""
+    turns = {"fov": 0.0, "roll": TURN}
+    keys = {name: getattr(path.tracks, name) for name in turns}
+    return path.loop and all(
+        len(keys[name]) < 2 or round_of(keys[name], seconds_of(path), True, turn) is not None
+        for name, turn in turns.items()
+    )
 
 
 def baked(path: CameraPath, zoom: bool = True) -> CameraPath:

@@ -58,18 +58,26 @@ def rendered(
     photos = photos_of(scene.views)
     shutter = shutter or shutter_for(scene, path, config, renderer)
     stops = exposures_of(path, config, scene.views)
-    passes = passes_of(config.passes)
     for number in numbers:
-        camera = path.cameras[number]
-        samples = config.samples or pixel_samples(photos, renderer, camera)
-        cameras = cameras_of(shutter, renderer, number)
-        frame = taken(renderer, cameras, samples, sees_through(config.background))
-        blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        picture = picture_of(frame, config.background, float(stops[number]))
-        if (config.depth or passes) and len(cameras) > 1:
-            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
-            blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        depth = np.zeros(0, np.float32)
-        if frame.depth.size:
-            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield picture, depth, passes_made(passes, renderer, camera, frame)
+        samples = config.samples or pixel_samples(photos, renderer, path.cameras[number])
+        yield _frame(shutter, config, renderer, number, samples, float(stops[number]))  # not held on to here
+
+
+def _frame(
+    shutter: Shutter, config: RenderConfig, renderer: Renderer, number: int, samples: int, stops: float
+) -> Frame:
+    """Takes one frame, with so many rays along a pixel's side, brighter by these stops."""
+    camera, passes = shutter.path.cameras[number], passes_of(config.passes)
+    cameras = cameras_of(shutter, renderer, number)
+    clear, in_circle = sees_through(config.background), config.lens == "fisheye"
+    frame = taken(renderer, cameras, samples, clear)
+    blacked_out(frame, camera.intrinsics, in_circle)
+    picture = picture_of(frame, config.background, stops)
+    if (config.depth or passes) and len(cameras) > 1:  # a mean of depths would be no surface's
+        del frame  # two at once would be 330 MB of a 4K film
+        frame = render(renderer, camera, samples)
+        blacked_out(frame, camera.intrinsics, in_circle)
+    depth = np.zeros(0, np.float32)
+    if frame.depth.size:
+        depth = np.where(frame.accumulation > HIT, frame.depth, np.float32(0))
+    return picture, depth, passes_made(passes, renderer, camera, frame)

@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 
 from nerfscene.cameras.algebra import similarity_scale
+from nerfscene.cameras.plausible import FARTHEST
+from nerfscene.errors import NerfsceneError
+from nerfscene.given import instance_given
+from nerfscene.keyed import RANGES
 from nerfscene.loading import loading
 from nerfscene.types import Array, Lens
 
 Point = tuple[float, float, float]
 NAMES = ("focus", "aperture", "exposure", "fov", "roll")  # the fields of Tracks
 CLOSE = 1e-6  # seconds and, of a film's length, share by which times may differ and be the same
+FRAMES_AT_ONCE = 1024  # whose curves are computed together: many keys of long films would fill memory
 TURN = 360.0  # degrees of roll after which the picture is the same
 
 
@@ -47,6 +52,7 @@ class Tracks:
     exposure: stops by which the film is brighter
     fov: degrees across the picture's shorter side
     roll: degrees by which what the picture shows is turned clockwise
+    Raises NerfsceneError for keys out of order, and values that can't be.
     """
 
     focus: Keys = ()
@@ -55,8 +61,37 @@ class Tracks:
     fov: Keys = ()
     roll: Keys = ()
 
+    def __post_init__(self) -> None:
+        for name in NAMES:
+            before = -math.inf
+            for number, key in enumerate(getattr(self, name), 1):
+                instance_given(key, Key, f"key {number} of the {name}")
+                doubt = _doubt(name, key, before)
+                if doubt:
+                    raise NerfsceneError(f"key {number} of the {name} {doubt}")
+                before = key.time
+
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in NAMES)
+
+
+def _doubt(name: str, key: Key, before: float) -> str:
+    """Why a key can't be one of this track, as the end of a sentence; "" if it can."""
+    if not 0 <= key.time < math.inf or key.time <= before:
+        return f"must have a time after the key before it, and from 0 seconds on, not {key.time:g} s"
+    value = key.value
+    if isinstance(value, str | tuple):
+        if name != "focus":
+            return f"must be a number, not {value!r:.40}"
+        if isinstance(value, str):
+            return "" if value.strip() else "must name a photo"
+        there = len(value) == 3 and all(abs(x) < FARTHEST for x in value)
+        return "" if there else f"must have three finite numbers, not {value!r:.80}"
+    least, most, words = 0.0, FARTHEST, "a distance above 0"
+    if name in RANGES:
+        least, most, words = RANGES[name].least, RANGES[name].most, RANGES[name].words
+    fits = least <= value <= most and (name != "focus" or value > 0)
+    return "" if fits else f"must be {words}, not {value:g}"
 
 
 def frame_times(n: int, seconds: float, loop: bool) -> Array:
@@ -130,7 +165,7 @@ def round_of(keys: Keys, seconds: float, loop: bool, turn: float = 0.0) -> Round
         return Round(seconds, 0.0, len(keys))
     if first.value == last.value:
         return Round(seconds, 0.0, len(keys) - 1)
-    if turn and isinstance(first.value, float) and isinstance(last.value, float):
+    if turn and isinstance(first.value, int | float) and isinstance(last.value, int | float):
         change = last.value - first.value
         if abs(change / turn - round(change / turn)) < 1e-9:
             return Round(seconds, change, len(keys) - 1)
@@ -146,6 +181,10 @@ def eased(keys: Keys, values: Array, times: Array, around: Round | None) -> Arra
         from scipy.interpolate import PchipInterpolator  # imported here because it takes half a second
 
     at = np.array([key.time for key in keys])
+    if values.ndim == 2 and len(times) > FRAMES_AT_ONCE:
+        cuts = range(0, len(times), FRAMES_AT_ONCE)
+        parts = [slice(cut, cut + FRAMES_AT_ONCE) for cut in cuts]
+        return np.concatenate([eased(keys, values[:, part], times[part], around) for part in parts])
     if around is not None:
         at, values = at[: around.keys], values[: around.keys]
     if len(at) == 1:

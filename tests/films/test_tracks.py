@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from path_cases import a_motion
 
+from nerfscene.errors import NerfsceneError
 from nerfscene.films.tracks import (
     Key,
     Tracks,
@@ -112,6 +114,9 @@ def test_keys_whose_values_change_in_time_are_followed() -> None:
     curve = eased(made, np.stack([nearer, nearer, still, still]), times, None)
     assert np.allclose(curve[times <= 3], nearer[times <= 3])
     assert np.allclose(curve[times >= 5], 9)
+    often = np.repeat(times, 30)
+    many = [np.repeat(values, 30) for values in (nearer, nearer, still, still)]
+    assert np.allclose(eased(made, np.stack(many), often, None), np.repeat(curve, 30))
     between = curve[(times > 3) & (times < 5)]
     assert (np.diff(between) > 0).all() and between.min() > 3 and between.max() < 9
 
@@ -138,6 +143,25 @@ def test_tracks_in_another_world_and_another_time() -> None:
         "exposure": [{"time": 0, "value": 0}, {"time": 4, "value": -1}],
     }
     assert tracks and not Tracks()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"roll": keys((1, 0), (1, 2))}, r"key 2 of the roll must have a time after the key before it"),
+        ({"roll": keys((-1, 0))}, "from 0 seconds on, not -1 s"),
+        ({"exposure": keys((0, 11))}, "key 1 of the exposure must be -10 to 10 stops, not 11"),
+        ({"aperture": keys((0, float("nan")))}, "must be an f-number"),
+        ({"fov": (Key(0, "wide"),)}, "key 1 of the fov must be a number, not 'wide'"),
+        ({"focus": keys((0, 0))}, "must be a distance above 0, not 0"),
+        ({"focus": (Key(0, (1, 2, float("inf"))),)}, "three finite numbers"),
+    ],
+)
+def test_keys_that_cannot_be_are_told(made: dict[str, Any], said: str) -> None:
+    with pytest.raises(NerfsceneError, match=said):
+        Tracks(**made)
+    with pytest.raises(TypeError, match="key 1 of the roll must be a Key"):
+        Tracks(roll=((0.0, 5.0),))  # type: ignore[arg-type]
 
 
 def test_a_picture_rolls_clockwise() -> None:

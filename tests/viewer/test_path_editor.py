@@ -133,8 +133,10 @@ def test_keyframes_are_added_replaced_moved_and_deleted(viewer: Viewer) -> None:
         client.after(lambda: keys.exposure.visible)
         client.set(keys.exposure, -2.0)
         client.after(lambda: plan_of(client).keyframes[0].exposure == -2)
-        first = plan_of(client).keyframes[0]
-        assert (first.fov, first.roll) == (30, 90) and keys.exposure.visible
+        client.after(
+            lambda: plan_of(client).keyframes[0].fov == 30 and plan_of(client).keyframes[0].roll == 90
+        )
+        assert keys.exposure.visible
         client.set(keys.exposed, False)
         client.after(lambda: plan_of(client).keyframes[0].exposure is None)
 
@@ -329,6 +331,9 @@ def test_the_page_makes_the_film_that_the_command_makes(viewer: Viewer, folder: 
         ):  # fmt: skip
             client.set(handle, value)
         client.after(lambda: plan_of(client).film.passes_as == "png" and plan_of(client).film.samples == 1)
+        client.after(
+            lambda: (plan_of(client).width, plan_of(client).height, plan_of(client).n_frames) == (48, 36, 2)
+        )
         client.set(path.keys.exposed, True)
         client.after(lambda: path.keys.exposure.visible)
         client.set(path.keys.exposure, -1.0)
