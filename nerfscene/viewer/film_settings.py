@@ -169,7 +169,8 @@ def described(film: FilmSettings) -> dict[str, Any]:
 def restored(data: dict[str, Any]) -> FilmSettings:
     """What ``described`` kept; it was checked by ``own_keyframes``."""
     numbers = {f.name for f in fields(FilmSettings) if "float" in str(f.type)} - {"focus"}
-    values: dict[str, Any] = {k: float(v) if k in numbers and v is not None else v for k, v in data.items()}
+    given = {name: value for name, value in data.items() if value is not None}
+    values: dict[str, Any] = {k: float(v) if k in numbers else v for k, v in given.items()}
     focus = values.get("focus")
     if isinstance(focus, list):
         values["focus"] = tuple(float(x) for x in focus)
