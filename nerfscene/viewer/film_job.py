@@ -71,7 +71,10 @@ def film_job(
             if film.lens == "perspective" or "fields of view" not in text:  # the page says that itself
                 told.warn(text)
 
-        render_film(scene, config, file, frames, frame_done, said, said, credentials, seen=seen)
+        made = render_film(scene, config, file, frames, frame_done, said, said, credentials, seen=seen)
+        signed = made["credentials"]
+        if isinstance(signed, list) and signed and str(file) not in signed:
+            told.warn(f"{file.name} can't hold its content credentials, so they lie beside it, in the .zip.")
 
     return ExportJob(make, film.name, progress, warn, done)
 
