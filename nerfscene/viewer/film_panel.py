@@ -25,7 +25,7 @@ from nerfscene.viewer.stage import BUSY, Say, Stage
 
 SHOWN_EVERY = 0.5  # seconds between two signs of progress in the tab
 LONGEST = 320  # pixels of the small picture
-PATIENCE = 1.0  # seconds that a frame waits for the tab's own picture, but no longer than it took itself
+PATIENCE = 3.0  # seconds that a frame waits for the tab's own picture, but no longer than it took itself
 WHAT = "The film follows the path in the tab Path."
 
 
