@@ -43,6 +43,7 @@ with sync_playwright() as p, p.chromium.launch(executable_path=browser, args=fla
     page.goto("http://127.0.0.1:8797")
     handle = page.locator(".multi-slider-thumb").first
     handle.wait_for()
+    page.wait_for_timeout(3000)  # until the panel has its place
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     # A finger.
@@ -55,6 +56,7 @@ with sync_playwright() as p, p.chromium.launch(executable_path=browser, args=fla
     # The mouse, and Python meanwhile.
     page.mouse.move(x, y)
     page.mouse.down()
+    page.wait_for_timeout(1000)
     page.mouse.move(x + 5, y)
     until(lambda: slider.value[0] > 2)
     slider.value = (slider.value[0], 7.0, 9.0)

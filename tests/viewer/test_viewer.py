@@ -561,11 +561,15 @@ def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, viewer: View
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    for step in range(1, 5):
-        page.mouse.move(x + 2 * step, y)
-        page.wait_for_timeout(40)
+    wait(page, page.locator(".multi-slider-thumb.active").count, what="for the handle to be held")
+
+    def dragged() -> bool:  # the page listens to the mouse from a moment later on
+        page.mouse.move(x + 4, y)
+        page.mouse.move(x + 8, y)
+        return path.times.value[1] > before[1] + 0.1
+
+    wait(page, dragged, what="for the drag")
     page.mouse.up()
-    wait(page, lambda: path.times.value[1] > before[1] + 0.1, what="for the drag")
+    wait(page, lambda: path.edits.selected == 1, what="for the keyframe to be selected")
     assert path.times.value[0] == 0 and path.times.value[2:] == before[2:]
-    assert path.edits.selected == 1
     page.close()
