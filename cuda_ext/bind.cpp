@@ -47,7 +47,7 @@ struct Points {
     }
 };
 
-bool g_beams = true;
+bool g_beams = true, g_bfloat = true;
 
 // Divides n rays or tiles among threads, calling part(scratch, first, last) for a range of `chunk` at a time. The caller
 // must have released the GIL.
@@ -82,6 +82,7 @@ struct Cpu {
     struct FieldHandle {
         Field field;
         std::shared_ptr<const Coarse> coarse;
+        Coarse halved;  // empty until the field is settled
         Coarse training_coarse = Coarse(kCoarseWords);  // the trainer's, which changes while pictures are rendered
         std::mutex changing;
         std::vector<nb::object> keep;
@@ -94,6 +95,11 @@ struct Cpu {
         // The field with an up-to-date coarse grid: Python may have changed the occupancy bits. Other threads may be
         // rendering with the grid as it was, so that one is never written to.
         ReadyField ready() {
+            if (!halved.empty()) {
+                ReadyField out = {field, coarse};
+                out.field.coarse = coarse->data(), out.field.halved = halved.data();
+                return out;
+            }
             auto fresh = std::make_shared<Coarse>(kCoarseWords);
             make_coarse(field.space, field.occupancy, fresh->data());
             std::lock_guard<std::mutex> lock(changing);
@@ -101,6 +107,15 @@ struct Cpu {
             ReadyField out = {field, coarse};
             out.field.coarse = coarse->data();
             return out;
+        }
+        // From now on nobody changes the occupancy bits, so what is derived from them is made only once. Nothing may be
+        // rendering yet.
+        void settle() {
+            coarse = ready().coarse;
+            const size_t half = size_t(field.space.occupancy_resolution / 2);
+            Coarse made((half * half * half + 31) / 32);
+            make_halved(field.space, field.occupancy, made.data());
+            halved = std::move(made);
         }
     };
     struct Cancel {
@@ -195,7 +210,7 @@ struct Cpu {
             some.n = last - first;
             Counters ignored = {};
             kernels().trace_rays(field, march, some, scratch, 0, some.n, out.rgb.data() + 3 * first,
-                                 out.depth.data() + first, out.accumulation.data() + first, ignored, false);
+                                 out.depth.data() + first, out.accumulation.data() + first, ignored);
         });
     }
     static void render(FieldHandle& h, const std::vector<float>& crop, const March& march, RenderJob job,
@@ -203,7 +218,7 @@ struct Cpu {
         const ReadyField ready = h.ready();
         job.field = cropped(ready.field, crop), job.march = march;
         job.rgb = out.rgb.data(), job.depth = out.depth.data(), job.accumulation = out.accumulation.data();
-        job.beams = g_beams;
+        job.beams = g_beams, job.bfloat = g_bfloat;
         const int tiles = lay_tiles(job);
         nb::gil_scoped_release release;
         share(h.field.net, threads, tiles, 8, [&](Scratch& scratch, int first, int last) {
@@ -270,6 +285,11 @@ void bind_beams(nb::module_& m) {
     m.def("use_beams", [](bool use) { g_beams = use; }, "use"_a,
           "Whether `Field.render` judges steps for tiles of rays together, for tests and benchmarks. By default it does. "
           "The pictures are the same.");
+    m.def("use_bfloat16", [](bool use) {
+        g_bfloat = use;
+        return kernels().has_bfloat();
+    }, "use"_a, "Whether `Field.render` computes the hidden layer in bfloat16 where samples may share colours, for tests and "
+                "benchmarks. By default it does, on processors that can. Returns whether this one can.");
     m.def("live_steps", [](Cpu::FieldHandle& h, Cpu::ConstFloats origin, Cpu::ConstFloats directions,
                            Cpu::Array<uint8_t> live, Cpu::Array<int32_t> offset) {
         const int n = int(offset.size());
@@ -285,6 +305,23 @@ void bind_beams(nb::module_& m) {
        "False if these rays have no beam.");
 }
 
+void bind_finer_grid(nb::module_& m) {
+    m.def("finer_occupancy", [](const Cpu::FieldHandle& h, float threshold, int threads, Cpu::Array<uint32_t> out) {
+        const int r = h.field.space.occupancy_resolution;
+        require(out.size() == size_t(2 * r) * (2 * r) * (2 * r) / 32, "out must have (2 · occupancy_resolution)³ bits");
+        require(r <= 512, "the grid is too fine already");
+        std::memset(out.data(), 0, out.size() * 4);
+        nb::gil_scoped_release release;
+        share(h.field.net, threads, r, 1, [&](Scratch& scratch, int z, int) {
+            kernels().finer_layer(h.field, scratch, z, threshold, out.data());
+        });
+    }, "field"_a, "threshold"_a, "threads"_a, "out"_a.noconvert(),
+       "The occupancy bits of a grid with twice the resolution: set in the smaller cells of occupied cells in which "
+       "something is thicker than `threshold`.");
+    m.def("settle", [](Cpu::FieldHandle& h) { h.settle(); }, "field"_a,
+          "Promises that the occupancy bits will not change, which saves some time for every picture.");
+}
+
 }  // namespace
 
 NB_MODULE(_cpu, m) {
@@ -293,6 +330,7 @@ NB_MODULE(_cpu, m) {
     FieldBinding<Cpu>::bind(m);
     TrainerBinding<Cpu>::bind(m);
     bind_beams(m);
+    bind_finer_grid(m);
     m.def("camera_gradient", [](const std::vector<float>& intrinsics, int lens, int width, int height,
                                 const std::vector<float>& pose, Cpu::ConstFloats pixels, Cpu::ConstFloats d_rays,
                                 Cpu::Floats out) {

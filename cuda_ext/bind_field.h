@@ -167,7 +167,7 @@ struct FieldBinding {
                                const std::vector<float>& pose, const std::vector<float>& background, float min_weight,
                                float stop, int threads, std::tuple<int, int, int, int> rect, Floats rgb, Floats depth,
                                Floats accumulation, const Cancel* cancel, const std::vector<float>& crop,
-                               Stream... stream) {
+                               float shared_steps, Stream... stream) {
             typename Device::Picture p = {};
             p.camera = camera_desc(intrinsics, lens, width, height, pose, 0);
             copy_background(background, p.background);
@@ -178,11 +178,13 @@ struct FieldBinding {
             require(int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "outputs must have the rectangle's size");
             require_crop(crop);
-            Device::render(h, crop, {min_weight, stop, 1.0f}, p, {rgb, depth, accumulation}, cancel, threads, stream...);
+            Device::render(h, crop, {min_weight, stop, 1.0f, shared_steps}, p, {rgb, depth, accumulation}, cancel, threads, stream...);
         }, "intrinsics"_a, "lens"_a, "width"_a, "height"_a, "pose"_a, "background"_a, "min_weight"_a,
            "stop_transmittance"_a, "threads"_a, "rect"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
            "accumulation"_a.noconvert(), "cancel"_a = nullptr, "crop"_a = std::vector<float>(),
-           ("stream"_a = Stream(0))..., "`threads`: how many CPU threads to use; a GPU ignores it.");
+           "shared_steps"_a = 0.0f, ("stream"_a = Stream(0))...,
+           "`threads`: how many CPU threads to use; a GPU ignores it. `shared_steps`: samples of a ray within so many "
+           "steps may share one colour, that of their mean by weight; a GPU ignores this too.");
     }
 
     static void bind_functions(nb::module_& m) {

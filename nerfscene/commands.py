@@ -230,7 +230,6 @@ def run_view(a: View) -> None:
 def run_render(a: Render) -> None:
     """``nerfscene render``."""
     with leaving_at_once():
-        from nerfscene import api
         from nerfscene.films.filming import check_outputs, render_film
         from nerfscene.films.settings import settled
         from nerfscene.scene import folder as scene
@@ -256,7 +255,9 @@ def run_render(a: Render) -> None:
         )  # fmt: skip
         live.bar.stop()
         if a.json:
-            print(api.as_json(made))
+            from nerfscene.api import as_json  # which loads what training needs
+
+            print(as_json(made))
         else:
             signed = made["credentials"]
             assert isinstance(signed, list)

@@ -14,7 +14,7 @@ struct RayState {
     StepLaw law;
     float t_end, jitter, transmittance;
     int step, steps;      // the next step to test, and how many there are
-    int offset, live;     // with a beam: its interval at step 0, and the next of its live intervals to test
+    int offset;           // with a beam: its interval at step 0
     int first, count;     // its samples in this round
     int head, tail;       // its surviving samples: a linked list in order of distance
     bool active, dropped;
@@ -27,22 +27,23 @@ struct LiveSteps {
     StepLaw law;      // in a bounded scene: the beam's intervals
     bool shared;      // whether all rays take the steps of `law`
     int next, end;    // intervals before `next` have been judged; from `end` on no ray has any
+    int at;           // the next to use, for whoever uses them in turn
     int count;        // those that may hold something: their indices, and if shared, the distances of their samples
     float *step, *t;
 };
 
-// Prepares the live steps of n rays, which have been started from one point. Returns false if there can't be any: in a
+// Prepares the live steps of n rays, which have been started. Returns false if there can't be any: in a
 // bounded scene whose steps grow.
 static inline bool start_beam(const Space& space, RayState* rays, int n, Scratch& s, LiveSteps& live) {
     live.shared = space.unbounded;
     if (!live.shared && space.cone > 0.0f) return false;
-    live.beam = beam_from(rays[0].o);
+    live.beam = no_beam();
     live.step = s.live_step, live.t = s.live_t;
     live.count = live.next = live.end = 0;
     bool any = false;
     for (int r = 0; r < n; ++r) {
         if (!rays[r].active) continue;
-        add_ray(live.beam, rays[r].d);
+        add_ray(live.beam, rays[r].o, rays[r].d);
         if (!any || rays[r].law.first < live.law.first) live.law = rays[r].law;
         any = true;
     }
@@ -50,8 +51,7 @@ static inline bool start_beam(const Space& space, RayState* rays, int n, Scratch
 }
 // Places a started ray in its beam.
 static inline void join_beam(const Space& space, RayState& r, LiveSteps& live) {
-    r.live = 0;
-    r.offset = live.shared ? 0 : int((r.law.first - live.law.first) / space.step + r.jitter);
+    r.offset = live.shared || !r.active ? 0 : int((r.law.first - live.law.first) / space.step + r.jitter);
 }
 // Sets which intervals the beam consists of, once all rays have joined.
 static inline void bound_beam(const RayState* rays, int n, LiveSteps& live) {
@@ -91,10 +91,12 @@ static inline uint32_t judge(const Field& f, const Space& space, const LiveSteps
         lanes = gather_bits(f.coarse, cell, small) | (lanes & ~small);
     }
     if (!lanes) return 0;
+    const uint32_t* cells = f.halved ? f.halved : f.occupancy;
+    const int side = f.halved ? space.occupancy_resolution / 2 : space.occupancy_resolution;
     alignas(64) int32_t first[3][kWidth], last[3][kWidth];
     for (int a = 0; a < 3; ++a) {
         vi low, high;
-        box_cells(box.low[a], box.high[a], space.occupancy_resolution, low, high);
+        box_cells(box.low[a], box.high[a], side, low, high);
         store((uint32_t*)first[a], (vu)low);
         store((uint32_t*)last[a], (vu)high);
     }
@@ -102,7 +104,7 @@ static inline uint32_t judge(const Field& f, const Space& space, const LiveSteps
     for (; lanes; lanes &= lanes - 1) {
         const int i = __builtin_ctz(lanes);
         const int from[3] = {first[0][i], first[1][i], first[2][i]}, to[3] = {last[0][i], last[1][i], last[2][i]};
-        found |= uint32_t(any_occupied(f.occupancy, space.occupancy_resolution, from, to)) << i;
+        found |= uint32_t(any_occupied(cells, side, from, to)) << i;
     }
     return found;
 }

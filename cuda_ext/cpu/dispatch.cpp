@@ -33,29 +33,56 @@ int available_kernels(const Kernels** out) {
 }
 
 void make_coarse(const Space& space, const uint32_t* occupancy, uint32_t* coarse) {
-    const int r = space.occupancy_resolution, n = kCoarse;
-    std::vector<uint8_t> any(size_t(n) * n * n, 0), spread(any.size());
-    const int64_t words = int64_t(r) * r * r / 32;  // r is a multiple of 32, so a word is within one row
-    for (int64_t w = 0; w < words; ++w) {
-        if (!occupancy[w]) continue;
-        const int64_t cell = w * 32;
-        const int x0 = int(cell % r), y = int(cell / r % r), z = int(cell / r / r);
-        const size_t row = (size_t(generic::coarse_cell(z, r)) * n + generic::coarse_cell(y, r)) * n;
-        for (uint32_t bits = occupancy[w]; bits; bits &= bits - 1)
-            any[row + generic::coarse_cell(x0 + __builtin_ctz(bits), r)] = 1;
+    constexpr int n = kCoarse;  // a row of coarse cells is one word, of which bit x is the cell's
+    static_assert(n == 32, "a row must be a word");
+    const int r = space.occupancy_resolution;
+    std::vector<uint32_t> any(n * n, 0), spread(n * n);
+    std::vector<int> in(r), next(r);  // a cell's coarse cell, and the first cell of the one after that
+    for (int x = 0; x < r; ++x) in[x] = generic::coarse_cell(x, r), next[x] = ((in[x] + 1) * r + n - 1) / n;
+    const uint32_t* word = occupancy;  // r is a multiple of 32, so a word is within one row
+    for (int z = 0; z < r; ++z)
+        for (int y = 0; y < r; ++y) {
+            uint32_t& row = any[in[z] * n + in[y]];
+            for (int x0 = 0; x0 < r; x0 += 32, ++word)
+                for (uint32_t bits = *word; bits;) {
+                    const int x = x0 + __builtin_ctz(bits), past = next[x] - x0;
+                    row |= 1u << in[x];
+                    bits = past < 32 ? bits >> past << past : 0;  // the coarse cell's others need not be looked at
+                }
+        }
+    for (uint32_t& row : any) {
+        const uint32_t here = row;
+        for (int d = 1; d <= kCoarseReach; ++d) row |= here << d | here >> d;
     }
-    for (int step : {1, n, n * n}) {  // one axis after the other
-        for (int i = 0; i < n * n * n; ++i) {
+    for (int step : {1, n}) {  // along y, then z
+        for (int i = 0; i < n * n; ++i) {
             const int at = i / step % n;
-            uint8_t set = 0;
+            uint32_t set = 0;
             for (int d = -kCoarseReach; d <= kCoarseReach; ++d)
                 if (at + d >= 0 && at + d < n) set |= any[i + d * step];
             spread[i] = set;
         }
         any.swap(spread);
     }
-    std::fill(coarse, coarse + kCoarseWords, 0u);
-    for (int i = 0; i < n * n * n; ++i) coarse[i >> 5] |= uint32_t(any[i]) << (i & 31);
+    std::copy(any.begin(), any.end(), coarse);
+}
+
+void make_halved(const Space& space, const uint32_t* occupancy, uint32_t* halved) {
+    const int r = space.occupancy_resolution, half = r / 2;
+    std::fill(halved, halved + (size_t(half) * half * half + 31) / 32, 0u);
+    for (int z = 0; z < half; ++z)
+        for (int y = 0; y < half; ++y) {
+            const size_t row = (size_t(z) * half + y) * half;
+            for (int word = 0; word < r / 32; ++word) {
+                uint32_t bits = 0;
+                for (int k = 0; k < 4; ++k)
+                    bits |= occupancy[((size_t(2 * z + k / 2) * r + 2 * y + k % 2) * r) / 32 + word];
+                for (bits = (bits | bits >> 1) & 0x55555555u; bits; bits &= bits - 1) {
+                    const size_t cell = row + word * 16 + __builtin_ctz(bits) / 2;
+                    halved[cell >> 5] |= 1u << (cell & 31);
+                }
+            }
+        }
 }
 
 int lay_tiles(RenderJob& job) {

@@ -81,6 +81,7 @@ struct RenderJob {
     float *rgb, *depth, *accumulation;  // (row1-row0, col1-col0[, 3])
     int tile_height, tile_width;        // pixels, at most kTileRays together; see `lay_tiles`
     bool beams;                         // find once for all rays of a tile which steps meet nothing
+    bool bfloat;                        // where samples share colours: the hidden layer in bfloat16, if there is that
 };
 
 struct Kernels {
@@ -90,7 +91,7 @@ struct Kernels {
     void (*make_rays)(const TrainStep&, int first, int last);
     void (*train_rays)(const TrainStep&, Scratch&, int first, int last);
     void (*trace_rays)(const Field&, const March&, const Rays&, Scratch&, int first, int last, float* rgb,
-                       float* depth, float* accumulation, Counters&, bool as_beam);
+                       float* depth, float* accumulation, Counters&);
     void (*scatter)(const HashGrid&, int level, uint32_t first, uint32_t last, const float* x, const float* y,
                     const float* z, int n, const float* d_out, long ld, float* gradient, uint64_t* touched);
     void (*update_rows)(const AdamStep&, int features, uint32_t first, uint32_t last, uint64_t* touched,
@@ -114,6 +115,9 @@ struct Kernels {
     // beam's steps i < capacity to 1 if it may hold something, otherwise to 0. Returns false if there is no beam.
     bool (*live_steps)(const Field&, Scratch&, const float* origin, const float* directions, int n, int capacity,
                        uint8_t* live, int32_t* offset);
+    // Looks into the occupied cells of layer z for those of a grid with twice the resolution; see finer.h.
+    void (*finer_layer)(const Field&, Scratch&, int z, float threshold, uint32_t* fine);
+    bool (*has_bfloat)();  // whether the instruction set and this processor have bfloat16
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);
 };

@@ -22,30 +22,69 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
     }
 }
 
+// The lanes whose cell is not that of the lane before; the first always is one.
+NS_HD uint32_t new_cells(const Cell<vf>& cell) {
+    const vi same = (cell.x == lane_before(cell.x)) & (cell.y == lane_before(cell.y)) & (cell.z == lane_before(cell.z));
+    return (~lane_bits(same) | 1u) & uint32_t((uint64_t(1) << kWidth) - 1);
+}
+
+// How points that are encoded together lie. Apart: anywhere. Together: those that follow each other are often in one
+// cell, except in the finest level.
+enum class Lie { kApart, kTogether };
+
 // Writes out[i][level·F …] for n points. Their arrays x, y and z must be readable up to a multiple of kWidth. Rows are
 // scattered in memory, so those of all levels are fetched before the first is used.
-template <int F>
+template <int F, Lie how>
 static inline void encode_points(const HashGrid& grid, const uint16_t* table, const float* x, const float* y,
                           const float* z, int n, float* out, long ld) {
     Corners at[kMaxLevels];
+    uint32_t fresh[kMaxLevels];
+    const int fetched_from = how == Lie::kTogether ? grid.levels - 1 : 0;
     for (int i = 0; i < n; i += kWidth) {
         const int m = n - i < kWidth ? n - i : kWidth;
+        const uint32_t there = uint32_t((uint64_t(1) << m) - 1);
         const vf px = load(x + i), py = load(y + i), pz = load(z + i);
         for (int level = 0; level < grid.levels; ++level) {
-            find_corners(grid, level, px, py, pz, at[level]);
+            const Cell<vf> cell = locate(px, py, pz, float(grid.resolution[level]));
+            vu row[8];
+            vf weight[8];
+            level_corners(grid, level, cell, row, weight);
+            for (int k = 0; k < 8; ++k) {
+                store(at[level].row[k], row[k] * uint32_t(F));
+                store(at[level].weight[k], weight[k]);
+            }
+            if (how == Lie::kTogether) fresh[level] = new_cells(cell) & there;
+            if (level < fetched_from) continue;
             const uint16_t* rows = table + size_t(grid.offset[level]) * F;
             for (int k = 0; k < 8; ++k)
-                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + size_t(at[level].row[k][s]) * F);
+                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + at[level].row[k][s]);
         }
         for (int level = 0; level < grid.levels; ++level) {
             const Corners& c = at[level];
             const uint16_t* rows = table + size_t(grid.offset[level]) * F;
             float* to = out + i * ld + level * F;
+            if (how == Lie::kTogether && 3 * __builtin_popcount(fresh[level]) <= m) {
+                typename Row<F>::type v[8];
+                uint32_t left = fresh[level];
+                for (int s = 0; s < m;) {
+#pragma GCC unroll 8
+                    for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + c.row[k][s]);
+                    left &= left - 1;
+                    const int end = left ? __builtin_ctz(left) : m;
+                    for (; s < end; ++s, to += ld) {
+                        typename Row<F>::type sum = v[0] * c.weight[0][s];
+#pragma GCC unroll 7
+                        for (int k = 1; k < 8; ++k) sum += v[k] * c.weight[k][s];
+                        store_row<F>(to, sum);
+                    }
+                }
+                continue;
+            }
             for (int s = 0; s < m; ++s, to += ld) {
-                typename Row<F>::type sum = load_half_row<F>(rows + size_t(c.row[0][s]) * F) * c.weight[0][s];
+                typename Row<F>::type sum = load_half_row<F>(rows + c.row[0][s]) * c.weight[0][s];
 #pragma GCC unroll 7
                 for (int k = 1; k < 8; ++k)
-                    sum += load_half_row<F>(rows + size_t(c.row[k][s]) * F) * c.weight[k][s];
+                    sum += load_half_row<F>(rows + c.row[k][s]) * c.weight[k][s];
                 store_row<F>(to, sum);
             }
         }

@@ -2,6 +2,8 @@
 // select the vector width. Nothing here may instantiate a template of the standard library: the linker keeps only one
 // copy of such a function, and that might be one that this machine cannot run.
 #include "../include/occupancy.h"
+#include "finer.h"
+#include "picture.h"
 #include "train.h"
 
 NS_BEGIN
@@ -53,6 +55,25 @@ static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bi
     *occupied_cells += count;
 }
 
+// Renders a tile's rays side by side. Returns false if they have no beam.
+static bool render_beam(const RenderJob& job, Scratch& s, const Rays& rays, float* rgb, float* depth,
+                        float* accumulation) {
+    const Space space = coarser(job.field.space, job.march.coarseness);
+    RayState tile[kTileRays];
+    LiveSteps live;
+    bool any = false;
+    for (int r = 0; r < rays.n; ++r) {
+        start_ray(space, rays.origins + 3 * r, rays.directions + 3 * r, kBeamJitter, tile[r]);
+        direction_basis(job.field.net, rays.directions + 3 * r, s.basis + r * kShSlots);
+        any |= tile[r].active;
+    }
+    if (!start_beam(space, tile, rays.n, s, live) && any) return false;
+    for (int r = 0; r < rays.n; ++r) join_beam(space, tile[r], live);
+    bound_beam(tile, rays.n, live);
+    trace_tile(job, space, tile, rays.n, s, live, rays.backgrounds, rgb, depth, accumulation);
+    return true;
+}
+
 static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) {
     const int height = job.row1 - job.row0, width = job.col1 - job.col0;
     const int across = (width + job.tile_width - 1) / job.tile_width;
@@ -63,21 +84,20 @@ static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) 
         const int top = tile / across * job.tile_height, left = tile % across * job.tile_width;
         const int bottom = ns_min(top + job.tile_height, height), right = ns_min(left + job.tile_width, width);
         int n = 0;
-        bool beam = job.beams;
         for (int row = top; row < bottom; ++row)
             for (int col = left; col < right; ++col, ++n) {
                 Vec3 o, d;
                 pixel_ray(job.camera, float(job.col0 + col) + 0.5f, float(job.row0 + row) + 0.5f, o, d);
                 origins[3 * n] = o.x, origins[3 * n + 1] = o.y, origins[3 * n + 2] = o.z;
                 directions[3 * n] = d.x, directions[3 * n + 1] = d.y, directions[3 * n + 2] = d.z;
-                beam = beam && o.x == origins[0] && o.y == origins[1] && o.z == origins[2];
                 jitter[n] = kBeamJitter;
                 for (int c = 0; c < 3; ++c) backgrounds[3 * n + c] = job.background[c];
                 pixel[n] = row * width + col;
             }
         const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n, nullptr, nullptr};
         Counters ignored = {};
-        trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored, beam);
+        if (!job.beams || !render_beam(job, s, rays, rgb, depth, accumulation))
+            trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored);
         for (int i = 0; i < n; ++i) {
             for (int c = 0; c < 3; ++c) job.rgb[3 * size_t(pixel[i]) + c] = rgb[3 * i + c];
             job.depth[pixel[i]] = depth[i];
@@ -198,7 +218,7 @@ extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
     rows_update,       update_weights, decay_occupancy, render_tiles, encode,   density_entry,
-    field_entry,       field_backward, march_ray,       live_steps,      to_half,      pixel_rays,
+    field_entry,       field_backward, march_ray,       live_steps,      finer_layer,  has_bfloat, to_half, pixel_rays,
 };
 
 NS_END

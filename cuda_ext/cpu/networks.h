@@ -1,6 +1,7 @@
 // The networks on blocks of samples, forward and backward.
 #pragma once
 #include "../include/network.h"
+#include "bfloat.h"
 #include "driver.h"
 #include "encode.h"
 #include "gemm.h"
@@ -14,9 +15,14 @@ NS_BEGIN
         default: { constexpr int N = 8; call; break; } \
     }
 
+template <Lie how>
+static inline void encode_as(const HashGrid& g, const uint16_t* table, const float* x, const float* y,
+                             const float* z, int n, float* out, long ld) {
+    NS_BY_FEATURES(g.features, (encode_points<N, how>(g, table, x, y, z, n, out, ld)))
+}
 static inline void encode(const HashGrid& g, const uint16_t* table, const float* x, const float* y,
                           const float* z, int n, float* out, long ld) {
-    NS_BY_FEATURES(g.features, (encode_points<N>(g, table, x, y, z, n, out, ld)))
+    encode_as<Lie::kApart>(g, table, x, y, z, n, out, ld);
 }
 
 NS_HD float horizontal_sum(vf v) {
@@ -29,17 +35,22 @@ NS_HD float horizontal_sum(vf v) {
 #endif
 }
 
-// Points → encodings, hidden activations and densities, for any n.
+// Points → encodings, hidden activations and densities, for any n. pairs: from pair_weights, for the hidden layer in
+// bfloat16; null: in float.
+template <Lie how = Lie::kApart>
 static inline void density_forward(const Field& f, const float* x, const float* y, const float* z, int n,
-                                   float* encoding, float* hidden, float* density) {
+                                   float* encoding, float* hidden, float* density, const uint32_t* pairs = nullptr) {
     const Network& net = f.net;
     const int e = net.encoding, h = net.hidden;
     const float* first_output = f.weights_t + net.offset[1];
     for (int i = 0; i < n; i += kBlock) {
         const int m = n - i < kBlock ? n - i : kBlock;
-        encode(f.grid, f.table, x + i, y + i, z + i, m, encoding + size_t(i) * e, e);
-        gemm<After::kRelu>(m, h, e, encoding + size_t(i) * e, e, 1, f.weights + net.offset[0], h,
-                           hidden + size_t(i) * h, h);
+        encode_as<how>(f.grid, f.table, x + i, y + i, z + i, m, encoding + size_t(i) * e, e);
+        if (pairs)
+            bfloat_layer(m, e, h, encoding + size_t(i) * e, pairs, hidden + size_t(i) * h);
+        else
+            gemm<After::kRelu>(m, h, e, encoding + size_t(i) * e, e, 1, f.weights + net.offset[0], h,
+                               hidden + size_t(i) * h, h);
         for (int s = 0; s < m; ++s) {
             const float* row = hidden + size_t(i + s) * h;
             vf sum = load(row) * load(first_output);

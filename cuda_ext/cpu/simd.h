@@ -84,6 +84,54 @@ NS_HD uint32_t lane_bits(vi mask) {
     return found;
 #endif
 }
+// The lanes, as a comparison gives them, of which `bits` are set.
+NS_HD vi lanes_mask(uint32_t bits) {
+#if defined(__AVX512F__)
+    return (vi)_mm512_movm_epi32(__mmask16(bits));
+#else
+    vi mask;
+    for (int i = 0; i < kWidth; ++i) mask[i] = (bits >> i) & 1u ? -1 : 0;
+    return mask;
+#endif
+}
+// Each lane's neighbour of one number less; the first lane keeps its own.
+NS_HD vi lane_before(vi v) {
+#if defined(__AVX512F__)
+    return (vi)_mm512_permutexvar_epi32(_mm512_set_epi32(14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0), (__m512i)v);
+#elif defined(__AVX2__)
+    return (vi)_mm256_permutevar8x32_epi32((__m256i)v, _mm256_set_epi32(6, 5, 4, 3, 2, 1, 0, 0));
+#else
+    vi before;
+    for (int i = 0; i < kWidth; ++i) before[i] = v[i ? i - 1 : 0];
+    return before;
+#endif
+}
+// Writes the lanes of `v` that are set in `lanes` one after the other. What follows them, up to a whole vector, changes.
+NS_HD void compress(float* to, vf v, uint32_t lanes) {
+#if defined(__AVX512F__)
+    _mm512_storeu_ps(to, _mm512_maskz_compress_ps(__mmask16(lanes), (__m512)v));
+#elif defined(__AVX2__) && defined(__BMI2__) && defined(__x86_64__)
+    const uint64_t set = _pdep_u64(lanes, 0x0101010101010101u) * 0xff, from = _pext_u64(0x0706050403020100u, set);
+    const __m256i lane = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)from));
+    _mm256_storeu_ps(to, _mm256_permutevar8x32_ps((__m256)v, lane));
+#else
+    for (; lanes; lanes &= lanes - 1) *to++ = v[__builtin_ctz(lanes)];
+#endif
+}
+// The reverse: reads one number for each lane that is set in `lanes`. A whole vector must be readable.
+NS_HD vf expand(const float* from, uint32_t lanes) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_maskz_expand_ps(__mmask16(lanes), _mm512_loadu_ps(from));
+#elif defined(__AVX2__) && defined(__BMI2__) && defined(__x86_64__)
+    const uint64_t set = _pdep_u64(lanes, 0x0101010101010101u) * 0xff, at = _pdep_u64(0x0706050403020100u, set);
+    const __m256i lane = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)at));
+    return (vf)_mm256_permutevar8x32_ps(_mm256_loadu_ps(from), lane);
+#else
+    vf v = {};
+    for (; lanes; lanes &= lanes - 1) v[__builtin_ctz(lanes)] = *from++;
+    return v;
+#endif
+}
 // Square roots of vectors of other widths, for table rows.
 typedef float v2 __attribute__((vector_size(8)));
 typedef float v4 __attribute__((vector_size(16)));

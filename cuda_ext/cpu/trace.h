@@ -15,7 +15,7 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.jitter = jitter;
     r.transmittance = 1.0f;
     r.steps = ray_steps(space, r.o, r.d, jitter, r.law, r.t_end, r.step);
-    r.offset = r.live = 0;
+    r.offset = 0;
     r.head = r.tail = -1;
     r.active = r.steps > r.step;
     r.dropped = false;
@@ -70,59 +70,6 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
     return found;
 }
 
-// The same with a beam, which has judged most steps for all rays of the tile. Leaves out s.cx_scene, which pictures
-// don't use.
-static inline int live_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s,
-                               LiveSteps& live) {
-    alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth];
-    int found = 0;
-    while (found < want && r.step < r.steps) {
-        if (r.live == live.count && !find_live(f, space, live)) {
-            if (live.next < live.end) {  // no room for more: this ray goes on by itself
-                r.step = ns_max(r.step, live.next - r.offset);
-                return found + next_samples(f, space, r, want - found, at + found, s);
-            }
-            r.step = r.steps;
-            break;
-        }
-        const int lanes = live.count - r.live < kWidth ? live.count - r.live : kWidth;
-        const vf k = load(live.step + r.live) - float(r.offset);
-        const vf tt = live.shared ? load(live.t + r.live) : step_distance(r.law, k + r.jitter);
-        if (k[0] >= float(r.steps)) {
-            r.step = r.steps;
-            break;
-        }
-        vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
-        to_unit(space.unbounded, px, py, pz);
-        const vi cells = occupancy_cell(px, py, pz, space.occupancy_resolution);
-        const vi counts = (tt < r.t_end) & (k >= float(r.step)) & (k < float(r.steps));
-        uint32_t hits = gather_bits(f.occupancy, cells, lane_bits(counts) & ((1u << lanes) - 1u));
-        if (hits) {
-            store(t, tt);
-            store(x, px);
-            store(y, py);
-            store(z, pz);
-        }
-        int used = lanes;
-        while (hits) {
-            const int i = __builtin_ctz(hits);
-            hits &= hits - 1;
-            const int to = at + found;
-            s.cx[to] = x[i];
-            s.cy[to] = y[i];
-            s.cz[to] = z[i];
-            s.ct[to] = t[i];
-            s.clength[to] = ns_max(space.step, space.cone * t[i]);
-            if (++found == want) {
-                used = i + 1;
-                break;
-            }
-        }
-        r.live += used;
-    }
-    return found;
-}
-
 // What tracing is for: how many samples of a ray a round evaluates, at most kRoundSamples, which changes no result; and
 // whether the survivors' encodings are kept.
 struct Tracing {
@@ -132,10 +79,9 @@ struct Tracing {
 constexpr Tracing kForTraining = {4, kRoundSamples, true}, kForPictures = {3, 3, false};
 
 // Traces `n` rays (at most kTileRays). Leaves the surviving samples in `s`, as one linked list per ray, and returns
-// their number. Rays that did not fit in the tile's memory are marked as dropped. `live`: the rays' beam, or null.
+// their number. Rays that did not fit in the tile's memory are marked as dropped.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
-                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters,
-                        LiveSteps* live = nullptr) {
+                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters) {
     const int e = f.net.encoding, h = f.net.hidden;
     int survivors = 0, want = how.first_round;
     for (;;) {
@@ -144,8 +90,7 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
             RayState& ray = rays[r];
             if (!ray.active) continue;
             ray.first = candidates;
-            ray.count = live ? live_samples(f, space, ray, want, candidates, s, *live)
-                             : next_samples(f, space, ray, want, candidates, s);
+            ray.count = next_samples(f, space, ray, want, candidates, s);
             if (ray.count == 0) ray.active = false;
             candidates += ray.count;
         }
@@ -200,15 +145,11 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
     return survivors;
 }
 
-// Renders rays [first, last) into rgb (n, 3), depth (n) and accumulation (n), at the rays' own indices. `as_beam`: the
-// rays, at most kTileRays, start at one point, are near each other and have kBeamJitter. That changes no result.
+// Renders rays [first, last) into rgb (n, 3), depth (n) and accumulation (n), at the rays' own indices.
 static inline void trace_rays(const Field& f, const March& march, const Rays& rays, Scratch& s, int first,
-                              int last, float* rgb, float* depth, float* accumulation, Counters& counters,
-                              bool as_beam) {
+                              int last, float* rgb, float* depth, float* accumulation, Counters& counters) {
     const Space space = coarser(f.space, march.coarseness);
     RayState tile[kTileRays];
-    LiveSteps live;
-    bool started = false;
     for (int base = first; base < last;) {
         int n = last - base < kTileRays ? last - base : kTileRays;
         int survivors;
@@ -218,11 +159,7 @@ static inline void trace_rays(const Field& f, const March& march, const Rays& ra
                 start_ray(space, rays.origins + 3 * i, rays.directions + 3 * i, rays.jitter[i], tile[r]);
                 direction_basis(f.net, rays.directions + 3 * i, s.basis + r * kShSlots);
             }
-            if (as_beam && !started) as_beam = start_beam(space, tile, n, s, live);
-            for (int r = 0; as_beam && r < n; ++r) join_beam(space, tile[r], live);
-            if (as_beam && !started) bound_beam(tile, n, live);
-            started = true;
-            survivors = trace(f, march, space, tile, n, kForPictures, s, nullptr, counters, as_beam ? &live : nullptr);
+            survivors = trace(f, march, space, tile, n, kForPictures, s, nullptr, counters);
             bool dropped = false;
             for (int r = 0; r < n; ++r) dropped |= tile[r].dropped;
             if (!dropped || n == 1) break;

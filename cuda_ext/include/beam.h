@@ -1,21 +1,25 @@
-// Beams: what holds for every ray of a bundle that starts at one point, such as the rays of a tile of pixels. One box
-// around the bundle tells for all of its rays that a step meets nothing. The lens doesn't matter, since a beam is bounded
-// by its rays' own directions.
+// Beams: what holds for every ray of a bundle, such as the rays of a tile of pixels. One box around the bundle tells for
+// all of its rays that a step meets nothing. The lens doesn't matter, since a beam is bounded by its rays' own origins and
+// directions.
 #pragma once
 #include "march.h"
 
 NS_BEGIN
 
 struct Beam {
-    Vec3 origin, low, high;  // the least and the greatest of the directions' coordinates
+    Vec3 from_low, from_high;  // the least and the greatest of the origins' coordinates
+    Vec3 low, high;            // the same of the directions'
 };
-NS_HD Beam beam_from(Vec3 origin) {
+NS_HD Beam no_beam() {
     const float most = 3.0e38f;
-    return {origin, {most, most, most}, {-most, -most, -most}};
+    const Vec3 low = {most, most, most}, high = {-most, -most, -most};
+    return {low, high, low, high};
 }
-NS_HD void add_ray(Beam& b, Vec3 d) {
-    b.low = {ns_min(b.low.x, d.x), ns_min(b.low.y, d.y), ns_min(b.low.z, d.z)};
-    b.high = {ns_max(b.high.x, d.x), ns_max(b.high.y, d.y), ns_max(b.high.z, d.z)};
+NS_HD Vec3 least(Vec3 a, Vec3 b) { return {ns_min(a.x, b.x), ns_min(a.y, b.y), ns_min(a.z, b.z)}; }
+NS_HD Vec3 greatest(Vec3 a, Vec3 b) { return {ns_max(a.x, b.x), ns_max(a.y, b.y), ns_max(a.z, b.z)}; }
+NS_HD void add_ray(Beam& b, Vec3 o, Vec3 d) {
+    b.from_low = least(b.from_low, o), b.from_high = greatest(b.from_high, o);
+    b.low = least(b.low, d), b.high = greatest(b.high, d);
 }
 
 // A box in the unit cube.
@@ -42,12 +46,13 @@ NS_HD void contract_interval(T low, T high, T other, T m_low, T m_high, T near_s
 // Up to rounding, for which whoever uses the box must leave room.
 template <class T>
 NS_HD UnitBox<T> beam_box(const Beam& b, int unbounded, T t_near, T t_far) {
-    const float o[3] = {b.origin.x, b.origin.y, b.origin.z};
+    const float ol[3] = {b.from_low.x, b.from_low.y, b.from_low.z};
+    const float oh[3] = {b.from_high.x, b.from_high.y, b.from_high.z};
     const float dl[3] = {b.low.x, b.low.y, b.low.z}, dh[3] = {b.high.x, b.high.y, b.high.z};
     UnitBox<T> box;
     for (int a = 0; a < 3; ++a) {
-        box.low[a] = ns_min(t_near * dl[a] + o[a], t_far * dl[a] + o[a]);
-        box.high[a] = ns_max(t_near * dh[a] + o[a], t_far * dh[a] + o[a]);
+        box.low[a] = ns_min(t_near * dl[a] + ol[a], t_far * dl[a] + ol[a]);
+        box.high[a] = ns_max(t_near * dh[a] + oh[a], t_far * dh[a] + oh[a]);
     }
     if (!unbounded) {
         for (int a = 0; a < 3; ++a) box.low[a] = box.low[a] * 0.5f + 0.5f, box.high[a] = box.high[a] * 0.5f + 0.5f;

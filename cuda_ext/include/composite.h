@@ -5,7 +5,8 @@
 NS_BEGIN
 
 // The opacity of a step: 1 - exp(-density · length).
-NS_HD float step_alpha(float density, float length) { return 1.0f - ns_exp(-density * length); }
+template <class T>
+NS_HD T step_alpha(T density, T length) { return 1.0f - ns_exp(-density * length); }
 
 // The gradient of the loss with respect to one sample's density. Call it for a ray's samples from the last to the first.
 // With q_j = ∂L/∂w_j, `behind` is T_final q_background + Σ_{j>i} w_j q_j. The caller initialises it with the first

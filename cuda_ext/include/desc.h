@@ -51,6 +51,9 @@ struct Field {
     // Derived from `occupancy`, for the CPU: a coarse grid of kCoarse cells per side. A bit is set if any cell within
     // kCoarseReach coarse cells is occupied. Null: not available, so every step is tested.
     const uint32_t* coarse;
+    // Derived from `occupancy`, for the CPU: the same at half the resolution. A bit is set if any of its 2³ cells is
+    // occupied. Null: not available.
+    const uint32_t* halved;
     // Derived from `occupancy`, for a GPU: for each coarse cell, the distance in coarse cells (maximum norm, at most
     // kRoom) to the nearest one that contains an occupied cell; 0 if it does itself. Null: not available, so every step
     // is tested.
@@ -101,6 +104,7 @@ struct March {
     float min_weight;         // samples with less weight get no colour and no gradient
     float stop_transmittance; // a ray ends when its transmittance falls below this
     float coarseness;         // factor on the step length: above 1 early in training, then 1
+    float shared_steps = 0;   // pictures: samples of a ray within so many steps may share one colour. 0: the picture is exact
 };
 
 }  // namespace nerfscene

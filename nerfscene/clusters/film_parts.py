@@ -23,7 +23,7 @@ from nerfscene.clusters.runs import MOST_TRIES
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer
-from nerfscene.films.filming import Frame, Rendered, as_filmed, rendered
+from nerfscene.films.filming import Frame, Rendered, as_filmed, film_renderer, rendered
 from nerfscene.films.frames import film_digest
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.shutter import Shutter
@@ -145,5 +145,5 @@ def _loaded(
     scene = as_filmed(scenes.load(folder), path, config)
     if film_digest(scene, path, config) != digest:
         raise NerfsceneError(f"{folder} changed while it was being filmed; film it again")
-    renderer = scene.renderer(config.backend, config.threads)
+    renderer = film_renderer(scene, path, config)
     return scene, renderer, shutter_for(scene, path, config, renderer)

@@ -31,15 +31,17 @@ from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.pulling import pulled, seconds_of, unrolled
 from nerfscene.films.settings import codec_of, quick, settled
 from nerfscene.films.shutter import in_words
-from nerfscene.films.taking import Frame, as_filmed, rendered, shutter_for, world_points
+from nerfscene.films.taking import Frame, as_filmed, film_renderer, rendered, shutter_for, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
 from nerfscene.films.tracks import stretched
+from nerfscene.films.walls import clearance_in
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
+NO_LIMITS = (0.0, 1.0)  # of the depths in a film without any
 LONGEST = 960  # pixels along a film's longer side if no size is given
 Rendered = Callable[[Sequence[int]], Iterator[Frame]]  # as ``rendered``, of the frames with these numbers
 
@@ -115,7 +117,10 @@ def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(name, scene.views, n, width, height, points, scene.up), fps
+        clear = None
+        if name == "walkthrough":
+            clear = clearance_in(scene.renderer(config.backend, config.threads))
+        return preset(name, scene.views, n, width, height, points, scene.up, clear), fps
     file = path_given(config.path, "path")
     if file.suffix.lower() not in ENDINGS:
         if file.is_file():
@@ -194,7 +199,7 @@ def render_film(
     path, fps = film_path(scene, config)
     codec = None if film is None else _codec(film, config, path, fps, warn)
     scene = as_filmed(scene, path, config)
-    renderer = scene.renderer(config.backend, config.threads)
+    renderer = film_renderer(scene, path, config)
     shutter = shutter_for(scene, path, config, renderer)
     words = in_words(shutter, renderer)
     marker = Marker(None, credentials.source_type)
@@ -205,7 +210,8 @@ def render_film(
         warn(text)
     if words:
         note(words)
-    limits = depth_limits(renderer, path)
+    needed = config.depth or "depth" in passes_of(config.passes)
+    limits = depth_limits(renderer, path) if needed else NO_LIMITS
     folder = None
     if frames is not None:
         digest = film_digest(scene, path, config)

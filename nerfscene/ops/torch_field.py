@@ -326,11 +326,13 @@ class Field:
         accumulation: Any,
         cancel: Cancel | None = None,
         crop: Sequence[float] = (),
+        shared_steps: float = 0.0,
     ) -> None:
         """Traces a camera's rays through rows rect[0] … rect[1] - 1 and columns rect[2] … rect[3] - 1.
 
         Camera as in ``reference.pixel_rays``; outputs as in ``trace``. crop: box_from_scene, 3×4 row-major;
-        only what it maps into [-1, 1]³ is visible. Empty: everything is.
+        only what it maps into [-1, 1]³ is visible. Empty: everything is. shared_steps: within how many steps
+        samples may share a colour, which saves nothing here; ``reference_shared`` says what it means.
         So many parameters because the compiled modules' ``render`` is called with the same ones.
         """
         require(len(crop) in (0, 12), "a crop must be a 3×4 matrix, row-major")
