@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.filming import film_size, world_points
+from nerfscene.films.filming import film_path, film_size, world_points
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.presets import PRESETS, preset
-from nerfscene.films.through import SUBJECT, point_to_look_at, through
+from nerfscene.films.presets import PRESETS
+from nerfscene.films.through import SUBJECT, point_to_look_at
 from nerfscene.films.tracks import Tracks, rolled
 from nerfscene.types import Array
 from nerfscene.viewer import keyframes, path_files, timeline
@@ -145,21 +146,24 @@ class PathPanel:
                 self._show_frame()
 
     def _start_from(self) -> None:
-        name, plan, scene = self.preset.value, self.edits.plan, self.stage.scene
-        if name == CHOOSE:
-            return
-        n, up = min(plan.n_frames, SHOWN_FRAMES), self.stage.world.up
-        path = preset(name, scene.views, n, plan.width, plan.height, world_points(scene), up)
-        self._take(path)
+        if self.preset.value != CHOOSE:
+            self._take(self._path(path=self.preset.value))
 
     def _go_through(self) -> None:
-        plan, scene = self.edits.plan, self.stage.scene
-        n, up = min(plan.n_frames, SHOWN_FRAMES), self.stage.world.up
         if not self.photos.value.strip():
-            raise NerfsceneError(f"name two photos or more, such as {scene.views[0].path.name}")
-        points, size = world_points(scene), (plan.width, plan.height)
-        path = through(self.photos.value, scene.views, n, size, up, plan.loop, None, points)
-        self._take(path)
+            name = self.stage.scene.views[0].path.name
+            raise NerfsceneError(f"name two photos or more, with commas between, such as {name}")
+        self._take(self._path(through=self.photos.value, loop=self.edits.plan.loop))
+
+    def _path(self, **way: Any) -> CameraPath:
+        """The path that the command would film with these settings, as long as the plan's film."""
+        plan = self.edits.plan
+        fps = min(plan.n_frames, SHOWN_FRAMES) / plan.seconds
+        backend: Any = self.stage.backend
+        config = RenderConfig(
+            width=plan.width, height=plan.height, fps=fps, seconds=plan.seconds, backend=backend, **way
+        )
+        return film_path(self.stage.scene, config)[0]
 
     def _take(self, path: CameraPath) -> None:
         """Goes on with keyframes along a path; the film's length and size stay."""
