@@ -180,7 +180,7 @@ def test_focus_and_the_point_to_look_at_are_set_by_a_click(viewer: Viewer) -> No
             "click", tuple(home[:3, 3]), tuple(home[:3, 2]), ((0.5, 0.5),), None
         )
         client.set(film.click, True)
-        client.after(lambda: film.click.label == "Cancel")
+        client.after(lambda: plan_of(client) and film.click.label == "Cancel")
         client.send(ray)
         client.after(lambda: isinstance(plan_of(client).film.focus, tuple))
         point = plan_of(client).film.focus
@@ -189,16 +189,16 @@ def test_focus_and_the_point_to_look_at_are_set_by_a_click(viewer: Viewer) -> No
         assert film.click.label != "Cancel" and film.focus.value == "a point"
         assert plan_of(client).film.aperture == film.aperture.value == 2.8  # else nothing would be blurred
         client.set(path.keys.click, True)
-        client.after(lambda: path.keys.click.label == "Cancel")
+        client.after(lambda: plan_of(client) and path.keys.click.label == "Cancel")
         client.send(ray)
         client.after(lambda: isinstance(plan_of(client).keyframes[0].focus, tuple))
         assert "focus" in film.by_key.content and film.by_key.visible
         client.set(path.look_click, True)
-        client.after(lambda: path.look_click.label == "Cancel")
+        client.after(lambda: plan_of(client) and path.look_click.label == "Cancel")
         client.set(path.look_click, True)  # again: no click is wanted any more
-        client.after(lambda: path.look_click.label != "Cancel")
+        client.after(lambda: plan_of(client) and path.look_click.label != "Cancel")
         client.set(path.look_click, True)
-        client.after(lambda: path.look_click.label == "Cancel")
+        client.after(lambda: plan_of(client) and path.look_click.label == "Cancel")
         client.send(ray)
         client.after(lambda: plan_of(client).look_at is not None)
         assert path.look.value == "at a point" and camera is not None
