@@ -194,6 +194,14 @@ def kept(folder: Path, scene: Scene, drafts: bool = True) -> Plan | None:
     return read_draft(folder) if newest == draft else load(newest, scene)
 
 
+def saved_at(folder: Path) -> int:
+    """When the saved path of a scene's folder was written, in nanoseconds since 1970; 0 if there is none."""
+    try:
+        return (folder / CAMERA_PATH_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 class DraftWriter:
     """Writes the latest of the plans that are ``put``, once there has been no other for a moment.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +34,10 @@ class PathKeeping:
         self.stage, self.client, self.edits, self.saves = stage, client, edits, saves
         self._drafts: path_files.DraftWriter | None = None
         self._uploads: tempfile.TemporaryDirectory[str] | None = None
-        if saves and stage.folder is not None and stage.keeper is not None:
-            self._drafts = path_files.DraftWriter(self._write_draft, self._not_kept)
-            edits.changed = self._drafts.put
+        if saves:
+            edits.changed = self._keep
+            if stage.folder is not None and stage.keeper is not None:
+                self._drafts = path_files.DraftWriter(self._write_draft, self._not_kept)
 
     def close(self) -> None:
         """Keeps what was edited last."""
@@ -113,19 +115,32 @@ class PathKeeping:
 
     # --- without being asked ------------------------------------------------------------------------
 
+    def _keep(self, plan: Plan) -> None:
+        self.stage.draft = time.time_ns(), plan
+        if self._drafts is not None:
+            self._drafts.put(plan)
+
     def restore(self) -> None:
         """Goes on with the path that was edited last, if there is one."""
-        if self.stage.folder is None:
-            return
         try:
-            world = in_world(self.stage.scene, self.stage.world.world_from_page)
-            plan = path_files.kept(self.stage.folder, world, self.saves)
+            plan = self._last()
         except NerfsceneError as error:
             self.edits.say("The path could not be restored", str(error), "red")
             return
         if plan is not None:
-            self.edits.editor.plan = fitting(self._in_page(plan))
+            self.edits.editor.plan = plan
             self.edits.select(0)
+
+    def _last(self) -> Plan | None:
+        """The plan that was edited last: in this page, which may not be written yet, or in the folder."""
+        folder, draft = self.stage.folder, self.stage.draft if self.saves else None
+        if draft is not None and (folder is None or path_files.saved_at(folder) <= draft[0]):
+            return draft[1]
+        if folder is None:
+            return None
+        world = in_world(self.stage.scene, self.stage.world.world_from_page)
+        plan = path_files.kept(folder, world, self.saves)
+        return None if plan is None else fitting(self._in_page(plan))
 
     def _write_draft(self, plan: Plan) -> None:
         folder, keeper = self.stage.folder, self.stage.keeper

@@ -23,6 +23,7 @@ from nerfscene.scene.world import Kept, in_world, moved, save_world
 from nerfscene.types import Array, View
 from nerfscene.viewer import keyframes, path_files
 from nerfscene.viewer.film_settings import in_page
+from nerfscene.viewer.keyframes import Plan
 from nerfscene.viewer.replaced import Keeper
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
@@ -93,8 +94,9 @@ class Stage:
     ``scene`` and everything else here is in the page's coordinates; ``world`` converts to the world's.
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
-    keeper: what may be saved into ``folder``, None without a folder. films: limits how many films and exports
-    are made at once. credentials: how films and pages are signed.
+    keeper: what may be saved into ``folder``, None without a folder. draft: the owner's path that was edited
+    last, and before it when, in nanoseconds since 1970. films: limits how many films and exports are made at
+    once. credentials: how films and pages are signed.
     """
 
     scene: Scene
@@ -107,6 +109,7 @@ class Stage:
     crop: Crop
     world: World
     keeper: Keeper | None = None
+    draft: tuple[int, Plan] | None = None
     films: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_FILMS))
     credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
 
@@ -161,6 +164,8 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
         if draft is not None:
             path_files.write_draft(keyframes.transformed(draft, new_from_world), folder)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
+    if stage.draft is not None and stage.folder is not None:  # it may not have been written yet
+        path_files.write_draft(keyframes.transformed(stage.draft[1], new_from_page), stage.folder)
     world.changed()
 
 

@@ -218,8 +218,10 @@ def test_everything_is_there_again_when_the_page_or_the_program_is_opened_again(
             client.after(lambda: plan_of(client).keyframes[0].roll == 15)
             mine = plan_of(client)
             with Client(viewer) as other:  # a second tab goes on from there, on its own
-                wait(lambda: (folder / "path_draft.json").is_file(), what="for the draft")
-                other.panels.path.keeping.restore()
+                assert plan_of(other) == mine
+                other.panels.path.edits.show()
+        wait(lambda: drafted(folder) and path_files.read_draft(folder).keyframes[0].roll == 15)  # type: ignore[union-attr]
+        viewer.stage.draft = None  # as if the program had been started again
         with Client(viewer) as again:
             there = plan_of(again)
             assert [k.roll for k in there.keyframes] == [k.roll for k in mine.keyframes]
@@ -255,6 +257,7 @@ def test_a_damaged_draft_is_told_and_guests_get_the_saved_path(folder: Path) -> 
                 guest.panels.path.add_keyframe()
                 assert not hasattr(guest.panels.path.keeping, "upload")
         assert drafted(folder) == 2
+        public.stage.draft = None  # as if the program had been started again
         (folder / "path_draft.json").write_text('{"nerfscene": {"version": 1')
         with Client(public, public.owner_url) as owner:
             owner.after(lambda: owner.heard("could not be restored", "path_draft.json can't be read"))
