@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import scaled, up_direction
 from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.credentials.facts import facts_of
-from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
+from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import spherical, video
@@ -176,6 +176,7 @@ def render_film(
     note: Callable[[str], None] = lambda text: None,
     credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
     elsewhere: Callable[[CameraPath], Rendered] | None = None,
+    seen: Callable[[NDArray[np.uint8]], None] = lambda picture: None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
@@ -186,6 +187,7 @@ def render_film(
     (frames/depth-00000.png; their scale is in frames/depth.json).
     credentials: how the film is signed once it is complete; the frames are not.
     elsewhere: called with the path; what it returns renders the frames, instead of this process.
+    seen: called with each picture (height, width, 3 or 4) of the film.
     Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
     the files that hold the film's.
     Raises NerfsceneError for a path, size, output or key that can't be used.
@@ -228,10 +230,11 @@ def render_film(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
         lens = path.cameras[0].intrinsics.lens
+        pictures = _shown(made, seen)
         count = (
-            sum(1 for _ in made)
+            sum(1 for _ in pictures)
             if film is None
-            else video.write_film(made, film, fps, codec=codec, lens=lens)
+            else video.write_film(pictures, film, fps, codec=codec, lens=lens)
         )
     if folder is not None:
         folder.finish()
@@ -250,6 +253,15 @@ def render_film(
         "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
+
+
+def _shown(
+    pictures: Iterator[NDArray[np.uint8]], seen: Callable[[NDArray[np.uint8]], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """The pictures, each of which ``seen`` is called with first."""
+    for picture in pictures:
+        seen(picture)
+        yield picture
 
 
 def _codec(
@@ -289,28 +301,6 @@ def _settings(
         "depth": config.depth,
         **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
-
-
-def film_in_memory(
-    scene: Scene,
-    path: CameraPath,
-    fps: float,
-    backend: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
-    warn: Callable[[str], None] = lambda text: None,
-) -> bytes:
-    """The bytes of an .mp4 film along a path, signed as ``credentials`` say; nothing is left on the disk.
-
-    progress is called with (frames done, frames in all); warn if the film can't be signed. Raises
-    NerfsceneError, also for a key that can't be used, and OSError for a full disk.
-    """
-    config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
-    marker = ready(credentials, warn)
-    source = partial(rendered, scene, path, config, film_renderer(scene, path, config))
-    frames = _frames(path, config, (0.0, 0.0), None, None, progress, source)
-    facts = facts_of(scene, "film", _settings(scene, path, fps, config))
-    return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
 
 
 def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:

@@ -12,20 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras.plausible import NARROWEST, WIDEST, pose_doubt
+from nerfscene.cameras.plausible import FARTHEST, NARROWEST, WIDEST, pose_doubt
+from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.codecs import CODECS
 from nerfscene.films.path_parts import number, vector
 from nerfscene.films.tracks import NAMES, Key, Keys, Point, Tracks, as_json
-from nerfscene.keyed import MOST_KEYS
+from nerfscene.keyed import MOST_KEYS, RANGES
 
 OURS = "nerfscene"  # the key of what only this program writes into a camera_path.json
 VERSION = 1
-WITH_TRACKS = 2  # the version of a part with tracks, which earlier programs refuse rather than leave out
+WITH_TRACKS = 2  # the version of a part with more, which earlier programs refuse rather than leave out
 EASINGS = ("none", "gentle", "strong")
 MOST_KEYFRAMES = 1000
 SMALLEST, LARGEST = 16, 8192  # pixels along a film's side
 LEAST_FPS, MOST_FPS = 0.01, 1000.0
 SHORTEST, LONGEST = 1e-3, 3600.0  # seconds
+# A film's settings, as RenderConfig has them. They are for the page; whoever films the file gives their own.
+SETTINGS = (
+    *("codec", "lens", "fov", "view_width", "eye_distance", "samples", "motion_blur", "aperture", "focus"),
+    *("exposure", "background", "depth", "passes", "passes_as", "preview"),
+)
 
 
 def own_part(data: dict[str, Any], file: Path) -> dict[str, Any] | None:
@@ -60,21 +67,29 @@ def _checked(data: dict[str, Any], file: Path) -> tuple[dict[str, Any] | None, T
             raise ValueError("it is not an object")
         if ours is None or not {"version", "keyframes", "tracks"} & set(ours):
             return None, Tracks()
-        version = ours.get("version")
-        if version not in (VERSION, WITH_TRACKS):
-            raise ValueError(
-                f"its version is {version!r:.40}, and this nerfscene reads {VERSION} and {WITH_TRACKS}"
-            )
-        if "keyframes" in ours or version == VERSION:
-            _check(ours)
-        return ours, _tracks(ours.get("tracks", {}))
+        return ours, check(ours)
     except ValueError as error:
         raise NerfsceneError(
             f"{file}: its {OURS} part can't be read ({error}); remove that part, and its frames can be used"
         ) from error
 
 
-def _check(ours: dict[str, Any]) -> None:
+def check(ours: dict[str, Any], fewest: int = 1) -> Tracks:
+    """The tracks in an own part. Raises ValueError, whose message is a clause, unless all of it can be used.
+
+    fewest: how many keyframes there must be, if it has any.
+    """
+    version = ours.get("version")
+    if version not in (VERSION, WITH_TRACKS):
+        raise ValueError(
+            f"its version is {version!r:.40}, and this nerfscene reads {VERSION} and {WITH_TRACKS}"
+        )
+    if "keyframes" in ours or version == VERSION:
+        _check_keyframes(ours, fewest)
+    return _tracks(ours.get("tracks", {}))
+
+
+def _check_keyframes(ours: dict[str, Any], fewest: int) -> None:
     """Raises ValueError, whose message is a clause, unless every entry of the keyframes can be used."""
     for name in ("loop", "constant_speed"):
         if not isinstance(ours.get(name), bool):
@@ -88,10 +103,46 @@ def _check(ours: dict[str, Any]) -> None:
     _check_number(ours, "fps", LEAST_FPS, MOST_FPS, "it")
     _check_number(ours, "seconds", SHORTEST, LONGEST, "it")
     keys = ours.get("keyframes")
-    if not isinstance(keys, list) or not 1 <= len(keys) <= MOST_KEYFRAMES:
-        raise ValueError(f"its keyframes are not a list of 1 to {MOST_KEYFRAMES}")
+    if not isinstance(keys, list) or not fewest <= len(keys) <= MOST_KEYFRAMES:
+        raise ValueError(f"its keyframes are not a list of {fewest} to {MOST_KEYFRAMES}")
     for index, key in enumerate(keys, 1):
         _check_keyframe(key, f"its keyframe {index}")
+    looked = ours.get("look_at")
+    if looked is not None and (not isinstance(looked, dict) or not _are_vectors(looked, "point", "up")):
+        raise ValueError("its look_at is not a point and an up direction of three numbers each")
+    _check_film(ours.get("film", {}))
+
+
+def _are_vectors(values: dict[str, Any], *names: str) -> bool:
+    found = [vector(values.get(name), 3) for name in names]
+    return all(v is not None and np.abs(v).max() < FARTHEST for v in found) and bool(np.any(found[-1]))
+
+
+def _check_film(film: Any) -> None:
+    """Raises ValueError unless a film can be made with these settings."""
+    if not isinstance(film, dict) or not set(film) <= {*SETTINGS, "ending", "frames"}:
+        raise ValueError("its film is not an object of a film's settings")
+    if film.get("ending", ".mp4") not in {ending for codec in CODECS for ending in codec.endings}:
+        raise ValueError(f"its film has no ending that a film may have: {film['ending']!r:.40}")
+    if not isinstance(film.get("frames", False), bool):
+        raise ValueError("its film's frames is neither true nor false")
+    passes = film.get("passes") or ""
+    if not isinstance(passes, str) or not set(passes.split(",")) <= {"", "depth", "normal", "accumulation"}:
+        raise ValueError("its film's passes are not some of depth,normal,accumulation")
+    given = {name: film[name] for name in SETTINGS if film.get(name) is not None}
+    by_key = [name for name in given if isinstance(given[name], str) and name in RANGES]
+    if by_key:
+        raise ValueError(f"its film's {by_key[0]} is not a number")
+    focus = given.get("focus", "subject")
+    if not isinstance(focus, str):
+        where = vector(focus if isinstance(focus, list) else [focus, focus, focus], 3)
+        if where is None or np.abs(where).max() >= FARTHEST:
+            raise ValueError("its film's focus is neither a name, nor a distance, nor a point")
+        del given["focus"]
+    try:
+        RenderConfig(**given)
+    except (NerfsceneError, TypeError) as error:
+        raise ValueError(f"its film: {str(error).removeprefix('RenderConfig.')}") from error
 
 
 def _check_keyframe(key: Any, where: str) -> None:

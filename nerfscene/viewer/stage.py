@@ -21,7 +21,9 @@ from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import Kept, in_world, moved, save_world
 from nerfscene.types import Array, View
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
+from nerfscene.viewer.film_settings import in_page
+from nerfscene.viewer.keyframes import Plan
 from nerfscene.viewer.replaced import Keeper
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
@@ -92,8 +94,9 @@ class Stage:
     ``scene`` and everything else here is in the page's coordinates; ``world`` converts to the world's.
     ``scene`` is replaced when training ends, because its backdrop is known only then.
     distance: page units from the first camera to the subject. fov: vertical, radians. focus: (3,).
-    keeper: what may be saved into ``folder``, None without a folder. films: limits how many films and exports
-    are made at once. credentials: how films and pages are signed.
+    keeper: what may be saved into ``folder``, None without a folder. draft: the owner's path that was edited
+    last, and before it when, in nanoseconds since 1970. films: limits how many films and exports are made at
+    once. credentials: how films and pages are signed.
     """
 
     scene: Scene
@@ -106,6 +109,7 @@ class Stage:
     crop: Crop
     world: World
     keeper: Keeper | None = None
+    draft: tuple[int, Plan] | None = None
     films: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_FILMS))
     credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
 
@@ -148,15 +152,20 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
         new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
         new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
         if file.is_file():  # a damaged one is found before anything is changed
-            path = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+            path = path_files.load(file, in_world(stage.scene, world.world_from_page))
+        draft = path_files.read_draft(folder)
         keep(
             stage,
             lambda given: moved(given, new_from_world, new_up),
             lambda: save_world(folder, new_from_world, new_up),
         )
         if path is not None:
-            keyframes.save(keyframes.transformed(path, new_from_world), file)
+            path_files.save(keyframes.transformed(path, new_from_world), file)
+        if draft is not None:
+            path_files.write_draft(keyframes.transformed(draft, new_from_world), folder)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
+    if stage.draft is not None and stage.folder is not None:  # it may not have been written yet
+        path_files.write_draft(keyframes.transformed(stage.draft[1], new_from_page), stage.folder)
     world.changed()
 
 
@@ -175,11 +184,14 @@ def keep(stage: Stage, change: Callable[[Kept], Kept], write: Callable[[], None]
 
 
 def guarded(
-    say: Say, work: Callable[[Any], None], lock: contextlib.AbstractContextManager[Any] | None = None
+    say: Say,
+    work: Callable[[Any], None],
+    lock: contextlib.AbstractContextManager[Any] | None = None,
+    failed: Callable[[], None] = lambda: None,
 ) -> Callable[[Any], None]:
     """A callback that shows a NerfsceneError in the tab; viser would only log it.
 
-    lock: held meanwhile, because viser runs callbacks in many threads.
+    lock: held meanwhile, because viser runs callbacks in many threads. failed: called after an error.
     """
 
     def run(event: Any) -> None:
@@ -187,7 +199,8 @@ def guarded(
             with lock or contextlib.nullcontext():
                 work(event)
         except NerfsceneError as error:
-            say("That didn't work", str(error), "red")
+            say("That didn't work", in_page(str(error)), "red")
+            failed()
 
     return run
 
