@@ -17,6 +17,7 @@ from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, short_names
 from nerfscene.config import PoseConfig
 from nerfscene.posing import begun, mapping, matching, zooms
+from nerfscene.posing.adjusting import refined
 from nerfscene.posing.copies import copy_index
 from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort
@@ -296,7 +297,7 @@ def _separate_zooms(state: _Climb) -> None:
         before.unlink()
         assert state.best is not None
         found = zooms.by_zoom(state.best, shared)
-        grouped = mapping.refined(zooms.with_lenses(state.best, found))
+        grouped = refined(zooms.with_lenses(state.best, found))
         if mapping.believable(grouped) is not None and not _worse(grouped, state.best):
             state.best, state.found_by = grouped, BY_ZOOM
             zooms.set_lenses_of(database, found)
@@ -312,7 +313,7 @@ def _zooms_may_differ(state: _Climb) -> bool:
     error = state.best.compute_mean_reprojection_error()
     if error < FITS_WELL:
         return False
-    own = mapping.refined(zooms.with_lenses(state.best, zooms.own_lenses(state.best)))
+    own = refined(zooms.with_lenses(state.best, zooms.own_lenses(state.best)))
     return bool(own.compute_mean_reprojection_error() < CLOSER * error)
 
 

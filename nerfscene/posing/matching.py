@@ -72,7 +72,8 @@ def find_features(
     options.sift.max_num_features = effort.max_features
     options.sift.peak_threshold = effort.peak_threshold
     total = len(photos)
-    chunk = max(-(-total // FEATURE_CHUNKS), worker_count())
+    workers = worker_count()
+    chunk = -(-total // FEATURE_CHUNKS // workers) * workers  # the same for each, so that none waits
     already = total - len(missing)
     progress(stage, already / total)
     for start in range(0, len(missing), chunk):

@@ -17,7 +17,7 @@ from nerfscene.types import Array
 ALL_UP_TO = 25  # photos: every pair is matched, in a few seconds on two cores
 COARSE_FEATURES = 256  # number of largest features per photo in the coarse comparison
 COARSE_MATCHES = 4  # coarse matches that make a pair worth matching in full
-BEST_PARTNERS = 20  # photos with which each photo is matched, if there are too many for every pair
+BEST_PARTNERS = 14  # photos with which each photo is matched, if there are too many for every pair
 FEWER_FROM = 100  # photos: beyond, each gets fewer partners, so that time grows linearly with their number
 FEWEST_PARTNERS = 10
 NEARBY = 10  # photos apart in the order of names; neighbours in a film look alike and would fill every place

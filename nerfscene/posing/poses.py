@@ -28,6 +28,7 @@ from nerfscene.capture.work_folder import read_done, replacing, write_done
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import begun, mapping
+from nerfscene.posing.adjusting import finished
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.model_files import read_model
@@ -111,7 +112,7 @@ def _pose_into(
     best, report = climb(Job(folder, photos, sizes, config, progress))
     if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))
-    best = mapping.with_full_lenses(best)
+    best = finished(best)
     write_model(best, folder / "sparse")
     return report
 

@@ -26,8 +26,8 @@ from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
+from nerfscene.posing.adjusting import LARGEST_ERROR, Model, fit_poses
 from nerfscene.posing.copies import copy_index, working_size, write_copies, write_masks
-from nerfscene.posing.mapping import LARGEST_ERROR, Model
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
 from nerfscene.posing.poses import make_once
@@ -235,10 +235,10 @@ def _moved(given: Model, folder: Path, seed: int) -> Model | None:
     Cameras that observe hardly any points stay as given.
     """
     model = _triangulated(given, folder, seed, LOOSE)
-    mapping.fit_poses(model)
+    fit_poses(model)
     # Triangulating again adds points that the given cameras couldn't give, and drops those they gave wrongly.
     model = _triangulated(model, folder, seed)
-    mapping.fit_poses(model)
+    fit_poses(model)
     given_from_model = _similarity(model, given)
     seen: Counter[int] = Counter()
     for key in model.reg_image_ids():

@@ -23,7 +23,7 @@ from nerfscene.capture.folder import open_capture, read_pixels
 from nerfscene.capture.work_folder import remove_unfinished
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.posing import copies, mapping, matching, pairs, poses
+from nerfscene.posing import adjusting, copies, mapping, matching, pairs, poses
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import choose_pairs, coarse_matches
 from nerfscene.posing.poses import pose
@@ -409,7 +409,7 @@ def test_many_photos_free_all_terms_of_their_lens(capfd: pytest.CaptureFixture[s
     true = [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0.002, -0.003]
     model = known_lens(true, noise=0.1)
     with mapping.quiet():
-        full = mapping.with_full_lenses(model)
+        full = adjusting.with_full_lenses(model)
     assert capfd.readouterr() == ("", "")
     (camera,) = full.cameras.values()
     assert camera.model_name == "OPENCV"
@@ -427,15 +427,15 @@ def test_few_photos_keep_their_simple_lens() -> None:
     for frame in sorted(model.reg_frame_ids())[10:]:
         model.deregister_frame(frame)
     with mapping.quiet():
-        (camera,) = mapping.with_full_lenses(model).cameras.values()
+        (camera,) = adjusting.with_full_lenses(model).cameras.values()
     assert camera.model_name == "SIMPLE_RADIAL"
 
 
 def test_absurd_lenses_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     model = known_lens([1280.0, 1270.0, 512.0, 384.0, 0.05, -0.08, 0, 0], noise=0.1)
-    monkeypatch.setattr(mapping, "LARGEST_COEFFICIENT", 0.04)
+    monkeypatch.setattr(adjusting, "LARGEST_COEFFICIENT", 0.04)
     with mapping.quiet():
-        assert mapping.with_full_lenses(model) is model
+        assert adjusting.with_full_lenses(model) is model
 
 
 def fake_features(place: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
