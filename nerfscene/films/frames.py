@@ -27,6 +27,7 @@ from nerfscene.films import video
 from nerfscene.films.light import sees_through
 from nerfscene.films.passes import Passes, pass_file, passes_of, write_pass
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.pulling import times_of, tracks_of
 from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, write_json
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
@@ -187,11 +188,12 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
     cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
-    facts += [config.samples, config.depth, sees_through(config.background), config.exposure]
+    facts += [config.samples, config.depth, sees_through(config.background)]
     facts += [config.passes, config.passes_as]
     facts += ["in a circle"] if config.lens == "fisheye" else []
-    facts += [path.loop, config.motion_blur, config.aperture, config.focus]
-    if config.aperture is not None:  # the subject that is in focus depends on these
+    tracks = tracks_of(path, config, scene.views)
+    facts += [path.loop, config.motion_blur, asdict(tracks), times_of(path)]
+    if tracks.aperture:  # the subject that is in focus depends on these
         digest.update(np.ascontiguousarray(scene.points).data)
         facts.append(scene.up)
     digest.update(json.dumps(facts, default=_listed).encode())

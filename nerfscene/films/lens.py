@@ -20,7 +20,9 @@ from nerfscene.films.lenses import in_metres
 from nerfscene.films.moves import goes_round
 from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath, look_at
+from nerfscene.films.pulling import seconds_of, times_of, tracks_of
 from nerfscene.films.through import SUBJECT, point_to_look_at
+from nerfscene.films.tracks import Point, eased, f_numbers_at, round_of
 from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Intrinsics
@@ -43,20 +45,27 @@ class Lens:
     f_number: its focal length is so many times the aperture's diameter. metre: world units in a metre.
     focus: what is sharp: a distance in world units, along the optical axis or, with a lens of ROUND, along
     each ray; or a point (3,) in the world.
-    pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``
+    pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``.
+    f_numbers: of each frame, (n,), if it changes, not ``f_number``
     """
 
     f_number: float
     metre: float
     focus: float | Array
     pulled: Array | None = None
+    f_numbers: Array | None = None
 
     __eq__ = equal_fields
     __hash__ = hash_fields
 
     def at(self, number: int) -> Lens:
         """The lens of the frame with this number."""
-        return self if self.pulled is None else replace(self, focus=float(self.pulled[number]), pulled=None)
+        lens = self
+        if self.pulled is not None:
+            lens = replace(lens, focus=float(self.pulled[number]), pulled=None)
+        if self.f_numbers is not None:
+            lens = replace(lens, f_number=float(self.f_numbers[number]), f_numbers=None)
+        return lens
 
     def diameter(self, k: Intrinsics, distance: float = 1.0) -> float:
         """The aperture's diameter, world units, with the focal length that ``k`` has.
@@ -94,27 +103,52 @@ class Lens:
 def lens_of(
     scene: Scene, points: Array, path: CameraPath, config: RenderConfig, renderer: Renderer
 ) -> Lens | None:
-    """The lens that ``config`` asks for on this path; None for one without depth of field.
+    """The lens that ``config`` and the path's tracks ask for; None for one without depth of field.
 
     points: the sparse model's, (n, 3), world units. Raises NerfsceneError for a focus that isn't there.
     """
-    if config.aperture is None:
+    tracks = tracks_of(path, config, scene.views)
+    if not tracks.aperture:
         if config.focus is not None:
             raise NerfsceneError("--focus is for films with depth of field: give --aperture too, such as 2.8")
         return None
+    film = times_of(path), seconds_of(path), path.loop
+    f_numbers = f_numbers_at(tracks.aperture, *film)
     usual = usual_distance(scene, renderer)
-    lens = Lens(config.aperture, 1.0 if in_metres(scene) else usual / METRES, usual)
-    if config.focus is None:
+    lens = Lens(float(f_numbers[0]), 1.0 if in_metres(scene) else usual / METRES, usual)
+    if len(tracks.aperture) > 1:
+        lens = replace(lens, f_numbers=f_numbers)
+
+    if not tracks.focus:
         subject = subject_of(scene.views, points, scene.up)
         target = subject.focus if goes_round(subject) else None
         return replace(lens, pulled=_followed(path, target, renderer, usual))
-    distance = _number(config.focus)
-    if distance is not None:
-        return replace(lens, focus=distance)
-    point = point_to_look_at(config.focus, scene.views, points, scene.up, renderer, "--focus")
-    if config.focus.strip().lower() == SUBJECT:
-        return replace(lens, pulled=_followed(path, point, renderer, usual))
-    return replace(lens, focus=point)
+
+    def focused(value: float | str | Point) -> Lens:
+        if isinstance(value, int | float):
+            return replace(lens, focus=float(value))
+        if isinstance(value, tuple):
+            return replace(lens, focus=np.array(value))
+        point = point_to_look_at(value, scene.views, points, scene.up, renderer, "--focus")
+        if value.strip().lower() == SUBJECT:
+            return replace(lens, pulled=_followed(path, point, renderer, usual))
+        return replace(lens, focus=point)
+
+    lenses = {key.value: focused(key.value) for key in tracks.focus}
+    if len(lenses) == 1:
+        return lenses[tracks.focus[0].value]
+    # The distance to each key's target goes on changing with the camera, so that what is held in focus stays
+    # so. Between keys, the inverse of the distance changes smoothly, as blur grows evenly with that.
+    inverse = np.stack([1 / _distances(lenses[key.value], path) for key in tracks.focus])
+    times, seconds, loop = film
+    return replace(
+        lens, pulled=1 / eased(tracks.focus, inverse, times, round_of(tracks.focus, seconds, loop))
+    )
+
+
+def _distances(lens: Lens, path: CameraPath) -> Array:
+    """How far along its axis each camera of a path focuses, (n,)."""
+    return np.array([lens.at(i).distance(camera) for i, camera in enumerate(path.cameras)])
 
 
 def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual: float) -> Array:
@@ -158,19 +192,6 @@ def _depth_toward(camera: Camera, target: Array | None, renderer: Renderer) -> f
     frame = render(renderer, Camera(probe, pose))
     hit = frame.depth[(frame.accumulation > HIT) & (frame.depth > 0)]
     return cosine * float(np.median(hit)) if hit.size else float("nan")
-
-
-def _number(text: str) -> float | None:
-    """The distance that ``text`` is; None if it is none. Raises NerfsceneError for one that can't be."""
-    try:
-        distance = float(text)
-    except ValueError:
-        return None
-    if not 0 < distance < 1e30:
-        raise NerfsceneError(
-            f"--focus takes a distance above 0, {SUBJECT}, a photo's name, or x,y,z, not {text!r:.40}"
-        )
-    return distance
 
 
 def usual_distance(scene: Scene, renderer: Renderer) -> float:

@@ -116,6 +116,6 @@ def picture_of(frame: Frame, background: str, stops: float) -> NDArray[np.uint8]
             continue
         rgb, alpha = straight(frame.rgb[rows], frame.accumulation[rows])
         rgb = exposed(np.clip(rgb, 0, 1), stops)
-        rgb[alpha <= 0] = 0
+        rgb[to_bytes(alpha) == 0] = 0
         picture[rows] = to_bytes(np.concatenate([rgb, alpha[..., None]], axis=-1))
     return picture

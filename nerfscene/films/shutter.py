@@ -19,6 +19,7 @@ from nerfscene.field.rendering import Renderer, rays_through, render
 from nerfscene.films.lens import HIT, ROUND, Lens, lens_of
 from nerfscene.films.light import encoded, linear, straight
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.pulling import closes
 from nerfscene.films.settings import PREVIEW_STEP
 from nerfscene.films.strips import strips
 from nerfscene.films.through_lens import Shot, nudged, refuse_lens, shown, size_of, through_lens
@@ -262,10 +263,10 @@ def _depths(camera: Camera, seen: Array) -> Array:
 
 def _neighbours(path: CameraPath, number: int, world: Array) -> tuple[Camera | None, Camera | None]:
     """The cameras of the frames before and after; None at an open path's ends, and where the film is cut."""
-    camera, n = path.cameras[number], len(path.cameras)
+    camera, n, round_again = path.cameras[number], len(path.cameras), closes(path)
     found: list[Camera | None] = []
     for other in (number - 1, number + 1):
-        inside = 0 <= other < n or (path.loop and n > 1)
+        inside = 0 <= other < n or (round_again and n > 1)
         found.append(path.cameras[other % n] if inside else None)
     before, after = found
     if before is None or after is None:

@@ -118,16 +118,6 @@ def write_film(
         return count
 
 
-def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
-    """The bytes of the .mp4 that ``write_film`` would write; nothing is left on the disk.
-
-    Raises NerfsceneError for no frames, and OSError for a full disk.
-    """
-    with unnamed() as temporary:
-        encode(frames, temporary, KINDS[".mp4"], chosen(Path("film.mp4")), fps)
-        return temporary.read_bytes()
-
-
 def check_frames_folder(folder: Path) -> None:
     """Raises NerfsceneError when numbered frames can't be written to this folder, empty or not."""
     if folder.exists() and not folder.is_dir():
@@ -156,7 +146,7 @@ def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path, xm
     if xmp is not None:
         told.add_itxt(photo_sphere.KEYWORD, xmp)
     with writing(file) as temporary:
-        Image.fromarray(pixels).save(temporary, format="png", compress_level=QUICKLY, pnginfo=told)
+        Image.fromarray(pixels).save(temporary, format="png", pnginfo=told, compress_level=QUICKLY)
 
 
 def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:

@@ -74,8 +74,9 @@ def test_a_frame_takes_little_more_than_its_picture(
     lens = Lens(0.05, 1.0, 2.0) if "aperture" in settings else None
     taker = Shutter(CameraPath(cameras), settings.get("motion_blur", 0.0) / 360, lens)
     config = replace(RenderConfig(samples=1), **settings)
-    taking._frame(taker, config, loaded.renderer(), 1, 1)  # modules are loaded
-    assert peak(lambda: taking._frame(taker, config, loaded.renderer(), 1, 1)) < most
+    stops = settings.get("exposure", 0.0)
+    taking._frame(taker, config, loaded.renderer(), 1, 1, stops)  # modules are loaded
+    assert peak(lambda: taking._frame(taker, config, loaded.renderer(), 1, 1, stops)) < most
 
 
 def test_writing_takes_little_more_than_the_file(tmp_path: Path) -> None:
