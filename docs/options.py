@@ -143,7 +143,9 @@ def _value(kind: Any) -> str:
     origin, args = typing.get_origin(kind), [a for a in typing.get_args(kind) if a is not type(None)]
     if origin is Literal:
         return "|".join(map(str, args))
-    if origin in (Union, types.UnionType, tuple):
+    if origin in (Union, types.UnionType):
+        return "|".join(map(_value, args))
+    if origin is tuple:
         return _value(args[0])
     return {int: "INT", float: "FLOAT", str: "TEXT"}.get(kind, "PATH" if kind is Path else str(kind))
 

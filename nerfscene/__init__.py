@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from nerfscene.field.rendering import render
     from nerfscene.films.path_writing import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
+    from nerfscene.films.tracks import Key, Tracks
     from nerfscene.measuring.evaluate import measure
     from nerfscene.scene.folder import Scene, load
     from nerfscene.training.progress import Control, Progress
@@ -149,6 +150,8 @@ _HOMES = {
     "PosedCapture": "types",
     "View": "types",
     "CameraPath": "films.paths",
+    "Tracks": "films.tracks",
+    "Key": "films.tracks",
     "Control": "training.progress",
     "Progress": "training.progress",
     "Scene": "scene.folder",
@@ -188,6 +191,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "View",
     "Scene",
     "CameraPath",
+    "Tracks",
+    "Key",
     "Progress",
     "Control",
 ]

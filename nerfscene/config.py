@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from nerfscene.given import check_ranges, check_settings, size_of
+from nerfscene.keyed import check_numbers_by_key
 
 Backend = Literal["auto", "cpu", "cuda", "torch", "tcnn"]
 SourceType = Literal["captures", "computational", "composite", "synthetic", "virtual", "trained"]
@@ -155,7 +156,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """The film's camera path, size and content."""
+    """The film's camera path, size and content. By key: values at times in seconds, such as 0:60,8:35."""
 
     path: str = "auto"
     """orbit, spiral, walkthrough, dolly, figure-eight, turntable or boom.
@@ -174,9 +175,12 @@ class RenderConfig:
     lens: Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"] | None = None
     """perspective, fisheye, equirectangular (360°), stereo180 (VR180, for two eyes) or orthographic.
     When not given: the path file's, or perspective."""
-    fov: float | None = None
+    fov: float | str | None = None
     """Field of view across the shorter side, in degrees, of a perspective or fisheye film.
+    By key, the camera zooms: 0:60,8:35.
     When not given: the path file's, or as wide as the photos; of --lens fisheye 180."""
+    roll: float | str | None = None
+    """Degrees by which the picture is turned clockwise, or by key: 0:0,4:15,8:0."""
     view_width: float | None = None
     """Of an orthographic film: what its width shows, in world units. When not given: all of the subject."""
     eye_distance: float | None = None
@@ -196,17 +200,19 @@ class RenderConfig:
     0: chosen so that the film samples the scene no more coarsely than the photos do."""
     motion_blur: float = 0.0
     """Shutter angle in degrees: 180 is usual in films, and 360 keeps the shutter open from frame to frame."""
-    aperture: float | None = None
-    """Depth of field: the lens's f-number, such as 2.8; smaller numbers blur more.
+    aperture: float | str | None = None
+    """Depth of field: the lens's f-number, such as 2.8, or by key; smaller numbers blur more.
     Films count as full-frame, and the photos of a scene without scale as taken from 1 metre away."""
     focus: str | None = None
     """With --aperture, what is sharp: subject, a photo's name (what is in its middle), x,y,z, or a distance.
+    By key, the focus is pulled from one to the next: 0:0001.jpg,4:subject.
     When not given: the subject, or without one what is in the middle of the picture."""
     background: str = "auto"
     """What is behind the scene: a colour such as white or #20303f, or transparent where files keep that.
     auto: what the viewer shows there."""
-    exposure: float = 0.0
-    """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light."""
+    exposure: float | str | None = None
+    """Stops by which the film is brighter, or darker if below 0; each doubles or halves the light.
+    By key: 0:0,4:-1."""
     depth: bool = False
     """Film the depth, in false colours, instead of the picture; PNG frames also get 16-bit depth pictures."""
     passes: str | None = None
@@ -229,21 +235,19 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        fps, seconds, aperture, fov = self.fps, self.seconds, self.aperture, self.fov
+        check_numbers_by_key(self, ("fov", "roll", "aperture", "exposure"))
+        fps, seconds = self.fps, self.seconds
         sides = [(name, getattr(self, name)) for name in ("width", "height")]
         lengths = [(name, getattr(self, name)) for name in ("view_width", "eye_distance")]
         check_ranges(
             self,
             [
                 *((name, n is None or 16 <= n <= 8192, "16 to 8192 pixels") for name, n in sides),
-                ("fov", fov is None or 0 < fov <= 360, "above 0 and at most 360 degrees"),
                 *((name, n is None or 1e-12 <= n <= 1e12, "world units above 0") for name, n in lengths),
                 ("fps", fps is None or 0 < fps <= 3600, "above 0 and at most 3600"),
                 ("seconds", seconds is None or 0 < seconds <= 3600, "above 0 and at most 3600"),
                 ("samples", 0 <= self.samples <= 8, "1 to 8, or 0 for as many as needed"),
                 ("motion_blur", 0 <= self.motion_blur <= 360, "0 to 360 degrees"),
-                ("aperture", aperture is None or 0.01 <= aperture <= 1000, "an f-number, 0.01 to 1000"),
-                ("exposure", -10 <= self.exposure <= 10, "-10 to 10 stops"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )

@@ -85,10 +85,20 @@ def examine() -> dict[str, Any]:
         "tinycudann": importlib.util.find_spec("tinycudann") is not None,
         "tinycudann_missing": backend.why_no_tcnn(),
         "packages": packages,
+        "film_codecs": film_codecs(),
         "exports_missing": [name for name in PURPOSES if importlib.util.find_spec(name) is None],
         "credentials_missing": why_no_credentials(),
         "will_use": will_use,
     }
+
+
+def film_codecs() -> dict[str, bool]:
+    """The codecs of films, and whether the installed PyAV can encode them; none if it can't be loaded."""
+    try:
+        from nerfscene.films.codecs import encoders
+    except ImportError:
+        return {}
+    return encoders()
 
 
 def processor_name() -> str:
@@ -325,6 +335,17 @@ def about_tcnn(d: dict[str, Any]) -> str:
     return "tiny-cuda-nn is not installed; only --backend tcnn needs it"
 
 
+def about_films(codecs: dict[str, bool]) -> str:
+    """How films can be encoded, as a phrase; codecs: what ``film_codecs`` returns."""
+    there = [name for name, yes in codecs.items() if yes]
+    missing = [name for name, yes in codecs.items() if not yes]
+    ways = f"as {', '.join(there)}" if there else "only as pictures (--frames)"
+    if codecs and not missing:
+        return ways
+    lack = f"this PyAV has no encoder for {', '.join(missing)}" if codecs else "PyAV can't be loaded"
+    return f"{ways}; {lack}; to fix it: pip install --force-reinstall av"
+
+
 def in_words(d: dict[str, Any]) -> str:
     """The facts of ``examine`` as lines of text for a person."""
     memory = f", {d['memory_gib']} GiB memory" if d["memory_gib"] else ""
@@ -354,6 +375,7 @@ def in_words(d: dict[str, Any]) -> str:
         lines.append(f"packages  missing: {', '.join(missing)}; to fix it: pip install {' '.join(missing)}")
     else:
         lines.append("packages  all present: " + ", ".join(f"{n} {v}" for n, v in d["packages"].items()))
+    lines.append(f"films     {about_films(d['film_codecs'])}")
     without = ", ".join(dict.fromkeys(PURPOSES[name] for name in d["exports_missing"]))
     if without:
         lines.append(f"exports   not possible: {without}; to fix it: pip install 'nerfscene[export]'")

@@ -94,7 +94,9 @@ def _setting(value: Any, kind: Any, name: str) -> Any:
     optional = type(None) in kinds
     if value is None and optional:
         return None
-    (wanted,) = [k for k in kinds if k is not type(None)] or [kind]
+    wanted, *others = [k for k in kinds if k is not type(None)] or [kind]
+    if others and isinstance(value, str):  # a number, or text that stands for more
+        wanted = others[0]
     if typing.get_origin(wanted) is typing.Literal:
         words = typing.get_args(wanted)
         if isinstance(value, str) and value not in words:
@@ -102,7 +104,7 @@ def _setting(value: Any, kind: Any, name: str) -> Any:
         wanted = str
     made = _converted(value, wanted)
     if made is None:
-        allowed = f"{IN_WORDS[wanted]} or None" if optional else IN_WORDS[wanted]
+        allowed = " or ".join([*(IN_WORDS[k] for k in (wanted, *others)), *["None"] * optional])
         raise TypeError(f"{name} must be {allowed}, not {_shown(value)}")
     return made
 

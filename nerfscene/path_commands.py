@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,6 +49,16 @@ class Paths:
     """With --through: go on from the last photo to the first."""
     look_at: str | None = None
     """With --write: what the camera always looks at, as for nerfscene render."""
+    fov: float | str | None = None
+    """With --write: field of view in degrees, or by key, as for nerfscene render."""
+    roll: float | str | None = None
+    """With --write: degrees by which the picture is turned clockwise, or by key: 0:0,4:15,8:0."""
+    aperture: float | str | None = None
+    """With --write, for nerfscene: the lens's f-number, or by key."""
+    focus: str | None = None
+    """With --write, for nerfscene: what is sharp, or by key, as for nerfscene render."""
+    exposure: float | str | None = None
+    """With --write, for nerfscene: stops by which the film is brighter, or by key."""
     path_transform: Path | None = None
     """With --write: what takes the path from a file to the capture's coordinates, as for nerfscene render."""
     width: int | None = None
@@ -90,18 +100,8 @@ def run_paths(a: Paths) -> None:
 
 def _film_config(a: Paths) -> RenderConfig:
     """The settings of the path to be written. Raises NerfsceneError for those that mean nothing."""
-    config = RenderConfig(
-        a.path,
-        through=a.through,
-        loop=a.loop,
-        look_at=a.look_at,
-        path_transform=a.path_transform,
-        width=a.width,
-        height=a.height,
-        fps=a.fps,
-        seconds=a.seconds,
-        backend=a.backend,
-    )
+    shared = {field.name for field in fields(RenderConfig)} & {field.name for field in fields(a)}
+    config = RenderConfig(**{name: getattr(a, name) for name in shared})
     usual = RenderConfig(backend=a.backend)
     if a.write is None and (config != usual or a.write_transform is not None or a.program != "auto"):
         raise NerfsceneError(

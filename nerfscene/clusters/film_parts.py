@@ -26,6 +26,8 @@ from nerfscene.field.rendering import Renderer
 from nerfscene.films.filming import Frame, Rendered, as_filmed, film_renderer, rendered
 from nerfscene.films.frames import film_digest
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.shutter import Shutter
+from nerfscene.films.taking import shutter_for
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 
@@ -114,7 +116,7 @@ def _got(part: Any) -> list[Frame]:
         ) from error
 
 
-_kept: dict[str, tuple[Scene, Renderer]] = {}  # of a worker: the scene of its last part
+_kept: dict[str, tuple[Scene, Renderer, Shutter]] = {}  # of a worker: the scene of its last part
 
 
 def _part(shared: tuple[Path, CameraPath, RenderConfig, str], numbers: list[int]) -> list[Frame]:
@@ -123,12 +125,18 @@ def _part(shared: tuple[Path, CameraPath, RenderConfig, str], numbers: list[int]
     if digest not in _kept:
         _kept.clear()
         _kept[digest] = _loaded(folder, path, config, digest)
-    frames = rendered(_kept[digest][0], path, config, _kept[digest][1], numbers)
+    scene, renderer, shutter = _kept[digest]
+    frames = rendered(scene, path, config, renderer, numbers, shutter)
     return [(p, d if config.depth else np.zeros(0, np.float32), passes) for p, d, passes in frames]
 
 
-def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -> tuple[Scene, Renderer]:
-    """The scene and its renderer. Raises NerfsceneError if it isn't the scene that is to be filmed."""
+def _loaded(
+    folder: Path, path: CameraPath, config: RenderConfig, digest: str
+) -> tuple[Scene, Renderer, Shutter]:
+    """The scene, its renderer and the film's shutter.
+
+    Raises NerfsceneError if it isn't the scene that is to be filmed.
+    """
     if not scenes.is_scene(folder):
         raise NerfsceneError(
             f"the machine {socket.gethostname()} doesn't see {folder}; share the folder with all machines of "
@@ -137,4 +145,5 @@ def _loaded(folder: Path, path: CameraPath, config: RenderConfig, digest: str) -
     scene = as_filmed(scenes.load(folder), path, config)
     if film_digest(scene, path, config) != digest:
         raise NerfsceneError(f"{folder} changed while it was being filmed; film it again")
-    return scene, film_renderer(scene, path, config)
+    renderer = film_renderer(scene, path, config)
+    return scene, renderer, shutter_for(scene, path, config, renderer)

@@ -104,25 +104,6 @@ def mark(
         return []
 
 
-def mark_bytes(
-    data: bytes, ending: str, facts: Facts, marker: Marker, warn: Callable[[str], None] = lambda message: None
-) -> bytes:
-    """Signs a file's bytes as ``mark`` does the file; ending: of its name, one of HOLDING.
-
-    Without a key, or if signing fails, of which warn is told, they are returned as they are.
-    """
-    if marker.key is None:
-        return data
-    signed = io.BytesIO()
-    try:
-        said = manifest(f"{facts.kind}{ending}", facts, marker.source)
-        _signed(said, marker.key, HOLDING[ending], io.BytesIO(data), signed, f"the {facts.kind}")
-    except NerfsceneError as error:
-        warn(f"the {facts.kind} is complete, but has no content credentials: {error}")
-        return data
-    return signed.getvalue()
-
-
 def sign(file: Path, facts: Facts, key: Key, source: SourceType) -> Path:
     """Signs ``file``; returns the file that holds the credentials. Raises NerfsceneError if that fails."""
     kind = HOLDING.get(file.suffix.lower())

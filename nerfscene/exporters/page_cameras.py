@@ -141,6 +141,8 @@ def playable(scene: Scene, stage: Staged, path: str, warn: Callable[[str], None]
         warn(note)
     if film.crop is not None:
         warn("the camera path's own crop is left out; the page shows the scene's")
+    if film.tracks.aperture or film.tracks.exposure:
+        warn("the camera path's exposure and depth of field are left out; the page shows neither")
     if len(film.cameras) < 2:
         return None
     frames = [place.numbers() for place in _places(film, stage)]

@@ -347,14 +347,16 @@ def _averaged(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any, sampl
     fine = Camera(scaled(k, k.width * n, k.height * n), camera.world_from_cam)
     width = rect[3] - rect[2]
     rows = max(RAYS_AT_ONCE // max(width * n * n, 1), 1)
-    parts = []
-    for first in range(rect[0], max(rect[1], rect[0] + 1), rows):
+    shape = (rect[1] - rect[0], width)
+    rgb, depth, accumulation = (np.empty(s, np.float32) for s in ((*shape, 3), shape, shape))
+    for first in range(rect[0], rect[1], rows):
         last = min(first + rows, rect[1])
         traced = _traced(renderer, fine, (first * n, last * n, rect[2] * n, rect[3] * n), cancel)
-        shape = (last - first, n, width, n)
-        accumulation = traced.accumulation.reshape(shape)
-        weight = accumulation.sum((1, 3))
-        depth = (traced.depth.reshape(shape) * accumulation).sum((1, 3)) / np.maximum(weight, 1e-9)
-        rgb = traced.rgb.reshape(*shape, 3).mean((1, 3))
-        parts.append((rgb, depth, weight / (n * n)))
-    return Frame(*(np.concatenate(arrays).astype(np.float32) for arrays in zip(*parts, strict=True)))
+        split = (last - first, n, width, n)
+        opaque = traced.accumulation.reshape(split)
+        weight = opaque.sum((1, 3))
+        part = slice(first - rect[0], last - rect[0])
+        depth[part] = (traced.depth.reshape(split) * opaque).sum((1, 3)) / np.maximum(weight, 1e-9)
+        rgb[part] = traced.rgb.reshape(*split, 3).mean((1, 3))
+        accumulation[part] = weight / (n * n)
+    return Frame(rgb, depth, accumulation)

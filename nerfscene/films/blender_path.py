@@ -18,6 +18,7 @@ import numpy as np
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.path_parts import (
     DEFAULT_FPS,
+    FLIP,
     FilePath,
     focal_of,
     frame_count,
@@ -28,7 +29,6 @@ from nerfscene.films.path_parts import (
 )
 from nerfscene.types import Array
 
-FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # Blender's camera axes ↔ OpenCV's
 SENSOR_WIDTH, SENSOR_HEIGHT = 36.0, 24.0  # mm, Blender's own
 USUAL_ASPECT = 16 / 9  # of Blender's pictures
 FITS = ("AUTO", "HORIZONTAL", "VERTICAL")

@@ -35,13 +35,14 @@ from nerfscene.films.export_world import (
     ways_of,
 )
 from nerfscene.films.gltf_file import Gltf
-from nerfscene.films.nerfstudio_path import FLIP
-from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_part
+from nerfscene.films.own_keyframes import LARGEST, OURS, SMALLEST, own_tracks, tracks_part
 from nerfscene.films.path_fit import cameras_in_place, turned_from_photos
-from nerfscene.films.path_parts import FilePath
+from nerfscene.films.path_parts import FLIP, FilePath
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
+from nerfscene.films.pulling import with_tracks
+from nerfscene.films.tracks import Tracks
 from nerfscene.films.trained_world import DATAPARSER, Undone
 from nerfscene.given import path_given
 from nerfscene.scene.scene import Scene
@@ -82,6 +83,7 @@ def read_camera_path(
     named = None if transform is None else path_given(transform, "transform")
     data = opened(file, GIVE)
     undone: Undone | None
+    tracks = Tracks()
     exported = _of_export(data, file, named, scene)
     if exported is not None:
         path, undone, doubts = exported
@@ -90,7 +92,7 @@ def read_camera_path(
     elif instant_ngp_path.is_one(data):
         path, undone, doubts = _of_instant_ngp(data, file, named, scene)
     else:
-        own_part(data, file)
+        tracks = own_tracks(data, file)
         path, undone, doubts = _of_nerfstudio(data, file, named, scene)
     fov_pixels, (w, h) = _film_size(path, width, height, usual_size, file)
     cameras = tuple(
@@ -99,7 +101,7 @@ def read_camera_path(
     )
     box = None if path.box is None else world_from_file(undone, scene) @ path.box
     _check_numbers(cameras, box, file, undone)
-    return CameraPath(
+    made = CameraPath(
         cameras,
         path.fps,
         path.seconds,
@@ -110,6 +112,7 @@ def read_camera_path(
         path.background,
         (*path.notes, *doubts),
     )
+    return with_tracks(made, tracks, file)
 
 
 def _intrinsics(lens: Lens, width: int, height: int, focal: float) -> Intrinsics:
@@ -327,7 +330,7 @@ def path_data(
         "camera_path": frames,
     }
     if trained_from_world is None:
-        data[OURS] = {"coordinates": "scene"}
+        data[OURS] = {"coordinates": "scene", **tracks_part(path.tracks)}
     if path.crop is not None:
         data["crop"] = nerfstudio_path.crop_of(moved @ path.crop, path.background)
     return data

@@ -23,7 +23,7 @@ KINDS = {
 }
 LEAST_FPS, MOST_FPS = 0.01, 1000
 MOST_GIF_FPS = 50  # browsers slow delays below 2/100 s down to 10/100 s
-LARGE = 2560 * 1440  # pixels from which on H.264 looks ahead 10 frames instead of 40: half the memory at 4K
+LARGE = 2560 * 1440  # pixels from which on a codec's ``large`` options count
 LARGE_GIF = 100e6  # bytes from which on a GIF is warned of
 GIF_PIXEL = 0.8  # bytes that a pixel of a frame takes, roughly: photographs hardly shrink as GIF
 
@@ -34,7 +34,8 @@ class Codec:
 
     name: as ``--codec`` has it. words: as people write it. encoder: FFmpeg's name of it. endings: of the
     files that may hold it. plain, clear: FFmpeg's pixel formats for frames without and with transparency;
-    clear is None where there is none. options: FFmpeg's, of the encoder.
+    clear is None where there is none. options: FFmpeg's, of the encoder; large: those of large films instead,
+    with which fewer frames wait in it, so that one of 4K takes a half to a third of the memory.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Codec:
     plain: str
     clear: str | None
     options: tuple[tuple[str, str], ...] = ()
+    large: tuple[tuple[str, str], ...] = ()
 
     @property
     def even(self) -> bool:
@@ -61,14 +63,17 @@ CODECS = (
     Codec(
         "h264", "H.264", "libx264", (".mp4", ".mov", ".mkv"), "yuv420p", None,
         (("crf", "18"), ("preset", "medium")),
+        (("rc-lookahead", "10"),),
     ),
     Codec(
         "h265", "H.265", "libx265", (".mp4", ".mov", ".mkv"), "yuv420p", None,
         (("crf", "20"), ("preset", "medium"), ("x265-params", "log-level=error")),
+        (("x265-params", "log-level=error:rc-lookahead=5:bframes=3"),),
     ),
     Codec(
         "av1", "AV1", "libsvtav1", (".mp4", ".webm", ".mkv"), "yuv420p", None,
         (("crf", "24"), ("preset", "8")),
+        (("svtav1-params", "pred-struct=1"),),  # each frame is made of earlier ones alone
     ),
     Codec(
         "vp9", "VP9", "libvpx-vp9", (".webm", ".mkv"), "yuv420p", "yuva420p",
@@ -151,6 +156,11 @@ def has(codec: Codec) -> bool:
     return True
 
 
+def encoders() -> dict[str, bool]:
+    """The codecs, as people write them, and whether this PyAV has been built with their encoder."""
+    return {codec.words: has(codec) for codec in CODECS}
+
+
 def _way_to_transparency(file: Path) -> str:
     names = [f"{file.with_suffix(ending).name} ({words})" for ending, words in
              ((".webm", "VP9"), (".mov", "ProRes 4444"), (".webp", "animated WebP"))]  # fmt: skip
@@ -220,13 +230,13 @@ def set_up(context: Any, codec: Codec, size: tuple[int, int], fps: Fraction, alp
     kept so, full range and no matrix where RGB is kept (numbers of ITU-T H.273). GIF and WebP have no tags.
     """
     if codec.encoder == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # it prints all that it does otherwise; errors only
+        os.environ.setdefault("SVT_LOG", "0")  # else it prints what it does, and that a film was stopped
     context.width, context.height = size
     context.framerate, context.time_base = fps, 1 / fps
     context.pix_fmt = codec.clear if alpha else codec.plain
     context.options = dict(codec.options)
-    if codec.name == "h264" and size[0] * size[1] > LARGE:
-        context.options |= {"rc-lookahead": "10"}
+    if size[0] * size[1] > LARGE:
+        context.options |= dict(codec.large)
     if codec.name == "vp9" and alpha:
         context.options |= {"auto-alt-ref": "0"}  # FFmpeg refuses hidden frames with transparency
     if codec.name in ("gif", "webp"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import scaled, up_direction
 from nerfscene.config import CredentialsConfig, RenderConfig
 from nerfscene.credentials.facts import facts_of
-from nerfscene.credentials.marking import Marker, mark, mark_bytes, ready
+from nerfscene.credentials.marking import Marker, mark, ready
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.films import spherical, video
@@ -25,15 +26,19 @@ from nerfscene.films.light import background_color, sees_through
 from nerfscene.films.passes import passes_of
 from nerfscene.films.path_sources import ENDINGS
 from nerfscene.films.paths import CameraPath, resample
+from nerfscene.films.photo_sphere import xmp_of
 from nerfscene.films.presets import PRESETS, preset, suited
+from nerfscene.films.pulling import pulled, seconds_of, unrolled
 from nerfscene.films.settings import codec_of, quick, settled
-from nerfscene.films.shutter import in_words, shutter_of
-from nerfscene.films.taking import Frame, as_filmed, film_renderer, rendered, world_points
+from nerfscene.films.shutter import in_words
+from nerfscene.films.taking import Frame, as_filmed, film_renderer, rendered, shutter_for, world_points
 from nerfscene.films.through import looking_at, point_to_look_at, through
+from nerfscene.films.tracks import stretched
+from nerfscene.films.walls import clearance_in
 from nerfscene.given import path_given
 from nerfscene.ops.backend import thread_count
 from nerfscene.scene.folder import Scene
-from nerfscene.types import Camera
+from nerfscene.types import Array, Camera
 
 FRAMES_PER_SECOND, SECONDS = 30.0, 8.0
 NO_LIMITS = (0.0, 1.0)  # of the depths in a film without any
@@ -69,11 +74,12 @@ def film_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
     """
     config = settled(config)
     path, fps = _whole_path(scene, config)
+    path = pulled(path, config, scene.views, fps)
     return quick(path, fps) if config.preview else (path, fps)
 
 
 def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
-    """What ``film_path`` returns, but for a preview."""
+    """What ``film_path`` returns, but for a preview and for what is pulled by key."""
     _refuse_together(config)
     up = up_direction(scene.views) if scene.up is None else scene.up / np.linalg.norm(scene.up)
     target, points = None, world_points(scene)
@@ -81,7 +87,7 @@ def _whole_path(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
         renderer = scene.renderer(config.backend, config.threads)
         target = point_to_look_at(config.look_at, scene.views, points, scene.up, renderer)
     if config.through is None:
-        path, fps = _preset_or_file(scene, path_settings(config))
+        path, fps = _preset_or_file(scene, path_settings(config), points)
         path = path if target is None else looking_at(path, target, up)
         return with_lens(path, as_filmed(scene, path, config), config, up, points), fps
     fps = config.fps or FRAMES_PER_SECOND
@@ -102,8 +108,8 @@ def _refuse_together(config: RenderConfig) -> None:
         raise NerfsceneError("--loop is for --through: leave it out, or name photos with --through")
 
 
-def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, float]:
-    """What ``film_path`` returns for ``config.path``."""
+def _preset_or_file(scene: Scene, config: RenderConfig, points: Array) -> tuple[CameraPath, float]:
+    """What ``film_path`` returns for ``config.path``; points: the sparse model's, (n, 3), world units."""
     if config.path in ("auto", *PRESETS):
         if config.path_transform is not None:
             raise NerfsceneError(f"--path-transform is for paths from files; {config.path} needs none")
@@ -111,7 +117,10 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
         width, height = film_size(scene, config.width, config.height)
         fps = config.fps or FRAMES_PER_SECOND
         n = max(round((config.seconds or SECONDS) * fps), 1)
-        return preset(name, scene.views, n, width, height, world_points(scene), scene.up), fps
+        clear = None
+        if name == "walkthrough":
+            clear = clearance_in(scene.renderer(config.backend, config.threads))
+        return preset(name, scene.views, n, width, height, points, scene.up, clear), fps
     file = path_given(config.path, "path")
     if file.suffix.lower() not in ENDINGS:
         if file.is_file():
@@ -125,11 +134,12 @@ def _preset_or_file(scene: Scene, config: RenderConfig) -> tuple[CameraPath, flo
     usual = film_size(scene, None, None)
     path = read_camera_path(file, config.width, config.height, config.path_transform, scene, usual)
     fps = config.fps or path.fps or FRAMES_PER_SECOND
+    own, before, path = path.tracks, seconds_of(path), unrolled(path)
     if config.seconds is not None:
         path = resample(path, max(round(config.seconds * fps), 1))
     elif config.fps and path.fps and config.fps != path.fps:
         path = resample(path, max(round(len(path.cameras) * config.fps / path.fps), 1))
-    return path, fps
+    return replace(path, tracks=stretched(own, len(path.cameras) / fps / before)), fps
 
 
 def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) -> None:
@@ -166,6 +176,7 @@ def render_film(
     note: Callable[[str], None] = lambda text: None,
     credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
     elsewhere: Callable[[CameraPath], Rendered] | None = None,
+    seen: Callable[[NDArray[np.uint8]], None] = lambda picture: None,
 ) -> dict[str, float | int | str | list[str]]:
     """Renders ``config.path`` to the video file ``film``, to numbered pictures in ``frames``, or to both.
 
@@ -176,6 +187,7 @@ def render_film(
     (frames/depth-00000.png; their scale is in frames/depth.json).
     credentials: how the film is signed once it is complete; the frames are not.
     elsewhere: called with the path; what it returns renders the frames, instead of this process.
+    seen: called with each picture (height, width, 3 or 4) of the film.
     Returns film, frames_folder, frames (their number), fps, width, height, seconds, warnings and credentials:
     the files that hold the film's.
     Raises NerfsceneError for a path, size, output or key that can't be used.
@@ -188,7 +200,8 @@ def render_film(
     codec = None if film is None else _codec(film, config, path, fps, warn)
     scene = as_filmed(scene, path, config)
     renderer = film_renderer(scene, path, config)
-    words = in_words(shutter_of(scene, world_points(scene), path, config, renderer), renderer)
+    shutter = shutter_for(scene, path, config, renderer)
+    words = in_words(shutter, renderer)
     marker = Marker(None, credentials.source_type)
     if film is not None:
         marker = ready(credentials, warn, note)
@@ -203,6 +216,7 @@ def render_film(
     if frames is not None:
         digest = film_digest(scene, path, config)
         folder = open_film_frames(frames, digest, len(path.cameras), limits, config)
+        folder = replace(folder, xmp=xmp_of(path.cameras[0].intrinsics))
         limits = folder.limits
         if folder.there:
             note(f"{len(folder.there)} of {folder.count} frames are there already")
@@ -210,15 +224,17 @@ def render_film(
         write = None
         if folder is not None:
             write = stack.enter_context(writing_beside(folder, thread_count(config.threads)))
-        source = elsewhere(path) if elsewhere else partial(rendered, scene, path, config, renderer)
+        here = partial(rendered, scene, path, config, renderer, shutter=shutter)
+        source = elsewhere(path) if elsewhere else here
         made = stack.enter_context(
             contextlib.closing(_frames(path, config, limits, folder, write, progress, source))
         )
         lens = path.cameras[0].intrinsics.lens
+        pictures = _shown(made, seen)
         count = (
-            sum(1 for _ in made)
+            sum(1 for _ in pictures)
             if film is None
-            else video.write_film(made, film, fps, codec=codec, lens=lens)
+            else video.write_film(pictures, film, fps, codec=codec, lens=lens)
         )
     if folder is not None:
         folder.finish()
@@ -237,6 +253,15 @@ def render_film(
         "warnings": list(path.notes),
         "credentials": [str(file) for file in marked],
     }
+
+
+def _shown(
+    pictures: Iterator[NDArray[np.uint8]], seen: Callable[[NDArray[np.uint8]], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """The pictures, each of which ``seen`` is called with first."""
+    for picture in pictures:
+        seen(picture)
+        yield picture
 
 
 def _codec(
@@ -276,28 +301,6 @@ def _settings(
         "depth": config.depth,
         **({} if k.lens == "perspective" else {"lens": k.lens}),
     }
-
-
-def film_in_memory(
-    scene: Scene,
-    path: CameraPath,
-    fps: float,
-    backend: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    credentials: CredentialsConfig = CredentialsConfig(),  # noqa: B008 - frozen
-    warn: Callable[[str], None] = lambda text: None,
-) -> bytes:
-    """The bytes of an .mp4 film along a path, signed as ``credentials`` say; nothing is left on the disk.
-
-    progress is called with (frames done, frames in all); warn if the film can't be signed. Raises
-    NerfsceneError, also for a key that can't be used, and OSError for a full disk.
-    """
-    config = RenderConfig(path="file", backend=backend)  # type: ignore[arg-type]
-    marker = ready(credentials, warn)
-    source = partial(rendered, scene, path, config, film_renderer(scene, path, config))
-    frames = _frames(path, config, (0.0, 0.0), None, None, progress, source)
-    facts = facts_of(scene, "film", _settings(scene, path, fps, config))
-    return mark_bytes(video.film_bytes(frames, fps), ".mp4", facts, marker, warn)
 
 
 def depth_limits(renderer: Renderer, path: CameraPath) -> tuple[float, float]:
@@ -345,3 +348,4 @@ def _frames(
                 write(i, picture, depth, passes)
             progress(i + 1, len(path.cameras))
             yield video.color_depth(depth, *limits) if config.depth else picture
+            del picture, depth, passes  # while the next ones are rendered

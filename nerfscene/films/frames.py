@@ -27,6 +27,7 @@ from nerfscene.films import video
 from nerfscene.films.light import sees_through
 from nerfscene.films.passes import Passes, pass_file, passes_of, write_pass
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.pulling import times_of, tracks_of
 from nerfscene.scene.atomic import LEFTOVER, remove_leftovers, write_json
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array
@@ -35,7 +36,7 @@ UNFINISHED = ".unfinished.json"
 Write = Callable[..., None]  # as Frames.write
 MOST_WRITERS = 8
 NONE: Passes = MappingProxyType({})
-WAITING_BYTES = 1 << 28  # of frames that wait to be written; one may always wait
+WAITING_BYTES = 1 << 27  # of frames that wait to be written; one may always wait
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Frames:
     count: their number when all are there. limits: (near, far) of the film's depths, world units. depth:
     whether the film has depth pictures. there: numbers of those that were there when the folder was opened.
     channels: of a picture: 3, or 4 with transparency. passes, passes_as: what else each frame has, see
-    ``films.passes``, and as which files.
+    ``films.passes``, and as which files. xmp: what each picture's file tells viewers, an XMP document.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Frames:
     channels: int = 3
     passes: tuple[str, ...] = ()
     passes_as: str = "exr"
+    xmp: str | None = None
 
     @property
     def unit(self) -> float:
@@ -74,7 +76,7 @@ class Frames:
             video.write_depth(depth, _depth_file(self.folder, number), self.unit)
         for name, values in passes.items():
             write_pass(values, pass_file(self.folder, name, number, self.passes_as), self.unit)
-        video.write_picture(picture, _picture_file(self.folder, number))
+        video.write_picture(picture, _picture_file(self.folder, number), self.xmp)
 
     def read(
         self, number: int, size: tuple[int, int]
@@ -186,11 +188,12 @@ def film_digest(scene: Scene, path: CameraPath, config: RenderConfig) -> str:
     cameras = [(asdict(c.intrinsics), c.world_from_cam) for c in path.cameras]
     cameras += [(asdict(v.intrinsics), v.world_from_cam) for v in scene.views]
     facts = [asdict(f.config), asdict(f.space), scene.scene_from_world, scene.background, scene.crop, cameras]
-    facts += [config.samples, config.depth, sees_through(config.background), config.exposure]
+    facts += [config.samples, config.depth, sees_through(config.background)]
     facts += [config.passes, config.passes_as]
     facts += ["in a circle"] if config.lens == "fisheye" else []
-    facts += [path.loop, config.motion_blur, config.aperture, config.focus]
-    if config.aperture is not None:  # the subject that is in focus depends on these
+    tracks = tracks_of(path, config, scene.views)
+    facts += [path.loop, config.motion_blur, asdict(tracks), times_of(path)]
+    if tracks.aperture:  # the subject that is in focus depends on these
         digest.update(np.ascontiguousarray(scene.points).data)
         facts.append(scene.up)
     digest.update(json.dumps(facts, default=_listed).encode())

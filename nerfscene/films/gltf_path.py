@@ -21,6 +21,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.gltf_file import Gltf, array, entry, listed
 from nerfscene.films.path_parts import (
     DEFAULT_FPS,
+    FLIP,
     FilePath,
     focal_of,
     frame_count,
@@ -33,7 +34,6 @@ from nerfscene.formats.app_files import printable, rotation_of
 from nerfscene.loading import loading
 from nerfscene.types import Array
 
-FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # glTF's camera axes ↔ OpenCV's
 EXTRAS = "nerfscene"  # the key of what only this program writes into ``extras``
 RATES = (
     30.0,

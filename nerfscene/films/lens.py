@@ -20,17 +20,21 @@ from nerfscene.films.lenses import in_metres
 from nerfscene.films.moves import goes_round
 from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath, look_at
+from nerfscene.films.pulling import seconds_of, times_of, tracks_of
 from nerfscene.films.through import SUBJECT, point_to_look_at
+from nerfscene.films.tracks import Point, eased, f_numbers_at, round_of
 from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Intrinsics
+from nerfscene.types import Lens as Lenses
 
 SENSOR = 0.036  # metres, the longer side
 METRES = 1.0  # how far what the photos show is taken to be from them, as the median over the photos
 MOST_VIEWS, PROBE = 9, 24  # photos that distances are looked up in, and pixels along the longer side
-FRAMES_A_KEY, SMOOTH = 10, 1.5  # from one measurement of the focus to the next; how many a change of it takes
+FRAMES_A_KEY, SMOOTH = 5, 1.5  # from one measurement of the focus to the next; how many a change of it takes
 KEY_PROBE, KEY_SHARE = 9, 0.06  # pixels along a side of the picture for that, and its share of a frame's side
 HIT = 0.5  # accumulation above which a pixel shows something
+ROUND: tuple[Lenses, ...] = ("fisheye", "equirectangular", "stereo180")  # what is in focus lies round these
 LEAST = 0.25  # of a point's distance: it is focused on no nearer than that where it lies beside the picture
 
 
@@ -39,75 +43,116 @@ class Lens:
     """A thin lens.
 
     f_number: its focal length is so many times the aperture's diameter. metre: world units in a metre.
-    focus: what is sharp: a distance along the optical axis in world units, or a point (3,) in the world.
-    pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``
+    focus: what is sharp: a distance in world units, along the optical axis or, with a lens of ROUND, along
+    each ray; or a point (3,) in the world.
+    pulled: that distance in each frame of the film, (n,), if the focus follows something, not ``focus``.
+    f_numbers: of each frame, (n,), if it changes, not ``f_number``
     """
 
     f_number: float
     metre: float
     focus: float | Array
     pulled: Array | None = None
+    f_numbers: Array | None = None
 
     __eq__ = equal_fields
     __hash__ = hash_fields
 
     def at(self, number: int) -> Lens:
         """The lens of the frame with this number."""
-        return self if self.pulled is None else replace(self, focus=float(self.pulled[number]), pulled=None)
+        lens = self
+        if self.pulled is not None:
+            lens = replace(lens, focus=float(self.pulled[number]), pulled=None)
+        if self.f_numbers is not None:
+            lens = replace(lens, f_number=float(self.f_numbers[number]), f_numbers=None)
+        return lens
 
-    def diameter(self, k: Intrinsics) -> float:
-        """The aperture's diameter, world units, with the focal length that ``k`` has."""
-        focal_length = SENSOR * (k.fx + k.fy) / 2 / max(k.width, k.height)
-        return focal_length / self.f_number * self.metre
+    def diameter(self, k: Intrinsics, distance: float = 1.0) -> float:
+        """The aperture's diameter, world units, with the focal length that ``k`` has.
+
+        An orthographic lens has none: it counts as the perspective one that shows as much of the plane in
+        focus, which is at this distance.
+        """
+        pixels = (k.fx + k.fy) / 2 * (distance if k.lens == "orthographic" else 1)
+        return SENSOR * pixels / max(k.width, k.height) / self.f_number * self.metre
 
     def distance(self, camera: Camera) -> float:
-        """How far away the plane in focus is along the camera's optical axis, world units."""
+        """How far away it is sharp, world units: along the optical axis, or with a lens of ROUND each ray."""
         if isinstance(self.focus, float):
             return self.focus
         toward = self.focus - camera.world_from_cam[:3, 3]
+        if camera.intrinsics.lens in ROUND:
+            return max(float(np.linalg.norm(toward)), 1e-9)
         along = float(toward @ camera.world_from_cam[:3, 2])
         return max(along, LEAST * float(np.linalg.norm(toward)), 1e-9)
 
     def blur(self, camera: Camera, depths: Array) -> Array:
         """Diameters (n,), pixels, of the discs as which points at these depths (n,) appear.
 
-        depths: along the optical axis, world units. A disc is as wide as a point's picture moves while the
-        camera moves across the aperture and keeps the plane in focus where it is.
+        depths: as ``distance``, world units. A disc is as wide as a point's picture moves while the
+        camera moves across the aperture and keeps what is in focus where it is.
         """
-        k = camera.intrinsics
-        pixels = self.diameter(k) * (k.fx + k.fy) / 2
-        discs: Array = pixels * np.abs(1 / np.maximum(depths, 1e-9) - 1 / self.distance(camera))
+        k, distance = camera.intrinsics, self.distance(camera)
+        pixels = self.diameter(k, distance) * (k.fx + k.fy) / 2
+        near = np.maximum(depths, 1e-9)
+        wide = np.abs(near / distance - 1) if k.lens == "orthographic" else np.abs(1 / near - 1 / distance)
+        discs: Array = pixels * wide
         return discs
 
 
 def lens_of(
     scene: Scene, points: Array, path: CameraPath, config: RenderConfig, renderer: Renderer
 ) -> Lens | None:
-    """The lens that ``config`` asks for on this path; None for one without depth of field.
+    """The lens that ``config`` and the path's tracks ask for; None for one without depth of field.
 
     points: the sparse model's, (n, 3), world units. Raises NerfsceneError for a focus that isn't there.
     """
-    if config.aperture is None:
+    tracks = tracks_of(path, config, scene.views)
+    if not tracks.aperture:
         if config.focus is not None:
             raise NerfsceneError("--focus is for films with depth of field: give --aperture too, such as 2.8")
         return None
+    film = times_of(path), seconds_of(path), path.loop
+    f_numbers = f_numbers_at(tracks.aperture, *film)
     usual = usual_distance(scene, renderer)
-    lens = Lens(config.aperture, 1.0 if in_metres(scene) else usual / METRES, usual)
-    if config.focus is None:
+    lens = Lens(float(f_numbers[0]), 1.0 if in_metres(scene) else usual / METRES, usual)
+    if len(tracks.aperture) > 1:
+        lens = replace(lens, f_numbers=f_numbers)
+
+    if not tracks.focus:
         subject = subject_of(scene.views, points, scene.up)
         target = subject.focus if goes_round(subject) else None
         return replace(lens, pulled=_followed(path, target, renderer, usual))
-    distance = _number(config.focus)
-    if distance is not None:
-        return replace(lens, focus=distance)
-    point = point_to_look_at(config.focus, scene.views, points, scene.up, renderer, "--focus")
-    if config.focus.strip().lower() == SUBJECT:
-        return replace(lens, pulled=_followed(path, point, renderer, usual))
-    return replace(lens, focus=point)
+
+    def focused(value: float | str | Point) -> Lens:
+        if isinstance(value, int | float):
+            return replace(lens, focus=float(value))
+        if isinstance(value, tuple):
+            return replace(lens, focus=np.array(value))
+        point = point_to_look_at(value, scene.views, points, scene.up, renderer, "--focus")
+        if value.strip().lower() == SUBJECT:
+            return replace(lens, pulled=_followed(path, point, renderer, usual))
+        return replace(lens, focus=point)
+
+    lenses = {key.value: focused(key.value) for key in tracks.focus}
+    if len(lenses) == 1:
+        return lenses[tracks.focus[0].value]
+    # The distance to each key's target goes on changing with the camera, so that what is held in focus stays
+    # so. Between keys, the inverse of the distance changes smoothly, as blur grows evenly with that.
+    inverse = np.stack([1 / _distances(lenses[key.value], path) for key in tracks.focus])
+    times, seconds, loop = film
+    return replace(
+        lens, pulled=1 / eased(tracks.focus, inverse, times, round_of(tracks.focus, seconds, loop))
+    )
+
+
+def _distances(lens: Lens, path: CameraPath) -> Array:
+    """How far along its axis each camera of a path focuses, (n,)."""
+    return np.array([lens.at(i).distance(camera) for i, camera in enumerate(path.cameras)])
 
 
 def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual: float) -> Array:
-    """How far along its axis each camera of a path focuses, (n,), to follow what is towards the target.
+    """How far away each camera of a path focuses, (n,), to follow what is towards the target.
 
     The point that photos look at is in the middle of a thing, or even behind it; sharp should be the side
     that is seen. target: (3,); None: what is in the picture's middle. usual: the distance if nothing is
@@ -130,30 +175,23 @@ def _followed(path: CameraPath, target: Array | None, renderer: Renderer, usual:
 
 
 def _depth_toward(camera: Camera, target: Array | None, renderer: Renderer) -> float:
-    """How far along a camera's axis what it sees in a target's direction is; not a number for nothing."""
+    """How far what a camera sees in a target's direction is, as ``Lens.distance``; NaN for nothing."""
     k, pose = camera.intrinsics, camera.world_from_cam
-    cosine = 1.0
-    if target is not None and np.linalg.norm(target - pose[:3, 3]) > 1e-9:
+    flat, cosine = k.lens == "orthographic", 1.0
+    if target is not None and flat:
+        pose = pose.copy()
+        pose[:3, 3] += pose[:3, :2] @ (pose[:3, :2].T @ (target - pose[:3, 3]))
+    elif target is not None and np.linalg.norm(target - pose[:3, 3]) > 1e-9:
         pose = look_at(pose[:3, 3], target, -pose[:3, 1])
-        cosine = max(float(pose[:3, 2] @ camera.world_from_cam[:3, 2]), LEAST)
+        if k.lens not in ROUND:
+            cosine = max(float(pose[:3, 2] @ camera.world_from_cam[:3, 2]), LEAST)
     focal = KEY_PROBE / KEY_SHARE * (k.fx + k.fy) / 2 / max(k.width, k.height)
-    probe = Intrinsics(KEY_PROBE, KEY_PROBE, focal, focal, KEY_PROBE / 2, KEY_PROBE / 2)
+    middle = KEY_PROBE / 2
+    kind: Lenses = "orthographic" if flat else "perspective"
+    probe = Intrinsics(KEY_PROBE, KEY_PROBE, focal, focal, middle, middle, kind)
     frame = render(renderer, Camera(probe, pose))
     hit = frame.depth[(frame.accumulation > HIT) & (frame.depth > 0)]
     return cosine * float(np.median(hit)) if hit.size else float("nan")
-
-
-def _number(text: str) -> float | None:
-    """The distance that ``text`` is; None if it is none. Raises NerfsceneError for one that can't be."""
-    try:
-        distance = float(text)
-    except ValueError:
-        return None
-    if not 0 < distance < 1e30:
-        raise NerfsceneError(
-            f"--focus takes a distance above 0, {SUBJECT}, a photo's name, or x,y,z, not {text!r:.40}"
-        )
-    return distance
 
 
 def usual_distance(scene: Scene, renderer: Renderer) -> float:

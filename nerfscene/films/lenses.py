@@ -20,6 +20,7 @@ from nerfscene.films.moves import goes_round
 from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, film_intrinsics
+from nerfscene.keyed import numbers_of
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array, Camera, Frame, Intrinsics, Lens, View
 
@@ -67,7 +68,8 @@ def with_lens(path: CameraPath, scene: Scene, config: RenderConfig, up: Array, p
     notes = path.notes
     if lens != own.lens and config.through is None and config.path not in ("auto", *PRESETS):
         notes = (*notes, f"{config.path}: its fields of view are not those of {_a(lens)} film.")
-    return replace(path, cameras=cameras, notes=notes)
+    tracks = path.tracks if lens == own.lens else replace(path.tracks, fov=())  # they were for another lens
+    return replace(path, cameras=cameras, notes=notes, tracks=tracks)
 
 
 def path_settings(config: RenderConfig) -> RenderConfig:
@@ -97,11 +99,12 @@ def _refuse_what_does_not_apply(config: RenderConfig, lens: Lens) -> None:
     if lens in LEVEL:
         degrees = 360 if lens == "equirectangular" else 180
         raise NerfsceneError(f"{_a(lens)} film always shows {degrees}°: leave out --fov")
-    if lens == "perspective" and not NARROWEST <= config.fov <= MOST_FOV:
-        raise NerfsceneError(
-            f"a perspective film can't have a --fov of {config.fov:g} degrees: give {NARROWEST:g} to "
-            f"{MOST_FOV:g}, or --lens fisheye"
-        )
+    for _, fov in numbers_of(config.fov, "fov", "--fov"):
+        if lens == "perspective" and not NARROWEST <= fov <= MOST_FOV:
+            raise NerfsceneError(
+                f"a perspective film can't have a --fov of {fov:g} degrees: give {NARROWEST:g} to "
+                f"{MOST_FOV:g}, or --lens fisheye"
+            )
 
 
 def _a(lens: Lens) -> str:
@@ -114,15 +117,25 @@ def _perspective(path: CameraPath, views: Sequence[View], config: RenderConfig) 
     if config.fov is None and k.lens == "perspective":
         return path
     k = film_intrinsics(views, k.width, k.height)
+    tracks = path.tracks
     if config.fov is not None:
-        focal = 0.5 * min(k.width, k.height) / math.tan(math.radians(config.fov) / 2)
+        focal = 0.5 * min(k.width, k.height) / math.tan(math.radians(first_fov(config)) / 2)
         k = replace(k, fx=focal, fy=focal)
-    return replace(path, cameras=tuple(replace(camera, intrinsics=k) for camera in path.cameras))
+    else:
+        tracks = replace(tracks, fov=())  # they were for another lens
+    cameras = tuple(replace(camera, intrinsics=k) for camera in path.cameras)
+    return replace(path, cameras=cameras, tracks=tracks)
+
+
+def first_fov(config: RenderConfig) -> float:
+    """The first field of view of ``config.fov``, degrees; a dome's if none is given."""
+    keys = numbers_of(config.fov, "fov", "--fov")
+    return keys[0][1] if keys else DOME
 
 
 def _dome(views: Sequence[View], config: RenderConfig) -> Intrinsics:
     """A fisheye lens whose circle fills a film's shorter side; the film is square if no size is given."""
-    angle = math.radians(DOME if config.fov is None else config.fov)
+    angle = math.radians(first_fov(config))
     side = config.width or config.height or min(WIDEST_DOME, round(_pixels_a_radian(views) * angle))
     width, height = max(config.width or side, 16) // 2 * 2, max(config.height or side, 16) // 2 * 2
     focal = min(width, height) / angle

@@ -13,6 +13,7 @@ from PIL import ImageColor
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import STOP_TRANSMITTANCE
+from nerfscene.films.strips import strips
 from nerfscene.films.video import to_bytes
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Frame
@@ -89,15 +90,16 @@ def with_background(scene: Scene, background: str) -> Scene:
     return scene if color is None else replace(scene, background=color, backdrop=None)
 
 
-def straight(frame: Frame) -> tuple[Floats, Floats]:
+def straight(rgb: Floats, accumulation: Floats) -> tuple[Floats, Floats]:
     """Colours (height, width, 3), not multiplied by their opacity, and opacity (height, width), 0…1.
 
-    frame: rendered in front of black. Rays end a little before they are wholly opaque, which counts as that.
+    rgb, accumulation: rendered in front of black. Rays end a little before they are wholly opaque, which
+    counts as that.
     """
-    alpha: Floats = np.minimum(frame.accumulation / np.float32(1 - STOP_TRANSMITTANCE), np.float32(1))
-    opacity: Floats = np.maximum(frame.accumulation, np.float32(1e-6))
-    rgb: Floats = np.divide(frame.rgb, opacity[..., None], dtype=np.float32)
-    return rgb, alpha
+    alpha: Floats = np.minimum(accumulation / np.float32(1 - STOP_TRANSMITTANCE), np.float32(1))
+    opacity: Floats = np.maximum(accumulation, np.float32(1e-6))
+    divided: Floats = np.divide(rgb, opacity[..., None], dtype=np.float32)
+    return divided, alpha
 
 
 def picture_of(frame: Frame, background: str, stops: float) -> NDArray[np.uint8]:
@@ -105,9 +107,15 @@ def picture_of(frame: Frame, background: str, stops: float) -> NDArray[np.uint8]
 
     background: of ``RenderConfig``. stops: of exposure; transparency stays as it is.
     """
-    if not sees_through(background):
-        return to_bytes(exposed(frame.rgb, stops))
-    rgb, alpha = straight(frame)
-    rgb = exposed(np.clip(rgb, 0, 1), stops)
-    rgb[alpha <= 0] = 0
-    return to_bytes(np.concatenate([rgb, alpha[..., None]], axis=-1))
+    height, width = frame.accumulation.shape
+    clear = sees_through(background)
+    picture = np.empty((height, width, 4 if clear else 3), np.uint8)
+    for rows in strips(height):
+        if not clear:
+            picture[rows] = to_bytes(exposed(frame.rgb[rows], stops))
+            continue
+        rgb, alpha = straight(frame.rgb[rows], frame.accumulation[rows])
+        rgb = exposed(np.clip(rgb, 0, 1), stops)
+        rgb[to_bytes(alpha) == 0] = 0
+        picture[rows] = to_bytes(np.concatenate([rgb, alpha[..., None]], axis=-1))
+    return picture

@@ -32,6 +32,7 @@ from nerfscene.field.rendering import LENSES
 from nerfscene.films.path_parts import (
     DEFAULT_FPS,
     DEFAULT_SECONDS,
+    FLIP,
     FilePath,
     focal_of,
     frame_count,
@@ -45,7 +46,6 @@ from nerfscene.formats.app_files import printable
 from nerfscene.loading import loading
 from nerfscene.types import Array, Lens
 
-FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes ↔ OpenCV's
 # The lenses of films that they are; what films can't have is refused.
 TYPES = {
     "perspective": "perspective",

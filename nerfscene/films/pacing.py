@@ -53,15 +53,20 @@ def paced(poses: Array, n_frames: int, loop: bool) -> Array:
     extent = float(np.linalg.norm(places - places.mean(0), axis=1).max())
     # A turn by a radian counts as this much of a step in a space of places and directions.
     spots = np.hstack([places / (extent if extent > 0 else 1.0), TURN_WEIGHT * closed[:, :3, 2]])
+    return at_speed(spots, n_frames, loop)
+
+
+def at_speed(spots: Array, n_frames: int, loop: bool) -> Array:
+    """What ``paced`` returns, along ``spots`` (m, k) in any space; a loop's last spot is its first again."""
     steps = np.linalg.norm(np.diff(spots, axis=0), axis=1)
     total = float(steps.sum())
     if total <= 0:
-        return np.linspace(0, len(closed) - 1, n_frames, endpoint=not loop)
+        return np.linspace(0, len(spots) - 1, n_frames, endpoint=not loop)
     steps = steps / total
     speeds = slowed(spots / total, steps, loop)
     taken = steps / (0.5 * (speeds[1:] + speeds[:-1]))
     time = np.append(0.0, np.cumsum(taken))
-    return np.interp(along(n_frames, loop) * time[-1], time, np.arange(len(closed)))
+    return np.interp(along(n_frames, loop) * time[-1], time, np.arange(len(spots)))
 
 
 def slowed(spots: Array, steps: Array, loop: bool) -> Array:

@@ -20,14 +20,14 @@ from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, rays_through
 from nerfscene.films import video
+from nerfscene.films.strips import strips
 from nerfscene.loading import loading
 from nerfscene.scene.atomic import writing
-from nerfscene.types import Camera, Frame
+from nerfscene.types import Camera, Frame, Lens
 
 PASSES = ("depth", "normal", "accumulation")
 Passes = Mapping[str, NDArray[np.float32]]  # (height, width), and (height, width, 3) for normals
 HIT = 0.5  # accumulation above which a pixel shows something
-ROWS = 256  # of rays that are made at once
 
 
 def passes_of(text: str | None) -> tuple[str, ...]:
@@ -54,9 +54,10 @@ def passes_made(names: tuple[str, ...], renderer: Renderer, camera: Camera, fram
         elif name == "accumulation":
             made[name] = np.clip(frame.accumulation, 0, 1)
         else:
-            of_camera = normals(frame.depth, *camera_rays(renderer, camera))
-            turned = of_camera @ camera.world_from_cam[:3, :3].T.astype(np.float32)
-            made[name] = turned * hit[..., None]
+            made[name] = normals(frame.depth, *camera_rays(renderer, camera), camera.intrinsics.lens)
+            to_world = camera.world_from_cam[:3, :3].T.astype(np.float32)
+            for rows in strips(len(hit)):
+                made[name][rows] = made[name][rows] @ to_world * hit[rows, :, None]
     return made
 
 
@@ -70,44 +71,57 @@ def camera_rays(renderer: Renderer, camera: Camera) -> tuple[NDArray[np.float32]
     rays = np.empty((k.height, k.width, 3), np.float32)
     origins = np.empty_like(rays) if apart else None
     scale = np.float32(similarity_scale(renderer.scene_from_world))
-    for first in range(0, k.height, ROWS):
-        last = min(first + ROWS, k.height)
+    for rows in strips(k.height):
+        first, last = rows.start, rows.stop
         every = np.ones((last - first, k.width), bool)
         begin, part = rays_through(renderer, k, np.eye(4), every, (first, last, 0, k.width))
-        rays[first:last] = part.reshape(last - first, k.width, 3)
+        rays[rows] = part.reshape(last - first, k.width, 3)
         if origins is not None:
-            origins[first:last] = begin.reshape(last - first, k.width, 3) / scale
+            origins[rows] = begin.reshape(last - first, k.width, 3) / scale
     return rays, origins
 
 
 def normals(
-    depth: NDArray[np.float32], rays: NDArray[np.floating], origins: NDArray[np.float32] | None = None
+    depth: NDArray[np.float32],
+    rays: NDArray[np.floating],
+    origins: NDArray[np.float32] | None = None,
+    lens: Lens = "perspective",
 ) -> NDArray[np.float32]:
     """Unit normals (height, width, 3), towards the camera, from neighbouring depths (height, width).
 
     rays: unit directions (height, width, 3), in whose axes the normals are. origins: of the rays, if they
-    aren't one point. Depth is smoothed a little first:
+    aren't one point. lens: that of the picture; an equirectangular one closes at its sides, and a stereo180
+    one is two. Depth is smoothed a little first:
     its noise is small compared with depth itself, but not with the differences between pixels.
     """
     with loading():
         from scipy.ndimage import gaussian_filter
 
     height, width = depth.shape
+    if lens == "stereo180":
+        eyes = np.s_[:, : width // 2], np.s_[:, width // 2 :]
+        seen = [normals(depth[eye], rays[eye], None if origins is None else origins[eye]) for eye in eyes]
+        return np.concatenate(seen, axis=1)
     if min(height, width) < 2:
         return np.zeros((height, width, 3), np.float32)
-    smooth = gaussian_filter(depth, min(1.0 + height / 400, 3.0), mode="nearest")
+    closes = lens == "equirectangular"
+    beside = "wrap" if closes else "nearest"
+    smooth = gaussian_filter(depth, min(1.0 + height / 400, 3.0), mode=("nearest", beside))
     made = np.empty((height, width, 3), np.float32)
-    for first in range(0, height, ROWS):  # a picture of 4K would take half a gigabyte at once
-        last = min(first + ROWS, height)
+    for rows in strips(height):  # a picture of 4K would take half a gigabyte at once
+        first, last = rows.start, rows.stop
         above, below = max(first - 1, 0), min(last + 1, height)
         points = rays[above:below] * smooth[above:below, :, None]
         if origins is not None:
             points = points + origins[above:below]
+        if closes:
+            points = np.concatenate([points[:, -1:], points, points[:, :1]], axis=1)
         down, right = (g[first - above : last - above] for g in np.gradient(points, axis=(0, 1)))
         n = np.cross(down, right)
+        n = n[:, 1:-1] if closes else n
         n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12)
-        n *= np.where((n * rays[first:last]).sum(-1, keepdims=True) > 0, -1.0, 1.0)
-        made[first:last] = n
+        n *= np.where((n * rays[rows]).sum(-1, keepdims=True) > 0, -1.0, 1.0)
+        made[rows] = n
     return made
 
 
@@ -124,18 +138,21 @@ def write_pass(values: NDArray[np.float32], file: Path, unit: float) -> None:
     0 0 0 where there is none. Raises NerfsceneError when the disk is full or the folder can't be written.
     """
     if file.suffix == ".exr":
-        _write(_encoded("exr", values, "grayf32le" if values.ndim == 2 else "gbrpf32le"), file)
+        _write("exr", values, "grayf32le" if values.ndim == 2 else "gbrpf32le", file)
     elif file.name.startswith("depth-"):
         video.write_depth(values, file, unit)
     elif values.ndim == 2:
         video.write_picture(np.rint(values * 65535).astype(np.uint16), file)
     else:
-        steps = np.rint((1 + np.clip(values, -1, 1)) * 32767.5) * values.any(-1, keepdims=True)
-        _write(_encoded("png", steps.astype(np.uint16), "rgb48be"), file)
+        steps = np.empty(values.shape, np.uint16)
+        for rows in strips(len(values)):
+            part = values[rows]
+            steps[rows] = np.rint((1 + np.clip(part, -1, 1)) * 32767.5) * part.any(-1, keepdims=True)
+        _write("png", steps, "rgb48be", file)
 
 
-def _encoded(codec: str, values: NDArray[Any], pixels: str) -> bytes:
-    """One picture as FFmpeg's ``codec`` writes it, from pixels of the format ``pixels``."""
+def _write(codec: str, values: NDArray[Any], pixels: str, file: Path) -> None:
+    """Writes one picture as FFmpeg's ``codec`` does, from pixels of the format ``pixels``."""
     try:
         context = av.CodecContext.create(codec, "w")
     except (av.codec.codec.UnknownCodecError, ValueError) as error:
@@ -149,10 +166,6 @@ def _encoded(codec: str, values: NDArray[Any], pixels: str) -> bytes:
     plain: NDArray[Any] = np.ascontiguousarray(values)
     picture = av.VideoFrame.from_ndarray(plain, format=pixels)
     picture.pts = 0
-    packets = [*context.encode(picture), *context.encode(None)]  # type: ignore[attr-defined]
-    return b"".join(bytes(packet) for packet in packets)
-
-
-def _write(content: bytes, file: Path) -> None:
-    with writing(file) as temporary:
-        temporary.write_bytes(content)
+    with writing(file) as temporary, temporary.open("wb") as out:
+        for packet in (*context.encode(picture), *context.encode(None)):  # type: ignore[attr-defined]
+            out.write(packet)

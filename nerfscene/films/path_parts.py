@@ -16,6 +16,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import load_json
 from nerfscene.types import Array, Lens
 
+FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes of OpenGL, glTF and Blender ↔ OpenCV's
 RIGID_TOLERANCE = 1e-2  # how far R·Rᵀ may be from 1: a path's cameras only have to look right
 MOST_FRAMES = 100_000
 DEFAULT_FPS, DEFAULT_SECONDS = 30.0, 8.0  # of a film along keyframes that a file gives no length

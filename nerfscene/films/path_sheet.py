@@ -18,6 +18,7 @@ from nerfscene.films.orbit import subject_of
 from nerfscene.films.paths import CameraPath, look_at
 from nerfscene.films.presets import PRESETS, preset, suited
 from nerfscene.films.video import make_folder_of, to_bytes
+from nerfscene.films.walls import clearance_in
 from nerfscene.scene.atomic import writing
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera
@@ -42,17 +43,18 @@ class Row:
     refusal: str = ""
 
 
-def preset_rows(scene: Scene) -> list[Row]:
+def preset_rows(scene: Scene, backend: str = "auto") -> list[Row]:
     """Every preset for a scene, in small. Raises NerfsceneError for a scene with fewer than two views."""
     width, height = film_size(scene, None, None)
     shrunk = SIDE / max(width, height)
     width, height = max(round(width * shrunk), 1), max(round(height * shrunk), 1)
-    points, rows = world_points(scene), []
+    points, clear, rows = world_points(scene), clearance_in(scene.renderer(backend)), []
     if len(scene.views) < 2:
         raise NerfsceneError("a camera path needs a scene with at least two posed photos")
     for name in PRESETS:
         try:
-            rows.append(Row(name, preset(name, scene.views, DRAWN, width, height, points, scene.up)))
+            path = preset(name, scene.views, DRAWN, width, height, points, scene.up, clear)
+            rows.append(Row(name, path))
         except NerfsceneError as error:
             rows.append(Row(name, None, str(error)))
     return rows
@@ -71,7 +73,7 @@ def path_sheet(
     begins. progress is called with (frames rendered, frames in all). Raises NerfsceneError for a scene with
     fewer than two views, or if the file can't be written.
     """
-    rows = preset_rows(scene)
+    rows = preset_rows(scene, backend)
     made = [row for row in rows if row.path is not None]
     renderer, done = scene.renderer(backend), 0
     first = made[0].path.cameras[0].intrinsics if made and made[0].path is not None else None

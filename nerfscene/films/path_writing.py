@@ -19,7 +19,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import trained_world
-from nerfscene.films.camera_path_file import FLIP, WRITTEN_FPS, path_data, world_from_file
+from nerfscene.films.camera_path_file import WRITTEN_FPS, path_data, world_from_file
 from nerfscene.films.export_world import (
     SUPERSPLAT_FROM_FILE,
     Y_DOWN_FROM_Z_UP,
@@ -27,7 +27,8 @@ from nerfscene.films.export_world import (
     upright_from_world,
 )
 from nerfscene.films.gltf_path import EXTRAS
-from nerfscene.films.own_keyframes import OURS, own_part
+from nerfscene.films.own_keyframes import OURS, own_part, tracks_part
+from nerfscene.films.path_parts import FLIP
 from nerfscene.films.path_sources import opened
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS
@@ -65,9 +66,7 @@ def program_of(file: Path, program: Program = "auto") -> Program:
         raise NerfsceneError(f"{file} is no name for a camera path: it must end in .json or .glb")
     if ending == ".glb":
         if program not in ("auto", "blender"):
-            raise NerfsceneError(
-                f"a path for {program} is a .json file, not {file.name}: choose another name"
-            )
+            raise NerfsceneError(f"a path for {program} is a .json file, not {file.name}: give another name")
         return "blender"
     if program == "auto":
         return NAMED.get(file.name.lower(), "nerfscene")  # type: ignore[return-value]
@@ -113,24 +112,35 @@ def write_camera_path(
         if own is not None:
             k = path.cameras[0].intrinsics
             film = {"width": k.width, "height": k.height, "fps": fps, "seconds": len(path.cameras) / fps}
-            data[OURS] = {**own, **film}
+            kept = {name: value for name, value in own.items() if name != "tracks"}
+            data[OURS] = {**kept, **film, **tracks_part(path.tracks)}
         write_json(data, file)
         return ()
     if scene is None:
         raise NerfsceneError(
             f"a path for {program} needs the scene that it films, for its coordinates: give scene"
         )
+    lost = _lost(path, file, program)
     if program == "nerfstudio":
-        return _for_nerfstudio(path, fps, scene, file, named)
+        return (*_for_nerfstudio(path, fps, scene, file, named), *lost)
     if program == "instant-ngp":
         undone = trained_world.of_instant_ngp(file, named, scene)
         write_json(_instant_ngp(path, fps, _inverse(world_from_file(undone, scene))), file)
-        notes: list[str] = []
+        notes = lost
     else:
-        notes = _write_exported(path, fps, scene, file, program)
+        notes = [*_write_exported(path, fps, scene, file, program), *lost]
     if path.crop is not None:
         notes.append(f"{file.name}: a path for {program} holds no crop; export the scene with it instead.")
     return tuple(notes)
+
+
+def _lost(path: CameraPath, file: Path, program: Program) -> list[str]:
+    """A sentence on what else of a film is left out; roll and field of view are in the path's cameras."""
+    names = [name for name in ("focus", "aperture", "exposure") if getattr(path.tracks, name)]
+    if not names:
+        return []
+    words = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return [f"{file.name}: a path for {program} is written without {words}; set that there."]
 
 
 def _write_exported(path: CameraPath, fps: float, scene: Scene, file: Path, program: Program) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.tracks import Tracks, stretched
 from nerfscene.loading import loading
 from nerfscene.types import Array, Camera
 
@@ -29,6 +30,8 @@ class CameraPath:
     crop: world_from_box (4, 4), as in ``scene.Scene``: the only part to be shown; None: as the scene says
     background: 0…1, the colour around the crop; None: as the scene says
     notes: sentences on what a file asks for and can't have, or on doubts about its coordinates
+    tracks: what the film pulls by key; its roll and field of view are in the cameras already
+    times: (n,), the time of each frame in the film, seconds; None: evenly from its beginning to its end
     """
 
     cameras: tuple[Camera, ...]
@@ -40,6 +43,8 @@ class CameraPath:
     crop: Array | None = None
     background: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
+    tracks: Tracks = Tracks()  # noqa: RUF009 - frozen
+    times: Array | None = None
 
     __eq__ = equal_fields
     __hash__ = hash_fields
@@ -170,4 +175,5 @@ def resample(path: CameraPath, n_frames: int, constant_speed: bool = False) -> C
     for pose, f in zip(poses, focals, strict=True):
         cameras.append(Camera(replace(k, fx=float(f) * k.fx / k.fy, fy=float(f)), pose))
     seconds = n_frames / path.fps if path.fps else path.seconds
-    return replace(path, cameras=tuple(cameras), seconds=seconds)
+    tracks = stretched(path.tracks, n_frames / len(path.cameras))
+    return replace(path, cameras=tuple(cameras), seconds=seconds, times=None, tracks=tracks)

@@ -44,6 +44,11 @@ def named(name: str, views: Sequence[View]) -> View:
     return view
 
 
+def there_is(name: str, views: Sequence[View]) -> bool:
+    """Whether a photo has this name. Raises NerfsceneError if more than one has."""
+    return _one(name, views) is not None
+
+
 def _one(name: str, views: Sequence[View]) -> View | None:
     """The view of this name; None if there is none. Raises NerfsceneError for more than one."""
     wanted = name.strip().replace("\\", "/").removeprefix("./")

@@ -11,7 +11,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.films.moves import boom, dolly, figure_eight, turntable
 from nerfscene.films.orbit import orbit, spiral, subject_of
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.walkthrough import walkthrough
+from nerfscene.films.walkthrough import Clearance, walkthrough
 from nerfscene.types import Array, Camera, Intrinsics, View
 
 PRESETS = ("orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom")
@@ -43,11 +43,13 @@ def preset(
     height: int,
     points: Array | None = None,
     up: Array | None = None,
+    clearance: Clearance | None = None,
 ) -> CameraPath:
     """The path of this name, one of PRESETS, with ``n_frames`` cameras, for these photos.
 
     width, height: the film's size, pixels. points: (n, 3), world units; they give the subject's distance
-    if all photos look the same way. up: (3,); estimated from the cameras if not given.
+    if all photos look the same way. up: (3,); estimated from the cameras if not given. clearance: how far
+    what there is is from a place (3,), for a walkthrough to keep clear of it.
     Raises NerfsceneError for another name, fewer than two views, no frames, or photos that allow no such
     path.
     """
@@ -59,7 +61,10 @@ def preset(
         raise NerfsceneError("a camera path needs a scene with at least two posed photos")
     if n_frames < 1:
         raise NerfsceneError("a camera path needs at least one frame; give more seconds or frames a second")
-    poses = _poses(name, views, n_frames, points, up)
+    if name == "walkthrough":
+        poses = walkthrough(views, n_frames, up, clearance)
+    else:
+        poses = _poses(name, views, n_frames, points, up)
     k = film_intrinsics(views, width, height)
     return CameraPath(tuple(Camera(k, p) for p in poses), loop=name not in OPEN)
 
@@ -67,9 +72,7 @@ def preset(
 def _poses(
     name: str, views: Sequence[View], n_frames: int, points: Array | None, up: Array | None
 ) -> list[Array]:
-    """The poses (4, 4) of a preset; the parameters are those of ``preset``."""
-    if name == "walkthrough":
-        return walkthrough(views, n_frames)
+    """The poses (4, 4) of a preset, but for the walkthrough; the parameters are those of ``preset``."""
     subject = subject_of(views, points, up)
     if name == "dolly":
         return dolly(subject, n_frames, points)

@@ -102,4 +102,5 @@ def quick(path: CameraPath, fps: float) -> tuple[CameraPath, float]:
         width, height = (max(side // PREVIEW_SIDE // 2 * 2, LEAST_SIDE) for side in (k.width, k.height))
         cameras.append(replace(camera, intrinsics=scaled(k, width, height)))
     fps = fps / PREVIEW_STEP
-    return replace(path, cameras=tuple(cameras), fps=fps), fps
+    times = None if path.times is None else path.times[::PREVIEW_STEP]
+    return replace(path, cameras=tuple(cameras), fps=fps, times=times), fps

@@ -15,12 +15,14 @@ import numpy as np
 
 from nerfscene.cameras.algebra import scaled, similarity_scale
 from nerfscene.config import RenderConfig
-from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, rays_through, render
-from nerfscene.films.lens import HIT, Lens, lens_of
+from nerfscene.films.lens import HIT, ROUND, Lens, lens_of
 from nerfscene.films.light import encoded, linear, straight
 from nerfscene.films.paths import CameraPath
+from nerfscene.films.pulling import closes
 from nerfscene.films.settings import PREVIEW_STEP
+from nerfscene.films.strips import strips
+from nerfscene.films.through_lens import Shot, nudged, refuse_lens, shown, size_of, through_lens
 from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Frame
@@ -119,15 +121,16 @@ def _change(one: Camera, other: Camera) -> Array:
     return np.concatenate([moved, Rotation.from_matrix(turn).as_rotvec(), [zoom]])
 
 
-def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Camera]:
+def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Shot]:
     """The cameras of a frame's pictures; the frame's own alone if nothing in it is blurred.
 
-    Raises NerfsceneError for depth of field with a lens that isn't a perspective one without distortion.
+    Raises NerfsceneError for depth of field with a lens that can't show it.
     """
     camera = shutter.path.cameras[number]
     if not shutter.blurs:
         return [camera]
-    _check_lens(shutter, camera)
+    if shutter.lens is not None:
+        refuse_lens(camera, renderer)
     seen = _seen(renderer, camera)
     world = seen @ camera.world_from_cam[:3, :3].T + camera.world_from_cam[:3, 3]
     motion = motion_of(camera, *_neighbours(shutter.path, number, world))
@@ -137,14 +140,14 @@ def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Camera
         moved = float(np.percentile(_shifts(world, begin, camera) + _shifts(world, camera, end), MOSTLY))
     blur, lens = 0.0, shutter.lens and shutter.lens.at(number)
     if lens is not None:
-        blur = float(np.percentile(lens.blur(camera, seen[:, 2]), MOSTLY))
+        blur = float(np.percentile(lens.blur(camera, _depths(camera, seen)), MOSTLY))
     n = pictures(moved, blur)
     if n == 1:
         return [camera]
     times, places = moments(n), disc(n)
     cameras = [motion.at(shutter.opened * time) for time in times]
     if lens is None:
-        return cameras
+        return list(cameras)
     return [through_lens(lens, each, place) for each, place in zip(cameras, places, strict=True)]
 
 
@@ -180,19 +183,7 @@ def disc(n: int) -> Array:
     return rounded
 
 
-def through_lens(lens: Lens, camera: Camera, place: Array) -> Camera:
-    """The camera moved to a point of the lens: what is in the plane in focus stays in its place.
-
-    place: (2,), of ``disc``, to the right and down.
-    """
-    k, pose = camera.intrinsics, np.array(camera.world_from_cam, np.float64)
-    x, y = lens.diameter(k) * place
-    pose[:3, 3] += pose[:3, 0] * x + pose[:3, 1] * y
-    distance = lens.distance(camera)
-    return Camera(replace(k, cx=k.cx + k.fx * x / distance, cy=k.cy + k.fy * y / distance), pose)
-
-
-def taken(renderer: Renderer, cameras: Sequence[Camera], samples: int, transparent: bool) -> Frame:
+def taken(renderer: Renderer, cameras: Sequence[Shot], samples: int, transparent: bool) -> Frame:
     """The mean of the pictures of these cameras, in linear light; of one alone, its picture.
 
     samples: rays along a pixel's side that one picture would have. transparent: the renderer's background is
@@ -200,34 +191,31 @@ def taken(renderer: Renderer, cameras: Sequence[Camera], samples: int, transpare
     """
     n = len(cameras)
     if n == 1:
-        return render(renderer, cameras[0], samples)
+        return shown(renderer, cameras[0], samples)
     fewer = max(math.ceil(samples / math.sqrt(n)), 1)
     within = np.arange(n)[:, None] * [0.7548776662466927, 0.5698402909980532] % 1  # R2, M. Roberts, 2018
-    k = cameras[0].intrinsics
-    light = np.zeros((k.height, k.width, 3), np.float32)
-    alpha = np.zeros((k.height, k.width), np.float32)
+    width, height = size_of(cameras[0])
+    light = np.zeros((height, width, 3), np.float32)
+    alpha = np.zeros((height, width), np.float32)
     for camera, nudge in zip(cameras, (within - within.mean(0)) / fewer, strict=True):
-        frame = render(renderer, nudged(camera, nudge), fewer)
-        if transparent:
-            rgb, opacity = straight(frame)
-            light += opacity[..., None] * linear(np.clip(rgb, 0, 1))
-        else:
-            light += linear(frame.rgb)
-        alpha += frame.accumulation
+        frame = shown(renderer, nudged(camera, nudge), fewer)
+        for rows in strips(height):
+            if transparent:
+                rgb, opacity = straight(frame.rgb[rows], frame.accumulation[rows])
+                light[rows] += opacity[..., None] * linear(np.clip(rgb, 0, 1))
+            else:
+                light[rows] += linear(frame.rgb[rows])
+            alpha[rows] += frame.accumulation[rows]
+        del frame  # while the next is rendered
     alpha /= np.float32(n)
-    light /= np.float32(n)
-    if transparent:
-        light /= np.maximum(alpha, np.float32(1e-6))[..., None]
-        return Frame(encoded(light) * alpha[..., None], np.zeros(0, np.float32), alpha)
-    return Frame(encoded(light), np.zeros(0, np.float32), alpha)
-
-
-def nudged(camera: Camera, by: Array) -> Camera:
-    """The camera with its picture moved by a part of a pixel, (2,), unless the picture has two halves."""
-    k = camera.intrinsics
-    if k.lens == "stereo180":
-        return camera
-    return replace(camera, intrinsics=replace(k, cx=k.cx + float(by[0]), cy=k.cy + float(by[1])))
+    for rows in strips(height):
+        mean = light[rows] / np.float32(n)
+        if transparent:
+            mean /= np.maximum(alpha[rows], np.float32(1e-6))[..., None]
+            light[rows] = encoded(mean) * alpha[rows, :, None]
+        else:
+            light[rows] = encoded(mean)
+    return Frame(light, np.zeros(0, np.float32), alpha)
 
 
 def in_words(shutter: Shutter, renderer: Renderer) -> str:
@@ -246,14 +234,6 @@ def in_words(shutter: Shutter, renderer: Renderer) -> str:
     return f"a frame of this film is the mean of {some} pictures, and takes accordingly longer"
 
 
-def _check_lens(shutter: Shutter, camera: Camera) -> None:
-    k = camera.intrinsics
-    if shutter.lens is not None and (k.lens != "perspective" or any(k.distortion)):
-        raise NerfsceneError(
-            "--aperture is for perspective lenses without distortion, and this path has another: leave it out"
-        )
-
-
 def _seen(renderer: Renderer, camera: Camera) -> Array:
     """Points (n, 3), in the camera's axes and world units: what it sees, nothing being far away."""
     k = camera.intrinsics
@@ -270,12 +250,23 @@ def _seen(renderer: Renderer, camera: Camera) -> Array:
     return points
 
 
+def _depths(camera: Camera, seen: Array) -> Array:
+    """How far away points (n, 3) in the camera's axes are, (m,), as ``Lens.blur`` counts it."""
+    lens = camera.intrinsics.lens
+    if lens in ROUND:
+        return np.linalg.norm(seen, axis=1)
+    depths = seen[:, 2]
+    if lens == "orthographic":  # there, what is nowhere would be blurred without bounds; it has one colour
+        depths = depths[depths < FAR / 2 * np.median(depths)]
+    return depths
+
+
 def _neighbours(path: CameraPath, number: int, world: Array) -> tuple[Camera | None, Camera | None]:
     """The cameras of the frames before and after; None at an open path's ends, and where the film is cut."""
-    camera, n = path.cameras[number], len(path.cameras)
+    camera, n, round_again = path.cameras[number], len(path.cameras), closes(path)
     found: list[Camera | None] = []
     for other in (number - 1, number + 1):
-        inside = 0 <= other < n or (path.loop and n > 1)
+        inside = 0 <= other < n or (round_again and n > 1)
         found.append(path.cameras[other % n] if inside else None)
     before, after = found
     if before is None or after is None:

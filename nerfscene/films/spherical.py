@@ -68,6 +68,10 @@ def copy_telling(film: Path, to: Path, kind: str, lens: Lens) -> None:
         ):
             copied = made.add_stream_from_template(template.streams.video[0], opaque=True)
             copied.metadata.update(source.streams.video[0].metadata)
+            if (
+                source.streams.video[0].average_rate is not None
+            ):  # else players guess it from whole milliseconds
+                copied.codec_context.framerate = source.streams.video[0].average_rate
             copied.metadata["stereo_mode"] = "left_right" if lens == "stereo180" else "mono"
             _copy(source, made, copied)
 

@@ -16,7 +16,8 @@ from nerfscene.films.lenses import blacked_out
 from nerfscene.films.light import picture_of, sees_through, with_background
 from nerfscene.films.passes import Passes, passes_made, passes_of
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.shutter import cameras_of, shutter_of, taken
+from nerfscene.films.pulling import exposures_of
+from nerfscene.films.shutter import Shutter, cameras_of, shutter_of, taken
 from nerfscene.scene.folder import Scene
 
 Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
@@ -39,6 +40,11 @@ def as_filmed(scene: Scene, path: CameraPath, config: RenderConfig) -> Scene:
     return with_background(scene, config.background)
 
 
+def shutter_for(scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer) -> Shutter:
+    """The shutter of a film along this path. Raises NerfsceneError for a focus that isn't there."""
+    return shutter_of(scene, world_points(scene), path, config, renderer)
+
+
 def film_renderer(scene: Scene, path: CameraPath, config: RenderConfig) -> Renderer:
     """The renderer for all frames of a film: that of ``as_filmed``, faster if there is much to render."""
     renderer = scene.renderer(config.backend, config.threads)
@@ -48,23 +54,40 @@ def film_renderer(scene: Scene, path: CameraPath, config: RenderConfig) -> Rende
 
 
 def rendered(
-    scene: Scene, path: CameraPath, config: RenderConfig, renderer: Renderer, numbers: Sequence[int]
+    scene: Scene,
+    path: CameraPath,
+    config: RenderConfig,
+    renderer: Renderer,
+    numbers: Sequence[int],
+    shutter: Shutter | None = None,
 ) -> Iterator[Frame]:
-    """Renders the frames with these numbers, one after the other."""
+    """Renders the frames with these numbers, one after the other.
+
+    shutter: what ``shutter_for`` returns, where it is known already.
+    """
     photos = photos_of(scene.views)
-    shutter = shutter_of(scene, world_points(scene), path, config, renderer)
-    passes = passes_of(config.passes)
+    shutter = shutter or shutter_for(scene, path, config, renderer)
+    stops = exposures_of(path, config, scene.views)
     for number in numbers:
-        camera = path.cameras[number]
-        samples = config.samples or pixel_samples(photos, renderer, camera)
-        cameras = cameras_of(shutter, renderer, number)
-        frame = taken(renderer, cameras, samples, sees_through(config.background))
-        blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        picture = picture_of(frame, config.background, config.exposure)
-        if (config.depth or passes) and len(cameras) > 1:
-            frame = render(renderer, camera, samples)  # a mean of depths would be no surface's
-            blacked_out(frame, camera.intrinsics, config.lens == "fisheye")
-        depth = np.zeros(0, np.float32)
-        if frame.depth.size:
-            depth = np.where(frame.accumulation > HIT, frame.depth, 0).astype(np.float32)
-        yield picture, depth, passes_made(passes, renderer, camera, frame)
+        samples = config.samples or pixel_samples(photos, renderer, path.cameras[number])
+        yield _frame(shutter, config, renderer, number, samples, float(stops[number]))  # not held on to here
+
+
+def _frame(
+    shutter: Shutter, config: RenderConfig, renderer: Renderer, number: int, samples: int, stops: float
+) -> Frame:
+    """Takes one frame, with so many rays along a pixel's side, brighter by these stops."""
+    camera, passes = shutter.path.cameras[number], passes_of(config.passes)
+    cameras = cameras_of(shutter, renderer, number)
+    clear, in_circle = sees_through(config.background), config.lens == "fisheye"
+    frame = taken(renderer, cameras, samples, clear)
+    blacked_out(frame, camera.intrinsics, in_circle)
+    picture = picture_of(frame, config.background, stops)
+    if (config.depth or passes) and len(cameras) > 1:  # a mean of depths would be no surface's
+        del frame  # two at once would be 330 MB of a 4K film
+        frame = render(renderer, camera, samples)
+        blacked_out(frame, camera.intrinsics, in_circle)
+    depth = np.zeros(0, np.float32)
+    if frame.depth.size:
+        depth = np.where(frame.accumulation > HIT, frame.depth, np.float32(0))
+    return picture, depth, passes_made(passes, renderer, camera, frame)

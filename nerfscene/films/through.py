@@ -153,7 +153,7 @@ def point_to_look_at(
     text: three numbers; ``subject``; or a photo's name, for what is in the middle of that photo.
     points: (n, 3), the sparse model's, world units. Raises NerfsceneError if there is no such point.
     """
-    numbers = _three_numbers(text, option)
+    numbers = three_numbers(text, option)
     if numbers is not None:
         return numbers
     if text.strip().lower() == SUBJECT:
@@ -171,7 +171,7 @@ def point_to_look_at(
     return point
 
 
-def _three_numbers(text: str, option: str) -> Array | None:
+def three_numbers(text: str, option: str) -> Array | None:
     """Three finite numbers separated by commas; None for anything else. Raises NerfsceneError for others."""
     try:
         values = np.array([float(piece) for piece in text.split(",")])

@@ -15,12 +15,13 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films import spherical
+from nerfscene.films import photo_sphere, spherical
 from nerfscene.films.codecs import KINDS, Codec, check_ending, chosen, rate
 from nerfscene.films.encoding import encode
+from nerfscene.films.strips import strips
 from nerfscene.scene.atomic import remove_leftovers, telling, write_json, writing
 from nerfscene.scene.unnamed_file import unnamed, writing_unnamed
 from nerfscene.types import Lens
@@ -117,16 +118,6 @@ def write_film(
         return count
 
 
-def film_bytes(frames: Iterable[NDArray[np.uint8]], fps: float) -> bytes:
-    """The bytes of the .mp4 that ``write_film`` would write; nothing is left on the disk.
-
-    Raises NerfsceneError for no frames, and OSError for a full disk.
-    """
-    with unnamed() as temporary:
-        encode(frames, temporary, KINDS[".mp4"], chosen(Path("film.mp4")), fps)
-        return temporary.read_bytes()
-
-
 def check_frames_folder(folder: Path) -> None:
     """Raises NerfsceneError when numbered frames can't be written to this folder, empty or not."""
     if folder.exists() and not folder.is_dir():
@@ -145,13 +136,17 @@ def open_frames(folder: Path) -> None:
         raise NerfsceneError(f"{folder} can't be made ({error.strerror}); choose another folder") from error
 
 
-def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path) -> None:
+def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path, xmp: str | None = None) -> None:
     """Writes one PNG: uint8 (height, width, 3), or (…, 4) with straight alpha, or uint16 (height, width).
 
-    Raises NerfsceneError when the disk is full or the folder can't be written.
+    xmp: an XMP document that goes with it. Raises NerfsceneError when the disk is full or the folder can't be
+    written.
     """
+    told = PngImagePlugin.PngInfo()
+    if xmp is not None:
+        told.add_itxt(photo_sphere.KEYWORD, xmp)
     with writing(file) as temporary:
-        Image.fromarray(pixels).save(temporary, format="png", compress_level=QUICKLY)
+        Image.fromarray(pixels).save(temporary, format="png", pnginfo=told, compress_level=QUICKLY)
 
 
 def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:
@@ -162,9 +157,12 @@ def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:
     """
     if not (np.isfinite(unit) and unit > 0):
         raise ValueError(f"a step of depth must be above 0, not {unit}")
-    hit = np.isfinite(depth) & (depth > 0)
-    steps = np.clip(np.rint(np.where(hit, depth, 0).astype(np.float64) / unit), 1, 65535)
-    write_picture(np.where(hit, steps, 0).astype(np.uint16), file)
+    picture = np.empty(depth.shape, np.uint16)
+    for rows in strips(len(depth)):
+        hit = np.isfinite(depth[rows]) & (depth[rows] > 0)
+        steps = np.clip(np.rint(np.where(hit, depth[rows], 0).astype(np.float64) / unit), 1, 65535)
+        picture[rows] = np.where(hit, steps, 0)
+    write_picture(picture, file)
 
 
 def write_depth_scale(folder: Path, unit: float) -> None:
@@ -191,6 +189,14 @@ def color_depth(depth: NDArray[np.floating[Any]], near: float, far: float) -> ND
     Pixels where nothing was hit (0, or not finite) are black. The colour map is Turbo in its published
     polynomial approximation (A. Mikhailov, "Turbo, an improved rainbow colormap", 2019).
     """
+    picture = np.empty((*depth.shape, 3), np.uint8)
+    for rows in strips(len(depth)):
+        picture[rows] = _turbo(depth[rows], near, far)
+    return picture
+
+
+def _turbo(depth: NDArray[np.floating[Any]], near: float, far: float) -> NDArray[np.uint8]:
+    """What ``color_depth`` returns."""
     hit = np.isfinite(depth) & (depth > 0)
     safe = np.where(hit, depth, 1.0).astype(np.float64)
     low, high = 1.0 / far, 1.0 / max(near, 1e-3 * far)

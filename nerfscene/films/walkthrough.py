@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import up_direction
 from nerfscene.capture.folder import natural_key
+from nerfscene.films.pacing import at_speed, levelled
 from nerfscene.films.panoramas import ahead, all_panoramas
 from nerfscene.films.paths import interpolate
 from nerfscene.types import Array, View
@@ -17,24 +19,35 @@ FAR_APART = np.radians(37)  # viewing directions that differ by more get another
 BIG_TURN = np.radians(60)  # from one photo to the next: no photo shows what lies between
 MOST_TURN = np.radians(540)  # the whole walkthrough turns by no more
 KEYFRAMES = 12
+TRIED, CLOSE, ROUNDS = (
+    6,
+    0.75,
+    4,
+)  # pieces from camera to camera; share of their distance from walls; refinements
+Clearance = Callable[[Array], float]
 
 
-def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
-    """Poses (4, 4) on a smooth, evenly paced path through the photos' cameras in the order of their names.
+def walkthrough(
+    views: Sequence[View], n_frames: int, up: Array | None = None, clearance: Clearance | None = None
+) -> list[Array]:
+    """Poses (4, 4) on a smooth, level path through the photos' cameras in the order of their names.
 
     - If consecutive names jump about, each camera is followed by the one nearest in position and viewing
       direction instead.
     - The path passes through about a dozen cameras, so that a shaky hand doesn't shake the film, and
-      through more where the camera turned, because the shortest turn may lead over what no photo shows.
+      through more where the camera turned, because the shortest turn may lead over what no photo shows, and
+      where it would come nearer to a wall than the photographer did.
     - If photos are missing between two viewing directions, the path keeps to the longer side of that gap,
       provided that most photos are there.
     - Of a way that keeps turning, only a part is shown, because all of it would whirl.
     - From panoramas, the path looks ahead, because each shows every direction.
 
-    The path is not closed.
+    It goes at constant speed, more slowly in sharp bends, and begins and ends at rest; it is not closed.
+    up: (3,); estimated from the cameras if not given. clearance: how far what there is is from a place (3,).
     """
+    up = up_direction(views) if up is None else up / np.linalg.norm(up)
     if all_panoramas(views):
-        views = ahead(views, up_direction(views))
+        views = ahead(views, up)
     ordered = sorted(views, key=lambda v: natural_key(str(v.path)))
     poses = np.stack([v.world_from_cam for v in ordered])
     order = np.arange(len(poses))
@@ -43,12 +56,34 @@ def walkthrough(views: Sequence[View], n_frames: int) -> list[Array]:
         order = tour
     way = poses[_without_gaps(order, poses)]
     evenly = np.unique(np.linspace(0, len(way) - 1, min(KEYFRAMES, len(way))).round().astype(int))
-    keyframes = way[_limit_turn(_refine_turns(evenly.tolist(), way), way)]
+    picks = _limit_turn(_refine_turns(evenly.tolist(), way), way)
+    keyframes = way[picks if clearance is None else _kept_clear(picks, way, clearance)]
     fine = interpolate(list(keyframes), np.ones(len(keyframes)), 40 * len(keyframes), constant_speed=True)[0]
-    # Moving and turning each get half of the film, spread evenly, so that neither is hurried.
-    progress = np.append(0.0, np.cumsum(_shares(*_steps(np.stack(fine)))))
-    key_times = np.interp(np.linspace(0, progress[-1], n_frames), progress, np.arange(len(fine)))
-    return interpolate(fine, np.ones(len(fine)), n_frames, key_times=key_times)[0]
+    # Moving and turning each get half of the film, so that neither is hurried.
+    whole, (moved, turned) = np.stack(fine), _steps(np.stack(fine))
+    spots = np.hstack([whole[:, :3, 3] / max(moved.sum(), 1e-12), whole[:, :3, 2] / max(turned.sum(), 1e-12)])
+    key_times = at_speed(spots, n_frames, False)
+    return levelled(interpolate(fine, np.ones(len(fine)), n_frames, key_times=key_times)[0], up)
+
+
+def _kept_clear(picks: list[int], poses: Array, clearance: Clearance) -> list[int]:
+    """The picks, with more between those where the way comes much nearer to something than both cameras."""
+    known = {i: clearance(poses[i, :3, 3]) for i in picks}
+    for _ in range(ROUNDS):
+        keys = list(poses[picks])
+        times = np.linspace(0, len(keys) - 1, TRIED * (len(keys) - 1) + 1)
+        tried = interpolate(keys, np.ones(len(keys)), len(times), constant_speed=True, key_times=times)[0]
+        more = []
+        for i, (first, last) in enumerate(pairwise(picks)):
+            least = CLOSE * min(known[first], known[last])
+            inside = tried[TRIED * i + 1 : TRIED * (i + 1)]
+            if last - first > 1 and any(clearance(pose[:3, 3]) < least for pose in inside):
+                more.append((first + last) // 2)
+        if not more:
+            break
+        known |= {i: clearance(poses[i, :3, 3]) for i in more}
+        picks = sorted({*picks, *more})
+    return picks
 
 
 def _steps(poses: Array) -> tuple[Array, Array]:
@@ -56,12 +91,6 @@ def _steps(poses: Array) -> tuple[Array, Array]:
     moved = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
     cosine = (poses[1:, :3, 2] * poses[:-1, :3, 2]).sum(1)
     return moved, np.arccos(np.clip(cosine, -1, 1))
-
-
-def _shares(moved: Array, turned: Array) -> Array:
-    """Each step's share of the whole distance plus its share of the whole turn (n - 1,)."""
-    shares: Array = moved / max(moved.sum(), 1e-12) + turned / max(turned.sum(), 1e-12)
-    return shares
 
 
 def _effort(poses: Array) -> Array:

@@ -6,6 +6,7 @@
       training.safetensors  what resuming the training needs; may be deleted
       source.json           names and sizes of the photos, to notice when other photos are given
       camera_path.json      the camera path saved in the viewer, if there is one
+      path_draft.json       the camera path as it was last edited there, saved or not
       report.html           the results, as a web page; may be deleted
       poses/                how the photos were posed (COLMAP's files and their outcome)
 

@@ -16,8 +16,9 @@ from nerfscene.scene.folder_lock import LOCK_FILE
 
 POSES = "poses"
 CAMERA_PATH_FILE = "camera_path.json"
+PATH_DRAFT_FILE = "path_draft.json"  # the path as it was last edited in the viewer
 MADE = (SCENE_JSON, FIELD_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
-KEPT = (POSES, CAMERA_PATH_FILE, LOCK_FILE)  # when training starts again
+KEPT = (POSES, CAMERA_PATH_FILE, PATH_DRAFT_FILE, LOCK_FILE)  # when training starts again
 
 
 def open_output(folder: Path, resume: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nerfscene.config import ExportConfig, PageConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.serve import jobs, people, scenes
+from nerfscene.serve import film_kinds, jobs, people, scenes
 from nerfscene.serve.facts import SCENE_FILE
 from nerfscene.serve.jobs import Job, NotNow
 from nerfscene.serve.people import Person
@@ -18,7 +18,23 @@ from nerfscene.serve.webhooks import check_webhook
 
 # What may be asked for; the rest, such as backends and files of the server, is not for its users.
 TRAINING = ("time", "quality", "steps", "seed", "refine_cameras")
-FILM = ("path", "through", "loop", "look_at", "width", "height", "fps", "seconds", "samples")
+FILM = (
+    *(
+        "path",
+        "through",
+        "loop",
+        "look_at",
+        "width",
+        "height",
+        "fps",
+        "seconds",
+        "samples",
+        "preset",
+        "codec",
+    ),
+    *("lens", "fov", "roll", "view_width", "eye_distance", "motion_blur", "aperture", "focus", "exposure"),
+    *("background", "preview"),
+)
 EXPORT = ("world", "faces", "texture", "holes", "count", "degree", "photos", "cameras")
 PAGE = ("title", "date", "limit", "path")
 PATHS = (
@@ -79,13 +95,16 @@ def usual_quality(shop: Shop) -> str:
 
 
 def film(shop: Shop, scene: SceneRow, settings: dict[str, Any]) -> Job:
-    """A film; settings: of FILM. ``path`` is a preset's name or "saved", the one made in the viewer."""
-    chosen = only(settings, FILM, RenderConfig)
+    """A film; settings: of FILM, and its ending. ``path`` is a preset's name or "saved", the viewer's."""
+    given = dict(settings)
+    ending = given.pop("ending", None)
+    chosen = only(given, FILM, RenderConfig)
     _check_path(chosen)
-    # As RenderConfig has it when nothing is given.
-    if (chosen.get("seconds") or 8.0) * (chosen.get("fps") or 30.0) > MOST_FRAMES:
-        raise NerfsceneError(f"a film may have {MOST_FRAMES} frames here; choose fewer seconds or frames")
-    return _of_trained(shop, scene, "film", chosen)
+    if "through" in chosen and chosen.get("path", "auto") != "auto":
+        raise NerfsceneError("through makes a path of its own: leave out path or through")
+    made = film_kinds.ending_of(chosen, ending)
+    film_kinds.check_size(chosen, made, MOST_FRAMES)
+    return _of_trained(shop, scene, "film", chosen if made == "mp4" else {**chosen, "ending": made})
 
 
 def export(shop: Shop, scene: SceneRow, to: str, ending: str, settings: dict[str, Any]) -> Job:
@@ -118,7 +137,7 @@ def remove_job(shop: Shop, job: Job) -> None:
     for folder in (home.exports, home.films):
         for name in (job.id, f".{job.id}"):  # whole, and as far as it came
             shutil.rmtree(folder / name, ignore_errors=True)
-    for file in (home.films / f"{job.id}.mp4", home.home / jobs.lock_of(job.id)):
+    for file in (*home.films.glob(f"{job.id}.*"), home.home / jobs.lock_of(job.id)):
         file.unlink(missing_ok=True)
 
 

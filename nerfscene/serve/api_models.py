@@ -12,6 +12,7 @@ Most = 2**63 - 1  # that SQLite can keep
 Cameras = Literal[
     "auto", "saved", "orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom"
 ]
+ByKey = float | Annotated[str, Field(max_length=1000)] | None
 Id = Annotated[str, Path(max_length=64, description="Its id.")]
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
@@ -70,6 +71,34 @@ class Film(Sent):
     """The film's length."""
     samples: int | None = None
     """Rays along each side of a pixel, 1 to 8; 0: as many as needed."""
+    preset: Literal["social", "hd", "4k", "gif", "prores"] | None = None
+    """Size, frames a second and codec in a word."""
+    ending: str | None = Field(None, max_length=20)
+    """The file's: mp4, mov, mkv, webm, gif or webp."""
+    codec: Literal["h264", "h265", "av1", "vp9", "prores", "ffv1", "gif", "webp"] | None = None
+    """How the film is encoded, where its ending leaves a choice."""
+    lens: Literal["perspective", "fisheye", "equirectangular", "stereo180", "orthographic"] | None = None
+    """What the film is taken with."""
+    fov: ByKey = None
+    """Degrees across the shorter side, or by key, such as 0:60,8:35."""
+    roll: ByKey = None
+    """Degrees by which the picture is turned clockwise, or by key."""
+    view_width: float | None = None
+    """Of an orthographic film: what its width shows, in world units."""
+    eye_distance: float | None = None
+    """Of a stereo180 film: the distance between the eyes, in world units."""
+    motion_blur: float | None = None
+    """Shutter angle in degrees, 0 to 360; 180 is usual."""
+    aperture: ByKey = None
+    """Depth of field: an f-number such as 2.8, or by key."""
+    focus: str | None = Field(None, max_length=1000)
+    """With aperture, what is sharp: subject, a photo's name, x,y,z, or a distance; or by key."""
+    exposure: ByKey = None
+    """Stops by which the film is brighter, or by key."""
+    background: str | None = Field(None, max_length=100)
+    """A colour such as white or #20303f, transparent, or auto."""
+    preview: bool | None = None
+    """A quick look: a quarter of the pixels, and every third frame."""
 
 
 class Export(Sent):

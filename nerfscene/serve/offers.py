@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 # (what for, how it is called, kind and ending): what most people want, in the order in which they ask for it.
 USES = (
@@ -45,7 +46,6 @@ FILMS = (
     ("figure-eight", "Figure eight"),
 )
 LENGTHS = ((5, "5 seconds"), (8, "8 seconds"), (15, "15 seconds"), (30, "30 seconds"))
-SIZES = ((960, "Small, 960 pixels wide"), (1920, "Full HD, 1920 pixels wide"))
 LONGER = (("5min", "5 minutes"), ("20min", "20 minutes"))  # what a scene can be trained on to
 ENDS = ((1, "a day"), (7, "a week"), (30, "a month"), (0, "until I take it back"))
 
@@ -68,6 +68,9 @@ def name_of(what: str) -> str:
     return f"{kind.capitalize()}, .{ending}"
 
 
-def film_name(path: str) -> str:
-    """A film's preset in a word or two."""
-    return {"auto": "Film", "saved": "Own path"}.get(path, path.capitalize().replace("-", " "))
+def film_name(options: dict[str, Any]) -> str:
+    """A film in a word or two: its camera's way, and its file unless that is the usual one."""
+    path = "photos" if options.get("through") else options.get("path") or "auto"
+    ways = {"auto": "Film", "saved": "Own path", "photos": "From photo to photo"}
+    name = ways.get(path, path.capitalize().replace("-", " "))
+    return f"{name}, .{options['ending']}" if options.get("ending") else name

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.errors import NerfsceneError
 from nerfscene.serve import actions, jobs, links, receiving, scenes
 from nerfscene.serve.crop import set_crop
 from nerfscene.serve.facts import SCENE_FILE
+from nerfscene.serve.film_form import FilmForm, number
 from nerfscene.serve.gate import scene_to_change, shop_of, waking
 from nerfscene.serve.pages import Who, see_other
 from nerfscene.serve.scenes import SceneRow, places
@@ -42,14 +42,10 @@ async def train(
 
 
 @router.post("/films")
-async def film(
-    request: Request, who: Who, scene: str, path: Text = "auto", seconds: Text = "", width: Text = ""
-) -> Response:
+async def film(request: Request, who: Who, scene: str, form: Annotated[FilmForm, Form()]) -> Response:
     """A film."""
     found = scene_to_change(request, who, scene)
-    settings: dict[str, Any] = {"path": path, "seconds": number(seconds, "seconds")}
-    wide = number(width, "width")
-    actions.film(shop_of(request), found, {**settings, "width": None if wide is None else round(wide)})
+    actions.film(shop_of(request), found, form.settings())
     return back_to(found, "#films")
 
 
@@ -151,16 +147,3 @@ def remove(request: Request, who: Who, scene: str, file: str) -> Response:
 def back_to(scene: SceneRow, part: str = "") -> Response:
     """The scene's page."""
     return see_other(f"/scenes/{scene.id}{part}")
-
-
-def number(text: str, name: str) -> float | None:
-    """A number of a form; None for an empty field. Raises NerfsceneError for anything else."""
-    if not text.strip():
-        return None
-    try:
-        found = float(text.replace(",", "."))
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 1e6:
-        raise NerfsceneError(f"{name} must be a number, not {text[:30]!r}; go back and type one")
-    return found

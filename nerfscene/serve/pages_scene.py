@@ -9,7 +9,7 @@ import segno
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from nerfscene.serve import actions, jobs, offers, words
+from nerfscene.serve import actions, film_form, film_kinds, jobs, offers, words
 from nerfscene.serve.addresses import outside
 from nerfscene.serve.cards import known_figures
 from nerfscene.serve.facts import JobFacts, SceneFacts, scene_facts
@@ -72,6 +72,8 @@ def values_of(request: Request, who: Visitor, scene: SceneRow) -> dict[str, Any]
         "base": base,
         "unreachable": warning,
         "offers": offers,
+        "film_form": film_form,
+        "kinds": film_kinds,
         "longer": [q for q in offers.LONGER if q[0] in actions.qualities(shop)],
         "details": details_of(shop, scene),
         "pause": queue_pause(shop) if any(job.state == "waiting" for job in facts.jobs) else "",

@@ -73,7 +73,7 @@ class Places:
 
     @property
     def films(self) -> Path:
-        """One film a job: ID.mp4."""
+        """One film a job: ID.mp4, or another ending."""
         return self.home / "films"
 
     @property

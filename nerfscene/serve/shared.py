@@ -7,11 +7,13 @@ from, and no search engine may keep the page. Once a link has ended, so have all
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from nerfscene.serve import film_kinds
 from nerfscene.serve.files import METHODS, file_answer, page_answer, saved_as, wanted
 from nerfscene.serve.gate import shop_of
 from nerfscene.serve.jobs import jobs_of
@@ -64,6 +66,7 @@ def shared(request: Request, token: str) -> Response:
         "page": (at.page / "index.html").exists(),
         "within": "in" in request.query_params,
         "films": [f"{base}/films/{name}" for name in films_of(shop_of(request), scene, at)],
+        "kinds": film_kinds,
         "ends": day_of(link.ends),
     }
     return page_of(request, "shared.html", values, 200, {**PRIVATE, "Cache-Control": "private, no-cache"})
@@ -99,7 +102,7 @@ def page(request: Request, token: str, name: str) -> Response:
 def newest_film(request: Request, token: str) -> Response:
     """The newest film."""
     _, scene, at = _shown(request, token)
-    made = films_of(shop_of(request), scene, at)
+    made = [name for name in films_of(shop_of(request), scene, at) if name.endswith(".mp4")]
     return _film(request, scene, at, made[0] if made else "film.mp4")
 
 
@@ -111,7 +114,7 @@ def film(request: Request, token: str, name: str) -> Response:
 
 
 def _film(request: Request, scene: SceneRow, at: Places, name: str) -> Response:
-    download = saved_as(scene.title, ".mp4") if wanted(request) else ""
+    download = saved_as(scene.title, Path(name).suffix) if wanted(request) else ""
     return file_answer(request, at.films, name, PRIVATE, download)
 
 
@@ -122,7 +125,6 @@ def films_of(shop: Shop, scene: SceneRow, at: Places) -> list[str]:
         for job in jobs_of(shop.db, scene.id)
         if job.kind == "film" and job.state == "done"
         for name in job.result.get("files", [])
-        if str(name).endswith(".mp4")
     ]
     return [name for name in made if (at.films / name).is_file()]
 

@@ -28,7 +28,7 @@ def film(task: Task) -> Ended:
     known = {f.name for f in fields(RenderConfig)}
     chosen: dict[str, Any] = {k: v for k, v in task.job.options.items() if k in known}
     config = RenderConfig(**{**chosen, "path": path_of(task, chosen.get("path", "auto"))})
-    file = task.at.films / f"{task.job.id}.mp4"
+    file = task.at.films / f"{task.job.id}.{task.job.options.get('ending', 'mp4')}"
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(file.parent, file.name)
     began, first = time.monotonic(), 0

@@ -21,7 +21,7 @@ from nerfscene.exporters.opens import OPENS
 from nerfscene.exporters.told import Told
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
 from nerfscene.viewer.export_job import ExportJob
 from nerfscene.viewer.keyframes import Editor
 from nerfscene.viewer.session import Session
@@ -186,7 +186,7 @@ class ExportPanel:
                 config = page_of(folder, config)
             if plan.keyframes:
                 path = file.parent.parent / "path.json"  # not among what is downloaded
-                keyframes.save(plan, path)
+                path_files.save(plan, path)
                 config = replace(config, path=str(path))
             missing = library.why_missing() if marks.credentials else None
             if missing is not None:

@@ -25,6 +25,7 @@ FARTHEST = 1e6  # page units: coordinates beyond are ignored
 LEAST_FOV, MOST_FOV = 0.01, 3.1  # radians
 LARGEST_WINDOW = 16384  # pixels along a side
 LONGEST_TEXT = 1000  # characters
+LARGEST_FILE, LARGEST_PART = 32 << 20, 1 << 20  # bytes of a file that is sent, and of a part of it
 
 
 class Inbox:
@@ -81,9 +82,11 @@ class Inbox:
         if not self.role(client_id):
             return None
         try:
-            if isinstance(message, _messages.GuiUpdateMessage):
+            uploads = _messages.FileTransferStartUpload | _messages.FileTransferPart
+            if isinstance(message, _messages.GuiUpdateMessage | uploads):
                 client = self._server.get_clients().get(client_id)
-                return None if client is None else _widget_s(client.gui, message)
+                check = _upload_s if isinstance(message, uploads) else _widget_s
+                return None if client is None else check(client.gui, message)
             return _checked(message)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             log.debug("ignored %s: %s", type(message).__name__, error)
@@ -108,10 +111,37 @@ def _widget_s(gui: Any, message: Any) -> Any:
     return replace(message, updates={"value": in_limits(handle, message.updates["value"])})
 
 
+def _upload_s(gui: Any, message: Any) -> Any:
+    """A message of a file's upload, by a button for that.
+
+    Raises ValueError, TypeError or KeyError for others.
+    """
+    if isinstance(message, _messages.FileTransferPart):
+        begun = gui._current_file_upload_states[message.transfer_uuid]
+        if len(message.content) > LARGEST_PART or message.part_index >= begun["part_count"]:
+            raise ValueError("it is no part of the file")
+        return message
+    handle = gui._gui_input_handle_from_uuid[message.source_component_uuid]
+    if not isinstance(handle, viser.GuiUploadButtonHandle) or handle.disabled or not handle.visible:
+        raise ValueError("no file can be sent there now")
+    number(message.size_bytes, None, None)
+    if not 0 <= message.size_bytes <= LARGEST_FILE or not 0 <= message.part_count <= LARGEST_FILE // 1024:
+        raise ValueError("the file is too large")
+    gui._current_file_upload_states.clear()  # one at a time: what was given up would be held for ever
+    return replace(
+        message,
+        transfer_uuid=text(message.transfer_uuid),
+        filename=text(message.filename),
+        mime_type=text(message.mime_type),
+    )
+
+
 def in_limits(handle: Any, value: Any) -> Any:
     """A value for a viser widget, brought within its limits. Raises ValueError or TypeError."""
     if isinstance(handle, viser.GuiNumberHandle | viser.GuiSliderHandle):
         return number(value, handle.min, handle.max)
+    if isinstance(handle, viser.GuiMultiSliderHandle):
+        return _handles(handle, value)
     if isinstance(handle, viser.GuiDropdownHandle | viser.GuiButtonGroupHandle):
         if value not in handle.options:
             raise ValueError(f"{value!r:.100} is none of the choices")
@@ -126,6 +156,16 @@ def in_limits(handle: Any, value: Any) -> Any:
     if isinstance(handle, viser.GuiTextHandle):
         return text(value)
     raise TypeError(f"{type(handle).__name__} takes no values")
+
+
+def _handles(handle: Any, value: Any) -> tuple[float, ...]:
+    """Where a multi-slider's handles are: as many as before, in order. Raises ValueError or TypeError."""
+    found = tuple(float(number(v, handle.min, handle.max)) for v in value)
+    if len(found) != len(handle.value) or list(found) != sorted(found):
+        raise ValueError("it isn't so many numbers in order")  # as when a handle was just added
+    if handle.fixed_endpoints and found:
+        found = (handle.value[0], *found[1:-1], handle.value[-1])
+    return found
 
 
 def number(value: Any, low: float | None, high: float | None) -> float:

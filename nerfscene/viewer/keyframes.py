@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.spatial.transform import Rotation
 
-from nerfscene.cameras.algebra import pose_in_scene, vertical_fov
+from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import GIVE, path_data, read_camera_path
-from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES, OURS, VERSION, own_part
-from nerfscene.films.path_sources import opened
+from nerfscene.films.own_keyframes import EASINGS, MOST_KEYFRAMES
 from nerfscene.films.paths import CameraPath, interpolate
-from nerfscene.scene.atomic import write_json
-from nerfscene.scene.scene import Scene
+from nerfscene.films.pulling import baked, fitted
+from nerfscene.films.through import looking_at
+from nerfscene.films.tracks import Key, Keys, Point, Tracks, frame_times
+from nerfscene.films.tracks import transformed as tracks_transformed
 from nerfscene.types import Array, Camera, Intrinsics
+from nerfscene.viewer.film_settings import FilmSettings, Focus, focus_moved, point_moved
+
+CARRIED = ("focus", "exposure", "roll")  # by keyframes, of a film's tracks
 
 MOST_UNDO = 100
-# A film made in the page keeps the whole machine busy. So it has at most 4096×2304 pixels a frame, ten
-# minutes at 30 frames a second, and in all the pixels of ten minutes of 1920×1080.
-MOST_IN_FRAME, MOST_FRAMES, MOST_PIXELS = 4096 * 2304, 18_000, 18_000 * 1920 * 1080
+FINE = 64  # cameras a keyframe, among which those of keyframes are looked for
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,34 @@ class Keyframe:
     """A camera on the path.
 
     world_from_cam: (4, 4), OpenCV axes. fov: vertical, degrees. time: seconds from the keyframe before it;
-    only ratios of these times matter, because they are scaled to fill the film.
+    only ratios of these times matter, because they are scaled to fill the film. roll: degrees by which the
+    picture's content is turned clockwise, on top of the pose's. focus, exposure: as ``films.tracks`` has
+    them; None: what the others give here.
     """
 
     world_from_cam: Array
     fov: float = 50.0
     time: float = 1.0
+    roll: float = 0.0
+    focus: Focus = None
+    exposure: float | None = None
+
+
+@dataclass(frozen=True)
+class LookAt:
+    """What the camera looks at all the time, and what is up (a unit vector) while it does."""
+
+    point: Point
+    up: Point
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds."""
+    """Keyframes, and the film along them: width, height in pixels, fps, and its length in seconds.
+
+    look_at: None: the camera looks where the keyframes look. tracks: what else is pulled by key. What
+    keyframes carry counts instead; its field of view counts instead of theirs.
+    """
 
     keyframes: tuple[Keyframe, ...] = ()
     loop: bool = False
@@ -52,6 +67,9 @@ class Plan:
     height: int = 540
     fps: float = 30.0
     seconds: float = 8.0
+    look_at: LookAt | None = None
+    film: FilmSettings = FilmSettings()  # noqa: RUF009 - frozen
+    tracks: Tracks = Tracks()  # noqa: RUF009 - frozen
 
     @property
     def n_frames(self) -> int:
@@ -59,36 +77,33 @@ class Plan:
         return max(round(self.fps * self.seconds), 1)
 
 
-def check_size(plan: Plan) -> None:
-    """Raises NerfsceneError for a film that is too large or too long to be made in the page."""
-    frame, n = plan.width * plan.height, plan.n_frames
-    if frame > MOST_IN_FRAME:
-        raise NerfsceneError(
-            f"{plan.width}×{plan.height} is too large for a film made here; choose at most "
-            f"{MOST_IN_FRAME / 1e6:.1f} million pixels, as 4096×2304 has, or use nerfscene render"
-        )
-    most = min(MOST_FRAMES, MOST_PIXELS // frame)
-    if n > most:
-        raise NerfsceneError(
-            f"{n} frames are too many for a film made here; at {plan.width}×{plan.height} and {plan.fps:g} "
-            f"frames a second choose at most {most / plan.fps:.0f} seconds, or use nerfscene render"
-        )
-
-
 def added(plan: Plan, keyframe: Keyframe, after: int | None = None) -> Plan:
     """The plan with a keyframe added after number ``after`` (from 0), or at the end.
 
+    Between two keyframes it is reached halfway, and nothing else moves in time. At the end it takes as long
+    as the others do on average.
     Raises NerfsceneError if there are MOST_KEYFRAMES already.
     """
     if len(plan.keyframes) >= MOST_KEYFRAMES:
         raise NerfsceneError(f"this path has {MOST_KEYFRAMES} keyframes already, as many as there can be")
-    index = len(plan.keyframes) if after is None else after + 1
-    return replace(plan, keyframes=(*plan.keyframes[:index], keyframe, *plan.keyframes[index:]))
+    keys = list(plan.keyframes)
+    index = len(keys) if after is None else after + 1
+    if index < len(keys):
+        half = keys[index].time / 2
+        keys[index] = replace(keys[index], time=half)
+    else:
+        steps = [k.time for k in keys[1:]] or [keyframe.time]
+        half = sum(steps) / len(steps)
+    return replace(plan, keyframes=(*keys[:index], replace(keyframe, time=half), *keys[index:]))
 
 
 def removed(plan: Plan, index: int) -> Plan:
-    """The plan without one keyframe."""
-    return replace(plan, keyframes=plan.keyframes[:index] + plan.keyframes[index + 1 :])
+    """The plan without one keyframe; those between others leave the rest where it is in time."""
+    keys = list(plan.keyframes)
+    gone = keys.pop(index)
+    if 0 < index < len(keys):
+        keys[index] = replace(keys[index], time=keys[index].time + gone.time)
+    return replace(plan, keyframes=tuple(keys))
 
 
 def changed(plan: Plan, index: int, **values: Any) -> Plan:
@@ -98,43 +113,54 @@ def changed(plan: Plan, index: int, **values: Any) -> Plan:
 
 
 def moved(plan: Plan, index: int, to: int) -> Plan:
-    """The plan with one keyframe moved to another place in the order."""
+    """The plan with one keyframe moved to another place in the order; the times stay where they are."""
+    times = [k.time for k in plan.keyframes]
     rest = list(plan.keyframes)
     one = rest.pop(index)
     rest.insert(to, one)
-    return replace(plan, keyframes=tuple(rest))
+    return replace(plan, keyframes=tuple(replace(k, time=t) for k, t in zip(rest, times, strict=True)))
 
 
 def transformed(plan: Plan, new_from_world: Array) -> Plan:
     """The same path in the coordinates of another world; ``new_from_world``: a similarity (4, 4)."""
-    frames = (
-        replace(k, world_from_cam=pose_in_scene(new_from_world, k.world_from_cam)) for k in plan.keyframes
+    frames = tuple(
+        replace(
+            k,
+            world_from_cam=pose_in_scene(new_from_world, k.world_from_cam),
+            focus=focus_moved(k.focus, new_from_world),
+        )
+        for k in plan.keyframes
     )
-    return replace(plan, keyframes=tuple(frames))
+    look = plan.look_at
+    if look is not None:
+        x, y, z = new_from_world[:3, :3] @ look.up / similarity_scale(new_from_world)
+        look = LookAt(point_moved(look.point, new_from_world), (float(x), float(y), float(z)))
+    tracks = tracks_transformed(plan.tracks, new_from_world)
+    return replace(plan, keyframes=frames, look_at=look, film=plan.film.moved(new_from_world), tracks=tracks)
 
 
-def rolled(world_from_cam: Array, degrees: float) -> Array:
-    """A pose (4, 4) turned about its viewing direction so that the picture's content turns clockwise."""
-    out = world_from_cam.copy()
-    out[:3, :3] = out[:3, :3] @ Rotation.from_euler("z", -degrees, degrees=True).as_matrix()
-    return out
+def eased(plan: Plan, share: Array) -> Array:
+    """How much of the way in time (0…1) is done at a share (0…1) of the film; easing slows both ends."""
+    x: Array = np.clip(share, 0, 1)
+    if not plan.loop and plan.easing == "gentle":
+        x = x + (x * x * (3 - 2 * x) - x) * 0.6
+    elif not plan.loop and plan.easing == "strong":
+        x = x * x * (3 - 2 * x)
+    return x
+
+
+def steps_of(plan: Plan) -> list[float]:
+    """How long each way takes, from the first keyframe to the second and so on; a loop's last leads back."""
+    steps = [max(k.time, 1e-6) for k in plan.keyframes[1:]]
+    return [*steps, max(plan.keyframes[0].time, 1e-6)] if plan.loop and plan.keyframes else steps
 
 
 def progress_at(plan: Plan, share: Array) -> Array:
     """The position on the path at a share (0…1) of the film's time: 0 at the first keyframe, 1 at the second…
 
-    It follows the keyframes' times, smoothly and never backwards; easing starts and ends slowly.
+    It follows the keyframes' times, smoothly and never backwards.
     """
-    x = np.clip(share, 0, 1)
-    if not plan.loop:
-        if plan.easing == "gentle":
-            x = x + (x * x * (3 - 2 * x) - x) * 0.6
-        elif plan.easing == "strong":
-            x = x * x * (3 - 2 * x)
-    n = len(plan.keyframes)
-    steps = [max(k.time, 1e-3) for k in plan.keyframes[1:]]
-    if plan.loop:
-        steps.append(max(plan.keyframes[0].time, 1e-3))
+    x, steps, n = eased(plan, share), steps_of(plan), len(plan.keyframes)
     if not steps:
         return np.zeros_like(x)
     times = np.append(0.0, np.cumsum(steps)) / sum(steps)
@@ -146,8 +172,47 @@ def progress_at(plan: Plan, share: Array) -> Array:
 def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
     """The camera of each frame; ``n_frames`` instead of the plan's own number.
 
-    Raises NerfsceneError if the plan has no keyframes.
+    Raises NerfsceneError if the plan has no keyframes, leads through the point that it looks at, or has a
+    track's key after the film's end.
     """
+    path = way(plan, n_frames)
+    look = plan.look_at
+    if look is not None:
+        path = looking_at(path, np.array(look.point), np.array(look.up))
+    tracks, seconds = tracks_of(plan), film_seconds(plan)
+    if not tracks:
+        return path
+    tracks = fitted(tracks, seconds, plan.fps, lambda name: f"the {name} of this path")
+    times = frame_times(len(path.cameras), seconds, plan.loop)
+    return baked(replace(path, tracks=tracks, seconds=seconds, times=times))
+
+
+def film_seconds(plan: Plan) -> float:
+    """How long the plan's film is, in whole frames."""
+    return plan.n_frames / plan.fps
+
+
+def tracks_of(plan: Plan) -> Tracks:
+    """What the film pulls by key: what keyframes carry, at their times, and the plan's own tracks."""
+    if not plan.keyframes:
+        return plan.tracks
+    values: dict[str, list[Focus]] = {
+        "focus": [k.focus for k in plan.keyframes],
+        "exposure": [k.exposure for k in plan.keyframes],
+        "roll": [k.roll if any(k.roll for k in plan.keyframes) else None for k in plan.keyframes],
+    }
+    if all(v is None for row in values.values() for v in row):
+        return plan.tracks
+    times = times_of(plan) / plan.seconds * film_seconds(plan)
+    made: dict[str, Keys] = {}
+    for name, row in values.items():
+        keys = tuple(Key(float(t), v) for t, v in zip(times, row, strict=False) if v is not None)
+        made[name] = keys or getattr(plan.tracks, name)
+    return replace(plan.tracks, **made)
+
+
+def way(plan: Plan, n_frames: int | None = None) -> CameraPath:
+    """The path as ``cameras`` has it, but looking where the keyframes look, and without tracks."""
     if not plan.keyframes:
         raise NerfsceneError("this path has no keyframes; add one where the camera is, or choose a preset")
     n = plan.n_frames if n_frames is None else n_frames
@@ -158,7 +223,7 @@ def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
     if not plan.constant_speed:
         key_times = progress_at(plan, share)
         poses, focals = interpolate(poses, focals, n, False, plan.loop, key_times=key_times)
-    elif plan.easing == EASINGS[0]:
+    elif plan.easing == EASINGS[0] or plan.loop:  # a loop has no ends to be slow at
         poses, focals = interpolate(poses, focals, n, True, plan.loop)
     else:  # even speed along the path, except for the easing at its ends
         ends = replace(plan, keyframes=(Keyframe(poses[0]), Keyframe(poses[-1])), loop=False)
@@ -170,6 +235,46 @@ def cameras(plan: Plan, n_frames: int | None = None) -> CameraPath:
         for pose, f in zip(poses, focals, strict=True)
     )
     return CameraPath(shots, plan.fps, plan.seconds, plan.loop)
+
+
+def times_of(plan: Plan) -> Array:
+    """When each keyframe is reached, seconds (n,); in a loop also when the first is again, (n + 1,)."""
+    n = len(plan.keyframes)
+    if n < 2:
+        return np.zeros(n)
+    if plan.constant_speed:
+        shares = _arrivals(plan)
+    else:
+        shares = np.append(0.0, np.cumsum(steps_of(plan))) / sum(steps_of(plan))
+    fine = np.linspace(0, 1, 2001)
+    times: Array = plan.seconds * np.interp(shares, eased(plan, fine), fine)
+    return times
+
+
+def _arrivals(plan: Plan) -> Array:
+    """The shares of the way, of equal speed, at which keyframes are reached, as in ``times_of``."""
+    n = len(plan.keyframes)
+    count = FINE * n + 1
+    along = np.stack([c.world_from_cam for c in way(replace(plan, easing=EASINGS[0]), count).cameras])
+    keys = np.stack([k.world_from_cam for k in plan.keyframes])
+    extent = max(float(np.ptp(along[:, :3, 3], axis=0).max()), 1e-9)
+    found, first = [0], 0
+    for i in range(1, n):
+        last = count - (n - i) + plan.loop  # the later ones need their places too
+        off = np.linalg.norm(along[first + 1 : last, :3, 3] - keys[i, :3, 3], axis=1) / extent
+        off += np.linalg.norm(along[first + 1 : last, :3, :3] - keys[i, :3, :3], axis=(1, 2)) / 4
+        near = np.flatnonzero(off <= off.min() + 2 / FINE)
+        # A path may come back to the same place later: the first time counts.
+        end = near[0]
+        while end + 1 < len(off) and off[end + 1] < off[end]:
+            end += 1
+        first = first + 1 + int(end)
+        found.append(first)
+    shares = np.array(found) / (count if plan.loop else count - 1)
+    if plan.loop:
+        return np.append(shares, 1.0)
+    shares[-1] = 1.0
+    return shares
 
 
 class Editor:
@@ -190,81 +295,3 @@ class Editor:
             return False
         self.plan = self._before.pop()
         return True
-
-
-def save(plan: Plan, file: Path) -> None:
-    """Writes a camera_path.json: every frame in nerfstudio's format, and our own settings beside them.
-
-    Raises NerfsceneError for a plan without keyframes or a file that can't be written.
-    """
-    data = path_data(cameras(plan), file, plan.fps)
-    settings = {k: v for k, v in plan.__dict__.items() if k != "keyframes"}
-    frames = [
-        {"world_from_cam": k.world_from_cam.ravel().tolist(), "fov": k.fov, "time": k.time}
-        for k in plan.keyframes
-    ]
-    data[OURS] = {"version": VERSION, **settings, "keyframes": frames}
-    write_json(data, file)
-
-
-def load(file: Path, scene: Scene | None = None, note: Callable[[str], None] = lambda text: None) -> Plan:
-    """Reads a plan that ``save`` wrote, or makes one from another program's camera_path.json.
-
-    scene: the scene that the path is for, see ``read_camera_path``. note: called with each sentence on what
-    is not taken over, or on doubts. Raises NerfsceneError, naming the file, for anything that can't be used.
-    """
-    path = read_camera_path(file, scene=scene)
-    for sentence in path.notes:
-        note(sentence)
-    if path.crop is not None:
-        note(f"{file}: its crop is not shown here; nerfscene render applies it.")
-    lens = path.cameras[0].intrinsics.lens
-    if lens != "perspective":
-        note(f"{file}: its cameras are {lens}; here they are perspective, and nerfscene render has --lens.")
-    data = opened(file, GIVE)
-    ours = own_part(data, file) if isinstance(data, dict) else None
-    return from_path(path) if ours is None else _plan_of(ours)
-
-
-def _plan_of(ours: dict[str, Any]) -> Plan:
-    """The plan in a file's own part, which ``own_part`` has checked."""
-    frames = tuple(
-        Keyframe(np.array(k["world_from_cam"], float).reshape(4, 4), float(k["fov"]), float(k["time"]))
-        for k in ours["keyframes"]
-    )
-    return Plan(
-        frames,
-        ours["loop"],
-        ours["constant_speed"],
-        ours["easing"],
-        ours["width"],
-        ours["height"],
-        float(ours["fps"]),
-        float(ours["seconds"]),
-    )
-
-
-def from_path(path: CameraPath, most: int = 12) -> Plan:
-    """A plan with up to ``most`` keyframes along a path, and with the size, fps and length of its film."""
-    n = len(path.cameras)
-    n_keyframes = min(n, most)
-    last = n if path.loop else n - 1  # a loop goes on from the last frame to the first
-    chosen = np.unique(np.linspace(0, last, n_keyframes + path.loop)[:n_keyframes].round().astype(int))
-    frames = []
-    for i in chosen:
-        lens = path.cameras[i].intrinsics
-        of_file = lens.lens in ("perspective", "fisheye")
-        fov = float(np.degrees(vertical_fov(lens))) if of_file else Keyframe.fov
-        frames.append(Keyframe(path.cameras[i].world_from_cam, fov))
-    k = path.cameras[0].intrinsics
-    fps = path.fps or 30.0
-    return Plan(
-        tuple(frames),
-        path.loop,
-        False,
-        EASINGS[0],
-        k.width,
-        k.height,
-        fps,
-        path.seconds or max(n / fps, 1 / fps),
-    )

@@ -50,8 +50,8 @@ class Panels:
         self.stage, self.client, self.session = stage, client, session
         self.saves, self.makes = saves, makes
         self._lock = threading.RLock()  # held while the crop changes
-        self.path = PathPanel(stage, client, self.say, saves)
-        self.film = FilmPanel(stage, session, self.path.editor, self.say)
+        self.path = PathPanel(stage, client, session, self.say, saves)
+        self.film = FilmPanel(stage, session, self.path.edits, self.path.picker, self.say)
         self.export = ExportPanel(stage, session, self.path.editor, self.say, saves)
         self.world = WorldPanel(stage, client, session, self.say)
         self._frustums: list[Any] = []  # made when first shown
@@ -67,6 +67,8 @@ class Panels:
                 self.film.add()
             with tabs.add_tab("Export"):
                 self.export.add()
+            self.path.edits.show()
+            self.path.keeping.restore()
         if stage.training is not None:
             with tabs.add_tab("Training"):
                 self._training()

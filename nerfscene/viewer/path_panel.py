@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from nerfscene.cameras.algebra import vertical_fov
+from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.filming import film_size, world_points
+from nerfscene.films.filming import film_path, film_size, world_points
 from nerfscene.films.paths import CameraPath
-from nerfscene.films.presets import PRESETS, preset
-from nerfscene.scene.output_folder import CAMERA_PATH_FILE
-from nerfscene.scene.world import in_world
+from nerfscene.films.presets import PRESETS
+from nerfscene.films.through import SUBJECT, point_to_look_at
+from nerfscene.films.tracks import Tracks, rolled
 from nerfscene.types import Array
-from nerfscene.viewer import keyframes
-from nerfscene.viewer.film_outline import film_fov, frame_html, page_aspect, page_fov
-from nerfscene.viewer.keyframes import EASINGS, Editor, Keyframe, Plan
+from nerfscene.viewer import keyframes, path_files, timeline
+from nerfscene.viewer.edits import Edits
+from nerfscene.viewer.film_outline import frame_html
+from nerfscene.viewer.key_panel import KeyPanel
+from nerfscene.viewer.key_values import stretched
+from nerfscene.viewer.keyframes import EASINGS, Editor, LookAt, Plan
+from nerfscene.viewer.path_keeping import PathKeeping
 from nerfscene.viewer.path_marks import PathMarks
-from nerfscene.viewer.stage import (
-    Say,
-    Stage,
-    guarded,
-    pose_of,
-    put_camera,
-    shot_of,
-)
+from nerfscene.viewer.picking import Picker
+from nerfscene.viewer.player import SHOWN_FRAMES, Player
+from nerfscene.viewer.session import Session
+from nerfscene.viewer.stage import Say, Stage, pose_of, triple
 
-STARTS = {
-    "through the photos" if name == "walkthrough" else name: name for name in PRESETS
-}  # by what is shown
-DRAG_PAUSE = 1.0  # seconds after which a drag counts as a new one
-PLAYING_FPS = 24
-SHOWN_FRAMES, PLAYED_FRAMES = 1000, 20_000  # of a path in the page, at most, however long its film
+CHOOSE = "choose a path …"
+MOST_HANDLES = 40  # on the timeline: more can't be told apart
+SAME_TIME = 2e-3  # seconds
+KEYS_LOOK, SUBJECT_LOOK, POINT_LOOK = "where the keyframes look", "at the subject", "at a point"
+LOOKS = (KEYS_LOOK, SUBJECT_LOOK, POINT_LOOK)
 
 
 class PathPanel:
@@ -45,301 +41,228 @@ class PathPanel:
     saves: whether the tab may save paths into the scene's folder.
     """
 
-    def __init__(self, stage: Stage, client: Any, say: Say, saves: bool) -> None:
-        self.stage, self.client, self.say, self.saves = stage, client, say, saves
-        self._lock = threading.RLock()  # held by every callback, because viser runs them in many threads
+    def __init__(self, stage: Stage, client: Any, session: Session, say: Say, saves: bool) -> None:
+        self.stage, self.client, self.session, self.say, self.saves = stage, client, session, say, saves
         width, height = film_size(stage.scene, None, None)
-        self.editor = Editor(Plan(width=width, height=height))
-        self._playing = threading.Event()
-        self._last_drag = 0.0
+        self.edits = Edits(Editor(Plan(width=width, height=height)), say, saves)
+        self.player = Player(stage, client, self.edits)
+        self.player.moved = self._draw
+        self.picker = Picker(client, session, say, self.edits.lock)
+        self.keys = KeyPanel(client, self.edits, self.player, self.picker)
+        self.keeping = PathKeeping(stage, client, self.edits, saves)
         self._marks = PathMarks(client, stage.distance, self._dragged)
-        self._filling = False  # True while the program, not the visitor, sets the controls' values
-        self._rolled = 0.0  # degrees that the roll slider has turned the selected keyframe by
-        client.camera.on_update(lambda _: self._marks.hide_near(self.editor.plan, self._playing.is_set()))
+        client.camera.on_update(
+            lambda _: self._marks.hide_near(self.edits.plan, self.player.playing.is_set())
+        )
         self._frame = client.gui.add_html(frame_html(self.aspect), visible=False)
 
-    def close(self) -> None:
-        """Stops playing."""
-        self._playing.clear()
+    @property
+    def editor(self) -> Editor:
+        """The plan that is edited."""
+        return self.edits.editor
 
-    def _on(self, work: Callable[[Any], None]) -> Callable[[Any], None]:
-        return guarded(self.say, work, self._lock)
+    @property
+    def aspect(self) -> float:
+        """The film's width divided by its height."""
+        return self.edits.plan.width / self.edits.plan.height
+
+    def close(self) -> None:
+        """Stops playing, and keeps what was edited last."""
+        self.player.stop()
+        self.keeping.close()
 
     # --- controls ---------------------------------------------------------------------------------
 
     def add(self) -> None:
         """Adds the controls to the tab that is open."""
-        gui = self.client.gui
-        gui.add_button("Add a keyframe here (K)").on_click(self._on(lambda _: self.add_keyframe()))
-        self._add_keyframe_controls()
-        edit = gui.add_button_group("Path", ("Undo", "Clear", *(("Save",) if self.saves else ()), "Load"))
-        edit.on_click(self._on(lambda _: self._edit_path(edit.value)))
-        self.preset = gui.add_dropdown("Start from", ("—", *STARTS))
-        self.preset.on_update(self._on(lambda _: self._start_from()))
-        self._add_film_settings()
-        self.scrub = gui.add_slider("Scrub", 0.0, 1.0, 0.001, 0.0)
-        self.scrub.on_update(self._on(lambda _: self._scrub()))
-        self.play = gui.add_button("Play")
-        self.play.on_click(self._on(lambda _: self._play()))
+        gui, on = self.client.gui, self.edits.by_visitor
+        self.preset = gui.add_dropdown("Start from", (CHOOSE, *PRESETS))
+        self.preset.on_update(on(lambda _: self._start_from()))
+        gui.add_button("Add a keyframe here (K)").on_click(on(lambda _: self.add_keyframe()))
+        self._add_timeline()
+        self.player.add()
+        self.keeping.add()
+        with gui.add_folder("Keyframe", expand_by_default=False):
+            self.keys.add()
+        with gui.add_folder("How the camera moves", expand_by_default=False):
+            self._add_way()
+        with gui.add_folder("From photo to photo", expand_by_default=False):
+            self.photos = gui.add_text(
+                "Photos", "", hint="Names with commas between, such as 0001.jpg,0017.jpg."
+            )
+            make = gui.add_button("Make this path", hint="It closes to a loop if Loop is ticked.")
+            make.on_click(on(lambda _: self._go_through()))
+        self.edits.shows.append(self._show)
 
-    def _add_keyframe_controls(self) -> None:
-        gui = self.client.gui
-        self.selected = gui.add_dropdown("Keyframe", ("none",))
-        self.selected.on_update(self._on(lambda _: self._show_selected()))
-        actions = gui.add_button_group("Keyframe actions", ("Go to", "Set here", "Up", "Down", "Delete"))
-        actions.on_click(self._on(lambda _: self._act(actions.value)))
-        self.key_fov = gui.add_slider("Field of view", 10.0, 110.0, 0.5, 50.0)
-        self.key_fov.on_update(self._on(lambda _: self._change_key(fov=float(self.key_fov.value))))
-        self.key_time = gui.add_number("Time (s)", 1.0, min=0.05, max=600.0, step=0.05)
-        self.key_time.on_update(self._on(lambda _: self._change_key(time=float(self.key_time.value))))
-        self.key_roll = gui.add_slider("Roll", -45.0, 45.0, 1.0, 0.0)
-        self.key_roll.on_update(self._on(lambda _: self._roll_key()))
-
-    def _add_film_settings(self) -> None:
-        gui, plan = self.client.gui, self.editor.plan
-        self.loop = gui.add_checkbox("Loop", plan.loop)
-        self.even = gui.add_checkbox("Constant speed", plan.constant_speed)
-        self.easing = gui.add_dropdown("Ease in and out", EASINGS, initial_value=plan.easing)
-        self.seconds = gui.add_number("Seconds", plan.seconds, min=0.1, max=600.0, step=0.1)
-        self.fps = gui.add_number("Frames per second", plan.fps, min=1.0, max=120.0, step=1.0)
-        self.framed = gui.add_checkbox("Show the film's frame", False)
-        self.framed.on_update(self._on(lambda _: self._show_frame()))
-        self.width = gui.add_number("Width", plan.width, min=16, max=8192, step=2)
-        self.height = gui.add_number("Height", plan.height, min=16, max=8192, step=2)
-        for handle in (self.loop, self.even, self.easing, self.seconds, self.fps, self.width, self.height):
-            handle.on_update(self._on(lambda _: self._read_settings()))
-
-    def keyframe_here(self) -> Keyframe:
-        """A keyframe of what the film's frame shows of the page."""
-        shot = shot_of(self.client.camera)
-        return Keyframe(
-            shot.world_from_cam, float(np.degrees(film_fov(shot.fov, page_aspect(shot), self.aspect)))
+    def _add_timeline(self) -> None:
+        gui, on, plan = self.client.gui, self.edits.by_visitor, self.edits.plan
+        # With both ends fixed; a loop's last handle is its first keyframe again.
+        self.times = gui.add_multi_slider(
+            "Keyframes in time (s)", 0.0, plan.seconds, timeline.LEAST_STEP, (0.0, plan.seconds),
+            fixed_endpoints=True, visible=False,
+            hint="Drag a keyframe's handle to reach it earlier or later.",
+        )  # fmt: skip
+        self.times.on_update(on(lambda _: self._retime()))
+        self.seconds = gui.add_number(
+            "Seconds", plan.seconds, min=timeline.SHORTEST, max=timeline.LONGEST, step=0.1
         )
+        self.fps = gui.add_number("Frames per second", plan.fps, min=1.0, max=120.0, step=0.5)
+        for handle in (self.seconds, self.fps):
+            handle.on_update(on(lambda _: self._read_settings()))
 
-    @property
-    def aspect(self) -> float:
-        """The film's width divided by its height."""
-        return self.editor.plan.width / self.editor.plan.height
+    def _add_way(self) -> None:
+        gui, on, plan = self.client.gui, self.edits.by_visitor, self.edits.plan
+        self.loop = gui.add_checkbox("Loop", plan.loop, hint="The film ends where it begins.")
+        self.even = gui.add_checkbox(
+            "Constant speed", plan.constant_speed, hint="Instead of the keyframes' own times."
+        )
+        self.easing = gui.add_dropdown("Ease in and out", EASINGS, initial_value=plan.easing)
+        for handle in (self.loop, self.even, self.easing):
+            handle.on_update(on(lambda _: self._read_settings()))
+        self.look = gui.add_dropdown("Look", LOOKS)
+        self.look.on_update(on(lambda _: self._look()))
+        self.look_click = gui.add_button("Look at what I click on", color="gray")
+        self.look_click.on_click(on(lambda _: self._ask_look()))
+        self.shown = gui.add_checkbox("Show the path", False, hint="With handles to drag keyframes by.")
+        self.shown.on_update(on(lambda _: self._draw()))
+        self.framed = gui.add_checkbox("Show the film's frame", False)
+        self.framed.on_update(on(lambda _: self._show_frame()))
 
-    def _go_to(self, world_from_cam: Array, fov: float) -> None:
-        """Moves the tab's camera so that the film's frame spans ``fov``, vertical, radians."""
-        across = page_aspect(shot_of(self.client.camera))
-        put_camera(self.client, self.stage, world_from_cam, page_fov(fov, across, self.aspect))
-
-    def _show_frame(self) -> None:
-        self._frame.content, self._frame.visible = frame_html(self.aspect), self.framed.value
+    # --- what the visitor does ----------------------------------------------------------------------
 
     def add_keyframe(self) -> None:
         """Adds a keyframe at the tab's camera, after the selected one or at the end.
 
         Raises NerfsceneError if there are as many as there can be.
         """
-        with self._lock:
-            index = self._index()
-            self.editor.apply(keyframes.added(self.editor.plan, self.keyframe_here(), index))
-            self._show_plan(len(self.editor.plan.keyframes) - 1 if index is None else index + 1)
-            if len(self.editor.plan.keyframes) == 1:
+        with self.edits.lock:
+            plan, index = self.edits.plan, self.edits.selected
+            new = keyframes.added(plan, self.keys.here(), index)
+            self.shown.value = True
+            self.edits.apply(new, 0 if index is None else index + 1)
+            if len(new.keyframes) == 1:
                 # From now on the visitor wants to see what the film will show.
                 self.framed.value = True
                 self._show_frame()
 
-    def _index(self) -> int | None:
-        """The number of the selected keyframe, from 0."""
-        name = self.selected.value
-        return int(name.split()[0]) - 1 if name != "none" else None
-
-    def _act(self, action: str) -> None:
-        index, plan = self._index(), self.editor.plan
-        if index is None:
-            raise NerfsceneError("there is no keyframe yet; add one first")
-        if action == "Go to":
-            k = plan.keyframes[index]
-            self._go_to(k.world_from_cam, float(np.radians(k.fov)))
-            return
-        if action == "Set here":
-            here = self.keyframe_here()
-            self.editor.apply(
-                keyframes.changed(plan, index, world_from_cam=here.world_from_cam, fov=here.fov)
-            )
-        elif action == "Delete":
-            self.editor.apply(keyframes.removed(plan, index))
-            index = min(index, len(self.editor.plan.keyframes) - 1)
-        else:
-            to = min(max(index + (-1 if action == "Up" else 1), 0), len(plan.keyframes) - 1)
-            self.editor.apply(keyframes.moved(plan, index, to))
-            index = to
-        self._show_plan(index)
-
-    def _change_key(self, **values: Any) -> None:
-        index = self._index()
-        if self._filling or index is None:
-            return
-        self.editor.apply(keyframes.changed(self.editor.plan, index, **values))
-        self._draw()
-
-    def _roll_key(self) -> None:
-        index = self._index()
-        if self._filling or index is None:
-            return
-        turn, self._rolled = self.key_roll.value - self._rolled, self.key_roll.value
-        pose = keyframes.rolled(self.editor.plan.keyframes[index].world_from_cam, turn)
-        self.editor.apply(keyframes.changed(self.editor.plan, index, world_from_cam=pose))
-        self._draw()
-
-    def _edit_path(self, action: str) -> None:
-        if action == "Undo":
-            self.editor.undo()
-        elif action == "Clear":
-            self.editor.apply(replace(self.editor.plan, keyframes=()))
-        else:
-            if self.stage.folder is None or self.stage.keeper is None:
-                raise NerfsceneError("this scene has no folder to keep paths in; save the scene first")
-            file, world_from_page = self.stage.folder / CAMERA_PATH_FILE, self.stage.world.world_from_page
-            if action == "Save":
-                keyframes.check_size(self.editor.plan)
-                plan = keyframes.transformed(self.editor.plan, world_from_page)
-                self.stage.keeper.saving(lambda: keyframes.save(plan, file))
-                self.say("Saved", f"{file}: nerfscene render films it")
-                return
-            self.stage.keeper.check()
-            page_from_world = np.asarray(np.linalg.inv(world_from_page), np.float64)
-            scene = in_world(self.stage.scene, world_from_page)
-            loaded = keyframes.load(file, scene, lambda text: self.say("About this path", text))
-            self.editor.apply(keyframes.transformed(loaded, page_from_world))
-        self._show_plan(0)
-
     def _start_from(self) -> None:
-        name = self.preset.value
-        if name == "—" or self._filling:
-            return
-        plan, scene = self.editor.plan, self.stage.scene
-        try:
-            path = preset(
-                STARTS[name],
-                scene.views,
-                min(plan.n_frames, SHOWN_FRAMES),
-                plan.width,
-                plan.height,
-                world_points(scene),
-                self.stage.world.up,
-            )
-        except NerfsceneError:
-            self._show_plan()  # the plan stays, and the choice is made again
-            raise
-        made = keyframes.from_path(path)
-        self.editor.apply(replace(plan, keyframes=made.keyframes, loop=made.loop))
-        self._show_plan(0)
+        if self.preset.value != CHOOSE:
+            self._take(self._path(path=self.preset.value))
+
+    def _go_through(self) -> None:
+        if not self.photos.value.strip():
+            name = self.stage.scene.views[0].path.name
+            raise NerfsceneError(f"name two photos or more, with commas between, such as {name}")
+        self._take(self._path(through=self.photos.value, loop=self.edits.plan.loop))
+
+    def _path(self, **way: Any) -> CameraPath:
+        """The path that the command would film with these settings, as long as the plan's film."""
+        plan = self.edits.plan
+        fps = min(plan.n_frames, SHOWN_FRAMES) / plan.seconds
+        backend: Any = self.stage.backend
+        config = RenderConfig(
+            width=plan.width, height=plan.height, fps=fps, seconds=plan.seconds, backend=backend, **way
+        )
+        return film_path(self.stage.scene, config)[0]
+
+    def _take(self, path: CameraPath) -> None:
+        """Goes on with keyframes along a path; the film's length and size stay."""
+        made = path_files.from_path(path)
+        self.shown.value = True
+        plan = replace(self.edits.plan, keyframes=made.keyframes, loop=made.loop, tracks=Tracks())
+        self.edits.apply(replace(plan, constant_speed=False, easing=EASINGS[0]), 0)
+
+    def _retime(self) -> None:
+        plan, times = self.edits.plan, np.array(self.times.value)
+        before = timeline.times_of(plan)
+        if len(times) != len(before) or np.allclose(times, before, atol=SAME_TIME):
+            return  # of several messages, the first has taken the latest values already
+        moved = int(np.abs(times - before).argmax())
+        self.edits.apply(timeline.with_times(plan, times), moved, drag="times")
 
     def _read_settings(self) -> None:
-        if self._filling:
-            return
-        self.editor.apply(
-            replace(
-                self.editor.plan,
-                loop=self.loop.value,
-                constant_speed=self.even.value,
-                easing=self.easing.value,
-                seconds=float(self.seconds.value),
-                fps=float(self.fps.value),
-                width=int(self.width.value) // 2 * 2,
-                height=int(self.height.value) // 2 * 2,
-            )
+        loop, plan = self.loop.value, self.edits.plan
+        if loop != plan.loop and plan.keyframes:  # the way back takes as long as the others, on average
+            steps = [k.time for k in plan.keyframes[1:]] or [1.0]
+            plan = keyframes.changed(plan, 0, time=sum(steps) / len(steps))
+        plan = replace(
+            plan,
+            loop=loop,
+            constant_speed=self.even.value,
+            easing=self.easing.value,
+            fps=float(self.fps.value),
         )
-        self._show_frame()
-        self._draw()
-        keyframes.check_size(self.editor.plan)  # says so at once
+        self.edits.apply(stretched(plan, float(self.seconds.value)))
 
-    def _show_plan(self, index: int | None = None) -> None:
-        """Sets the controls to the plan; ``index``: the keyframe to select."""
-        plan = self.editor.plan
-        self._filling = True
-        try:
-            names = tuple(f"{i + 1} of {len(plan.keyframes)}" for i in range(len(plan.keyframes))) or (
-                "none",
-            )
-            self.selected.options = names
-            if index is not None and 0 <= index < len(names):
-                self.selected.value = names[index]
-            for handle, value in (
-                (self.loop, plan.loop), (self.even, plan.constant_speed), (self.easing, plan.easing),
-                (self.seconds, plan.seconds), (self.fps, plan.fps), (self.width, plan.width),
-                (self.height, plan.height), (self.preset, "—"),
-            ):  # fmt: skip
-                if handle.value != value:
-                    handle.value = value
-        finally:
-            self._filling = False
-        self._show_frame()
-        self._show_selected()
-        self._draw()
-
-    def _show_selected(self) -> None:
-        """Sets the keyframe's controls to the selected keyframe."""
-        index = self._index()
-        if index is None or index >= len(self.editor.plan.keyframes):
+    def _look(self) -> None:
+        if self.look.value == POINT_LOOK:
+            if self.edits.plan.look_at is None:
+                self._ask_look()
             return
-        k = self.editor.plan.keyframes[index]
-        self._filling = True
-        try:
-            self.key_fov.value, self.key_time.value, self.key_roll.value = k.fov, k.time, 0.0
-            self._rolled = 0.0
-        finally:
-            self._filling = False
+        look = None
+        if self.look.value == SUBJECT_LOOK:
+            scene, up = self.stage.scene, self.stage.world.up
+            renderer = self.session.renderer
+            point = point_to_look_at(SUBJECT, scene.views, world_points(scene), up, renderer, "Look")
+            look = LookAt(triple(point), triple(up))
+        self.edits.apply(replace(self.edits.plan, look_at=look))
 
-    def _draw(self) -> None:
-        self._marks.draw(self.editor.plan, hide_all=self._playing.is_set())
+    def _ask_look(self) -> None:
+        self.picker.ask(
+            self.look_click, "Look at a point", "Click on what the camera is to look at.", self._look_here
+        )
+
+    def _look_here(self, point: Array) -> None:
+        look = LookAt(triple(point), triple(self.stage.world.up))
+        self.edits.apply(replace(self.edits.plan, look_at=look))
 
     def _dragged(self, index: int, handle: Any) -> None:
-        with self._lock:
-            self._drag(index, handle)
+        with self.edits.lock:
+            plan = self.edits.plan
+            if index < len(plan.keyframes):
+                self._marks.left_alone(lambda: self._move_key(index, pose_of(handle)))
 
-    def _drag(self, index: int, handle: Any) -> None:
-        plan = self.editor.plan
-        if index >= len(plan.keyframes):
+    def _move_key(self, index: int, pose: Array) -> None:
+        pose = rolled(pose, -self.edits.plan.keyframes[index].roll)  # the handle has that too
+        plan = keyframes.changed(self.edits.plan, index, world_from_cam=pose)
+        self.edits.apply(plan, index, drag=("handle", index))
+
+    # --- what is shown ------------------------------------------------------------------------------
+
+    def _show_frame(self) -> None:
+        self._frame.content, self._frame.visible = frame_html(self.aspect), self.framed.value
+
+    def _show(self) -> None:
+        """Sets the controls to the plan."""
+        plan = self.edits.plan
+        look = KEYS_LOOK if plan.look_at is None else self._look_in_words(plan.look_at)
+        for handle, value in (
+            (self.loop, plan.loop), (self.even, plan.constant_speed), (self.easing, plan.easing),
+            (self.seconds, plan.seconds), (self.fps, plan.fps), (self.preset, CHOOSE), (self.look, look),
+        ):  # fmt: skip
+            self.edits.put(handle, value)
+        self._show_times()
+        self._show_frame()
+        self._draw()
+
+    def _look_in_words(self, look: LookAt) -> str:
+        return SUBJECT_LOOK if np.allclose(look.point, self.stage.focus, atol=1e-6) else POINT_LOOK
+
+    def _show_times(self) -> None:
+        plan, slider = self.edits.plan, self.times
+        n = len(plan.keyframes)
+        if not 2 <= n <= MOST_HANDLES:
+            slider.visible = False
             return
-        pose = pose_of(handle)
-        # A drag is many small updates; undo takes them back together.
-        changed = keyframes.changed(plan, index, world_from_cam=pose)
-        now = time.monotonic()
-        if now - self._last_drag > DRAG_PAUSE:
-            self.editor.apply(changed)
-        else:
-            self.editor.plan = changed
-        self._last_drag = now
+        times = tuple(float(t) for t in np.round(timeline.times_of(plan), 4))
+        with self.client.atomic():
+            if slider.max != plan.seconds:
+                slider.max = plan.seconds
+            # While a handle is dragged, the page goes by its own values.
+            if len(times) != len(slider.value) or not np.allclose(times, slider.value, atol=SAME_TIME):
+                self.edits.put(slider, times)
+            slider.visible = True
 
-    def _camera_at(self, path: CameraPath, share: float) -> None:
-        """Moves the tab's camera to a share (0…1) of the path's time."""
-        shot = path.cameras[min(int(share * len(path.cameras)), len(path.cameras) - 1)]
-        self._go_to(shot.world_from_cam, vertical_fov(shot.intrinsics))
-
-    def _scrub(self) -> None:
-        if not self._filling and not self._playing.is_set():
-            plan = self.editor.plan
-            n = min(plan.n_frames, SHOWN_FRAMES)
-            self._camera_at(keyframes.cameras(plan, n), self.scrub.value)
-
-    def _play(self) -> None:
-        if self._playing.is_set():
-            self._playing.clear()
-            return
-        plan = self.editor.plan
-        path = keyframes.cameras(plan, min(plan.n_frames, PLAYED_FRAMES))
-        self._playing.set()
-        self.play.label = "Stop"
-
-        def run() -> None:
-            began = time.monotonic()
-            try:
-                while self._playing.is_set():
-                    share = (time.monotonic() - began) / plan.seconds
-                    over = share >= 1 and not plan.loop
-                    # However slow the machine is, playing ends on the film's last frame.
-                    self._camera_at(path, 1.0 if over else share % 1.0)
-                    if over:
-                        break
-                    time.sleep(1 / PLAYING_FPS)
-            finally:
-                self._playing.clear()
-                self.play.label = "Play"
-
-        threading.Thread(target=run, name="nerfscene-play", daemon=True).start()
+    def _draw(self) -> None:
+        plan = self.edits.plan if self.shown.value else None
+        self._marks.draw(plan, self.edits.selected, hide_all=self.player.playing.is_set())

@@ -72,6 +72,16 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="nerfscene-view", daemon=True)
         self._thread.start()
 
+    @property
+    def renderer(self) -> Renderer:
+        """What renders the tab's pictures."""
+        return self._renderer
+
+    @property
+    def busy(self) -> bool:
+        """Whether a picture is being made."""
+        return self._shot is not None and self._done != self._version
+
     # --- changes from other threads ---------------------------------------------------------------
 
     def move(self, shot: Shot) -> None:

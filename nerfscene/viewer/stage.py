@@ -21,7 +21,8 @@ from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import Kept, in_world, moved, save_world
 from nerfscene.types import Array, View
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
+from nerfscene.viewer.film_settings import in_page
 from nerfscene.viewer.replaced import Keeper
 
 DISTANCE = 3.0  # page units from the first camera to the subject; keys walk two units a second
@@ -148,14 +149,17 @@ def set_world(stage: Stage, new_from_page: Array, up: Array) -> None:
         new_from_world = new_from_page @ np.linalg.inv(world.world_from_page)
         new_up = new_from_page[:3, :3] @ up / similarity_scale(new_from_page)
         if file.is_file():  # a damaged one is found before anything is changed
-            path = keyframes.load(file, in_world(stage.scene, world.world_from_page))
+            path = path_files.load(file, in_world(stage.scene, world.world_from_page))
+        draft = path_files.read_draft(folder)
         keep(
             stage,
             lambda given: moved(given, new_from_world, new_up),
             lambda: save_world(folder, new_from_world, new_up),
         )
         if path is not None:
-            keyframes.save(keyframes.transformed(path, new_from_world), file)
+            path_files.save(keyframes.transformed(path, new_from_world), file)
+        if draft is not None:
+            path_files.write_draft(keyframes.transformed(draft, new_from_world), folder)
     world.world_from_page, world.up, world.home = new_from_page, up, home_of(stage.scene, up)
     world.changed()
 
@@ -175,11 +179,14 @@ def keep(stage: Stage, change: Callable[[Kept], Kept], write: Callable[[], None]
 
 
 def guarded(
-    say: Say, work: Callable[[Any], None], lock: contextlib.AbstractContextManager[Any] | None = None
+    say: Say,
+    work: Callable[[Any], None],
+    lock: contextlib.AbstractContextManager[Any] | None = None,
+    failed: Callable[[], None] = lambda: None,
 ) -> Callable[[Any], None]:
     """A callback that shows a NerfsceneError in the tab; viser would only log it.
 
-    lock: held meanwhile, because viser runs callbacks in many threads.
+    lock: held meanwhile, because viser runs callbacks in many threads. failed: called after an error.
     """
 
     def run(event: Any) -> None:
@@ -187,7 +194,8 @@ def guarded(
             with lock or contextlib.nullcontext():
                 work(event)
         except NerfsceneError as error:
-            say("That didn't work", str(error), "red")
+            say("That didn't work", in_page(str(error)), "red")
+            failed()
 
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import analytic
+import numpy as np
 import pytest
 from refusals import Refused
 
 from nerfscene import ray_commands
 from nerfscene.clusters import desk, trainings
 from nerfscene.clusters.connecting import Cluster, Needs
-from nerfscene.clusters.film_parts import LONGEST_PART, PART_BYTES, parts_of
+from nerfscene.clusters.film_parts import LONGEST_PART, PART_BYTES, _part, parts_of
 from nerfscene.clusters.runs import MOST_TRIES, News, Outcome
 from nerfscene.config import FootageConfig, PoseConfig, RenderConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.filming import Frame, Rendered, render_film, rendered
+from nerfscene.films.filming import Frame, Rendered, as_filmed, film_path, render_film, rendered
+from nerfscene.films.frames import film_digest
 from nerfscene.films.paths import CameraPath
 from nerfscene.scene import folder as scenes
 
@@ -285,3 +288,18 @@ def test_frames_from_elsewhere_make_the_same_film(trained: Path, tmp_path: Path)
     assert ended == [True, True]  # what was rendered ahead is given up
     render_film(scene, config, None, frames, elsewhere=elsewhere)
     assert asked[2] == [3, 4, 5]  # those that are there already are not asked for
+
+
+def test_a_worker_s_frames_are_pulled_by_key_as_this_machine_s(trained: Path) -> None:
+    scene = scenes.load(trained)
+    config = RenderConfig(
+        path="boom", seconds=0.5, fps=10, width=64, samples=1, backend="cpu", threads=1,
+        aperture="0:2,0.5:1", focus="0:subject,0.5:4", exposure="0:0,0.5:-2", roll="0:0,0.5:30",
+    )  # fmt: skip
+    path, _ = film_path(scene, config)
+    digest = film_digest(as_filmed(scene, path, config), path, config)
+    sent = pickle.loads(pickle.dumps((trained, path, config, digest)))
+    there = [*_part(sent, [3, 4]), *_part(sent, [1])]
+    here = list(rendered(scene, path, config, scene.renderer("cpu", 1), [3, 4, 1]))
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(there, here, strict=True))
+    assert here[0][0].mean() < here[2][0].mean(), "it gets darker"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from dataclasses import replace
@@ -22,7 +21,7 @@ from nerfscene.films.filming import render_film
 from nerfscene.films.video import film_facts
 from nerfscene.scene.summary import scene_id
 from nerfscene.scene.world import in_world
-from nerfscene.viewer.film_job import FilmJob
+from nerfscene.viewer.film_job import film_job
 from nerfscene.viewer.keyframes import Keyframe, Plan
 
 TINY = ns.RenderConfig(width=32, fps=5, seconds=0.4)
@@ -120,20 +119,34 @@ class TestWithThePackage:
         assert made["credentials"] == []
         assert ns.info(tmp_path / "frames/00000.png")["state"] == "unsigned"
 
-    def test_the_viewer_s_film_is_signed(self, loaded: ns.Scene, tmp_path: Path) -> None:
+    def test_the_viewer_s_film_is_signed(self, loaded: ns.Scene) -> None:
         keys = tuple(Keyframe(view.world_from_cam) for view in loaded.views[:2])
-        got: list[tuple[bytes | None, str]] = []
+        got: list[tuple[Path | None, str]] = []
+        jobs = []
         for options in (ns.CredentialsConfig(), ns.CredentialsConfig(credentials=False)):
             plan = Plan(keys, seconds=0.2, fps=5, width=32, height=24)
-            FilmJob(loaded, plan, "auto", lambda f: None, lambda *x: got.append(x), options).wait(120)
-        for (film, reason), state in zip(got, ("valid", "unsigned"), strict=True):
+            job = film_job(
+                loaded,
+                plan,
+                "auto",
+                lambda *x: None,
+                lambda x: None,
+                print,
+                lambda *x: got.append(x),
+                options,
+            )
+            job.start()
+            job.wait(120)
+            jobs.append(job)
+        for job, (film, reason), state in zip(jobs, got, ("valid", "unsigned"), strict=True):
             assert film is not None, reason
-            (tmp_path / "film.mp4").write_bytes(film)
-            assert ns.info(tmp_path / "film.mp4")["state"] == state
-            assert b"nerfscene-film-" not in film
-            with av.open(io.BytesIO(film)) as played:
+            assert ns.info(film)["state"] == state and film.name == "film.mp4"
+            assert str(film.parent).encode() not in film.read_bytes()
+            with av.open(str(film)) as played:
                 frames = list(played.decode(video=0))
             assert [(f.width, f.height) for f in frames] == [(32, 24)]
+            job.discard()
+            assert not film.exists()
 
     def test_info_of_what_is_no_film(self, trained: Path, tmp_path: Path, run: Run, refused: Refused) -> None:
         (tmp_path / "notes.txt").write_text("hello")

@@ -117,7 +117,7 @@ def test_films_average_several_rays_a_pixel(
         asked.append(samples)
         return render(renderer, camera, samples)
 
-    monkeypatch.setattr("nerfscene.films.shutter.render", noted)
+    monkeypatch.setattr("nerfscene.films.through_lens.render", noted)
     small = RenderConfig(width=24, fps=2, seconds=1)
     render_film(scene, small, None, tmp_path / "few")
     assert max(asked) >= 2

@@ -14,7 +14,8 @@ from path_cases import LENS, assert_rigid, poses_of, ring
 from path_file_cases import save
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.films.camera_path_file import FLIP, read_camera_path
+from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.path_parts import FLIP
 from nerfscene.films.path_writing import write_camera_path
 from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import PRESETS, preset

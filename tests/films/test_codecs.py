@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,9 +280,40 @@ def test_the_largest_size_can_be_encoded(name: str) -> None:
     codecs.check_encodable(codecs.known(name), (8192, 8192), 30)
 
 
-def test_films_of_large_frames_take_little_memory() -> None:
-    codec = codecs.known("h264")
-    for size, ahead in (((1920, 1080), None), ((3840, 2160), "10")):
-        context = av.CodecContext.create("libx264", "w")
-        codecs.set_up(context, codec, size, codecs.rate(30), False)
-        assert context.options.get("rc-lookahead") == ahead
+def test_in_encoders_of_large_films_few_frames_wait() -> None:
+    """H.264 holds back 10 frames instead of 40, H.265 5 instead of 20, and AV1 needs no later ones."""
+    for name, option, usual, large in (
+        ("h264", "rc-lookahead", None, "10"),
+        ("h265", "x265-params", "log-level=error", "log-level=error:rc-lookahead=5:bframes=3"),
+        ("av1", "svtav1-params", None, "pred-struct=1"),
+    ):
+        codec = codecs.known(name)
+        for size, wanted in (((1920, 1080), usual), ((3840, 2160), large)):
+            context = av.CodecContext.create(codec.encoder, "w")
+            codecs.set_up(context, codec, size, codecs.rate(30), False)
+            assert context.options.get(option) == wanted
+
+
+STOPPED = """
+import sys
+import numpy as np
+from nerfscene.films import codecs, encoding
+
+def frames():
+    yield np.zeros((96, 128, 3), np.uint8)
+    raise KeyboardInterrupt
+
+try:
+    encoding.encode(frames(), sys.argv[1], "mp4", codecs.known("av1"), 30.0)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_a_stopped_film_s_encoder_prints_nothing(tmp_path: Path) -> None:
+    if not codecs.has(codecs.known("av1")):
+        pytest.skip("this PyAV has no encoder for AV1")
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, tmp_path / "film.mp4"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -160,7 +160,7 @@ def test_the_first_frame_that_cannot_be_written_is_told(
 ) -> None:
     plain = video.write_picture
 
-    def fails(pixels: object, file: Path) -> None:
+    def fails(pixels: object, file: Path, xmp: str | None = None) -> None:
         if file.stem >= "00002":
             raise NerfsceneError(f"no {file.name}")
         plain(pixels, file)  # type: ignore[arg-type]

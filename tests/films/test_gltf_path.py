@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import track_cases
 from path_cases import assert_rigid, poses_of, ring
-from path_file_cases import lying, scene_of
+from path_file_cases import exported, lying, scene_of
 from scipy.spatial.transform import Rotation
 from track_cases import GltfParts
 
@@ -27,10 +27,7 @@ BLENDER = np.diag([1.0, -1, -1, 1])  # a camera's axes there, and in glTF: along
 
 def in_gltf(scene: Scene, world: Any = "upright") -> Array:
     """The photos' cameras as nodes of a glTF file about the exported scene: (x, z, -y) of the upright one."""
-    poses = np.stack([view.world_from_cam for view in placed(scene, world).views]) @ BLENDER
-    if world == "upright":
-        poses = np.stack([poses[:, 0], poses[:, 2], -poses[:, 1], poses[:, 3]], axis=1)
-    return poses
+    return exported(scene, np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), world) @ BLENDER
 
 
 def turned(poses: Array) -> Array:

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.camera_path_file import read_camera_path
-from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_parts import FLIP
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from lens_pictures import alone, box_of, intrinsics, ray
 from PIL import Image
 
 import nerfscene as ns
@@ -17,7 +18,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.footprint import photos_of, pixel_samples
-from nerfscene.field.rendering import Renderer, rays_through, render
+from nerfscene.field.rendering import rays_through, render
 from nerfscene.films.filming import film_path, render_film
 from nerfscene.films.lenses import eye_distance, level, unseen
 from nerfscene.films.orbit import subject_of
@@ -26,66 +27,11 @@ from nerfscene.scene.folder import Scene
 from nerfscene.types import Array, Camera, Intrinsics, Lens
 
 FEW = {"path": "orbit", "fps": 5, "seconds": 0.6}
-TILT = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
-ACROSS = 2.5  # world units across the orthographic camera's picture
 
 
 @pytest.fixture(scope="module")
 def loaded(trained: Path) -> Scene:
     return scene.load(trained)
-
-
-def intrinsics(lens: Lens) -> Intrinsics:
-    """A lens for 48×24 pixels."""
-    a_radian = 48 / (2 * np.pi)
-    return {
-        "equirectangular": Intrinsics(48, 24, a_radian, a_radian, 24, 12, "equirectangular"),
-        "stereo180": Intrinsics(48, 24, a_radian, a_radian, 12, 12, "stereo180", (0.4, 0, 0, 0, 0)),
-        "fisheye": Intrinsics(48, 24, 24 / np.pi, 24 / np.pi, 24, 12, "fisheye"),
-        "orthographic": Intrinsics(48, 24, 48 / ACROSS, 48 / ACROSS, 24, 12, "orthographic"),
-    }[lens]
-
-
-def ray(lens: Lens, x: float, y: float) -> tuple[Array, Array]:
-    """Where the ray through a point of the picture of ``intrinsics`` begins, and its direction, in the
-    camera's axes: the lens's definition, in degrees of longitude and latitude."""
-    start = np.zeros(3)
-    if lens == "orthographic":
-        return np.array([(x - 24) * ACROSS / 48, (y - 12) * ACROSS / 48, 0]), np.array([0.0, 0.0, 1.0])
-    if lens == "fisheye":  # 180° across 24 pixels
-        away = np.radians(np.hypot(x - 24, y - 12) * 180 / 24)
-        around = np.arctan2(y - 12, x - 24)
-        return start, np.array([np.sin(away) * np.cos(around), np.sin(away) * np.sin(around), np.cos(away)])
-    longitude = np.radians(-180 + x * 360 / 48)
-    if lens == "stereo180":
-        start[0] = 0.2 if x > 24 else -0.2
-        longitude = np.radians(-90 + (x % 24) * 180 / 24)
-    latitude = np.radians(90 - y * 180 / 24)
-    level_part = np.cos(latitude)
-    return start, np.array(
-        [level_part * np.sin(longitude), -np.sin(latitude), level_part * np.cos(longitude)]
-    )
-
-
-def alone(renderer: Renderer, pose: Array, start: Array, direction: Array) -> tuple[Array, float, float]:
-    """What a perspective camera sees that looks along this ray of the camera ``pose``, in one pixel."""
-    z = pose[:3, :3] @ direction
-    x = np.cross([0.3, -0.8, 0.5], z)
-    x /= np.linalg.norm(x)
-    made = np.eye(4)
-    made[:3, :3] = np.stack([x, np.cross(z, x), z], 1)
-    made[:3, 3] = pose[:3, 3] + pose[:3, :3] @ start
-    frame = render(renderer, Camera(Intrinsics(1, 1, 50, 50, 0.5, 0.5), made))
-    return frame.rgb[0, 0], float(frame.depth[0, 0]), float(frame.accumulation[0, 0])
-
-
-def box_of(loaded: Scene) -> Array:
-    """A crop that stands at an angle about the subject's middle, and cuts through it."""
-    half = 0.6 / similarity_scale(loaded.scene_from_world)
-    crop = np.eye(4)
-    crop[:3, :3] = TILT * [half, 0.5 * half, half]
-    crop[:3, 3] = np.linalg.inv(loaded.scene_from_world)[:3, 3]
-    return crop
 
 
 @pytest.mark.parametrize("shown", ["whole", "backdrop", "cropped", "bounded"])
@@ -295,18 +241,17 @@ def test_beside_a_fisheye_s_circle_a_film_is_transparent(loaded: Scene, tmp_path
         assert not values[outside].any() and values[~outside].any()
 
 
-@pytest.mark.parametrize("lens", ["equirectangular", "stereo180", "orthographic"])
-def test_motion_blur_goes_with_every_lens(loaded: Scene, tmp_path: Path, lens: str) -> None:
+@pytest.mark.parametrize("lens", ["fisheye", "equirectangular", "stereo180", "orthographic"])
+@pytest.mark.parametrize("blur", [{"motion_blur": 360.0}, {"aperture": 0.01}])
+def test_blur_goes_with_every_lens(loaded: Scene, tmp_path: Path, lens: str, blur: dict[str, float]) -> None:
     config = RenderConfig(path="orbit", fps=5, seconds=0.4, lens=lens, width=32)  # type: ignore[arg-type]
-    for blur in (0.0, 360.0):
-        render_film(loaded, replace(config, motion_blur=blur), None, tmp_path / f"{blur:g}")
+    for name, settings in (("sharp", {}), ("blurred", blur)):
+        render_film(loaded, replace(config, **settings), None, tmp_path / name)  # type: ignore[arg-type]
     sharp, blurred = (
-        np.asarray(Image.open(tmp_path / name / "00001.png")).astype(float) for name in ("0", "360")
+        np.asarray(Image.open(tmp_path / name / "00001.png")).astype(float) for name in ("sharp", "blurred")
     )
     assert np.abs(np.diff(blurred, axis=1)).mean() < np.abs(np.diff(sharp, axis=1)).mean()
     assert abs(blurred.mean() - sharp.mean()) < 12
-    with pytest.raises(NerfsceneError, match="--aperture is for perspective lenses"):
-        render_film(loaded, replace(config, aperture=2.8), None, tmp_path / "deep")
 
 
 def test_a_fisheye_s_circle() -> None:

@@ -16,7 +16,7 @@ from viser.transforms import SO3
 from nerfscene.config import RenderConfig
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.filming import film_path
-from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_parts import FLIP
 from nerfscene.films.path_writing import write_camera_path
 from nerfscene.types import Array
 

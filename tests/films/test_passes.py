@@ -106,6 +106,39 @@ def test_normals_of_a_plane_in_any_lens(loaded: Scene, lens: str) -> None:
     assert np.abs(found - normal)[8:-8, 8:-8].max() < 0.03
 
 
+def in_a_ball(rays: np.ndarray, origins: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (…) along rays from within a ball of radius 3, and its normals there, inwards."""
+    beside = middle - origins
+    along = (rays * beside).sum(-1)
+    depth = along + np.sqrt(along**2 - (beside**2).sum(-1) + 9)
+    return depth.astype(np.float32), (middle - origins - rays * depth[..., None]) / 3
+
+
+def test_normals_close_where_a_picture_of_all_round_does(loaded: Scene) -> None:
+    a_radian = 240 / (2 * np.pi)
+    k = Intrinsics(240, 120, a_radian, a_radian, 120.0, 60.0, "equirectangular")
+    rays, _ = camera_rays(loaded.renderer(), Camera(k, np.eye(4)))
+    depth, wanted = in_a_ball(rays, np.zeros_like(rays), np.array([0.9, 0.2, -0.7]))
+    found = normals(depth, rays, None, k.lens)
+    assert np.abs(found - wanted)[8:-8].max() < 0.03, "also in the first and last columns"
+    assert np.abs(normals(depth, rays) - wanted)[8:-8].max() > 0.05, "which nothing else would give"
+
+
+def test_normals_of_two_eyes_know_nothing_of_each_other(loaded: Scene) -> None:
+    a_radian = 240 / (2 * np.pi)
+    k = Intrinsics(240, 120, a_radian, a_radian, 60.0, 60.0, "stereo180", (0.4, 0, 0, 0, 0))
+    rays, origins = camera_rays(loaded.renderer(), Camera(k, np.eye(4)))
+    assert origins is not None
+    depth, wanted = in_a_ball(rays, origins, np.array([0.9, 0.2, 0.7]))
+    found = normals(depth, rays, origins, k.lens)
+    middle = np.s_[8:-8, 116:124]
+    assert np.abs(found - wanted)[8:-8, 8:112].max() < 0.03 and np.abs(found - wanted)[middle].max() < 0.15
+    assert np.abs(normals(depth, rays, origins) - wanted)[middle].max() > 0.5, "across the seam"
+    for eye in (np.s_[:, :120], np.s_[:, 120:]):
+        alone = normals(depth[eye], rays[eye], origins[eye])
+        assert np.array_equal(found[eye], alone)
+
+
 def test_they_need_frames_to_lie_beside(loaded: Scene, tmp_path: Path) -> None:
     with pytest.raises(NerfsceneError, match="give --frames FOLDER as well"):
         render_film(loaded, replace(SHORT, passes="depth"), tmp_path / "film.mp4")

@@ -23,7 +23,7 @@ from nerfscene.films.paths import CameraPath
 from nerfscene.films.presets import preset
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
 
 VIEWS = ring(np.arange(0, 360, 15.0), shake=0.0)
 FORMS: list[tuple[str, Any]] = [
@@ -121,11 +121,11 @@ def test_keyframes_of_the_viewer_are_kept_with_their_easing(tmp_path: Path) -> N
     frames = tuple(keyframes.Keyframe(v.world_from_cam, 40.0 + i, 1.0 + i) for i, v in enumerate(VIEWS[:4]))
     plan = keyframes.Plan(frames, True, True, "gentle", 320, 240, 24.0, 5.0)
     saved, file = tmp_path / "saved.json", tmp_path / "camera_path.json"
-    keyframes.save(plan, saved)
+    path_files.save(plan, saved)
     config = RenderConfig(str(saved))
     path = read_camera_path(saved)
     write_camera_path(path, file, own=own_keyframes_of(config))
-    back = keyframes.load(file)
+    back = path_files.load(file)
     assert (back.loop, back.constant_speed, back.easing) == (True, True, "gentle")
     assert (back.width, back.height, back.fps, back.seconds) == (320, 240, 24, 5)
     for a, b in zip(back.keyframes, plan.keyframes, strict=True):

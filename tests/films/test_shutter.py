@@ -16,7 +16,7 @@ from PIL import Image
 from nerfscene.config import RenderConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films import lens as lenses
-from nerfscene.films import shutter
+from nerfscene.films import shutter, through_lens
 from nerfscene.films.filming import render_film, world_points
 from nerfscene.films.lens import Lens, lens_of
 from nerfscene.films.path_writing import write_camera_path
@@ -73,6 +73,7 @@ def wall(monkeypatch: pytest.MonkeyPatch, z: float, dots: Sequence[Sequence[floa
         return np.zeros_like(directions), directions
 
     monkeypatch.setattr(shutter, "render", seen)
+    monkeypatch.setattr(through_lens, "render", seen)
     monkeypatch.setattr(shutter, "rays_through", rays)
     monkeypatch.setattr(shutter, "similarity_scale", lambda matrix: 1.0)
 
@@ -206,7 +207,8 @@ def test_what_is_in_the_plane_in_focus_stays_where_it_is() -> None:
     distance = lens.distance(camera)
     assert distance == pytest.approx(math.sqrt(14))
     for place in disc(16):
-        moved = shutter.through_lens(lens, camera, place)
+        moved = through_lens.through_lens(lens, camera, place)
+        assert isinstance(moved, Camera)
         for x, y in ((0.0, 0.0), (1.0, 0.5), (-2.0, 1.0)):
             point = camera.world_from_cam[:3] @ [x, y, distance, 1.0]
             assert np.abs(seen_by(moved, point) - seen_by(camera, point)).max() < 1e-9
@@ -283,13 +285,13 @@ def test_a_focus_beside_or_behind_the_camera_is_still_one() -> None:
     assert lens.distance(shifted(0.0)) == pytest.approx(5 * lenses.LEAST)
 
 
-def test_other_lenses_are_refused_in_a_sentence(loaded: Scene, tmp_path: Path) -> None:
-    k = Intrinsics(48, 32, 20.0, 20.0, 24.0, 16.0, "fisheye")
+def test_a_lens_with_distortion_is_refused_in_a_sentence(loaded: Scene) -> None:
+    k = replace(K, distortion=(0.1, 0.0, 0.0, 0.0, 0.0))
     path = CameraPath((Camera(k, loaded.views[0].world_from_cam),) * 2)
-    lens = Lens(2.8, 1.0, 2.0)
-    with pytest.raises(NerfsceneError, match="perspective lenses without distortion"):
-        cameras_of(Shutter(path, 0.0, lens), loaded.renderer(), 0)
-    moving = CameraPath(tuple(Camera(k, view.world_from_cam) for view in loaded.views[:3]))
+    with pytest.raises(NerfsceneError, match="--aperture is for lenses without distortion"):
+        cameras_of(Shutter(path, 0.0, Lens(2.8, 1.0, 2.0)), loaded.renderer(), 0)
+    fisheye = Intrinsics(48, 32, 20.0, 20.0, 24.0, 16.0, "fisheye")
+    moving = CameraPath(tuple(Camera(fisheye, view.world_from_cam) for view in loaded.views[:3]))
     assert len(cameras_of(Shutter(moving, 0.5), loaded.renderer(), 1)) > 1, "motion blur is for all"
 
 
@@ -303,7 +305,7 @@ def test_means_are_of_light(monkeypatch: pytest.MonkeyPatch) -> None:
         value, ones = next(shown), np.ones((HEIGHT, WIDTH), np.float32)
         return Frame(np.full((HEIGHT, WIDTH, 3), value, np.float32), ones, value * ones)
 
-    monkeypatch.setattr(shutter, "render", seen)
+    monkeypatch.setattr(through_lens, "render", seen)
     two = [shifted(0.0), shifted(1.0)]
     mean = taken(SIMPLE, two, 1, False)
     assert mean.rgb == pytest.approx(0.7354, abs=1e-3), "half the light of white is 188 of 255"

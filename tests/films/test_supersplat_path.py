@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import track_cases
 from path_cases import assert_rigid, poses_of, ring
-from path_file_cases import lying, scene_of
+from path_file_cases import exported, lying, scene_of
 
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.errors import NerfsceneError
-from nerfscene.exporters.placement import placed
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Array
@@ -23,20 +22,13 @@ from nerfscene.types import Array
 VIEWS = ring(np.arange(0, 360, 15.0), shake=0.0)
 
 
-def in_supersplat(scene: Scene, world: Any = "upright") -> list[Array]:
+def in_supersplat(scene: Scene, world: Any = "upright") -> Array:
     """Where SuperSplat sees the cameras of a scene's photos stand about its exported splats.
 
     Step by step: the exported world, the axes of splat files (y down), and SuperSplat's half turn about z.
     """
-    made = []
-    for view in placed(scene, world).views:
-        pose = view.world_from_cam
-        if world == "upright":
-            x, y, z = pose[:3]
-            pose = np.stack([x, -z, y, pose[3]])  # as the .ply has it
-        x, y, z = pose[:3]
-        made.append(np.stack([-x, -y, z, pose[3]]))
-    return made
+    in_the_ply = exported(scene, np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), world)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ in_the_ply
 
 
 @pytest.mark.parametrize("kind", ["project", "settings", "frames"])

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,9 +251,7 @@ def frames():
             os.kill(os.getpid(), signal.SIGKILL)
         yield np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8)
 
-if len(sys.argv) > 1:
-    video.write_film(frames(), Path(sys.argv[1]), 25)
-video.film_bytes(frames(), 25)
+video.write_film(frames(), Path(sys.argv[1]), 25)
 """
 
 
@@ -267,19 +264,6 @@ def test_a_killed_film_leaves_nothing(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     done = subprocess.run([sys.executable, "-c", KILLED, str(film)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL and not list(tmp_path.iterdir())
-
-
-def test_a_film_in_memory_is_the_one_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    video.write_film(stripes(5), tmp_path / "film.mp4", 10)
-    there = (tmp_path / "film.mp4").read_bytes()
-    assert video.film_bytes(stripes(5), 10) == there
-    monkeypatch.setattr(unnamed_file, "_unnamed_in", lambda folder: None)  # as on other systems
-    assert video.film_bytes(stripes(5), 10) == there
-    assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
 
 
 def test_an_older_film_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:

@@ -12,10 +12,23 @@ from fastapi.testclient import TestClient
 from support.html_cases import Element, Page
 
 from nerfscene.export_commands import OPENS
+from nerfscene.films import codecs, settings
 from nerfscene.films.presets import PRESETS
 from nerfscene.measuring import advice
 from nerfscene.scene import output_folder
-from nerfscene.serve import actions, jobs, links, offers, pages_changes, pages_scene, people, scenes, words
+from nerfscene.serve import (
+    actions,
+    film_form,
+    film_kinds,
+    jobs,
+    links,
+    offers,
+    pages_changes,
+    pages_scene,
+    people,
+    scenes,
+    words,
+)
 from nerfscene.serve.scenes import places
 from nerfscene.serve.shop import Shop
 
@@ -167,6 +180,70 @@ def test_films_exports_and_pages_are_ordered_by_forms(shop: Shop) -> None:
     assert "The mesh is empty." in page.one("div", id="exports-made").said
     guest = shown(cases.logged_in(shop, cases.guest(shop)), scene.id)
     assert guest.one("video")["src"] == film and not guest.all("section", id="exports")
+
+
+def test_the_rest_of_a_film_is_under_more(shop: Shop) -> None:
+    scene = cases.scene(shop, "Kitchen", "ready")
+    browser, base = cases.logged_in(shop), f"/scenes/{scene.id}"
+    page = shown(browser, scene.id)
+    first = page.fields(page.form(f"{base}/films"))
+    assert (first["width"], first["seconds"]) == ("960", "8")
+    assert not any(first[name] for name in ("through", "lens", "motion_blur", "aperture", "exposure", "file"))
+    chosen = {
+        "width": "hd", "through": "0001.jpg, 0017.jpg", "loop": "1", "look_at": "subject",
+        "motion_blur": "180", "aperture": "2.8", "focus": "0004.jpg", "exposure": "-1",
+        "background": "transparent", "file": "webm vp9", "fps": "24",
+    }  # fmt: skip
+    send(browser, page, f"{base}/films", **chosen)
+    (job,) = (job for job in jobs.jobs_of(shop.db, scene.id) if job.kind == "film")
+    assert job.options == {
+        "through": "0001.jpg, 0017.jpg", "loop": True, "look_at": "subject", "seconds": 8.0, "preset": "hd",
+        "fps": 24.0, "motion_blur": 180.0, "aperture": 2.8, "focus": "0004.jpg", "exposure": -1.0,
+        "background": "transparent", "codec": "vp9", "ending": "webm",
+    }  # fmt: skip
+    page = shown(browser, scene.id)
+    assert "From photo to photo, .webm Next in the queue" in page.one("div", id="films-made").said
+    cases.change(shop, job.id, "done", files=[f"films/{job.id}.webm"])
+    assert shown(browser, scene.id).one("video")["src"] == f"{base}/films/{job.id}.webm"
+    cases.change(shop, job.id, "done", files=[f"films/{job.id}.gif"])
+    page = shown(browser, scene.id)
+    assert not page.all("video") and page.one("img", src=f"{base}/films/{job.id}.gif")
+    cases.change(shop, job.id, "done", files=[f"films/{job.id}.mov"])  # which browsers don't play
+    page = shown(browser, scene.id)
+    assert not page.all("video") and page.one("a", href=f"{base}/films/{job.id}.mov?download")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"background": "transparent", "file": "mp4 h264"}, "h264 keeps no transparency; choose webm"),
+        ({"width": "prores", "file": "mp4 h264"}, "the preset prores makes .mov, not .mp4"),
+        ({"motion_blur": "400"}, "motion_blur must be 0 to 360 degrees"),
+        ({"aperture": "wide"}, "aperture must be a number"),
+        ({"width": "4k", "file": "mkv ffv1", "seconds": "120"}, "this film would take about"),
+    ],
+)
+def test_a_film_that_cant_be_is_refused_in_a_sentence(shop: Shop, chosen: dict[str, str], said: str) -> None:
+    scene = cases.scene(shop, "Kitchen", "ready")
+    answer = cases.logged_in(shop).post(f"/scenes/{scene.id}/films", data=chosen)
+    assert answer.status_code == 400 and said.lower() in Page(answer.text).said.lower()
+    assert not [job for job in jobs.jobs_of(shop.db, scene.id) if job.kind == "film"]
+
+
+def test_the_server_knows_the_codecs_and_presets_that_there_are() -> None:
+    for ending, known in film_kinds.CODECS.items():
+        assert set(known) == {c.name for c in codecs.CODECS if f".{ending}" in c.endings}
+        assert known[0] == codecs.USUAL[f".{ending}"][0]
+    assert {f".{ending}" for ending in film_kinds.CODECS} == set(codecs.KINDS)
+    assert {c.name for c in codecs.CODECS if c.clear} == set(film_kinds.CLEAR)
+    assert {name: ready.width for name, ready in settings.READY.items()} == film_kinds.WIDTHS
+    for name, ready in settings.READY.items():
+        assert film_kinds.RATES.get(name, 30.0) == ready.fps
+        assert f".{film_kinds.OF_PRESET.get(name, 'mp4')}" == (ready.endings or (".mp4",))[0]
+    for file, _ in film_form.FILES[1:]:
+        ending, codec = file.split()
+        assert film_kinds.ending_of({"codec": codec}, ending) == ending
+    assert {size for size, _ in film_form.SIZES} == {"960", *film_kinds.WIDTHS}
 
 
 def test_a_saved_camera_path_is_offered_first(shop: Shop) -> None:

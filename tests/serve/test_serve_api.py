@@ -239,6 +239,13 @@ def test_nobody_trains_longer_than_allowed(tmp_path: Path) -> None:
         ("films", {"seconds": 3600, "fps": 60}, 400),
         ("films", {"width": 8000}, 400),
         ("films", {"fps": -1}, 400),
+        ("films", {"path": "orbit", "through": "1.jpg,2.jpg"}, 400),
+        ("films", {"ending": "avi"}, 400),
+        ("films", {"ending": "gif", "codec": "h264"}, 400),
+        ("films", {"background": "transparent", "ending": "mp4"}, 400),
+        ("films", {"preset": "8k"}, 422),
+        ("films", {"aperture": "0:2.8,4:wide"}, 400),
+        ("films", {"preset": "prores", "width": 4096, "seconds": 300}, 400),
         ("pages", {"limit": "1 parsec"}, 400),
         ("pages", {"path": "../../key"}, 422),
         ("exports", {"to": "mesh", "ending": "exe"}, 400),
@@ -260,6 +267,8 @@ def test_films_exports_and_pages_of_a_trained_scene(program: Program, trained: P
     assert film["kind"] == "film" and film["options"] == {"path": "saved", "seconds": 2.0}
     export = http.post(f"{at}/exports", json={"to": "splats", "ending": ".SPZ", "degree": 0}).json()
     assert export["options"] == {"degree": 0, "to": "splats", "ending": "spz"} and export["ahead"] == 1
+    more = {"preset": "gif", "exposure": "0:0,4:-1", "aperture": 2.8, "focus": "subject", "lens": "fisheye"}
+    assert http.post(f"{at}/films", json=more).json()["options"] == {**more, "ending": "gif"}
     assert http.post(f"{at}/pages").json()["kind"] == "page"
     jobs.begin_next(program.shop.db, "here")
     jobs.end(program.shop.db, film["id"], "done", result={"files": [f"films/{film['id']}.mp4"]})

@@ -206,7 +206,7 @@ def test_guests_have_no_controls_that_make_or_save(trained: Path) -> None:
                 (panels,) = viewer.panels.values()
                 until(lambda: hasattr(panels, "share"), "its panels")
                 assert not hasattr(panels, "crop") and not panels.saves and not panels.makes
-                for part, name in ((panels.film, "start"), (panels.path, "play"), (panels.export, "kind")):
+                for part, name in ((panels.film, "start"), (panels.path, "preset"), (panels.export, "kind")):
                     assert not hasattr(part, name)
 
         asyncio.run(joined())

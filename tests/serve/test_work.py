@@ -164,6 +164,16 @@ def test_a_film(opened: Shop, trained: Path, told: list[tuple[str, float, float 
     assert [fraction for stage, fraction, _ in told if stage == "filming"] == [0.25, 0.5, 0.75, 1.0]
 
 
+def test_a_film_of_another_kind(opened: Shop, trained: Path) -> None:
+    row = a_scene(opened, None, trained)
+    asked = {"preset": "gif", "width": 64, "seconds": 0.24, "exposure": "0:0,0.2:1", "background": "white"}
+    assert actions.film(opened, row, asked).options == {**asked, "ending": "gif"}
+    task = begun(opened, row, "film", **asked, ending="gif")
+    ended = done_here(task)
+    assert ended.result["files"] == [f"films/{task.job.id}.gif"]
+    assert film_facts(task.at.films / f"{task.job.id}.gif")["frames"] == ended.result["frames"] == 3
+
+
 def test_a_film_goes_on_with_the_frames_that_are_there(
     opened: Shop, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,8 @@ from fuzz_inputs import KINDS, Kind
 from nerfscene import api, cli
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene import folder
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import path_files
+from nerfscene.viewer.keyframes import cameras
 
 SMALL = ["--threads", "1", "--field.occupancy-resolution", "32", "--field.log2-table", "12"]
 LIKE_CODE = re.compile(r"Traceback|\.cc:|\.cpp:|Check failed|0x[0-9a-f]{6}|<class|object at|__init__")
@@ -77,7 +78,7 @@ def _use(kind: Kind, work: Path, err: Path, number: int) -> tuple[str, str]:
             return _command([*render, "--height", "24", "--seconds", "1.5", "--path", path], err)
         case "keyframes":
             path = str(work / "camera_path.json")
-            shown = _ended(lambda: keyframes.load(Path(path), folder.load(given)), err)
+            shown = _ended(lambda: cameras(path_files.load(Path(path), folder.load(given))), err)
             filmed = _command([*render, "--seconds", "1", "--path", path], err)
             return filmed if shown[0] != "wrong" else shown
     outcome = _command(["info", given], err)

@@ -27,7 +27,8 @@ from PIL import Image
 from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.scene import folder
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import keyframes, path_files
+from nerfscene.viewer.film_settings import FilmSettings
 
 SMALL = FieldConfig(occupancy_resolution=32, log2_table=12, finest_resolution=64)
 
@@ -176,8 +177,11 @@ def _keyframes(root: Path) -> None:
     """A path as the page saves it; its frames are few, so that most of the damage is to its keyframes."""
     _scene(root)
     poses = [view.world_from_cam for view in folder.load(root / "scene").views[:4]]
-    frames = tuple(keyframes.Keyframe(pose, 50.0, 1.0 + i) for i, pose in enumerate(poses))
-    keyframes.save(keyframes.Plan(frames, width=64, height=48, seconds=0.1), root / "camera_path.json")
+    frames = tuple(keyframes.Keyframe(pose, 50.0, 1.0 + i, 5.0, 2.0, -1.0) for i, pose in enumerate(poses))
+    film = FilmSettings(aperture=4.0, focus=(0.0, 0.0, 1.0), motion_blur=90.0, passes="depth")
+    look = keyframes.LookAt((0.0, 0.0, 0.5), (0.0, 0.0, 1.0))
+    plan = keyframes.Plan(frames, width=64, height=48, seconds=0.1, look_at=look, film=film)
+    path_files.save(plan, root / "camera_path.json")
 
 
 def _instant_ngp(root: Path) -> None:

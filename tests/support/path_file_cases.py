@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 from path_cases import ring
 
+from nerfscene.exporters.placement import placed
 from nerfscene.field.hash_grid import RadianceField
-from nerfscene.films.nerfstudio_path import FLIP
+from nerfscene.films.path_parts import FLIP
 from nerfscene.scene.scene import Figures, Scene
 from nerfscene.scene.world import in_world
 from nerfscene.types import Array, View
@@ -60,6 +61,17 @@ def scene_of(folder: Path, views: Sequence[View] | None = None, source: str = "t
     return Scene(
         no_field, placed, np.diag([0.5, 0.5, 0.5, 1]), (0.0, 0.0, 0.0), False, Figures(source=source)
     )
+
+
+def exported(scene: Scene, file_from_upright: Array, world: Any = "upright") -> Array:
+    """The photos' cameras (n, 4, 4) about what was exported of a scene, in a file's axes and OpenCV's.
+
+    file_from_upright: (3, 3), the file's own axes for the upright world, whose z is up.
+    """
+    poses = np.stack([view.world_from_cam for view in placed(scene, world).views])
+    if world == "upright":
+        poses[:, :3] = file_from_upright @ poses[:, :3]
+    return poses
 
 
 def lying(scene: Scene) -> Scene:

@@ -20,7 +20,7 @@ from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.world import save_world
 from nerfscene.training.progress import Control, Progress
-from nerfscene.viewer import keyframes
+from nerfscene.viewer import path_files
 from nerfscene.viewer.keyframes import Keyframe, Plan
 from nerfscene.viewer.stage import Stage, Training, keep, set_world, stage_of
 
@@ -125,7 +125,7 @@ def test_resuming_keeps_what_was_set_before(small_room: Path, tmp_path: Path) ->
 def test_a_damaged_path_is_found_before_the_world_changes(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "scene"))
     stage = stage_of(scenes.load(folder), folder, "cpu", None)
-    keyframes.save(Plan((Keyframe(np.eye(4)),), seconds=0.1), folder / "camera_path.json")
+    path_files.save(Plan((Keyframe(np.eye(4)),), seconds=0.1), folder / "camera_path.json")
     text = (folder / "camera_path.json").read_text()
     (folder / "camera_path.json").write_text(text.replace('"fov": 50.0', '"fov": "wide"'))
     before = (folder / scenes.SCENE_JSON).read_bytes()

@@ -253,10 +253,10 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     path = panels.path
     path.add_keyframe()
     path.add_keyframe()
-    path.editor.apply(replace(path.editor.plan, width=64, height=48, fps=5.0, seconds=0.4))
+    path.edits.apply(replace(path.edits.plan, width=64, height=48, fps=5.0, seconds=0.4))
     panels.film.render()
-    film = wait(page, lambda: panels.film.film, what="for the film")
-    with av.open(io.BytesIO(film)) as container:
+    film = wait(page, lambda: panels.film.file, what="for the film")
+    with av.open(str(film)) as container:
         first = next(container.decode(video=0)).to_ndarray(format="rgb24")
     # A film's codec preserves colours less well than a picture's.
     assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
@@ -300,23 +300,24 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
     wait(page, lambda: len(panels.path.editor.plan.keyframes) == 2)
     one, two = (k.world_from_cam for k in panels.path.editor.plan.keyframes)
     assert not np.allclose(one, two, atol=1e-2)
-    panels.path.editor.apply(replace(panels.path.editor.plan, width=64, height=48, fps=10.0, seconds=1.0))
+    panels.path.edits.apply(replace(panels.path.edits.plan, width=64, height=48, fps=10.0, seconds=1.0))
     played: list[NDArray[np.float64]] = []
-    go_to = panels.path._go_to
+    player = panels.path.player
+    go_to, own = player.go_to, pose_of(session.client.camera)
 
     def recorded(world_from_cam: NDArray[np.float64], fov: float) -> None:
         played.append(world_from_cam[:3, 3])
         go_to(world_from_cam, fov)
 
-    monkeypatch.setattr(panels.path, "_go_to", recorded)
+    monkeypatch.setattr(player, "go_to", recorded)
     page.get_by_role("button", name="Play").click()
-    wait(page, lambda: played and not panels.path._playing.is_set(), what="for the end of playing")
+    wait(page, lambda: played and not player.playing.is_set(), what="for the end of playing")
     along = [np.linalg.norm(place - one[:3, 3]) for place in played]
     assert along == sorted(along) and np.allclose(played[-1], two[:3, 3], atol=1e-4)
-    wait(page, lambda: np.allclose(pose_of(session.client.camera), two, atol=1e-2), what="for the last frame")
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), own, atol=1e-2), what="for one's own view")
     page.get_by_role("tab", name="Film").click()
-    page.get_by_role("button", name="Render the film").click()
-    wait(page, lambda: panels.film.film is not None, what="for the film")
+    page.get_by_role("button", name="Make the film").click()
+    wait(page, lambda: panels.film.file is not None, what="for the film")
     button = page.get_by_role("button", name="Download film.mp4")
     with page.expect_download() as download:
         button.click()
@@ -505,8 +506,7 @@ def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Vi
     frame = page.locator(".nerfscene-film-frame")
     assert frame.count() == 0 or not frame.is_visible()
     for width, height in ((240, 60), (60, 120)):
-        panels.path.editor.apply(replace(panels.path.editor.plan, width=width, height=height, keyframes=()))
-        panels.path._show_plan()
+        panels.path.edits.apply(replace(panels.path.edits.plan, width=width, height=height, keyframes=()))
         panels.path.add_keyframe()
         box = wait(page, lambda w=width, h=height: box_of(frame, w / h), what="for the frame")
         assert box["x"] + box["width"] / 2 == pytest.approx(WINDOW["width"] / 2, abs=2)
@@ -517,7 +517,7 @@ def test_the_films_frame_is_shown_and_is_what_is_filmed(browser: Any, viewer: Vi
             2 * np.arctan(box["height"] / 2 / f), rel=0.02
         )
         before = session.client.camera.fov
-        panels.path._act("Go to")
+        panels.path.keys.act("Go to")
         assert session.client.camera.fov == pytest.approx(before, rel=1e-3)
     page.close()
 
@@ -546,3 +546,30 @@ def test_keys_walk_at_the_pace_of_any_scene(
         wait(page, lambda: np.linalg.norm(pose_of(session.client.camera)[:3, 3] - before) > 0.05)
         page.keyboard.up("w")
         page.close()
+
+
+def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, viewer: Viewer) -> None:
+    page, session = open_tab(browser, viewer)
+    path = viewer.panels[session.client.client_id].path
+    page.get_by_role("tab", name="Path").click()
+    page.locator("input[value^='choose a path']").first.click()
+    page.get_by_role("option", name="boom").click()
+    wait(page, lambda: path.times.visible, what="for keyframes")
+    before = path.times.value
+    handle = page.locator(".multi-slider-thumb").nth(1)
+    box = wait(page, handle.bounding_box, what="for their handles")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    wait(page, page.locator(".multi-slider-thumb.active").count, what="for the handle to be held")
+
+    def dragged() -> bool:  # the page listens to the mouse from a moment later on
+        page.mouse.move(x + 4, y)
+        page.mouse.move(x + 8, y)
+        return path.times.value[1] > before[1] + 0.1
+
+    wait(page, dragged, what="for the drag")
+    page.mouse.up()
+    wait(page, lambda: path.edits.selected == 1, what="for the keyframe to be selected")
+    assert path.times.value[0] == 0 and path.times.value[2:] == before[2:]
+    page.close()

@@ -26,7 +26,7 @@ from nerfscene.films.filming import film_path
 from nerfscene.films.paths import look_at
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera
-from nerfscene.viewer import film_job, keyframes, replaced, splats
+from nerfscene.viewer import film_job, path_files, replaced, splats
 from nerfscene.viewer.keyframes import Keyframe, Plan
 from nerfscene.viewer.path_marks import PathMarks
 from nerfscene.viewer.server import Viewer, view
@@ -66,15 +66,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_numbers_stay_within_their_widgets_limits(viewer: Viewer) -> None:
     with Client(viewer) as client:
-        path = client.panels.path
+        path, film = client.panels.path, client.panels.film.controls
+        path.add_keyframe()
+        path.add_keyframe()
         for handle in (
             path.seconds,
             path.fps,
-            path.width,
-            path.height,
-            path.key_time,
-            path.key_fov,
-            path.scrub,
+            film.width,
+            film.height,
+            film.exposure,
+            path.keys.fov,
+            path.player.scrub,
         ):
             before = handle.value
             for value in NO_NUMBERS:
@@ -86,14 +88,22 @@ def test_numbers_stay_within_their_widgets_limits(viewer: Viewer) -> None:
             client.set(handle, before)
             client.after(lambda h=handle, b=before: h.value == b)
         client.after(lambda: path.editor.plan.fps == path.fps.value)
+        client.set(path.keys.time, 1e7)  # the last keyframe's is the film's length
+        client.after(lambda: path.editor.plan.seconds == path.seconds.max)
+        client.set(path.keys.time, -1e300)
+        client.after(lambda: path.editor.plan.seconds == path.seconds.min)
+        for bad in ([0.0], [0.0, 0.0, 0.1], [0.1, 0.0], [0.0, math.nan], "00", 7, None):
+            client.set(path.times, bad)
         client.set(path.loop, "yes")
         client.set(path.easing, "x" * 10_000_000)
-        client.set(path.selected, "7 of 3")
+        client.set(path.keys.selected, "7 of 3")
         client.set(client.panels.mode, 5)
         client.set(client.panels.background, [math.nan, 0, 0])
         client.set(client.panels.background, [900, -5, 3])
         client.after(lambda: client.panels.background.value == (255, 0, 3))
-        assert path.loop.value is False and path.easing.value == "none" and path.selected.value == "none"
+        assert path.times.value == (0.0, path.seconds.min)
+        assert path.loop.value is False and path.easing.value == "none"
+        assert path.keys.selected.value == "2 of 2"
         for name in ("update_cb", "removed", "gui_api", "disabled", "props"):
             client.set(path.fps, 1, name)
         client.set(path.fps, 12.0)
@@ -165,16 +175,19 @@ def test_films_have_a_budget_and_buttons_recover(viewer: Viewer, monkeypatch: py
     with Client(viewer) as client:
         path, film = client.panels.path, client.panels.film
         path.add_keyframe()
-        client.set(path.width, 8192)
-        client.set(path.height, 8192)
-        client.after(lambda: client.heard("8192×8192 is too large"))
+        width, height = film.controls.width, film.controls.height
+        client.set(width, 8192)
+        client.set(height, 8192)
+        client.after(lambda: "8192×8192 is too large" in film.doubt.content and film.doubt.visible)
         client.set(film.start, True)
-        client.set(path.width, 64)
-        client.set(path.height, 48)
+        client.after(lambda: client.heard("8192×8192 is too large"))
+        client.set(width, 64)
+        client.set(height, 48)
         client.set(path.seconds, 600.0)
         client.set(path.fps, 120.0)
-        client.after(lambda: client.heard("72000 frames are too many"))
+        client.after(lambda: path.editor.plan.n_frames == 72000 and path.editor.plan.height == 48)
         client.set(film.start, True)
+        client.after(lambda: client.heard("72000 frames are too many"))
         client.set(path.seconds, 0.1)
         client.after(lambda: path.editor.plan.seconds == 0.1)
         assert film.job is None and film.start.disabled is False
@@ -186,7 +199,7 @@ def test_films_have_a_budget_and_buttons_recover(viewer: Viewer, monkeypatch: py
             go_on.wait(60)
             raise RuntimeError("a wire came loose")
 
-        monkeypatch.setattr(film_job, "film_in_memory", wrong)
+        monkeypatch.setattr(film_job, "render_film", wrong)
         for _ in range(5):  # one film a tab, however often the button is pressed
             client.set(film.start, True)
         assert begun.acquire(timeout=60)
@@ -232,7 +245,7 @@ def test_guests_only_look(public: Viewer, folder: Path) -> None:
             assert contents(folder) == before
             owner.panels._save_crop()
             owner.panels.path.add_keyframe()
-            owner.panels.path._edit_path("Save")
+            owner.panels.path.keeping.do("Save")
         assert scenes.load(folder).crop is not None and (folder / "camera_path.json").is_file()
 
 
@@ -276,14 +289,14 @@ def test_a_replaced_scene_is_noticed_and_left_alone(viewer: Viewer, folder: Path
         client.after(lambda: viewer.stage.crop.page_from_box is not None)
         client.panels._save_crop()  # the page's own changes are none
         client.panels.path.add_keyframe()
-        client.panels.path._edit_path("Save")
+        client.panels.path.keeping.do("Save")
         (folder / "camera_path.json").unlink()
         scene = scenes.load(folder)
         scenes.save(replace(scene, figures=replace(scene.figures, psnr=1.0)), folder)
         client.after(lambda: client.heard("This is the old scene", "start it again"))
         before = contents(folder)
-        for save in (client.panels._save_crop, lambda: client.panels.path._edit_path("Save"),
-                     lambda: client.panels.path._edit_path("Load")):  # fmt: skip
+        for save in (client.panels._save_crop, lambda: client.panels.path.keeping.do("Save"),
+                     lambda: client.panels.path.keeping.do("Load")):  # fmt: skip
             with pytest.raises(NerfsceneError, match="changed by another program"):
                 save()
         assert contents(folder) == before
@@ -349,7 +362,7 @@ def test_keyframes_may_be_added_while_the_camera_moves() -> None:
     for thread in threads:
         thread.start()
     for plan in (*plans, *plans[::-1]):
-        marks.draw(plan, False)
+        marks.draw(plan, 0, False)
     over.set()
     for thread in threads:
         thread.join(60)
@@ -381,13 +394,17 @@ DAMAGED_KEYS: list[tuple[tuple[str | int, ...], object]] = [
     *((("fps",), value) for value in (math.nan, 0, "30", None)),
     *((("seconds",), value) for value in (1e9, True)),
     *((("width",), value) for value in (10**9, 64.5, "64")),
-    *((("loop",), 1), (("easing",), "odd"), (("version",), 2), (("keyframes",), []), (("keyframes",), 7)),
+    *((("loop",), 1), (("easing",), "odd"), (("version",), 3), (("keyframes",), []), (("keyframes",), 7)),
     *((("keyframes", 0, "fov"), 180), (("keyframes", 0, "time"), -1), (("keyframes", 0), [])),
     *(
         (("keyframes", 0, "world_from_cam"), value)
         for value in ([[1, 0, 0, 0]] * 4, [math.inf] * 16, [0] * 16)
     ),
     *((("keyframes", 0, "world_from_cam", 3), value) for value in ("1", 1e300, 1e13)),
+    *((("look_at",), value) for value in (7, {"point": [0, 0, 1]}, {"point": [0, 0, 1], "up": [0, 0, 0]})),
+    *((("film",), value) for value in ([], {"codec": "h266"}, {"ending": ".avi"}, {"passes": "colour"})),
+    *((("film",), value) for value in ({"aperture": "0:2"}, {"focus": [1, 2]}, {"frames": 1}, {"odd": 1})),
+    (("film",), {"motion_blur": 400}),
 ]
 
 
@@ -395,25 +412,25 @@ def test_plans_from_files_are_checked(folder: Path, tmp_path: Path) -> None:
     """By the page and by `render --path`, which says the same."""
     pose = look_at(np.array([1.0, 1.0, 1.0]), np.zeros(3), np.array([0, 0, 1.0]))
     file = tmp_path / "camera_path.json"
-    keyframes.save(Plan((Keyframe(pose),), seconds=0.1), file)
+    path_files.save(Plan((Keyframe(pose),), seconds=0.1), file)
     good = json.loads(file.read_text())
     for names, value in DAMAGED_KEYS:
         data = json.loads(json.dumps(good))
-        holder = data[keyframes.OURS]
+        holder = data[path_files.OURS]
         for name in names[:-1]:
             holder = holder[name]
         holder[names[-1]] = value
         file.write_text(json.dumps(data))
         with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
-            keyframes.load(file)
+            path_files.load(file)
         with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
             film_path(scenes.load(folder), RenderConfig(path=str(file)))
-    file.write_text(json.dumps(good | {keyframes.OURS: []}))
+    file.write_text(json.dumps(good | {path_files.OURS: []}))
     with pytest.raises(NerfsceneError, match="its nerfscene part can't be read"):
-        keyframes.load(file)
+        path_files.load(file)
     file.write_text(json.dumps(good)[:-1] + "[" * 100_000)
     with pytest.raises(NerfsceneError, match="not valid JSON"):
-        keyframes.load(file)
+        path_files.load(file)
 
 
 def test_a_page_that_can_t_be_served_leaves_no_server(

@@ -18,9 +18,10 @@ from nerfscene.field.rendering import new_cancel, render, render_part
 from nerfscene.films.camera_path_file import read_camera_path
 from nerfscene.films.paths import look_at
 from nerfscene.films.presets import preset
+from nerfscene.films.tracks import rolled
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
-from nerfscene.viewer import keyframes, pictures
+from nerfscene.viewer import keyframes, path_files, pictures
 from nerfscene.viewer.keyframes import Editor, Keyframe, Plan
 from nerfscene.viewer.pace import FLOOR, Pace, tiles_from_centre
 from nerfscene.viewer.splats import splats_of
@@ -177,8 +178,8 @@ def test_editing_is_undone_step_by_step() -> None:
 def test_saving_restores_everything_and_others_read_it(tmp_path: Path) -> None:
     plan = replace(walk(3, loop=True, constant_speed=True, easing="gentle"), seconds=3.5, fps=24.0)
     file = tmp_path / "camera_path.json"
-    keyframes.save(plan, file)
-    back = keyframes.load(file)
+    path_files.save(plan, file)
+    back = path_files.load(file)
     assert [k.fov for k in back.keyframes] == [k.fov for k in plan.keyframes]
     for a, b in zip(back.keyframes, plan.keyframes, strict=True):
         assert np.allclose(a.world_from_cam, b.world_from_cam)
@@ -186,16 +187,16 @@ def test_saving_restores_everything_and_others_read_it(tmp_path: Path) -> None:
     path = read_camera_path(file)  # as nerfstudio's
     assert len(path.cameras) == plan.n_frames and path.loop and path.fps == 24
     data = json.loads(file.read_text())
-    del data[keyframes.OURS]
+    del data[path_files.OURS]
     file.write_text(json.dumps(data))
-    other = keyframes.load(file)  # only the part that another program knows
-    assert 3 <= len(other.keyframes) <= 12 and other.loop and (other.width, other.height) == (64, 48)
-    data[keyframes.OURS] = {"version": keyframes.VERSION, "keyframes": 7}
+    other = path_files.load(file)  # only the part that another program knows
+    assert 3 <= len(other.keyframes) <= 24 and other.loop and (other.width, other.height) == (64, 48)
+    data[path_files.OURS] = {"version": path_files.VERSION, "keyframes": 7}
     file.write_text(json.dumps(data))
     with pytest.raises(NerfsceneError, match=r"camera_path.json"):
-        keyframes.load(file)
+        path_files.load(file)
     with pytest.raises(NerfsceneError, match="no keyframes"):
-        keyframes.save(Plan(), file)
+        path_files.save(Plan(), file)
 
 
 def test_a_path_in_nerfstudio_s_coordinates_is_taken_over_once(tmp_path: Path) -> None:
@@ -204,12 +205,12 @@ def test_a_path_in_nerfstudio_s_coordinates_is_taken_over_once(tmp_path: Path) -
     transform = {"transform": np.eye(4)[:3].tolist(), "scale": 0.5}
     (tmp_path / "dataparser_transforms.json").write_text(json.dumps(transform))
     said: list[str] = []
-    plan = keyframes.load(file, scene, said.append)
+    plan = path_files.load(file, scene, said.append)
     poses = np.stack([k.world_from_cam for k in plan.keyframes])
     assert np.allclose(poses[:, :3, 3], 2 * path_file_cases.positions())
     assert any("crop is not shown here" in text for text in said)
-    keyframes.save(plan, file)  # in the same place, beside dataparser_transforms.json
-    again = keyframes.load(file, scene, said.append)
+    path_files.save(plan, file)  # in the same place, beside dataparser_transforms.json
+    again = path_files.load(file, scene, said.append)
     assert np.allclose(np.stack([k.world_from_cam for k in again.keyframes]), poses)
 
 
@@ -217,7 +218,7 @@ def test_a_path_in_nerfstudio_s_coordinates_is_taken_over_once(tmp_path: Path) -
 def test_presets_become_keyframes(trained: Path, name: str) -> None:
     scene = scenes.load(trained)
     path = preset(name, scene.views, 60, 64, 48)
-    plan = replace(keyframes.from_path(path), seconds=2.0, fps=30.0)
+    plan = replace(path_files.from_path(path), seconds=2.0, fps=30.0)
     again = keyframes.cameras(plan)
     off = [np.linalg.norm(a.world_from_cam[:3, 3] - b.world_from_cam[:3, 3])
            for a, b in zip(path.cameras, again.cameras, strict=True)]  # fmt: skip
@@ -227,10 +228,10 @@ def test_presets_become_keyframes(trained: Path, name: str) -> None:
 
 def test_rolling_keeps_where_the_camera_looks() -> None:
     pose = walk(1).keyframes[0].world_from_cam
-    turned = keyframes.rolled(pose, 30)
+    turned = rolled(pose, 30)
     assert np.allclose(turned[:3, 2:], pose[:3, 2:])
     assert turned[:3, 0] @ pose[:3, 0] == pytest.approx(np.cos(np.radians(30)))
-    assert np.allclose(keyframes.rolled(turned, -30), pose)
+    assert np.allclose(rolled(turned, -30), pose)
 
 
 def test_splats_lie_on_what_is_rendered(trained: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nerfscene import doctor
+from nerfscene.films import codecs
 from nerfscene.ops import backend
 
 NOTHING: dict[str, Any] = {
@@ -164,6 +165,7 @@ def doctor_says(facts: dict[str, Any]) -> str:
             "tinycudann": False,
             "tinycudann_missing": "tiny-cuda-nn can't be used",
             "packages": {"torch": "2.9"},
+            "film_codecs": {"H.264": True},
             "exports_missing": [],
             "will_use": "nerfscene's kernels on the CPU (avx2)",
             "cuda": facts | vars(doctor.judge(facts)),
@@ -250,3 +252,19 @@ def test_doctor_says_which_exports_lack_a_package() -> None:
     assert "exports" not in doctor_says({})
     said = doctor.in_words({**doctor.examine(), "exports_missing": ["laspy", "pxr"]})
     assert "exports   not possible: a .las or .laz file, a USD file; to fix it: pip install" in said
+
+
+def test_doctor_says_how_films_can_be_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    d = doctor.examine()
+    assert list(d["film_codecs"]) == [codec.words for codec in codecs.CODECS]
+    facts = {**d, "film_codecs": {"H.264": True, "AV1": True}}
+    assert "films     as H.264, AV1\n" in doctor.in_words(facts)
+    monkeypatch.setattr(codecs, "has", lambda codec: codec.name not in ("av1", "h265"))
+    said = doctor.in_words({**d, "film_codecs": doctor.film_codecs()})
+    line = next(line for line in said.split("\n") if line.startswith("films"))
+    assert line.startswith("films     as H.264, VP9, ProRes 4444") and "no encoder for H.265, AV1; to" in line
+    monkeypatch.setitem(sys.modules, "nerfscene.films.codecs", None)  # as where PyAV isn't installed
+    assert doctor.film_codecs() == {}
+    assert "films     only as pictures (--frames); PyAV can't be loaded" in doctor.in_words(
+        {**d, "film_codecs": {}}
+    )

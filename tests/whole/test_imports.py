@@ -15,7 +15,7 @@ PACKAGE = TESTS.parent / "nerfscene"
 # The wings, bottom to top: each imports only from those before it. A name stands for a folder or for a module
 # beside them. docs/change-it.md says what each is for; those not written yet may be named.
 WINGS = (
-    *("errors", "loading", "equality", "given", "types", "config"),
+    *("errors", "loading", "equality", "given", "keyed", "types", "config"),
     *("cameras", "capture", "ops", "field", "posing", "formats", "scene", "credentials", "films"),
     *("exporters", "measuring", "viewer", "training"),
     *("intake", "doctor", "terminal", "api", "exporting", "clusters", "serve"),
@@ -35,7 +35,8 @@ PHOTOS = {"errors", "loading", "given", "types", "config", "cameras"}
 ONLY: dict[str, set[str]] = {
     "errors": set(),
     "types": {"equality"},
-    "config": {"errors", "given"},
+    "keyed": {"errors"},
+    "config": {"errors", "given", "keyed"},
     "cameras": {"loading", "types"},
     "capture": PHOTOS,
     "ops": {"errors", "loading"},
