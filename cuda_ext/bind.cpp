@@ -198,10 +198,10 @@ struct Cpu {
                                                    jitter.data()[i], capacity, t.data() + i * capacity,
                                                    length.data() + i * capacity, points.data() + i * capacity * 3);
     }
-    static void trace(FieldHandle& h, const RayArrays<Cpu>& rays, const March& march, const PictureArrays<Cpu>& out,
-                      int threads) {
+    static void trace(FieldHandle& h, const std::vector<float>& crop, const RayArrays<Cpu>& rays, const March& march,
+                      const PictureArrays<Cpu>& out, int threads) {
         const ReadyField ready = h.ready();
-        const Field& field = ready.field;
+        const Field field = cropped(ready.field, crop);
         nb::gil_scoped_release release;
         share(field.net, threads, rays.n, 8 * kTileRays, [&](Scratch& scratch, int first, int last) {
             Rays some = {};

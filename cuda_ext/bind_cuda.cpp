@@ -176,8 +176,8 @@ struct Cuda {
                    out_points.data(), stream);
         finish(stream, out_counts, out_t, out_length, out_points);
     }
-    static void trace(FieldHandle& h, const RayArrays<Cuda>& a, const March& march, const PictureArrays<Cuda>& out, int,
-                      uint64_t handle) {
+    static void trace(FieldHandle& h, const std::vector<float>& crop, const RayArrays<Cuda>& a, const March& march,
+                      const PictureArrays<Cuda>& out, int, uint64_t handle) {
         const gpu::Stream stream = stream_of(handle);
         nb::gil_scoped_release release;
         const In<float> o(a.origins, stream), d(a.directions, stream), j(a.jitter, stream), b(a.backgrounds, stream);
@@ -185,7 +185,7 @@ struct Cuda {
         DeviceRays rays = {};
         rays.origins = o.writable(), rays.directions = d.writable(), rays.jitter = j.writable();
         rays.backgrounds = b.writable(), rays.n = a.n;
-        gpu::trace(h.ready(stream), march, rays, rgb.data(), depth.data(), accumulation.data(), stream);
+        gpu::trace(cropped(h.ready(stream), crop), march, rays, rgb.data(), depth.data(), accumulation.data(), stream);
         finish(stream, rgb, depth, accumulation);
     }
     static void render(FieldHandle& h, const std::vector<float>& crop, const March& march, DevicePicture picture,

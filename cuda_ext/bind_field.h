@@ -147,18 +147,19 @@ struct FieldBinding {
     static void bind_tracing(nb::class_<Handle>& field) {
         field.def("trace", [](Handle& h, RayFloats origins, RayFloats directions, RayFloats jitter, RayFloats backgrounds,
                               float min_weight, float stop, float coarseness, Floats rgb, Floats depth,
-                              Floats accumulation, int threads, Stream... stream) {
+                              Floats accumulation, int threads, const std::vector<float>& crop, Stream... stream) {
             const int n = int(jitter.size());
             require(int(origins.size()) == 3 * n && int(directions.size()) == 3 * n && int(backgrounds.size()) == 3 * n &&
                         int(rgb.size()) == 3 * n && int(depth.size()) == n && int(accumulation.size()) == n,
                     "rays and outputs must have as many entries as jitter");
             require_finite<Device>("rays must be finite", origins, directions, jitter);
             require_finite<Device>("backgrounds must be finite", backgrounds);
-            Device::trace(h, RayArrays<Device>{origins, directions, jitter, backgrounds, n}, {min_weight, stop, coarseness},
-                          {rgb, depth, accumulation}, threads, stream...);
+            require_crop(crop);
+            Device::trace(h, crop, RayArrays<Device>{origins, directions, jitter, backgrounds, n},
+                          {min_weight, stop, coarseness}, {rgb, depth, accumulation}, threads, stream...);
         }, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(), "backgrounds"_a.noconvert(),
            "min_weight"_a, "stop_transmittance"_a, "coarseness"_a, "rgb"_a.noconvert(), "depth"_a.noconvert(),
-           "accumulation"_a.noconvert(), "threads"_a = 1, ("stream"_a = Stream(0))...,
+           "accumulation"_a.noconvert(), "threads"_a = 1, "crop"_a = std::vector<float>(), ("stream"_a = Stream(0))...,
            "`threads`: how many CPU threads to use; a GPU ignores it.");
     }
 

@@ -64,11 +64,18 @@ static bool render_beam(const RenderJob& job, Scratch& s, const Rays& rays, floa
     bool any = false;
     for (int r = 0; r < rays.n; ++r) {
         start_ray(space, rays.origins + 3 * r, rays.directions + 3 * r, kBeamJitter, tile[r]);
-        direction_basis(job.field.net, rays.directions + 3 * r, s.basis + r * kShSlots);
         any |= tile[r].active;
     }
-    if (!start_beam(space, tile, rays.n, s, live) && any) return false;
-    for (int r = 0; r < rays.n; ++r) join_beam(space, tile[r], live);
+    if (!any) {
+        for (int i = 0; i < 3 * rays.n; ++i) rgb[i] = rays.backgrounds[i];
+        for (int r = 0; r < rays.n; ++r) depth[r] = accumulation[r] = 0.0f;
+        return true;
+    }
+    if (!start_beam(space, tile, rays.n, s, live)) return false;
+    for (int r = 0; r < rays.n; ++r) {
+        join_beam(space, tile[r], live);
+        direction_basis(job.field.net, rays.directions + 3 * r, s.basis + r * kShSlots);
+    }
     bound_beam(tile, rays.n, live);
     trace_tile(job, space, tile, rays.n, s, live, rays.backgrounds, rgb, depth, accumulation);
     return true;

@@ -49,7 +49,9 @@ NS_HD Vec3 pixel_direction(const CameraDesc& c, float px, float py) {
             const float t2 = theta * theta;
             const float f = theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3])))) - radius;
             const float df = 1 + t2 * (3 * k[0] + t2 * (5 * k[1] + t2 * (7 * k[2] + t2 * 9 * k[3])));
-            theta -= f / df;
+            const float change = f / df;
+            theta -= change;
+            if (ns_abs(change) <= 1e-7f * theta) break;
         }
         const float s = radius > 1e-9f ? sinf(theta) / radius : 1.0f;
         d = {xd * s, yd * s, cosf(theta)};

@@ -66,9 +66,7 @@ def program_of(file: Path, program: Program = "auto") -> Program:
         raise NerfsceneError(f"{file} is no name for a camera path: it must end in .json or .glb")
     if ending == ".glb":
         if program not in ("auto", "blender"):
-            raise NerfsceneError(
-                f"a path for {program} is a .json file, not {file.name}: choose another name"
-            )
+            raise NerfsceneError(f"a path for {program} is a .json file, not {file.name}: give another name")
         return "blender"
     if program == "auto":
         return NAMED.get(file.name.lower(), "nerfscene")  # type: ignore[return-value]

@@ -130,7 +130,7 @@ def cameras_of(shutter: Shutter, renderer: Renderer, number: int) -> list[Shot]:
     if not shutter.blurs:
         return [camera]
     if shutter.lens is not None:
-        refuse_lens(camera, renderer)
+        refuse_lens(camera)
     seen = _seen(renderer, camera)
     world = seen @ camera.world_from_cam[:3, :3].T + camera.world_from_cam[:3, 3]
     motion = motion_of(camera, *_neighbours(shutter.path, number, world))

@@ -26,6 +26,7 @@ from nerfscene.field.rendering import (
     STOP_TRANSMITTANCE,
     Renderer,
     behind,
+    crop_in_scene,
     rays_through,
     render,
 )
@@ -72,17 +73,12 @@ def through_lens(lens: Lens, camera: Camera, place: Array) -> Shot:
     return Camera(replace(k, cx=k.cx + k.fx * x / distance, cy=k.cy + k.fy * y / distance), pose)
 
 
-def refuse_lens(camera: Camera, renderer: Renderer) -> None:
+def refuse_lens(camera: Camera) -> None:
     """Raises NerfsceneError for a camera with whose lens no depth of field can be shown."""
     k = camera.intrinsics
     if k.lens == "perspective" and any(k.distortion):
         raise NerfsceneError(
             "--aperture is for lenses without distortion, and this path has one with it: leave it out"
-        )
-    if k.lens in ROUND and renderer.crop is not None:
-        raise NerfsceneError(
-            f"--aperture with --lens {k.lens} is for scenes without a crop: leave it out, remove the crop in "
-            "the viewer, or give --lens perspective"
         )
 
 
@@ -170,5 +166,6 @@ def _traced(renderer: Renderer, origins: Floats, directions: Floats) -> tuple[Fl
         renderer.native.trace(
             origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
             rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+            crop=crop_in_scene(renderer),
         )  # fmt: skip
     return rgb, accumulation

@@ -146,7 +146,7 @@ def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], file: Path, xm
     if xmp is not None:
         told.add_itxt(photo_sphere.KEYWORD, xmp)
     with writing(file) as temporary:
-        Image.fromarray(pixels).save(temporary, format="png", compress_level=QUICKLY, pnginfo=told)
+        Image.fromarray(pixels).save(temporary, format="png", pnginfo=told, compress_level=QUICKLY)
 
 
 def write_depth(depth: NDArray[np.float32], file: Path, unit: float) -> None:

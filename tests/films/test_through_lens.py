@@ -12,7 +12,6 @@ import pytest
 from lens_pictures import TILT, alone, box_of, intrinsics, ray
 from scipy.spatial.transform import Rotation
 
-from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.films import lens as lenses
 from nerfscene.films import shutter, through_lens
@@ -225,15 +224,13 @@ def test_the_focus_is_looked_for_along_the_lens_s_own_rays(monkeypatch: pytest.M
     assert np.allclose(asked[0].world_from_cam[:3, 2], target / np.linalg.norm(target))
 
 
-def test_a_crop_is_refused_where_rays_begin_apart(loaded: Scene) -> None:
-    cropped = replace(loaded, crop=box_of(loaded))
-    pose = loaded.views[0].world_from_cam
-    lens = Lens(0.1, 1.0, 2.0)
+def test_a_crop_hides_the_same_through_a_point_of_the_lens(loaded: Scene) -> None:
+    whole, cropped = loaded.renderer(), replace(loaded, crop=box_of(loaded)).renderer()
     for kind in ROUND:
-        path = CameraPath((Camera(intrinsics(kind), pose),))
-        with pytest.raises(
-            NerfsceneError, match=f"--aperture with --lens {kind} is for scenes without a crop"
-        ):
-            cameras_of(Shutter(path, 0.0, lens), cropped.renderer(), 0)
-    path = CameraPath((Camera(intrinsics("orthographic"), pose),))
-    assert cameras_of(Shutter(path, 0.0, lens), cropped.renderer(), 0)
+        camera = Camera(intrinsics(kind), loaded.views[0].world_from_cam)
+        middle = Across(camera, np.zeros(2), 2.0)
+        through = shown(cropped, middle, 1)
+        plain = render(cropped, camera)
+        assert np.abs(through.rgb - plain.rgb).mean() < 2e-3
+        assert np.abs(through.accumulation - plain.accumulation).mean() < 2e-3
+        assert np.abs(through.accumulation - shown(whole, middle, 1).accumulation).mean() > 0.02

@@ -364,6 +364,13 @@ def test_a_crop_shows_what_is_in_its_box_alone(kernels: Any, name: str) -> None:
     assert_close_but_for_flips(some[0].reshape(-1, 3), seen.rgb, tolerance, 0.02)
     assert_close_but_for_flips(some[2].ravel(), seen.accumulation, tolerance, 0.02)
     assert np.abs(some[0] - whole[0]).mean() > 0.01 and some[2].max() > 0.1
+    # Rays that are given see the same part as a camera's.
+    rays = [np.ascontiguousarray(x, np.float32) for x in (o, d)]
+    alone = [np.full((1200, *n), np.nan, np.float32) for n in ((3,), (), ())]
+    jitter, plain = np.full(1200, 0.5, np.float32), np.tile(np.float32([0.2, 0.4, 0.6]), (1200, 1))
+    case.field(kernels).trace(*rays, jitter, plain, 0.0, 0.0, 1.0, *alone, crop=BOX.ravel().tolist())
+    for a, b in zip(alone, some, strict=True):
+        assert_close_but_for_flips(a.ravel(), b.ravel(), max(tolerance, 1e-4), 0.02)
 
 
 def test_wrong_crops_are_refused(kernels: Any) -> None:
