@@ -181,4 +181,5 @@ def restored(data: dict[str, Any]) -> FilmSettings:
 
 def in_page(sentence: str) -> str:
     """A sentence for people at a command line, with the options called as the page's controls are."""
+    sentence = sentence.replace("name the film film", "choose the file film")
     return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", " "), sentence)

@@ -231,3 +231,4 @@ def test_the_command_says_all_that_is_not_usual() -> None:
     pulled = film_settings.without(film, Tracks(focus=(Key(0.0, 1.0),), exposure=(Key(0.0, 1.0),)))
     assert (pulled.focus, pulled.exposure, pulled.aperture) == (None, 0.0, 2.8)
     assert film_settings.in_page("give --look-at, or --fps 50") == "give look at, or fps 50"
+    assert film_settings.in_page("name the film film.webm (VP9)") == "choose the file film.webm (VP9)"
