@@ -207,14 +207,17 @@ def _placed_counter(job: Job, stage: str, already: int) -> Callable[[], None]:
     return one_more
 
 
+def _models(job: Job, evidence: Evidence, stage: str) -> list[Model]:
+    """The models that incremental mapping builds from nothing."""
+    placed = _placed_counter(job, stage, 2)
+    models = mapping.incremental_mapping(job.folder, evidence, job.config.seed, placed)
+    job.progress(stage, 1.0)
+    return models
+
+
 def _map(state: _Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
     """Builds models from nothing and considers them; returns whether one is better than the best so far."""
-    job = state.job
-    models = mapping.incremental_mapping(
-        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
-    )
-    job.progress(stage, 1.0)
-    return state.consider(models, step, closer)
+    return state.consider(_models(state.job, evidence, stage), step, closer)
 
 
 def _extend(state: _Climb, evidence: Evidence) -> None:
@@ -250,12 +253,7 @@ def _start_anew(state: _Climb) -> None:
 
     if not doubtful():
         return
-    stage = f"placing cameras, {ANEW}"
-    evidence = replace(USUAL, first_angle=NEARER)
-    models = mapping.incremental_mapping(
-        job.folder, evidence, job.config.seed, _placed_counter(job, stage, 2)
-    )
-    job.progress(stage, 1.0)
+    models = _models(job, replace(USUAL, first_angle=NEARER), f"placing cameras, {ANEW}")
     better = state.consider_fitting(models, ANEW)
     if doubtful():
         better |= state.consider_fitting(_global_mapping(state), AT_ONCE)
