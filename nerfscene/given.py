@@ -15,6 +15,7 @@ from typing import Any
 from nerfscene.errors import NerfsceneError
 
 IN_WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
+LONG = 10**15  # from where on a whole number is shown as 1e+15
 
 
 def path_given(value: Any, name: str) -> Path:
@@ -58,7 +59,8 @@ def count_given(value: Any, name: str, least: int, most: int) -> None:
     if _converted(value, int) is None:
         raise TypeError(f"{name} must be {IN_WORDS[int]}, not {_shown(value)}")
     if not least <= value <= most:
-        raise NerfsceneError(f"{name} must be {least} to {most}, not {value}")
+        shown = value if abs(value) <= LONG else f"{_converted(value, float):g}"
+        raise NerfsceneError(f"{name} must be {least} to {most}, not {shown}")
 
 
 def check_settings(config: Any) -> None:
@@ -78,6 +80,8 @@ def check_ranges(config: Any, checks: list[tuple[str, bool, str]]) -> None:
     for name, ok, allowed in checks:
         if not ok:
             value = getattr(config, name)
+            if isinstance(value, int) and abs(value) > LONG:  # whose digits would fill pages
+                value = _converted(value, float)
             shown = f"{value:g}" if isinstance(value, float) else str(value)
             raise NerfsceneError(f"{type(config).__name__}.{name} must be {allowed}, not {shown}")
 
@@ -99,9 +103,9 @@ def _setting(value: Any, kind: Any, name: str) -> Any:
         wanted = others[0]
     if typing.get_origin(wanted) is typing.Literal:
         words = typing.get_args(wanted)
+        value, wanted = _converted(value, str) or value, str
         if isinstance(value, str) and value not in words:
-            raise NerfsceneError(f"{name} must be one of {', '.join(words)}, not {value!r}")
-        wanted = str
+            raise NerfsceneError(f"{name} must be one of {', '.join(words)}, not {value!r:.80}")
     made = _converted(value, wanted)
     if made is None:
         allowed = " or ".join([*(IN_WORDS[k] for k in (wanted, *others)), *["None"] * optional])

@@ -158,6 +158,8 @@ def check_outputs(film: Path | None, frames: Path | None, config: RenderConfig) 
         raise NerfsceneError("--passes are files beside the frames: give --frames FOLDER as well")
     if frames is not None:
         video.check_frames_folder(frames)
+    if film is not None and frames is not None and film.absolute() == frames.absolute():
+        raise NerfsceneError(f"the film and the folder of its frames can't both be called {film}; rename one")
 
 
 def _clear(config: RenderConfig) -> bool:

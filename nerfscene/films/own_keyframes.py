@@ -122,7 +122,7 @@ def _check_film(film: Any) -> None:
     """Raises ValueError unless a film can be made with these settings."""
     if not isinstance(film, dict) or not set(film) <= {*SETTINGS, "ending", "frames"}:
         raise ValueError("its film is not an object of a film's settings")
-    if film.get("ending", ".mp4") not in {ending for codec in CODECS for ending in codec.endings}:
+    if film.get("ending", ".mp4") not in [ending for codec in CODECS for ending in codec.endings]:
         raise ValueError(f"its film has no ending that a film may have: {film['ending']!r:.40}")
     if not isinstance(film.get("frames", False), bool):
         raise ValueError("its film's frames is neither true nor false")

@@ -169,7 +169,7 @@ def read_draft(folder: Path) -> Plan | None:
     try:
         data = parsed(file.read_bytes())
         ours = data.get(OURS) if isinstance(data, dict) else None
-        if not isinstance(ours, dict):
+        if not isinstance(ours, dict) or "keyframes" not in ours:
             raise ValueError("it holds no path")
         tracks = own_keyframes.check(ours, fewest=0)
     except (OSError, ValueError) as error:

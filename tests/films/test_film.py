@@ -67,6 +67,12 @@ def test_a_film_shows_what_the_cameras_see(loaded: Scene, tmp_path: Path) -> Non
     assert np.abs(pictures[0].astype(float) - pictures[2]).mean() > 5, "the camera moves"
 
 
+def test_a_film_and_its_frames_cannot_have_one_name(loaded: Scene, tmp_path: Path) -> None:
+    with pytest.raises(NerfsceneError, match="can't both be called"):
+        render_film(loaded, TINY, tmp_path / "film.mp4", tmp_path / "film.mp4")
+    assert not any(tmp_path.iterdir())
+
+
 def test_depth_pictures_hold_depth(loaded: Scene, tmp_path: Path) -> None:
     made = render_film(loaded, PICTURES, None, tmp_path)
     assert (made["width"], made["height"], made["frames"]) == (64, 48, 3), "even, as films are"

@@ -157,10 +157,22 @@ def test_all_of_a_path_and_its_film_comes_back(tmp_path: Path) -> None:
     empty = replace(rich(), keyframes=())
     path_files.write_draft(empty, tmp_path)  # settings alone are worth keeping
     assert path_files.read_draft(tmp_path) == empty
-    (tmp_path / "path_draft.json").write_text("{}")
-    with pytest.raises(NerfsceneError, match=r"path_draft\.json can't be read .*; delete it"):
-        path_files.read_draft(tmp_path)
+    for damaged in ({}, {"nerfscene": {"version": 2, "tracks": {}}}):
+        (tmp_path / "path_draft.json").write_text(json.dumps(damaged))
+        with pytest.raises(NerfsceneError, match=r"path_draft\.json can't be read .*; delete it"):
+            path_files.read_draft(tmp_path)
     assert json.loads((tmp_path / "camera_path.json").read_text())["nerfscene"]["version"] == 2
+
+
+@pytest.mark.parametrize("ending", [[], {}, 4, ".avi"])
+def test_a_film_s_ending_must_be_one(tmp_path: Path, ending: object) -> None:
+    file = tmp_path / "camera_path.json"
+    path_files.save(rich(), file)
+    data = json.loads(file.read_text())
+    data["nerfscene"]["film"]["ending"] = ending
+    file.write_text(json.dumps(data))
+    with pytest.raises(NerfsceneError, match=r"its film has no ending that a film may have"):
+        path_files.load(file)
 
 
 def test_another_world_and_back() -> None:

@@ -79,13 +79,17 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         (ns.RenderConfig, {"fps": math.nan}),
         (ns.RenderConfig, {"seconds": -1}),
         (ns.RenderConfig, {"samples": 9}),
+        (ns.RenderConfig, {"width": 10**5000}),
+        (ns.RenderConfig, {"codec": "h264 " * 10**5}),
+        (ns.RenderConfig, {"preset": Path("hd720")}),
         (ns.CredentialsConfig, {"source_type": "real"}),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(config: type, settings: dict[str, Any]) -> None:
     (name,) = settings
-    with pytest.raises(ns.NerfsceneError, match=rf"^{config.__name__}\.{name} must be"):
+    with pytest.raises(ns.NerfsceneError, match=rf"^{config.__name__}\.{name} must be") as told:
         config(**settings)
+    assert len(str(told.value)) < 250
     with pytest.raises(ns.NerfsceneError, match=name):
         dataclasses.replace(config(), **settings)
 
