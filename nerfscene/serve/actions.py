@@ -45,6 +45,7 @@ SECONDS = {"1min": 60.0, "5min": 300.0, "20min": 1200.0}  # of a quality
 MOST_FRAMES = 18_000  # of a film: five minutes at 60 a second
 # The largest values that may be asked for here, where other people wait for their turn.
 MOST = {"width": 4096, "height": 4096, "faces": 2_000_000, "count": 5_000_000, "texture": 8192}
+MOST_TEXT = 20_000  # characters of a setting: the names of very many photos
 ENDINGS = {
     "mesh": ("glb", "obj", "ply", "stl", "usdz"),
     "points": ("ply", "las", "laz"),
@@ -160,6 +161,9 @@ def only(settings: dict[str, Any], names: tuple[str, ...], config: Any) -> dict[
     for name, most in MOST.items():
         if isinstance(given.get(name), int | float) and given[name] > most:
             raise NerfsceneError(f"{name} may be {most} at most on this server; choose less")
+    for name, value in given.items():
+        if isinstance(value, str) and len(value) > MOST_TEXT:
+            raise NerfsceneError(f"{name} is longer than {MOST_TEXT} characters; name fewer photos, or less")
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise NerfsceneError(f"there is no setting {unknown[0]}; there are {', '.join(names)}")

@@ -55,11 +55,11 @@ class Film(Sent):
 
     path: Cameras | None = None
     """The camera's way; saved: the one saved in the viewer."""
-    through: str | None = None
+    through: str | None = Field(None, max_length=20_000)
     """Instead of path: photos to film from, such as 0001.jpg,0017.jpg."""
     loop: bool | None = None
     """With through: go on from the last photo to the first."""
-    look_at: str | None = None
+    look_at: str | None = Field(None, max_length=1000)
     """What the camera always looks at: subject, a photo's name, or x,y,z."""
     width: int | None = None
     """Pixels, 16 to 4096."""

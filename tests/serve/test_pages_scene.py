@@ -220,6 +220,7 @@ def test_the_rest_of_a_film_is_under_more(shop: Shop) -> None:
         ({"width": "prores", "file": "mp4 h264"}, "the preset prores makes .mov, not .mp4"),
         ({"motion_blur": "400"}, "motion_blur must be 0 to 360 degrees"),
         ({"aperture": "wide"}, "aperture must be a number"),
+        ({"through": "IMG_1.jpg," * 5000}, "through is longer than 20000 characters"),
         ({"width": "4k", "file": "mkv ffv1", "seconds": "120"}, "this film would take about"),
     ],
 )

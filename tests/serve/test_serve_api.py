@@ -244,6 +244,8 @@ def test_nobody_trains_longer_than_allowed(tmp_path: Path) -> None:
         ("films", {"ending": "gif", "codec": "h264"}, 400),
         ("films", {"background": "transparent", "ending": "mp4"}, 400),
         ("films", {"preset": "8k"}, 422),
+        ("films", {"through": "1.jpg," * 10**5}, 422),
+        ("films", {"look_at": "1" * 2000}, 422),
         ("films", {"aperture": "0:2.8,4:wide"}, 400),
         ("films", {"preset": "prores", "width": 4096, "seconds": 300}, 400),
         ("pages", {"limit": "1 parsec"}, 400),
@@ -256,6 +258,17 @@ def test_nobody_trains_longer_than_allowed(tmp_path: Path) -> None:
 )
 def test_what_cant_be_made_is_refused(program: Program, what: str, body: Any, status: int) -> None:
     said(program.http.post(f"/api/scenes/{program.scene().id}/{what}", json=body), status)
+
+
+def test_text_that_no_answer_could_hold_is_refused(program: Program, trained: Path) -> None:
+    scene = program.scene()
+    put_scene(program.shop, scene.id, trained)
+    for name in ("through", "look_at", "focus", "background", "exposure"):
+        sent = json.dumps({name: "\ud800"})  # half a character, which UTF-8 doesn't have
+        kind = {"content-type": "application/json"}
+        answer = program.http.post(f"/api/scenes/{scene.id}/films", content=sent, headers=kind)
+        assert answer.status_code in (400, 422), answer.text
+    assert not program.http.get(f"/api/scenes/{scene.id}").json().get("jobs")
 
 
 def test_films_exports_and_pages_of_a_trained_scene(program: Program, trained: Path) -> None:
