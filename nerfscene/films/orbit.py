@@ -13,6 +13,7 @@ from nerfscene.films.panoramas import all_panoramas, all_round
 from nerfscene.films.paths import look_at
 from nerfscene.types import Array, View
 
+WHOLE = 2 / 3  # of the photos are nearer to the subject than an orbit, which shows all of it
 SWING = 0.42  # amplitude of an orbit to and fro, as a share of the photographed arc
 
 
@@ -112,14 +113,14 @@ def round_of(subject: Subject) -> Round:
 
 
 def orbit(subject: Subject, n_frames: int) -> list[Array]:
-    """Poses (4, 4) around the focus and looking at it, at the photos' median distance and height; closed.
+    """Poses (4, 4) around the focus and looking at it, as far from it and as high as the photos; closed.
 
     A full turn if the photos go all the way round; otherwise to and fro within the photographed arc, so
     that the film never shows what no photo saw. If the photos look outward, the camera instead stays in
     their middle and turns through the directions in which they looked.
     """
     s, around = subject, round_of(subject)
-    radius, height = float(np.median(around.distances)), float(np.median(around.heights))
+    radius, height = _usual_place(around) if s.inward else _medians(around)
     t = np.arange(n_frames) / n_frames
     if around.whole:
         angles = around.begin + around.extent * t
@@ -137,6 +138,23 @@ def orbit(subject: Subject, n_frames: int) -> list[Array]:
         else:
             poses.append(look_at(middle, middle + out, s.up))
     return poses
+
+
+def _medians(around: Round) -> tuple[float, float]:
+    """The photos' median distance and height."""
+    return float(np.median(around.distances)), float(np.median(around.heights))
+
+
+def _usual_place(around: Round) -> tuple[float, float]:
+    """A distance and a height, seen from where the photos usually are, at which the subject fits the picture.
+
+    Many photographers walk round a subject once for the whole and then closer for details, so the median
+    would cut it off.
+    """
+    distances, heights = around.distances[around.aside], around.heights[around.aside]
+    reach = float(np.quantile(np.hypot(distances, heights), WHOLE))
+    slope = float(np.median(np.arctan2(heights, distances)))
+    return reach * float(np.cos(slope)), reach * float(np.sin(slope))
 
 
 def photographed_arc(angles: Array) -> tuple[float, float]:

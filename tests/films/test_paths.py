@@ -45,6 +45,14 @@ def test_orbit_goes_round_at_constant_distance_looking_at_the_subject() -> None:
     np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
 
 
+def test_orbit_shows_the_whole_subject_where_most_photos_are_close_ups() -> None:
+    near = ring(np.arange(0, 360, 15.0), radius=2.0, rise=0.5)
+    far = ring(np.arange(7, 360, 24.0), radius=4.0, rise=1.0, seed=1)
+    poses = poses_of(preset("orbit", [*near, *far], 60, 640, 480))
+    distance = np.linalg.norm(poses[:, :3, 3] - SUBJECT, axis=1)
+    assert len(near) > len(far) and distance == pytest.approx(np.full(60, np.hypot(4, 1)), rel=0.05)
+
+
 @pytest.mark.parametrize("arc", [10.0, 90.0, 180.0, 270.0])
 def test_orbit_stays_within_a_photographed_arc(arc: float) -> None:
     views = ring(np.linspace(-arc / 2, arc / 2, 15), shake=0.0)
