@@ -33,8 +33,6 @@ from nerfscene.ray_commands import Settings, name_of, rendering, run_train_on_ra
 from nerfscene.scene.scene import error_in_words, figures_in_words
 from nerfscene.serve_commands import Serve, Submit, run_serve, run_submit
 from nerfscene.terminal import Live, clock, posed_in_words
-from nerfscene.training.progress import Control
-from nerfscene.training_page import TrainingPage
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,8 @@ def run_train(a: Train) -> None:
         from nerfscene import api
         from nerfscene.intake import one_source
         from nerfscene.ops import backend
+        from nerfscene.training.progress import Control
+        from nerfscene.training_page import TrainingPage
 
     source = home_expanded(one_source(a.photos))
     output = home_expanded(a.output or Path(f"{name_of(source)}-scene"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from nerfscene.cameras.cube import shots
-from nerfscene.training.progress import Progress as TrainingProgress
 from nerfscene.types import View
+
+if TYPE_CHECKING:  # films need nothing of what training loads
+    from nerfscene.training.progress import Progress as TrainingProgress
 
 SOONEST = 1.0  # seconds into a stage before which its pace says little
 PRINT_EVERY = 5.0  # seconds between lines of progress where stderr is not a terminal

@@ -22,8 +22,8 @@ NS_BFLOAT static void pair_weights(int in, int out, const float* weights, uint32
         }
 }
 
-// R rows of the product with V vectors of columns, after which negative numbers become 0.
-template <int R, int V>
+// R rows of the product with V vectors of columns, after which negative numbers become 0 if `relu`.
+template <int R, int V, bool relu>
 NS_BFLOAT static void bfloat_block(int in, const uint32_t* rows, const uint32_t* pairs, int out, float* to) {
     __m512 sum[R][V];
 #pragma GCC unroll 16
@@ -45,28 +45,30 @@ NS_BFLOAT static void bfloat_block(int in, const uint32_t* rows, const uint32_t*
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v)
-            _mm512_storeu_ps(to + r * out + v * 16, _mm512_max_ps(sum[r][v], _mm512_setzero_ps()));
+            _mm512_storeu_ps(to + r * out + v * 16, relu ? _mm512_max_ps(sum[r][v], _mm512_setzero_ps()) : sum[r][v]);
 }
-template <int V>
+template <int V, bool relu>
 NS_BFLOAT static void bfloat_columns(int n, int in, const uint32_t* rows, const uint32_t* pairs, int out, float* to) {
     int i = 0;
-    for (; i + 12 <= n; i += 12) bfloat_block<12, V>(in, rows + i * (in / 2), pairs, out, to + i * out);
-    for (; i + 4 <= n; i += 4) bfloat_block<4, V>(in, rows + i * (in / 2), pairs, out, to + i * out);
-    for (; i < n; ++i) bfloat_block<1, V>(in, rows + i * (in / 2), pairs, out, to + i * out);
+    for (; i + 12 <= n; i += 12) bfloat_block<12, V, relu>(in, rows + i * (in / 2), pairs, out, to + i * out);
+    for (; i + 4 <= n; i += 4) bfloat_block<4, V, relu>(in, rows + i * (in / 2), pairs, out, to + i * out);
+    for (; i < n; ++i) bfloat_block<1, V, relu>(in, rows + i * (in / 2), pairs, out, to + i * out);
 }
 
-// relu(from · weights) of n samples, at most kBlock. from: (n, in), to: (n, out).
+// from · weights of n samples, at most kBlock, and then its positive part if `relu`. from: (n, in), to: (n, out).
+template <bool relu>
 NS_BFLOAT static void bfloat_layer(int n, int in, int out, const float* from, const uint32_t* pairs, float* to) {
     alignas(64) uint32_t rows[kBlock * kMaxWidth / 2];
     for (int i = 0; i < n * in; i += 16)
         _mm256_store_si256((__m256i*)(rows + i / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
     int j = 0;
-    for (; j + 32 <= out; j += 32) bfloat_columns<2>(n, in, rows, pairs + j, out, to + j);
-    for (; j < out; j += 16) bfloat_columns<1>(n, in, rows, pairs + j, out, to + j);
+    for (; j + 32 <= out; j += 32) bfloat_columns<2, relu>(n, in, rows, pairs + j, out, to + j);
+    for (; j < out; j += 16) bfloat_columns<1, relu>(n, in, rows, pairs + j, out, to + j);
 }
 #else
 static inline bool has_bfloat() { return false; }
 static inline void pair_weights(int, int, const float*, uint32_t*) {}
+template <bool relu>
 static inline void bfloat_layer(int, int, int, const float*, const uint32_t*, float*) {}
 #endif
 

@@ -81,7 +81,7 @@ struct RenderJob {
     float *rgb, *depth, *accumulation;  // (row1-row0, col1-col0[, 3])
     int tile_height, tile_width;        // pixels, at most kTileRays together; see `lay_tiles`
     bool beams;                         // find once for all rays of a tile which steps meet nothing
-    bool bfloat;                        // where samples share colours: the hidden layer in bfloat16, if there is that
+    bool bfloat;                        // where samples share colours: the first two layers in bfloat16, if there is that
 };
 
 struct Kernels {

@@ -56,8 +56,8 @@ static void decay_occupancy(float* values, const uint32_t* allowed, uint32_t* bi
 }
 
 // Renders a tile's rays side by side. Returns false if they have no beam.
-static bool render_beam(const RenderJob& job, Scratch& s, const Rays& rays, float* rgb, float* depth,
-                        float* accumulation) {
+static bool render_beam(const RenderJob& job, const Pairs& pairs, Scratch& s, const Rays& rays, float* rgb,
+                        float* depth, float* accumulation) {
     const Space space = coarser(job.field.space, job.march.coarseness);
     RayState tile[kTileRays];
     LiveSteps live;
@@ -77,7 +77,7 @@ static bool render_beam(const RenderJob& job, Scratch& s, const Rays& rays, floa
         direction_basis(job.field.net, rays.directions + 3 * r, s.basis + r * kShSlots);
     }
     bound_beam(tile, rays.n, live);
-    trace_tile(job, space, tile, rays.n, s, live, rays.backgrounds, rgb, depth, accumulation);
+    trace_tile(job, space, pairs, tile, rays.n, s, live, rays.backgrounds, rgb, depth, accumulation);
     return true;
 }
 
@@ -87,6 +87,14 @@ static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) 
     float origins[3 * kTileRays], directions[3 * kTileRays], jitter[kTileRays], backgrounds[3 * kTileRays];
     float rgb[3 * kTileRays], depth[kTileRays], accumulation[kTileRays];
     int pixel[kTileRays];  // in the outputs
+    const Network& net = job.field.net;
+    alignas(64) uint32_t hidden[kMaxWidth * kMaxWidth / 2], colour[kMaxWidth * kMaxWidth / 2];
+    Pairs pairs = {nullptr, nullptr};
+    if (job.bfloat && job.march.shared_steps > 0.0f && has_bfloat()) {
+        pair_weights(net.encoding, net.hidden, job.field.weights + net.offset[0], hidden);
+        pair_weights(net.hidden, net.outputs, job.field.weights + net.offset[1], colour);
+        pairs = {hidden, colour};
+    }
     for (int tile = first; tile < last; ++tile) {
         const int top = tile / across * job.tile_height, left = tile % across * job.tile_width;
         const int bottom = ns_min(top + job.tile_height, height), right = ns_min(left + job.tile_width, width);
@@ -103,7 +111,7 @@ static void render_tiles(const RenderJob& job, Scratch& s, int first, int last) 
             }
         const Rays rays = {origins, directions, jitter, nullptr, backgrounds, nullptr, nullptr, n, nullptr, nullptr};
         Counters ignored = {};
-        if (!job.beams || !render_beam(job, s, rays, rgb, depth, accumulation))
+        if (!job.beams || !render_beam(job, pairs, s, rays, rgb, depth, accumulation))
             trace_rays(job.field, job.march, rays, s, 0, n, rgb, depth, accumulation, ignored);
         for (int i = 0; i < n; ++i) {
             for (int c = 0; c < 3; ++c) job.rgb[3 * size_t(pixel[i]) + c] = rgb[3 * i + c];

@@ -47,7 +47,7 @@ static inline void density_forward(const Field& f, const float* x, const float* 
         const int m = n - i < kBlock ? n - i : kBlock;
         encode_as<how>(f.grid, f.table, x + i, y + i, z + i, m, encoding + size_t(i) * e, e);
         if (pairs)
-            bfloat_layer(m, e, h, encoding + size_t(i) * e, pairs, hidden + size_t(i) * h);
+            bfloat_layer<true>(m, e, h, encoding + size_t(i) * e, pairs, hidden + size_t(i) * h);
         else
             gemm<After::kRelu>(m, h, e, encoding + size_t(i) * e, e, 1, f.weights + net.offset[0], h,
                                hidden + size_t(i) * h, h);
@@ -69,14 +69,18 @@ static inline void direction_basis(const Network& net, const float* d, float* ba
     spherical_harmonics(d[0], d[1], d[2], basis, net.color_layers > 0);
 }
 
-// Hidden activations of n samples → colours (n, 4). s.sray says which row of s.basis a sample uses.
-static inline void color_forward(const Field& f, Scratch& s, int n) {
+// Hidden activations of n samples → colours (n, 4). s.sray says which row of s.basis a sample uses. pairs: as above, for
+// the layer after the hidden one.
+static inline void color_forward(const Field& f, Scratch& s, int n, const uint32_t* pairs = nullptr) {
     const Network& net = f.net;
     const int h = net.hidden, o = net.outputs;
     for (int i = 0; i < n; i += kBlock) {
         const int m = n - i < kBlock ? n - i : kBlock;
         float* output = s.soutput + size_t(i) * o;
-        gemm<After::kNothing>(m, o, h, s.shidden + size_t(i) * h, h, 1, f.weights + net.offset[1], o, output, o);
+        if (pairs)
+            bfloat_layer<false>(m, h, o, s.shidden + size_t(i) * h, pairs, output);
+        else
+            gemm<After::kNothing>(m, o, h, s.shidden + size_t(i) * h, h, 1, f.weights + net.offset[1], o, output, o);
         float* color = s.scolor + size_t(i) * 4;
         if (net.color_layers == 0) {
             for (int k = 0; k < m; ++k) {

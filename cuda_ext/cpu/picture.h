@@ -92,14 +92,15 @@ static inline int meet(const Field& f, const Space& space, TileRays& tile, LiveS
 }
 
 // Works out the survivors' colours and adds them to the rays'.
-static inline void colour_tile(const Field& f, bool shared, TileRays& tile, Scratch& s, int& survivors, float* rgb) {
+static inline void colour_tile(const Field& f, bool shared, const uint32_t* pairs, TileRays& tile, Scratch& s,
+                               int& survivors, float* rgb) {
     const int h = f.net.hidden;
     for (int i = 0; shared && i < survivors; ++i) {
         const float inverse = 1.0f / s.sweight[i];
         float* row = s.shidden + size_t(i) * h;
         for (int k = 0; k < h; k += kWidth) store(row + k, load(row + k) * inverse);
     }
-    color_forward(f, s, survivors);
+    color_forward(f, s, survivors, pairs);
     for (int i = 0; i < survivors; ++i) {
         float* to = rgb + 3 * s.sray[i];
         for (int c = 0; c < 3; ++c) to[c] += s.sweight[i] * s.scolor[i * 4 + c];
@@ -161,18 +162,20 @@ static inline void composite(const March& march, const Space& space, int h, cons
     }
 }
 
+// The weights of the first two layers as products in bfloat16 take them; null: these are in float.
+struct Pairs {
+    const uint32_t *hidden, *colour;
+};
+
 // Renders n rays that have been started and have joined their beam. backgrounds, rgb: (n, 3); depth, accumulation: (n).
-static inline void trace_tile(const RenderJob& job, const Space& space, const RayState* rays, int n, Scratch& s,
-                              LiveSteps& live, const float* backgrounds, float* rgb, float* depth,
+static inline void trace_tile(const RenderJob& job, const Space& space, const Pairs& pairs, const RayState* rays, int n,
+                              Scratch& s, LiveSteps& live, const float* backgrounds, float* rgb, float* depth,
                               float* accumulation) {
     const Field& f = job.field;
     const March& march = job.march;
     TileRays tile;
     Meeting meeting[kMeetings];
     const bool shared = march.shared_steps > 0.0f;
-    alignas(64) uint32_t pairs[kMaxWidth * kMaxWidth / 2];
-    const bool bfloat = job.bfloat && shared && has_bfloat();
-    if (bfloat) pair_weights(f.net.encoding, f.net.hidden, f.weights + f.net.offset[0], pairs);
     lay_rays(rays, n, tile);
     for (int i = 0; i < 3 * n; ++i) rgb[i] = 0.0f;
     live.at = 0;
@@ -186,11 +189,11 @@ static inline void trace_tile(const RenderJob& job, const Space& space, const Ra
         const int candidates = meet(f, space, tile, live, want, s, meeting, meetings);
         if (!candidates) break;
         density_forward<Lie::kTogether>(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha,
-                                        bfloat ? pairs : nullptr);
-        if (survivors + candidates > kSurvivors) colour_tile(f, shared, tile, s, survivors, rgb);
+                                        pairs.hidden);
+        if (survivors + candidates > kSurvivors) colour_tile(f, shared, pairs.colour, tile, s, survivors, rgb);
         composite(march, space, f.net.hidden, meeting, meetings, live, tile, s, survivors);
     }
-    colour_tile(f, shared, tile, s, survivors, rgb);
+    colour_tile(f, shared, pairs.colour, tile, s, survivors, rgb);
     for (int r = 0; r < n; ++r) {
         depth[r] = tile.weight[r] > 0.0f ? tile.depth[r] / tile.weight[r] : 0.0f;
         accumulation[r] = 1.0f - tile.transmittance[r];

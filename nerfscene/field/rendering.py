@@ -80,7 +80,7 @@ def looking(
 MIN_WEIGHT = 1e-3
 STOP_TRANSMITTANCE = 3e-3
 # Samples of a ray within so many steps lie on one surface, and one colour does for them. With it goes a
-# hidden layer in bfloat16, where the processor has that. Together, pictures are about 60 dB alike.
+# two layers in bfloat16, where the processor has that. Together, pictures are about 60 dB alike.
 SHARED_STEPS = 4.0
 OPEN = 1 / 255  # transmittance of a pixel from which on the backdrop is visible through it
 
@@ -143,7 +143,7 @@ def new_cancel(renderer: Renderer) -> Any:
 MOST_SAMPLES = 64
 RAYS_AT_ONCE = 1 << 22  # limits the memory of a picture with several rays per pixel
 # Ctrl-C and `kill` are heard between two calls of the kernels: so many rays take a core less than a second.
-RAYS_A_CALL = 1 << 18
+RAYS_A_CALL = 1 << 17
 RAYS_A_SIGN = 1 << 14, 1 << 20  # on a core, or on a GPU, between two signs of life: fog takes 20 µs a ray
 
 

@@ -62,7 +62,7 @@ class Codec:
 CODECS = (
     Codec(
         "h264", "H.264", "libx264", (".mp4", ".mov", ".mkv"), "yuv420p", None,
-        (("crf", "18"), ("preset", "medium")),
+        (("crf", "18"), ("preset", "fast")),
         (("rc-lookahead", "10"),),
     ),
     Codec(

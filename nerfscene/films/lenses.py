@@ -31,6 +31,7 @@ DOME = 180.0  # degrees across a fisheye film if no field of view is given
 BETWEEN_EYES = 0.063  # metres, of people on average
 COMFORTABLE = 1 / 30  # of the distance to the subject: what stereo photographers keep their lenses apart
 METRIC = ("polycam", "record3d", "stray-scanner", "3d-scanner-app")  # phone apps measure in metres
+MOST_ZOOM = 1e4  # times the subject's box that an orthographic film may show, or that may show the box
 STEEP = 0.2  # sine of the angle to straight up or down, below which a camera's heading is taken from its side
 
 
@@ -143,12 +144,20 @@ def _dome(views: Sequence[View], config: RenderConfig) -> Intrinsics:
 
 
 def _flat(scene: Scene, own: Intrinsics, config: RenderConfig) -> Intrinsics:
-    """An orthographic lens that shows ``config.view_width``, or all of the subject's box or of the crop."""
+    """An orthographic lens that shows ``config.view_width``, or all of the subject's box or of the crop.
+
+    Raises NerfsceneError for a width at which nothing of the scene would be seen.
+    """
+    across = 2 / similarity_scale(scene.scene_from_world)
     if config.view_width is not None:
+        if not across / MOST_ZOOM <= config.view_width <= across * MOST_ZOOM:
+            raise NerfsceneError(
+                f"a --view-width of {config.view_width:g} world units shows nothing of this scene, whose "
+                f"subject is about {across:.3g} wide: give a width like that"
+            )
         scale = own.width / config.view_width
     else:
         half = scene.crop[:3, :3] if scene.crop is not None else None
-        across = 2 / similarity_scale(scene.scene_from_world)
         if half is not None:
             across = 2 * float(np.linalg.norm(np.linalg.norm(half, axis=0)))  # from whichever side
         scale = min(own.width, own.height) / across

@@ -23,6 +23,7 @@ from nerfscene.scene.folder import Scene
 Frame = tuple[NDArray[np.uint8], NDArray[np.float32], Passes]
 """A frame of a film: its picture (height, width, 3), or (…, 4) if it is transparent; its depth (height,
 width) in world units, 0 where there is nothing, or empty if the film has none; and its passes."""
+JUDGED_EVERY = 4  # frames, for the first of which is found out how many rays a pixel of these needs
 MANY_RAYS = 4_000_000  # from which on a finer grid saves more time than it takes to make
 HIT = 0.5  # accumulation above which a pixel shows something, so that its depth means something
 
@@ -68,8 +69,12 @@ def rendered(
     photos = photos_of(scene.views)
     shutter = shutter or shutter_for(scene, path, config, renderer)
     stops = exposures_of(path, config, scene.views)
+    judged: dict[int, int] = {}  # by frame
     for number in numbers:
-        samples = config.samples or pixel_samples(photos, renderer, path.cameras[number])
+        judge = number // JUDGED_EVERY * JUDGED_EVERY  # the same in whichever part of the film
+        if not config.samples and judge not in judged:
+            judged[judge] = pixel_samples(photos, renderer, path.cameras[judge])
+        samples = config.samples or judged[judge]
         yield _frame(shutter, config, renderer, number, samples, float(stops[number]))  # not held on to here
 
 

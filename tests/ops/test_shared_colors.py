@@ -49,7 +49,7 @@ def picture(module: Any, case: Case, shared_steps: float) -> list[Any]:
 
 @functools.cache
 def oracle_picture(name: str, shared_steps: float, bfloat: bool = False) -> Any:
-    """The colours (768, 3) that the oracle gives; bfloat: what enters the hidden layer is in bfloat16."""
+    """The colours (768, 3) that the oracle gives; bfloat: what enters the first two layers is in bfloat16."""
     case = CASES[name]
     y, x = np.mgrid[0:24, 0:32]
     pixels = torch.from_numpy(np.stack([x, y], -1).reshape(-1, 2) + 0.5)
@@ -58,10 +58,9 @@ def oracle_picture(name: str, shared_steps: float, bfloat: bool = False) -> Any:
     table, weights = (x.detach() for x in case.tensors())
     layers = ref.split_weights(weights, case.shapes)
     s = ref.march(origins, directions, torch.full((768,), 0.5).double(), case.bits(), case.space)
-    encoding = ref.hash_encode(s.unit, table, case.grid)
-    if bfloat:
-        encoding, layers[0] = (x.bfloat16().double() for x in (encoding, layers[0]))
-    outputs = ref.network_outputs(encoding, layers)
+    rounded = (lambda x: x.bfloat16().double()) if bfloat else (lambda x: x)
+    hidden = torch.relu(rounded(ref.hash_encode(s.unit, table, case.grid)) @ rounded(layers[0]))
+    outputs = hidden @ layers[1]
     sigma = ref.density_activation(outputs[:, 0])
     alive, kept = ref.survivors(s, sigma, 1e-3, 3e-3)
     behind = torch.tensor(BEHIND).double().expand(768, 3)
@@ -71,7 +70,7 @@ def oracle_picture(name: str, shared_steps: float, bfloat: bool = False) -> Any:
     own = type(law)(*(v[s.ray] if isinstance(v, torch.Tensor) and v.ndim else v for v in vars(law).values()))
     step = (step_index(own, s.t) - 0.5).round().long()
     lead = leaders(s.ray, step, kept, shared_steps)
-    means = shared_outputs(outputs, plain.weights, lead)
+    means = rounded(shared_outputs(hidden, plain.weights, lead)) @ rounded(layers[1])
     rgb = ref.color(means, directions[s.ray], layers)[lead]
     return ref.composite(s, sigma, rgb, behind, alive, kept).rgb
 
