@@ -286,6 +286,8 @@ def test_what_does_not_go_together(loaded: Scene) -> None:
         ({"fov": 175}, "--lens fisheye"),
         ({"view_width": 2.0}, "--view-width is for --lens orthographic"),
         ({"lens": "equirectangular", "view_width": 2.0}, "--view-width is for --lens orthographic"),
+        ({"lens": "orthographic", "view_width": 1e9}, "a --view-width of 1e\\+09 world units shows nothing"),
+        ({"lens": "orthographic", "view_width": 1e-9}, "a --view-width of 1e-09 world units shows nothing"),
         ({"lens": "fisheye", "eye_distance": 0.1}, "--eye-distance is for --lens stereo180"),
         ({"lens": "equirectangular", "height": 5000}, "can't be made"),
     ):
