@@ -11,6 +11,7 @@ from typing import Any
 import av
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.films.priority import kept_priority
 
 # FFmpeg's names of the containers.
 KINDS = {
@@ -214,7 +215,8 @@ def check_encodable(codec: Codec, size: tuple[int, int], fps: float, alpha: bool
     try:
         context = av.CodecContext.create(codec.encoder, "w")
         set_up(context, codec, film_size(codec, size), frame_rate, alpha)
-        context.open()
+        with kept_priority():
+            context.open()
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise NerfsceneError(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.codecs import Codec, film_size, rate, set_up
+from nerfscene.films.priority import kept_priority
 
 Color = tuple[int, int, int]
 OPAQUE = 128  # alpha from which on a GIF's pixel is shown
@@ -29,7 +30,8 @@ def encode(
 ) -> int:
     """Writes frames into ``file``, a container of this kind (FFmpeg's name), see ``video.write_film``."""
     count, alpha = 0, False
-    with av.open(str(file), "w", format=kind, options=_container_options(kind)) as container:
+    opened = av.open(str(file), "w", format=kind, options=_container_options(kind))
+    with kept_priority() as restore, opened as container:
         stream = container.add_stream(codec.encoder, rate=rate(fps))
         assert isinstance(stream, av.VideoStream)
         for frame in frames:
@@ -46,6 +48,8 @@ def encode(
             picture = _picture(np.ascontiguousarray(frame[:height, :width]), codec)
             picture.pts, picture.time_base, picture.duration = count, 1 / rate(fps), 1
             container.mux(stream.encode(picture))
+            if count == 0:  # the encoder has been opened
+                restore()
             count += 1
             progress(count)
         if count == 0:
