@@ -31,7 +31,8 @@ from nerfscene.given import size_of
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
-from nerfscene.viewer.keyframes import Keyframe, Plan, save
+from nerfscene.viewer.keyframes import Keyframe, Plan
+from nerfscene.viewer.path_files import save
 
 
 @pytest.fixture(scope="module")
