@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -33,6 +34,16 @@ Run = Callable[..., tuple[str, str]]
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="nerfscene-tests-config-")
 os.environ.pop("NERFSCENE_CREDENTIALS_KEY", None)
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def usual_priority() -> None:
+    """SVT-AV1, with which tests make videos to read, gives real-time priority to the thread that calls it."""
+    if sys.platform != "linux" or os.sched_getscheduler(0) == os.SCHED_OTHER:
+        return
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # it has ended
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 # The longest test files, the longest first. They are begun first, so that when two processes share the suite

@@ -15,7 +15,7 @@ from conftest import ROOT, TRAINED_STEPS, Run
 
 import nerfscene
 from nerfscene import cli
-from nerfscene.films import filming
+from nerfscene.films import taking
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene
 from nerfscene.scene.scene import WORTH_MENTIONING
@@ -150,7 +150,7 @@ def test_interrupted_render(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(filming, "render", interrupted)
+    monkeypatch.setattr(taking, "taken", interrupted)
     with pytest.raises(SystemExit) as left:
         run("render", trained, "-o", tmp_path / "film.mp4")
     assert left.value.code == 130 and capfd.readouterr().err.endswith("nerfscene: interrupted\n")
