@@ -288,8 +288,8 @@ void bind_beams(nb::module_& m) {
     m.def("use_bfloat16", [](bool use) {
         g_bfloat = use;
         return kernels().has_bfloat();
-    }, "use"_a, "Whether `Field.render` computes the hidden layer in bfloat16 where samples may share colours, for tests and "
-                "benchmarks. By default it does, on processors that can. Returns whether this one can.");
+    }, "use"_a, "Whether `Field.render` computes the first two layers in bfloat16 where samples may share colours, for tests "
+                "and benchmarks. By default it does, on processors that can. Returns whether this one can.");
     m.def("live_steps", [](Cpu::FieldHandle& h, Cpu::ConstFloats origin, Cpu::ConstFloats directions,
                            Cpu::Array<uint8_t> live, Cpu::Array<int32_t> offset) {
         const int n = int(offset.size());

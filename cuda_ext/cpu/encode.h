@@ -11,7 +11,7 @@ struct Corners {
     alignas(64) uint32_t row[8][kWidth];
     alignas(64) float weight[8][kWidth];
 };
-NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corners& out) {
+NS_HD Cell<vf> find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corners& out) {
     const Cell<vf> cell = locate(x, y, z, float(grid.resolution[level]));
     vu row[8];
     vf weight[8];
@@ -20,6 +20,7 @@ NS_HD void find_corners(const HashGrid& grid, int level, vf x, vf y, vf z, Corne
         store(out.row[k], row[k]);
         store(out.weight[k], weight[k]);
     }
+    return cell;
 }
 
 // The lanes whose cell is not that of the lane before; the first always is one.
@@ -45,19 +46,12 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
         const uint32_t there = uint32_t((uint64_t(1) << m) - 1);
         const vf px = load(x + i), py = load(y + i), pz = load(z + i);
         for (int level = 0; level < grid.levels; ++level) {
-            const Cell<vf> cell = locate(px, py, pz, float(grid.resolution[level]));
-            vu row[8];
-            vf weight[8];
-            level_corners(grid, level, cell, row, weight);
-            for (int k = 0; k < 8; ++k) {
-                store(at[level].row[k], row[k] * uint32_t(F));
-                store(at[level].weight[k], weight[k]);
-            }
+            const Cell<vf> cell = find_corners(grid, level, px, py, pz, at[level]);
             if (how == Lie::kTogether) fresh[level] = new_cells(cell) & there;
             if (level < fetched_from) continue;
             const uint16_t* rows = table + size_t(grid.offset[level]) * F;
             for (int k = 0; k < 8; ++k)
-                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + at[level].row[k][s]);
+                for (int s = 0; s < m; ++s) __builtin_prefetch(rows + size_t(at[level].row[k][s]) * F);
         }
         for (int level = 0; level < grid.levels; ++level) {
             const Corners& c = at[level];
@@ -68,7 +62,7 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
                 uint32_t left = fresh[level];
                 for (int s = 0; s < m;) {
 #pragma GCC unroll 8
-                    for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + c.row[k][s]);
+                    for (int k = 0; k < 8; ++k) v[k] = load_half_row<F>(rows + size_t(c.row[k][s]) * F);
                     left &= left - 1;
                     const int end = left ? __builtin_ctz(left) : m;
                     for (; s < end; ++s, to += ld) {
@@ -81,10 +75,10 @@ static inline void encode_points(const HashGrid& grid, const uint16_t* table, co
                 continue;
             }
             for (int s = 0; s < m; ++s, to += ld) {
-                typename Row<F>::type sum = load_half_row<F>(rows + c.row[0][s]) * c.weight[0][s];
+                typename Row<F>::type sum = load_half_row<F>(rows + size_t(c.row[0][s]) * F) * c.weight[0][s];
 #pragma GCC unroll 7
                 for (int k = 1; k < 8; ++k)
-                    sum += load_half_row<F>(rows + c.row[k][s]) * c.weight[k][s];
+                    sum += load_half_row<F>(rows + size_t(c.row[k][s]) * F) * c.weight[k][s];
                 store_row<F>(to, sum);
             }
         }

@@ -24,6 +24,7 @@ from nerfscene.scene.world import in_world
 from nerfscene.viewer import keyframes, path_files
 from nerfscene.viewer.export_job import ExportJob
 from nerfscene.viewer.keyframes import Editor
+from nerfscene.viewer.outcome import send
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import BUSY, Say, Stage, guarded
 
@@ -228,15 +229,8 @@ class ExportPanel:
                 self.say("The export is ready", f"{file.stat().st_size / 1e6:.1f} MB")
 
     def _download(self) -> None:
-        if self.file is None:
-            return
-        try:
-            content = self.file.read_bytes()
-        except OSError as error:
-            raise NerfsceneError(
-                f"{self.file.name} is gone from the folder for temporary files; export it again"
-            ) from error
-        self.client.send_file_download(self.file.name, content, save_immediately=True)
+        if self.file is not None:
+            send(self.client, self.file, "export it again")
 
 
 def shown(stage: Stage, session: Session) -> Scene:

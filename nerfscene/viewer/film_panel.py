@@ -19,6 +19,7 @@ from nerfscene.viewer.film_controls import FilmControls
 from nerfscene.viewer.film_job import check_film, film_job, small
 from nerfscene.viewer.film_limits import check_size
 from nerfscene.viewer.film_settings import command_of, config_of, in_page, without
+from nerfscene.viewer.outcome import send
 from nerfscene.viewer.picking import Picker
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import BUSY, Say, Stage
@@ -179,15 +180,8 @@ class FilmPanel:
                 self.say("The film is ready", f"{file.stat().st_size / 1e6:.1f} MB")
 
     def _download(self) -> None:
-        if self.file is None:
-            return
-        try:
-            content = self.file.read_bytes()
-        except OSError as error:
-            raise NerfsceneError(
-                f"{self.file.name} is gone from the folder for temporary files; make the film again"
-            ) from error
-        self.client.send_file_download(self.file.name, content, save_immediately=True)
+        if self.file is not None:
+            send(self.client, self.file, "make the film again")
 
 
 def in_words(seconds: float) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+import viser
 
 from nerfscene.errors import NerfsceneError
 
@@ -14,6 +17,18 @@ Made = TypeVar("Made")
 
 class Cancelled(Exception):
     """Raised within the work once it is no longer wanted."""
+
+
+def send(client: viser.ClientHandle, file: Path, again: str) -> None:
+    """Has a tab download what was made. again: what to do if it is gone.
+
+    Raises NerfsceneError if the file can't be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise NerfsceneError(f"{file.name} is gone from the folder for temporary files; {again}") from error
+    client.send_file_download(file.name, content, save_immediately=True)
 
 
 def outcome(work: Callable[[], Made], failed: str) -> tuple[Made | None, str]:
