@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
-from nerfscene.posing import begun
+from nerfscene.posing import begun, nearest
 from nerfscene.posing.copies import copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.posing.room import check_room
@@ -182,14 +182,20 @@ def match(
     verification.min_num_inliers = FEWEST_RELAXED if relaxed else FEWEST_MATCHES
     verification.filter_stationary_matches = panoramas
     listing = database.with_name("pairs.txt")
+    ours = nearest.usable()
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         batch = pairs[start : start + PAIRS_AT_ONCE]
         check_room(database.parent, pairs=len(batch))
-        listing.write_text("".join(f"{copy_name(a)} {copy_name(b)}\n" for a, b in batch))
-        pairing = pycolmap.ImportedPairingOptions()
-        pairing.match_list_path = str(listing)
-        pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
+        names = [(copy_name(a), copy_name(b)) for a, b in batch]
+        listing.write_text("".join(f"{a} {b}\n" for a, b in names))
+        if ours:
+            nearest.write_matches(database, names)
+            pycolmap.verify_matches(database, listing, verification)
+        else:
+            pairing = pycolmap.ImportedPairingOptions()
+            pairing.match_list_path = str(listing)
+            pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
         progress(stage, (start + len(batch)) / len(pairs))
     listing.unlink(missing_ok=True)
 
