@@ -44,7 +44,7 @@ def matches(a: Descriptors, b: Descriptors) -> NDArray[np.uint32]:
 
 
 def _nearest(a: Descriptors, b: Descriptors) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """For each descriptor of ``a``: the index of the nearest of ``b``, and whether it is clearly the nearest."""
+    """For each descriptor of ``a``: the index of the nearest of ``b``, and whether it is clearly nearest."""
     found = np.empty((3, len(a)), np.int32)
     kernels: Any = backend.load("cpu")
     kernels.nearest_descriptors(np.ascontiguousarray(a), np.ascontiguousarray(b), found)

@@ -112,7 +112,7 @@ def test_colmap_matches_the_same_where_the_kernels_are_missing(
     features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [(a, b) for a in range(PHOTOS) for b in range(a + 1, PHOTOS)]
-    ours, theirs = (shutil.copy(features, tmp_path / name) for name in ("ours.db", "theirs.db"))
+    ours, theirs = (Path(shutil.copy(features, tmp_path / name)) for name in ("ours.db", "theirs.db"))
     counts = matched(ours, pairs)
     monkeypatch.setattr(backend, "why_no_cpu", lambda: "not built")
     others = matched(theirs, pairs)
@@ -121,7 +121,7 @@ def test_colmap_matches_the_same_where_the_kernels_are_missing(
 
 
 def test_pairs_that_an_interrupted_run_has_matched_are_verified(features: Path, tmp_path: Path) -> None:
-    whole, broken = (shutil.copy(features, tmp_path / name) for name in ("whole.db", "broken.db"))
+    whole, broken = (Path(shutil.copy(features, tmp_path / name)) for name in ("whole.db", "broken.db"))
     pairs = [(0, 1), (0, 2), (1, 2)]
     counts = matched(whole, pairs)
     assert matched(broken, pairs[:1]) == {(0, 1): counts[0, 1]}
