@@ -25,11 +25,10 @@ from nerfscene.types import Array, Intrinsics, PosedCapture, View
 MIN_VIEWS = 3
 FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units: as far behind the subject as the camera is in front of it
 VIEWS_AT_ONCE = 16
-BLOCK = 4  # cells along a side of a block, which is mostly decided as a whole
-ROUNDING = 1e-5  # of float32, as a share of the numbers that are added up
 MASKS_LOOKED_AT = 32  # photos whose masks are projected on all cells; the others only on undecided ones
 MASK_MARGIN = 0.01  # of a photo's longer side: masks are widened by this
 MASKED_IN = 0.75  # a cell is ruled out if more than this share of the photos framing it mask it out
+CELLS_AT_ONCE = 1 << 14  # together with VIEWS_AT_ONCE, as much as fits in a processor's cache
 Bits = NDArray[np.uint32]
 
 
@@ -85,49 +84,30 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
     Otherwise, surfaces that only one photo shows would have to form close to its camera, and float in the air
     in all other pictures.
     """
-    across = space.occupancy_resolution // BLOCK
     points = cell_centres(space.occupancy_resolution, space.unbounded)
-    # Layers of blocks: (layers, rows, columns, BLOCK, BLOCK, BLOCK, 3).
-    layers = np.moveaxis(points.reshape(*(across, BLOCK) * 3, 3), (2, 4), (1, 2))
     planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
+    needed = min(MIN_VIEWS, len(views))
     # Views far apart come first: a few of them decide most cells, which are then not checked any further.
     stride = max(len(views) // VIEWS_AT_ONCE, 1)
     ordered = np.concatenate([planes[k::stride] for k in range(stride)])
 
-    def decide(layer: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return _framed(layer.reshape(across**2, BLOCK**3, 3), ordered).reshape(layer.shape[:-1])
+    def decide(start: int) -> NDArray[np.bool_]:
+        block = points[start : start + CELLS_AT_ONCE]
+        rows = np.concatenate([block.T, np.ones((1, len(block)), np.float32)])  # (4, n)
+        count = np.zeros(len(block), np.int32)
+        undecided = np.arange(len(block))
+        for k in range(0, len(ordered), VIEWS_AT_ONCE):
+            some = ordered[k : k + VIEWS_AT_ONCE]
+            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, undecided]).reshape(6, len(some), -1)
+            inside = sides[:5].min(0) > 0
+            count[undecided] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
+            undecided = undecided[count[undecided] < needed]
+            if not len(undecided):
+                break
+        return count >= needed
 
     with ThreadPoolExecutor(worker_count()) as pool:
-        flags = np.stack(list(pool.map(decide, layers)))
-    return np.moveaxis(flags, (1, 2), (2, 4)).reshape(-1)
-
-
-def _framed(cells: NDArray[np.float32], planes: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """``framed_cells``' flags (blocks, n) of cells (blocks, n, 3) in blocks; planes (views, 6, 4).
-
-    The box around a block mostly shows that a picture has all its cells, or none.
-    """
-    needed = min(MIN_VIEWS, len(planes))
-    counts = np.zeros(cells.shape[:2], np.int32)
-    low, high = cells.min(1).T, cells.max(1).T  # (3, blocks)
-    largest = np.vstack([np.maximum(np.abs(low), np.abs(high)), np.ones_like(low[:1])])
-    for k in range(0, len(planes), VIEWS_AT_ONCE):
-        some = planes[k : k + VIEWS_AT_ONCE]
-        left = np.flatnonzero(counts.min(1) < needed)
-        middle = some[..., :3] @ ((low + high) / 2)[:, left] + some[..., 3:]  # (views, 6, blocks)
-        size = np.abs(some) @ largest[:, left]
-        reach = np.abs(some[..., :3]) @ ((high - low) / 2)[:, left] + ROUNDING * size
-        above, below = middle > reach, middle < -reach
-        inside, outside = above[:, :5].all(1), below[:, :5].any(1)
-        far, near = inside & above[:, 5], inside & below[:, 5]
-        counts[left] += (near.sum(0) + (1 + needed) * far.sum(0))[:, None]
-        for plane, unsure in zip(some, ~(outside | far | near), strict=True):
-            blocks = left[unsure]
-            blocks = blocks[counts[blocks].min(1) < needed]
-            sides = plane[:, :3] @ cells[blocks].reshape(-1, 3).T + plane[:, 3:]  # (6, blocks · n)
-            framed = (sides[:5].min(0) > 0) * (1 + needed * (sides[5] > 0))
-            counts[blocks] += framed.reshape(len(blocks), cells.shape[1])
-    return counts >= needed
+        return np.concatenate(list(pool.map(decide, range(0, len(points), CELLS_AT_ONCE))))
 
 
 def unmasked_cells(
