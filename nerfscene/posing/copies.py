@@ -16,10 +16,18 @@ from PIL import Image
 from nerfscene.capture.folder import StageListener, read_mask, read_pixels, worker_count
 from nerfscene.types import Photo
 
+FINE_BELOW = 800  # px, longest side: in smaller pictures, features are found at twice their size
+
 
 def working_size(photo: Photo, longest: int) -> tuple[int, int]:
-    """(width, height) of the photo's copy in pixels: the longer side at most ``longest``, never enlarged."""
-    scale = min(1.0, longest / max(photo.width, photo.height))
+    """(width, height) of the photo's copy in pixels: the longer side at most ``longest``.
+
+    A photo that would be doubled to find features, to more pixels than ``longest``, is enlarged to that
+    instead, which takes half the time and places cameras as well.
+    """
+    side = max(photo.width, photo.height)
+    enlarged = side < FINE_BELOW <= longest < 2 * side
+    scale = longest / side if enlarged else min(1.0, longest / side)
     return max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
 
 

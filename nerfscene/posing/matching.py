@@ -5,6 +5,7 @@ Photos are identified by their index in the capture, which their copies' names g
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,14 @@ import numpy as np
 import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
+from nerfscene.ops import backend
 from nerfscene.posing import begun, nearest
-from nerfscene.posing.copies import copy_index, copy_name
+from nerfscene.posing.copies import FINE_BELOW, copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.posing.room import check_room
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
-FINE_BELOW = 800  # px, longest side: smaller pictures are doubled to find enough features
 PAIRS_AT_ONCE = 200  # pairs per call of COLMAP, which Ctrl-C can't interrupt
 FEWEST_MATCHES = 15  # least number of geometrically verified matches that connect two photos
 FEWEST_RELAXED = 10  # the same for relaxed matching
@@ -35,6 +36,7 @@ class Effort:
     first_octave: int  # -1 first doubles the picture: four times the work, three times the features
     max_features: int  # per photo
     peak_threshold: float
+    directions: int = 1  # of a feature, at most; a second, where it isn't clear, counts a spot twice
 
 
 def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
@@ -67,10 +69,10 @@ def find_features(
     if (folder / "masks").exists():
         masked.mask_path = folder / "masks"
     options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu = False
     options.sift.first_octave = effort.first_octave
     options.sift.max_num_features = effort.max_features
     options.sift.peak_threshold = effort.peak_threshold
+    options.sift.max_num_orientations = effort.directions
     total = len(photos)
     workers = worker_count()
     chunk = -(-total // FEATURE_CHUNKS // workers) * workers  # the same for each, so that none waits
@@ -79,15 +81,33 @@ def find_features(
     for start in range(0, len(missing), chunk):
         names = [copy_name(i) for i in missing[start : start + chunk]]
         check_room(folder, len(names))
+        _extract(folder, names, masked, options)
+        progress(stage, (already + start + len(names)) / total)
+
+
+def _extract(
+    folder: Path,
+    names: list[str],
+    masked: pycolmap.ImageReaderOptions,
+    options: pycolmap.FeatureExtractionOptions,
+) -> None:
+    """Finds features in these copies: on a GPU, if pycolmap was built for it and it works there."""
+
+    def extract(device: pycolmap.Device) -> None:
+        options.use_gpu = device != pycolmap.Device.cpu
         pycolmap.extract_features(
-            database,
+            folder / "database.db",
             folder / "images",
             image_names=names,
             reader_options=masked,
             extraction_options=options,
-            device=pycolmap.Device.cpu,
+            device=device,
         )
-        progress(stage, (already + start + len(names)) / total)
+
+    if pycolmap.has_cuda and backend.why_no_cuda() is None:
+        with contextlib.suppress(RuntimeError):  # photos that have features by now are passed over
+            return extract(pycolmap.Device.cuda)
+    return extract(pycolmap.Device.cpu)
 
 
 def _add_photos(folder: Path, photos: Sequence[Photo], sizes: Sequence[Size]) -> None:
