@@ -6,7 +6,7 @@ Photos are identified by their index in the capture, which their copies' names g
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from nerfscene.posing.room import check_room
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
+PLENTY = (
+    2000  # features in a photo; with more, those are left out that have less than STRONGER times the usual
+)
+STRONGER = 1.5  # contrast: they take as much time as others, and place cameras no better
 PAIRS_AT_ONCE = 200  # pairs per call of COLMAP, which Ctrl-C can't interrupt
 FEWEST_MATCHES = 15  # least number of geometrically verified matches that connect two photos
 FEWEST_RELAXED = 10  # the same for relaxed matching
@@ -37,12 +41,13 @@ class Effort:
     max_features: int  # per photo
     peak_threshold: float
     directions: int = 1  # of a feature, at most; a second, where it isn't clear, counts a spot twice
+    plenty: int | None = None  # where photos have more features than this, their weakest are not looked for
 
 
 def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
     """The usual settings for pictures of these sizes, with at most ``most`` features in each."""
     small = max(max(size) for size in sizes) < FINE_BELOW
-    return Effort(-1 if small else 0, most, 0.0067)
+    return Effort(-1 if small else 0, most, 0.0067, plenty=PLENTY)
 
 
 def find_features(
@@ -76,13 +81,25 @@ def find_features(
     total = len(photos)
     workers = worker_count()
     chunk = -(-total // FEATURE_CHUNKS // workers) * workers  # the same for each, so that none waits
-    already = total - len(missing)
-    progress(stage, already / total)
-    for start in range(0, len(missing), chunk):
-        names = [copy_name(i) for i in missing[start : start + chunk]]
-        check_room(folder, len(names))
-        _extract(folder, names, masked, options)
-        progress(stage, (already + start + len(names)) / total)
+    sample = {i * total // chunk for i in range(chunk)}  # whose number of features says what the others need
+    rest = [i for i in missing if i not in sample]
+    done = total - len(missing)
+    progress(stage, done / total)
+    for some in [sorted(sample & set(missing)), *(rest[k : k + chunk] for k in range(0, len(rest), chunk))]:
+        check_room(folder, len(some))
+        if some:
+            _extract(folder, [copy_name(i) for i in some], masked, options)
+        if effort.plenty is not None and _median_count(database, sample) > effort.plenty:
+            options.sift.peak_threshold = STRONGER * effort.peak_threshold
+        done += len(some)
+        progress(stage, done / total)
+
+
+def _median_count(database: Path, photos: Collection[int]) -> float:
+    """The median number of features in these photos, by index."""
+    with pycolmap.Database.open(database) as db:
+        images = [image for image in db.read_all_images() if copy_index(image.name) in photos]
+        return float(np.median([db.num_keypoints_for_image(image.image_id) for image in images]))
 
 
 def _extract(

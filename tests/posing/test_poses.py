@@ -635,6 +635,35 @@ def test_features_are_found_on_a_gpu_where_pycolmap_can(
         assert all(database.num_keypoints_for_image(i.image_id) > 50 for i in database.read_all_images())
 
 
+def test_weak_features_are_left_out_where_there_are_plenty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_views(tmp_path / "photos", "a", truth(6), seed=1)
+    capture = open_capture(tmp_path / "photos")
+    sizes = [working_size(photo, WIDTH) for photo in capture.photos]
+
+    def found(name: str, plenty: int | None, stopped: bool = False) -> list[int]:
+        folder = tmp_path / name
+        if not folder.exists():
+            folder.mkdir()
+            write_copies(folder / "images", capture.photos, sizes, lambda stage, done: None)
+        effort = matching.Effort(0, 4000, 0.002, plenty=plenty)
+        with mapping.quiet(), contextlib.suppress(KeyboardInterrupt):
+            told = stopping("", 0.5) if stopped else lambda stage, done: None
+            matching.find_features(folder, capture.photos, sizes, effort, "", told)
+        with pycolmap.Database.open(folder / "database.db") as database:
+            images = sorted(database.read_all_images(), key=lambda image: image.name)
+            return [database.num_keypoints_for_image(image.image_id) for image in images]
+
+    monkeypatch.setattr(matching, "worker_count", lambda: 2)
+    usual, fewer = found("usual", None), found("fewer", min(found("usual", None)) // 2)
+    assert fewer[0] == usual[0] and fewer[3] == usual[3]  # the sample
+    assert all(0 < fewer[i] < usual[i] for i in (1, 2, 4, 5))
+    assert found("few", max(usual)) == usual
+    half = found("stopped", min(usual) // 2, stopped=True)
+    assert 0 in half and found("stopped", min(usual) // 2) == fewer
+
+
 def test_photos_that_would_be_doubled_are_enlarged_to_the_working_size() -> None:
     sizes = {(640, 480): (1000, 750), (480, 640): (750, 1000), (799, 100): (1000, 125)}
     sizes |= {side: side for side in ((480, 270), (800, 600), (500, 500), (1000, 700))}
