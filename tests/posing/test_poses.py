@@ -656,6 +656,7 @@ def test_weak_features_are_left_out_where_there_are_plenty(
             return [database.num_keypoints_for_image(image.image_id) for image in images]
 
     monkeypatch.setattr(matching, "worker_count", lambda: 2)
+    monkeypatch.setattr(matching, "STRONGER", 10)
     usual, fewer = found("usual", None), found("fewer", min(found("usual", None)) // 2)
     assert fewer[0] == usual[0] and fewer[3] == usual[3]  # the sample
     assert all(0 < fewer[i] < usual[i] for i in (1, 2, 4, 5))
