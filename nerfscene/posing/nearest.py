@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nerfscene.capture.folder import worker_count
 from nerfscene.ops import backend
-from nerfscene.posing.pairs import Pair
 
 # COLMAP's own limits (SiftMatchingOptions), for angles between descriptors.
 FARTHEST = 0.7  # radians
@@ -52,6 +51,28 @@ def _nearest(a: Descriptors, b: Descriptors) -> tuple[NDArray[np.int32], NDArray
     return found[0], (first <= FARTHEST) & (first < CLEARLY * second)
 
 
+def in_bytes(unit: NDArray[np.float32]) -> Descriptors:
+    """Descriptors (n, 128) of length 1 as COLMAP keeps them."""
+    return np.asarray(np.round(512 * unit).clip(0, 255), np.uint8)
+
+
+def mutual_count(a: Descriptors, b: Descriptors) -> int:
+    """How many descriptors of ``a`` have a clearly nearest one in ``b``, to which they are the nearest.
+
+    Here distances are those between the ends of the vectors.
+    """
+    found = np.empty((3, len(a)), np.int32)
+    kernels: Any = backend.load("cpu")
+    kernels.nearest_descriptors(a, b, found)
+    to, first, second = found
+    clear = np.flatnonzero((UNIT - first < CLEARLY**2 * (UNIT - second)) & (first > 0))
+    if not len(clear):
+        return 0
+    back = np.empty((3, len(clear)), np.int32)
+    kernels.nearest_descriptors(b[to[clear]], a, back)
+    return int((back[0] == clear).sum())
+
+
 def write_matches(database: Path, names: Sequence[tuple[str, str]]) -> None:
     """Adds the matches of these pairs of images to the database, except where it has some already."""
     with pycolmap.Database.open(database) as db:
@@ -63,7 +84,7 @@ def write_matches(database: Path, names: Sequence[tuple[str, str]]) -> None:
             for key in sorted({k for pair in pairs for k in pair})
         }
 
-        def match(pair: Pair) -> NDArray[np.uint32]:
+        def match(pair: tuple[int, int]) -> NDArray[np.uint32]:
             return matches(descriptors[pair[0]], descriptors[pair[1]])
 
         with ThreadPoolExecutor(worker_count()) as pool:

@@ -7,11 +7,13 @@ the photos that look alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import StageListener, silent
+from nerfscene.capture.folder import StageListener, silent, worker_count
+from nerfscene.posing import nearest
 from nerfscene.types import Array
 
 ALL_UP_TO = 25  # photos: every pair is matched, in a few seconds on two cores
@@ -154,6 +156,17 @@ def coarse_matches(features: list[Features], progress: StageListener = silent) -
     largest = np.stack([_unit_length(*largest_features(*each)) for each in features])
     count = len(largest)
     alike = np.zeros((count, count), np.int64)
+    if nearest.usable():
+        several = nearest.in_bytes(largest)
+
+        def with_later(a: int) -> list[int]:
+            return [nearest.mutual_count(several[a], several[b]) for b in range(a + 1, count)]
+
+        with ThreadPoolExecutor(worker_count()) as pool:
+            for a, found in enumerate(pool.map(with_later, range(count))):
+                alike[a, a + 1 :] = found
+                progress("comparing photos", (a + 1) / count)
+        return alike + alike.T
     for a in range(count):
         for start in range(a + 1, count, COARSE_BLOCK):
             block = largest[start : start + COARSE_BLOCK]  # (m, k, 128)
