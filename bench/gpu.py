@@ -28,7 +28,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pycolmap
 import torch
 
 from bench import captures
@@ -283,17 +282,21 @@ def free_gigabytes() -> float:
 
 def features() -> None:
     """Times COLMAP's features on the processor and on the GPU; says why not if pycolmap has no CUDA."""
+    import pycolmap  # not at the top, because Pillow must be imported before it
+
     if getattr(pycolmap, "has_cuda", False) is not True:
         print("This pycolmap is missing or was built without CUDA, so features are found on the processor.")
         return
-    photos = sorted(captures.DEMO.glob("**/*.jpg"))
+    photos = sorted((captures.DEMO / "images").glob("*.jpg"))
     took = [features_on(device, photos) for device in (pycolmap.Device.cpu, pycolmap.Device.cuda)]
     print(f"Features of the demo's {len(photos)} photos: {took[0]:.1f} s on the processor, {took[1]:.1f} s "
           "on the GPU.", flush=True)  # fmt: skip
 
 
 def features_on(device: Any, photos: Sequence[Path]) -> float:
-    """Seconds that features of photos in one folder take."""
+    """Seconds that the features of photos in one folder take on one of pycolmap's devices."""
+    import pycolmap
+
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = device == pycolmap.Device.cuda
     with TemporaryDirectory() as folder:

@@ -110,8 +110,9 @@ bool Trainer::has_sizes(size_t table, size_t weights) const {
 // Makes room for twice the target number of samples, because steps differ in how many they have.
 void Trainer::Work::reserve_samples(int target_samples) {
     const size_t capacity = (size_t(target_samples) * 2 + 1023) / 1024 * 1024;
-    if (place.size() == capacity) return;
+    if (input.samples.capacity == capacity) return;
     synchronize(stream);
+    input.samples.capacity = 0;  // until all of it is there: an allocation may fail
     step_graph.reset(), camera_step_graph.reset();  // they hold the old pointers
     if (d_encoding.size() > 0) d_encoding.resize(capacity * state.field.net.encoding);
     place.resize(capacity), sample_state.resize(capacity), color.resize(capacity);
