@@ -88,9 +88,10 @@ part "Compared with plain torch and tiny-cuda-nn" 20 80 python3 -m bench.gpu pee
 part "Posing's features" 10 40 python3 -m bench.gpu features
 if command -v compute-sanitizer >/dev/null; then
     few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
+    few+=" or large_arrays or small_arrays"
     for tool in memcheck racecheck; do
         part "compute-sanitizer, $tool" 20 45 bash -c "logged '$out/$tool.log' 6 compute-sanitizer \
-            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py -k '$few'"
+            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py tests/ops/test_cuda_memory.py -k '$few'"
     done
 else
     printf '\ncompute-sanitizer is not installed: nothing was checked with it.\n'
