@@ -22,12 +22,12 @@ from nerfscene.posing.room import check_room
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
-# Where photos have more features than PLENTY, those with less than STRONGER times the usual contrast are left out:
-# they take as much time as others, and place cameras no better.
+# Where photos have more features than PLENTY, those of less than STRONGER times the usual contrast are left
+# out: they take as much time as others, and place cameras no better.
 PLENTY, STRONGER = 2000, 1.5
 PAIRS_AT_ONCE = 200  # pairs per call of COLMAP, which Ctrl-C can't interrupt
-# RANSAC's least number of trials, and the factor to those that the share of inliers asks for. COLMAP's 100 and 3
-# take twice as long and find no more.
+# RANSAC's least number of trials, and the factor to those that the share of inliers asks for. COLMAP's 100
+# and 3 take up to twice as long and find no more.
 TRIALS = 20, 2.0
 FEWEST_MATCHES = 15  # least number of geometrically verified matches that connect two photos
 FEWEST_RELAXED = 10  # the same for relaxed matching
