@@ -312,12 +312,9 @@ def _zooms_may_differ(state: _Climb) -> bool:
     error = state.best.compute_mean_reprojection_error()
     if error < FITS_WELL:
         return False
-    separate = zooms.with_lenses(state.best, zooms.own_lenses(state.best))
-    # If a few steps lower the error little, zooms don't differ.
-    if refined(separate, roughly=True).compute_mean_reprojection_error() >= NEARLY * error:
-        return False
-    own = refined(separate)
-    return bool(own.compute_mean_reprojection_error() < CLOSER * error)
+    own = zooms.with_lenses(state.best, zooms.own_lenses(state.best))
+    worth = refined(own, roughly=True).compute_mean_reprojection_error() < NEARLY * error
+    return bool(worth and refined(own).compute_mean_reprojection_error() < CLOSER * error)
 
 
 def _worse(grouped: Model, separate: Model) -> bool:
@@ -369,9 +366,8 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.global_mapping(
-            folder, True, state.job.config.seed, cut_from_panoramas(state.job.photos)
-        )
+        rigs = cut_from_panoramas(state.job.photos)
+        models = mapping.global_mapping(folder, True, state.job.config.seed, rigs)
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:
