@@ -368,9 +368,7 @@ def _has_transparency(image: Image.Image) -> bool:
 
 
 def _area_filter(box: tuple[float, ...], size: tuple[int, int]) -> Image.Resampling:
-    """The filter for shrinking ``box`` to ``size`` (width, height), or for enlarging it."""
-    if size[0] > box[2]:
-        return Image.Resampling.BICUBIC
+    """The filter for shrinking ``box`` to ``size`` (width, height)."""
     # BOX is an exact area average for an integer factor. For other factors it would average one pixel here
     # and two there, which shifts details by half a pixel; HAMMING is as local and doesn't.
     integer = box[2] % size[0] == 0 and box[3] % size[1] == 0

@@ -69,11 +69,16 @@ def write_copies(
     folder.mkdir()
 
     def write(index: int) -> None:
-        pixels = read_pixels(photos[index].path, *sizes[index])
+        photo, size = photos[index], sizes[index]
+        enlarged = size[0] > photo.width
+        pixels = read_pixels(photo.path, *((photo.width, photo.height) if enlarged else size))
         if pixels.shape[2] == 4:  # a cut-out: colours under transparent pixels must not give features
             alpha = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / copy_name(index), quality=95)
+        copy = Image.fromarray(pixels)
+        if enlarged:
+            copy = copy.resize(size, Image.Resampling.BICUBIC)
+        copy.save(folder / copy_name(index), quality=95)
 
     with ThreadPoolExecutor(worker_count()) as pool:
         for count, _ in enumerate(pool.map(write, range(len(photos))), 1):
