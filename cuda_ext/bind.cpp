@@ -327,6 +327,20 @@ void bind_finer_grid(nb::module_& m) {
           "Promises that the occupancy bits will not change, which saves some time for every picture.");
 }
 
+void bind_matching(nb::module_& m) {
+    m.def("nearest_descriptors", [](const Cpu::Array<const uint8_t>& a, const Cpu::Array<const uint8_t>& b,
+                                    const Cpu::Array<int32_t>& out) {
+        require(a.ndim() == 2 && b.ndim() == 2 && a.shape(1) == 128 && b.shape(1) == 128, "descriptors must be (n, 128)");
+        const int n = int(a.shape(0)), count = int(b.shape(0));
+        require(count > 0 && out.ndim() == 2 && out.shape(0) == 3 && int(out.shape(1)) == n, "out must be (3, n), of some");
+        nb::gil_scoped_release release;
+        std::vector<int32_t> scratch(nearest_scratch(n, count));
+        kernels().nearest(a.data(), n, b.data(), count, scratch.data(), out.data(), out.data() + n, out.data() + 2 * n);
+    }, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
+       "For each descriptor of `a`, 128 bytes: the index of the one of `b` with the largest dot product, that product, and "
+       "the second largest (0 if there is no second).");
+}
+
 }  // namespace
 
 NB_MODULE(_cpu, m) {
@@ -336,6 +350,7 @@ NB_MODULE(_cpu, m) {
     TrainerBinding<Cpu>::bind(m);
     bind_beams(m);
     bind_finer_grid(m);
+    bind_matching(m);
     m.def("camera_gradient", [](const std::vector<float>& intrinsics, int lens, int width, int height,
                                 const std::vector<float>& pose, Cpu::ConstFloats pixels, Cpu::ConstFloats d_rays,
                                 Cpu::Floats out) {

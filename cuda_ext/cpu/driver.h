@@ -117,11 +117,16 @@ struct Kernels {
                        uint8_t* live, int32_t* offset);
     // Looks into the occupied cells of layer z for those of a grid with twice the resolution; see finer.h.
     void (*finer_layer)(const Field&, Scratch&, int z, float threshold, uint32_t* fine);
+    // For each of n descriptors: which of m others has the largest dot product with it, that product, and the second
+    // largest. `scratch` has nearest_scratch(n, m) numbers. See matching.h.
+    void (*nearest)(const uint8_t* a, int n, const uint8_t* b, int m, int32_t* scratch, int32_t* index, int32_t* first,
+                    int32_t* second);
     bool (*has_bfloat)();  // whether the instruction set and this processor have bfloat16
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);
 };
 
+inline size_t nearest_scratch(int n, int m) { return 64 * (size_t(m) + 64 + n); }
 size_t scratch_floats(const Network& net, int g_capacity);
 void scratch_layout(Scratch& s, const Network& net, int g_capacity, float* block);
 

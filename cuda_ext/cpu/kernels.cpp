@@ -3,6 +3,7 @@
 // copy of such a function, and that might be one that this machine cannot run.
 #include "../include/occupancy.h"
 #include "finer.h"
+#include "matching.h"
 #include "picture.h"
 #include "train.h"
 
@@ -233,7 +234,7 @@ extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
     rows_update,       update_weights, decay_occupancy, render_tiles, encode,   density_entry,
-    field_entry,       field_backward, march_ray,       live_steps,      finer_layer,  has_bfloat, to_half, pixel_rays,
+    field_entry,       field_backward, march_ray,       live_steps,      finer_layer,  nearest, has_bfloat, to_half, pixel_rays,
 };
 
 NS_END

@@ -12,7 +12,7 @@ from nerfscene.posing.rigs import known_lenses
 FULL_LENS_FROM = 15  # photos with the same lens that determine OPENCV's four distortion coefficients
 LARGEST_COEFFICIENT = 0.5  # of distortion: real lenses stay below it, diverging fits don't
 LARGEST_ERROR = 4.0  # pixels: observations with a larger error are removed
-THOROUGHLY = 1e-6  # an adjustment ends when its cost falls by less than this fraction
+ROUGHLY, THOROUGHLY = 1e-3, 1e-6  # an adjustment ends when its cost falls by less than this fraction
 
 Model = pycolmap.Reconstruction
 
@@ -46,11 +46,14 @@ def finished(model: Model) -> Model:
     return refined(model) if full is model else full
 
 
-def refined(model: Model) -> Model:
-    """A copy of the model with poses, lenses and points refined together, without points that don't fit."""
+def refined(model: Model, roughly: bool = False) -> Model:
+    """A copy of the model with poses, lenses and points refined together, without points that don't fit.
+
+    roughly: as far as it takes to see whether a change of the lenses is of use.
+    """
     copied = Model(model)
-    for _ in range(2):
-        _refine(copied)
+    for _ in range(1 if roughly else 2):
+        _refine(copied, tolerance=ROUGHLY if roughly else THOROUGHLY)
         pycolmap.ObservationManager(copied).filter_all_points3D(LARGEST_ERROR, 1.0)
         copied.update_point_3d_errors()
     return copied
@@ -71,11 +74,13 @@ def fit_poses(model: Model) -> None:
     model.update_point_3d_errors()
 
 
-def _refine(model: Model, options: pycolmap.BundleAdjustmentOptions | None = None) -> None:
-    """Bundle adjustment of the whole model, in place."""
+def _refine(
+    model: Model, options: pycolmap.BundleAdjustmentOptions | None = None, tolerance: float = THOROUGHLY
+) -> None:
+    """Bundle adjustment of the whole model, in place; ``tolerance`` is for the usual options."""
     if options is None:
         options = pycolmap.BundleAdjustmentOptions()
-        options.ceres.solver_options.function_tolerance = THOROUGHLY
+        options.ceres.solver_options.function_tolerance = tolerance
     options.print_summary = False
     options.refine_sensor_from_rig = False
     setup = pycolmap.BundleAdjustmentConfig()

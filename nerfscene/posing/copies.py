@@ -16,10 +16,18 @@ from PIL import Image
 from nerfscene.capture.folder import StageListener, read_mask, read_pixels, worker_count
 from nerfscene.types import Photo
 
+FINE_BELOW = 800  # px, longest side: in smaller pictures, features are found at twice their size
+
 
 def working_size(photo: Photo, longest: int) -> tuple[int, int]:
-    """(width, height) of the photo's copy in pixels: the longer side at most ``longest``, never enlarged."""
-    scale = min(1.0, longest / max(photo.width, photo.height))
+    """(width, height) of the photo's copy in pixels: the longer side at most ``longest``.
+
+    A photo that would be doubled to find features, to more pixels than ``longest``, is enlarged to that
+    instead, which takes half the time and places cameras as well.
+    """
+    side = max(photo.width, photo.height)
+    enlarged = side < FINE_BELOW <= longest < 2 * side
+    scale = longest / side if enlarged else min(1.0, longest / side)
     return max(round(photo.width * scale), 1), max(round(photo.height * scale), 1)
 
 
@@ -61,11 +69,16 @@ def write_copies(
     folder.mkdir()
 
     def write(index: int) -> None:
-        pixels = read_pixels(photos[index].path, *sizes[index])
+        photo, size = photos[index], sizes[index]
+        enlarged = size[0] > photo.width
+        pixels = read_pixels(photo.path, *((photo.width, photo.height) if enlarged else size))
         if pixels.shape[2] == 4:  # a cut-out: colours under transparent pixels must not give features
             alpha = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / copy_name(index), quality=95)
+        copy = Image.fromarray(pixels)
+        if enlarged:
+            copy = copy.resize(size, Image.Resampling.BICUBIC)
+        copy.save(folder / copy_name(index), quality=95)
 
     with ThreadPoolExecutor(worker_count()) as pool:
         for count, _ in enumerate(pool.map(write, range(len(photos))), 1):

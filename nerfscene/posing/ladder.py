@@ -33,6 +33,7 @@ MANY_ENOUGH = 0.6
 FITS_WELL = 0.5  # px: with a larger reprojection error, the photos may have different zooms
 NEGLIGIBLE = 0.1  # px
 WORSE = 1.3  # a shared lens doesn't fit if it gives more than this times the error of separate lenses
+NEARLY = 0.95  # a rough fit with less than this fraction of the error is worth a thorough one
 CLOSER = 0.8  # a model fits clearly better if its error is below this fraction of the other's
 DOUBTFUL = 0.86  # if less than this fraction of the matches fits a model, it may be wrong as a whole
 NEARER = 4.0  # degrees between the rays of the first two photos, for a new start
@@ -164,7 +165,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
     if not state.enough():
         _more_pairs(state)
     if mapping.count(state.best) < _worth_care(state.total) * state.total:
-        _carefully(state, Effort(-1, 2 * most, 0.004))
+        _carefully(state, Effort(-1, 2 * most, 0.004, 2))
     return state.best, _report(state)
 
 
@@ -311,8 +312,9 @@ def _zooms_may_differ(state: _Climb) -> bool:
     error = state.best.compute_mean_reprojection_error()
     if error < FITS_WELL:
         return False
-    own = refined(zooms.with_lenses(state.best, zooms.own_lenses(state.best)))
-    return bool(own.compute_mean_reprojection_error() < CLOSER * error)
+    own = zooms.with_lenses(state.best, zooms.own_lenses(state.best))
+    worth = refined(own, roughly=True).compute_mean_reprojection_error() < NEARLY * error
+    return bool(worth and refined(own).compute_mean_reprojection_error() < CLOSER * error)
 
 
 def _worse(grouped: Model, separate: Model) -> bool:
@@ -364,9 +366,8 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
-        models = mapping.global_mapping(
-            folder, True, state.job.config.seed, cut_from_panoramas(state.job.photos)
-        )
+        rigs = cut_from_panoramas(state.job.photos)
+        models = mapping.global_mapping(folder, True, state.job.config.seed, rigs)
         better |= state.consider(models, f"{AT_ONCE}, {CAREFULLY}")
         state.job.progress(stage, 1.0)
     if better or state.best is None:

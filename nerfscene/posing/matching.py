@@ -5,7 +5,8 @@ Photos are identified by their index in the capture, which their copies' names g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,21 @@ import numpy as np
 import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
-from nerfscene.posing import begun
-from nerfscene.posing.copies import copy_index, copy_name
+from nerfscene.ops import backend
+from nerfscene.posing import begun, nearest
+from nerfscene.posing.copies import FINE_BELOW, copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.posing.room import check_room
 from nerfscene.types import Photo
 
 FEATURE_CHUNKS = 10  # number of progress reports while features are detected
-FINE_BELOW = 800  # px, longest side: smaller pictures are doubled to find enough features
+# Where photos have more features than PLENTY, those of less than STRONGER times the usual contrast are left
+# out: they take as much time as others, and place cameras no better.
+PLENTY, STRONGER = 2000, 1.5
 PAIRS_AT_ONCE = 200  # pairs per call of COLMAP, which Ctrl-C can't interrupt
+# RANSAC's least number of trials, and the factor to those that the share of inliers asks for. COLMAP's 100
+# and 3 take up to twice as long and find no more.
+TRIALS = 20, 2.0
 FEWEST_MATCHES = 15  # least number of geometrically verified matches that connect two photos
 FEWEST_RELAXED = 10  # the same for relaxed matching
 
@@ -35,12 +42,14 @@ class Effort:
     first_octave: int  # -1 first doubles the picture: four times the work, three times the features
     max_features: int  # per photo
     peak_threshold: float
+    directions: int = 1  # of a feature, at most; a second, where it isn't clear, counts a spot twice
+    plenty: int | None = None  # where photos have more features than this, their weakest are not looked for
 
 
 def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
     """The usual settings for pictures of these sizes, with at most ``most`` features in each."""
     small = max(max(size) for size in sizes) < FINE_BELOW
-    return Effort(-1 if small else 0, most, 0.0067)
+    return Effort(-1 if small else 0, most, 0.0067, plenty=PLENTY)
 
 
 def find_features(
@@ -67,27 +76,57 @@ def find_features(
     if (folder / "masks").exists():
         masked.mask_path = folder / "masks"
     options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu = False
     options.sift.first_octave = effort.first_octave
     options.sift.max_num_features = effort.max_features
     options.sift.peak_threshold = effort.peak_threshold
+    options.sift.max_num_orientations = effort.directions
     total = len(photos)
     workers = worker_count()
     chunk = -(-total // FEATURE_CHUNKS // workers) * workers  # the same for each, so that none waits
-    already = total - len(missing)
-    progress(stage, already / total)
-    for start in range(0, len(missing), chunk):
-        names = [copy_name(i) for i in missing[start : start + chunk]]
-        check_room(folder, len(names))
+    sample = {i * total // chunk for i in range(chunk)}  # whose number of features says what the others need
+    rest = [i for i in missing if i not in sample]
+    done = total - len(missing)
+    progress(stage, done / total)
+    for some in [sorted(sample & set(missing)), *(rest[k : k + chunk] for k in range(0, len(rest), chunk))]:
+        check_room(folder, len(some))
+        if some:
+            _extract(folder, [copy_name(i) for i in some], masked, options)
+        if effort.plenty is not None and _median_count(database, sample) > effort.plenty:
+            options.sift.peak_threshold = STRONGER * effort.peak_threshold
+        done += len(some)
+        progress(stage, done / total)
+
+
+def _median_count(database: Path, photos: Collection[int]) -> float:
+    """The median number of features in these photos, by index."""
+    with pycolmap.Database.open(database) as db:
+        images = [image for image in db.read_all_images() if copy_index(image.name) in photos]
+        return float(np.median([db.num_keypoints_for_image(image.image_id) for image in images]))
+
+
+def _extract(
+    folder: Path,
+    names: list[str],
+    masked: pycolmap.ImageReaderOptions,
+    options: pycolmap.FeatureExtractionOptions,
+) -> None:
+    """Finds features in these copies: on a GPU, if pycolmap was built for it and it works there."""
+
+    def extract(device: pycolmap.Device) -> None:
+        options.use_gpu = device != pycolmap.Device.cpu
         pycolmap.extract_features(
-            database,
+            folder / "database.db",
             folder / "images",
             image_names=names,
             reader_options=masked,
             extraction_options=options,
-            device=pycolmap.Device.cpu,
+            device=device,
         )
-        progress(stage, (already + start + len(names)) / total)
+
+    if pycolmap.has_cuda and backend.why_no_cuda() is None:
+        with contextlib.suppress(RuntimeError):  # photos that have features by now are passed over
+            return extract(pycolmap.Device.cuda)
+    return extract(pycolmap.Device.cpu)
 
 
 def _add_photos(folder: Path, photos: Sequence[Photo], sizes: Sequence[Size]) -> None:
@@ -179,17 +218,24 @@ def match(
     matching.use_gpu = False
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
+    verification.ransac.min_num_trials, verification.ransac.dyn_num_trials_multiplier = TRIALS
     verification.min_num_inliers = FEWEST_RELAXED if relaxed else FEWEST_MATCHES
     verification.filter_stationary_matches = panoramas
     listing = database.with_name("pairs.txt")
+    ours = nearest.usable()
     progress(stage, 0.0)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         batch = pairs[start : start + PAIRS_AT_ONCE]
         check_room(database.parent, pairs=len(batch))
-        listing.write_text("".join(f"{copy_name(a)} {copy_name(b)}\n" for a, b in batch))
-        pairing = pycolmap.ImportedPairingOptions()
-        pairing.match_list_path = str(listing)
-        pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
+        names = [(copy_name(a), copy_name(b)) for a, b in batch]
+        listing.write_text("".join(f"{a} {b}\n" for a, b in names))
+        if ours:
+            nearest.write_matches(database, names)
+            pycolmap.verify_matches(database, listing, verification)
+        else:
+            pairing = pycolmap.ImportedPairingOptions()
+            pairing.match_list_path = str(listing)
+            pycolmap.match_image_pairs(database, matching, pairing, verification, device=pycolmap.Device.cpu)
         progress(stage, (start + len(batch)) / len(pairs))
     listing.unlink(missing_ok=True)
 

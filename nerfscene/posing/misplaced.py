@@ -45,13 +45,14 @@ def without_misplaced(model: Model, database: Path) -> Model:
     pairs = _verified_matches(model, database)
     wrong = _observing_little(model, pairs)
     left = _without(model, wrong)
-    return _without(left, _inconsistent(left, {k: m for k, m in pairs.items() if not wrong & set(k)}))
+    rest = {k: m for k, m in pairs.items() if not wrong & set(k)}
+    return _without(left, _inconsistent(left, database, rest))
 
 
 def agreement(model: Model, database: Path) -> float:
     """The fraction (0…1) of the matches between posed photos that fit their poses; 1 without any matches."""
     pairs = _meaningful(_verified_matches(model, database))
-    return sum(_fitting(model, pairs)) / sum(len(m.first) for m in pairs.values()) if pairs else 1.0
+    return sum(_fitting(model, database, pairs)) / sum(len(m.first) for m in pairs.values()) if pairs else 1.0
 
 
 def _meaningful(pairs: dict[Pair, _Matches]) -> dict[Pair, _Matches]:
@@ -86,7 +87,11 @@ def _observing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     The views of a panorama are judged together, because they are posed together.
     """
     posed = sorted(model.reg_image_ids())
-    observed = {key: np.array([p.has_point3D() for p in model.image(key).points2D], bool) for key in posed}
+    observed = {}
+    for key in posed:
+        image = model.image(key)
+        observed[key] = np.zeros(image.num_points2D(), bool)
+        observed[key][image.get_observation_point2D_idxs()] = True
     matched = {key: np.zeros(len(observed[key]), bool) for key in posed}
     for (a, b), m in pairs.items():
         matched[a][m.first[observed[b][m.second]]] = True
@@ -100,7 +105,7 @@ def _observing_little(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     return {key for key in posed if model.image(key).frame_id in wrong}
 
 
-def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
+def _inconsistent(model: Model, database: Path, pairs: dict[Pair, _Matches]) -> set[int]:
     """The photos that fit each other but not the largest group of photos, with which they have matches.
 
     Groups grow from pairs that fit tightly; groups whose matches agree are merged.
@@ -111,9 +116,8 @@ def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     position = {frame: i for i, frame in enumerate(frames)}
     index = {key: position[frame] for key, frame in frame_of.items()}
     links = [(index[a], index[b]) for a, b in pairs]
-    counts = np.array(
-        [(len(m.first), fit) for m, fit in zip(pairs.values(), _fitting(model, pairs), strict=True)]
-    )
+    fitting = _fitting(model, database, pairs)
+    counts = np.array([(len(m.first), fit) for m, fit in zip(pairs.values(), fitting, strict=True)])
     joined = [link for link, (n, fit) in zip(links, counts, strict=True) if fit >= max(TIGHT * n, TIGHT_FROM)]
     while True:
         found = groups(len(frames), joined)  # the largest first
@@ -135,17 +139,20 @@ def _inconsistent(model: Model, pairs: dict[Pair, _Matches]) -> set[int]:
     return {key for key, frame in frame_of.items() if frame in wrong}
 
 
-def _fitting(model: Model, pairs: dict[Pair, _Matches]) -> list[int]:
+def _fitting(model: Model, database: Path, pairs: dict[Pair, _Matches]) -> list[int]:
     """How many of each pair's matches fit the model's cameras, that is, lie near their epipolar lines.
 
     The distance is Sampson's (Hartley and Zisserman, Multiple View Geometry, 11.4.3), in pictures scaled to a
     focal length of 1.
     """
     rays, limit, cam_from_world = {}, {}, {}
-    for key in sorted(model.reg_image_ids()):
+    posed = sorted(model.reg_image_ids())
+    with pycolmap.Database.open(database) as db:  # far quicker than asking the model
+        places = {key: db.read_keypoints(key)[:, :2].astype(np.float64) for key in posed}
+    for key in posed:
         image = model.image(key)
         camera = model.camera(image.camera_id)
-        pixels = np.array([point.xy for point in image.points2D]).reshape(-1, 2)
+        pixels = places[key]
         rays[key] = np.c_[np.asarray(camera.cam_from_img(pixels)).reshape(-1, 2), np.ones(len(pixels))]
         limit[key] = FITS * max(camera.width, camera.height) / camera.mean_focal_length()
         cam_from_world[key] = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])

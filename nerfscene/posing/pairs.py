@@ -7,19 +7,19 @@ the photos that look alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.capture.folder import StageListener, silent
+from nerfscene.capture.folder import StageListener, silent, worker_count
+from nerfscene.posing import nearest
 from nerfscene.types import Array
 
 ALL_UP_TO = 25  # photos: every pair is matched, in a few seconds on two cores
 COARSE_FEATURES = 256  # number of largest features per photo in the coarse comparison
 COARSE_MATCHES = 4  # coarse matches that make a pair worth matching in full
-BEST_PARTNERS = 14  # photos with which each photo is matched, if there are too many for every pair
-FEWER_FROM = 100  # photos: beyond, each gets fewer partners, so that time grows linearly with their number
-FEWEST_PARTNERS = 10
+BEST_PARTNERS = 10  # photos with which each photo is matched, if there are too many for every pair
 NEARBY = 10  # photos apart in the order of names; neighbours in a film look alike and would fill every place
 FAR_SHARE = 3  # one in this many partners is farther away in that order, to find where a walk closes a loop
 BRIDGES = 8  # pairs tried from each group that the coarse comparison leaves unconnected
@@ -51,7 +51,7 @@ def choose_pairs(
     factor = MORE_PARTNERS if broad else 1
     pairs = {(a, a + step) for step in (1, 2) for a in range(count - step)}
     for a in range(count):
-        pairs.update((min(a, b), max(a, b)) for b in _partners(a, alike[a], _partner_count(count) * factor))
+        pairs.update((min(a, b), max(a, b)) for b in _partners(a, alike[a], BEST_PARTNERS * factor))
     connected = [pair for pair in pairs if alike[pair] >= COARSE_MATCHES]
     return sorted(pairs | _bridges(alike, groups(count, connected), BRIDGES * factor))
 
@@ -95,11 +95,6 @@ def choose_pairs_of_shots(
         pairs += [(min(pair), max(pair)) for pair in both]
         progress("comparing panoramas", count / len(chosen))
     return sorted(pairs)
-
-
-def _partner_count(count: int) -> int:
-    """How many partners each of ``count`` photos gets."""
-    return int(np.clip(BEST_PARTNERS * FEWER_FROM / max(count, 1), FEWEST_PARTNERS, BEST_PARTNERS))
 
 
 def _partners(a: int, alike: NDArray[np.int64], most: int) -> list[int]:
@@ -161,6 +156,17 @@ def coarse_matches(features: list[Features], progress: StageListener = silent) -
     largest = np.stack([_unit_length(*largest_features(*each)) for each in features])
     count = len(largest)
     alike = np.zeros((count, count), np.int64)
+    if nearest.usable():
+        several = nearest.in_bytes(largest)
+
+        def with_later(a: int) -> list[int]:
+            return [nearest.mutual_count(several[a], several[b]) for b in range(a + 1, count)]
+
+        with ThreadPoolExecutor(worker_count()) as pool:
+            for a, found in enumerate(pool.map(with_later, range(count))):
+                alike[a, a + 1 :] = found
+                progress("comparing photos", (a + 1) / count)
+        return alike + alike.T
     for a in range(count):
         for start in range(a + 1, count, COARSE_BLOCK):
             block = largest[start : start + COARSE_BLOCK]  # (m, k, 128)

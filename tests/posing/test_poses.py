@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import analytic
 import numpy as np
@@ -23,11 +24,12 @@ from nerfscene.capture.folder import open_capture, read_pixels
 from nerfscene.capture.work_folder import remove_unfinished
 from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.posing import adjusting, copies, mapping, matching, pairs, poses
+from nerfscene.posing import adjusting, mapping, matching, pairs, poses
+from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import choose_pairs, coarse_matches
 from nerfscene.posing.poses import pose
-from nerfscene.types import Array, PosedCapture
+from nerfscene.types import Array, Photo, PosedCapture
 
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
@@ -561,7 +563,7 @@ def test_exif_focal_length_starts_the_lens(tmp_path: Path) -> None:
         Image.fromarray(render(truth()[index], textures(1))).save(photos / f"{index}.jpg", exif=exif)
     capture = open_capture(photos)
     sizes = [(160, 120)] * 3 + [(120, 160)]
-    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
     effort = matching.Effort(0, 500, 0.0067)
     with mapping.quiet():
         matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
@@ -585,8 +587,8 @@ def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
     mask.save(photos / "masks/1.jpg.png")
     capture = open_capture(photos)
     sizes = [(WIDTH // 2, HEIGHT // 2)] * 3
-    copies.write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
-    assert copies.write_masks(tmp_path / "masks", capture.photos, sizes)
+    write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    assert write_masks(tmp_path / "masks", capture.photos, sizes)
     assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [f"0000{i}.jpg.png" for i in range(3)]
     effort = matching.Effort(-1, 500, 0.0067)
     with mapping.quiet():
@@ -595,6 +597,81 @@ def test_no_features_are_found_where_a_mask_is_black(tmp_path: Path) -> None:
         images = sorted(database.read_all_images(), key=lambda image: image.name)
         left = [database.read_keypoints(image.image_id)[:, 0].min() for image in images]
     assert left[1] > WIDTH / 4 - 1 and max(left[0], left[2]) < WIDTH / 8
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_features_are_found_on_a_gpu_where_pycolmap_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    """With a stand-in for COLMAP's features on a GPU, which here writes half of the photos' and fails."""
+    write_views(tmp_path / "photos", "a", truth(4), seed=1)
+    capture = open_capture(tmp_path / "photos")
+    sizes = [working_size(photo, WIDTH) for photo in capture.photos]
+    write_copies(tmp_path / "images", capture.photos, sizes, lambda stage, done: None)
+    asked = []
+    on_cpu = pycolmap.extract_features
+
+    def stand_in(*given: Any, **named: Any) -> None:
+        on_gpu = named["extraction_options"].use_gpu
+        asked.append((named["device"], on_gpu))
+        assert on_gpu == (named["device"] == pycolmap.Device.cuda)
+        named["extraction_options"].use_gpu = False
+        names = named.pop("image_names")
+        half = names[: len(names) // 2] if on_gpu and not works else names
+        on_cpu(*given, **named | {"device": pycolmap.Device.cpu, "image_names": half})
+        if half != names:
+            raise RuntimeError("no memory left on the GPU")
+
+    monkeypatch.setattr(pycolmap, "has_cuda", True)
+    monkeypatch.setattr(pycolmap, "extract_features", stand_in)
+    monkeypatch.setattr(matching.backend, "why_no_cuda", lambda: None)
+    effort = matching.Effort(0, 200, 0.0067)
+    with mapping.quiet():
+        matching.find_features(tmp_path, capture.photos, sizes, effort, "", lambda stage, done: None)
+    on_gpu = (pycolmap.Device.cuda, True)
+    assert set(asked) == ({on_gpu} if works else {on_gpu, (pycolmap.Device.cpu, False)})
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        assert database.num_images() == 4
+        assert all(database.num_keypoints_for_image(i.image_id) > 50 for i in database.read_all_images())
+
+
+def test_weak_features_are_left_out_where_there_are_plenty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_views(tmp_path / "photos", "a", truth(6), seed=1)
+    capture = open_capture(tmp_path / "photos")
+    sizes = [working_size(photo, WIDTH) for photo in capture.photos]
+
+    def found(name: str, plenty: int | None, stopped: bool = False) -> list[int]:
+        folder = tmp_path / name
+        if not folder.exists():
+            folder.mkdir()
+            write_copies(folder / "images", capture.photos, sizes, lambda stage, done: None)
+        effort = matching.Effort(0, 4000, 0.002, plenty=plenty)
+        with mapping.quiet(), contextlib.suppress(KeyboardInterrupt):
+            told = stopping("", 0.5) if stopped else lambda stage, done: None
+            matching.find_features(folder, capture.photos, sizes, effort, "", told)
+        with pycolmap.Database.open(folder / "database.db") as database:
+            images = sorted(database.read_all_images(), key=lambda image: image.name)
+            return [database.num_keypoints_for_image(image.image_id) for image in images]
+
+    monkeypatch.setattr(matching, "worker_count", lambda: 2)
+    monkeypatch.setattr(matching, "STRONGER", 10)
+    usual, fewer = found("usual", None), found("fewer", min(found("usual", None)) // 2)
+    assert fewer[0] == usual[0] and fewer[3] == usual[3]  # the sample
+    assert all(0 < fewer[i] < usual[i] for i in (1, 2, 4, 5))
+    assert found("few", max(usual)) == usual
+    half = found("stopped", min(usual) // 2, stopped=True)
+    assert 0 in half and found("stopped", min(usual) // 2) == fewer
+
+
+def test_photos_that_would_be_doubled_are_enlarged_to_the_working_size() -> None:
+    sizes = {(640, 480): (1000, 750), (480, 640): (750, 1000), (799, 100): (1000, 125)}
+    sizes |= {side: side for side in ((480, 270), (800, 600), (500, 500), (1000, 700))}
+    for (width, height), expected in sizes.items():
+        assert working_size(Photo(Path("a.jpg"), width, height, None), 1000) == expected
+    assert working_size(Photo(Path("a.jpg"), 640, 480, None), 700) == (640, 480)  # it would be doubled again
+    assert working_size(Photo(Path("a.jpg"), 4000, 3000, None), 1000) == (1000, 750)
 
 
 def test_half_of_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ ONLY: dict[str, set[str]] = {
     "capture": PHOTOS,
     "ops": {"errors", "loading"},
     "field": {"errors", "loading", "equality", "given", "types", "config", "cameras", "ops"},
-    "posing": PHOTOS | {"capture"},
+    "posing": PHOTOS | {"capture", "ops"},  # which matches features
     "formats": PHOTOS | {"capture", "posing"},
     "intake": PHOTOS | {"capture", "posing", "formats"},
 }
