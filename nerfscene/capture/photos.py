@@ -207,19 +207,23 @@ def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np
         return np.ascontiguousarray(np.rot90(np.asarray(_upright(white, orientation)) >= 128, -turns))
 
 
-def read_all(
-    paths_and_sizes: Sequence[tuple[Path, int, int]], progress: StageListener = silent
-) -> list[NDArray[np.uint8]]:
-    """The result of read_pixels for every (path, width, height), in order, using all cores.
+def read_each(
+    paths_and_sizes: Sequence[tuple[Path, int, int]],
+    use: Callable[[int, NDArray[np.uint8]], None],
+    progress: StageListener = silent,
+) -> None:
+    """Calls ``use`` with the index and the read_pixels result of every (path, width, height).
 
-    Raises NerfsceneError when a photo can't be decoded.
+    On all cores: several calls run at the same time, in threads and in any order, and each holds one photo.
+    Raises NerfsceneError when a photo can't be decoded, and what ``use`` raises.
     """
-    pixels = []
+
+    def read(index: int) -> None:
+        use(index, read_pixels(*paths_and_sizes[index]))
+
     with ThreadPoolExecutor(worker_count()) as pool:
-        for photo in pool.map(lambda job: read_pixels(*job), paths_and_sizes):
-            pixels.append(photo)
-            progress("reading photos", len(pixels) / len(paths_and_sizes))
-    return pixels
+        for count, _ in enumerate(pool.map(read, range(len(paths_and_sizes))), 1):
+            progress("reading photos", count / len(paths_and_sizes))
 
 
 def carries_alpha(paths: Sequence[Path]) -> bool:
@@ -238,7 +242,8 @@ def carries_alpha(paths: Sequence[Path]) -> bool:
 
 def worker_count() -> int:
     """Number of threads for decoding, which run in parallel: Pillow releases the GIL while it decodes."""
-    return min(os.cpu_count() or 1, 16)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, 16)
 
 
 @contextmanager
