@@ -48,7 +48,7 @@ class PixelFile:
     def write(self, start: int, pixels: Pixels) -> None:
         """Writes pixels, the first as number ``start``. Raises OSError if there is no room."""
         start *= self.channels
-        left = memoryview(np.ascontiguousarray(pixels).reshape(-1))
+        left = np.ascontiguousarray(pixels).reshape(-1).data
         while left:
             written = os.pwrite(self.file.fileno(), left, start)
             start, left = start + written, left[written:]

@@ -8,15 +8,18 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import analytic
 import numpy as np
 import pytest
 from PIL import Image
 
+from nerfscene import api
 from nerfscene.capture import photos
+from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.training import photo_pixels, pixel_file
 from nerfscene.training.photo_pixels import join_photos
-from nerfscene.training.pixel_file import BLOCK, parts
+from nerfscene.training.pixel_file import BLOCK, new_file, parts
 from nerfscene.types import Intrinsics, View
 
 SIZES = ((40, 30), (30, 40), (64, 16))
@@ -140,3 +143,25 @@ def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert pixel_file.free_memory() == 400_000
     (tmp_path / "memory.max").write_text("max\n")
     assert pixel_file.free_memory() > 0.5 * whole
+
+
+@pytest.mark.parametrize("held", (1 << 30, 60_000))
+def test_training_from_a_file(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """Held as a whole, the pixels of a file give the very same scene; in turns, a scene as good."""
+    config = TrainConfig(steps=200, threads=1, backend="cpu")
+    usual = api.train(room, tmp_path / "usual", config, analytic.SMALL)
+    monkeypatch.setattr(
+        photo_pixels, "_file_for", lambda count, channels, folder: new_file(count, channels, folder, held)
+    )
+    monkeypatch.setattr(pixel_file, "BLOCK", 3_000)
+    monkeypatch.setattr(pixel_file, "STEPS", 50)
+    turned: list[int] = []
+    monkeypatch.setattr(pixel_file, "parts", lambda *given: turned.append(given[3]) or parts(*given))
+    filed = api.train(room, tmp_path / "filed", config, analytic.SMALL)
+    assert turned == [0, 1, 2, 3]
+    if held > 60_000:
+        np.testing.assert_array_equal(filed.field.table, usual.field.table)
+    else:
+        assert not np.array_equal(filed.field.table, usual.field.table)
+    assert usual.figures.psnr == pytest.approx(filed.figures.psnr, abs=2.5)
+    assert not [p for p in (tmp_path / "filed").iterdir() if p.name.startswith(".")]
