@@ -217,12 +217,9 @@ def read_each(
     On all cores: several calls run at the same time, in threads and in any order, and each holds one photo.
     Raises NerfsceneError when a photo can't be decoded, and what ``use`` raises.
     """
-
-    def read(index: int) -> None:
-        use(index, read_pixels(*paths_and_sizes[index]))
-
+    jobs = enumerate(paths_and_sizes)
     with ThreadPoolExecutor(worker_count()) as pool:
-        for count, _ in enumerate(pool.map(read, range(len(paths_and_sizes))), 1):
+        for count, _ in enumerate(pool.map(lambda job: use(job[0], read_pixels(*job[1])), jobs), 1):
             progress("reading photos", count / len(paths_and_sizes))
 
 
@@ -242,8 +239,7 @@ def carries_alpha(paths: Sequence[Path]) -> bool:
 
 def worker_count() -> int:
     """Number of threads for decoding, which run in parallel: Pillow releases the GIL while it decodes."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, 16)
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nerfscene.capture.folder import StageListener, read_each, silent
 from nerfscene.errors import NerfsceneError
-from nerfscene.training.pixel_file import PixelFile, free_memory, holdable, new_file
+from nerfscene.training.pixel_file import HELD, PixelFile, free_memory, holdable, new_file
 from nerfscene.types import View
 
 Pixels = NDArray[np.uint8]
@@ -86,11 +86,11 @@ def _file_for(count: int, channels: int, folder: Path) -> PixelFile | None:
 
     Raises NerfsceneError if neither has room for them.
     """
-    size, held = count * channels, holdable()
-    if size <= held:
+    size, most = count * channels, holdable()
+    if size <= most:
         return None
     try:
-        return new_file(count, channels, folder, held)
+        return new_file(count, channels, folder, int(HELD * most))
     except OSError as error:
         if 2 * size < free_memory():
             return None

@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-HELD = 512 << 20  # bytes of pixels in memory at most
+MOST = 512 << 20  # bytes of pixels that are kept in memory, without a file
 SHARE = 1 / 8  # and at most this share of the memory that is free
-LEAST = 32 << 20  # less is not worth a file
-BLOCK = 1 << 18  # bytes that are read together: a few dozen rows of a photo
+LEAST = 32 << 20  # bytes; less is not worth a file
+HELD = 0.5  # of these bytes are drawn from at a time if there is a file
+BLOCK = 1 << 20  # bytes that are read together: a few hundred rows of a photo
+# Bytes written together. Linux maps what was written together as a whole, and all of that counts.
+WRITTEN = 1 << 16
 STEPS = 512  # training steps with the same part of the pixels: two or three seconds on two cores
 
 
@@ -50,7 +53,7 @@ class PixelFile:
         start *= self.channels
         left = np.ascontiguousarray(pixels).reshape(-1).data
         while left:
-            written = os.pwrite(self.file.fileno(), left, start)
+            written = os.pwrite(self.file.fileno(), left[: WRITTEN - start % WRITTEN], start)
             start, left = start + written, left[written:]
 
     def forget(self) -> None:
@@ -120,8 +123,8 @@ def parts(count: int, channels: int, held: int, number: int, seed: int) -> tuple
 
 
 def holdable() -> int:
-    """Bytes of pixels that are kept in memory."""
-    return max(min(HELD, int(SHARE * free_memory())), LEAST)
+    """Bytes of pixels that are kept in memory without a file."""
+    return max(min(MOST, int(SHARE * free_memory())), LEAST)
 
 
 def free_memory() -> int:

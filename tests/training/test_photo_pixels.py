@@ -112,7 +112,7 @@ def test_memory_is_used_where_the_disk_is_full(tmp_path: Path, monkeypatch: pyte
 
 
 def test_parts_have_all_pixels_once_in_turn() -> None:
-    count, channels, held = 1_000_003, 3, 4 * BLOCK
+    count, channels, held = 5_000_003, 3, 4 * BLOCK
     seen: list[np.ndarray] = []
     size = BLOCK // channels
     needed = math.ceil(math.ceil(count / size) / 4)
