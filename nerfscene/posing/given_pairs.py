@@ -51,6 +51,8 @@ def pairs_of_given(views: Sequence[View], shots: Sequence[int]) -> list[Pair]:
     for a in range(count):
         others = np.flatnonzero(candidates[a])
         nearest = others[np.argsort(apart[a, others], kind="stable")]
-        for b in nearest[[rank for rank in RANKS if rank < len(nearest)]].tolist():
-            pairs.add((min(a, b), max(a, b)))
+        partners = nearest[[rank for rank in RANKS if rank < len(nearest)]].tolist()
+        if not partners:  # its camera may be wrong
+            partners = [b for b in (a - 2, a - 1, a + 1, a + 2) if 0 <= b < count and shots[a] != shots[b]]
+        pairs.update((min(a, b), max(a, b)) for b in partners)
     return sorted(pairs)
