@@ -23,7 +23,6 @@ from nerfscene.capture.photos import (
     inspect_photo,
     photo_size,
     photo_turns,
-    read_each,
     read_mask,
     read_pixels,
     silent,
@@ -31,6 +30,7 @@ from nerfscene.capture.photos import (
     stored_size,
     worker_count,
 )
+from nerfscene.capture.reading import read_each
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Capture, LeftOut, Photo

@@ -47,7 +47,7 @@ def pairs_of_given(views: Sequence[View], shots: Sequence[int]) -> list[Pair]:
     axes = np.stack([view.world_from_cam[:3, 2] for view in views])
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     candidates = (axes @ axes.T > np.cos(np.radians(WIDEST))) & np.not_equal.outer(shots, shots)
-    pairs = set()
+    pairs: set[Pair] = set()
     for a in range(count):
         others = np.flatnonzero(candidates[a])
         nearest = others[np.argsort(apart[a, others], kind="stable")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.capture import decoded
 from nerfscene.capture.folder import StageListener, read_each, silent
 from nerfscene.errors import NerfsceneError
 from nerfscene.training.pixel_file import HELD, PixelFile, free_memory, holdable, new_file
@@ -68,6 +69,7 @@ def join_photos(
     finally:
         if file is not None:
             file.file.close()
+    decoded.forget()
     red, green, blue = (float(c) for c in sums.sum(0) / (255 * max(count, 1)))
     return Joined(pixels, (red, green, blue), file)
 
