@@ -70,11 +70,6 @@ def forget() -> None:
     _kept = None
 
 
-def is_keeping() -> bool:
-    """Whether anything is kept."""
-    return _kept is not None
-
-
 def size_to_keep(width: int, height: int) -> tuple[int, int] | None:
     """The size (width, height) in which a photo of that size will be read next, None if nothing is kept."""
     if _kept is None:

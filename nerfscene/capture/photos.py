@@ -93,10 +93,14 @@ def check_whole(path: Path) -> None:
     """Decodes the whole photo; raises NerfsceneError when that can't be done."""
     with _opened(path) as image:
         size, orientation, colours = _shown_size(image), _orientation(image), _colours(image, path)
-        _draft(image, (1, 1))
-        load_pixels(image)
-        if decoded.is_keeping() and image.format not in JPEGS:
-            _keep(path, image, _to_rgb(image), size, orientation, colours)
+        wanted = decoded.size_to_keep(*size)
+        if wanted is None or not decoded.read_again(*wanted):
+            _draft(image, (1, 1))
+            load_pixels(image)
+            if wanted is not None and image.format not in JPEGS:
+                _keep(path, image, _to_rgb(image), size, orientation, colours)
+            return
+    read_pixels(path, *wanted)  # which keeps them
 
 
 def is_single_channel(path: Path) -> bool:

@@ -16,6 +16,7 @@ from PIL import Image
 from nerfscene.capture import decoded, photos
 from nerfscene.capture.culling import GREY_SIDE
 from nerfscene.capture.photos import check_whole, inspect_photo, read_pixels
+from nerfscene.errors import NerfsceneError
 
 WIDTH, HEIGHT, LONGEST = 300, 200, 100
 
@@ -77,6 +78,21 @@ def test_a_jpeg_is_kept_once_it_was_read_if_it_is_read_again(
             decoded.forget()
         with pytest.raises(AssertionError, match="opened again"):
             read_pixels(path, WIDTH, HEIGHT)
+
+
+def test_a_jpeg_that_is_read_again_is_kept_when_it_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = picture(tmp_path / "a.jpg")
+    expected = read_pixels(path, LONGEST, round(HEIGHT * LONGEST / WIDTH))
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(path.read_bytes()[:9000])
+    with decoded.keeping(tmp_path, LONGEST, again=True):
+        check_whole(path)
+        with pytest.raises(NerfsceneError, match=r"cut\.jpg cannot be read"):
+            check_whole(cut)
+        monkeypatch.setattr(photos, "_opened", unopened)
+        np.testing.assert_array_equal(read_pixels(path, *expected.shape[1::-1]), expected)
 
 
 def test_a_photo_that_changed_is_decoded_anew(tmp_path: Path) -> None:
