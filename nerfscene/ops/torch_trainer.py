@@ -128,6 +128,9 @@ class Trainer:
         transposed = [w.T.reshape(-1) for w in self.field.layers()]
         self.field.weights_t.copy_(torch.cat(transposed).reshape(self.field.weights_t.shape))
 
+    def fetch(self) -> None:
+        """Does nothing: the given arrays are always up to date."""
+
     def set_cameras(self, cameras: Sequence[tuple[Any, ...]]) -> None:
         """Replaces the photos' cameras by refined ones. Raises ValueError if a photo's width differs."""
         same = [c[2] for c in cameras] == self.photos.width.tolist()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def train_posed(
                 listener(training_progress(run, report, config))
         scene = save(record, run, data)
         figures = measured(scene, config, listener, control)
-        return save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
+        scene = save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
+        return replace(scene, field=replace(scene.field, live=None))  # so that the GPU's memory can be freed
     except KeyboardInterrupt:
         save(record, run, data)
         raise

@@ -11,8 +11,8 @@ import training_steps as steps
 from kernel_cases import assert_close, double
 from scipy.spatial.transform import Rotation
 
-from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
+from nerfscene.ops import torch_backend
 
 pytest_plugins = ["kernel_cases"]
 
@@ -127,7 +127,7 @@ def test_a_turned_camera_is_what_the_gradient_foresees() -> None:
 def summed(module: Any, name: str, every: int, threads: int = 1, turns: int = 4) -> Any:
     """The cameras' gradients after some steps with learning rates of zero."""
     case, *_ = steps.given(steps.CASES[name], 0.6)
-    gradients = backend.shared(np.zeros((PHOTOS, 15), np.float32), module)
+    gradients = np.zeros((PHOTOS, 15), np.float32)
     trained = steps.start(module, case, camera_gradients=gradients, threads=threads)
     o = steps.options(module, steps.SETTINGS["plain"])
     o.table_rate = o.weight_rate = 0.0

@@ -318,7 +318,7 @@ def test_cameras_follow_colours_alone(native: Any, kind: str) -> None:
     got = []
     for known in (known_depths(), None):
         d_rays = np.zeros((RAYS, 6), np.float32)
-        trained = start(native, case, camera_gradients=backend.shared(np.zeros((4, 15), np.float32), native))
+        trained = start(native, case, camera_gradients=np.zeros((4, 15), np.float32))
         o = options(native, SETTINGS[kind])
         d_table, d_weights, _ = gradients(trained, o, rays, targets, behind, known=known, d_rays=d_rays)
         got.append((d_table, d_weights, d_rays))
