@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from nerfscene.capture.archive import is_archive, unpack
@@ -90,10 +91,8 @@ def open_posed(
         warnings = not_used + unused
         root = source
         if videos:
-            with loading():
-                from nerfscene.capture.footage import take_frames  # loads av
             root = workdir / FRAMES
-            warnings += take_frames(videos, root, footage, progress)
+            warnings += _footage().take_frames(videos, root, footage, progress)
         capture = open_capture(root, progress)
         capture = replace(capture, warnings=warnings + capture.warnings)
     try:
@@ -165,7 +164,7 @@ def find_videos(source: Path) -> list[Path]:
     """``source`` itself if it is a video, the videos in a folder of fewer than MIN_PHOTOS photos, or []."""
     if source.is_file():
         known = source.name.lower().endswith(PHOTO_SUFFIXES)
-        return [source] if _is_video_name(source.name) or (not known and _is_video(source)) else []
+        return [source] if _is_video_name(source.name) or (not known and _footage().is_video(source)) else []
     if not source.is_dir() or len(find_photos(source)) >= MIN_PHOTOS:
         return []
     return _videos_within(source)
@@ -278,10 +277,10 @@ def fingerprint(source: Path) -> list[list[str | int]]:
         return []
 
 
-def _is_video(path: Path) -> bool:
+def _footage() -> ModuleType:
     with loading():
-        from nerfscene.capture.footage import is_video  # loads av
-    return is_video(path)
+        from nerfscene.capture import footage  # loads av
+    return footage
 
 
 def _is_video_name(name: str) -> bool:
