@@ -3,6 +3,7 @@
     python -m bench.ratio COMMIT film SCENE [--rounds 3] [-- RENDER OPTIONS]
     python -m bench.ratio COMMIT frames SCENE [--rounds 3] [-- RENDER OPTIONS]
     python -m bench.ratio COMMIT pose PHOTOS [--rounds 3]
+    python -m bench.ratio COMMIT start PHOTOS [--rounds 3] [-- TRAIN OPTIONS]
     python -m bench.ratio COMMIT train PHOTOS [--rounds 3] [--seconds 120] [--times 2.5] [-- TRAIN OPTIONS]
 
 The older build is checked out and compiled in a temporary folder (with the same compiler, libraries and
@@ -10,9 +11,11 @@ flags of the machine) and runs in this environment. The two take turns, and whic
 round to round.
 
 film, frames: seconds of a whole ``nerfscene render``, to .mp4 or PNG frames, with all that surrounds it; and
-how well the two builds' frames agree. pose: seconds until the first training step; and of how many photos
-the place was found. train: the PSNR of the older build after so many seconds of training, and of this one
-after ``times`` fewer: it is so many times faster if its PSNR is no lower.
+how well the two builds' frames agree. pose: seconds of a training of one step, which is nearly all finding
+cameras; and of how many photos the place was found. start: seconds until the first steps are done, meant for
+photos with cameras; and the seconds of a processor and the memory until then. train: the PSNR of the older
+build after so many seconds of training, and of this one after ``times`` fewer: it is so many times faster if
+its PSNR is no lower.
 """
 
 from __future__ import annotations
@@ -35,6 +38,23 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
 FILM = ["--width", "640", "--height", "480", "--fps", "24", "--seconds", "1"]
+# A training that ends itself after its first steps.
+START = """
+import json, os, resource, sys, time
+from nerfscene import api, cli
+usual = api.train
+def train(*given, listener, **settings):
+    def heard(progress):
+        if not progress.step:
+            return listener(progress)
+        times = os.times()
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps([sum(times[:4]), most]), flush=True)
+        os._exit(0)
+    return usual(*given, listener=heard, **settings)
+api.train = train
+cli.main(["train", *sys.argv[1:]])
+"""
 Build = Path  # the root of its sources
 Measure = Callable[[Build, Path], tuple[float, str]]
 
@@ -56,9 +76,10 @@ def built(commit: str) -> Iterator[Build]:
         yield root
 
 
-def run(build: Build, *words: object) -> tuple[float, str]:
-    """Seconds of a command of a build, and what it printed."""
-    command = [sys.executable, "-m", "nerfscene", *map(str, words)]
+def run(build: Build, *words: object, code: str | None = None) -> tuple[float, str]:
+    """Seconds of a command of a build, or of Python code with these arguments, and what it printed."""
+    program = ["-m", "nerfscene"] if code is None else ["-c", code]
+    command = [sys.executable, *program, *map(str, words)]
     # From a folder without sources: those in the working folder would come first.
     with tempfile.TemporaryDirectory() as elsewhere:
         begin = time.monotonic()
@@ -104,6 +125,18 @@ def pose(photos: Path, options: list[str]) -> Measure:
     return measure
 
 
+def start(photos: Path, options: list[str]) -> Measure:
+    """Trains until the first steps are done."""
+
+    def measure(build: Build, work: Path) -> tuple[float, str]:
+        shutil.rmtree(work / "scene", ignore_errors=True)
+        seconds, said = run(build, photos, "-o", work / "scene", "--json", *options, code=START)
+        processor, most = json.loads(said)
+        return seconds, f"({processor:.2f} s of a processor, {most:.0f} MB)"
+
+    return measure
+
+
 def train(photos: Path, seconds: float, times: float, options: list[str]) -> Measure:
     """Trains; the older build for ``seconds``, this one for ``times`` fewer. Returns decibels."""
 
@@ -130,8 +163,8 @@ def main() -> None:
     """Builds the older version and lets the two take turns."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("commit")
-    parser.add_argument("what", choices=("film", "frames", "pose", "train"))
-    parser.add_argument("given", type=Path, help="a scene for film and frames, photos for pose and train")
+    parser.add_argument("what", choices=("film", "frames", "pose", "start", "train"))
+    parser.add_argument("given", type=Path, help="a scene for film and frames, else photos")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--times", type=float, default=2.5)
@@ -143,6 +176,7 @@ def main() -> None:
         "film": film(given, options),
         "frames": frames(given, options),
         "pose": pose(given, options),
+        "start": start(given, options),
         "train": train(given, asked.seconds, asked.times, options),
     }
     measure, unit = measures[asked.what], "dB" if asked.what == "train" else "s"

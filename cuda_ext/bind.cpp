@@ -148,6 +148,17 @@ struct Cpu {
     template <class A>
     static void require_on_host(const A&, const char*) {}
     static nb::arg threads_argument() { return "threads"_a; }
+    // Pixels need not all be in memory here, as on a GPU.
+    template <class Handle>
+    static void bind_more(nb::class_<Handle>& trainer) {
+        trainer.def("draw_from", [](Handle& h, const Array<const uint64_t>& parts, uint64_t size) {
+            const uint64_t pixels = h.trainer->n_pixels();
+            require(size > 0 && size <= pixels, "parts must have one pixel or more, and fit into the photos");
+            std::vector<uint64_t> begin(parts.data(), parts.data() + parts.size());
+            for (const uint64_t at : begin) require(at <= pixels - size, "parts must lie in the photos");
+            h.trainer->draw_from(std::move(begin), size);
+        }, "parts"_a.noconvert(), "size"_a, "From now on draws pixels only from these parts, given by where they begin.");
+    }
 
     static void encode(const FieldHandle& h, const ConstFloats& points, int n, const Floats& out) {
         const Points p(points.data(), n);

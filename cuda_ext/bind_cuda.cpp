@@ -125,6 +125,8 @@ struct Cuda {
     template <class A>
     static void require_on_host(const A& a, const char* what) { require_host(a, what); }
     static nb::arg_v threads_argument() { return "threads"_a = 0; }
+    template <class Handle>
+    static void bind_more(nb::class_<Handle>&) {}
 
     static void encode(const FieldHandle& h, const ConstFloats& points, int n, const Floats& out, uint64_t handle) {
         const gpu::Stream stream = stream_of(handle);

@@ -54,6 +54,7 @@ struct TrainerBinding {
         bind_construction(trainer);
         bind_gradients(trainer);
         bind_running(trainer);
+        Device::bind_more(trainer);
     }
 
   private:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from nerfscene.capture import decoded
 from nerfscene.capture.folder import StageListener
 from nerfscene.capture.folder import open_capture as open_folder
 from nerfscene.capture.folder import silent as unheard
@@ -39,6 +40,7 @@ from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
+from nerfscene.training.schedule import QUALITIES
 from nerfscene.types import Capture, PosedCapture
 
 Warn = Callable[[str], None]
@@ -227,22 +229,24 @@ def _trained(job: _Job, listener: Listener) -> Scene:
         refuse_other_photos(folder, given)
         if not job.resume:
             return _finished_scene(job, given)
-    posed = False
+    posed, size = False, job.poses.max_image_size
+    again = job.config.downscale is None and QUALITIES[job.config.quality][1] == size
     left = complete_results(folder / POSES)
     try:
-        use = cameras_given(folder, job.config, job.resume)
-        capture = posed_capture(
-            job.source, folder / POSES, job.poses, listener, job.footage, use, warn=lambda message: None
-        )
-        remove_unfinished(folder / POSES)
-        capture = as_begun(capture, folder) if job.resume else capture
-        _tell(capture.warnings, job.warn)
-        _tell(_going_on(folder, left, job.resume), job.note)
-        job.posed_listener(capture)
-        if job.resume or not scenes.is_scene(folder):
-            remember_photos(folder, given)
-        posed = True
-        return _train_and_report(job, capture, listener)
+        with decoded.keeping(folder, size, again):
+            use = cameras_given(folder, job.config, job.resume)
+            capture = posed_capture(
+                job.source, folder / POSES, job.poses, listener, job.footage, use, warn=lambda message: None
+            )
+            remove_unfinished(folder / POSES)
+            capture = as_begun(capture, folder) if job.resume else capture
+            _tell(capture.warnings, job.warn)
+            _tell(_going_on(folder, left, job.resume), job.note)
+            job.posed_listener(capture)
+            if job.resume or not scenes.is_scene(folder):
+                remember_photos(folder, given)
+            posed = True
+            return _train_and_report(job, capture, listener)
     finally:
         if posed:
             _settle_photos(folder, given)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from nerfscene.capture.archive import is_archive, unpack
@@ -24,15 +25,14 @@ from nerfscene.capture.folder import (
     silent,
     subfolders,
 )
-from nerfscene.capture.footage import is_video, take_frames
 from nerfscene.capture.not_photos import without_map_videos
 from nerfscene.config import FootageConfig, PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.phone_apps import poseless_record3d
 from nerfscene.formats.readers import find_posed, unread_cameras
 from nerfscene.formats.stray_scanner import find_stray_scanner, read_stray_scanner, several_recordings
-from nerfscene.posing.poses import pose
-from nerfscene.posing.triangulation import with_points
+from nerfscene.loading import loading
+from nerfscene.posing.given_pairs import can_have_points
 from nerfscene.types import Capture, PosedCapture
 
 FRAMES = "frames"
@@ -92,7 +92,7 @@ def open_posed(
         root = source
         if videos:
             root = workdir / FRAMES
-            warnings += take_frames(videos, root, footage, progress)
+            warnings += _footage().take_frames(videos, root, footage, progress)
         capture = open_capture(root, progress)
         capture = replace(capture, warnings=warnings + capture.warnings)
     try:
@@ -110,6 +110,24 @@ def open_posed(
         return _posed(capture, workdir, poses, progress, not_used)
     except (OSError, sqlite3.Error) as error:
         raise _no_room(error, "posing", workdir) from error
+
+
+def with_points(
+    found: PosedCapture, workdir: Path, poses: PoseConfig | None, move: bool, progress: StageListener
+) -> PosedCapture:
+    """As ``triangulation.with_points``, which loads COLMAP; that takes a while, and not all need it."""
+    if not can_have_points(found):
+        return found
+    with loading():
+        from nerfscene.posing.triangulation import with_points
+    return with_points(found, workdir, poses, move, progress)
+
+
+def pose(capture: Capture, workdir: Path, poses: PoseConfig | None, progress: StageListener) -> PosedCapture:
+    """As ``poses.pose``, which loads COLMAP."""
+    with loading():
+        from nerfscene.posing.poses import pose
+    return pose(capture, workdir, poses, progress)
 
 
 def _no_room(error: Exception, what: str, workdir: Path) -> NerfsceneError:
@@ -146,7 +164,7 @@ def find_videos(source: Path) -> list[Path]:
     """``source`` itself if it is a video, the videos in a folder of fewer than MIN_PHOTOS photos, or []."""
     if source.is_file():
         known = source.name.lower().endswith(PHOTO_SUFFIXES)
-        return [source] if _is_video_name(source.name) or (not known and is_video(source)) else []
+        return [source] if _is_video_name(source.name) or (not known and _footage().is_video(source)) else []
     if not source.is_dir() or len(find_photos(source)) >= MIN_PHOTOS:
         return []
     return _videos_within(source)
@@ -257,6 +275,12 @@ def fingerprint(source: Path) -> list[list[str | int]]:
         return [[p.relative_to(source).as_posix(), p.stat().st_size] for p in files if p.is_file()]
     except OSError:
         return []
+
+
+def _footage() -> ModuleType:
+    with loading():
+        from nerfscene.capture import footage  # loads av
+    return footage
 
 
 def _is_video_name(name: str) -> bool:

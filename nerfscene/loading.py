@@ -16,12 +16,22 @@ def loading() -> Iterator[None]:
     """Holds Ctrl-C back while modules are loaded in the block, and raises KeyboardInterrupt after it.
 
     Compiled modules turn a KeyboardInterrupt that reaches them while they load into an ImportError, or pass
-    over it, and some can't be loaded a second time. A program's own handler of SIGINT is left alone.
+    over it, and some can't be loaded a second time. A program's own handler of SIGINT is left alone. `kill`
+    is held back too, and handled as before the block: see ``leaving_at_once``.
     """
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or usual is not signal.default_int_handler:
-        yield
-        return
+    with _held_back(signal.SIGTERM):
+        usual = signal.getsignal(signal.SIGINT)
+        ours = usual is signal.default_int_handler
+        if threading.current_thread() is not threading.main_thread() or not ours:
+            yield
+            return
+        with _noted(usual):
+            yield
+
+
+@contextlib.contextmanager
+def _noted(usual: Any) -> Iterator[None]:
+    """Notes Ctrl-C in the block, and raises KeyboardInterrupt after it. usual: its handler from before."""
     pressed = False
 
     def note(number: int, frame: FrameType | None) -> None:

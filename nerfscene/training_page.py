@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class TrainingPage:
         self.updated = 0.0  # when the page was last updated, by time.monotonic
         self.history: list[tuple[float, float, float]] = []  # seconds, PSNR, loss
         self.text = "starting"
+        # Loading the viewer takes a second, in which photos are read and cameras found as well.
+        threading.Thread(target=_load_viewer, name="nerfscene-loading").start()
 
     def started(self, scene: Any) -> None:
         """Opens the page of a scene whose training begins."""
@@ -85,3 +88,11 @@ class TrainingPage:
         self.viewer.trained(backdrop)
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.owner_url}")
         self.viewer.wait()
+
+
+def _load_viewer() -> None:
+    """Loads what a page needs. If that fails, it fails again where the page is opened, and is said there."""
+    with contextlib.suppress(Exception):
+        import scipy.spatial.transform  # noqa: F401
+
+        import nerfscene.viewer.server  # noqa: F401

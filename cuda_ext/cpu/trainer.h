@@ -1,6 +1,7 @@
 // The training loop on the CPU: each step traces, scatters gradients and updates parameters, on all threads.
 #pragma once
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "../include/training.h"
@@ -18,6 +19,13 @@ class Trainer {
     TrainReport gradients(const TrainOptions& options, Rays rays, float* d_table, float* d_weights,
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras) { photos_.cameras = cameras; }
+    // From now on draws pixels from these parts only; from all if there are none. See `Photos`.
+    void draw_from(std::vector<uint64_t> parts, uint64_t size) {
+        parts_ = std::move(parts);
+        photos_.parts = parts_.empty() ? nullptr : parts_.data();
+        photos_.n_parts = parts_.size(), photos_.part_size = size;
+    }
+    uint64_t n_pixels() const { return photos_.chosen ? photos_.n_chosen : photos_.first_pixel[photos_.n]; }
     int n_photos() const { return photos_.n; }
     void refresh_weights();  // updates the transposed copies
     bool has_sizes(size_t table, size_t weights) const {
@@ -47,7 +55,7 @@ class Trainer {
     std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, d_exposures_, exposure_gradient_, gradient_;
     std::vector<float> pixels_, d_rays_, camera_gradients_;  // camera_gradients_: (threads, photos, kCameraGradient)
     std::vector<int32_t> ray_photos_;
-    std::vector<uint64_t> touched_;
+    std::vector<uint64_t> touched_, parts_;
     uint64_t cells_probed_ = 0;
     Rays rays_{};
 };

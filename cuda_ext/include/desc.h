@@ -86,6 +86,10 @@ struct Photos {
     const uint8_t* pixels;
     const uint32_t* chosen;             // the pixels to train on, as indices over all photos; null: all pixels
     uint64_t n_chosen;
+    // The parts to draw from for now: each begins at one of these places among the pixels to train on, and has
+    // `part_size` of them. Null: all. On the CPU only.
+    const uint64_t* parts;
+    uint64_t n_parts, part_size;
     // Known depths: the distance along the ray to what the photo shows, in scene units, or 0 if unknown. One for each
     // cell of kDepthCell² pixels, row by row, one photo after the other. Null: all are unknown.
     const float* depths;

@@ -22,8 +22,10 @@ NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
 // once per epoch. Sets the photo, the position (x, y) in it and the ray. Returns a pointer to the pixel's bytes.
 NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, float& x, float& y,
                                Vec3& origin, Vec3& direction) {
-    const uint64_t total = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
-    const uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
+    const uint64_t all = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
+    const uint64_t total = photos.parts ? photos.n_parts * photos.part_size : all;
+    uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
+    if (photos.parts) at = photos.parts[at / photos.part_size] + at % photos.part_size;
     const uint64_t pixel = photos.chosen ? photos.chosen[at] : at;
     photo = find_photo(photos, pixel);
     const CameraDesc& camera = photos.cameras[photo];

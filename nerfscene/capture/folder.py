@@ -23,7 +23,6 @@ from nerfscene.capture.photos import (
     inspect_photo,
     photo_size,
     photo_turns,
-    read_all,
     read_mask,
     read_pixels,
     silent,
@@ -31,6 +30,7 @@ from nerfscene.capture.photos import (
     stored_size,
     worker_count,
 )
+from nerfscene.capture.reading import read_each
 from nerfscene.capture.work_folder import DONE
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Capture, LeftOut, Photo
@@ -53,7 +53,7 @@ __all__ = [  # includes what other stages need of photos.py
     "open_capture",
     "photo_size",
     "photo_turns",
-    "read_all",
+    "read_each",
     "read_mask",
     "read_pixels",
     "short_names",

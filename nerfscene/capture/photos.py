@@ -8,7 +8,6 @@ import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,11 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from nerfscene.capture import decoded
 from nerfscene.capture.colours import Colours, colours_of, deep_in_srgb, in_srgb, notes_of_avif
 from nerfscene.capture.dynamic_range import ADOBE
 from nerfscene.capture.intact import load_pixels, refuse_planar_tiff
+from nerfscene.capture.losses import losses_of
 from nerfscene.errors import NerfsceneError
 from nerfscene.types import Photo
 
@@ -33,9 +34,6 @@ DYNAMIC_MASK = "dynamic_mask_"
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as phones write them
-# In files of other formats, further pictures are depth maps or thumbnails.
-ANIMATED = ("PNG", "WEBP", "AVIF", "TIFF")
-
 # What Pillow's readers of the various formats raise for a damaged file.
 DAMAGED = (
     *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, TypeError, LookupError, ArithmeticError),
@@ -43,6 +41,8 @@ DAMAGED = (
 )
 
 StageListener = Callable[[str, float], None]  # takes the stage in words and the fraction done, 0…1
+Box = tuple[float, float, float, float]
+Size = tuple[int, int]  # width, height, pixels
 
 # Pillow warns of damaged notes in a file that it can read; that names no file and means nothing to anyone.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -72,12 +72,13 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
     Raises NerfsceneError when the file can't be read as a photo.
     """
     with _opened(path) as image:
-        width, height = _shown_size(image)
+        (width, height), orientation = _shown_size(image), _orientation(image)
         photo = Photo(path, width, height, _focal_pixels(image))
         colours = _colours(image, path)
-        lost = _losses(image, colours)
+        lost = losses_of(image, colours)
         _draft(image, (longest, longest))
         flat = _to_rgb(image)
+        _keep(path, image, flat, (width, height), orientation, colours)
         if flat.mode == "RGBA":  # colours under transparent pixels are not part of the photo
             flat = Image.alpha_composite(Image.new("RGBA", flat.size, (0, 0, 0, 255)), flat)
         scale = min(1.0, longest / max(flat.size))
@@ -91,8 +92,15 @@ def inspect_photo(path: Path, longest: int) -> Inspection:
 def check_whole(path: Path) -> None:
     """Decodes the whole photo; raises NerfsceneError when that can't be done."""
     with _opened(path) as image:
-        _draft(image, (1, 1))
-        load_pixels(image)
+        size, orientation, colours = _shown_size(image), _orientation(image), _colours(image, path)
+        wanted = decoded.size_to_keep(*size)
+        if wanted is None or not decoded.read_again(*wanted):
+            _draft(image, (1, 1))
+            load_pixels(image)
+            if wanted is not None and image.format not in JPEGS:
+                _keep(path, image, _to_rgb(image), size, orientation, colours)
+            return
+    read_pixels(path, *wanted)  # which keeps them
 
 
 def is_single_channel(path: Path) -> bool:
@@ -168,19 +176,39 @@ def read_pixels(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     under transparent pixels don't bleed into the edges. Colours are not premultiplied by alpha.
     Raises NerfsceneError when the photo can't be decoded.
     """
+    kept = decoded.find(path, width, height)
+    if kept is not None:
+        return kept
     with _opened(path) as image:
-        orientation, colours = _orientation(image), _colours(image, path)
-        size = (height, width) if orientation >= 5 else (width, height)
-        full = image.size
-        _draft(image, size)
+        orientation, colours, full = _orientation(image), _colours(image, path), image.size
+        _draft(image, (height, width) if orientation >= 5 else (width, height))
         # A draft's size is rounded up; the excess fraction of a pixel is not part of the photo.
         shrunk = max(round(full[0] / image.width), 1)
-        box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
         deep = deep_in_srgb(path, colours) if image.format == "HEIF" else None
-        pixels, colours = (_to_rgb(image), colours) if deep is None else (deep, Colours())
-        if pixels.size != size:
-            pixels = pixels.resize(size, _area_filter(box, size), box=box)
-        return np.asarray(_upright(in_srgb(pixels, colours), orientation))
+        flat, colours = (_to_rgb(image), colours) if deep is None else (deep, Colours())
+        box = (0.0, 0.0, full[0] / shrunk, full[1] / shrunk)
+        pixels = _sized(flat, box, (width, height), orientation, colours)
+    if decoded.read_again(width, height):
+        decoded.keep(path, pixels)
+    return pixels
+
+
+def _sized(flat: Image.Image, box: Box, size: Size, orientation: int, colours: Colours) -> NDArray[np.uint8]:
+    """The part ``box`` of a picture as stored, upright, in sRGB and shrunk to ``size`` (width, height)."""
+    stored = size[::-1] if orientation >= 5 else size
+    if flat.size != stored:
+        flat = flat.resize(stored, _area_filter(box, stored), box=box)
+    return np.asarray(_upright(in_srgb(flat, colours), orientation))
+
+
+def _keep(
+    path: Path, image: Image.Image, flat: Image.Image, size: Size, turned: int, colours: Colours
+) -> None:
+    """Keeps what read_pixels will return for the photo, if the format was decoded in full to look at it."""
+    wanted = decoded.size_to_keep(*size)
+    if wanted is not None and image.format not in JPEGS and colours.coding is None:
+        box = (0.0, 0.0, float(flat.width), float(flat.height))
+        decoded.keep(path, _sized(flat, box, wanted, turned, colours))
 
 
 def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np.bool_]:
@@ -207,21 +235,6 @@ def read_mask(path: Path, width: int, height: int, turns: int = 0) -> NDArray[np
         return np.ascontiguousarray(np.rot90(np.asarray(_upright(white, orientation)) >= 128, -turns))
 
 
-def read_all(
-    paths_and_sizes: Sequence[tuple[Path, int, int]], progress: StageListener = silent
-) -> list[NDArray[np.uint8]]:
-    """The result of read_pixels for every (path, width, height), in order, using all cores.
-
-    Raises NerfsceneError when a photo can't be decoded.
-    """
-    pixels = []
-    with ThreadPoolExecutor(worker_count()) as pool:
-        for photo in pool.map(lambda job: read_pixels(*job), paths_and_sizes):
-            pixels.append(photo)
-            progress("reading photos", len(pixels) / len(paths_and_sizes))
-    return pixels
-
-
 def carries_alpha(paths: Sequence[Path]) -> bool:
     """Whether the photos are cut-outs: at least half of an evenly spaced sample have a transparent pixel.
 
@@ -238,7 +251,7 @@ def carries_alpha(paths: Sequence[Path]) -> bool:
 
 def worker_count() -> int:
     """Number of threads for decoding, which run in parallel: Pillow releases the GIL while it decodes."""
-    return min(os.cpu_count() or 1, 16)
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
 
 
 @contextmanager
@@ -328,28 +341,6 @@ def _focal_pixels(image: Image.Image) -> float | None:
         if not 8 <= equivalent <= 1200:
             return None
     return equivalent * diagonal / FILM_DIAGONAL
-
-
-def _losses(image: Image.Image, colours: Colours) -> tuple[str, ...]:
-    """What reading this photo loses, each as the end of a sentence about several photos."""
-    lost = []
-    tags = getattr(image, "tag_v2", {})
-    tiles = [str(tile[3]) for tile in getattr(image, "tile", ())]
-    bits = max(*tags.get(258, (8,)), int(image.info.get("bit_depth", 8)))
-    if colours.dynamic_range is not None:
-        lost.append(
-            f"have high dynamic range ({colours.dynamic_range}): their colours are converted for ordinary "
-            "screens, where their brightest parts look less bright"
-        )
-    elif image.mode.startswith("I") or bits > 8 or any("16" in t for t in tiles):
-        lost.append("have more than 8 bits per colour: only 8 are used")
-    if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")):
-        lost.append("are grey: the scene will have no colour where they show it")
-    if image.mode == "CMYK":
-        lost.append("are CMYK, meant for print: their colours are only roughly converted")
-    if image.format in ANIMATED and getattr(image, "n_frames", 1) > 1:
-        lost.append("hold several pictures: only the first of each is used")
-    return tuple(lost)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

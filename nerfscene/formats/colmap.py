@@ -22,7 +22,8 @@ from nerfscene.formats.listing import (
     with_masks,
 )
 from nerfscene.formats.photo_search import photo_finder
-from nerfscene.posing.model_files import images_file, is_model, read_model
+from nerfscene.loading import loading
+from nerfscene.posing.model_place import images_file, is_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Intrinsics, PosedCapture
 
@@ -245,6 +246,9 @@ def _own_images(folder: Path) -> Path:
 
 def _largest(root: Path, folders: Sequence[Path], images: Path | None) -> _Candidate:
     """The model with most images among ``folders``, with its photos."""
+    with loading():
+        from nerfscene.posing.model_files import read_model  # loads pycolmap
+
     models = [(folder, read_model(folder)) for folder in folders]
     folder, model = max(models, key=lambda item: len(item[1].names))
     bases = [folder, *folder.absolute().parents[:3], root]

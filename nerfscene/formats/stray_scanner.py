@@ -18,6 +18,8 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +33,15 @@ from nerfscene.capture.folder import (
     short_names,
     silent,
 )
-from nerfscene.capture.numbered_frames import FrameTimes, frame_times, take_numbered
 from nerfscene.errors import NerfsceneError
 from nerfscene.formats.app_files import FARTHEST, rotation_of, text_of
 from nerfscene.formats.arkit import arkit_lens
 from nerfscene.formats.listing import Export, PosedFrame, finish, size_of_stored, with_masks
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics, PosedCapture
+
+if TYPE_CHECKING:
+    from nerfscene.capture.numbered_frames import FrameTimes
 
 POSES, LENS, VIDEOS = "odometry.csv", "camera_matrix.csv", ("rgb.mp4", "rgb.mov", "rgb.m4v")
 PLACE = ("x", "y", "z")
@@ -115,9 +120,10 @@ def read_stray_scanner(root: Path, frames: Path, progress: StageListener = silen
         video = _video(root)
         if video is None:
             raise NerfsceneError(f"{root} has no rgb.mp4, which the poses in {path} belong to: {WAY_OUT}.")
-        times = frame_times(video)
+        videos = _reader_of_videos()
+        times = videos.frame_times(video)
         rows = _rows_of_frames(times, poses, video, path)
-        photos = take_numbered(video, list(rows), MOST_FRAMES, frames, progress)
+        photos = videos.take_numbered(video, list(rows), MOST_FRAMES, frames, progress)
         size = times.width, times.height
         others = find_photos(root)
         if others:
@@ -205,6 +211,12 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return float("nan")
+
+
+def _reader_of_videos() -> ModuleType:
+    with loading():
+        from nerfscene.capture import numbered_frames  # loads av
+    return numbered_frames
 
 
 def _numbered_pictures(root: Path, poses: _Poses) -> dict[int, Path]:

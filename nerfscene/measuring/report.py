@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.films import video
 from nerfscene.films.panoramas import all_panoramas
+from nerfscene.loading import loading
 from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, quality, standing
 from nerfscene.scene.atomic import writing
@@ -61,6 +61,9 @@ class Gallery:
         """Adds a view: its figures, its photo and its render, both (height, width, 3) in 0…1, and their
         difference (height, width).
         """
+        with loading():
+            from nerfscene.films import video  # loads av
+
         pictures = (video.to_bytes(photo), video.to_bytes(render), video.color_error(error))
         small = [_jpeg(picture) for picture in pictures]
         self.pictures.append(Pictures(figures, *small))

@@ -62,6 +62,8 @@ class Photos:
     chosen: indices of the pixels to train on; None: all
     depths: distance of the surface seen in each cell of DEPTH_CELL² pixels, photo after photo, scene units,
         0 if unknown; None: unknown everywhere
+    parts: where the parts to draw from begin among the pixels to train on; None: all of them are drawn from
+    part_size: how many pixels each of these parts has
     """
 
     intrinsics: Tensor
@@ -73,6 +75,8 @@ class Photos:
     background: Tensor | None
     chosen: Ints | None = None
     depths: Ints | None = None
+    parts: Ints | None = None
+    part_size: int = 0
 
 
 def camera_tensors(cameras: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,16 +122,23 @@ def borrow_photos(
     return photos
 
 
+def trained_pixels(photos: Photos) -> int:
+    """The number of pixels to train on."""
+    return int(photos.first_pixel[-1]) if photos.chosen is None else len(photos.chosen)
+
+
 def draw_rays(photos: Photos, first_ray: int, n: int, seed: int, find_sky: bool) -> Rays:
     """The next ``n`` rays: pixels in a random order that visits each once per epoch.
 
     ``find_sky``: whether to find out which rays may see sky; without it, none may.
     """
-    total = int(photos.first_pixel[-1]) if photos.chosen is None else len(photos.chosen)
+    total = trained_pixels(photos) if photos.parts is None else len(photos.parts) * photos.part_size
     drawn = np.uint64(first_ray) + np.arange(n, dtype=np.uint64)
     epoch, ids = (drawn // np.uint64(total)).astype(np.uint32), drawn.astype(np.uint32)
     order = draws.mix32(np.uint32(seed) + epoch)
     pixel = draws.permute(drawn % np.uint64(total), total, order).astype(np.int64)
+    if photos.parts is not None:
+        pixel = photos.parts[pixel // photos.part_size].astype(np.int64) + pixel % photos.part_size
     if photos.chosen is not None:
         pixel = photos.chosen[pixel].astype(np.int64)
     camera = np.searchsorted(photos.first_pixel, pixel, side="right") - 1

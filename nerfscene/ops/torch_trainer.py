@@ -21,7 +21,14 @@ from nerfscene.ops import torch_loss, torch_updates
 from nerfscene.ops.torch_arrays import borrow, require, rows_of_three, using_threads
 from nerfscene.ops.torch_field import RAYS_AT_ONCE, Field
 from nerfscene.ops.torch_options import TrainOptions, empty_report
-from nerfscene.ops.torch_photos import Rays, borrow_photos, camera_tensors, draw_rays, part_of
+from nerfscene.ops.torch_photos import (
+    Rays,
+    borrow_photos,
+    camera_tensors,
+    draw_rays,
+    part_of,
+    trained_pixels,
+)
 
 MAX_RAYS = 1 << 17
 MIN_RAYS = 64
@@ -130,6 +137,16 @@ class Trainer:
         require(same, "the photos' sizes must stay the same")
         intrinsics, lens, pose = camera_tensors(cameras)
         self.photos = replace(self.photos, intrinsics=intrinsics, lens=lens, pose=pose)
+
+    def draw_from(self, parts: Any, size: int) -> None:
+        """From now on draws only from these parts, of ``size`` pixels each; without any, from all pixels.
+
+        parts: uint64, where each begins among the pixels to train on. Raises ValueError if one doesn't fit.
+        """
+        pixels = trained_pixels(self.photos)
+        require(0 < size <= pixels, "parts must have one pixel or more, and fit into the photos")
+        require(not len(parts) or int(parts.max()) <= pixels - size, "parts must lie in the photos")
+        self.photos = replace(self.photos, parts=parts if len(parts) else None, part_size=size)
 
     def run(self, options: TrainOptions, steps: int, seconds: float) -> dict[str, Any]:
         """Takes up to ``steps`` steps, fewer once ``seconds`` have passed; returns one report of all."""

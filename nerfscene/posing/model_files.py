@@ -29,7 +29,8 @@ from nerfscene.posing.model_binary import (
     rigs_are_whole,
 )
 from nerfscene.posing.model_lenses import lens_of_camera
-from nerfscene.posing.model_text import lists_cameras, plain_cameras, plain_images
+from nerfscene.posing.model_place import NEEDED, suffix_of
+from nerfscene.posing.model_text import plain_cameras, plain_images
 from nerfscene.posing.model_text import points_without_tracks as text_points_without_tracks
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array, Intrinsics
@@ -38,24 +39,12 @@ FROM_PYCOLMAP = (
     *(ValueError, RuntimeError, OSError, LookupError),
     *(MemoryError, OverflowError, TypeError),
 )  # for a model that it can't read
-NEEDED, RIGS = ("cameras", "images"), ("rigs", "frames")
+RIGS = ("rigs", "frames")
 SAME = 1e-5  # largest difference of two poses that are the same, relative to their largest number
 MISFIT = 0.01  # of the picture's longer side: a larger reprojection error (median) means other cameras
 BEHIND = 1e9  # pixels: pycolmap gives points behind a camera a larger error than this
 LEAST_QUATERNION = 1e-6  # length of one that is a rotation; they should have length 1
 NOTICEABLE = 0.5  # pixels: a lens that differs by more deserves a warning
-
-
-def is_model(folder: Path) -> bool:
-    """Whether a folder holds a model's files. Points may be missing: some programs write none."""
-    suffix = _suffix(folder)
-    has_points = suffix is not None and (folder / f"points3D{suffix}").is_file()
-    return has_points or suffix == ".bin" or (suffix == ".txt" and lists_cameras(folder / "cameras.txt"))
-
-
-def images_file(folder: Path) -> Path:
-    """The file that lists a model's images, for messages."""
-    return folder / f"images{_suffix(folder) or '.bin'}"
 
 
 def read_model(folder: Path) -> SparseModel:
@@ -65,7 +54,7 @@ def read_model(folder: Path) -> SparseModel:
     Raises NerfsceneError when the model can't be read, its poses and points contradict each other, or it uses
     a lens model that nothing here comes near.
     """
-    suffix = _suffix(folder)
+    suffix = suffix_of(folder)
     if suffix is None:
         raise NerfsceneError(
             f"{folder} holds no COLMAP model: it lacks cameras.bin and images.bin (or .txt)."
@@ -83,12 +72,6 @@ def read_model(folder: Path) -> SparseModel:
                 "export it again."
             ) from error
     return _sparse_model(folder, rec, names, warnings)
-
-
-def _suffix(folder: Path) -> str | None:
-    """The ending of a model's files, or None if there is no model; binary goes first, as in COLMAP."""
-    complete = (s for s in (".bin", ".txt") if all((folder / f"{part}{s}").is_file() for part in NEEDED))
-    return next(complete, None)
 
 
 def _stage(folder: Path, staged: Path, suffix: str) -> dict[int, str]:

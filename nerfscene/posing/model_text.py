@@ -7,24 +7,15 @@ is the rest of its line. It also fails on files that begin with a byte-order mar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pycolmap
 
 from nerfscene.errors import NerfsceneError
+from nerfscene.posing.model_place import lines_of
 
-MARK = b"\xef\xbb\xbf"  # some programs of Windows begin their text files with this
 HEAD = 9  # numbers before an image's name: id, quaternion (4), translation (3), camera
 POINT = 8  # numbers before a point's track: id, position (3), colour (3), error
-
-
-def lists_cameras(path: Path) -> bool:
-    """Whether a file's first camera has the form of COLMAP's: id, model in capitals, size, parameters."""
-    with path.open("rb") as file:
-        first = next((line for _number, line in _lines(file) if line), b"").split()
-    return len(first) > 4 and first[0].isdigit() and first[1].isupper()
 
 
 def plain_cameras(path: Path, copy: Path) -> set[int]:
@@ -34,7 +25,7 @@ def plain_cameras(path: Path, copy: Path) -> set[int]:
     """
     ids = set()
     with path.open("rb") as file, copy.open("wb") as out:
-        for number, line in _lines(file):
+        for number, line in lines_of(file):
             words = line.split()
             if not words:
                 continue
@@ -65,7 +56,7 @@ def plain_images(path: Path, copy: Path, cameras: set[int]) -> dict[int, str]:
     names: dict[int, str] = {}
     points_expected = False
     with path.open("rb") as file, copy.open("wb") as out:
-        for number, line in _lines(file):
+        for number, line in lines_of(file):
             if points_expected and not _ends_in_name(line):
                 out.write(line.replace(b"\t", b" ") + b"\n")
                 points_expected = False
@@ -89,7 +80,7 @@ def plain_images(path: Path, copy: Path, cameras: set[int]) -> dict[int, str]:
 def points_without_tracks(path: Path, copy: Path) -> None:
     """Writes a points3D.txt anew, without tracks and without points that are not numbers."""
     with path.open("rb") as file, copy.open("wb") as out:
-        for _number, line in _lines(file):
+        for _number, line in lines_of(file):
             words = line.split(None, POINT)[:POINT]
             try:
                 usable = len(words) == POINT and all(math.isfinite(float(word)) for word in words)
@@ -97,14 +88,6 @@ def points_without_tracks(path: Path, copy: Path) -> None:
                 usable = False
             if usable:
                 out.write(b" ".join(words) + b"\n")
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines with their numbers, stripped, without comments and a byte-order mark."""
-    for number, line in enumerate(file, 1):
-        stripped = (line.removeprefix(MARK) if number == 1 else line).strip()
-        if not stripped.startswith(b"#"):
-            yield number, stripped
 
 
 def _ends_in_name(line: bytes) -> bool:

@@ -23,11 +23,12 @@ import pycolmap
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.cube import shots
-from nerfscene.capture.folder import MIN_PHOTOS, StageListener, silent
+from nerfscene.capture.folder import StageListener, silent
 from nerfscene.config import PoseConfig
 from nerfscene.posing import mapping, matching, zooms
 from nerfscene.posing.adjusting import LARGEST_ERROR, Model, fit_poses
 from nerfscene.posing.copies import copy_index, working_size, write_copies, write_masks
+from nerfscene.posing.given_pairs import can_have_points, pairs_of_given
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.pairs import groups
 from nerfscene.posing.poses import make_once
@@ -35,8 +36,6 @@ from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
 from nerfscene.posing.room import write_model
 from nerfscene.types import Array, Intrinsics, Photo, PosedCapture, View
 
-SMALLEST_SIDE = 240  # px, longer side of the photos: smaller ones have hardly any features
-MOST_PHOTOS = 400  # more would take too long: these already take minutes
 MANY = 100  # photos: with more, half the features per photo are enough
 OFF = 1.0  # px of reprojection error: with more, moving the cameras is tried
 CLOSER = 0.5  # moved cameras are kept if their error is at most this fraction of the given ones'
@@ -116,18 +115,6 @@ def _misfit_warning(found: dict[str, Any], move: bool) -> tuple[str, ...]:
     return (f"{fit}, and {alone if move else 'are kept as they are'}",) if found["off"] else ()
 
 
-def can_have_points(posed: PosedCapture) -> bool:
-    """Whether the capture has no sparse points, and its photos allow triangulating some."""
-    lenses = [v.intrinsics for v in posed.views]
-    return (
-        not len(posed.points)
-        and not posed.has_alpha
-        and MIN_PHOTOS <= len(lenses) <= MOST_PHOTOS
-        and min(max(k.width, k.height) for k in lenses) >= SMALLEST_SIDE
-        and all(v.path.is_file() for v in posed.views)
-    )
-
-
 def _fill(
     folder: Path, posed: PosedCapture, config: PoseConfig, move: bool, progress: StageListener
 ) -> dict[str, Any]:
@@ -149,7 +136,9 @@ def _fill(
     matching.find_features(folder, photos, sizes, effort, "finding features", progress)
     given = _as_given(folder / "database.db", posed.views, photos, sizes)
     taken = shots(posed.views)
-    pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
+    pairs = pairs_of_given(posed.views, taken)
+    if config.matcher != "auto":
+        pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
     still = cut_from_panoramas(photos)
     matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress, still)
     progress("placing points", 0.0)

@@ -24,24 +24,23 @@ from nerfscene.types import Array, Intrinsics, PosedCapture, View
 
 MIN_VIEWS = 3
 FAR_BEHIND = 2 * CAMERA_DISTANCE  # scene units: as far behind the subject as the camera is in front of it
-VIEWS_AT_ONCE = 16
 MASKS_LOOKED_AT = 32  # photos whose masks are projected on all cells; the others only on undecided ones
 MASK_MARGIN = 0.01  # of a photo's longer side: masks are widened by this
 MASKED_IN = 0.75  # a cell is ruled out if more than this share of the photos framing it mask it out
-CELLS_AT_ONCE = 1 << 14  # together with VIEWS_AT_ONCE, as much as fits in a processor's cache
+BRICK = 8  # cells along a side of the bricks that are looked at as a whole; divides every resolution
 Bits = NDArray[np.uint32]
 
 
 def cell_centres(resolution: int, unbounded: bool) -> NDArray[np.float32]:
     """Scene coordinates (cells, 3) of the occupancy cells' centres, x fastest."""
-    c = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
-    z, y, x = np.meshgrid(c, c, c, indexing="ij")
-    unit = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
-    if not unbounded:
-        return unit * 2 - 1
-    p = unit * 4 - 2
-    m = np.abs(p).max(axis=1, keepdims=True)
-    return np.where(m > 1, p / (m * np.maximum(2 - m, 1e-6)), p).astype(np.float32)
+    side = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
+    c = side * 4 - 2 if unbounded else side * 2 - 1
+    centres = np.empty((resolution, resolution, resolution, 3), np.float32)
+    centres[..., 0], centres[..., 1], centres[..., 2] = c, c[:, None], c[:, None, None]
+    if unbounded:
+        m = np.maximum(np.maximum(np.abs(c), np.abs(c)[:, None]), np.abs(c)[:, None, None])
+        centres /= np.where(m > 1, m * np.maximum(2 - m, np.float32(1e-6)), np.float32(1))[..., None]
+    return centres.reshape(-1, 3)
 
 
 def cell_of(points: NDArray[np.float64], resolution: int, unbounded: bool) -> NDArray[np.int64]:
@@ -84,30 +83,44 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
     Otherwise, surfaces that only one photo shows would have to form close to its camera, and float in the air
     in all other pictures.
     """
-    points = cell_centres(space.occupancy_resolution, space.unbounded)
+    bricks = _bricks(space)
     planes = np.stack([_frame_planes(view, placement, space) for view in views]).astype(np.float32)
     needed = min(MIN_VIEWS, len(views))
-    # Views far apart come first: a few of them decide most cells, which are then not checked any further.
-    stride = max(len(views) // VIEWS_AT_ONCE, 1)
-    ordered = np.concatenate([planes[k::stride] for k in range(stride)])
+    # Most bricks lie wholly in or out of most pictures, which their corners tell.
+    low, high = bricks.min(2), bricks.max(2)
+    flat = planes.reshape(-1, 4)
+    middle = (low + high) / 2 @ flat[:, :3].T + flat[:, 3]
+    reach = (high - low) / 2 @ np.abs(flat[:, :3]).T
+    shape = (len(bricks), len(planes), 6)
+    least, most = (middle - reach).reshape(shape) > 0, (middle + reach).reshape(shape) > 0
+    within, touched = least[..., :5].all(2), most[..., :5].all(2)
+    within_far, touched_far = within & least[..., 5], touched & most[..., 5]
+    flags = np.zeros((len(bricks), BRICK**3), bool)
+    flags[within.sum(1) + needed * within_far.any(1) >= needed] = True
+    unclear = ~flags[:, 0] & (touched.sum(1) + needed * touched_far.any(1) >= needed)
+    clear = (within == touched) & (within_far == touched_far)
+    for i in np.flatnonzero(unclear):
+        some = planes[~clear[i]].transpose(1, 0, 2).reshape(-1, 4)
+        sides = (some[:, :3] @ bricks[i] + some[:, 3:]).reshape(6, -1, BRICK**3)
+        framed = sides[:5].min(0) > 0
+        count = np.count_nonzero(within[i] & clear[i]) + framed.sum(0, dtype=np.int32)
+        flags[i] = count + needed * (framed & (sides[5] > 0)).any(0) >= needed
+    return _unbricked(flags, space)
 
-    def decide(start: int) -> NDArray[np.bool_]:
-        block = points[start : start + CELLS_AT_ONCE]
-        rows = np.concatenate([block.T, np.ones((1, len(block)), np.float32)])  # (4, n)
-        count = np.zeros(len(block), np.int32)
-        undecided = np.arange(len(block))
-        for k in range(0, len(ordered), VIEWS_AT_ONCE):
-            some = ordered[k : k + VIEWS_AT_ONCE]
-            sides = (some.transpose(1, 0, 2).reshape(-1, 4) @ rows[:, undecided]).reshape(6, len(some), -1)
-            inside = sides[:5].min(0) > 0
-            count[undecided] += inside.sum(0) + needed * (inside & (sides[5] > 0)).any(0)
-            undecided = undecided[count[undecided] < needed]
-            if not len(undecided):
-                break
-        return count >= needed
 
-    with ThreadPoolExecutor(worker_count()) as pool:
-        return np.concatenate(list(pool.map(decide, range(0, len(points), CELLS_AT_ONCE))))
+def _bricks(space: Space) -> NDArray[np.float32]:
+    """The cells' centres by bricks of BRICK³ neighbours: (bricks, 3, cells)."""
+    across = space.occupancy_resolution // BRICK
+    centres = cell_centres(space.occupancy_resolution, space.unbounded)
+    split = centres.reshape(across, BRICK, across, BRICK, across, BRICK, 3)
+    return split.transpose(0, 2, 4, 6, 1, 3, 5).reshape(across**3, 3, BRICK**3)
+
+
+def _unbricked(flags: NDArray[np.bool_], space: Space) -> NDArray[np.bool_]:
+    """Flags by bricks, as ``_bricks`` has them, in the order of the cells."""
+    across = space.occupancy_resolution // BRICK
+    split = flags.reshape(across, across, across, BRICK, BRICK, BRICK)
+    return split.transpose(0, 3, 1, 4, 2, 5).reshape(-1)
 
 
 def unmasked_cells(

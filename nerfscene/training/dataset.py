@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.cameras.cube import shots
-from nerfscene.capture.folder import StageListener, read_all, read_mask, silent
+from nerfscene.capture.folder import StageListener, read_mask, silent, worker_count
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.hash_grid import Space, make_space
 from nerfscene.measuring.metrics import holdout
 from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
+from nerfscene.training.photo_pixels import join_photos
+from nerfscene.training.pixel_file import PixelFile
 from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
@@ -39,6 +43,7 @@ class TrainingSet:
     downscale: factor by which photos were downscaled
     chosen: indices of the pixels to train on if masks exclude some; None: all
     depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
+    file: what ``pixels`` lie in if they are too many to be in memory; None: they are in memory
     """
 
     views: tuple[View, ...]
@@ -51,6 +56,7 @@ class TrainingSet:
     downscale: float
     chosen: NDArray[np.uint32] | None = None
     depths: NDArray[np.float32] | None = None
+    file: PixelFile | None = None
 
     @property
     def train_views(self) -> tuple[View, ...]:
@@ -100,17 +106,20 @@ def prepare(
     occupancy_resolution: int,
     progress: StageListener = silent,
     on_gpu: bool = False,
+    folder: Path | None = None,
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
 
     downscale: factor (at least 1) by which photos are downscaled; every: see ``split_views``;
     occupancy_resolution: cells along a side; on_gpu: whether a GPU trains, which has time for shorter steps.
+    folder: see ``join_photos``.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
     views = resized(split_views(posed, every), downscale)
     check_sizes(views)
     train = [v for v in views if v.split == "train"]
-    pixels = join_photos(train, 4 if posed.has_alpha else 3, progress)
+    joined = join_photos(train, 4 if posed.has_alpha else 3, folder, progress)
+    pixels = joined.pixels
     masks = read_masks(train)
     if posed.has_alpha:
         extent = cut_out_extent(replace(posed, views=tuple(train)), pixels, occupancy_resolution, on_gpu)
@@ -125,10 +134,12 @@ def prepare(
         placement=extent.placement,
         space=extent.space,
         allowed=carving.pack(extent.allowed),
-        background=WHITE if posed.has_alpha else mean_colour(pixels),
+        # The mean colour is the least conspicuous one where no photo looked.
+        background=WHITE if posed.has_alpha else joined.mean,
         downscale=downscale,
         chosen=chosen_pixels(train, masks),
         depths=depths,
+        file=joined.file,
     )
 
 
@@ -141,33 +152,6 @@ def check_sizes(views: Sequence[View]) -> None:
                 f"{v.path} has only {k.width}×{k.height} pixels at its size in training, but each side needs "
                 f"{SMALLEST} or more; use larger photos or a smaller --downscale"
             )
-
-
-def join_photos(train: Sequence[View], channels: int, progress: StageListener = silent) -> NDArray[np.uint8]:
-    """The pixels of all training photos one after another, (all, channels) uint8, channels 3 or 4.
-
-    A photo without an alpha channel is opaque. Raises NerfsceneError if a photo can't be read or the photos
-    don't fit in memory.
-    """
-    sizes = [(v.path, v.intrinsics.width, v.intrinsics.height) for v in train]
-    try:
-        photos = read_all(sizes, progress)
-        pixels = np.empty((sum(p.shape[0] * p.shape[1] for p in photos), channels), np.uint8)
-    except MemoryError as error:
-        raise NerfsceneError(
-            f"{len(train)} photos of this size don't fit in memory; downscale them with --downscale 2"
-        ) from error
-    start = 0
-    photos.reverse()
-    while photos:  # frees each photo once it is copied: together they are as large as ``pixels``
-        photo = photos.pop()
-        rows = photo.reshape(-1, photo.shape[2])
-        part = pixels[start : start + len(rows)]
-        part[:, :3] = rows[:, :3]
-        if channels == 4:
-            part[:, 3] = rows[:, 3] if photo.shape[2] == 4 else 255
-        start += len(rows)
-    return pixels
 
 
 @dataclass(frozen=True)
@@ -222,13 +206,6 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
     return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
 
 
-def mean_colour(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """The mean of pixels (all, 3), in 0…1: the least conspicuous colour where no photo looked."""
-    sums = pixels.reshape(-1, 3).sum(0, dtype=np.int64)
-    red, green, blue = (float(c) for c in sums / (255 * max(len(pixels), 1)))
-    return red, green, blue
-
-
 def read_masks(train: Sequence[View]) -> Masks | None:
     """Each photo's mask (height, width), true where the photo is used; None for a photo without one.
 
@@ -236,10 +213,13 @@ def read_masks(train: Sequence[View]) -> Masks | None:
     """
     if all(v.mask is None for v in train):
         return None
-    return [
-        None if v.mask is None else read_mask(v.mask, v.intrinsics.width, v.intrinsics.height, v.mask_turns)
-        for v in train
-    ]
+
+    def read(v: View) -> NDArray[np.bool_] | None:
+        k = v.intrinsics
+        return None if v.mask is None else read_mask(v.mask, k.width, k.height, v.mask_turns)
+
+    with ThreadPoolExecutor(worker_count()) as pool:
+        return list(pool.map(read, train))
 
 
 def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:

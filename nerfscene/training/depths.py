@@ -21,15 +21,24 @@ def known_depths(views: Sequence[View], points: Array, placement: Placement) -> 
     distance of the nearest, one without points has 0. None if no cell has a point.
     """
     scale = similarity_scale(placement.scene_from_world)
-    maps = [scale * _of_view(view, points).reshape(-1) for view in views]
-    known = np.concatenate(maps).astype(np.float32) if maps else np.zeros(0, np.float32)
+    known = np.zeros(sum(rows * columns for rows, columns in map(_cells, views)), np.float32)
+    start = 0
+    for view in views:
+        distances = scale * _of_view(view, points).reshape(-1)
+        known[start : start + len(distances)] = distances
+        start += len(distances)
     return known if known.any() else None
+
+
+def _cells(view: View) -> tuple[int, int]:
+    """How many rows and columns of cells the view has."""
+    return -(-view.intrinsics.height // CELL), -(-view.intrinsics.width // CELL)
 
 
 def _of_view(view: View, points: Array) -> Array:
     """Distances (rows, columns) of cells, world units; 0 for a cell without points."""
     k = view.intrinsics
-    shape = -(-k.height // CELL), -(-k.width // CELL)
+    shape = _cells(view)
     nearest = np.full(shape, np.inf)
     local = (points[view.seen] - view.world_from_cam[:3, 3]) @ view.world_from_cam[:3, :3]
     local = local[local[:, 2] > 0]

@@ -26,7 +26,16 @@ from nerfscene.training.exposures import exposures_matter, one_for_each_panorama
 from nerfscene.training.moving_cameras import REFINE_APART, REFINE_EVERY, REFINE_STEPS, move_cameras, refines
 from nerfscene.training.progress import Control, Listener, Progress, silent, training_progress
 from nerfscene.training.record import Record, begin_record, current, save
-from nerfscene.training.run import Run, finished, fraction_done, new_run, restore, start, with_begun_field
+from nerfscene.training.run import (
+    Run,
+    finished,
+    fraction_done,
+    new_run,
+    restore,
+    start,
+    turn_pixels,
+    with_begun_field,
+)
 from nerfscene.training.schedule import budget, downscale_for, options_at
 from nerfscene.types import PosedCapture
 
@@ -98,6 +107,7 @@ def begin(
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
         backend.on_gpu(backend.load(config.backend)),
+        folder,
     )
     if resume and scenes.read_split(folder) != [v.split for v in data.views]:
         raise NerfsceneError(
@@ -140,6 +150,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     if refining:
         most_steps = min(most_steps, REFINE_STEPS)
     began = time.perf_counter()
+    turn_pixels(run, data, config)
     try:
         with backend.device_errors():
             report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds)

@@ -27,6 +27,7 @@ from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures
 from nerfscene.training.dataset import TrainingSet
+from nerfscene.training.pixel_file import turn
 from nerfscene.training.saved_arrays import (
     OtherSettings,
     check_arrays,
@@ -140,6 +141,13 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             None if run.cameras is None else run.cameras.gradients,
             data.depths,
         )
+
+
+def turn_pixels(run: Run, data: TrainingSet, config: TrainConfig) -> None:
+    """Goes on to the next part of photos whose pixels are in a file, if it is time; a GPU has them all."""
+    if data.file is not None and hasattr(run.trainer, "draw_from"):
+        count = len(data.pixels) if data.chosen is None else len(data.chosen)
+        turn(data.file, run.trainer, count, data.chosen, run.trainer.step, config.seed)
 
 
 def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:

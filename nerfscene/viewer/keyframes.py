@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.errors import NerfsceneError
@@ -16,6 +15,7 @@ from nerfscene.films.pulling import baked, fitted
 from nerfscene.films.through import looking_at
 from nerfscene.films.tracks import Key, Keys, Point, Tracks, frame_times
 from nerfscene.films.tracks import transformed as tracks_transformed
+from nerfscene.loading import loading
 from nerfscene.types import Array, Camera, Intrinsics
 from nerfscene.viewer.film_settings import FilmSettings, Focus, focus_moved, point_moved
 
@@ -166,6 +166,8 @@ def progress_at(plan: Plan, share: Array) -> Array:
     times = np.append(0.0, np.cumsum(steps)) / sum(steps)
     if len(set(steps)) == 1:
         return x * (n - 1 + plan.loop)
+    with loading():
+        from scipy.interpolate import PchipInterpolator  # imported here because it takes half a second
     return np.asarray(PchipInterpolator(times, np.arange(len(times)))(x))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from nerfscene.cameras.algebra import pose_in_scene, similarity_scale, vertical_fov
 from nerfscene.config import CredentialsConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.films.filming import world_points
 from nerfscene.films.orbit import orbit, subject_of
+from nerfscene.loading import loading
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.world import Kept, in_world, moved, save_world
@@ -212,12 +212,16 @@ def triple(v: Any) -> tuple[float, float, float]:
 
 def quaternion(world_from_cam: Array) -> tuple[float, float, float, float]:
     """A pose's rotation as viser's quaternion (w, x, y, z)."""
+    with loading():
+        from scipy.spatial.transform import Rotation  # not at the top: importing it takes a while
     x, y, z, w = Rotation.from_matrix(world_from_cam[:3, :3]).as_quat()
     return float(w), float(x), float(y), float(z)
 
 
 def pose_of(thing: Any) -> Array:
     """The pose (4, 4) of a viser object or camera."""
+    with loading():
+        from scipy.spatial.transform import Rotation
     pose = np.eye(4)
     w, x, y, z = thing.wxyz
     pose[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()

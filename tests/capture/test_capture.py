@@ -15,7 +15,7 @@ from nerfscene.capture.folder import (
     natural_key,
     open_capture,
     photo_size,
-    read_all,
+    read_each,
     read_pixels,
 )
 from nerfscene.errors import NerfsceneError
@@ -228,14 +228,16 @@ def test_only_transparent_pixels_make_a_cut_out(tmp_path: Path) -> None:
     assert not carries_alpha([cut, opaque, opaque, opaque])
 
 
-def test_read_all_keeps_order_and_tells_progress(tmp_path: Path) -> None:
+def test_each_photo_is_read_and_progress_told(tmp_path: Path) -> None:
     write_photos(tmp_path, [f"{i}.png" for i in range(6)])
     paths = [tmp_path / f"{i}.png" for i in range(6)]
     told: list[float] = []
-    got = read_all([(p, 20, 15) for p in paths], lambda stage, done: told.append(done))
+    got: dict[int, np.ndarray] = {}
+    read_each([(p, 20, 15) for p in paths], got.__setitem__, lambda stage, done: told.append(done))
     assert told[-1] == 1 and told == sorted(told)
-    for path, pixels in zip(paths, got, strict=True):
-        np.testing.assert_array_equal(pixels, read_pixels(path, 20, 15))
+    assert sorted(got) == list(range(6))
+    for index, path in enumerate(paths):
+        np.testing.assert_array_equal(got[index], read_pixels(path, 20, 15))
 
 
 def test_photo_that_breaks_later_is_named(tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_photo_that_breaks_later_is_named(tmp_path: Path) -> None:
     with pytest.raises(NerfsceneError, match=r"broken\.jpg cannot be read"):
         read_pixels(path, 300, 200)
     with pytest.raises(NerfsceneError, match=r"gone\.jpg does not exist"):
-        read_all([(tmp_path / "gone.jpg", 10, 10)])
+        read_each([(tmp_path / "gone.jpg", 10, 10)], lambda index, pixels: None)
 
 
 def test_size_of_a_png_is_read_without_decoding_it(tmp_path: Path) -> None:

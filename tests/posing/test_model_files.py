@@ -11,7 +11,8 @@ import pytest
 from colmap_cases import edit, moved, overwrite, synthetic, without_frames, write_model
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.posing.model_files import is_model, read_model
+from nerfscene.posing.model_files import read_model
+from nerfscene.posing.model_place import is_model
 from nerfscene.posing.sparse import SparseModel
 from nerfscene.types import Array
 

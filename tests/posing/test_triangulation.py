@@ -24,7 +24,8 @@ from nerfscene.capture.folder import silent
 from nerfscene.config import PoseConfig, TrainConfig
 from nerfscene.formats.readers import find_posed
 from nerfscene.posing import triangulation
-from nerfscene.posing.triangulation import can_have_points, colmap_lens, with_points
+from nerfscene.posing.given_pairs import can_have_points
+from nerfscene.posing.triangulation import colmap_lens, with_points
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Array, Intrinsics, PosedCapture
 

@@ -37,7 +37,15 @@ sys.meta_path.insert(0, Sender())
 from nerfscene.cli import main
 main(sys.argv[3:])
 """
-EARLY = ("tyro", "numpy", "rich.progress", "nerfscene.commands", "nerfscene.api", "pycolmap", "safetensors")
+EARLY = (
+    "tyro",
+    "numpy",
+    "rich.progress",
+    "nerfscene.commands",
+    "nerfscene.api",
+    "pillow_heif",
+    "safetensors",
+)
 
 
 def started(*words: object, **options: Any) -> subprocess.Popen[str]:
@@ -81,7 +89,31 @@ def test_a_command_that_only_loads_modules_ends_at_once(
     assert (child.returncode, err) == (INTERRUPTED, "nerfscene: interrupted\n") and not out
 
 
-@pytest.mark.parametrize("module", ["numpy", "nerfscene.api", "pycolmap", "safetensors"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_while_it_loads_colmap(tmp_path: Path, number: signal.Signals) -> None:
+    words = ("-c", AT_MODULE, int(number), "pycolmap", "train", ROOT / "data/demo", "-o", tmp_path / "scene")
+    with started(*words) as child:
+        _, err = child.communicate(timeout=120)
+    assert child.returncode == INTERRUPTED and err.endswith("nerfscene: interrupted\n"), err
+    assert "Traceback" not in err and "***" not in err, "pycolmap's own handler of kill prints a stack trace"
+    assert not (tmp_path / "scene").exists()
+
+
+def test_handlers_from_before_loading_come_back() -> None:
+    code = (
+        "import signal\n"
+        "from nerfscene.loading import killed_as_interrupted, loading\n"
+        "with killed_as_interrupted():\n"
+        "    with loading(): import pycolmap\n"
+        "    try: signal.raise_signal(signal.SIGTERM)\n"
+        "    except KeyboardInterrupt: print('raised')\n"
+    )
+    with started("-c", code) as child:
+        out, err = child.communicate(timeout=120)
+    assert (child.returncode, out, err) == (0, "raised\n", "")
+
+
+@pytest.mark.parametrize("module", ["numpy", "nerfscene.api", "pillow_heif", "safetensors"])
 def test_ctrl_c_while_the_package_loads_is_raised_and_leaves_it_whole(module: str) -> None:
     code = AT_MODULE.split("from nerfscene.cli")[0] + (
         "import nerfscene as ns\n"
