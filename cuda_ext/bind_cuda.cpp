@@ -232,6 +232,7 @@ struct Cuda {
         return std::make_unique<Trainer>(s, photos, seed);
     }
     static void refresh(Trainer&) {}  // `run` reads the weights again by itself
+    static void write_back(Trainer&) {}  // `run` has changed the arrays themselves
     static TrainReport gradients(Trainer& trainer, const TrainOptions& o, const GradientArrays<Cuda>& a) {
         aligned(a.d_table);
         nb::gil_scoped_release release;

@@ -72,7 +72,8 @@ struct TrainerBinding {
             .def_rw("exposure_rate", &O::exposure_rate).def_rw("exposure_pull", &O::exposure_pull)
             .def_rw("sky_pull", &O::sky_pull).def_rw("sky_distance", &O::sky_distance)
             .def_rw("depth_pull", &O::depth_pull).def_rw("depth_slack", &O::depth_slack)
-            .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every);
+            .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every)
+            .def_rw("bfloat16", &O::bfloat16);
     }
 
     // Returns the photos in the form that a trainer takes. `h` keeps the cameras and arrays that they point to.
@@ -197,14 +198,20 @@ struct TrainerBinding {
             }, "cameras"_a, "Replaces the photos' cameras with refined ones.")
             .def("refresh", [](Handle& h) { Device::refresh(*h.trainer); },
                  "To be called after changing the weights from outside. On a GPU it does nothing.")
-            .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
+            .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds, bool write_back) {
                 TrainReport r;
                 {
                     nb::gil_scoped_release release;
                     r = h.trainer->run(o, steps, seconds);
+                    if (write_back) Device::write_back(*h.trainer);
                 }
                 return report_dict(r);
-            }, "options"_a, "steps"_a, "seconds"_a)
+            }, "options"_a, "steps"_a, "seconds"_a, "write_back"_a = true,
+               "`write_back`: whether table and table_moments must be right afterwards.")
+            .def("write_back", [](Handle& h) {
+                nb::gil_scoped_release release;
+                Device::write_back(*h.trainer);
+            }, "Makes table and table_moments right after a `run` that need not.")
             .def_prop_rw("step", [](Handle& h) { return h.trainer->step; },
                          [](Handle& h, int64_t v) { h.trainer->step = v; })
             .def_prop_rw("rays_drawn", [](Handle& h) { return h.trainer->rays_drawn; },

@@ -21,6 +21,22 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.dropped = false;
 }
 
+// Starts n rays. In an unbounded scene all have the same steps, which are then found once.
+static inline void start_rays(const Space& space, const float* origins, const float* directions, const float* jitter,
+                              int n, RayState* rays) {
+    const bool same = space.unbounded && !space.cropped;
+    for (int r = 0; r < n; ++r) {
+        const float *o = origins + 3 * r, *d = directions + 3 * r;
+        if (!same || r == 0) {
+            start_ray(space, o, d, jitter[r], rays[r]);
+            continue;
+        }
+        rays[r] = rays[0];
+        rays[r].o = {o[0], o[1], o[2]}, rays[r].d = {d[0], d[1], d[2]};
+        rays[r].jitter = jitter[r];
+    }
+}
+
 // Moves along the ray to its next samples in occupied cells, at most `want` of them. Stores them from index `at` on,
 // and returns their number.
 static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
@@ -79,9 +95,10 @@ struct Tracing {
 constexpr Tracing kForTraining = {4, kRoundSamples, true}, kForPictures = {3, 3, false};
 
 // Traces `n` rays (at most kTileRays). Leaves the surviving samples in `s`, as one linked list per ray, and returns
-// their number. Rays that did not fit in the tile's memory are marked as dropped.
+// their number. Rays that did not fit in the tile's memory are marked as dropped. pairs: as density_forward takes them.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
-                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters) {
+                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters,
+                        const uint32_t* pairs = nullptr) {
     const int e = f.net.encoding, h = f.net.hidden;
     int survivors = 0, want = how.first_round;
     for (;;) {
@@ -96,7 +113,8 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
         }
         if (candidates == 0) break;
         counters.candidates += candidates;
-        density_forward(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha);
+        for (int c = 0; occupancy_values && c < candidates; ++c) __builtin_prefetch(occupancy_values + s.ccell[c], 1);
+        density_forward<Lie::kOnRays>(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha, pairs);
         for (int r = 0; r < n; ++r) {
             RayState& ray = rays[r];
             if (!ray.active) continue;
@@ -154,11 +172,9 @@ static inline void trace_rays(const Field& f, const March& march, const Rays& ra
         int n = last - base < kTileRays ? last - base : kTileRays;
         int survivors;
         for (;;) {  // a tile that overflows is traced again with half of its rays
-            for (int r = 0; r < n; ++r) {
-                const int i = base + r;
-                start_ray(space, rays.origins + 3 * i, rays.directions + 3 * i, rays.jitter[i], tile[r]);
-                direction_basis(f.net, rays.directions + 3 * i, s.basis + r * kShSlots);
-            }
+            start_rays(space, rays.origins + 3 * base, rays.directions + 3 * base, rays.jitter + base, n, tile);
+            for (int r = 0; r < n; ++r)
+                direction_basis(f.net, rays.directions + 3 * (base + r), s.basis + r * kShSlots);
             survivors = trace(f, march, space, tile, n, kForPictures, s, nullptr, counters);
             bool dropped = false;
             for (int r = 0; r < n; ++r) dropped |= tile[r].dropped;

@@ -128,8 +128,16 @@ class Trainer:
         intrinsics, lens, pose = camera_tensors(cameras)
         self.photos = replace(self.photos, intrinsics=intrinsics, lens=lens, pose=pose)
 
-    def run(self, options: TrainOptions, steps: int, seconds: float) -> dict[str, Any]:
-        """Takes up to ``steps`` steps, fewer once ``seconds`` have passed; returns one report of all."""
+    def write_back(self) -> None:
+        """Does nothing: steps change the arrays that were given."""
+
+    def run(
+        self, options: TrainOptions, steps: int, seconds: float, write_back: bool = True
+    ) -> dict[str, Any]:
+        """Takes up to ``steps`` steps, fewer once ``seconds`` have passed; returns one report of all.
+
+        ``write_back`` has no effect here: the arrays that were given are always right afterwards.
+        """
         report = empty_report()
         start = time.perf_counter()
         with using_threads(self.threads):

@@ -140,7 +140,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         with backend.device_errors():
-            report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds)
+            report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds, write_back=False)
     finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
         run.slice_seconds = time.perf_counter() - began
         run.seconds += run.slice_seconds

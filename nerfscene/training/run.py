@@ -44,6 +44,7 @@ class Run:
     """A training run: the field, the optimiser's arrays, and what has been spent so far."""
 
     field: RadianceField
+    # The trainer may keep these two in memory of its own: they are right after ``trainer.write_back()``.
     master: NDArray[np.float32]  # (rows, features): the table in float32
     table_moments: NDArray[np.float32]  # (rows, 2, features)
     weight_moments: NDArray[np.float32]  # (2 · weights,)
@@ -151,6 +152,7 @@ def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
 def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
     """All arrays that resuming the run needs besides the field, by name."""
     t = run.trainer
+    t.write_back()
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
         **kept_arrays(run),

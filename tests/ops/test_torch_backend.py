@@ -158,7 +158,7 @@ def test_a_step_is_the_same(native: Any, name: str, channels: int) -> None:
     for array in ("table_moments", "weight_moments"):
         want = getattr(a, array)
         first = want[:, 0] if want.ndim == 3 else want[: len(want) // 2]
-        tolerance = 2e-4 * np.abs(first).max()
+        tolerance = (2e-4 if array == "weight_moments" else 5e-3) * np.abs(first).max()
         assert_close_but_for_flips(getattr(b, array), want, tolerance, 0.03)
     # Unless the gradient is nearly zero its sign is the same, and with it Adam's first step.
     m = np.abs(a.table_moments[:, 0])

@@ -17,6 +17,7 @@ from kernel_cases import (
 )
 from training_steps import (
     CASES,
+    MOMENTS,
     RAYS,
     SETTINGS,
     Start,
@@ -204,7 +205,8 @@ def test_threads_take_the_same_step(native: Any, levels: int) -> None:
     for array in ("table_moments", "weight_moments", "occupancy_values"):
         want = getattr(one, array)
         assert want.std() > 0
-        assert_close(getattr(four, array), want, 1e-5 * np.abs(want).max())
+        rtol = MOMENTS if array == "table_moments" else 0.0
+        assert_close(getattr(four, array), want, 1e-5 * np.abs(want).max(), rtol=rtol)
     assert np.array_equal(one.case.occupancy, four.case.occupancy)
 
 
@@ -219,7 +221,7 @@ def test_the_pull_is_towards_zero_where_there_is_a_gradient(native: Any) -> None
     rows = (plain != 0).any(1)
     assert rows.any() and not rows.all()
     want = plain[rows] + (1 - o.beta1) * o.table_pull * before[rows]
-    assert_close(with_pull[rows].numpy(), want, 1e-6 * float(want.abs().max()))
+    assert_close(with_pull[rows].numpy(), want, 1e-6 * float(want.abs().max()), rtol=MOMENTS)
     assert not with_pull[~rows].any()
     assert np.array_equal(pulled.table[~rows.numpy()], before[~rows].float().numpy())
 
@@ -231,9 +233,10 @@ def test_a_step_is_adam_on_the_gradient(native: Any) -> None:
     trained.trainer.run(o, 1, 1e9)
     m, v = double(trained.table_moments)[0].unbind(1)
     g = m / (1 - o.beta1)
-    assert torch.allclose(v, (1 - o.beta2) * g * g, rtol=1e-4, atol=1e-20)
-    moved = double(before)[0] - o.table_rate * m / (v.sqrt() + o.epsilon)
-    big = (g != 0).numpy()  # every touched row; Adam's first step is as long as the rate
+    assert torch.allclose(v, (1 - o.beta2) * g * g, rtol=2 * MOMENTS, atol=1e-20)
+    moved = double(before)[0] - o.table_rate * m.sign()  # Adam's first step is as long as the rate
+    big = (g.abs() > 1e-10).numpy()
+    assert big.any()
     assert_close(trained.table[big], moved[big], 2e-6)
     m, v = double(trained.weight_moments)[0].reshape(2, -1)
     moved = double(weights)[0] - o.weight_rate * m / (v.sqrt() + o.epsilon)
