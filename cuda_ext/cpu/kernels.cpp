@@ -176,9 +176,9 @@ static void field_backward(const Field& f, Scratch& s, const float* x, const flo
 // One ray's samples in occupied cells: distances, lengths and unit-cube points (capacity, 3). Returns their number.
 static int march_ray(const Field& f, const March& march, const float* origin, const float* direction, float jitter,
                      int capacity, float* t, float* length, float* points) {
-    float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], ct[kRoundSamples], cl[kRoundSamples],
-        cs[kRoundSamples];
-    int32_t cell[kRoundSamples];
+    constexpr int room = kRoundSamples + kWidth;
+    float x[room], y[room], z[room], ct[room], cl[room], cs[room];
+    int32_t cell[room];
     Scratch s = {};
     s.cx = x, s.cy = y, s.cz = z, s.ct = ct, s.clength = cl, s.cx_scene = cs, s.ccell = cell;
     const Space space = coarser(f.space, march.coarseness);

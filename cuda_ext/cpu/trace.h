@@ -16,6 +16,9 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.transmittance = 1.0f;
     r.steps = ray_steps(space, r.o, r.d, jitter, r.law, r.t_end, r.step);
     r.offset = 0;
+    r.group_from = r.group_end = r.step;
+    r.groups = 0;
+    r.met_from = -1;
     r.head = r.tail = -1;
     r.active = r.steps > r.step;
     r.dropped = false;
@@ -37,51 +40,57 @@ static inline void start_rays(const Space& space, const float* origins, const fl
     }
 }
 
+// Finds out which of the next groups of steps may hold a sample, as many groups as a vector has lanes.
+static inline void find_groups(const Field& f, const Space& space, RayState& r) {
+    r.group_from = r.step;
+    r.group_end = r.step + kWidth * kWidth;
+    r.groups = uint32_t((uint64_t(1) << kWidth) - 1);
+    if (!f.coarse) return;
+    vi cell;
+    const vf first = iota(0.0f) * float(kWidth) + float(r.step);
+    const uint32_t within = lane_bits(steps_within_reach(space, r.o, r.d, r.law, first, r.jitter, kWidth, cell));
+    r.groups &= gather_bits(f.coarse, cell, within) | ~within;
+}
+
 // Moves along the ray to its next samples in occupied cells, at most `want` of them. Stores them from index `at` on,
-// and returns their number.
+// and returns their number. Writes up to kWidth more.
 static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
-    alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
-    alignas(64) int32_t cell[kWidth];
     int found = 0;
     while (found < want && r.step < r.steps) {
-        if (f.coarse && steps_are_empty(f, space, r.o, r.d, r.law, r.jitter, r.step, kWidth)) {
-            r.step += kWidth;
+        if (r.step >= r.group_end) find_groups(f, space, r);
+        const uint32_t groups = r.groups >> ((r.step - r.group_from) / kWidth);
+        if (!groups) {
+            r.step = r.group_end;
             continue;
         }
-        const vf k = iota(float(r.step) + r.jitter);
-        const vf tt = step_distance(r.law, k);
+        const int skipped = __builtin_ctz(groups), base = r.step - (r.step - r.group_from) % kWidth + skipped * kWidth;
+        if (skipped) r.step = base;
+        const vf tt = step_distance(r.law, iota(float(base) + r.jitter));
         vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
         const vf largest = ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz));
         to_unit(space.unbounded, px, py, pz);
         const vi cells = occupancy_cell(px, py, pz, space.occupancy_resolution);
-        const int lanes = r.steps - r.step < kWidth ? r.steps - r.step : kWidth;
-        uint32_t hits = gather_bits(f.occupancy, cells, lane_bits(tt < r.t_end) & ((1u << lanes) - 1u));
-        if (hits) {
-            store((uint32_t*)cell, (vu)cells);
-            store(t, tt);
-            store(m, largest);
-            store(x, px);
-            store(y, py);
-            store(z, pz);
+        if (base != r.met_from) {
+            const int lanes = r.steps - base < kWidth ? r.steps - base : kWidth;
+            if (lanes <= 0) break;
+            const uint32_t there = lane_bits(tt < r.t_end) & uint32_t((uint64_t(1) << lanes) - 1);
+            r.met = gather_bits(f.occupancy, cells, there);
+            r.met_from = base;
         }
-        int used = lanes;
-        while (hits) {
-            const int i = __builtin_ctz(hits);
-            hits &= hits - 1;
-            const int to = at + found;
-            s.cx[to] = x[i];
-            s.cy[to] = y[i];
-            s.cz[to] = z[i];
-            s.ct[to] = t[i];
-            s.clength[to] = ns_max(space.step, space.cone * t[i]);
-            s.cx_scene[to] = ns_max(f.space.step, f.space.cone * m[i]);
-            s.ccell[to] = cell[i];
-            if (++found == want) {
-                used = i + 1;
-                break;
-            }
-        }
-        r.step += used;
+        uint32_t hits = r.met >> (r.step - base) << (r.step - base), rest = hits;
+        for (int i = found; i < want && rest; ++i) rest &= rest - 1;
+        hits ^= rest;
+        r.step = rest ? base + __builtin_ctz(rest) : base + kWidth;
+        if (!hits) continue;
+        const int to = at + found;
+        compress(s.cx + to, px, hits);
+        compress(s.cy + to, py, hits);
+        compress(s.cz + to, pz, hits);
+        compress(s.ct + to, tt, hits);
+        compress(s.clength + to, ns_max(vf{} + space.step, tt * space.cone), hits);
+        compress(s.cx_scene + to, ns_max(vf{} + f.space.step, largest * f.space.cone), hits);
+        compress((float*)s.ccell + to, (vf)cells, hits);
+        found += __builtin_popcount(hits);
     }
     return found;
 }

@@ -57,6 +57,22 @@ def test_gradients_match_oracle(native: Any, name: str, kind: str) -> None:
     assert not trained.table_moments.any() and not trained.weight_moments.any()
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_products_in_bfloat16_give_nearly_the_same(native: Any, name: str) -> None:
+    case, rays, targets, behind = given(CASES[name], 1.0)
+    exact, rough, off = [], [], options(native, SETTINGS["as in training"])
+    on = options(native, SETTINGS["as in training"])
+    on.bfloat16 = 1
+    for o, out in ((off, exact), (on, rough)):
+        out += gradients(start(native, case), o, rays, targets, behind)
+    assert abs(rough[2]["survivors"] - exact[2]["survivors"]) <= 0.002 * exact[2]["survivors"]
+    for got, want in zip(rough[:2], exact[:2], strict=True):
+        assert_close_but_for_flips(got, want, 2.0**-5 * np.abs(want).max(), 0.005)
+        assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.999
+        # A processor without bfloat16 computes in float.
+        assert np.array_equal(got, want) != native.use_bfloat16(True)
+
+
 def test_the_settings_differ() -> None:
     plain = expected("unbounded", "plain")[0]
     for kind in ("quadratic", "against fog", "far", "sky", "known depths", "as in training"):
