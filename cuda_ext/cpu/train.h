@@ -7,34 +7,55 @@
 
 NS_BEGIN
 
+// Fetches what a step reads around a pixel: its neighbours, if its ray may see the sky, and its known depth.
+static inline void prefetch_around(const TrainStep& step, const uint8_t* texel, int photo, const float* pixel, Vec3 d) {
+    __builtin_prefetch(texel);
+    const CameraDesc& camera = step.photos.cameras[photo];
+    const int row = int(pixel[1]);
+    const int64_t away = int64_t(kPlainReach) * camera.width * step.photos.channels;
+    if (step.sky_pull > 0 && d.z > 0) {
+        if (row >= kPlainReach) __builtin_prefetch(texel - away);
+        if (row + kPlainReach < camera.height) __builtin_prefetch(texel + away);
+    }
+    if (step.photos.depths) __builtin_prefetch(known_depth(step.photos, photo, pixel[0], pixel[1]));
+}
+
 // Draws rays [first, last) of a step (at most kTileRays). All pixels are chosen and prefetched before the first one is
-// read: they can be anywhere in memory, and this way the reads overlap.
+// read, and then read one right after the other: they can be anywhere in memory, and this way the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
     const uint8_t* texels[kTileRays];
+    uint64_t at[kTileRays];
+    for (int i = first; i < last; ++i) {
+        at[i - first] = drawn_pixel(step.photos, step.seed, step.first_ray + uint64_t(i));
+        if (step.photos.chosen) __builtin_prefetch(step.photos.chosen + at[i - first]);
+    }
     for (int i = first; i < last; ++i) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
         Vec3 o, d;
         int photo;
         float* pixel = step.rays.pixels + 2 * i;
-        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, photo, pixel[0], pixel[1], o, d);
+        texels[i - first] = ray_of_pixel(step.photos, at[i - first], photo, pixel[0], pixel[1], o, d);
         step.rays.photos[i] = photo;
-        __builtin_prefetch(texels[i - first]);
+        prefetch_around(step, texels[i - first], photo, pixel, d);
         float* to = step.rays.origins + 3 * i;
         to[0] = o.x, to[1] = o.y, to[2] = o.z;
         to = step.rays.directions + 3 * i;
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
         step.rays.jitter[i] = drawn_jitter(step.seed, drawn);
     }
+    uint8_t colors[kTileRays][4] = {};
+    for (int i = first; i < last; ++i)
+        for (int c = 0; c < step.photos.channels; ++c) colors[i - first][c] = texels[i - first][c];
     for (int i = first; i < last; ++i)
         for (int c = 0; c < 3; ++c)
-            drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), texels[i - first], c,
+            drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), colors[i - first], c,
                         step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
 }
 
 // The distance to what a ray sees, or 0 if it is unknown. `pixel` is null for rays that were given, not drawn.
 static inline float known_end(const TrainStep& step, int index, int photo, const float* pixel) {
     if (!pixel) return step.rays.known ? step.rays.known[index] : 0.0f;
-    return step.photos.depths ? known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
+    return step.photos.depths ? *known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
 }
 
 // The logarithms that the losses take, of all survivors at once.
