@@ -2,12 +2,14 @@
 
 ``bench/gpu.sh`` builds, tests and then runs this, one part at a time. It needs Python, torch, nvcc and a GPU:
 
+python -m bench.gpu memory         what kind of memory training uses, how much, and how long its copies take
 python -m bench.gpu rates          training steps a second, for three fields
 python -m bench.gpu scene 60       trains the default field for 60 seconds: quality, and pictures a second
 python -m bench.gpu kernels        where a step's time goes
 python -m bench.gpu steps 16       runs 16 training steps, for ncu to profile
 python -m bench.gpu ncu FILE       prints ncu's CSV as a table
 python -m bench.gpu peers          plain torch and tiny-cuda-nn on the same GPU
+python -m bench.gpu features       features of the demo's photos, if pycolmap was built with CUDA
 
 Without arguments it does everything except the two parts for ncu.
 """
@@ -15,10 +17,11 @@ Without arguments it does everything except the two parts for ncu.
 from __future__ import annotations
 
 import csv
+import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,11 +40,12 @@ from nerfscene.ops import backend, torch_trainer
 from nerfscene.scene.folder import Scene
 from nerfscene.training.dataset import TrainingSet, prepare
 from nerfscene.training.loop import train_posed
-from nerfscene.training.run import Run, new_run, start
+from nerfscene.training.run import KEPT, Run, new_run, start
 from nerfscene.training.schedule import options_at
 from nerfscene.types import Camera, PosedCapture
 
 Peer = Literal["torch", "tcnn"]
+AIM_RATE, AIM_PSNR = 600, 35.5  # M samples a second of the default field; dB on chair after 60 s
 WIDE = FieldConfig(levels=8, features=4, log2_table=19)
 FIELDS = {
     "default": FieldConfig(),
@@ -240,6 +244,69 @@ def ncu_table(lines: Iterable[str]) -> str:
     return "\n".join(table)
 
 
+def milliseconds(work: Callable[[], object], times: int = 3) -> float:
+    """The shortest of several runs."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return 1000 * min(took)
+
+
+def memory() -> None:
+    """Prints the kind of the GPU's memory, how much a training takes, and how long copies take."""
+    data = prepared(capture()[0])
+    config = TrainConfig(time=60, backend="cuda")
+    run = new_run(data, FieldConfig(), config.seed, config.backend)
+    before = free_gigabytes()
+    began = time.perf_counter()
+    start(run, data, config)
+    started = 1000 * (time.perf_counter() - began)
+    run.trainer.run(options_at(0.0, data.space.unbounded, backend.load("cuda")), 100, 60.0)
+    kind = "memory pools" if backend.load("cuda").devices()[0]["memory_pools"] else "cudaMalloc"
+    arrays = [*(getattr(run, name) for name in KEPT), run.field.table]
+    print(f"The GPU's own memory, by {kind}; nothing is shared with the processor.\n")
+    print("| free before, GB | taken by training, GB | photos, GB | ms to begin | "
+          "arrays of a save, GB | ms to fetch them |")  # fmt: skip
+    print("|--:|--:|--:|--:|--:|--:|")
+    taken, saved = before - free_gigabytes(), sum(a.nbytes for a in arrays) / 1e9
+    print(f"| {before:.2f} | {taken:.2f} | {data.pixels.nbytes / 1e9:.2f} | {started:.0f} | {saved:.3f} | "
+          f"{milliseconds(run.trainer.fetch):.1f} |", flush=True)  # fmt: skip
+
+
+def free_gigabytes() -> float:
+    """The GPU's free memory, by torch; NaN if torch was built without CUDA."""
+    return torch.cuda.mem_get_info()[0] / 1e9 if torch.cuda.is_available() else math.nan
+
+
+def features() -> None:
+    """Times COLMAP's features on the processor and on the GPU; says why not if pycolmap has no CUDA."""
+    import pycolmap  # not at the top, because Pillow must be imported before it
+
+    if getattr(pycolmap, "has_cuda", False) is not True:
+        print("This pycolmap is missing or was built without CUDA, so features are found on the processor.")
+        return
+    photos = sorted((captures.DEMO / "images").glob("*.jpg"))
+    took = [features_on(device, photos) for device in (pycolmap.Device.cpu, pycolmap.Device.cuda)]
+    print(f"Features of the demo's {len(photos)} photos: {took[0]:.1f} s on the processor, {took[1]:.1f} s "
+          "on the GPU.", flush=True)  # fmt: skip
+
+
+def features_on(device: Any, photos: Sequence[Path]) -> float:
+    """Seconds that the features of photos in one folder take on one of pycolmap's devices."""
+    import pycolmap
+
+    options = pycolmap.FeatureExtractionOptions()
+    options.use_gpu = device == pycolmap.Device.cuda
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        pycolmap.extract_features(Path(folder) / "database.db", photos[0].parent,
+                                  image_names=[photo.name for photo in photos], extraction_options=options,
+                                  device=device)  # fmt: skip
+        return time.perf_counter() - began
+
+
 def rates() -> None:
     """Prints the rates of each field's settled steps."""
     posed, name = capture()
@@ -251,6 +318,7 @@ def rates() -> None:
         r = rate(data, field, 4.0, 3.0)
         print(f"| {title} | {r['samples']:.0f} | {r['candidates']:.0f} | {r['rays']:.1f} | "
               f"{r['step_ms']:.3f} | {r['samples_a_step']:.0f} | {r['steps']:.0f} |", flush=True)  # fmt: skip
+    print(f"\nThe aim is {AIM_RATE} M samples/s for the default field.", flush=True)
 
 
 def trained(seconds: float) -> None:
@@ -266,6 +334,7 @@ def trained(seconds: float) -> None:
     print("|--:|--:|--:|--:|--:|--:|--:|")
     print(f"| {f.train_seconds:.1f} | {f.psnr:.2f} | {f.ssim:.4f} | {f.steps} | {f.samples:.3g} | "
           f"{card:.0f} | {host:.0f} |", flush=True)  # fmt: skip
+    print(f"\nThe aim for chair is {AIM_PSNR} dB after 60 s.", flush=True)
 
 
 def peers() -> None:
@@ -288,6 +357,8 @@ def peers() -> None:
 def main(words: list[str]) -> None:
     """Runs the named part, or everything."""
     match words:
+        case ["memory"]:
+            memory()
         case ["rates"]:
             rates()
         case ["scene", seconds]:
@@ -300,9 +371,12 @@ def main(words: list[str]) -> None:
             print(ncu_table(Path(path).read_text().splitlines()))
         case ["peers"]:
             peers()
+        case ["features"]:
+            features()
         case []:
-            for part in (["rates"], ["scene", "5"], ["scene", "60"], ["kernels"], ["peers"]):
-                main(part)
+            every = ("memory", "rates", "scene 5", "scene 60", "kernels", "peers", "features")
+            for part in every:
+                main(part.split())
                 print(flush=True)
         case _:
             raise SystemExit(__doc__)

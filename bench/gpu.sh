@@ -79,16 +79,19 @@ tests=$(grep -lE '\b(device|kernels): Any' tests/*/test_*.py | grep -v tcnn | tr
 pytest="python3 -m pytest -q -m gpu --tb=short -p no:cacheprovider"
 part "Tests" 20 150 bash -c "logged '$out/tests.log' 40 $pytest --durations=3 $tests"
 
+part "Memory" 20 40 python3 -m bench.gpu memory
 part "Steps" 30 80 python3 -m bench.gpu rates
 part "Pictures, and quality after 5 s" 30 60 python3 -m bench.gpu scene 5
 part "Quality after 60 s" 90 130 python3 -m bench.gpu scene 60
 part "Where a step's time goes" 20 40 python3 -m bench.gpu kernels
 part "Compared with plain torch and tiny-cuda-nn" 20 80 python3 -m bench.gpu peers
+part "Posing's features" 10 40 python3 -m bench.gpu features
 if command -v compute-sanitizer >/dev/null; then
     few="any_number_of_samples and 33 or rays_without_room or cancelled_picture or goes_on_where"
+    few+=" or large_arrays or small_arrays"
     for tool in memcheck racecheck; do
         part "compute-sanitizer, $tool" 20 45 bash -c "logged '$out/$tool.log' 6 compute-sanitizer \
-            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py -k '$few'"
+            --tool $tool --error-exitcode 9 --print-limit 20 $pytest -x tests/ops/test_cuda.py tests/ops/test_cuda_memory.py -k '$few'"
     done
 else
     printf '\ncompute-sanitizer is not installed: nothing was checked with it.\n'

@@ -87,7 +87,7 @@ struct Cpu {
         std::mutex changing;
         std::vector<nb::object> keep;
         FieldHandle(const Field& f, const Array<uint16_t>& table, const Floats& weights, const Floats& weights_t,
-                    const Array<uint32_t>& occupancy)
+                    const Array<uint32_t>& occupancy, const FieldHandle*)
             : field(f), keep{nb::cast(table), nb::cast(weights), nb::cast(weights_t), nb::cast(occupancy)} {
             field.table = table.data(), field.weights = weights.data(), field.weights_t = weights_t.data();
             field.occupancy = occupancy.data();
@@ -122,7 +122,7 @@ struct Cpu {
         std::atomic<int> flag{0};
         void set(int value) { flag = value; }
     };
-    // The arrays that a trainer uses: those passed from Python, and those allocated here.
+    // The arrays that a trainer uses: those passed from Python, in place, and those allocated here.
     struct TrainingArrays {
         std::vector<nb::object> keep;
         std::vector<std::vector<float>> own;
@@ -135,7 +135,12 @@ struct Cpu {
             keep.push_back(nb::cast(a));
             return a.data();
         }
+        float* change_small(const Floats& a) { return change(a); }
         float* zeros(size_t n) { return own.emplace_back(n).data(); }
+        void before_run() const {}
+        void after_run() const {}
+        void fetch(Trainer& trainer) const { trainer.write_back(); }
+        void refresh(Trainer& trainer) const { trainer.refresh(); }
     };
 
     template <class A>
@@ -241,7 +246,8 @@ struct Cpu {
         kernels().update_weights(step, int(gradient.size()), gradient.data(), parameters.data(), moments.data());
     }
 
-    static void use_field(FieldHandle& h, TrainState& s) {
+    static void require_room(const Field&, size_t) {}
+    static void use_field(FieldHandle& h, TrainingArrays&, TrainState& s) {
         make_coarse(h.field.space, h.field.occupancy, h.training_coarse.data());
         s.field = h.field, s.coarse = h.training_coarse.data();
         s.field.coarse = s.coarse;
@@ -249,8 +255,6 @@ struct Cpu {
     static std::unique_ptr<Trainer> make_trainer(const TrainState& s, const Photos& photos, uint32_t seed, int threads) {
         return std::make_unique<Trainer>(kernels(), s, photos, seed, threads);
     }
-    static void refresh(Trainer& trainer) { trainer.refresh_weights(); }
-    static void write_back(Trainer& trainer) { trainer.write_back(); }
     static TrainReport gradients(Trainer& trainer, const TrainOptions& o, const GradientArrays<Cpu>& a) {
         Rays rays = {};
         rays.origins = a.rays.origins.data(), rays.directions = a.rays.directions.data();

@@ -6,7 +6,6 @@
 #ifndef NB_DOMAIN
 #define NB_DOMAIN nerfscene_cuda
 #endif
-#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,9 +21,6 @@
 
 namespace {
 
-constexpr const char* kMustBeShared =
-    "arrays that training changes must be accessible to the device; create them with `shared`";
-
 struct Cuda {
     template <class T>
     using Array = DeviceArray<T>;
@@ -33,14 +29,18 @@ struct Cuda {
     using RayFloats = ConstFloats;
     using Picture = DevicePicture;
 
-    // A field on the device. Arrays that the device can access (from `shared`, or torch's CUDA tensors) are used in
-    // place, so both sides see each other's changes. Other arrays are copied.
+    // A field's arrays, see bind_cuda_arrays.h.
+    struct FieldArrays {
+        Mirrored<uint16_t> table;
+        Mirrored<float> weights, weights_t;
+        Mirrored<uint32_t> occupancy;
+        template <class F>
+        void each(F visit) const { visit(table), visit(weights), visit(weights_t), visit(occupancy); }
+    };
+    // A field on the device. Those made with `of` have that field's arrays on the device, whatever arrays they are given.
     struct FieldHandle {
         Field field;
-        bool borrowed = true;  // all arrays are used in place
-        gpu::Buffer<uint16_t> table;
-        gpu::Buffer<float> weights, weights_t;
-        gpu::Buffer<uint32_t> occupancy;
+        std::shared_ptr<const FieldArrays> arrays;
         // The room around coarse cells. Work on one stream is done in order; other streams, which other threads use,
         // have arrays of their own, so that none changes while it is read.
         struct Room {
@@ -50,13 +50,18 @@ struct Cuda {
         std::map<gpu::Stream, Room> rooms;
         gpu::Buffer<uint8_t> training_room = gpu::Buffer<uint8_t>(kCoarseCells);  // the trainer's
         std::mutex changing;
-        std::vector<nb::object> keep;
 
-        FieldHandle(const Field& f, const Array<uint16_t>& a_table, const Floats& a_weights, const Floats& a_weights_t,
-                    const Array<uint32_t>& a_occupancy)
-            : field(f) {
-            field.table = bring(a_table, table), field.weights = bring(a_weights, weights);
-            field.weights_t = bring(a_weights_t, weights_t), field.occupancy = bring(a_occupancy, occupancy);
+        FieldHandle(const Field& f, const Array<uint16_t>& table, const Floats& weights, const Floats& weights_t,
+                    const Array<uint32_t>& occupancy, const FieldHandle* of)
+            : field(f), arrays(of ? of->arrays
+                                  : std::make_shared<FieldArrays>(FieldArrays{Mirrored<uint16_t>(table), Mirrored<float>(weights),
+                                                                              Mirrored<float>(weights_t),
+                                                                              Mirrored<uint32_t>(occupancy)})) {
+            require_sizes(field, arrays->table.size(), arrays->weights.size(), arrays->weights_t.size(),
+                          arrays->occupancy.size());
+            field.table = arrays->table.data(), field.weights = arrays->weights.data();
+            field.weights_t = arrays->weights_t.data(), field.occupancy = arrays->occupancy.data();
+            gpu::synchronize(nullptr);
         }
         // The field with its `room` up to date: the occupancy bits may have changed.
         Field ready(gpu::Stream stream) {
@@ -67,39 +72,44 @@ struct Cuda {
             gpu::update_room(out, own.scratch.data(), own.room.data(), stream);
             return out;
         }
-        template <class T>
-        const T* bring(const Array<T>& a, gpu::Buffer<T>& own) {
-            if (on_device(a)) {
-                keep.push_back(nb::cast(aligned(a)));
-                return a.data();
-            }
-            borrowed = false;
-            copy_to_device<T>(own, a.data(), a.size(), nullptr);
-            gpu::synchronize(nullptr);
-            return own.data();
-        }
     };
     struct Cancel {
         gpu::Buffer<int> flag = gpu::Buffer<int>(1);
         Cancel() { set(0); }
         void set(int value) { gpu::set_flag(flag.data(), value); }
     };
-    // The arrays that a trainer uses: those from Python that the device can access, and copies of the others.
+    // The arrays that a trainer uses, see bind_cuda_arrays.h.
     struct TrainingArrays {
         std::vector<nb::object> keep;
         std::vector<gpu::Buffer<uint8_t>> own;
+        std::shared_ptr<const FieldArrays> field;
+        std::vector<Mirrored<float>> large, small;
         template <class T>
         const T* read(const Array<const T>& a, const char* must_be_on_host) {
             require_host(a, must_be_on_host);
             gpu::Buffer<uint8_t> copy;
-            copy_to_device(copy, reinterpret_cast<const uint8_t*>(a.data()), a.size() * sizeof(T), nullptr);
-            gpu::synchronize(nullptr);
+            copy_large(copy, reinterpret_cast<const uint8_t*>(a.data()), a.size() * sizeof(T));
             return reinterpret_cast<const T*>(own.emplace_back(std::move(copy)).data());
         }
-        float* change(const Floats& a) {
-            require(on_device(a), kMustBeShared);
-            keep.push_back(nb::cast(aligned(a)));
-            return a.data();
+        float* change(const Floats& a) { return large.emplace_back(a).data(); }
+        float* change_small(const Floats& a) { return small.emplace_back(a).data(); }
+        void before_run() const {
+            for (const auto& array : small) array.to_device();
+            gpu::synchronize(nullptr);
+        }
+        void after_run() const {
+            for (const auto& array : small) array.to_host();
+            gpu::synchronize(nullptr);
+        }
+        void fetch(Trainer&) const {
+            field->each([](const auto& array) { array.to_host(); });
+            for (const auto& array : large) array.to_host();
+            gpu::synchronize(nullptr);
+        }
+        void refresh(Trainer&) const {
+            field->each([](const auto& array) { array.to_device(); });
+            for (const auto& array : large) array.to_device();
+            gpu::synchronize(nullptr);
         }
         float* zeros(size_t n) {
             gpu::Buffer<uint8_t>& made = own.emplace_back(n * sizeof(float));
@@ -224,15 +234,25 @@ struct Cuda {
         finish(stream, p, both);
     }
 
-    static void use_field(FieldHandle& h, TrainState& s) {
-        require(h.borrowed, kMustBeShared);
+    // Refuses a training that can't fit before anything is copied. `photos`: the bytes of all that is copied once.
+    static void require_room(const Field& f, size_t photos) {
+        const size_t entries = NS_ISA::table_rows(f.grid) * f.grid.features;
+        const size_t needed = photos + 3 * sizeof(float) * entries + sizeof(float) * NS_ISA::occupancy_cells(f.space) +
+                              Trainer::bytes(f);
+        if (needed <= gpu::free_memory()) return;
+        throw gpu::Error("training needs at least " + gpu::in_words(needed) + " of the GPU's memory, " + gpu::in_words(photos) +
+                         " of it for the photos, and " + gpu::in_words(gpu::free_memory()) + " of its " +
+                         gpu::in_words(gpu::current_device().memory) +
+                         " are free; use smaller photos (--downscale 2 leaves a quarter), a smaller table (--log2-table), or "
+                         "train with --backend cpu");
+    }
+    static void use_field(FieldHandle& h, TrainingArrays& arrays, TrainState& s) {
+        arrays.field = h.arrays;
         s.field = h.field, s.room = h.training_room.data();
     }
     static std::unique_ptr<Trainer> make_trainer(const TrainState& s, const Photos& photos, uint32_t seed, int) {
         return std::make_unique<Trainer>(s, photos, seed);
     }
-    static void refresh(Trainer&) {}  // `run` reads the weights again by itself
-    static void write_back(Trainer&) {}  // `run` has changed the arrays themselves
     static TrainReport gradients(Trainer& trainer, const TrainOptions& o, const GradientArrays<Cuda>& a) {
         aligned(a.d_table);
         nb::gil_scoped_release release;
@@ -275,7 +295,7 @@ void bind_devices(nb::module_& m) {
             nb::dict one;
             one["name"] = d.name, one["compute_capability"] = std::to_string(d.major) + "." + std::to_string(d.minor);
             one["memory_gib"] = double(d.memory) / double(size_t(1) << 30);
-            one["multiprocessors"] = d.multiprocessors, one["shares_memory"] = d.shares_memory;
+            one["multiprocessors"] = d.multiprocessors, one["memory_pools"] = d.pools;
             one["driver"] = version(d.driver), one["runtime"] = version(d.runtime);
             found.append(one);
         }
@@ -285,15 +305,6 @@ void bind_devices(nb::module_& m) {
     m.def("instruction_set", [] { return instruction_set(); });
     m.def("use_instruction_set", [](const std::string&) {}, "name"_a, "Does nothing: there is only the GPU's own.");
     m.def("device_name", [] { return gpu::current_device().name; });
-    m.def("shared", [](nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> from) {
-        const size_t bytes = from.size() * from.itemsize();
-        void* memory = gpu::allocate_managed(bytes);
-        std::memcpy(memory, from.data(), bytes);
-        nb::capsule owner(memory, [](void* p) noexcept { gpu::release_managed(p); });
-        std::vector<size_t> shape;
-        for (size_t i = 0; i < from.ndim(); ++i) shape.push_back(from.shape(i));
-        return nb::ndarray<nb::numpy>(memory, from.ndim(), shape.data(), owner, nullptr, from.dtype());
-    }, "source"_a, "A copy of a numpy array, in memory that both the host and the device can read and write.");
 }
 
 }  // namespace

@@ -1,4 +1,18 @@
-// Python's arrays on a GPU: arrays that it can access are used in place; others are copied to it, and results back.
+// Python's arrays on a GPU. Kernels only ever get the device's own memory: arrays that are there already (torch's CUDA
+// tensors) are used in place, and of arrays on the host there are copies. Who owns what, and when it is copied:
+//
+//   inputs and outputs of one call   In, Out: copied to the device at its beginning, and back at its end
+//   a field's arrays                 Mirrored: copied to the device when a Field is made, and kept there. Fields made
+//                                    with `of` use the same copies, so that pictures show what a trainer is training
+//   photos' pixels, chosen pixels,   copied to the device when a Trainer is made; the host's are not needed after that
+//   known depths, allowed cells
+//   the table's master copy, the     Mirrored, like the trained field's arrays: while training goes on, the device's are
+//   moments, the cells' values       the true ones. `Trainer.fetch` copies all of these to the host, for a save;
+//                                    `Trainer.refresh` copies them to the device after a change on the host
+//   photos' exposures, the cameras'  Mirrored, and so small that each `run` copies them to the device when it begins,
+//   gradients                        and back when it ends: between runs, the host's are the true ones
+//
+// No memory is shared by host and device ("managed"): under Windows and WSL2 and on some cards there is none.
 #pragma once
 #include "bind_common.h"
 #include "cuda/runtime.h"
@@ -17,7 +31,7 @@ bool on_device(const A& a) {
            gpu::is_device_accessible(a.data());
 }
 
-// For arrays that are read on the host. Managed memory is allowed: arrays from `shared` are in it.
+// For arrays that are read on the host.
 template <class A>
 void require_host(const A& a, const char* what) {
     require(a.device_type() != nb::device::cuda::value, what);
@@ -35,6 +49,44 @@ void copy_to_device(gpu::Buffer<T>& to, const T* from, size_t n, gpu::Stream str
     to.resize(n);
     gpu::copy(to.data(), from, n * sizeof(T), stream);
 }
+
+// The same for arrays as large as all photos, which may be in a file that is mapped into memory. They are copied in
+// pieces, because the driver may pin what it copies.
+template <class T>
+void copy_large(gpu::Buffer<T>& to, const T* from, size_t n) {
+    constexpr size_t kPiece = size_t(64) << 20;
+    to.resize(n);
+    for (size_t done = 0; done < n * sizeof(T); done += kPiece) {
+        const size_t bytes = std::min(kPiece, n * sizeof(T) - done);
+        gpu::copy(reinterpret_cast<char*>(to.data()) + done, reinterpret_cast<const char*>(from) + done, bytes, nullptr);
+        gpu::synchronize(nullptr);
+    }
+}
+
+// An array that stays on the device: the array itself if it is there, else a copy. Of the copy and the array on the
+// host, each changes without the other; `to_device` and `to_host` make them equal. Both only begin the copying.
+template <class T>
+class Mirrored {
+  public:
+    explicit Mirrored(const DeviceArray<T>& a) : array_(aligned(a)), data_(a.data()) {
+        if (on_device(a)) return;
+        copy_.resize(a.size());
+        data_ = copy_.data();
+        to_device();
+    }
+    T* data() const { return data_; }
+    size_t size() const { return array_.size(); }
+    void to_device() const { copy(data_, array_.data()); }
+    void to_host() const { copy(array_.data(), data_); }
+
+  private:
+    void copy(T* to, const T* from) const {
+        if (to != from) gpu::copy(to, from, size() * sizeof(T), nullptr);
+    }
+    DeviceArray<T> array_;
+    T* data_;
+    gpu::Buffer<T> copy_;
+};
 
 // An input on the device: the array itself, or a copy that lives as long as this object.
 template <class T>

@@ -110,7 +110,7 @@ struct TrainerBinding {
         const auto e = nb::cast<Floats>(exposures, false), m = nb::cast<Floats>(moments, false);
         require(e.size() == 3 * photos && m.size() == 6 * photos,
                 "exposures must be (photos, 3), and their moments (photos, 2, 3)");
-        s.exposures = h.arrays.change(e), s.exposure_moments = h.arrays.change(m);
+        s.exposures = h.arrays.change_small(e), s.exposure_moments = h.arrays.change_small(m);
     }
 
     static void bind_construction(nb::class_<Handle>& trainer) {
@@ -130,7 +130,11 @@ struct TrainerBinding {
             Handle h;
             h.channels = channels;
             TrainState s = {};
-            Device::use_field(field, s);
+            const auto list = given<Array<const uint32_t>>(chosen);
+            const auto known = given<ConstFloats>(depths);
+            Device::require_room(f, pixels.size() + sizeof(uint32_t) * (list ? list->size() : 0) +
+                                        sizeof(float) * (known ? known->size() : 0));
+            Device::use_field(field, h.arrays, s);
             s.table = h.arrays.change(table), s.table_moments = h.arrays.change(table_moments);
             s.weight_moments = h.arrays.change(weight_moments), s.occupancy_values = h.arrays.change(occupancy_values);
             s.half_table = const_cast<uint16_t*>(f.table), s.occupancy = const_cast<uint32_t*>(f.occupancy);
@@ -143,7 +147,7 @@ struct TrainerBinding {
             read_exposures(h, exposures, exposure_moments, s);
             if (const auto g = given<Floats>(camera_gradients)) {
                 require(g->size() == kCameraGradient * cameras.size(), "camera_gradients must be (photos, 15)");
-                s.camera_gradients = h.arrays.change(*g);
+                s.camera_gradients = h.arrays.change_small(*g);
             }
             h.arrays.keep.push_back(nb::find(field));
             h.trainer = Device::make_trainer(s, photos, seed, threads);
@@ -183,6 +187,7 @@ struct TrainerBinding {
                 require(int(a.d_exposures->size()) == 3 * h.trainer->n_photos(),
                         "gradients of exposures must be (photos, 3)");
             }
+            h.arrays.before_run();
             return report_dict(Device::gradients(*h.trainer, o, a));
         }, "options"_a, "origins"_a.noconvert(), "directions"_a.noconvert(), "jitter"_a.noconvert(),
            "targets"_a.noconvert(), "backgrounds"_a.noconvert(), "d_table"_a.noconvert(), "d_weights"_a.noconvert(),
@@ -196,22 +201,26 @@ struct TrainerBinding {
                 nb::gil_scoped_release release;
                 h.trainer->use_cameras(h.cameras.data());
             }, "cameras"_a, "Replaces the photos' cameras with refined ones.")
-            .def("refresh", [](Handle& h) { Device::refresh(*h.trainer); },
-                 "To be called after changing the weights from outside. On a GPU it does nothing.")
-            .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds, bool write_back) {
+            .def("fetch", [](Handle& h) {
+                nb::gil_scoped_release release;
+                h.arrays.fetch(*h.trainer);
+            }, "Brings the given arrays up to date, those of the field too. On a GPU, `run` changes copies of them, except "
+               "exposures and cameras' gradients, which are up to date after each run. On the CPU, it changes copies of the "
+               "table and its moments.")
+            .def("refresh", [](Handle& h) {
+                nb::gil_scoped_release release;
+                h.arrays.refresh(*h.trainer);
+            }, "To be called after changing the given arrays, other than exposures and cameras' gradients, from outside.")
+            .def("run", [](Handle& h, const TrainOptions& o, int64_t steps, double seconds) {
                 TrainReport r;
                 {
                     nb::gil_scoped_release release;
+                    h.arrays.before_run();
                     r = h.trainer->run(o, steps, seconds);
-                    if (write_back) Device::write_back(*h.trainer);
+                    h.arrays.after_run();
                 }
                 return report_dict(r);
-            }, "options"_a, "steps"_a, "seconds"_a, "write_back"_a = true,
-               "`write_back`: whether table and table_moments must be right afterwards.")
-            .def("write_back", [](Handle& h) {
-                nb::gil_scoped_release release;
-                Device::write_back(*h.trainer);
-            }, "Makes table and table_moments right after a `run` that need not.")
+            }, "options"_a, "steps"_a, "seconds"_a)
             .def_prop_rw("step", [](Handle& h) { return h.trainer->step; },
                          [](Handle& h, int64_t v) { h.trainer->step = v; })
             .def_prop_rw("rays_drawn", [](Handle& h) { return h.trainer->rays_drawn; },

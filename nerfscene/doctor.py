@@ -313,13 +313,7 @@ def about_module(facts: dict[str, Any]) -> str:
     if facts["module"]:
         codes = ", ".join(f"sm_{a}" for a in build.get("architectures") or [])
         by = f" by nvcc {build['version']}" if build.get("version") else ""
-        no_sharing = any(not device.get("shares_memory", True) for device in facts["devices"][:1])
-        only = (
-            "; they render but can't train, because Windows doesn't share memory with a GPU"
-            if no_sharing
-            else ""
-        )
-        return f"kernels built{by}{f' for {codes}' if codes else ''}{only}; {here}"
+        return f"kernels built{by}{f' for {codes}' if codes else ''}; {here}"
     if facts["module_error"]:
         return f"kernels built, but they can't be loaded; {here}"
     why = f" ({build['reason']})" if build.get("reason") else ""

@@ -55,11 +55,16 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     state_ = LargeArray<float>(2 * rows * g.features);
     slots_ = LargeArray<uint32_t>(rows);
     row_gradients_.resize(pool_.size());
-    share_rows([&](size_t first, size_t n) {
-        const size_t at = first * g.features;
-        k_.pack_rows(g.features, s_.table + at, s_.table_moments + 2 * at, n, state_.data() + 2 * at);
-    });
     if (k_.has_bfloat()) pairs_.resize(s_.field.net.size / 2), pairs_t_.resize(s_.field.net.size / 2);
+    refresh();
+}
+
+void Trainer::refresh() {
+    const int features = s_.field.grid.features;
+    share_rows([&](size_t first, size_t n) {
+        const size_t at = first * features;
+        k_.pack_rows(features, s_.table + at, s_.table_moments + 2 * at, n, state_.data() + 2 * at);
+    });
     refresh_weights();
 }
 

@@ -20,6 +20,7 @@ class Trainer {
                           float* d_exposures = nullptr);
     void use_cameras(const CameraDesc* cameras) { photos_.cameras = cameras; }
     int n_photos() const { return photos_.n; }
+    void refresh();          // reads the table, its moments and the weights again
     void refresh_weights();  // updates the transposed copies
     // Writes the table and its moments, which change in memory of their own, to the arrays of the state.
     void write_back();

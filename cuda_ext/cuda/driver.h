@@ -55,6 +55,7 @@ class Trainer {
   public:
     Trainer(TrainState state, Photos photos, uint32_t seed);
     ~Trainer();
+    static size_t bytes(const Field& f);  // of device memory that it allocates itself, besides its samples
     // Takes up to `steps` steps, or fewer if `seconds` run out first. Waits for the device only every few steps.
     TrainReport run(const TrainOptions& options, int64_t steps, double seconds);
     // For tests: computes the loss and gradients of given rays and updates nothing. All outputs are on the device.

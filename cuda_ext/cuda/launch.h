@@ -9,6 +9,7 @@ namespace gpu {
 #if defined(NS_EMULATE)
 template <class... P, class... A>
 void launch(void (*kernel)(P...), int blocks, int threads, size_t shared, Stream, A&&... arguments) {
+    (emulate::require_on_device(&arguments, sizeof(arguments)), ...);
     emulate::run(blocks, threads, shared, [&] { kernel(arguments...); });
 }
 template <class... P>

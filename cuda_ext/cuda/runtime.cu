@@ -16,7 +16,7 @@ void check(int error, const char* what) {
     cudaGetLastError();  // clears the error; otherwise a later call would report it again
     const auto code = static_cast<cudaError_t>(error);
     std::string text = std::string("the GPU failed while ") + what + ": " + cudaGetErrorString(code);
-    if (code == cudaErrorMemoryAllocation) text += "; use smaller photos (--downscale) or free memory on the GPU";
+    if (code == cudaErrorMemoryAllocation) text += "; close other programs that use the GPU, or use --backend cpu";
     if (code == cudaErrorNoKernelImageForDevice)
         text += "; this build has no machine code for this GPU; reinstall on this machine (pip install .)";
     if (code == cudaErrorInsufficientDriver) text += "; the NVIDIA driver is missing or older than this build needs; install or update it";
@@ -32,10 +32,10 @@ std::vector<Device> devices() {
     for (int i = 0; i < n; ++i) {
         cudaDeviceProp p;
         check(cudaGetDeviceProperties(&p, i), "asking a device for its properties");
-        int shares = 0;
-        check(cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, i), "asking a device for its properties");
+        int pools = 0;
+        check(cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, i), "asking a device for its properties");
         found.push_back({p.name, p.major, p.minor, p.multiProcessorCount, p.totalGlobalMem,
-                         p.sharedMemPerBlockOptin, driver, runtime, shares != 0});
+                         p.sharedMemPerBlockOptin, driver, runtime, pools != 0});
     }
     return found;
 }
@@ -88,12 +88,14 @@ void* allocate(size_t bytes) {
     void* p = nullptr;
     bytes = bytes ? bytes : 16;
     const Pool& from = current_pool();
-    if (!from.pool) {
-        check(cudaMalloc(&p, bytes), "allocating memory");
-        return p;
+    const cudaError_t error =
+        from.pool ? cudaMallocFromPoolAsync(&p, bytes, from.pool, from.stream) : cudaMalloc(&p, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        throw Error(out_of_memory(bytes));
     }
-    check(cudaMallocFromPoolAsync(&p, bytes, from.pool, from.stream), "allocating memory");
-    check(cudaStreamSynchronize(from.stream), "allocating memory");  // after this, every stream may use it
+    check(error, "allocating memory");
+    if (from.pool) check(cudaStreamSynchronize(from.stream), "allocating memory");  // after this, every stream may use it
     return p;
 }
 void release(void* pointer) noexcept {
@@ -106,33 +108,16 @@ void release(void* pointer) noexcept {
     cudaGetLastError();
     cudaFree(pointer);
 }
-void* allocate_managed(size_t bytes) {
-    if (!current_device().shares_memory)
-        throw Error("the GPU and the CPU can't share memory on this system (on Windows and WSL2 they never can), and training "
-                    "on the GPU needs that; train with --backend cpu, and the GPU can still render the result");
-    void* p = nullptr;
-    check(cudaMallocManaged(&p, bytes ? bytes : 16), "allocating memory");
-    return p;
-}
-void release_managed(void* pointer) noexcept {
-    if (pointer) cudaFree(pointer);
-}
-void prefetch(const void* pointer, size_t bytes, Stream stream) {
-    cudaPointerAttributes a;
-    int device = 0;
-    if (bytes > 0 && cudaPointerGetAttributes(&a, pointer) == cudaSuccess && a.type == cudaMemoryTypeManaged &&
-        cudaGetDevice(&device) == cudaSuccess && current_device().shares_memory) {
-        const auto s = static_cast<cudaStream_t>(stream);
-#if CUDART_VERSION >= 13000
-        const cudaMemLocation here = {cudaMemLocationTypeDevice, device};
-        if (cudaMemAdvise(pointer, bytes, cudaMemAdviseSetPreferredLocation, here) == cudaSuccess)
-            cudaMemPrefetchAsync(pointer, bytes, here, 0, s);
-#else
-        if (cudaMemAdvise(pointer, bytes, cudaMemAdviseSetPreferredLocation, device) == cudaSuccess)
-            cudaMemPrefetchAsync(pointer, bytes, device, s);
-#endif
-    }
+size_t free_memory() {
+    size_t unused = 0, all = 0;
+    check(cudaMemGetInfo(&unused, &all), "asking how much memory is free");
+    const Pool& pool = current_pool();
+    uint64_t reserved = 0, used = 0;  // of what the pool has reserved, the rest can be allocated too
+    if (pool.pool && cudaMemPoolGetAttribute(pool.pool, cudaMemPoolAttrReservedMemCurrent, &reserved) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool.pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess)
+        unused += size_t(reserved - used);
     cudaGetLastError();
+    return unused;
 }
 bool is_device_accessible(const void* pointer) {
     cudaPointerAttributes a;

@@ -24,18 +24,16 @@ struct Device {
     int major, minor, multiprocessors;
     size_t memory, shared_per_block;  // bytes; `shared_per_block` is the most that a block may ask for
     int driver, runtime;              // CUDA versions, as 1000 · major + 10 · minor
-    bool shares_memory;               // host and device may access memory at the same time; never on Windows
+    bool pools;                       // the driver has memory pools, see `allocate`
 };
 std::vector<Device> devices();    // throws Error if there is no usable driver
 const Device& current_device();   // of the calling thread
 
-// Neither waits for the device. Memory must not be released while work that uses it is still running.
+// The device's own memory, which the host can't access. Where there are memory pools, neither function waits for the
+// device. Memory must not be released while work that uses it is still running.
 void* allocate(size_t bytes);
 void release(void* pointer) noexcept;
-void* allocate_managed(size_t bytes);       // for host and device; throws if the system has no such memory
-void release_managed(void* pointer) noexcept;
-// A hint to move managed memory to the device, in the stream's order. Does nothing for other memory.
-void prefetch(const void* pointer, size_t bytes, Stream stream);
+size_t free_memory();  // bytes of the current device that can still be allocated
 bool is_device_accessible(const void* pointer);
 void copy(void* to, const void* from, size_t bytes, Stream stream);  // any direction
 void zero(void* to, size_t bytes, Stream stream);
@@ -44,6 +42,18 @@ Stream new_stream();
 void delete_stream(Stream stream) noexcept;
 // Writes an int on the device without waiting for running kernels. It tells a running kernel to stop.
 void set_flag(int* flag, int value);
+
+// Bytes in words, such as "1.5 GB".
+inline std::string in_words(size_t bytes) {
+    const bool large = bytes >= 100'000'000;
+    const size_t tenths = (bytes + (large ? 50'000'000 : 50'000)) / (large ? 100'000'000 : 100'000);
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + (large ? " GB" : " MB");
+}
+// What is said when an allocation fails.
+inline std::string out_of_memory(size_t bytes) {
+    return "the GPU is out of memory: " + in_words(bytes) + " more are needed, and " + in_words(free_memory()) + " of its " +
+           in_words(current_device().memory) + " are free; close other programs that use the GPU, or use --backend cpu";
+}
 
 // Work that is recorded once and launched many times.
 class Graph {

@@ -38,7 +38,6 @@ struct Trainer::Work {
     void reserve_camera_gradients();
     void record_graphs(const TrainOptions& o, bool cameras, bool probes);
     void prepare_field();
-    void prefetch_arrays();
 };
 
 namespace {
@@ -86,6 +85,11 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     synchronize(w.stream);
 }
 
+size_t Trainer::bytes(const Field& f) {
+    constexpr size_t a_ray = (3 + 3 + 3 + 1 + 2) * sizeof(float) + 4 * sizeof(int) + sizeof(uint8_t);
+    return sizeof(float) * cuda::table_rows(f.grid) * f.grid.features + a_ray * cuda::kMaxRays;
+}
+
 Trainer::~Trainer() {
     try {
         synchronize(work_->stream);
@@ -106,8 +110,9 @@ bool Trainer::has_sizes(size_t table, size_t weights) const {
 // Makes room for twice the target number of samples, because steps differ in how many they have.
 void Trainer::Work::reserve_samples(int target_samples) {
     const size_t capacity = (size_t(target_samples) * 2 + 1023) / 1024 * 1024;
-    if (place.size() == capacity) return;
+    if (input.samples.capacity == capacity) return;
     synchronize(stream);
+    input.samples.capacity = 0;  // until all of it is there: an allocation may fail
     step_graph.reset(), camera_step_graph.reset();  // they hold the old pointers
     if (d_encoding.size() > 0) d_encoding.resize(capacity * state.field.net.encoding);
     place.resize(capacity), sample_state.resize(capacity), color.resize(capacity);
@@ -143,24 +148,10 @@ void Trainer::Work::record_graphs(const TrainOptions& o, bool cameras, bool prob
         occupancy_graph.record(stream, [this] { launch_occupancy(input, probed, room_scratch.data(), stream); });
 }
 
-// Updates everything that is derived from the field, because Python may have changed the field since the last run.
+// Updates everything that is derived from the field, which may have been changed since the last run (`refresh`).
 void Trainer::Work::prepare_field() {
     halve_weights(input.state.field, half_weights.data(), half_weights_t.data(), stream);
     update_room(input.state.field, room_scratch.data(), input.state.room, stream);
-}
-
-// Moves the trained arrays to the device, where they stay while steps run. The host reads them only now and then.
-void Trainer::Work::prefetch_arrays() {
-    const size_t entries = table_gradient.size(), weights = state.field.net.size;
-    const size_t cells = cuda::occupancy_cells(state.field.space);
-    prefetch(state.table, sizeof(float) * entries, stream);
-    prefetch(state.half_table, sizeof(uint16_t) * entries, stream);
-    prefetch(state.table_moments, 2 * sizeof(float) * entries, stream);
-    prefetch(state.weights, sizeof(float) * weights, stream);
-    prefetch(state.weights_t, sizeof(float) * weights, stream);
-    prefetch(state.weight_moments, 2 * sizeof(float) * weights, stream);
-    prefetch(state.occupancy_values, sizeof(float) * cells, stream);
-    prefetch(state.occupancy, cells / 8, stream);
 }
 
 TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
@@ -178,7 +169,6 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
     s.survivors_per_ray = float(survivors_per_ray), s.occupancy_mean = occupancy_mean;
     s.n_rays = cuda::rays_for(o.target_samples, s.survivors_per_ray);
     copy(w.numbers.data(), &s, sizeof(s), w.stream);
-    w.prefetch_arrays();
     w.prepare_field();
     synchronize(w.stream);
 

@@ -4,7 +4,7 @@
 
 namespace nerfscene {
 
-// Everything that a training run changes, as pointers to arrays that Python allocated.
+// Everything that a training run changes, as pointers to Python's arrays, or on a GPU to their copies there.
 struct TrainState {
     Field field;
     float* table;            // (rows, features), the master copy

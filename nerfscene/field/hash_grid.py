@@ -1,10 +1,12 @@
 """The radiance field: a hash grid, one or two small networks and a grid of occupied cells.
 
-All parameters are numpy arrays that the kernels read and write in place. ``ops.backend`` chooses the kernels.
+All parameters are numpy arrays. Kernels for the processor read and write them in place; those for a GPU have
+copies there. ``ops.backend`` chooses the kernels.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +36,8 @@ class RadianceField:
     table: (rows, features) uint16, the bits of binary16 numbers
     weights, weights_t: flat float32, each layer row-major, (in × out) and (out × in)
     occupancy: (cells / 32,) uint32, one bit per cell, x fastest
+    live: the kernels' ``Field`` object, while they train this field on a GPU. They change its copies of the
+        arrays, so pictures are made of those; the arrays here are as they were at the last ``Trainer.fetch``
     """
 
     config: FieldConfig
@@ -43,6 +47,7 @@ class RadianceField:
     weights: NDArray[np.float32]
     weights_t: NDArray[np.float32]
     occupancy: NDArray[np.uint32]
+    live: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     __eq__ = equal_fields
     __hash__ = hash_fields
@@ -171,8 +176,13 @@ def restored(
 
 
 def kernel_field(field: RadianceField, module: Any) -> Any:
-    """The backend's ``Field`` object for a field; the two share their arrays and so all changes to them."""
+    """The backend's ``Field`` object for a field.
+
+    On the processor the two share their arrays, and so all changes to them. On a GPU it has copies, made here
+    unless the field is being trained there.
+    """
     s = field.space
+    copies = {"of": field.live} if isinstance(field.live, module.Field) else {}
     return module.Field(
         features=field.layout.features,
         resolution=list(field.layout.resolution),
@@ -191,6 +201,7 @@ def kernel_field(field: RadianceField, module: Any) -> Any:
         weights=field.weights,
         weights_t=field.weights_t,
         occupancy=field.occupancy,
+        **copies,
     )
 
 

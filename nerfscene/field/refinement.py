@@ -57,16 +57,11 @@ class CameraFit:
     gauge: Array
 
 
-def start_fit(views: Sequence[View], scene_from_world: Array, gradients: Floats | None = None) -> CameraFit:
-    """A fit in which no camera has moved yet.
-
-    ``gradients``: zeros (photos, 15) in memory that the kernels can write to; None: plain memory.
-    """
+def start_fit(views: Sequence[View], scene_from_world: Array) -> CameraFit:
+    """A fit in which no camera has moved yet."""
     n = len(views)
     lenses = list(dict.fromkeys(v.intrinsics for v in views))
     lens_of = np.array([lenses.index(v.intrinsics) for v in views])
-    if gradients is None:
-        gradients = np.zeros((n, CAMERA_GRADIENT), np.float32)
     centres = np.stack([pose_in_scene(scene_from_world, v.world_from_cam)[:3, 3] for v in views])
     return CameraFit(
         views=tuple(views),
@@ -75,7 +70,7 @@ def start_fit(views: Sequence[View], scene_from_world: Array, gradients: Floats 
         lenses=np.zeros((len(lenses), LENS), np.float32),
         pose_moments=np.zeros((n, 2, 6), np.float32),
         lens_moments=np.zeros((len(lenses), 2, LENS), np.float32),
-        gradients=gradients,
+        gradients=np.zeros((n, CAMERA_GRADIENT), np.float32),
         lens_of=lens_of,
         gauge=gauge_directions(centres),
     )

@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.loading import loading
 
-Shared = TypeVar("Shared")
 BACKENDS = ("auto", "cpu", "cuda", "torch", "tcnn")
 INSTALL_TCNN = (
     "pip install --no-build-isolation "
@@ -96,18 +95,6 @@ def load(name: str = "auto") -> ModuleType:
 def on_gpu(module: Any) -> bool:
     """Whether a backend module computes on a GPU."""
     return hasattr(module, "devices")
-
-
-def shared(array: Shared, module: Any) -> Shared:
-    """The array itself, or for a GPU backend a copy that the GPU and numpy both read and write in place.
-
-    Raises NerfsceneError if the GPU can't provide the memory.
-    """
-    if not on_gpu(module):
-        return array
-    with device_errors():
-        copy: Shared = module.shared(array)
-    return copy
 
 
 @contextmanager

@@ -121,6 +121,9 @@ class Trainer:
         transposed = [w.T.reshape(-1) for w in self.field.layers()]
         self.field.weights_t.copy_(torch.cat(transposed).reshape(self.field.weights_t.shape))
 
+    def fetch(self) -> None:
+        """Does nothing: the given arrays are always up to date."""
+
     def set_cameras(self, cameras: Sequence[tuple[Any, ...]]) -> None:
         """Replaces the photos' cameras by refined ones. Raises ValueError if a photo's width differs."""
         same = [c[2] for c in cameras] == self.photos.width.tolist()
@@ -128,16 +131,8 @@ class Trainer:
         intrinsics, lens, pose = camera_tensors(cameras)
         self.photos = replace(self.photos, intrinsics=intrinsics, lens=lens, pose=pose)
 
-    def write_back(self) -> None:
-        """Does nothing: steps change the arrays that were given."""
-
-    def run(
-        self, options: TrainOptions, steps: int, seconds: float, write_back: bool = True
-    ) -> dict[str, Any]:
-        """Takes up to ``steps`` steps, fewer once ``seconds`` have passed; returns one report of all.
-
-        ``write_back`` has no effect here: the arrays that were given are always right afterwards.
-        """
+    def run(self, options: TrainOptions, steps: int, seconds: float) -> dict[str, Any]:
+        """Takes up to ``steps`` steps, fewer once ``seconds`` have passed; returns one report of all."""
         report = empty_report()
         start = time.perf_counter()
         with using_threads(self.threads):

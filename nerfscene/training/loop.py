@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def train_posed(
                 listener(training_progress(run, report, config))
         scene = save(record, run, data)
         figures = measured(scene, config, listener, control)
-        return save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
+        scene = save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
+        return replace(scene, field=replace(scene.field, live=None))  # so that the GPU's memory can be freed
     except KeyboardInterrupt:
         save(record, run, data)
         raise
@@ -140,7 +142,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         with backend.device_errors():
-            report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds, write_back=False)
+            report: dict[str, Any] = run.trainer.run(options, most_steps, most_seconds)
     finally:  # Ctrl-C usually arrives in ``run``; what has been trained until then counts
         run.slice_seconds = time.perf_counter() - began
         run.seconds += run.slice_seconds

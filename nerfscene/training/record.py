@@ -82,7 +82,7 @@ def begin_record(
 
 
 def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scene:
-    """The scene at this moment (sharing the run's arrays), in the world that a user has set for it.
+    """The scene at this moment (with the run's arrays, see ``Run``), in the world that a user has set for it.
 
     That world is read each time, because it can be set in the viewer during training.
     """
@@ -104,6 +104,8 @@ def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True,
 
 
 def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figures: dict[str, Any]) -> Scene:
+    with backend.device_errors():
+        run.trainer.fetch()
     scene = current(record, run, data, **figures)
     if new_backdrop and data.space.unbounded:
         trained = [v for v in scene.views if v.split == "train"]
@@ -115,7 +117,7 @@ def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figu
 
 
 def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.float32]) -> Scene:
-    """The run as a scene (sharing its arrays), in the capture's own world coordinates."""
+    """The run as a scene (with its arrays), in the capture's own world coordinates."""
     return Scene(
         field=run.field,
         views=exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world),

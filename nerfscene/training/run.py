@@ -22,7 +22,7 @@ from nerfscene.field.hash_grid import (
     resolve,
     transposed,
 )
-from nerfscene.field.refinement import CAMERA_GRADIENT, CameraFit, kernel_cameras, refined_views, start_fit
+from nerfscene.field.refinement import CameraFit, kernel_cameras, refined_views, start_fit
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures
@@ -41,10 +41,15 @@ KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposu
 
 @dataclass
 class Run:
-    """A training run: the field, the optimiser's arrays, and what has been spent so far."""
+    """A training run: the field, the optimiser's arrays, and what has been spent so far.
+
+    On a GPU, kernels train copies of the arrays. The exposures and the cameras' gradients here are up to date
+    whenever no step is running, and changes to them count; the other arrays are as they were at the last
+    ``trainer.fetch()``, which ``record.save`` calls. On the processor, kernels train copies of ``master`` and
+    ``table_moments`` alone.
+    """
 
     field: RadianceField
-    # The trainer may keep these two in memory of its own: they are right after ``trainer.write_back()``.
     master: NDArray[np.float32]  # (rows, features): the table in float32
     table_moments: NDArray[np.float32]  # (rows, 2, features)
     weight_moments: NDArray[np.float32]  # (2 · weights,)
@@ -79,7 +84,7 @@ def finished(run: Run, config: TrainConfig) -> bool:
 def new_run(
     data: TrainingSet, field_config: FieldConfig, seed: int, backend_name: str = "auto", refine: bool = True
 ) -> Run:
-    """A run that has not started, its arrays in memory that the backend's kernels can reach.
+    """A run that has not started.
 
     refine: refine cameras too, except for cut-outs, which come from renderers with exact cameras.
     Raises NerfsceneError if the backend can't be used, or for field settings out of range.
@@ -89,36 +94,34 @@ def new_run(
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
     cells = data.space.occupancy_resolution**3
-    with backend.device_errors():
-        names = ("table", "weights", "weights_t", "occupancy")
-        field = replace(field, **{k: backend.shared(getattr(field, k), module) for k in names})
-        moments = np.zeros((len(master), 2, field.layout.features), np.float32)
-        photos = len(data.train_views)
-        values = np.full(cells, OCCUPANCY_AT_FIRST * OCCUPANCY_THRESHOLD, np.float32)
-        cameras = None
-        if refine and data.space.unbounded:
-            gradients = backend.shared(np.zeros((photos, CAMERA_GRADIENT), np.float32), module)
-            cameras = start_fit(data.train_views, data.placement.scene_from_world, gradients)
-        return Run(
-            field=field,
-            master=backend.shared(master, module),
-            table_moments=backend.shared(moments, module),
-            weight_moments=backend.shared(np.zeros(2 * field.weights.size, np.float32), module),
-            occupancy_values=backend.shared(values, module),
-            exposures=backend.shared(np.zeros((photos, 3), np.float32), module),
-            exposure_moments=backend.shared(np.zeros((photos, 2, 3), np.float32), module),
-            cameras=cameras,
-        )
+    photos = len(data.train_views)
+    refined = refine and data.space.unbounded
+    return Run(
+        field=field,
+        master=master,
+        table_moments=np.zeros((len(master), 2, field.layout.features), np.float32),
+        weight_moments=np.zeros(2 * field.weights.size, np.float32),
+        occupancy_values=np.full(cells, OCCUPANCY_AT_FIRST * OCCUPANCY_THRESHOLD, np.float32),
+        exposures=np.zeros((photos, 3), np.float32),
+        exposure_moments=np.zeros((photos, 2, 3), np.float32),
+        cameras=start_fit(data.train_views, data.placement.scene_from_world) if refined else None,
+    )
 
 
 def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
-    """Makes the kernels' trainer, which shares the run's arrays. Raises NerfsceneError if the GPU fails."""
+    """Makes the kernels' trainer, which trains the run's arrays, or on a GPU copies of them.
+
+    Raises NerfsceneError if the GPU fails, or has too little memory.
+    """
     module = backend.load(config.backend)
     views = data.train_views if run.cameras is None else refined_views(run.cameras)
     cameras = kernel_cameras(views, data.placement.scene_from_world)
     with backend.device_errors():
+        native = kernel_field(run.field, module)
+        if backend.on_gpu(module):
+            run.field = replace(run.field, live=native)
         run.trainer = module.Trainer(
-            kernel_field(run.field, module),
+            native,
             run.master,
             run.table_moments,
             run.weight_moments,
@@ -152,7 +155,6 @@ def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:
 def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
     """All arrays that resuming the run needs besides the field, by name."""
     t = run.trainer
-    t.write_back()
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
         **kept_arrays(run),

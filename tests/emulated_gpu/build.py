@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -13,6 +14,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "cuda_ext"
@@ -76,3 +81,19 @@ def load(module: Path) -> ModuleType:
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded
+
+
+def on_device(module: ModuleType, array: NDArray[Any]) -> NDArray[Any]:
+    """A copy of an array in the emulated device's memory, where it stays. Tests can read and change it."""
+    allocate = ctypes.CDLL(module.__file__).emulated_allocate
+    allocate.restype = ctypes.c_void_p
+    memory = (ctypes.c_char * array.nbytes).from_address(allocate(ctypes.c_size_t(array.nbytes)))
+    copy = np.frombuffer(memory, array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def refused(module: ModuleType, argument: NDArray[np.uint64]) -> bool:
+    """Whether a kernel's argument with these contents is refused, because of an address on the host."""
+    return bool(ctypes.CDLL(module.__file__).emulated_refuses(argument.ctypes.data_as(ctypes.c_void_p),
+                                                              ctypes.c_size_t(argument.nbytes)))  # fmt: skip

@@ -46,6 +46,8 @@ namespace emulate {
 // while others wait for them at a barrier.
 void run(int blocks, int threads, size_t shared, const std::function<void()>& kernel);
 unsigned char* shared_memory();
+// Throws if an argument of a kernel, or a member of it, is an address in the host's memory.
+void require_on_device(const void* argument, size_t bytes);
 
 void block_barrier();
 void warp_barrier();

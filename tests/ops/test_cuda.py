@@ -22,6 +22,7 @@ from kernel_cases import (
     assert_close,
     assert_close_but_for_flips,
     make_case,
+    on_device,
     random_directions,
     random_points,
     traced,
@@ -31,7 +32,6 @@ from training_steps import small_steps
 
 from nerfscene import api
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import render
 from nerfscene.ops import _cpu as cpu
 from nerfscene.ops import backend
@@ -100,10 +100,10 @@ def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
     after = []
     for module in (cpu, device):
         depths = np.resize(steps.known_depths(), 48)  # of four photos of 4×3 cells
-        trained = steps.start(module, case, allowed=backend.shared(allowed, module), depths=depths)
+        trained = steps.start(module, case, allowed=allowed, depths=depths)
         o = steps.options(module, steps.SETTINGS["as in training"])
         trained.trainer.survivors_per_ray = 20.0  # both draw the same rays in the first step
-        report = trained.trainer.run(o, 4, 60.0)
+        report = trained.run(o, 4, 60.0)
         assert report["steps"] == 4 and trained.trainer.step == 4
         after.append((trained, report))
     (a, said_a), (b, said_b) = after
@@ -135,7 +135,7 @@ def test_a_trainer_goes_on_where_it_stopped(device: Any) -> None:
     def trained(*pieces: int) -> Any:
         run = steps.start(device, case)
         for n in pieces:
-            assert run.trainer.run(o, n, 60.0)["dropped"] == 0
+            assert run.run(o, n, 60.0)["dropped"] == 0
         assert run.trainer.step == sum(pieces) and run.trainer.rays_drawn == 64 * sum(pieces)
         return run.table
 
@@ -149,10 +149,10 @@ def test_occupancy_updates_can_be_switched_off(device: Any) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 0.6)
     trained = steps.start(device, case)
     o = steps.options(device, steps.SETTINGS["as in training"])
-    trained.trainer.run(o, 2, 60.0)
+    trained.run(o, 2, 60.0)
     o.occupancy_every = 0
     before = trained.case.occupancy.copy()
-    assert trained.trainer.run(o, 2, 60.0)["steps"] == 2
+    assert trained.run(o, 2, 60.0)["steps"] == 2
     assert np.array_equal(trained.case.occupancy, before)
 
 
@@ -168,7 +168,7 @@ def test_threads_may_run_in_any_order(device: Any, name: str, monkeypatch: pytes
     def everything() -> list[Any]:
         d_table, d_weights, report = steps.gradients(steps.start(device, case), o, rays, targets, behind)
         trained = steps.start(device, case)
-        trained.trainer.run(o, 2, 60.0)
+        trained.run(o, 2, 60.0)
         pixels = traced(device, case, rays, behind, 1e-4, 3e-3)
         seen = evaluate(device, case, points, directions)
         moved = trained.table - case.master
@@ -204,30 +204,10 @@ def test_small_shared_memory_changes_nothing(device: Any, monkeypatch: pytest.Mo
         both()
 
 
-def test_trained_arrays_must_be_in_shared_memory(device: Any) -> None:
-    case, *_ = steps.given(steps.CASES["bounded"], 1.0)
-    arrays = (case.master, np.zeros((len(case.master), 2, case.master.shape[1]), np.float32),
-              np.zeros(2 * len(case.weights), np.float32), np.zeros(32**3, np.float32))  # fmt: skip
-    camera = ([18.0, 19.0, 8.0, 6.0, 0, 0, 0, 0, 0], 0, 16, 12, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
-    with pytest.raises(ValueError, match="shared"):
-        device.Trainer(case.field(device), *arrays, None, [camera], np.zeros(16 * 12 * 3, np.uint8), 3, True,
-                       [0.0, 0.0, 0.0], 0)  # fmt: skip
-
-
-def test_sharing_is_refused_where_it_cannot_be(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if device.device_name() != "emulated GPU":
-        pytest.skip("a card shares memory, or it doesn't")
-    assert device.devices()[0]["shares_memory"]
-    monkeypatch.setenv("NERFSCENE_EMULATED_APART", "1")
-    assert not device.devices()[0]["shares_memory"]
-    with pytest.raises(NerfsceneError, match="share memory"):
-        backend.shared(np.zeros(4, np.float32), device)
-
-
 def test_arrays_in_place_must_be_aligned(device: Any) -> None:
     case = make_case(4)
     arguments = case.arguments()
-    spacious = device.shared(np.concatenate([case.weights, case.weights[:4]]))
+    spacious = on_device(np.concatenate([case.weights, case.weights[:4]]), device)
     arguments["weights"] = spacious[1:-3]
     with pytest.raises(ValueError, match="multiple of 16 bytes"):
         device.Field(**arguments)
@@ -235,7 +215,7 @@ def test_arrays_in_place_must_be_aligned(device: Any) -> None:
     device.Field(**arguments)
     points = random_points(3)
     d_out = np.zeros((3, case.grid.encoding), np.float32)
-    d_table = device.shared(np.zeros(case.master.size + 4, np.float32))
+    d_table = on_device(np.zeros(case.master.size + 4, np.float32), device)
     with pytest.raises(ValueError, match="multiple of 16 bytes"):
         case.field(device).encode_backward(points, d_out, d_table[1:-3])
 
@@ -264,13 +244,14 @@ def test_training_that_diverges_is_told(device: Any, where: str) -> None:
     case, *_ = steps.given(steps.CASES["bounded"], 1.0)
     trained = steps.start(device, case)
     o = steps.options(device, steps.SETTINGS["plain"])
-    assert np.isfinite(trained.trainer.run(o, 2, 60.0)["squared_error"])
+    assert np.isfinite(trained.run(o, 2, 60.0)["squared_error"])
     if where == "table":
         trained.table[:] = np.nan
         trained.case.table.view(np.float16)[:] = np.nan
     else:
         trained.case.weights[5] = np.inf
-    assert not np.isfinite(trained.trainer.run(o, 2, 60.0)["squared_error"])
+    trained.trainer.refresh()
+    assert not np.isfinite(trained.run(o, 2, 60.0)["squared_error"])
 
 
 def test_halves_saturate_and_keep_what_is_no_number(device: Any) -> None:
@@ -282,18 +263,16 @@ def test_halves_saturate_and_keep_what_is_no_number(device: Any) -> None:
     assert np.array_equal(out.view(np.float16).astype(np.float64), expected, equal_nan=True)
 
 
-def test_shared_arrays_are_borrowed_and_others_copied(device: Any) -> None:
+def test_arrays_on_the_device_are_used_in_place_and_others_copied(device: Any) -> None:
     case = make_case(4)
     points = random_points(50)
     arguments = case.arguments()
     copied = device.Field(**arguments)
     for name in ("table", "weights", "weights_t", "occupancy"):
-        arguments[name] = device.shared(arguments[name])
-        assert np.array_equal(arguments[name], case.arguments()[name])
-        assert arguments[name].dtype == case.arguments()[name].dtype
+        arguments[name] = on_device(arguments[name], device)
     borrowed = device.Field(**arguments)
     out = np.empty((3, 50, case.grid.encoding), np.float32)
-    arguments["table"][:] = 0
+    arguments["table"][:] = on_device(np.zeros_like(case.table), device)
     borrowed.encode(points, out[0])
     copied.encode(points, out[1])
     case.field(device).encode(points, out[2])

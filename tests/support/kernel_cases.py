@@ -62,6 +62,13 @@ def device_module(name: str) -> Any:
     return emulated.load(emulated.cached())
 
 
+def on_device(array: NDArray[Any], module: Any) -> Any:
+    """A copy of an array in the device's memory, which kernels use in place."""
+    if module.device_name() == EMULATED:
+        return emulated.on_device(module, array)
+    return torch.from_numpy(array).cuda()
+
+
 @pytest.fixture(params=SETS)
 def native(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The processor's module, with each of its instruction sets in turn."""

@@ -12,7 +12,6 @@ import torch
 from kernel_cases import Case, double, make_case, random_bits, random_rays
 
 from nerfscene.field import hash_grid
-from nerfscene.ops import backend
 from nerfscene.ops import reference as ref
 from nerfscene.training import loop as training
 
@@ -84,7 +83,7 @@ MOMENTS = 2.0**-7
 
 @dataclass(frozen=True)
 class Start:
-    """A trainer and the arrays that it changes."""
+    """A trainer and the arrays that it changes, or on a GPU copies of them."""
 
     trainer: Any
     case: Case
@@ -92,6 +91,12 @@ class Start:
     table_moments: Any
     weight_moments: Any
     occupancy_values: Any
+
+    def run(self, o: Any, n: int, seconds: float = 60.0) -> Any:
+        """Takes ``n`` steps and brings the arrays up to date; returns the report."""
+        report = self.trainer.run(o, n, seconds)
+        self.trainer.fetch()
+        return report
 
 
 def start(
@@ -109,11 +114,6 @@ def start(
     """A trainer on copies of a case's arrays, with four small photos; noise unless ``pixels`` are given."""
     rng = np.random.default_rng(9)
     own = replace(case, **{n: getattr(case, n).copy() for n in ("table", "weights", "occupancy")})
-    fields = own.arguments()
-    if backend.on_gpu(module):  # arrays that training changes must be in memory that CPU and GPU share
-        for n in ("table", "weights", "weights_t", "occupancy"):
-            fields[n] = module.shared(fields[n])
-        own = replace(own, **{n: fields[n] for n in ("table", "weights", "occupancy")})
     cameras = []
     for i, (width, height) in enumerate(sizes):
         q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -129,10 +129,8 @@ def start(
         np.zeros(2 * len(own.weights), np.float32),
         np.full(32**3, 0.04, np.float32),
     )
-    arrays = tuple(backend.shared(a, module) for a in arrays)
-    table = arrays[0]
     trainer = module.Trainer(
-        module.Field(**fields), *arrays, allowed, cameras, pixels, channels, random_background,
+        own.field(module), *arrays, allowed, cameras, pixels, channels, random_background,
         [0.1, 0.2, 0.3], seed, threads, **more,
     )  # fmt: skip
     return Start(trainer, own, *arrays)

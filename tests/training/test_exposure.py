@@ -19,8 +19,8 @@ from PIL import Image
 from nerfscene import api
 from nerfscene.config import TrainConfig
 from nerfscene.measuring.metrics import exposure_matched
-from nerfscene.ops import backend, torch_backend
 from nerfscene.ops import reference as ref
+from nerfscene.ops import torch_backend
 from nerfscene.scene import folder as scenes
 from nerfscene.training import exposures, schedule
 from nerfscene.types import View
@@ -60,8 +60,8 @@ def oracle(name: str) -> tuple[Any, Any, Any, float]:
 
 
 def with_exposures(module: Any, case: Any, **more: Any) -> tuple[steps.Start, Any]:
-    exposures = backend.shared(EXPOSURES.copy(), module)
-    moments = backend.shared(np.zeros((PHOTOS, 2, 3), np.float32), module)
+    exposures = EXPOSURES.copy()
+    moments = np.zeros((PHOTOS, 2, 3), np.float32)
     return steps.start(module, case, exposures=exposures, exposure_moments=moments, **more), exposures
 
 
@@ -105,7 +105,7 @@ def after_steps(module: Any, rate: float) -> tuple[Any, steps.Start]:
     o = steps.options(module, steps.SETTINGS["as in training"])
     o.exposure_rate, o.exposure_pull = rate, 0.01
     trained.trainer.survivors_per_ray = 20.0
-    trained.trainer.run(o, 3, 60.0)
+    trained.run(o, 3, 60.0)
     return np.array(exposures), trained
 
 
@@ -137,7 +137,7 @@ def test_pixels_that_are_not_chosen_change_nothing(kernels: Any, channels: int) 
     for photo, list_ in ((pixels, chosen), (other, chosen), (other, None)):
         trained = steps.start(kernels, case, channels=channels, pixels=photo.reshape(-1), chosen=list_)
         trained.trainer.survivors_per_ray = 20.0
-        trained.trainer.run(steps.options(kernels, steps.SETTINGS["as in training"]), 3, 60.0)
+        trained.run(steps.options(kernels, steps.SETTINGS["as in training"]), 3, 60.0)
         tables.append(np.array(trained.table))
     moved = np.abs(tables[0] - case.master).max()
     # A GPU adds up in any order, and Adam amplifies the smallest differences.
@@ -156,7 +156,7 @@ def test_pixels_that_are_not_there_are_refused(kernels: Any, bad: Any) -> None:
 def test_wrong_exposures_are_refused(kernels: Any) -> None:
     case, rays, targets, behind = steps.given(steps.CASES["bounded"], 1.0)
     for module in (kernels, torch_backend):
-        one, two = (backend.shared(np.zeros(s, np.float32), module) for s in ((3, 3), (PHOTOS, 2, 3)))
+        one, two = (np.zeros(s, np.float32) for s in ((3, 3), (PHOTOS, 2, 3)))
         with pytest.raises(ValueError, match="exposures"):
             steps.start(module, case, exposures=one, exposure_moments=two)
         trained, _ = with_exposures(module, case)
