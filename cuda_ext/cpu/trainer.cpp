@@ -118,17 +118,20 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     return step;
 }
 
-int Trainer::tile_rays() const {
+int Trainer::tile_rays(int n_rays) const {
     // In fog, hundreds of samples per ray survive. Limit the rays so that a tile's memory holds all of their samples.
     const double expected = survivors_per_ray > 0 ? survivors_per_ray : 512;
-    return int(std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays)));
+    const double most = std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays));
+    // Several tiles for each thread, so that all threads end at about the same time; but not very small ones.
+    constexpr int kTilesPerThread = 8, kLeastRays = 16;
+    return std::min(int(most), std::max(n_rays / (kTilesPerThread * pool_.size()), kLeastRays));
 }
 
 void Trainer::trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss) {
     rays_.n = n_rays;
     for (int i = 0; i < 3 * photos_.n; ++i) gains_[i] = generic::exposed(1.0f, s_.exposures[i]);
     const TrainStep step = make_step(options, rays_in_loss);
-    const int tile = tile_rays(), tiles = (n_rays + tile - 1) / tile;
+    const int tile = tile_rays(n_rays), tiles = (n_rays + tile - 1) / tile;
     for (Scratch& s : scratch_) {
         s.g_count = 0;
         s.counters = {};

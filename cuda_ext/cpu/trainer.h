@@ -42,7 +42,7 @@ class Trainer {
     void add_camera_gradients(int n_rays);
     void update_occupancy(const TrainOptions& options, TrainReport& report);
     TrainStep make_step(const TrainOptions& options, double rays_in_loss) const;
-    int tile_rays() const;
+    int tile_rays(int n_rays) const;
 
     const Kernels& k_;
     TrainState s_;
