@@ -92,9 +92,10 @@ NS_BFLOAT static void bfloat_layer(int n, int in, int columns, const float* from
 NS_BFLOAT static int pair_samples(int n, int width, const float* from, uint32_t* pairs) {
     pair_weights(n & ~1, width, from, pairs);
     if (n & 1)
-        for (int j = 0; j < width; j += 16)
-            _mm512_storeu_si512(pairs + n / 2 * width + j,
-                                _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + (n - 1) * width + j))));
+        for (int j = 0; j < width; j += 16) {
+            const __m512 last = _mm512_loadu_ps(from + (n - 1) * width + j);
+            _mm512_storeu_si512(pairs + n / 2 * width + j, _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(last)));
+        }
     return (n + 1) / 2;
 }
 // gradient (in, out) += the sum over n samples, at most kBlock, of below (n, in) times d (n, out).

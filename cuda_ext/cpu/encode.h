@@ -35,6 +35,7 @@ NS_HD uint32_t new_cells(const Cell<vf>& cell) {
 // level.
 enum class Lie { kApart, kOnRays, kTogether };
 
+// A level of at most so many numbers is taken to be in the cache.
 constexpr uint32_t kCachedNumbers = 1 << 16;
 
 // Writes out[i][level·F …] for n points. Their arrays x, y and z must be readable up to a multiple of kWidth. Rows are
@@ -212,14 +213,14 @@ struct RowState {
     using V = typename Row<F>::type;
     using U = typename Row<F>::bits;
     using H = typename Row<F>::halves;
-    // A second moment changes by 1 % a step. Rounded to the nearest of numbers that are 0.4 % apart it would not follow
-    // its gradients, so it is rounded up as often as is right on average. What decides comes from the gradient's bits.
     static NS_HD void unpack(const float* at, V& p, V& m, V& v) {
         p = load_row<F>(at);
         const uint16_t* halves = (const uint16_t*)(at + F);
         m = (V)(widen(halves) << 16);
         v = (V)(widen(halves + F) << 15);
     }
+    // A second moment changes by 1 % a step. Rounded to the nearest of numbers that are 0.4 % apart it would not follow
+    // its gradients, so it is rounded up as often as is right on average. What decides comes from the gradient's bits.
     static NS_HD void pack(float* at, V p, V m, V v, V g) {
         store_row<F>(at, p);
         uint16_t* halves = (uint16_t*)(at + F);

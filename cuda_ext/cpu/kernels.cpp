@@ -238,8 +238,9 @@ static void pixel_rays(const CameraDesc& c, const float* pixels, int n, float* o
 extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
-    rows_update,       rows_pack, rows_unpack, update_weights, pair_weights, decay_occupancy, render_tiles, encode,   density_entry,
-    field_entry,       field_backward, march_ray,       live_steps,      finer_layer,  has_bfloat, to_half, pixel_rays,
+    rows_update,       rows_pack, rows_unpack,     update_weights, pair_weights, decay_occupancy,
+    render_tiles,      encode,    density_entry,   field_entry, field_backward, march_ray,
+    live_steps,        finer_layer, has_bfloat,    to_half,     pixel_rays,
 };
 
 NS_END

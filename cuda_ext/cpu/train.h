@@ -63,7 +63,10 @@ static inline void find_logs(Scratch& s, int survivors) {
     for (int i = 0; i < survivors; i += kWidth) {
         const int m = survivors - i < kWidth ? survivors - i : kWidth;
         vf t = load(s.st + i), length = load(s.slength + i);
-        if (m < kWidth) t = lanes_mask((1u << m) - 1u) ? t : splat(1.0f), length = lanes_mask((1u << m) - 1u) ? length : vf{};
+        if (m < kWidth) {
+            const vi there = lanes_mask((1u << m) - 1u);
+            t = there ? t : splat(1.0f), length = there ? length : vf{};
+        }
         store(s.slog_t + i, ns_log(t));
         store(s.slog_middle + i, ns_log(t + 0.5f * length));
         store(s.slog_width + i, ns_log(1.0f + length / t));

@@ -37,6 +37,7 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
 // moves what may be sky away from the cameras, up to `distance`. Without it, sky can end up at any distance, because
 // a plain sky has no features that show how far away it is.
 NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
+// The same from logarithms, which a CPU finds for many samples at once.
 NS_HD float sky_gradient_by_logs(float log_t, float log_distance) { return ns_max(log_distance - log_t, 0.0f); }
 
 // The gradient of the depth loss with respect to the weight of a sample at t. The loss applies to rays with a `known`
