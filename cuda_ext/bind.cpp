@@ -139,8 +139,8 @@ struct Cpu {
         float* zeros(size_t n) { return own.emplace_back(n).data(); }
         void before_run() const {}
         void after_run() const {}
-        void fetch() const {}
-        void refresh(Trainer& trainer) const { trainer.refresh_weights(); }
+        void fetch(Trainer& trainer) const { trainer.write_back(); }
+        void refresh(Trainer& trainer) const { trainer.refresh(); }
     };
 
     template <class A>
@@ -170,11 +170,15 @@ struct Cpu {
                                 const Floats& d_table) {
         const Points p(points.data(), n);
         const HashGrid& g = h.field.grid;
-        std::vector<uint64_t> touched(generic::table_rows(g) / 64 + 2, 0);
         nb::gil_scoped_release release;
-        for (int l = 0; l < g.levels; ++l)
+        std::vector<uint32_t> slots(generic::table_rows(g), 0);
+        RowGradientsMemory memory;
+        for (int l = 0; l < g.levels; ++l) {
+            RowGradients& rows = memory.with_room(std::min(8 * size_t(n), size_t(g.size[l])), g.features);
             kernels().scatter(g, l, 0, g.size[l], p.x.data(), p.y.data(), p.z.data(), n, d_out.data(),
-                              h.field.net.encoding, d_table.data() + size_t(g.offset[l]) * g.features, touched.data());
+                              h.field.net.encoding, rows, slots.data() + g.offset[l], 1);
+            take_gradients(rows, g.features, d_table.data() + size_t(g.offset[l]) * g.features);
+        }
     }
     static void density(const FieldHandle& h, const ConstFloats& points, int n, const Floats& out) {
         const Points p(points.data(), n);

@@ -101,7 +101,7 @@ struct Cuda {
             for (const auto& array : small) array.to_host();
             gpu::synchronize(nullptr);
         }
-        void fetch() const {
+        void fetch(Trainer&) const {
             field->each([](const auto& array) { array.to_host(); });
             for (const auto& array : large) array.to_host();
             gpu::synchronize(nullptr);

@@ -73,7 +73,8 @@ struct TrainerBinding {
             .def_rw("exposure_rate", &O::exposure_rate).def_rw("exposure_pull", &O::exposure_pull)
             .def_rw("sky_pull", &O::sky_pull).def_rw("sky_distance", &O::sky_distance)
             .def_rw("depth_pull", &O::depth_pull).def_rw("depth_slack", &O::depth_slack)
-            .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every);
+            .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every)
+            .def_rw("bfloat16", &O::bfloat16);
     }
 
     // Returns the photos in the form that a trainer takes. `h` keeps the cameras and arrays that they point to.
@@ -203,9 +204,10 @@ struct TrainerBinding {
             }, "cameras"_a, "Replaces the photos' cameras with refined ones.")
             .def("fetch", [](Handle& h) {
                 nb::gil_scoped_release release;
-                h.arrays.fetch();
+                h.arrays.fetch(*h.trainer);
             }, "Brings the given arrays up to date, those of the field too. On a GPU, `run` changes copies of them, except "
-               "exposures and cameras' gradients, which are up to date after each run. On the CPU all always are.")
+               "exposures and cameras' gradients, which are up to date after each run. On the CPU, it changes copies of the "
+               "table and its moments.")
             .def("refresh", [](Handle& h) {
                 nb::gil_scoped_release release;
                 h.arrays.refresh(*h.trainer);

@@ -14,6 +14,10 @@ struct RayState {
     StepLaw law;
     float t_end, jitter, transmittance;
     int step, steps;      // the next step to test, and how many there are
+    int group_from, group_end;  // what is known of the steps between: they are groups of kWidth, and a bit of `groups`
+    uint32_t groups;            // is set if one may hold a sample
+    int met_from;               // the steps of one group, and those in occupied cells among them
+    uint32_t met;
     int offset;           // with a beam: its interval at step 0
     int first, count;     // its samples in this round
     int head, tail;       // its surviving samples: a linked list in order of distance

@@ -112,6 +112,7 @@ size_t carve(Scratch& s, const Network& net, int g_capacity, float* block) {
     c.take(s.cencoding, size_t(kCandidates) * net.encoding), c.take(s.chidden, size_t(kCandidates) * net.hidden);
     c.take(s.sx, kSurvivors), c.take(s.sy, kSurvivors), c.take(s.sz, kSurvivors), c.take(s.st, kSurvivors);
     c.take(s.sweight, kSurvivors), c.take(s.stransmittance, kSurvivors), c.take(s.slength, kSurvivors);
+    c.take(s.slog_t, kSurvivors), c.take(s.slog_middle, kSurvivors), c.take(s.slog_width, kSurvivors);
     c.take(s.sdensity, kSurvivors), c.take(s.sray, kSurvivors), c.take(s.snext, kSurvivors);
     c.take(s.sencoding, size_t(kSurvivors) * net.encoding), c.take(s.shidden, size_t(kSurvivors) * net.hidden);
     c.take(s.soutput, size_t(kSurvivors) * net.outputs), c.take(s.scolor_in, size_t(kSurvivors) * 32);

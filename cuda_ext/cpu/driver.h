@@ -39,10 +39,11 @@ struct TrainStep {
     uint64_t first_ray;                 // the number of rays drawn before this step
     float huber_delta, distortion, loss_scale;
     float full_gradient_distance;       // gradients of samples closer than this are scaled down; 0: none
-    const float* exposures;             // (photos, 3)
+    const float *exposures, *gains;     // (photos, 3): logarithms, and their exponentials
     float exposure_pull;
     float sky_pull, sky_distance;
     float depth_pull, depth_slack, depth_most;
+    const uint32_t *pairs, *pairs_t;    // the weights for products in bfloat16, see bfloat.h; null: in float
 };
 
 struct Counters {
@@ -58,6 +59,7 @@ struct Scratch {
     float *cencoding, *chidden;
     // the tile's surviving samples
     float *sx, *sy, *sz, *st, *sweight, *stransmittance, *slength, *sdensity;
+    float *slog_t, *slog_middle, *slog_width;  // training: logarithms of distance, of the step's middle, of end / start
     int32_t *sray, *snext;
     float *sencoding, *shidden, *soutput, *scolor_in, *scolor_hidden[2], *scolor;
     float *d_output, *d_color, *d_hidden_a, *d_hidden_b;  // one block each
@@ -69,6 +71,13 @@ struct Scratch {
     int g_count, g_capacity;
     float* weight_gradient;             // (net.size)
     Counters counters;
+};
+
+// The gradients of the rows of a level that a step's samples touch, in the order in which they were touched first.
+struct RowGradients {
+    float* gradients;                   // (capacity, features); 0 from `count` on
+    uint32_t* rows;                     // (capacity + 1), counted from the level's first
+    int count;
 };
 
 // A picture to render: rows [row0, row1) × columns [col0, col1) of a camera, in tiles of rays that are near each other.
@@ -93,10 +102,12 @@ struct Kernels {
     void (*trace_rays)(const Field&, const March&, const Rays&, Scratch&, int first, int last, float* rgb,
                        float* depth, float* accumulation, Counters&);
     void (*scatter)(const HashGrid&, int level, uint32_t first, uint32_t last, const float* x, const float* y,
-                    const float* z, int n, const float* d_out, long ld, float* gradient, uint64_t* touched);
-    void (*update_rows)(const AdamStep&, int features, uint32_t first, uint32_t last, uint64_t* touched,
-                        float* gradient, float* table, float* moments, uint16_t* half_table);
+                    const float* z, int n, const float* d_out, long ld, RowGradients&, uint32_t* slots, uint32_t since);
+    void (*update_rows)(const AdamStep&, int features, RowGradients&, float* state, uint16_t* half_table);
+    void (*pack_rows)(int features, const float* table, const float* moments, size_t n, float* state);
+    void (*unpack_rows)(int features, const float* state, size_t n, float* table, float* moments);
     void (*update_weights)(const AdamStep&, int n, const float* gradient, float* weights, float* moments);
+    void (*pair_weights)(int in, int out, const float* weights, uint32_t* pairs);  // if has_bfloat()
     void (*decay_occupancy)(float* values, const uint32_t* allowed, uint32_t* bits, int64_t first, int64_t last,
                             float decay, float threshold, double* sum, int64_t* occupied);
     // rendering

@@ -10,13 +10,19 @@
 NS_BEGIN
 
 static void scatter(const HashGrid& g, int level, uint32_t first, uint32_t last, const float* x, const float* y,
-                    const float* z, int n, const float* d_out, long ld, float* gradient, uint64_t* touched) {
-    NS_BY_FEATURES(g.features, (scatter_gradient<N>(g, level, first, last, x, y, z, n, d_out, ld, gradient, touched)))
+                    const float* z, int n, const float* d_out, long ld, RowGradients& to, uint32_t* slots,
+                    uint32_t since) {
+    NS_BY_FEATURES(g.features, (scatter_gradient<N>(g, level, first, last, x, y, z, n, d_out, ld, to, slots, since)))
 }
 
-static void rows_update(const AdamStep& step, int features, uint32_t first, uint32_t last, uint64_t* touched,
-                        float* gradient, float* table, float* moments, uint16_t* half_table) {
-    NS_BY_FEATURES(features, (update_rows<N>(step, first, last, touched, gradient, table, moments, half_table)))
+static void rows_update(const AdamStep& step, int features, RowGradients& of, float* state, uint16_t* half_table) {
+    NS_BY_FEATURES(features, (update_rows<N>(step, of, state, half_table)))
+}
+static void rows_pack(int features, const float* table, const float* moments, size_t n, float* state) {
+    NS_BY_FEATURES(features, (pack_rows<N>(table, moments, n, state)))
+}
+static void rows_unpack(int features, const float* state, size_t n, float* table, float* moments) {
+    NS_BY_FEATURES(features, (unpack_rows<N>(state, n, table, moments)))
 }
 
 // Adam on all weights; n is a multiple of 16. `moments` has all m, then all v.
@@ -171,9 +177,9 @@ static void field_backward(const Field& f, Scratch& s, const float* x, const flo
 // One ray's samples in occupied cells: distances, lengths and unit-cube points (capacity, 3). Returns their number.
 static int march_ray(const Field& f, const March& march, const float* origin, const float* direction, float jitter,
                      int capacity, float* t, float* length, float* points) {
-    float x[kRoundSamples], y[kRoundSamples], z[kRoundSamples], ct[kRoundSamples], cl[kRoundSamples],
-        cs[kRoundSamples];
-    int32_t cell[kRoundSamples];
+    constexpr int room = kRoundSamples + kWidth;
+    float x[room], y[room], z[room], ct[room], cl[room], cs[room];
+    int32_t cell[room];
     Scratch s = {};
     s.cx = x, s.cy = y, s.cz = z, s.ct = ct, s.clength = cl, s.cx_scene = cs, s.ccell = cell;
     const Space space = coarser(f.space, march.coarseness);
@@ -233,8 +239,9 @@ static void pixel_rays(const CameraDesc& c, const float* pixels, int n, float* o
 extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
-    rows_update,       update_weights, decay_occupancy, render_tiles, encode,   density_entry,
-    field_entry,       field_backward, march_ray,       live_steps,      finer_layer,  nearest, has_bfloat, to_half, pixel_rays,
+    rows_update,       rows_pack, rows_unpack,     update_weights, pair_weights, decay_occupancy,
+    render_tiles,      encode,    density_entry,   field_entry, field_backward, march_ray,
+    live_steps,        finer_layer, nearest,     has_bfloat,    to_half,     pixel_rays,
 };
 
 NS_END

@@ -47,7 +47,7 @@ static inline void density_forward(const Field& f, const float* x, const float* 
         const int m = n - i < kBlock ? n - i : kBlock;
         encode_as<how>(f.grid, f.table, x + i, y + i, z + i, m, encoding + size_t(i) * e, e);
         if (pairs)
-            bfloat_layer<true>(m, e, h, encoding + size_t(i) * e, pairs, hidden + size_t(i) * h);
+            bfloat_layer<After::kRelu>(m, e, h, encoding + size_t(i) * e, pairs, h, hidden + size_t(i) * h);
         else
             gemm<After::kRelu>(m, h, e, encoding + size_t(i) * e, e, 1, f.weights + net.offset[0], h,
                                hidden + size_t(i) * h, h);
@@ -70,15 +70,17 @@ static inline void direction_basis(const Network& net, const float* d, float* ba
 }
 
 // Hidden activations of n samples → colours (n, 4). s.sray says which row of s.basis a sample uses. pairs: as above, for
-// the layer after the hidden one.
-static inline void color_forward(const Field& f, Scratch& s, int n, const uint32_t* pairs = nullptr) {
+// the layer after the hidden one. all_pairs: for all layers, at half of their offsets, or null.
+static inline void color_forward(const Field& f, Scratch& s, int n, const uint32_t* pairs = nullptr,
+                                 const uint32_t* all_pairs = nullptr) {
     const Network& net = f.net;
+    if (all_pairs) pairs = all_pairs + net.offset[1] / 2;
     const int h = net.hidden, o = net.outputs;
     for (int i = 0; i < n; i += kBlock) {
         const int m = n - i < kBlock ? n - i : kBlock;
         float* output = s.soutput + size_t(i) * o;
         if (pairs)
-            bfloat_layer<false>(m, h, o, s.shidden + size_t(i) * h, pairs, output);
+            bfloat_layer<After::kNothing>(m, h, o, s.shidden + size_t(i) * h, pairs, o, output);
         else
             gemm<After::kNothing>(m, o, h, s.shidden + size_t(i) * h, h, 1, f.weights + net.offset[1], o, output, o);
         float* color = s.scolor + size_t(i) * 4;
@@ -104,14 +106,21 @@ static inline void color_forward(const Field& f, Scratch& s, int n, const uint32
             int width = 32;
             for (int layer = 0; layer < net.color_layers; ++layer) {
                 float* to = s.scolor_hidden[layer] + size_t(i) * net.color_hidden;
-                gemm<After::kRelu>(m, net.color_hidden, width, from, width, 1, f.weights + net.offset[2 + layer],
-                                   net.color_hidden, to, net.color_hidden);
+                if (all_pairs)
+                    bfloat_layer<After::kRelu>(m, width, net.color_hidden, from, all_pairs + net.offset[2 + layer] / 2,
+                                               net.color_hidden, to);
+                else
+                    gemm<After::kRelu>(m, net.color_hidden, width, from, width, 1, f.weights + net.offset[2 + layer],
+                                       net.color_hidden, to, net.color_hidden);
                 from = to;
                 width = net.color_hidden;
             }
             float* last = s.d_color;  // one block; the forward pass has no other use for it
-            gemm<After::kNothing>(m, 16, width, from, width, 1, f.weights + net.offset[2 + net.color_layers], 16,
-                                  last, 16);
+            const int at = net.offset[2 + net.color_layers];
+            if (all_pairs)
+                bfloat_layer<After::kNothing>(m, width, 16, from, all_pairs + at / 2, 16, last);
+            else
+                gemm<After::kNothing>(m, 16, width, from, width, 1, f.weights + at, 16, last, 16);
             for (int k = 0; k < m; ++k)
                 for (int a = 0; a < 4; ++a) color[k * 4 + a] = last[k * 16 + a];
         }
@@ -121,15 +130,31 @@ static inline void color_forward(const Field& f, Scratch& s, int n, const uint32
     }
 }
 
-// The backward pass for one block of samples, [i, i + m).
+// One layer backward, for m samples. below (m, in): the layer's input; d (m, out): the gradients of its sums. Adds to the
+// weights' gradient, and writes those of the first `columns` inputs, `to` (m, columns), with `E` applied to them.
+template <After E>
+static inline void layer_backward(const Field& f, Scratch& s, int layer, int m, const float* below, const float* d,
+                                  int columns, float* to, const uint32_t* pairs_t) {
+    const int in = f.net.in[layer], out = f.net.out[layer], at = f.net.offset[layer];
+    const float* mask = E == After::kMask ? below : nullptr;
+    if (pairs_t) {
+        bfloat_gradient(m, in, out, below, d, s.weight_gradient + at);
+        bfloat_layer<E>(m, out, columns, d, pairs_t + at / 2, in, to, mask);
+    } else {
+        gemm<After::kAdd>(in, out, m, below, 1, in, d, out, s.weight_gradient + at, out);
+        gemm<E>(m, columns, out, d, out, 1, f.weights_t + at, in, to, columns, mask, columns);
+    }
+}
+
+// The backward pass for one block of samples, [i, i + m). pairs_t: of the transposed weights, for products in bfloat16;
+// null: in float.
 // Inputs: s.d_color (m, 16), the gradients of the raw colours (before the sigmoid), zero after the first three columns;
 // d_density (m), the gradients of the raw densities.
 // Outputs: d_encoding (m, encoding), overwritten; s.weight_gradient, added to.
 static inline void network_backward(const Field& f, Scratch& s, int i, int m, const float* d_density,
-                                    float* d_encoding) {
+                                    float* d_encoding, const uint32_t* pairs_t = nullptr) {
     const Network& net = f.net;
     const int e = net.encoding, h = net.hidden, o = net.outputs;
-    float* wg = s.weight_gradient;
     float* d_output = s.d_output;
     if (net.color_layers == 0) {
         for (int k = 0; k < m; ++k) {
@@ -142,30 +167,21 @@ static inline void network_backward(const Field& f, Scratch& s, int i, int m, co
             for (int j = 28; j < o; ++j) d[j] = 0;
         }
     } else {
-        const int ch = net.color_hidden, last = 1 + net.color_layers;
+        const int ch = net.color_hidden, last = 2 + net.color_layers;
         float *d = s.d_hidden_a, *spare = s.d_hidden_b;
         const float* below = s.scolor_hidden[net.color_layers - 1] + size_t(i) * ch;
-        gemm<After::kAdd>(ch, 16, m, below, 1, ch, s.d_color, 16, wg + net.offset[last + 1], 16);
-        gemm<After::kMask>(m, ch, 16, s.d_color, 16, 1, f.weights_t + net.offset[last + 1], ch, d, ch, below, ch);
+        layer_backward<After::kMask>(f, s, last, m, below, s.d_color, ch, d, pairs_t);
         if (net.color_layers == 2) {
             below = s.scolor_hidden[0] + size_t(i) * ch;
-            gemm<After::kAdd>(ch, ch, m, below, 1, ch, d, ch, wg + net.offset[3], ch);
-            gemm<After::kMask>(m, ch, ch, d, ch, 1, f.weights_t + net.offset[3], ch, spare, ch, below, ch);
-            float* t = d;
+            layer_backward<After::kMask>(f, s, 3, m, below, d, ch, spare, pairs_t);
             d = spare;
-            spare = t;
         }
-        const float* in = s.scolor_in + size_t(i) * 32;
-        gemm<After::kAdd>(32, ch, m, in, 1, 32, d, ch, wg + net.offset[2], ch);
         // Only the first 16 inputs come from the density network; the rest is the direction.
-        gemm<After::kNothing>(m, 16, ch, d, ch, 1, f.weights_t + net.offset[2], 32, d_output, 16);
+        layer_backward<After::kNothing>(f, s, 2, m, s.scolor_in + size_t(i) * 32, d, 16, d_output, pairs_t);
         for (int k = 0; k < m; ++k) d_output[k * 16] += d_density[k];
     }
-    const float* hidden = s.shidden + size_t(i) * h;
-    gemm<After::kAdd>(h, o, m, hidden, 1, h, d_output, o, wg + net.offset[1], o);
-    gemm<After::kMask>(m, h, o, d_output, o, 1, f.weights_t + net.offset[1], h, s.d_hidden_a, h, hidden, h);
-    gemm<After::kAdd>(e, h, m, s.sencoding + size_t(i) * e, 1, e, s.d_hidden_a, h, wg + net.offset[0], h);
-    gemm<After::kNothing>(m, e, h, s.d_hidden_a, h, 1, f.weights_t + net.offset[0], e, d_encoding, e);
+    layer_backward<After::kMask>(f, s, 1, m, s.shidden + size_t(i) * h, d_output, h, s.d_hidden_a, pairs_t);
+    layer_backward<After::kNothing>(f, s, 0, m, s.sencoding + size_t(i) * e, s.d_hidden_a, e, d_encoding, pairs_t);
 }
 
 NS_END

@@ -55,6 +55,22 @@ NS_HD vf iota(float start) {
     for (int i = 0; i < kWidth; ++i) v[i] = start + float(i);
     return v;
 }
+// The natural logarithm of positive, normal numbers, with an error below 2 units in the last place. Writes x = 2^n (1 + f)
+// with 1 + f from √½ to √2, and evaluates the polynomial of the Cephes library in f.
+NS_HD vf ns_log(vf x) {
+    const vi bits = (vi)x - 0x3f3504f3, n = bits >> 23;
+    const vf f = (vf)((bits & 0x007fffff) + 0x3f3504f3) - 1.0f, e = Lanes<vf>::to_float(n);
+    vf p = f * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * f + 1.1676998740e-1f;
+    p = p * f - 1.2420140846e-1f;
+    p = p * f + 1.4249322787e-1f;
+    p = p * f - 1.6668057665e-1f;
+    p = p * f + 2.0000714765e-1f;
+    p = p * f - 2.4999993993e-1f;
+    p = p * f + 3.3333331174e-1f;
+    const vf square = f * f;
+    return (f + (p * f * square + e * -2.12194440e-4f - square * 0.5f)) + e * 0.693359375f;
+}
 // The lanes, as bits, whose bit number `index` is set in `bits`. Only lanes in `valid` are read.
 NS_HD uint32_t gather_bits(const uint32_t* bits, vi index, uint32_t valid) {
 #if defined(__AVX512F__)
@@ -166,6 +182,8 @@ template <int F>
 struct Row {
     typedef float type __attribute__((vector_size(4 * F)));
     typedef float any __attribute__((vector_size(4 * F), aligned(4), may_alias));
+    typedef uint32_t bits __attribute__((vector_size(4 * F)));
+    typedef uint16_t halves __attribute__((vector_size(2 * F)));
 };
 template <int F>
 NS_HD typename Row<F>::type load_row(const float* p) {
@@ -174,6 +192,37 @@ NS_HD typename Row<F>::type load_row(const float* p) {
 template <int F>
 NS_HD void store_row(float* p, typename Row<F>::type v) {
     *(typename Row<F>::any*)p = v;
+}
+
+// 1 / (√v + epsilon), for v of 0 or more, to about two units in the last place. Where there are approximations of the two
+// inverses, a step of Newton's method for each is faster than a root and a division.
+template <int F>
+NS_HD typename Row<F>::type inverse_root(typename Row<F>::type v, float epsilon) {
+    using V = typename Row<F>::type;
+#if defined(__AVX2__)
+    if constexpr (F >= 4) {
+        const auto estimate = [](V x, bool root) -> V {
+            if constexpr (F == 8) {
+#if defined(__AVX512VL__)
+                return root ? (V)_mm256_rsqrt14_ps((__m256)x) : (V)_mm256_rcp14_ps((__m256)x);
+#else
+                return root ? (V)_mm256_rsqrt_ps((__m256)x) : (V)_mm256_rcp_ps((__m256)x);
+#endif
+            } else {
+#if defined(__AVX512VL__)
+                return root ? (V)_mm_rsqrt14_ps((__m128)x) : (V)_mm_rcp14_ps((__m128)x);
+#else
+                return root ? (V)_mm_rsqrt_ps((__m128)x) : (V)_mm_rcp_ps((__m128)x);
+#endif
+            }
+        };
+        v = v + 2e-38f;  // the inverse root of 0 would be infinite
+        const V x = estimate(v, true), y = x * (1.5f - (v * 0.5f) * (x * x));
+        const V root = v * y + epsilon, z = estimate(root, false);
+        return z * (2.0f - root * z);
+    }
+#endif
+    return 1.0f / (Lanes<V>::sqrt(v) + epsilon);
 }
 
 // --- half precision (IEEE binary16), round to nearest even -------------------------------------------

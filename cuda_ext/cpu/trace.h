@@ -16,56 +16,81 @@ static inline void start_ray(const Space& space, const float* o, const float* d,
     r.transmittance = 1.0f;
     r.steps = ray_steps(space, r.o, r.d, jitter, r.law, r.t_end, r.step);
     r.offset = 0;
+    r.group_from = r.group_end = r.step;
+    r.groups = 0;
+    r.met_from = -1;
     r.head = r.tail = -1;
     r.active = r.steps > r.step;
     r.dropped = false;
 }
 
-// Moves along the ray to its next samples in occupied cells, at most `want` of them. Stores them from index `at` on,
-// and returns their number.
-static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
-    alignas(64) float x[kWidth], y[kWidth], z[kWidth], t[kWidth], m[kWidth];
-    alignas(64) int32_t cell[kWidth];
-    int found = 0;
-    while (found < want && r.step < r.steps) {
-        if (f.coarse && steps_are_empty(f, space, r.o, r.d, r.law, r.jitter, r.step, kWidth)) {
-            r.step += kWidth;
+// Starts n rays. In an unbounded scene all have the same steps, which are then found once.
+static inline void start_rays(const Space& space, const float* origins, const float* directions, const float* jitter,
+                              int n, RayState* rays) {
+    const bool same = space.unbounded && !space.cropped;
+    for (int r = 0; r < n; ++r) {
+        const float *o = origins + 3 * r, *d = directions + 3 * r;
+        if (!same || r == 0) {
+            start_ray(space, o, d, jitter[r], rays[r]);
             continue;
         }
-        const vf k = iota(float(r.step) + r.jitter);
-        const vf tt = step_distance(r.law, k);
+        rays[r] = rays[0];
+        rays[r].o = {o[0], o[1], o[2]}, rays[r].d = {d[0], d[1], d[2]};
+        rays[r].jitter = jitter[r];
+    }
+}
+
+// Finds out which of the next groups of steps may hold a sample, as many groups as a vector has lanes.
+static inline void find_groups(const Field& f, const Space& space, RayState& r) {
+    r.group_from = r.step;
+    r.group_end = r.step + kWidth * kWidth;
+    r.groups = uint32_t((uint64_t(1) << kWidth) - 1);
+    if (!f.coarse) return;
+    vi cell;
+    const vf first = iota(0.0f) * float(kWidth) + float(r.step);
+    const uint32_t within = lane_bits(steps_within_reach(space, r.o, r.d, r.law, first, r.jitter, kWidth, cell));
+    r.groups &= gather_bits(f.coarse, cell, within) | ~within;
+}
+
+// Moves along the ray to its next samples in occupied cells, at most `want` of them. Stores them from index `at` on,
+// and returns their number. Writes up to kWidth more.
+static inline int next_samples(const Field& f, const Space& space, RayState& r, int want, int at, Scratch& s) {
+    int found = 0;
+    while (found < want && r.step < r.steps) {
+        if (r.step >= r.group_end) find_groups(f, space, r);
+        const uint32_t groups = r.groups >> ((r.step - r.group_from) / kWidth);
+        if (!groups) {
+            r.step = r.group_end;
+            continue;
+        }
+        const int skipped = __builtin_ctz(groups), base = r.step - (r.step - r.group_from) % kWidth + skipped * kWidth;
+        if (skipped) r.step = base;
+        const vf tt = step_distance(r.law, iota(float(base) + r.jitter));
         vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
         const vf largest = ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz));
         to_unit(space.unbounded, px, py, pz);
         const vi cells = occupancy_cell(px, py, pz, space.occupancy_resolution);
-        const int lanes = r.steps - r.step < kWidth ? r.steps - r.step : kWidth;
-        uint32_t hits = gather_bits(f.occupancy, cells, lane_bits(tt < r.t_end) & ((1u << lanes) - 1u));
-        if (hits) {
-            store((uint32_t*)cell, (vu)cells);
-            store(t, tt);
-            store(m, largest);
-            store(x, px);
-            store(y, py);
-            store(z, pz);
+        if (base != r.met_from) {
+            const int lanes = r.steps - base < kWidth ? r.steps - base : kWidth;
+            if (lanes <= 0) break;
+            const uint32_t there = lane_bits(tt < r.t_end) & uint32_t((uint64_t(1) << lanes) - 1);
+            r.met = gather_bits(f.occupancy, cells, there);
+            r.met_from = base;
         }
-        int used = lanes;
-        while (hits) {
-            const int i = __builtin_ctz(hits);
-            hits &= hits - 1;
-            const int to = at + found;
-            s.cx[to] = x[i];
-            s.cy[to] = y[i];
-            s.cz[to] = z[i];
-            s.ct[to] = t[i];
-            s.clength[to] = ns_max(space.step, space.cone * t[i]);
-            s.cx_scene[to] = ns_max(f.space.step, f.space.cone * m[i]);
-            s.ccell[to] = cell[i];
-            if (++found == want) {
-                used = i + 1;
-                break;
-            }
-        }
-        r.step += used;
+        uint32_t hits = r.met >> (r.step - base) << (r.step - base), rest = hits;
+        for (int i = found; i < want && rest; ++i) rest &= rest - 1;
+        hits ^= rest;
+        r.step = rest ? base + __builtin_ctz(rest) : base + kWidth;
+        if (!hits) continue;
+        const int to = at + found;
+        compress(s.cx + to, px, hits);
+        compress(s.cy + to, py, hits);
+        compress(s.cz + to, pz, hits);
+        compress(s.ct + to, tt, hits);
+        compress(s.clength + to, ns_max(vf{} + space.step, tt * space.cone), hits);
+        compress(s.cx_scene + to, ns_max(vf{} + f.space.step, largest * f.space.cone), hits);
+        compress((float*)s.ccell + to, (vf)cells, hits);
+        found += __builtin_popcount(hits);
     }
     return found;
 }
@@ -79,9 +104,10 @@ struct Tracing {
 constexpr Tracing kForTraining = {4, kRoundSamples, true}, kForPictures = {3, 3, false};
 
 // Traces `n` rays (at most kTileRays). Leaves the surviving samples in `s`, as one linked list per ray, and returns
-// their number. Rays that did not fit in the tile's memory are marked as dropped.
+// their number. Rays that did not fit in the tile's memory are marked as dropped. pairs: as density_forward takes them.
 static inline int trace(const Field& f, const March& march, const Space& space, RayState* rays, int n,
-                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters) {
+                        const Tracing& how, Scratch& s, float* occupancy_values, Counters& counters,
+                        const uint32_t* pairs = nullptr) {
     const int e = f.net.encoding, h = f.net.hidden;
     int survivors = 0, want = how.first_round;
     for (;;) {
@@ -96,7 +122,8 @@ static inline int trace(const Field& f, const March& march, const Space& space, 
         }
         if (candidates == 0) break;
         counters.candidates += candidates;
-        density_forward(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha);
+        for (int c = 0; occupancy_values && c < candidates; ++c) __builtin_prefetch(occupancy_values + s.ccell[c], 1);
+        density_forward<Lie::kOnRays>(f, s.cx, s.cy, s.cz, candidates, s.cencoding, s.chidden, s.calpha, pairs);
         for (int r = 0; r < n; ++r) {
             RayState& ray = rays[r];
             if (!ray.active) continue;
@@ -154,11 +181,9 @@ static inline void trace_rays(const Field& f, const March& march, const Rays& ra
         int n = last - base < kTileRays ? last - base : kTileRays;
         int survivors;
         for (;;) {  // a tile that overflows is traced again with half of its rays
-            for (int r = 0; r < n; ++r) {
-                const int i = base + r;
-                start_ray(space, rays.origins + 3 * i, rays.directions + 3 * i, rays.jitter[i], tile[r]);
-                direction_basis(f.net, rays.directions + 3 * i, s.basis + r * kShSlots);
-            }
+            start_rays(space, rays.origins + 3 * base, rays.directions + 3 * base, rays.jitter + base, n, tile);
+            for (int r = 0; r < n; ++r)
+                direction_basis(f.net, rays.directions + 3 * (base + r), s.basis + r * kShSlots);
             survivors = trace(f, march, space, tile, n, kForPictures, s, nullptr, counters);
             bool dropped = false;
             for (int r = 0; r < n; ++r) dropped |= tile[r].dropped;

@@ -7,34 +7,70 @@
 
 NS_BEGIN
 
+// Fetches what a step reads around a pixel: its neighbours, if its ray may see the sky, and its known depth.
+static inline void prefetch_around(const TrainStep& step, const uint8_t* texel, int photo, const float* pixel, Vec3 d) {
+    __builtin_prefetch(texel);
+    const CameraDesc& camera = step.photos.cameras[photo];
+    const int row = int(pixel[1]);
+    const int64_t away = int64_t(kPlainReach) * camera.width * step.photos.channels;
+    if (step.sky_pull > 0 && d.z > 0) {
+        if (row >= kPlainReach) __builtin_prefetch(texel - away);
+        if (row + kPlainReach < camera.height) __builtin_prefetch(texel + away);
+    }
+    if (step.photos.depths) __builtin_prefetch(known_depth(step.photos, photo, pixel[0], pixel[1]));
+}
+
 // Draws rays [first, last) of a step (at most kTileRays). All pixels are chosen and prefetched before the first one is
-// read: they can be anywhere in memory, and this way the reads overlap.
+// read, and then read one right after the other: they can be anywhere in memory, and this way the reads overlap.
 static void make_rays(const TrainStep& step, int first, int last) {
     const uint8_t* texels[kTileRays];
+    uint64_t at[kTileRays];
+    for (int i = first; i < last; ++i) {
+        at[i - first] = drawn_pixel(step.photos, step.seed, step.first_ray + uint64_t(i));
+        if (step.photos.chosen) __builtin_prefetch(step.photos.chosen + at[i - first]);
+    }
     for (int i = first; i < last; ++i) {
         const uint64_t drawn = step.first_ray + uint64_t(i);
         Vec3 o, d;
         int photo;
         float* pixel = step.rays.pixels + 2 * i;
-        texels[i - first] = drawn_ray(step.photos, step.seed, drawn, photo, pixel[0], pixel[1], o, d);
+        texels[i - first] = ray_of_pixel(step.photos, at[i - first], photo, pixel[0], pixel[1], o, d);
         step.rays.photos[i] = photo;
-        __builtin_prefetch(texels[i - first]);
+        prefetch_around(step, texels[i - first], photo, pixel, d);
         float* to = step.rays.origins + 3 * i;
         to[0] = o.x, to[1] = o.y, to[2] = o.z;
         to = step.rays.directions + 3 * i;
         to[0] = d.x, to[1] = d.y, to[2] = d.z;
         step.rays.jitter[i] = drawn_jitter(step.seed, drawn);
     }
+    uint8_t colors[kTileRays][4] = {};
+    for (int i = first; i < last; ++i)
+        for (int c = 0; c < step.photos.channels; ++c) colors[i - first][c] = texels[i - first][c];
     for (int i = first; i < last; ++i)
         for (int c = 0; c < 3; ++c)
-            drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), texels[i - first], c,
+            drawn_color(step.photos, step.seed, step.first_ray + uint64_t(i), colors[i - first], c,
                         step.rays.backgrounds[3 * i + c], step.rays.targets[3 * i + c]);
 }
 
 // The distance to what a ray sees, or 0 if it is unknown. `pixel` is null for rays that were given, not drawn.
 static inline float known_end(const TrainStep& step, int index, int photo, const float* pixel) {
     if (!pixel) return step.rays.known ? step.rays.known[index] : 0.0f;
-    return step.photos.depths ? known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
+    return step.photos.depths ? *known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
+}
+
+// The logarithms that the losses take, of all survivors at once.
+static inline void find_logs(Scratch& s, int survivors) {
+    for (int i = 0; i < survivors; i += kWidth) {
+        const int m = survivors - i < kWidth ? survivors - i : kWidth;
+        vf t = load(s.st + i), length = load(s.slength + i);
+        if (m < kWidth) {
+            const vi there = lanes_mask((1u << m) - 1u);
+            t = there ? t : splat(1.0f), length = there ? length : vf{};
+        }
+        store(s.slog_t + i, ns_log(t));
+        store(s.slog_middle + i, ns_log(t + 0.5f * length));
+        store(s.slog_width + i, ns_log(1.0f + length / t));
+    }
 }
 
 // Adds the loss of one traced ray to the totals. Replaces its samples' colours (`scolor`, in rows of 4) and densities
@@ -50,7 +86,7 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
         for (int ch = 0; ch < 3; ++ch) c[ch] += w * s.scolor[k * 4 + ch];
         if (step.distortion > 0) {
             w_total += w;
-            wm_total += w * logf(s.st[k] + 0.5f * s.slength[k]);
+            wm_total += w * s.slog_middle[k];
         }
     }
     float g[3], behind = 0;  // g: with respect to Σ w rgb
@@ -58,22 +94,25 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
     const int photo = step.rays.photos ? step.rays.photos[index] : -1;
     for (int ch = 0; ch < 3; ++ch) {
         const float exposure = photo >= 0 ? step.exposures[3 * photo + ch] : 0.0f;
-        const float shown = exposed(c[ch], exposure);
+        const float gain = photo >= 0 ? step.gains[3 * photo + ch] : 1.0f;
+        const float shown = c[ch] * gain;
         const float error = shown + ray.transmittance * background[ch] - step.rays.targets[3 * index + ch];
         s.counters.squared_error += double(error) * error;
         const float d = huber_gradient(error, step.huber_delta) * step.loss_scale;
         behind += ray.transmittance * background[ch] * d;
-        g[ch] = exposed(d, exposure);
+        g[ch] = d * gain;
         if (photo >= 0)
             step.rays.d_exposures[3 * index + ch] =
                 exposure_gradient(d, shown, exposure, step.exposure_pull * step.loss_scale);
     }
     const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
+    const float log_sky = sky ? logf(step.sky_distance) : 0.0f;
     // Known depths were computed from the cameras' initial poses and would hold the cameras there. So steps that refine
     // the cameras use colours alone.
     const float known = step.depth_pull > 0 && !step.rays.d_rays ? known_end(step, index, photo, pixel) : 0.0f;
     const float depth_scale = step.depth_pull * step.loss_scale;
+    const float log_known = known > 0 ? logf(known) : 0.0f;
     if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
     float w_before = w_total, wm_before = wm_total;
     for (int i = n - 1; i >= 0; --i) {
@@ -82,16 +121,15 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
         float* rgb = s.scolor + k * 4;
         float q = rgb[0] * g[0] + rgb[1] * g[1] + rgb[2] * g[2];
         if (step.distortion > 0) {
-            const float t = s.st[k], length = s.slength[k];
-            const float m = logf(t + 0.5f * length);
+            const float m = s.slog_middle[k];
             w_before -= w;
             wm_before -= w * m;
             q += step.distortion * step.loss_scale *
-                 distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
+                 distortion_gradient(w, m, s.slog_width[k], w_before, wm_before, w_total, wm_total);
         }
-        if (sky) q += step.sky_pull * step.loss_scale * sky_gradient(s.st[k], step.sky_distance);
+        if (sky) q += step.sky_pull * step.loss_scale * sky_gradient_by_logs(s.slog_t[k], log_sky);
         if (known > 0)
-            q += depth_scale * depth_gradient(s.st[k] + 0.5f * s.slength[k], known, step.depth_slack, step.depth_most);
+            q += depth_scale * depth_gradient_by_log(s.slog_middle[k] - log_known, step.depth_slack, step.depth_most);
         const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
         const float scale = near_gradient_scale(s.st[k], step.full_gradient_distance);
         s.sdensity[k] = scale * d * density_activation_gradient(s.sdensity[k]);
@@ -127,22 +165,24 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
     const int e = f.net.encoding;
     RayState tile[kTileRays];
     const int n = last - first;
+    start_rays(space, step.rays.origins + 3 * first, step.rays.directions + 3 * first, step.rays.jitter + first, n, tile);
     for (int r = 0; r < n; ++r) {
         const int i = first + r;
-        start_ray(space, step.rays.origins + 3 * i, step.rays.directions + 3 * i, step.rays.jitter[i], tile[r]);
         direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
         if (step.rays.d_exposures)  // stays zero for dropped rays
             for (int c = 0; c < 3; ++c) step.rays.d_exposures[3 * i + c] = 0;
         if (step.rays.d_rays)
             for (int c = 0; c < 6; ++c) step.rays.d_rays[6 * i + c] = 0;
     }
-    int survivors = trace(f, step.march, space, tile, n, kForTraining, s, step.occupancy_values, s.counters);
+    int survivors = trace(f, step.march, space, tile, n, kForTraining, s, step.occupancy_values, s.counters,
+                          step.pairs);
     s.counters.rays += n;
     if (s.g_count + survivors > s.g_capacity) {  // no room for these samples: drop the rays
         s.counters.dropped += n;
         return;
     }
-    color_forward(f, s, survivors);
+    color_forward(f, s, survivors, nullptr, step.pairs);
+    if (step.distortion > 0 || step.sky_pull > 0 || step.depth_pull > 0) find_logs(s, survivors);
     for (int r = 0; r < n; ++r) {
         if (tile[r].dropped) {
             s.counters.dropped += 1;
@@ -162,7 +202,7 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
             for (int ch = 0; ch < 3; ++ch) d[ch] = s.scolor[(i + k) * 4 + ch];
         }
         float* d_encoding = s.g_encoding + size_t(s.g_count + i) * e;
-        network_backward(f, s, i, m, s.sdensity + i, d_encoding);
+        network_backward(f, s, i, m, s.sdensity + i, d_encoding, step.pairs_t);
         if (step.rays.d_rays) ray_gradients(step, first, s, i, m, d_encoding);
     }
     std::memcpy(s.gx + s.g_count, s.sx, sizeof(float) * survivors);

@@ -21,8 +21,8 @@ constexpr int kMaxRays = 1 << 17;
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-// The first row of a part of a level. Parts begin at multiples of 64 rows, so no two threads write to one word of
-// `touched`.
+// The first row of a part of a level. Parts begin at multiples of 64 rows, so that hardly any two threads write to one
+// cache line.
 uint32_t part_start(uint32_t size, int part, int parts) {
     if (part == parts) return size;
     return uint32_t(uint64_t((size + 63) / 64) * part / parts * 64);
@@ -41,6 +41,7 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     origins_.resize(3 * kMaxRays), directions_.resize(3 * kMaxRays), jitter_.resize(kMaxRays);
     targets_.resize(3 * kMaxRays), backgrounds_.resize(3 * kMaxRays);
     ray_photos_.resize(kMaxRays), d_exposures_.resize(3 * kMaxRays), exposure_gradient_.resize(3 * photos_.n);
+    gains_.resize(3 * photos_.n);
     rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(),
              ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr};
     pixels_.resize(2 * kMaxRays);
@@ -51,9 +52,35 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     }
     const HashGrid& g = s_.field.grid;
     const size_t rows = generic::table_rows(g);
-    gradient_.assign(rows * g.features, 0.0f);
-    touched_.assign(rows / 64 + g.levels + 1, 0);
+    state_ = LargeArray<float>(2 * rows * g.features);
+    slots_ = LargeArray<uint32_t>(rows);
+    row_gradients_.resize(pool_.size());
+    if (k_.has_bfloat()) pairs_.resize(s_.field.net.size / 2), pairs_t_.resize(s_.field.net.size / 2);
+    refresh();
+}
+
+void Trainer::refresh() {
+    const int features = s_.field.grid.features;
+    share_rows([&](size_t first, size_t n) {
+        const size_t at = first * features;
+        k_.pack_rows(features, s_.table + at, s_.table_moments + 2 * at, n, state_.data() + 2 * at);
+    });
     refresh_weights();
+}
+
+void Trainer::share_rows(const std::function<void(size_t first, size_t n)>& task) {
+    constexpr size_t kRows = 1 << 14;
+    const size_t rows = slots_.size();
+    pool_.run(int((rows + kRows - 1) / kRows),
+              [&](int, int i) { task(i * kRows, std::min(kRows, rows - i * kRows)); });
+}
+
+void Trainer::write_back() {
+    const int features = s_.field.grid.features;
+    share_rows([&](size_t first, size_t n) {
+        const size_t at = first * features;
+        k_.unpack_rows(features, state_.data() + 2 * at, n, s_.table + at, s_.table_moments + 2 * at);
+    });
 }
 
 void Trainer::refresh_weights() {
@@ -63,6 +90,9 @@ void Trainer::refresh_weights() {
         float* t = s_.weights_t + net.offset[l];
         for (int i = 0; i < net.in[l]; ++i)
             for (int o = 0; o < net.out[l]; ++o) t[o * net.in[l] + i] = w[i * net.out[l] + o];
+        if (pairs_.empty()) continue;
+        k_.pair_weights(net.in[l], net.out[l], w, pairs_.data() + net.offset[l] / 2);
+        k_.pair_weights(net.out[l], net.in[l], t, pairs_t_.data() + net.offset[l] / 2);
     }
 }
 
@@ -78,24 +108,30 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.huber_delta = o.huber_delta;
     step.distortion = o.distortion;
     step.full_gradient_distance = o.full_gradient_distance;
-    step.exposures = s_.exposures;
+    step.exposures = s_.exposures, step.gains = gains_.data();
     step.exposure_pull = o.exposure_pull;
     step.sky_pull = o.sky_pull, step.sky_distance = o.sky_distance;
     step.depth_pull = o.depth_pull, step.depth_slack = o.depth_slack, step.depth_most = o.depth_most;
     step.loss_scale = float(1.0 / rays_in_loss);
+    const bool bfloat = o.bfloat16 && !pairs_.empty();
+    step.pairs = bfloat ? pairs_.data() : nullptr, step.pairs_t = bfloat ? pairs_t_.data() : nullptr;
     return step;
 }
 
-int Trainer::tile_rays() const {
+int Trainer::tile_rays(int n_rays) const {
     // In fog, hundreds of samples per ray survive. Limit the rays so that a tile's memory holds all of their samples.
     const double expected = survivors_per_ray > 0 ? survivors_per_ray : 512;
-    return int(std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays)));
+    const double most = std::clamp(kSurvivors / (2.5 * expected), 4.0, double(kTileRays));
+    // Several tiles for each thread, so that all threads end at about the same time; but not very small ones.
+    constexpr int kTilesPerThread = 8, kLeastRays = 16;
+    return std::min(int(most), std::max(n_rays / (kTilesPerThread * pool_.size()), kLeastRays));
 }
 
 void Trainer::trace(const TrainOptions& options, int n_rays, bool draw, double rays_in_loss) {
     rays_.n = n_rays;
+    for (int i = 0; i < 3 * photos_.n; ++i) gains_[i] = generic::exposed(1.0f, s_.exposures[i]);
     const TrainStep step = make_step(options, rays_in_loss);
-    const int tile = tile_rays(), tiles = (n_rays + tile - 1) / tile;
+    const int tile = tile_rays(n_rays), tiles = (n_rays + tile - 1) / tile;
     for (Scratch& s : scratch_) {
         s.g_count = 0;
         s.counters = {};
@@ -108,17 +144,25 @@ void Trainer::trace(const TrainOptions& options, int n_rays, bool draw, double r
     });
 }
 
-void Trainer::scatter_level(int level, int part, int parts, const AdamStep* adam) {
+// Makes the slots of earlier steps those of no row. To be called before a step's first scatter_level.
+void Trainer::next_slots() {
+    if (since_ > UINT32_MAX / 2) {
+        std::fill_n(slots_.data(), slots_.size(), 0u);
+        since_ = 1;
+    }
+    since_ += uint32_t(row_visits_);
+    row_visits_ = 0;
+    for (const Scratch& s : scratch_) row_visits_ += 8 * size_t(s.g_count);
+}
+
+RowGradients& Trainer::scatter_level(int worker, int level, int part, int parts) {
     const HashGrid& g = s_.field.grid;
     const uint32_t size = g.size[level], first = part_start(size, part, parts), last = part_start(size, part + 1, parts);
-    const size_t row0 = g.offset[level], at = row0 * g.features;
-    uint64_t* touched = touched_.data() + row0 / 64 + level;
+    RowGradients& to = row_gradients_[worker].with_room(std::min(row_visits_, size_t(last - first)), g.features);
     for (const Scratch& s : scratch_)
-        k_.scatter(g, level, first, last, s.gx, s.gy, s.gz, s.g_count, s.g_encoding, s_.field.net.encoding,
-                   gradient_.data() + at, touched);
-    if (adam)
-        k_.update_rows(*adam, g.features, first, last, touched, gradient_.data() + at, s_.table + at,
-                       s_.table_moments + 2 * at, s_.half_table + at);
+        k_.scatter(g, level, first, last, s.gx, s.gy, s.gz, s.g_count, s.g_encoding, s_.field.net.encoding, to,
+                   slots_.data() + g.offset[level], since_);
+    return to;
 }
 
 void Trainer::update_exposures(const TrainOptions& o, int n_rays) {
@@ -212,9 +256,13 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         rays_drawn += n_rays;
         update_exposures(o, n_rays);
         const double t1 = now();
-        pool_.run(g.levels * parts + 1, [&](int, int task) {
+        next_slots();
+        pool_.run(g.levels * parts + 1, [&](int worker, int task) {
             if (task < g.levels * parts) {
-                scatter_level(g.levels - 1 - task / parts, task % parts, parts, &table_adam);
+                const int level = g.levels - 1 - task / parts;
+                const size_t at = size_t(g.offset[level]) * g.features;
+                RowGradients& rows = scatter_level(worker, level, task % parts, parts);
+                k_.update_rows(table_adam, g.features, rows, state_.data() + 2 * at, s_.half_table + at);
                 return;
             }
             float* total = scratch_[0].weight_gradient;
@@ -255,10 +303,10 @@ TrainReport Trainer::gradients(const TrainOptions& o, Rays rays, float* d_table,
     trace(o, rays.n, false, rays.n);
     rays_ = saved;
     const HashGrid& g = s_.field.grid;
-    for (int level = 0; level < g.levels; ++level) scatter_level(level, 0, 1, nullptr);
-    std::memcpy(d_table, gradient_.data(), sizeof(float) * gradient_.size());
-    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
-    std::fill(touched_.begin(), touched_.end(), 0);
+    std::memset(d_table, 0, sizeof(float) * state_.size() / 2);
+    next_slots();
+    for (int level = 0; level < g.levels; ++level)
+        take_gradients(scatter_level(0, level, 0, 1), g.features, d_table + size_t(g.offset[level]) * g.features);
     const int n = s_.field.net.size;
     std::memset(d_weights, 0, sizeof(float) * n);
     if (d_exposures) {

@@ -11,7 +11,7 @@ namespace {
 // The distance to what this ray sees, or 0 if it is unknown.
 NS_D float known_end(const TrainInput& in, int ray, int photo) {
     if (in.given.n > 0) return in.given.known ? in.given.known[ray] : 0.0f;
-    return in.photos.depths ? known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
+    return in.photos.depths ? *known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
 }
 
 // Visits a ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp must

@@ -37,13 +37,18 @@ NS_HD float distortion_gradient(float w, float m, float width, float w_before, f
 // moves what may be sky away from the cameras, up to `distance`. Without it, sky can end up at any distance, because
 // a plain sky has no features that show how far away it is.
 NS_HD float sky_gradient(float t, float distance) { return t < distance ? logf(distance / t) : 0.0f; }
+// The same from logarithms, which a CPU finds for many samples at once.
+NS_HD float sky_gradient_by_logs(float log_t, float log_distance) { return ns_max(log_distance - log_t, 0.0f); }
 
 // The gradient of the depth loss with respect to the weight of a sample at t. The loss applies to rays with a `known`
 // distance to the surface (like DS-NeRF, Deng et al. 2022, but robust). It is Σ_i w_i c(t_i) + T_final · most, with
 // c(t) = |log(t / known)| - slack, clamped to 0 … most. The part of a ray that reaches the background costs `most`;
 // otherwise a transparent ray would have the lowest loss.
+NS_HD float depth_gradient_by_log(float log_off, float slack, float most) {
+    return ns_min(ns_max(ns_abs(log_off) - slack, 0.0f), most);
+}
 NS_HD float depth_gradient(float t, float known, float slack, float most) {
-    return ns_min(ns_max(ns_abs(logf(t / known)) - slack, 0.0f), most);
+    return depth_gradient_by_log(logf(t / known), slack, most);
 }
 
 // The factor for the gradient of a sample that is close to its camera: (t / t_full)² up to t_full, then 1. Space near

@@ -136,21 +136,26 @@ NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5
 // is at most 1.012, and less than √8 / m.
 constexpr float kMostStretch = 1.02f, kFarStretch = 2.83f;
 // The largest distance in the unit cube between two points near such a point that are `length` apart in the scene.
-NS_HD float unit_length(int unbounded, float length, float m) {
-    return unbounded ? 0.25f * length * ns_min(kMostStretch, kFarStretch / ns_max(m, 1e-6f)) : 0.5f * length;
+template <class T>
+NS_HD T unit_length(int unbounded, T length, T m) {
+    const T zero = m - m;
+    return unbounded ? 0.25f * length * ns_min(zero + kMostStretch, kFarStretch / ns_max(m, zero + 1e-6f)) : 0.5f * length;
 }
 
-// Whether `count` steps from `step` on are certainly empty, judged by one cell of the coarse grid, which must exist.
-NS_HD bool steps_are_empty(const Field& f, const Space& space, Vec3 o, Vec3 d, const StepLaw& law, float jitter,
-                           int step, int count) {
-    const float t = step_distance(law, float(step) + jitter + 0.5f * float(count - 1));
-    float x = o.x + t * d.x, y = o.y + t * d.y, z = o.z + t * d.z;
-    const float half = 0.5f * float(count) * ns_max(space.step, space.cone * t * 1.1f);
+// Whether `count` steps from `step` on lie within reach of one cell of the coarse grid, which then says whether they are
+// certainly empty. Sets `cell`.
+template <class T>
+NS_HD auto steps_within_reach(const Space& space, Vec3 o, Vec3 d, const StepLaw& law, T step, float jitter, int count,
+                              typename Lanes<T>::Int& cell) {
+    const T t = step_distance(law, step + (jitter + 0.5f * float(count - 1)));
+    T x = t * d.x + o.x, y = t * d.y + o.y, z = t * d.z + o.z;
+    const T half = 0.5f * float(count) * ns_max(t - t + space.step, t * (space.cone * 1.1f));
     // Of these steps, the contraction shrinks the one nearest to the origin least.
-    const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
-    if (unit_length(space.unbounded, half, m) > float(kCoarseReach) / float(kCoarse)) return false;
+    const T m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
+    const auto within = unit_length(space.unbounded, half, m) <= float(kCoarseReach) / float(kCoarse);
     to_unit(space.unbounded, x, y, z);
-    return !occupied(f.coarse, occupancy_cell(x, y, z, kCoarse));
+    cell = occupancy_cell(x, y, z, kCoarse);
+    return within;
 }
 
 // 1 / d. For an axis along which the ray does not move, a large number: the ray never reaches that axis's walls.

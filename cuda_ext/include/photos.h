@@ -18,14 +18,18 @@ NS_HD int find_photo(const Photos& photos, uint64_t pixel) {
     return lo;
 }
 
-// Draws the next ray, after `drawn` rays since training began. Pixels come in a random order that visits each of them
-// once per epoch. Sets the photo, the position (x, y) in it and the ray. Returns a pointer to the pixel's bytes.
-NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, float& x, float& y,
-                               Vec3& origin, Vec3& direction) {
+// Draws the next ray's pixel, after `drawn` rays since training began: its index among those to train on. They come in a
+// random order that visits each of them once per epoch.
+NS_HD uint64_t drawn_pixel(const Photos& photos, uint32_t seed, uint64_t drawn) {
     const uint64_t all = photos.chosen ? photos.n_chosen : photos.first_pixel[photos.n];
     const uint64_t total = photos.parts ? photos.n_parts * photos.part_size : all;
-    uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
-    if (photos.parts) at = photos.parts[at / photos.part_size] + at % photos.part_size;
+    const uint64_t at = permute(drawn % total, total, mix32(seed + uint32_t(drawn / total)));
+    return photos.parts ? photos.parts[at / photos.part_size] + at % photos.part_size : at;
+}
+// The ray of the pixel `at`, from drawn_pixel. Sets the photo, the position (x, y) in it and the ray. Returns a pointer to
+// the pixel's bytes.
+NS_HD const uint8_t* ray_of_pixel(const Photos& photos, uint64_t at, int& photo, float& x, float& y, Vec3& origin,
+                                  Vec3& direction) {
     const uint64_t pixel = photos.chosen ? photos.chosen[at] : at;
     photo = find_photo(photos, pixel);
     const CameraDesc& camera = photos.cameras[photo];
@@ -34,6 +38,11 @@ NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t dra
     y = float(inside / uint32_t(camera.width)) + 0.5f;
     pixel_ray(camera, x, y, origin, direction);
     return photos.pixels + camera.pixels + int64_t(inside) * photos.channels;
+}
+// Both.
+NS_HD const uint8_t* drawn_ray(const Photos& photos, uint32_t seed, uint64_t drawn, int& photo, float& x, float& y,
+                               Vec3& origin, Vec3& direction) {
+    return ray_of_pixel(photos, drawn_pixel(photos, seed, drawn), photo, x, y, origin, direction);
 }
 
 // Whether a photo has nearly the same colour all around a pixel, so that nothing there shows how far away the surface
@@ -57,11 +66,11 @@ NS_HD bool is_plain(const Photos& photos, int photo, float x, float y) {
     return true;
 }
 
-// The distance to what this pixel shows, or 0 if it is unknown.
-NS_HD float known_depth(const Photos& photos, int photo, float x, float y) {
+// Where the distance to what this pixel shows is found, or 0 if it is unknown.
+NS_HD const float* known_depth(const Photos& photos, int photo, float x, float y) {
     const CameraDesc& camera = photos.cameras[photo];
     const int across = (camera.width + kDepthCell - 1) / kDepthCell;
-    return photos.depths[camera.depths + int64_t(int(y) / kDepthCell) * across + int(x) / kDepthCell];
+    return photos.depths + camera.depths + int64_t(int(y) / kDepthCell) * across + int(x) / kDepthCell;
 }
 
 // The position inside each step at which a ray is sampled, in [0, 1).

@@ -34,6 +34,7 @@ struct TrainOptions {
     float sky_pull, sky_distance;  // the sky loss's weight (0: none) and distance (scene units); see photos.h, is_plain
     float depth_pull;  // the depth loss's weight, 0: none; not used in steps that collect cameras' gradients
     float depth_slack, depth_most;  // in log distance: errors up to `slack` cost nothing, and no error costs more than `most`
+    int bfloat16;  // CPU: whether the networks' products are in bfloat16 where the processor has that; else in float
     int camera_every;  // one step in this many adds to the cameras' gradients; 0: none does
 };
 

@@ -25,6 +25,7 @@ class TrainOptions:
     sky_pull, sky_distance: weight and distance (scene units) of ``reference.sky_pull``
     depth_pull: weight of the depth loss; depth_slack, depth_most: see ``reference.depth_cost``
     camera_every: steps between gradients of the cameras, 0 for none
+    bfloat16: the kernels' products; has no effect here
     """
 
     table_rate: float = 0.0
@@ -52,6 +53,7 @@ class TrainOptions:
     depth_slack: float = 0.0
     depth_most: float = 0.0
     camera_every: int = 0
+    bfloat16: int = 0
 
 
 def empty_report() -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Run:
 
     On a GPU, kernels train copies of the arrays. The exposures and the cameras' gradients here are up to date
     whenever no step is running, and changes to them count; the other arrays are as they were at the last
-    ``trainer.fetch()``, which ``record.save`` calls. On the processor there are no copies.
+    ``trainer.fetch()``, which ``record.save`` calls. On the processor, kernels train copies of ``master`` and
+    ``table_moments`` alone.
     """
 
     field: RadianceField

@@ -133,7 +133,7 @@ def summed(module: Any, name: str, every: int, threads: int = 1, turns: int = 4)
     o.table_rate = o.weight_rate = 0.0
     o.occupancy_every, o.camera_every = 0, every
     trained.trainer.survivors_per_ray = 60.0  # few enough rays that none is dropped
-    report = trained.trainer.run(o, turns, 60.0)
+    report = trained.run(o, turns, 60.0)
     assert report["dropped"] == 0
     return np.array(gradients)
 
@@ -163,10 +163,10 @@ def test_cameras_can_be_replaced(kernels: Any) -> None:
     pixels = np.tile(np.array([[255, 0, 0]], np.uint8), (PHOTOS * 16 * 12, 1)).reshape(-1)
     trained = steps.start(kernels, case, pixels=pixels)
     o = steps.options(kernels, steps.SETTINGS["plain"])
-    before = trained.trainer.run(o, 1, 60.0)
+    before = trained.run(o, 1, 60.0)
     away = ([18.0, 19.0, 8.0, 6.0, 0, 0, 0, 0, 0], 0, 16, 12, [1.0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 1, 9])
     trained.trainer.set_cameras([away] * PHOTOS)
-    after = trained.trainer.run(o, 1, 60.0)
+    after = trained.run(o, 1, 60.0)
     assert before["candidates"] > 0 and after["candidates"] == 0  # all cameras look past the scene
     with pytest.raises((TypeError, ValueError)):
         trained.trainer.set_cameras([away] * (PHOTOS - 1))

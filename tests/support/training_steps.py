@@ -77,6 +77,10 @@ def options(module: Any, settings: Settings) -> Any:
     return o
 
 
+# How far from true, relatively, a table's moments may be: a CPU keeps them in 16 bits.
+MOMENTS = 2.0**-7
+
+
 @dataclass(frozen=True)
 class Start:
     """A trainer and the arrays that it changes, or on a GPU copies of them."""
