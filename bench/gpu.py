@@ -73,7 +73,7 @@ def names(photos: list[str]) -> str:
 
 def prepared(posed: PosedCapture) -> TrainingSet:
     """The capture at its photos' full size."""
-    return prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution, on_gpu=True)
+    return prepare(posed, 1.0, 8, FieldConfig().occupancy_resolution)
 
 
 def settled(data: TrainingSet, field: FieldConfig, seconds: float) -> tuple[Run, Any]:

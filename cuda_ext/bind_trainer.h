@@ -74,6 +74,7 @@ struct TrainerBinding {
             .def_rw("sky_pull", &O::sky_pull).def_rw("sky_distance", &O::sky_distance)
             .def_rw("depth_pull", &O::depth_pull).def_rw("depth_slack", &O::depth_slack)
             .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every)
+            .def_rw("thinning", &O::thinning)
             .def_rw("bfloat16", &O::bfloat16);
     }
 

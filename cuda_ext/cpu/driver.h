@@ -41,6 +41,7 @@ struct TrainStep {
     float full_gradient_distance;       // gradients of samples closer than this are scaled down; 0: none
     const float *exposures, *gains;     // (photos, 3): logarithms, and their exponentials
     float exposure_pull;
+    float thinning;                     // see thin_out; 0: all samples go the way back
     float sky_pull, sky_distance;
     float depth_pull, depth_slack, depth_most;
     const uint32_t *pairs, *pairs_t;    // the weights for products in bfloat16, see bfloat.h; null: in float
@@ -48,7 +49,7 @@ struct TrainStep {
 
 struct Counters {
     double squared_error;               // Σ over rays and channels
-    int64_t candidates, survivors, rays, dropped;
+    int64_t candidates, met, survivors, rays, dropped;  // survivors: of those met, the ones not thinned out
 };
 
 // The memory of one worker: pointers into one block that `scratch_layout` divides up.

@@ -159,6 +159,43 @@ static inline void ray_gradients(const TrainStep& step, int first, Scratch& s, i
     }
 }
 
+// How much a sample's gradient matters: the sum over its raw density and raw colour.
+static inline float gradient_size(const Scratch& s, int k) {
+    const float* rgb = s.scolor + k * 4;
+    return ns_abs(s.sdensity[k]) + ns_abs(rgb[0]) + ns_abs(rgb[1]) + ns_abs(rgb[2]);
+}
+// Moves a sample's numbers that the way back through the networks reads from place `from` to an earlier one.
+static inline void move_sample(const Network& net, Scratch& s, int from, int to) {
+    const auto move = [&](float* rows, int size) {
+        std::memcpy(rows + size_t(to) * size, rows + size_t(from) * size, sizeof(float) * size);
+    };
+    s.sx[to] = s.sx[from], s.sy[to] = s.sy[from], s.sz[to] = s.sz[from], s.st[to] = s.st[from];
+    s.sray[to] = s.sray[from];
+    move(s.sencoding, net.encoding);
+    move(s.shidden, net.hidden);
+    if (net.color_layers) move(s.scolor_in, 32);
+    for (int layer = 0; layer < net.color_layers; ++layer) move(s.scolor_hidden[layer], net.color_hidden);
+}
+// Keeps those of n samples that are worth their way back: most have gradients far below the others'. A sample whose
+// gradient is smaller than step.thinning times the mean is kept with a probability in proportion, and its gradient grows
+// by as much as others are dropped, so that the mean gradient stays what it is. Returns how many are kept.
+static inline int thin_out(const TrainStep& step, Scratch& s, int first, int n) {
+    float sum = 0;
+    for (int k = 0; k < n; ++k) sum += gradient_size(s, k);
+    const float worth = step.thinning * sum / float(n > 0 ? n : 1);
+    int kept = 0;
+    for (int k = 0; k < n; ++k) {
+        const float share = gradient_size(s, k) / worth;
+        if (!(share >= 1.0f || random_unit(step.seed, uint32_t(step.first_ray) + uint32_t(first), 16 + k) < share)) continue;
+        const float grown = share >= 1.0f ? 1.0f : 1.0f / share;
+        const int to = kept++;
+        s.sdensity[to] = s.sdensity[k] * grown;
+        for (int c = 0; c < 3; ++c) s.scolor[to * 4 + c] = s.scolor[k * 4 + c] * grown;
+        if (to != k) move_sample(step.field.net, s, k, to);
+    }
+    return kept;
+}
+
 static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
     const Field& f = step.field;
     const Space space = coarser(f.space, step.march.coarseness);
@@ -194,6 +231,8 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
             ray_backward(step, tile[r], first + r, s);
         }
     }
+    s.counters.met += survivors;
+    if (step.thinning > 0) survivors = thin_out(step, s, first, survivors);
     for (int i = 0; i < survivors; i += kBlock) {
         const int m = survivors - i < kBlock ? survivors - i : kBlock;
         for (int k = 0; k < m; ++k) {

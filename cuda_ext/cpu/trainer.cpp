@@ -109,7 +109,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.distortion = o.distortion;
     step.full_gradient_distance = o.full_gradient_distance;
     step.exposures = s_.exposures, step.gains = gains_.data();
-    step.exposure_pull = o.exposure_pull;
+    step.exposure_pull = o.exposure_pull, step.thinning = o.thinning;
     step.sky_pull = o.sky_pull, step.sky_distance = o.sky_distance;
     step.depth_pull = o.depth_pull, step.depth_slack = o.depth_slack, step.depth_most = o.depth_most;
     step.loss_scale = float(1.0 / rays_in_loss);
@@ -279,11 +279,11 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         Counters c = {};
         for (const Scratch& s : scratch_) {
             c.squared_error += s.counters.squared_error;
-            c.candidates += s.counters.candidates, c.survivors += s.counters.survivors;
+            c.candidates += s.counters.candidates, c.met += s.counters.met, c.survivors += s.counters.survivors;
             c.rays += s.counters.rays, c.dropped += s.counters.dropped;
         }
         if (c.rays > 0) {
-            const double ratio = std::max(double(c.survivors) / double(c.rays), 0.05);
+            const double ratio = std::max(double(c.met) / double(c.rays), 0.05);
             survivors_per_ray = survivors_per_ray > 0 ? 0.8 * survivors_per_ray + 0.2 * ratio : ratio;
         }
         report.steps += 1;

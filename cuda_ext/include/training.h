@@ -27,19 +27,20 @@ struct TrainOptions {
     float table_pull;        // weight decay of the rows that have a gradient
     float min_weight, stop_transmittance, coarseness;
     float huber_delta, distortion, full_gradient_distance;
-    int target_samples;      // how many samples a step should train on
+    int target_samples;      // how many samples the rays of a step should meet that are worth a colour
     float occupancy_decay, occupancy_threshold;
     int occupancy_every, occupancy_cells;  // steps between updates; cells probed in each
     float exposure_rate, exposure_pull;    // rate 0: exposures are fixed; pull: see exposure.h
     float sky_pull, sky_distance;  // the sky loss's weight (0: none) and distance (scene units); see photos.h, is_plain
     float depth_pull;  // the depth loss's weight, 0: none; not used in steps that collect cameras' gradients
     float depth_slack, depth_most;  // in log distance: errors up to `slack` cost nothing, and no error costs more than `most`
+    float thinning;    // CPU: samples whose gradient is below so many times the mean are thinned out; 0: none are
     int bfloat16;  // CPU: whether the networks' products are in bfloat16 where the processor has that; else in float
     int camera_every;  // one step in this many adds to the cameras' gradients; 0: none does
 };
 
 struct TrainReport {
-    int64_t steps, rays, candidates, survivors, dropped;
+    int64_t steps, rays, candidates, survivors, dropped;  // survivors: the samples with a gradient
     double squared_error, occupied_fraction;
     double seconds_trace, seconds_table, seconds_occupancy;
 };

@@ -19,11 +19,11 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.ops import backend
 from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
-BOUNDED_STEPS = 384  # steps along the diagonal of a bounded scene's cube
+BOUNDED_STEPS = 1024  # steps along the diagonal of a bounded scene's cube
 LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
-# A GPU has time for more steps, more levels, a larger table and a finer grid. On an H100, training chair at
-# 800×800 for 12 seconds gains 2.5 dB from all of these together (docs/benchmarks-history.md).
-GPU_BOUNDED_STEPS, GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 1024, 8, 4
+# A GPU has time for more levels, a larger table and a finer grid (docs/benchmarks-history.md has what they gain
+# on an H100).
+GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
 FAR = 1000.0  # scene units: beyond, the contraction leaves no visible detail
@@ -58,15 +58,15 @@ class RadianceField:
         return 0 if self.config.color == "harmonics" else self.config.color_layers
 
 
-def make_space(unbounded: bool, near: float, occupancy_resolution: int, on_gpu: bool = False) -> Space:
-    """The extent and steps of a bounded scene (constant, shorter on a GPU) or an unbounded one (growing).
+def make_space(unbounded: bool, near: float, occupancy_resolution: int) -> Space:
+    """The extent and steps of a bounded scene (constant) or an unbounded one (growing).
 
     near: distance of the near plane, scene units.
     """
     if unbounded:
         step = UNBOUNDED_CONE * near
         return Space(True, near, FAR, step, UNBOUNDED_CONE, occupancy_resolution)
-    step = 2.0 * float(np.sqrt(3.0)) / (GPU_BOUNDED_STEPS if on_gpu else BOUNDED_STEPS)
+    step = 2.0 * float(np.sqrt(3.0)) / BOUNDED_STEPS
     return Space(False, near, FAR, step, 0.0, occupancy_resolution)
 
 
@@ -84,7 +84,7 @@ def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: boo
     if features is None:
         features = GPU_BOUNDED_FEATURES if large else FEATURES
     if log2_table is None:
-        by_size = round(np.log2(photo_side / 400)) + (18 if unbounded else 17) + rows
+        by_size = round(np.log2(photo_side / 400)) + (18 if unbounded and on_gpu else 17) + rows
         log2_table = int(np.clip(by_size, 14, 20))
     finest = config.finest_resolution
     if finest is None:

@@ -17,7 +17,7 @@ class TrainOptions:
     huber_delta: see ``reference.huber``
     distortion: weight of the distortion loss, 0 for none
     full_gradient_distance: see ``reference.near_gradient_scale``, scene units
-    target_samples: samples with a gradient that a step should have; the number of rays follows from it
+    target_samples: samples worth a colour that a step should meet; the number of rays follows from it
     occupancy_decay: factor of all cells' values at each update of the occupancy grid
     occupancy_threshold: cells above this, or above the mean of all cells if that is lower, are occupied
     occupancy_every: steps between updates, 0 for none; occupancy_cells: cells probed in each
@@ -25,7 +25,7 @@ class TrainOptions:
     sky_pull, sky_distance: weight and distance (scene units) of ``reference.sky_pull``
     depth_pull: weight of the depth loss; depth_slack, depth_most: see ``reference.depth_cost``
     camera_every: steps between gradients of the cameras, 0 for none
-    bfloat16: the kernels' products; has no effect here
+    bfloat16: the kernels' products; thinning: the samples that they give a gradient. No effect here
     """
 
     table_rate: float = 0.0
@@ -54,6 +54,7 @@ class TrainOptions:
     depth_most: float = 0.0
     camera_every: int = 0
     bfloat16: int = 0
+    thinning: float = 0.0
 
 
 def empty_report() -> dict[str, Any]:

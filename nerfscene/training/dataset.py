@@ -105,14 +105,12 @@ def prepare(
     every: int,
     occupancy_resolution: int,
     progress: StageListener = silent,
-    on_gpu: bool = False,
     folder: Path | None = None,
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
 
     downscale: factor (at least 1) by which photos are downscaled; every: see ``split_views``;
-    occupancy_resolution: cells along a side; on_gpu: whether a GPU trains, which has time for shorter steps.
-    folder: see ``join_photos``.
+    occupancy_resolution: cells along a side; folder: see ``join_photos``.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
     views = resized(split_views(posed, every), downscale)
@@ -122,7 +120,7 @@ def prepare(
     pixels = joined.pixels
     masks = read_masks(train)
     if posed.has_alpha:
-        extent = cut_out_extent(replace(posed, views=tuple(train)), pixels, occupancy_resolution, on_gpu)
+        extent = cut_out_extent(replace(posed, views=tuple(train)), pixels, occupancy_resolution)
         depths = None  # the silhouettes tell more than the points would
     else:
         extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution)
@@ -163,16 +161,14 @@ class Extent:
     allowed: NDArray[np.bool_]
 
 
-def cut_out_extent(
-    posed: PosedCapture, pixels: NDArray[np.uint8], occupancy_resolution: int, on_gpu: bool
-) -> Extent:
+def cut_out_extent(posed: PosedCapture, pixels: NDArray[np.uint8], occupancy_resolution: int) -> Extent:
     """The extent of a cut-out subject, from its silhouettes: a bounded scene.
 
     ``posed`` has the training views alone, whose pixels (all, 4) are given.
     """
     alphas = alpha_channels(posed.views, pixels)
     placement = place(posed, carving.subject_radius(posed, alphas))
-    space = make_space(False, placement.near, occupancy_resolution, on_gpu)
+    space = make_space(False, placement.near, occupancy_resolution)
     return Extent(placement, space, carving.cut_out_cells(posed.views, alphas, placement, space))
 
 

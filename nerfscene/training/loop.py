@@ -106,7 +106,6 @@ def begin(
         config.holdout,
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
-        backend.on_gpu(backend.load(config.backend)),
         folder,
     )
     if resume and scenes.read_split(folder) != [v.split for v in data.views]:

@@ -211,5 +211,4 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         return o
 
     monkeypatch.setattr(training, "options_at", small)
-    for name in ("BOUNDED_STEPS", "GPU_BOUNDED_STEPS"):
-        monkeypatch.setattr(hash_grid, name, 128)
+    monkeypatch.setattr(hash_grid, "BOUNDED_STEPS", 128)

@@ -23,7 +23,7 @@ from nerfscene import api
 from nerfscene.capture.folder import read_pixels
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.hash_grid import make_space, resolve
+from nerfscene.field.hash_grid import resolve
 from nerfscene.field.rendering import render
 from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scene
@@ -202,11 +202,10 @@ def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
     cpu, gpu = (resolve(FieldConfig(), 800.0, False, on_gpu) for on_gpu in (False, True))
     assert (cpu.levels, cpu.features, cpu.log2_table, cpu.finest_resolution) == (4, 8, 18, 512)
     assert (gpu.levels, gpu.features, gpu.log2_table, gpu.finest_resolution) == (8, 4, 20, 2048)
-    assert make_space(False, 0.1, 128, True).step == 0.375 * make_space(False, 0.1, 128).step
     asked = FieldConfig(levels=5, features=2, log2_table=15, finest_resolution=300)
     assert resolve(asked, 800.0, False, True) == asked
-    assert resolve(FieldConfig(), 800.0, True, True) == resolve(FieldConfig(), 800.0, True)
-    assert make_space(True, 0.1, 128, True) == make_space(True, 0.1, 128)
+    cpu, gpu = (resolve(FieldConfig(), 800.0, True, on_gpu) for on_gpu in (False, True))
+    assert gpu == replace(cpu, log2_table=19) and cpu.log2_table == 18  # photographs: only a larger table
 
 
 def test_resuming_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
