@@ -21,8 +21,7 @@ from nerfscene.ops.layout import GridLayout, Space, grid_layout, network_shapes
 
 BOUNDED_STEPS = 1024  # steps along the diagonal of a bounded scene's cube
 LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
-# A GPU has time for more levels, a larger table and a finer grid (docs/benchmarks-history.md has what they gain
-# on an H100).
+# A GPU has time for more levels, a larger table and a finer grid (see docs/benchmarks-history.md).
 GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
