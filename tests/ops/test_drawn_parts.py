@@ -31,7 +31,7 @@ def table_after(module: Any, parts: Any, pixels: Any = None, steps: int = 1, **m
     trained = start(module, CASES["bounded"], sizes=SIZES, pixels=pixels, **more)
     if parts is not None:
         trained.trainer.draw_from(parts, SIZE)
-    trained.trainer.run(options(module, SETTINGS["plain"]), steps, 60.0)
+    trained.run(options(module, SETTINGS["plain"]), steps)
     return np.array(trained.table)
 
 
@@ -62,7 +62,7 @@ def test_no_parts_are_all_pixels_again(drawing: Any) -> None:
         again = start(module, CASES["bounded"], sizes=SIZES)
         again.trainer.draw_from(PARTS, SIZE)
         again.trainer.draw_from(PARTS[:0], SIZE)
-        again.trainer.run(options(module, SETTINGS["plain"]), 1, 60.0)
+        again.run(options(module, SETTINGS["plain"]), 1)
         np.testing.assert_array_equal(np.array(again.table), table_after(module, None))
 
 

@@ -33,10 +33,10 @@ def again(rng: np.random.Generator, seen: NDArray[np.uint8]) -> NDArray[np.uint8
 
 @pytest.fixture(params=SETS)
 def instruction_set(request: pytest.FixtureRequest) -> Any:
-    kernels: Any = backend.load("cpu")
-    kernels.use_instruction_set(request.param)
-    yield kernels
-    kernels.use_instruction_set(SETS[0])
+    module: Any = backend.load("cpu")
+    module.use_instruction_set(request.param)
+    yield module
+    module.use_instruction_set(SETS[0])
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 3), (6, 64), (13, 65), (200, 131)])

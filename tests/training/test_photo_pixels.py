@@ -145,7 +145,7 @@ def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert pixel_file.free_memory() > 0.5 * whole
 
 
-@pytest.mark.parametrize("held", (1 << 30, 60_000))
+@pytest.mark.parametrize("held", (1 << 30, 120_000))
 def test_training_from_a_file(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """Held as a whole, the pixels of a file give the very same scene; in turns, a scene as good."""
     config = TrainConfig(steps=200, threads=1, backend="cpu")
@@ -159,7 +159,7 @@ def test_training_from_a_file(room: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(pixel_file, "parts", lambda *given: turned.append(given[3]) or parts(*given))
     filed = api.train(room, tmp_path / "filed", config, analytic.SMALL)
     assert turned == [0, 1, 2, 3]
-    if held > 60_000:
+    if held > 120_000:
         np.testing.assert_array_equal(filed.field.table, usual.field.table)
     else:
         assert not np.array_equal(filed.field.table, usual.field.table)
