@@ -22,7 +22,7 @@ SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 # points. DEPTH_SLACK: errors below this cost nothing; DEPTH_MOST: the largest error that counts (both are
 # differences of log distance).
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
-FINE_FROM = 0.7  # the fraction of the training after which steps are as short as in pictures
+FINE_FROM = 0.8  # the fraction of the training after which steps are as short as in pictures
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 
 
@@ -61,7 +61,7 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.distortion = 0.012 * min(0.25 + 2 * done, 1.0) if unbounded else 0.0
     o.full_gradient_distance = 0.0
     # Of the samples that a step's rays meet, about four in ten get a gradient.
-    o.target_samples, o.thinning = (20480 if unbounded else 10240), 0.75
+    o.target_samples, o.thinning = (20480 if unbounded else 10240), 1.0
     o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
     o.occupancy_every, o.occupancy_cells = 16, 2048
     # Cut-outs come from renderers and studios with one exposure; fitting it would only follow noise.
