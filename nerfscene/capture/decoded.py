@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST = 1 << 30  # bytes kept
+SHARE = 1 / 8  # and at most this share of the room on the disk, where posing and training want some too
 
 Key = tuple[
     str, int, int, int, int
@@ -28,9 +30,13 @@ Key = tuple[
 
 @dataclass
 class _Kept:
-    """What is kept: where in the file, and the shape of the pixels. longest, again: see ``keeping``."""
+    """What is kept: where in the file, and the shape of the pixels. longest, again: see ``keeping``.
+
+    most: bytes
+    """
 
     file: Any
+    most: int
     longest: int
     again: bool
     places: dict[Key, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
@@ -50,12 +56,13 @@ def keeping(folder: Path, longest: int, again: bool) -> Iterator[None]:
     """
     global _kept
     try:
+        most = min(MOST, int(SHARE * shutil.disk_usage(folder).free))
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
     except OSError:
         yield
         return
     with file:
-        _kept = _Kept(file, longest, again)
+        _kept = _Kept(file, most, longest, again)
         try:
             yield
         finally:
@@ -90,7 +97,7 @@ def keep(path: Path, pixels: NDArray[np.uint8]) -> None:
         return
     with kept.lock:
         start = kept.used
-        if key in kept.places or start + pixels.nbytes > MOST:
+        if key in kept.places or start + pixels.nbytes > kept.most:
             return
         kept.used += pixels.nbytes
     left, at = np.ascontiguousarray(pixels).reshape(-1).data, start

@@ -30,7 +30,7 @@ from nerfscene.posing.adjusting import LARGEST_ERROR, Model, fit_poses
 from nerfscene.posing.copies import copy_index, working_size, write_copies, write_masks
 from nerfscene.posing.given_pairs import can_have_points, pairs_of_given
 from nerfscene.posing.model_files import read_model
-from nerfscene.posing.pairs import groups
+from nerfscene.posing.pairs import Pair, groups
 from nerfscene.posing.poses import make_once
 from nerfscene.posing.rigs import cut_from_panoramas, posed_model, set_rigs
 from nerfscene.posing.room import write_model
@@ -43,6 +43,7 @@ LOOSE = 4  # factor on the largest error of an observation while the cameras are
 MOST_TURNED = 10.0  # degrees, median: cameras that turn by more no longer follow the given ones
 MOST_BLIND = 0.1  # fraction of the photos that may observe too few points to determine their poses
 FEWEST_POINTS = 100  # fewer may be there by chance
+CONNECTED = 0.9  # fraction of the photos that their cameras' choice of pairs should connect
 FEWER = 0.5  # moved cameras must give at least this fraction of the given ones' points
 ANY = 1e9  # a limit on lens parameters that never applies: given lenses are trusted
 
@@ -135,14 +136,7 @@ def _fill(
     effort = matching.usual_effort(sizes, config.max_features // (2 if len(photos) > MANY else 1))
     matching.find_features(folder, photos, sizes, effort, "finding features", progress)
     given = _as_given(folder / "database.db", posed.views, photos, sizes)
-    taken = shots(posed.views)
-    pairs = pairs_of_given(posed.views, taken)
-    if config.matcher != "auto":
-        pairs = matching.pairs_to_match(folder / "database.db", taken, config.matcher, False, progress)
-    still = cut_from_panoramas(photos)
-    matching.match(folder / "database.db", pairs, False, config.seed, "matching photos", progress, still)
-    progress("placing points", 0.0)
-    model = _triangulated(given, folder, config.seed)
+    model = _matched(given, folder, posed.views, photos, config, progress)
     before = model.compute_mean_reprojection_error()
     reliable = len(model.points3D) >= FEWEST_POINTS
     moved = None
@@ -168,6 +162,39 @@ def _fill(
         "error": model.compute_mean_reprojection_error(),
         "size": max(map(max, sizes)),
     }
+
+
+def _matched(
+    given: Model,
+    folder: Path,
+    views: Sequence[View],
+    photos: Sequence[Photo],
+    config: PoseConfig,
+    progress: StageListener,
+) -> Model:
+    """The given cameras with points from the matches of photos that, by their cameras, show the same.
+
+    Cameras of other photos, for one, choose the wrong pairs. So if most photos are not connected by them, or
+    hardly any points come of them, photos that look alike are matched too.
+    """
+    database, taken, still = folder / "database.db", shots(views), cut_from_panoramas(photos)
+
+    def alike() -> list[Pair]:
+        return matching.pairs_to_match(database, taken, config.matcher, False, progress)
+
+    pairs = pairs_of_given(views, taken) if config.matcher == "auto" else alike()
+    matching.match(database, pairs, False, config.seed, "matching photos", progress, still)
+    progress("placing points", 0.0)
+    model = _triangulated(given, folder, config.seed)
+    connected = groups(len(photos), matching.connections(database))[0]
+    if len(connected) >= CONNECTED * len(photos) and len(model.points3D) >= FEWEST_POINTS:
+        return model
+    more = sorted(set(alike()) - set(pairs)) if config.matcher == "auto" else []
+    if not more:
+        return model
+    matching.match(database, more, False, config.seed, "matching photos", progress, still)
+    progress("placing points", 0.0)
+    return _triangulated(given, folder, config.seed)
 
 
 def _as_given(

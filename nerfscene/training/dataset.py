@@ -26,6 +26,7 @@ from nerfscene.training.pixel_file import PixelFile
 from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
+MOST_MASKED = 1 << 32  # pixels of all training photos, if some have masks: indices have 32 bits
 SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
 
 Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask keeps; None: all
@@ -221,10 +222,14 @@ def read_masks(train: Sequence[View]) -> Masks | None:
 def chosen_pixels(train: Sequence[View], masks: Masks | None) -> NDArray[np.uint32] | None:
     """Indices of the pixels that masks keep, among the pixels of all photos; None without masks.
 
-    Raises NerfsceneError if the masks keep no pixel.
+    Raises NerfsceneError if the masks keep no pixel, or if there are more than the indices can tell apart.
     """
     if masks is None:
         return None
+    if sum(v.intrinsics.width * v.intrinsics.height for v in train) > MOST_MASKED:
+        raise NerfsceneError(
+            f"{len(train)} photos of this size are too many for masks; downscale them with --downscale 2"
+        )
     parts, start = [], 0
     for v, used in zip(train, masks, strict=True):
         count = v.intrinsics.width * v.intrinsics.height

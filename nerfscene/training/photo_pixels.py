@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from nerfscene.training.pixel_file import HELD, PixelFile, free_memory, holdable
 from nerfscene.types import View
 
 Pixels = NDArray[np.uint8]
+FOR_SCENE = 512 << 20  # bytes that stay free on the disk: a scene is saved beside the one before
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def _file_for(count: int, channels: int, folder: Path) -> PixelFile | None:
     if size <= most:
         return None
     try:
+        if shutil.disk_usage(folder).free < size + FOR_SCENE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return new_file(count, channels, folder, int(HELD * most))
     except OSError as error:
         if 2 * size < free_memory():

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ def picture(path: Path, channels: int = 3, orientation: int = 1) -> Path:
 
 
 CASES = [("a.png", 3, 1), ("a.png", 4, 6), ("a.tif", 3, 1), ("a.webp", 4, 8), ("a.heic", 3, 1)]
+
+
+def usage(free: int) -> Any:
+    return SimpleNamespace(free=free)
 
 
 def unopened(path: Path) -> Any:
@@ -122,3 +127,13 @@ def test_without_room_photos_are_decoded_again(tmp_path: Path, monkeypatch: pyte
         assert decoded.find(path, WIDTH, HEIGHT) is None
     with decoded.keeping(tmp_path / "no folder", WIDTH, again=True):
         np.testing.assert_array_equal(read_pixels(path, WIDTH, HEIGHT), expected)
+
+
+def test_most_of_the_disk_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = picture(tmp_path / "a.png")
+    one = 3 * WIDTH * HEIGHT
+    for free, kept in ((7 * one, False), (9 * one, True)):
+        monkeypatch.setattr(decoded.shutil, "disk_usage", lambda folder, free=free: usage(free))
+        with decoded.keeping(tmp_path, WIDTH, again=True):
+            read_pixels(path, WIDTH, HEIGHT)
+            assert (decoded.find(path, WIDTH, HEIGHT) is not None) == kept

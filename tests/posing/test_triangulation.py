@@ -175,6 +175,16 @@ def test_cameras_of_other_photos_are_told(true: PosedCapture, tmp_path: Path) ->
         np.testing.assert_array_equal(ours.world_from_cam, theirs.world_from_cam)
 
 
+def test_photos_that_their_cameras_leave_apart_are_compared(
+    true: PosedCapture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cameras choose badly if they belong to other photos, or if many share each of a few places."""
+    monkeypatch.setattr(triangulation, "pairs_of_given", lambda views, shots: [(0, 1)])
+    posed = with_points(true, tmp_path, FEW)
+    assert posed.warnings == true.warnings
+    assert all(len(view.seen) > 50 for view in posed.views)
+
+
 def test_points_and_moved_cameras_are_kept(true: PosedCapture, tmp_path: Path) -> None:
     stages: list[str] = []
     told = lambda stage, done: stages.append(stage)  # noqa: E731

@@ -18,6 +18,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.formats.readers import find_posed
 from nerfscene.measuring.evaluate import compare, measure
 from nerfscene.scene.folder import Scene
+from nerfscene.training import dataset
 from nerfscene.training.dataset import chosen_pixels, read_masks
 
 Picture = NDArray[np.float32]
@@ -107,6 +108,17 @@ def test_masks_choose_pixels(room: Path, tmp_path: Path) -> None:
     assert np.array_equal(chosen, np.flatnonzero(expected))
     plain = find_posed(room)
     assert plain is not None and read_masks(plain.views) is None and chosen_pixels(plain.views, None) is None
+
+
+def test_more_pixels_than_indices_tell_apart_are_refused(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posed = find_posed(with_bystander(room, tmp_path / "masked", True))
+    assert posed is not None
+    k = posed.views[0].intrinsics
+    monkeypatch.setattr(dataset, "MOST_MASKED", len(posed.views) * k.width * k.height - 1)
+    with pytest.raises(NerfsceneError, match="too many for masks; downscale them with --downscale 2"):
+        chosen_pixels(posed.views, read_masks(posed.views))
 
 
 def test_masks_that_leave_nothing_are_refused(room: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import analytic
 import numpy as np
@@ -109,6 +110,16 @@ def test_memory_is_used_where_the_disk_is_full(tmp_path: Path, monkeypatch: pyte
     joined = join_photos(views, 3, tmp_path)
     assert joined.file is None
     np.testing.assert_array_equal(joined.pixels[: 40 * 30], shown[0].reshape(-1, 3))
+
+
+def test_a_file_leaves_room_for_the_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photo_pixels, "holdable", lambda: 100)
+    views, _ = written(tmp_path)
+    size = 3 * sum(width * height for width, height in SIZES)
+    for more, filed in ((-1, False), (1, True)):
+        usage = SimpleNamespace(free=size + photo_pixels.FOR_SCENE + more)
+        monkeypatch.setattr(photo_pixels.shutil, "disk_usage", lambda folder, usage=usage: usage)
+        assert (join_photos(views, 3, tmp_path).file is not None) == filed
 
 
 def test_parts_have_all_pixels_once_in_turn() -> None:
