@@ -79,7 +79,7 @@ def looking(
 # picture by less than one step of 8 bits.
 MIN_WEIGHT = 1e-3
 STOP_TRANSMITTANCE = 3e-3
-# Samples of a ray within so many steps lie on one surface, and one colour does for them. With it goes a
+# Samples of a ray within so many steps lie on one surface, and one colour does for them. With it go
 # two layers in bfloat16, where the processor has that. Together, pictures are about 60 dB alike.
 SHARED_STEPS = 4.0
 OPEN = 1 / 255  # transmittance of a pixel from which on the backdrop is visible through it
