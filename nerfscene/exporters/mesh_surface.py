@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,7 +211,8 @@ def _averaging(surface: Surface) -> Any:
 
 def simplified(surface: Surface, faces: int) -> Surface:
     """The surface with at most this many faces, by collapsing edges (Garland and Heckbert, "Surface
-    simplification using quadric error metrics", 1997), and where that gets no further by merging vertices.
+    simplification using quadric error metrics", 1997), and where that gets no further by merging the
+    ends of short ones.
     """
     import fast_simplification
 
@@ -222,7 +224,7 @@ def simplified(surface: Surface, faces: int) -> Surface:
         )
         surface = compacted(v.astype(np.float32), _not_flat(f.astype(np.int64)))
         if len(surface.faces) > max(faces, STUCK * before):
-            surface = _merged(surface)
+            surface = _merged(surface, faces)
     return surface
 
 
@@ -232,21 +234,26 @@ def _not_flat(faces: Ints) -> Ints:
     return faces[(a != b) & (b != c) & (c != a)]
 
 
-def _merged(surface: Surface) -> Surface:
-    """The surface with clearly fewer faces: all vertices within a cell of a grid become one at their mean."""
-    v = surface.vertices
-    side = float(np.linalg.norm(v[surface.faces[:, 0]] - v[surface.faces[:, 1]], axis=1).mean()) / 4
-    while True:
-        side = max(1.2 * side, 1e-30)
-        _, into, count = np.unique(
-            np.floor((v - v.min(0)) / side), axis=0, return_inverse=True, return_counts=True
-        )
-        into = into.ravel()
-        f = _not_flat(into[surface.faces])
+def _merged(surface: Surface, least: int) -> Surface:
+    """The surface with clearly fewer faces, hardly fewer than ``least``: its shortest edges become points.
+
+    Of the edges that meet at a vertex only the shortest may go at once, so that no vertex moves far.
+    """
+    v, f = surface.vertices.copy(), surface.faces
+    goal = max(least, STUCK * len(f))
+    while len(f) > goal:
+        edges = np.unique(np.sort(np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]), 1), axis=0)
+        edges = edges[np.argsort(np.linalg.norm(v[edges[:, 0]] - v[edges[:, 1]], axis=1), kind="stable")]
+        first = np.full(len(v), len(edges))
+        np.minimum.at(first, edges.ravel(), np.repeat(np.arange(len(edges)), 2))
+        alone = (first[edges] == np.arange(len(edges))[:, None]).all(1)
+        gone = edges[alone][: math.ceil((len(f) - goal) / 2)]  # each takes one face or two with it
+        v[gone[:, 0]] = (v[gone[:, 0]] + v[gone[:, 1]]) / 2
+        into = np.arange(len(v))
+        into[gone[:, 1]] = gone[:, 0]
+        f = _not_flat(into[f])
         f = f[np.unique(np.sort(f, 1), axis=0, return_index=True)[1]]
-        if len(f) <= STUCK * len(surface.faces):
-            means = np.stack([np.bincount(into, v[:, i]) for i in range(3)], 1) / count[:, None]
-            return compacted(means.astype(np.float32), f)
+    return compacted(v, f)
 
 
 def face_normals(vertices: Floats, faces: Ints) -> tuple[Floats, Floats]:

@@ -176,7 +176,7 @@ def test_no_more_faces_are_left_than_asked_for(faces: int) -> None:
     rng = np.random.default_rng(0)
     ragged = Surface(ball.vertices, ball.faces[rng.random(len(ball.faces)) < 0.6])
     made = simplified(ragged, faces)
-    assert 0.2 * min(faces, len(ragged.faces)) < len(made.faces) <= faces
+    assert 0.9 * min(faces, len(ragged.faces)) < len(made.faces) <= faces
     assert np.linalg.norm(made.vertices, axis=1).mean() == pytest.approx(1, abs=0.1)
 
 
@@ -185,7 +185,7 @@ def test_faces_that_hang_together_nowhere_become_fewer_too() -> None:
     corners = rng.uniform(-1, 1, (3000, 1, 3)) + rng.normal(0, 0.01, (3000, 3, 3))
     apart = Surface(corners.reshape(-1, 3).astype(np.float32), np.arange(9000).reshape(-1, 3))
     made = simplified(apart, 100)
-    assert 0 < len(made.faces) <= 100
+    assert 90 < len(made.faces) <= 100
 
 
 @pytest.mark.parametrize("kind", ["sphere", "torus", "spiral"])
