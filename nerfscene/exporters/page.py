@@ -20,7 +20,6 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.config import PageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.folders import filling
-from nerfscene.exporters.gaussians import C0
 from nerfscene.exporters.page_cameras import Place, Staged, opening, picture, playable, staged
 from nerfscene.exporters.page_fitting import FEWEST_SPLATS, Fitted, fitted, most_needed, room_for_splats
 from nerfscene.exporters.page_recording import PRECISIONS, PageSplats
@@ -33,6 +32,7 @@ from nerfscene.loading import loading
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import C0
 from nerfscene.types import Camera
 
 SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens, at most

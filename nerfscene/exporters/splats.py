@@ -18,13 +18,13 @@ import numpy as np
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats_glb, splats_ply, splats_sog, splats_spz, splats_usd
-from nerfscene.exporters.gaussians import Splats, moved
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP
 from nerfscene.scene.atomic import remove_leftovers, writing
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import Splats, moved
 from nerfscene.types import Array
 
 COUNT = 500_000  # splats at most, if the config says nothing

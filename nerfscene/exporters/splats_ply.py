@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 
 LIMIT = 1e-6  # opacities this near to 0 and 1 have no finite logit worth writing
 

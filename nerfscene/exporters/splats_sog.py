@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.exporters.gaussians import Splats, picked
+from nerfscene.splatting.gaussians import Splats, picked
 
 CODES = 256
 BINS = 8192  # of the histogram from which a codebook is made

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 
 MAGIC, VERSION = 0x5053474E, 3
 LARGEST = (1 << 23) - 1  # of 24 bits with a sign

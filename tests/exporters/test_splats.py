@@ -14,7 +14,6 @@ from splat_pictures import picture
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats as writing
-from nerfscene.exporters.gaussians import Splats, moved
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.samples import Samples, seen_surface, thinned
 from nerfscene.exporters.splat_making import drawn_in, made_splats
@@ -24,6 +23,7 @@ from nerfscene.field.rendering import render
 from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import Splats, moved
 from nerfscene.types import Camera
 
 COUNT = 4000

@@ -15,8 +15,8 @@ from splat_cases import by_gsply, cameras, psnr, some_splats
 from splat_pictures import covariances, picture
 
 from nerfscene.cameras.algebra import vertical_fov
-from nerfscene.exporters.gaussians import C0, moved
 from nerfscene.exporters.splats import writer_for
+from nerfscene.splatting.gaussians import C0, moved
 
 FLAGS = [
     "--no-sandbox",

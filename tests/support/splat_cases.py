@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.types import Array, Camera, Intrinsics
 
 SPLAT_TRANSFORM = shutil.which("splat-transform")

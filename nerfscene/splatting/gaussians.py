@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.loading import loading
 from nerfscene.types import Array
 
@@ -35,6 +36,9 @@ class Splats:
     scales: NDArray[np.float32]
     opacities: NDArray[np.float32]
     sh: NDArray[np.float32]
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
     def __len__(self) -> int:
         return len(self.positions)
