@@ -1,0 +1,238 @@
+"""Fits splats to pictures: Adam on one picture after another, with what weighs nothing taken out and what is
+too coarse split.
+
+``begun`` makes the state, ``step`` shows it one picture, ``reviewed`` prunes and splits, ``finished`` gives the
+splats. The loss, the densification by the pull on a splat's place in the picture, and the splitting are those
+of 3D Gaussian splatting (Kerbl et al. 2023; the sum of absolute pulls: Ye et al. 2024, AbsGS).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nerfscene.ops.splatting import (
+    PARAMETERS,
+    Gaussians,
+    Moments,
+    Pinhole,
+    Rasteriser,
+    Rates,
+    improve,
+    no_moments,
+    photo_loss,
+)
+from nerfscene.splatting.gaussians import Splats
+
+Floats = NDArray[np.float32]
+LAST = 0.1  # of the first rates of learning, what is left of them at the end
+CENTRES, SCALES, TURNS, OPACITIES, CONSTANT, HARMONICS = 0.03, 0.02, 0.01, 0.05, 0.01, 0.002  # first rates
+DISSIMILARITY = 0.2  # share of the structural similarity in the loss
+MOST_OPAQUE = 0.98  # to begin with: from there on an opacity hardly has a gradient
+NOTHING = 0.01  # a splat whose weight is nowhere larger can go
+LEAST_OPACITY = 0.03
+LONGEST = 4.0  # times its middle axis: beyond, a splat is a needle
+FLATTEST = 0.02  # times its longest axis: its thickness, at least
+CHILD = 0.6  # of its length, and of its standard deviation aside: what each half of a split splat gets
+CLAMP_EVERY = 8  # steps
+
+
+@dataclass(frozen=True)
+class Target:
+    """A picture that splats are to look like.
+
+    camera: without distortion, in the splats' units and axes. rgb: (h, w, 3) uint8. used: (h, w), which
+    pixels count; None: all. gains: by which the splats' colours are multiplied, as its exposure has it.
+    """
+
+    camera: Pinhole
+    rgb: NDArray[np.uint8]
+    used: NDArray[np.bool_] | None = None
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass
+class Fit:
+    """The state of a fit; all arrays have a row for each splat.
+
+    stays: (n,), which are never taken out: the shell behind everything. weight: (n,), the largest weight in
+    any pixel since the last review. pull: (n,), the sum of the pulls since then. worth: (n,), pixels times
+    weight, summed over pictures since then. views: pictures shown since then.
+    """
+
+    gaussians: Gaussians
+    moments: Moments
+    stays: NDArray[np.bool_]
+    background: tuple[float, float, float]
+    rasteriser: Rasteriser
+    backend: str
+    threads: int
+    weight: Floats
+    pull: Floats
+    worth: Floats
+    views: int = 0
+    steps: int = 0
+
+
+def begun(
+    splats: Splats,
+    shell: int,
+    background: tuple[float, float, float],
+    backend: str = "auto",
+    threads: int = 0,
+) -> Fit:
+    """A fit that begins with these splats, of which the last ``shell`` always stay."""
+    n = len(splats)
+    stays = np.arange(n) >= n - shell
+    given = gaussians_of(splats)
+    none = np.zeros((3, n), np.float32)
+    return Fit(
+        given, no_moments(given), stays, background, Rasteriser(backend, threads), backend, threads, *none
+    )
+
+
+def gaussians_of(splats: Splats) -> Gaussians:
+    """Splats in the numbers that are fitted."""
+    opacity = np.clip(splats.opacities.astype(np.float64), 1e-4, MOST_OPAQUE)
+    parts = (
+        splats.positions,
+        np.log(np.maximum(splats.scales, 1e-12)),
+        splats.quaternions,
+        np.log(opacity / (1 - opacity)),
+        splats.sh,
+    )
+    return Gaussians(*(np.array(part, np.float32, order="C") for part in parts))
+
+
+def splats_of(gaussians: Gaussians) -> Splats:
+    """Fitted Gaussians as splats."""
+    length = np.linalg.norm(gaussians.turns, axis=1, keepdims=True)
+    return Splats(
+        gaussians.centres.copy(),
+        (gaussians.turns / np.maximum(length, 1e-12)).astype(np.float32),
+        np.exp(gaussians.log_scales),
+        (1 / (1 + np.exp(-gaussians.opacities))).astype(np.float32),
+        gaussians.harmonics.copy(),
+    )
+
+
+def step(fit: Fit, target: Target, done: float) -> float:
+    """Improves the splats on one picture; returns its mean squared error before.
+
+    done: 0…1, how much of the fit lies behind, by which the rates of learning fall.
+    """
+    shown = fit.rasteriser.draw(fit.gaussians, target.camera, fit.background)
+    weights = None if target.used is None else target.used.astype(np.float32)
+    photo = target.rgb.astype(np.float32) * np.float32(1 / 255)
+    loss = photo_loss(
+        shown.rgb, photo, target.gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads
+    )
+    gradients = fit.rasteriser.backward(loss.d_rgb)
+    np.maximum(fit.weight, gradients.weight, out=fit.weight)
+    fit.pull += gradients.pull
+    fit.worth += gradients.weight * gradients.pixels
+    improve(fit.gaussians, gradients, fit.moments, rates_at(done), name=fit.backend, threads=fit.threads)
+    fit.views += 1
+    fit.steps += 1
+    if fit.steps % CLAMP_EVERY == 0:
+        keep_shapes(fit.gaussians.log_scales)
+    return loss.squared_error
+
+
+def rates_at(done: float) -> Rates:
+    """The rates of learning when this share (0…1) of the fit lies behind."""
+    f = LAST ** min(max(done, 0.0), 1.0)
+    return Rates(f * CENTRES, f * SCALES, f * TURNS, f * OPACITIES, f * CONSTANT, f * HARMONICS)
+
+
+def keep_shapes(log_scales: Floats) -> None:
+    """Shortens needles, and thickens what is thinner than a disc has to be, in place."""
+    ordered = np.sort(log_scales, axis=1)
+    most = ordered[:, 1] + np.float32(np.log(LONGEST))
+    least = ordered[:, 2] + np.float32(np.log(FLATTEST))
+    np.clip(log_scales, least[:, None], most[:, None], out=log_scales)
+
+
+def reviewed(fit: Fit, most: int) -> tuple[int, int]:
+    """Takes out splats that weigh nothing, and splits those with the strongest pull, up to ``most`` in all.
+
+    Returns how many went and how many were split. Only sensible once every picture was shown since the last.
+    """
+    opacity = 1 / (1 + np.exp(-fit.gaussians.opacities))
+    keep = fit.stays | ((fit.weight > NOTHING) & (opacity > LEAST_OPACITY))
+    gone = int((~keep).sum())
+    _choose(fit, np.flatnonzero(keep))
+    room = min(most - len(fit.gaussians), int(keep.sum()) // 5)
+    pulled = np.where(fit.stays, 0, fit.pull)
+    split = np.argsort(-pulled, kind="stable")[: max(room, 0)]
+    split = np.sort(split[pulled[split] > 0])
+    if len(split):
+        _split(fit, split)
+    n = len(fit.gaussians)
+    fit.weight, fit.pull, fit.worth = np.zeros((3, n), np.float32)
+    fit.views = 0
+    return gone, len(split)
+
+
+def _choose(fit: Fit, index: NDArray[np.intp]) -> None:
+    """Leaves only the splats of these numbers, in this order."""
+    g, m = fit.gaussians, fit.moments
+    fit.gaussians = Gaussians(*(np.ascontiguousarray(getattr(g, p)[index]) for p in PARAMETERS))
+    fit.moments = Moments(*(np.ascontiguousarray(getattr(m, p)[:, index]) for p in PARAMETERS))
+    fit.stays, fit.weight = fit.stays[index], fit.weight[index]
+    fit.pull, fit.worth = fit.pull[index], fit.worth[index]
+
+
+def _split(fit: Fit, which: NDArray[np.intp]) -> None:
+    """Puts two splats in the place of each of these, side by side along its longest axis."""
+    n, count = len(fit.gaussians), len(which)
+    g = fit.gaussians
+    longest = g.log_scales[which].argmax(1)
+    axis = _axis(g.turns[which], longest)
+    aside = CHILD * np.exp(g.log_scales[which, longest])[:, None] * axis
+    _choose(fit, np.concatenate([np.arange(n), which]))
+    g = fit.gaussians
+    g.centres[which] += aside
+    g.centres[n:] -= aside
+    for rows in (which, np.arange(n, n + count)):
+        g.log_scales[rows, longest] += np.float32(np.log(CHILD))
+        for p in PARAMETERS:
+            getattr(fit.moments, p)[:, rows] = 0
+
+
+def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
+    """One axis (n, 3) each of Gaussians turned by quaternions (n, 4)."""
+    w, x, y, z = (turns / np.linalg.norm(turns, axis=1, keepdims=True)).T
+    axes = np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1),
+            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], 1),
+            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1),
+        ]
+    )
+    out: Floats = axes[which, np.arange(len(which))].astype(np.float32)
+    return out
+
+
+def finished(fit: Fit) -> Splats:
+    """The splats, those that show most first; without those that weigh nothing, if all pictures were shown."""
+    order = np.argsort(-fit.worth, kind="stable")
+    if fit.views:
+        order = order[(fit.weight > NOTHING)[order] | fit.stays[order]]
+    made = splats_of(fit.gaussians)
+    return Splats(**{name: value[order] for name, value in vars(made).items()})
+
+
+def halved(target: Target) -> Target:
+    """The target with half as many pixels along each side; an odd last row or column is left out."""
+    height, width = (n // 2 for n in target.rgb.shape[:2])
+    parts = target.rgb[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+    rgb = ((parts.astype(np.uint16).sum((1, 3)) + 2) // 4).astype(np.uint8)
+    used = target.used
+    if used is not None:
+        used = used[: 2 * height, : 2 * width].reshape(height, 2, width, 2).all((1, 3))
+    c = target.camera
+    small = replace(c, fx=c.fx / 2, fy=c.fy / 2, cx=c.cx / 2, cy=c.cy / 2, width=width, height=height)
+    return replace(target, camera=small, rgb=rgb, used=used)
