@@ -1,9 +1,9 @@
 """Fits splats to pictures: Adam on one picture after another, with what weighs nothing taken out and what is
 too coarse split.
 
-``begun`` makes the state, ``step`` shows it one picture, ``reviewed`` prunes and splits, ``finished`` gives the
-splats. The loss, the densification by the pull on a splat's place in the picture, and the splitting are those
-of 3D Gaussian splatting (Kerbl et al. 2023; the sum of absolute pulls: Ye et al. 2024, AbsGS).
+``begun`` makes the state, ``step`` shows it one picture, ``reviewed`` prunes and splits, ``finished`` gives
+the splats. The loss, and splitting where the picture pulls at a splat's place, are those of 3D Gaussian
+splatting (Kerbl et al. 2023; the sum of absolute pulls: Ye et al. 2024, AbsGS).
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ NOTHING = 0.01  # a splat whose weight is nowhere larger can go
 LEAST_OPACITY = 0.03
 LONGEST = 4.0  # times its middle axis: beyond, a splat is a needle
 FLATTEST = 0.02  # times its longest axis: its thickness, at least
-CHILD = 0.6  # of its length, and of its standard deviation aside: what each half of a split splat gets
+SHORTER, ASIDE = (
+    0.6,
+    0.6,
+)  # of a split splat's standard deviation: what its halves keep, and how far they move
+MOST_SPLIT = 0.2  # of the splats, at one review
 CLAMP_EVERY = 8  # steps
 
 
@@ -53,25 +57,35 @@ class Target:
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-@dataclass
-class Fit:
-    """The state of a fit; all arrays have a row for each splat.
+@dataclass(frozen=True)
+class Rows:
+    """What a fit knows of each of n splats.
 
     stays: (n,), which are never taken out: the shell behind everything. weight: (n,), the largest weight in
     any pixel since the last review. pull: (n,), the sum of the pulls since then. worth: (n,), pixels times
-    weight, summed over pictures since then. views: pictures shown since then.
+    weight, summed over pictures since then.
     """
 
     gaussians: Gaussians
     moments: Moments
     stays: NDArray[np.bool_]
+    weight: Floats
+    pull: Floats
+    worth: Floats
+
+
+@dataclass
+class Fit:
+    """The state of a fit. ``rows`` is only ever replaced as a whole, so that Ctrl-C finds it consistent.
+
+    views: pictures shown since the last review. steps: in all.
+    """
+
+    rows: Rows
     background: tuple[float, float, float]
     rasteriser: Rasteriser
     backend: str
     threads: int
-    weight: Floats
-    pull: Floats
-    worth: Floats
     views: int = 0
     steps: int = 0
 
@@ -85,12 +99,9 @@ def begun(
 ) -> Fit:
     """A fit that begins with these splats, of which the last ``shell`` always stay."""
     n = len(splats)
-    stays = np.arange(n) >= n - shell
     given = gaussians_of(splats)
-    none = np.zeros((3, n), np.float32)
-    return Fit(
-        given, no_moments(given), stays, background, Rasteriser(backend, threads), backend, threads, *none
-    )
+    rows = Rows(given, no_moments(given), np.arange(n) >= n - shell, *np.zeros((3, n), np.float32))
+    return Fit(rows, background, Rasteriser(backend, threads), backend, threads)
 
 
 def gaussians_of(splats: Splats) -> Gaussians:
@@ -123,21 +134,22 @@ def step(fit: Fit, target: Target, done: float) -> float:
 
     done: 0…1, how much of the fit lies behind, by which the rates of learning fall.
     """
-    shown = fit.rasteriser.draw(fit.gaussians, target.camera, fit.background)
+    rows = fit.rows
+    shown = fit.rasteriser.draw(rows.gaussians, target.camera, fit.background)
     weights = None if target.used is None else target.used.astype(np.float32)
     photo = target.rgb.astype(np.float32) * np.float32(1 / 255)
     loss = photo_loss(
         shown.rgb, photo, target.gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads
     )
     gradients = fit.rasteriser.backward(loss.d_rgb)
-    np.maximum(fit.weight, gradients.weight, out=fit.weight)
-    fit.pull += gradients.pull
-    fit.worth += gradients.weight * gradients.pixels
-    improve(fit.gaussians, gradients, fit.moments, rates_at(done), name=fit.backend, threads=fit.threads)
+    np.maximum(rows.weight, gradients.weight, out=rows.weight)
+    np.add(rows.pull, gradients.pull, out=rows.pull)
+    np.add(rows.worth, gradients.weight * gradients.pixels, out=rows.worth)
+    improve(rows.gaussians, gradients, rows.moments, rates_at(done), name=fit.backend, threads=fit.threads)
     fit.views += 1
     fit.steps += 1
     if fit.steps % CLAMP_EVERY == 0:
-        keep_shapes(fit.gaussians.log_scales)
+        keep_shapes(rows.gaussians.log_scales)
     return loss.squared_error
 
 
@@ -160,46 +172,47 @@ def reviewed(fit: Fit, most: int) -> tuple[int, int]:
 
     Returns how many went and how many were split. Only sensible once every picture was shown since the last.
     """
-    opacity = 1 / (1 + np.exp(-fit.gaussians.opacities))
-    keep = fit.stays | ((fit.weight > NOTHING) & (opacity > LEAST_OPACITY))
-    gone = int((~keep).sum())
-    _choose(fit, np.flatnonzero(keep))
-    room = min(most - len(fit.gaussians), int(keep.sum()) // 5)
-    pulled = np.where(fit.stays, 0, fit.pull)
+    before = fit.rows
+    opacity = 1 / (1 + np.exp(-before.gaussians.opacities))
+    keep = before.stays | ((before.weight > NOTHING) & (opacity > LEAST_OPACITY))
+    rows = _chosen(before, np.flatnonzero(keep))
+    room = min(most - len(rows.gaussians), int(MOST_SPLIT * len(rows.gaussians)))
+    pulled = np.where(rows.stays, 0, rows.pull)
     split = np.argsort(-pulled, kind="stable")[: max(room, 0)]
     split = np.sort(split[pulled[split] > 0])
     if len(split):
-        _split(fit, split)
-    n = len(fit.gaussians)
-    fit.weight, fit.pull, fit.worth = np.zeros((3, n), np.float32)
+        rows = _split(rows, split)
+    weight, pull, worth = np.zeros((3, len(rows.stays)), np.float32)
+    fit.rows = replace(rows, weight=weight, pull=pull, worth=worth)
     fit.views = 0
-    return gone, len(split)
+    return int((~keep).sum()), len(split)
 
 
-def _choose(fit: Fit, index: NDArray[np.intp]) -> None:
-    """Leaves only the splats of these numbers, in this order."""
-    g, m = fit.gaussians, fit.moments
-    fit.gaussians = Gaussians(*(np.ascontiguousarray(getattr(g, p)[index]) for p in PARAMETERS))
-    fit.moments = Moments(*(np.ascontiguousarray(getattr(m, p)[:, index]) for p in PARAMETERS))
-    fit.stays, fit.weight = fit.stays[index], fit.weight[index]
-    fit.pull, fit.worth = fit.pull[index], fit.worth[index]
+def _chosen(rows: Rows, index: NDArray[np.intp]) -> Rows:
+    """Copies of the splats of these numbers, in this order."""
+    g, m = rows.gaussians, rows.moments
+    return Rows(
+        Gaussians(*(np.ascontiguousarray(getattr(g, p)[index]) for p in PARAMETERS)),
+        Moments(*(np.ascontiguousarray(getattr(m, p)[:, index]) for p in PARAMETERS)),
+        rows.stays[index], rows.weight[index], rows.pull[index], rows.worth[index],
+    )  # fmt: skip
 
 
-def _split(fit: Fit, which: NDArray[np.intp]) -> None:
-    """Puts two splats in the place of each of these, side by side along its longest axis."""
-    n, count = len(fit.gaussians), len(which)
-    g = fit.gaussians
-    longest = g.log_scales[which].argmax(1)
-    axis = _axis(g.turns[which], longest)
-    aside = CHILD * np.exp(g.log_scales[which, longest])[:, None] * axis
-    _choose(fit, np.concatenate([np.arange(n), which]))
-    g = fit.gaussians
+def _split(rows: Rows, which: NDArray[np.intp]) -> Rows:
+    """Two splats in the place of each of these, side by side along its longest axis."""
+    n, count = len(rows.gaussians), len(which)
+    longest = rows.gaussians.log_scales[which].argmax(1)
+    axis = _axis(rows.gaussians.turns[which], longest)
+    aside = ASIDE * np.exp(rows.gaussians.log_scales[which, longest])[:, None] * axis
+    rows = _chosen(rows, np.concatenate([np.arange(n), which]))
+    g = rows.gaussians
     g.centres[which] += aside
     g.centres[n:] -= aside
-    for rows in (which, np.arange(n, n + count)):
-        g.log_scales[rows, longest] += np.float32(np.log(CHILD))
+    for half in (which, np.arange(n, n + count)):
+        g.log_scales[half, longest] += np.float32(np.log(SHORTER))
         for p in PARAMETERS:
-            getattr(fit.moments, p)[:, rows] = 0
+            getattr(rows.moments, p)[:, half] = 0
+    return rows
 
 
 def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
@@ -217,11 +230,9 @@ def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
 
 
 def finished(fit: Fit) -> Splats:
-    """The splats, those that show most first; without those that weigh nothing, if all pictures were shown."""
-    order = np.argsort(-fit.worth, kind="stable")
-    if fit.views:
-        order = order[(fit.weight > NOTHING)[order] | fit.stays[order]]
-    made = splats_of(fit.gaussians)
+    """The splats, those that show most first."""
+    order = np.argsort(-fit.rows.worth, kind="stable")
+    made = splats_of(fit.rows.gaussians)
     return Splats(**{name: value[order] for name, value in vars(made).items()})
 
 
@@ -230,9 +241,10 @@ def halved(target: Target) -> Target:
     height, width = (n // 2 for n in target.rgb.shape[:2])
     parts = target.rgb[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
     rgb = ((parts.astype(np.uint16).sum((1, 3)) + 2) // 4).astype(np.uint8)
-    used = target.used
-    if used is not None:
-        used = used[: 2 * height, : 2 * width].reshape(height, 2, width, 2).all((1, 3))
+    used = None
+    if target.used is not None:
+        blocks = target.used[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+        used = np.asarray(blocks.all(axis=(1, 3)), bool)
     c = target.camera
     small = replace(c, fx=c.fx / 2, fy=c.fy / 2, cx=c.cx / 2, cy=c.cy / 2, width=width, height=height)
     return replace(target, camera=small, rgb=rgb, used=used)
