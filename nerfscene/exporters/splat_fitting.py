@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from nerfscene.exporters.splat_making import BEYOND, FARTHEST, SHELL, made_splat
 from nerfscene.exporters.splat_pictures import held_out
 from nerfscene.exporters.splat_targets import field_targets, photo_targets
 from nerfscene.exporters.told import Told
+from nerfscene.scene.fitted import save_splats
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
-from nerfscene.splatting.fitting import Fit, Target, begun, finished, halved, reviewed, step
+from nerfscene.splatting.fitting import Fit, Target, begun, finished, gaussians_of, halved, reviewed, step
 from nerfscene.splatting.gaussians import Splats
 
 STAGE = "fitting splats"
@@ -81,6 +83,31 @@ def with_fitted_splats(
         "count": len(made), "degree": made.degree, "seconds": spent, "psnr": after, "psnr_before": before,
     }  # fmt: skip
     return replace(scene, splats=made, figures=replace(scene.figures, splats=figures))
+
+
+def saved_with_splats(
+    scene: Scene, folder: Path, seconds: float, told: Told, backend: str, threads: int
+) -> Scene:
+    """The scene with splats fitted for some seconds, which are saved in its folder.
+
+    Raises NerfsceneError as ``with_fitted_splats`` does, and if the folder can't be written.
+    """
+    made = with_fitted_splats(scene, Budget(seconds), told, backend=backend, threads=threads)
+    assert made.splats is not None and made.figures.splats is not None
+    save_splats(folder, made.splats, made.figures.splats)
+    return made
+
+
+def splat_figures(scene: Scene, backend: str = "auto", threads: int = 0) -> dict[str, Any] | None:
+    """The figures of the scene's splats, measured again; None if it has none.
+
+    Raises NerfsceneError if a held-out photo is gone.
+    """
+    if scene.splats is None:
+        return None
+    after = _mean(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(backend, threads)))
+    usual = {"count": len(scene.splats), "degree": scene.splats.degree, "seconds": 0.0, "psnr_before": None}
+    return {**usual, **(scene.figures.splats or {}), "psnr": after}
 
 
 def shell_of(splats: Splats, scene: Scene) -> int:

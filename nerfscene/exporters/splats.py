@@ -19,6 +19,8 @@ from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats_glb, splats_ply, splats_sog, splats_spz, splats_usd
 from nerfscene.exporters.placement import placed
+from nerfscene.exporters.splat_choice import fitted_splats
+from nerfscene.exporters.splat_fitting import Budget, with_fitted_splats
 from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP
@@ -40,19 +42,20 @@ WRITERS: dict[str, tuple[Array, Callable[[Splats, Path], None]]] = {
 
 
 def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> dict[str, Any]:
-    """Makes splats and writes them in the format of ``file``'s ending: .ply, .spz, .sog, .glb, .usdz, .usdc.
+    """Writes splats in the format of ``file``'s ending: .ply, .spz, .sog, .glb, .usdz, .usdc.
 
-    Returns {"file", "splats", "degree", "bytes", "up"}, the last the axis that is up, "" in the capture's
-    world. Raises NerfsceneError for another ending, a scene of which nothing can be seen, and what can't be
+    They are fitted for ``config.fit`` seconds; without that they are those that were fitted to the scene
+    before, and, if it has none, made of its surfaces alone.
+    Returns {"file", "splats", "degree", "bytes", "up", "fitted"}: "up" is the axis that is up, "" in the
+    capture's world, and "fitted" the figures of fitted splats (``Figures.splats``), None for others.
+    Raises NerfsceneError for another ending, a scene of which nothing can be seen, and what can't be
     written; whatever ``told.progress`` raises. No half-written file stays.
     """
     turn, write = writer_for(file)
     upright = config.world == "upright"
-    world = placed(scene, config.world)
-    renderer = world.renderer(config.backend, config.threads)
     remove_leftovers(file.parent, file.name)
     with writing(file) as temporary:  # opened first, so that a folder that can't be written is told at once
-        made = made_splats(world, renderer, config.count or COUNT, config.degree, told)
+        made, fitted = _made(scene, config, told)
         if not len(made):
             raise NerfsceneError(
                 "no surface was found to make splats of: look at the scene with nerfscene view, and reset "
@@ -65,7 +68,24 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
         size = temporary.stat().st_size
     told.progress(f"writing {file.name}", 1.0)
     up = ("-y" if turn is Y_DOWN_FROM_Z_UP else "+y") if upright else ""
-    return {"file": str(file), "splats": len(splats), "degree": splats.degree, "bytes": size, "up": up}
+    counts = {"splats": len(splats), "degree": splats.degree, "bytes": size}
+    return {"file": str(file), **counts, "up": up, "fitted": fitted}
+
+
+def _made(scene: Scene, config: ExportConfig, told: Told) -> tuple[Splats, dict[str, Any] | None]:
+    """The splats in the world of the export, and their figures if they are fitted."""
+    if config.fit:
+        scene = with_fitted_splats(
+            scene, Budget(config.fit), told, config.count, config.degree, config.backend, config.threads
+        )
+    world = placed(scene, config.world)
+    fitted = fitted_splats(world, config.count, config.degree)
+    if fitted is not None:
+        if fitted.degree < config.degree:
+            told.warn(f"the scene's splats were fitted with degree {fitted.degree}; --fit fits them anew")
+        return fitted, scene.figures.splats
+    renderer = world.renderer(config.backend, config.threads)
+    return made_splats(world, renderer, config.count or COUNT, config.degree, told), None
 
 
 def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:

@@ -85,8 +85,8 @@ class Scene:
         None: nobody has set one
     up: (3,), the world's upward direction; None: to be guessed from the cameras
     backdrop: (rows, 2 · rows, 3), see ``field.rendering.Renderer``; None: plain
-    splats: Gaussian splats in the field's coordinates, fitted to the whole scene, those that weigh most
-        first; None: none were fitted
+    splats: Gaussian splats in the field's coordinates, fitted to the whole scene: the shell behind
+        everything, then those that show most first; None: none were fitted
     """
 
     field: RadianceField
@@ -140,6 +140,21 @@ def figures_in_words(d: dict[str, Any]) -> str:
         f"{d['views']} held-out photo{'' if one else 's'}: PSNR {d['psnr']:.2f} dB{corrected}, "
         f"SSIM {d['ssim']:.3f} after {d['train_seconds']:.0f} s of training"
     )
+
+
+def splats_in_words(d: dict[str, Any]) -> str:
+    """How good fitted splats are, as a sentence; ``d``: ``Figures.splats``."""
+    said = f"{d['count']:,} splats, fitted for {d['seconds']:.0f} s"
+    if d["psnr"] is None:
+        return f"{said}; no photos were held out, so they were not measured"
+    before = "" if d["psnr_before"] is None else f" ({d['psnr_before']:.2f} dB before the fit)"
+    return f"{said}: PSNR {d['psnr']:.2f} dB{before}"
+
+
+def quality_in_words(d: dict[str, Any]) -> str:
+    """``figures_in_words``, and a line about the scene's splats if it has any; ``d``: also has "splats"."""
+    said = figures_in_words(d)
+    return said if d.get("splats") is None else f"{said}\n{splats_in_words(d['splats'])}"
 
 
 def error_in_words(error: float, side: int) -> str:

@@ -99,14 +99,14 @@ def begun(
 ) -> Fit:
     """A fit that begins with these splats, of which the last ``shell`` always stay."""
     n = len(splats)
-    given = gaussians_of(splats)
+    given = gaussians_of(splats, MOST_OPAQUE)
     rows = Rows(given, no_moments(given), np.arange(n) >= n - shell, *np.zeros((3, n), np.float32))
     return Fit(rows, background, Rasteriser(backend, threads), backend, threads)
 
 
-def gaussians_of(splats: Splats) -> Gaussians:
-    """Splats in the numbers that are fitted."""
-    opacity = np.clip(splats.opacities.astype(np.float64), 1e-4, MOST_OPAQUE)
+def gaussians_of(splats: Splats, most_opaque: float = 1.0) -> Gaussians:
+    """Splats in the numbers that are fitted; ``most_opaque``: 0…1, to which opacities are lowered."""
+    opacity = np.clip(splats.opacities.astype(np.float64), 1e-6, min(most_opaque, 1 - 1e-6))
     parts = (
         splats.positions,
         np.log(np.maximum(splats.scales, 1e-12)),
@@ -230,8 +230,8 @@ def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
 
 
 def finished(fit: Fit) -> Splats:
-    """The splats, those that show most first."""
-    order = np.argsort(-fit.rows.worth, kind="stable")
+    """The splats: the shell, then those that show most first."""
+    order = np.lexsort([-fit.rows.worth, ~fit.rows.stays])
     made = splats_of(fit.rows.gaussians)
     return Splats(**{name: value[order] for name, value in vars(made).items()})
 
