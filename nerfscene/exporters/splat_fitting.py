@@ -14,6 +14,7 @@ from nerfscene.exporters.splat_making import BEYOND, FARTHEST, SHELL, made_splat
 from nerfscene.exporters.splat_pictures import held_out
 from nerfscene.exporters.splat_targets import field_targets, photo_targets
 from nerfscene.exporters.told import Told
+from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene.fitted import save_splats
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world

@@ -76,6 +76,17 @@ def basis(directions: Array, degree: int) -> Array:
     return np.stack(parts, 1)
 
 
+def covariances_of(splats: Splats) -> NDArray[np.float32]:
+    """The splats' covariances (n, 3, 3) along the world's axes, square units."""
+    with loading():
+        from scipy.spatial.transform import Rotation
+
+    turns = Rotation.from_quat(splats.quaternions[:, [1, 2, 3, 0]].astype(np.float64)).as_matrix()
+    axes = turns * splats.scales[:, None, :]
+    out: NDArray[np.float32] = (axes @ axes.transpose(0, 2, 1)).astype(np.float32)
+    return out
+
+
 def moved(splats: Splats, matrix: Array) -> Splats:
     """The splats after a similarity (4, 4): positions, sizes, orientations and harmonics together."""
     with loading():

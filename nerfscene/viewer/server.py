@@ -23,7 +23,7 @@ from nerfscene.viewer.gate import GUEST, OWNER, Gate, forbid_sharing, new_token
 from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.session import Session
-from nerfscene.viewer.splats import Splats, inside, splats_of
+from nerfscene.viewer.splats import Splats, fitted_ones, inside, splats_of
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
@@ -188,7 +188,7 @@ class Viewer:
         if self.stage.training is not None and not self._finished:
             return  # the field still changes, so moving tabs get rendered pictures
         try:
-            splats = splats_of(
+            splats = fitted_ones(self.scene) or splats_of(
                 replace(self.renderer, crop=None), self.scene.views, lambda: not self._closed.is_set()
             )
         except Exception:
