@@ -31,13 +31,22 @@ from nerfscene.types import Array
 
 COUNT = 500_000  # splats at most, if the config says nothing
 SMALL, LARGE = 0.05, 1000.0  # world units: subjects beyond these lose precision in many viewers
-WRITERS: dict[str, tuple[Array, Callable[[Splats, Path], None]]] = {
+# What writes splats to a file; the third argument: whether they were fitted under the filter that keeps their
+# weight (Mip-Splatting), which programs must then draw them with too. glTF and USD have no word for that.
+Writer = Callable[..., None]
+WRITERS: dict[str, tuple[Array, Writer]] = {
     ".ply": (Y_DOWN_FROM_Z_UP, splats_ply.write),
     ".spz": (Y_DOWN_FROM_Z_UP, splats_spz.write),
     ".sog": (Y_DOWN_FROM_Z_UP, splats_sog.write),
-    ".glb": (Y_UP_FROM_Z_UP, splats_glb.write),
-    ".usdz": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=True)),
-    ".usdc": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=False)),
+    ".glb": (Y_UP_FROM_Z_UP, lambda splats, file, _=False: splats_glb.write(splats, file)),
+    ".usdz": (
+        Y_UP_FROM_Z_UP,
+        lambda splats, file, _=False: splats_usd.write(splats, file, package=True),
+    ),
+    ".usdc": (
+        Y_UP_FROM_Z_UP,
+        lambda splats, file, _=False: splats_usd.write(splats, file, package=False),
+    ),
 }
 
 
@@ -64,7 +73,7 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
         _warn_of_size(made, told)
         told.progress(f"writing {file.name}", 0.0)
         splats = moved(made, turn) if upright else made
-        write(splats, temporary)
+        write(splats, temporary, fitted is not None)
         size = temporary.stat().st_size
     told.progress(f"writing {file.name}", 1.0)
     up = ("-y" if turn is Y_DOWN_FROM_Z_UP else "+y") if upright else ""
@@ -88,7 +97,7 @@ def _made(scene: Scene, config: ExportConfig, told: Told) -> tuple[Splats, dict[
     return made_splats(world, renderer, config.count or COUNT, config.degree, told), None
 
 
-def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
+def writer_for(file: Path) -> tuple[Array, Writer]:
     """How the axes turn (4, 4), from an upright world, and what writes a file with this ending.
 
     Raises NerfsceneError for another ending, and for USD if usd-core is missing or too old.
@@ -98,7 +107,7 @@ def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
         raise NerfsceneError(
             f"splats can't be written as {file.name}: the name must end in one of {', '.join(WRITERS)}"
         )
-    if found[0] is Y_UP_FROM_Z_UP and found[1] is not splats_glb.write:
+    if file.suffix.lower().startswith(".usd"):
         splats_usd.check_installed()
     return found
 
