@@ -101,7 +101,7 @@ def project(parameters: tuple[Tensor, ...], pose: Tensor, lens: Lens, near: floa
     seen = centres @ pose[:, :3].T + pose[:, 3]
     ok = seen[:, 2] > near
     for x in parameters:
-        ok = ok & torch.isfinite(x.detach()).reshape(len(x), -1).all(1)
+        ok = ok & torch.isfinite(x.detach()).reshape(len(x), x[:1].numel()).all(1)
     index = torch.nonzero(ok & (turns.detach().abs().sum(1) > 0)).ravel()
     index = index[torch.sort(seen[index, 2].detach(), stable=True).indices]
     x, y, z = seen[index].unbind(-1)
