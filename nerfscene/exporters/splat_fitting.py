@@ -18,14 +18,13 @@ from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene.fitted import save_splats
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
-from nerfscene.splatting.fitting import Fit, Target, begun, finished, gaussians_of, halved, reviewed, step
+from nerfscene.splatting.fitting import Fit, Target, begun, finished, gaussians_of, reviewed, step
 from nerfscene.splatting.gaussians import Splats
 
 STAGE = "fitting splats"
 EACH = 0.7  # splats for each pixel of a photo, of all that a scene has
 FEWEST, MOST = 40_000, 400_000
 BEGUN_WITH = 0.8  # of them: the rest is what reviews split
-COARSE = 0.3  # of the fit is done with half as many pixels along a side
 REVIEWS = (0.3, 0.45, 0.6)  # how much of the fit lies behind at each
 NEW_PLACES = 0.15  # field pictures for each photo
 NEW_LONG = 0.1  # of the seconds is all that making them may take
@@ -139,7 +138,6 @@ def _new_places(
 def run(fit: Fit, photos: list[Target], new: list[Target], budget: Budget, told: Told, most: int) -> float:
     """Shows the fit picture after picture until the budget is spent; returns the seconds that it took."""
     draws = np.random.default_rng(0)
-    coarse = [halved(t) for t in photos]
     waiting: list[int] = []
     reviews = list(REVIEWS)
     began, heard, error = time.monotonic(), 0.0, 0.0
@@ -152,8 +150,7 @@ def run(fit: Fit, photos: list[Target], new: list[Target], budget: Budget, told:
                 step(fit, new[draws.integers(len(new))], done)
                 continue
             waiting = waiting or draws.permutation(len(photos)).tolist()
-            of = coarse if done < COARSE else photos
-            found = step(fit, of[waiting.pop()], done)
+            found = step(fit, photos[waiting.pop()], done)
             error = found if not error else 0.95 * error + 0.05 * found
             if time.monotonic() - heard > 0.25:
                 heard = time.monotonic()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nerfscene.ops.splatting import (
     PARAMETERS,
     Gaussians,
+    Gradients,
     Moments,
     Pinhole,
     Rasteriser,
@@ -145,12 +146,25 @@ def step(fit: Fit, target: Target, done: float) -> float:
     np.maximum(rows.weight, gradients.weight, out=rows.weight)
     np.add(rows.pull, gradients.pull, out=rows.pull)
     np.add(rows.worth, gradients.weight * gradients.pixels, out=rows.worth)
-    improve(rows.gaussians, gradients, rows.moments, rates_at(done), name=fit.backend, threads=fit.threads)
+    _improved(fit, gradients, rates_at(done))
     fit.views += 1
     fit.steps += 1
     if fit.steps % CLAMP_EVERY == 0:
         keep_shapes(rows.gaussians.log_scales)
     return loss.squared_error
+
+
+def _improved(fit: Fit, gradients: Gradients, rates: Rates) -> None:
+    """One step of Adam, in which centres move in proportion to their splats' sizes.
+
+    Splats on the subject and those of the shell differ in size ten thousandfold.
+    """
+    gaussians = fit.rows.gaussians
+    trial = replace(gaussians, centres=gaussians.centres.copy())
+    improve(trial, gradients, fit.rows.moments, rates, name=fit.backend, threads=fit.threads)
+    size = np.exp(gaussians.log_scales.max(axis=1, keepdims=True))
+    change = (trial.centres - gaussians.centres) * size
+    np.add(gaussians.centres, change, out=gaussians.centres)
 
 
 def rates_at(done: float) -> Rates:
@@ -234,17 +248,3 @@ def finished(fit: Fit) -> Splats:
     order = np.lexsort([-fit.rows.worth, ~fit.rows.stays])
     made = splats_of(fit.rows.gaussians)
     return Splats(**{name: value[order] for name, value in vars(made).items()})
-
-
-def halved(target: Target) -> Target:
-    """The target with half as many pixels along each side; an odd last row or column is left out."""
-    height, width = (n // 2 for n in target.rgb.shape[:2])
-    parts = target.rgb[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
-    rgb = ((parts.astype(np.uint16).sum((1, 3)) + 2) // 4).astype(np.uint8)
-    used = None
-    if target.used is not None:
-        blocks = target.used[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
-        used = np.asarray(blocks.all(axis=(1, 3)), bool)
-    c = target.camera
-    small = replace(c, fx=c.fx / 2, fy=c.fy / 2, cx=c.cx / 2, cy=c.cy / 2, width=width, height=height)
-    return replace(target, camera=small, rgb=rgb, used=used)
