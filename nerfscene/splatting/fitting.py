@@ -177,7 +177,7 @@ def keep_shapes(log_scales: Floats) -> None:
     """Shortens needles, and thickens what is thinner than a disc has to be, in place."""
     ordered = np.sort(log_scales, axis=1)
     most = ordered[:, 1] + np.float32(np.log(LONGEST))
-    least = ordered[:, 2] + np.float32(np.log(FLATTEST))
+    least = np.minimum(ordered[:, 2], most) + np.float32(np.log(FLATTEST))
     np.clip(log_scales, least[:, None], most[:, None], out=log_scales)
 
 
