@@ -56,34 +56,7 @@ static int splat_project_some(const SplatCamera& k, const SplatArrays& a, int fi
 static void splat_finish(const SplatCamera& k, const SplatArrays& a, const SplatCandidate* candidates, const uint32_t* order,
                          int first, int last, Splat* out) {
     const Vec3 eye = splat_camera_centre(k);
-    float basis[kMostHarmonics];
-    for (int i = first; i < last; ++i) {
-        const SplatCandidate& c = candidates[order[i]];
-        Splat& s = out[i];
-        s.x = c.x, s.y = c.y, s.half_a = c.half_a, s.lean = c.lean, s.half_c = c.half_c, s.opacity = c.opacity;
-        s.limit = c.limit, s.depth = c.depth, s.reach_x = c.reach_x, s.reach_y = c.reach_y, s.index = c.index;
-        float inverse;
-        const Vec3 d = splat_direction(eye, a.centres + 3 * size_t(c.index), inverse);
-        splat_basis(a.count, d.x, d.y, d.z, basis);
-        splat_color(a.count, basis, a.harmonics + 3 * size_t(a.count) * c.index, s.color);
-        const float sum = s.color[0] + s.color[1] + s.color[2];
-        if (!(sum * 0.0f == 0.0f)) s.limit = s.reach_y = -1.0f;  // no colour: in no tile
-        s.first_slot = s.slots = 0;
-    }
-}
-
-// One Gaussian's sums over its tiles; returns false if none has it.
-static bool splat_add_up(const SplatPicture& p, const Splat& s, SplatSums& sum) {
-    sum = {};
-    for (uint32_t slot = s.first_slot; slot < s.first_slot + s.slots; ++slot) {
-        if (!p.touched[slot]) continue;
-        const SplatSums& t = p.sums[slot];
-        sum.s += t.s, sum.se += t.se, sum.see += t.see, sum.sey += t.sey, sum.sy += t.sy, sum.syy += t.syy;
-        for (int c = 0; c < 3; ++c) sum.color[c] += t.color[c];
-        sum.pull_x += t.pull_x, sum.pull_y += t.pull_y, sum.pixels += t.pixels;
-        sum.weight = ns_max(sum.weight, t.weight);
-    }
-    return sum.pixels > 0;
+    for (int i = first; i < last; ++i) out[i] = splat_finished(a, eye, candidates[order[i]]);
 }
 
 static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, const SplatSums* sums, const uint32_t* which,
@@ -125,7 +98,7 @@ static void splat_project_backward_some(const SplatPicture& p, const SplatArrays
     int n = 0;
     for (int i = first; i < last; ++i) {
         which[n] = uint32_t(i);
-        if (splat_add_up(p, p.splats[i], sums[n])) ++n;
+        if (splat_add_up(p.sums, p.touched, p.splats[i], sums[n])) ++n;
         if (n == kWidth || (i + 1 == last && n > 0)) splat_backward_some(p, a, sums, which, n, to), n = 0;
     }
 }

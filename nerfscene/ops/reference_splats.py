@@ -21,6 +21,7 @@ LEAST_TRANSMITTANCE = (
     1e-4  # a Gaussian after which a pixel would have no more than this is not drawn, nor are those behind
 )
 BEYOND = 0.3  # the Jacobian is taken at most this share of half the picture beyond its edges
+MOST_DETERMINANT = 1e30  # of a covariance in the picture, pixels⁴: a larger Gaussian is not drawn
 WINDOW, SIGMA = 11, 1.5  # of the structural similarity, pixels
 C1, C2 = 0.01**2, 0.03**2
 
@@ -136,7 +137,7 @@ def project(parameters: tuple[Tensor, ...], pose: Tensor, lens: Lens, near: floa
         color.clamp(min=0),
         z,
     )
-    fine = (flat.opacity.detach() >= LEAST_ALPHA) & torch.isfinite(det.detach())
+    fine = (flat.opacity.detach() >= LEAST_ALPHA) & (det.detach() < MOST_DETERMINANT)
     for part in (flat.mean, flat.conic, flat.color):
         fine = fine & torch.isfinite(part.detach()).all(1)
     return Flat(*(part[fine] for part in vars(flat).values()))

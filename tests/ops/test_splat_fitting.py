@@ -22,10 +22,10 @@ GAINS = (0.9, 1.1, 1.2)
 
 
 @pytest.fixture
-def fitting(native: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def fitting(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the loss and the optimiser use each module in turn."""
-    monkeypatch.setattr(splatting, "_kernels", lambda name: native)
-    return native
+    monkeypatch.setattr(splatting, "_kernels", lambda name: kernels)
+    return kernels
 
 
 def pictures(height: int, width: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:

@@ -22,10 +22,10 @@ FLIPS = 0.004  # of the pixels, in which a Gaussian's alpha is 1/255 to the roun
 
 
 @pytest.fixture
-def drawing(native: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def drawing(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the rasteriser use each module in turn."""
-    monkeypatch.setattr(splatting, "_kernels", lambda name: native)
-    return native
+    monkeypatch.setattr(splatting, "_kernels", lambda name: kernels)
+    return kernels
 
 
 def draw(of: cases.Scene, threads: int = 1) -> tuple[Rasteriser, splatting.Drawn]:
@@ -56,11 +56,11 @@ def test_gradients_match_oracle(drawing: Any, name: str) -> None:
         actual = getattr(found, key)
         assert np.isfinite(actual).all()
         if expected.size:
-            print(key, np.abs(actual - expected).max(), np.abs(expected).max())
+            off, most = np.abs(actual - expected), max(np.abs(expected).max(), 0.05)
+            print(key, off.max(), most)
             # A pixel that a Gaussian has by a hair may be missing.
-            close = np.abs(actual - expected) <= 2e-4 * np.abs(expected).max() + 2e-3 * np.abs(expected)
-            assert close.mean() > 0.98
-            assert np.abs(actual - expected).max() <= 0.03 * np.abs(expected).max() + 1e-6
+            assert (off <= 2e-4 * most + 2e-3 * np.abs(expected)).mean() > 0.98
+            assert off.max() <= 0.03 * most
     assert (np.abs(found.pixels - of.pixels) <= 2).all()
     np.testing.assert_allclose(found.weight, of.weight, atol=0.005)
     unseen = (of.pixels == 0) & (found.pixels == 0)
