@@ -111,9 +111,7 @@ def drawn_by_gsplat(parameters: list[Tensor], k: Pinhole, background: Tensor) ->
     with torch.no_grad():
         gaussian, pixel = pairs(flat[0], flat[1], opaque, flat[2], k)
     stand_in = ModuleType("nerfacc")
-    vars(stand_in).update(
-        render_weight_from_alpha=weights_along_rays, accumulate_along_rays=sums_along_rays
-    )
+    vars(stand_in).update(render_weight_from_alpha=weights_along_rays, accumulate_along_rays=sums_along_rays)
     sys.modules["nerfacc"] = stand_in
     rgb, alpha = theirs.accumulate(
         flat[0][None], flat[1][None], opaque[None], colors[None], gaussian, pixel, torch.zeros_like(pixel),
@@ -122,13 +120,17 @@ def drawn_by_gsplat(parameters: list[Tensor], k: Pinhole, background: Tensor) ->
     return rgb[0] + background * (1 - alpha[0]), alpha[0, ..., 0]
 
 
-def compared(what: str, ours: NDArray[np.floating], other: Tensor, most: float, usual: float, share: float) -> bool:
+def compared(
+    what: str, ours: NDArray[np.floating], other: Tensor, most: float, usual: float, share: float
+) -> bool:
     """Prints how far two arrays are apart, and says whether that is within the tolerances."""
     off = np.abs(ours - other.detach().numpy())
     largest = float(off.max())
     within = float((off <= usual).mean())
     fine = largest <= most and within >= share
-    print(f"| {what} | {float(np.median(off)):.1e} | {largest:.1e} | {within:.3%} | {'yes' if fine else 'NO'} |")
+    print(
+        f"| {what} | {float(np.median(off)):.1e} | {largest:.1e} | {within:.3%} | {'yes' if fine else 'NO'} |"
+    )
     return fine
 
 
@@ -164,7 +166,9 @@ def main() -> None:
             scale = float(leaf.grad.abs().max())
             what = f"degree {degree}: gradient by {name}, of {scale:.2g}"
             fine &= compared(what, getattr(found, name), leaf.grad, 2e-2 * scale, 1e-3 * scale, 0.99)
-        print(f"| degree {degree}: CPU seconds, forward and backward | {took:.3f} | gsplat's reference {other:.1f} | | |")
+        print(
+            f"| degree {degree}: CPU seconds, forward and backward | {took:.3f} | gsplat's reference {other:.1f} | | |"
+        )
     sys.exit(0 if fine else 1)
 
 

@@ -2,8 +2,8 @@
 
 Differentiable by autograd, in any float dtype, and slow: every Gaussian is taken to every pixel. Specified in
 ``cuda_ext/include/splat.h``. The mathematics are those of EWA splatting (Zwicker et al. 2001) as 3D Gaussian
-splatting uses them (Kerbl et al. 2023), with the filter of Mip-Splatting (Yu et al. 2024) that keeps a splat's
-weight when it is made wider.
+splatting uses them (Kerbl et al. 2023), with the filter of Mip-Splatting (Yu et al. 2024), which keeps a
+splat's weight when it is made wider.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def project(parameters: tuple[Tensor, ...], pose: Tensor, lens: Lens, near: floa
 
 @dataclass(frozen=True)
 class Blended:
-    """A picture: rgb (h, w, 3), alpha and depth (h, w), and each Gaussian's weight in each pixel (n, h, w)."""
+    """A picture: rgb (h, w, 3), alpha, depth (h, w), and each Gaussian's weight in each pixel (n, h, w)."""
 
     rgb: Tensor
     alpha: Tensor

@@ -74,7 +74,11 @@ def test_the_oracles_similarity_is_the_one_that_is_measured() -> None:
 
 def test_wrong_sizes_are_refused(fitting: Any) -> None:
     rgb, photo, weights = pictures(6, 5)
-    for wrong in ((rgb, photo[:-1], GAINS, weights), (rgb, photo, GAINS, weights[:-1]), (rgb, photo, (1.0,), weights)):
+    for wrong in (
+        (rgb, photo[:-1], GAINS, weights),
+        (rgb, photo, GAINS, weights[:-1]),
+        (rgb, photo, (1.0,), weights),
+    ):
         with pytest.raises((TypeError, ValueError, RuntimeError)):
             photo_loss(*wrong)
 
