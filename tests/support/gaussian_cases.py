@@ -181,7 +181,7 @@ def slopes(of: Scene, seed: int = 0) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Expected:
-    """The oracle's picture in float64, its gradients by name, and each Gaussian's pixels and largest weight."""
+    """The oracle's picture in float64, gradients by name, and each Gaussian's pixels and largest weight."""
 
     rgb: NDArray[np.float64]
     alpha: NDArray[np.float64]
