@@ -1,15 +1,15 @@
 """The rasteriser beside gsplat's plain-torch reference: the same Gaussians and camera, picture and gradients.
 
 gsplat (Ye et al. 2024) is nerfstudio's rasteriser; its module ``gsplat.cuda._torch_impl`` has the mathematics
-of its kernels in plain torch, which need no GPU. Run this in an environment of its own that also has nerfscene:
+of its kernels in plain torch, which need no GPU. Run it in an environment of its own with nerfscene:
 
     pip install --no-deps gsplat==1.5.3 && pip install rich jaxtyping
     python -m bench.against_gsplat [--gaussians 3000] [--size 160 120]
 
 Which Gaussians a pixel takes is found here, by the rules of gsplat's kernels (alpha of 1/255 or more, until
 1e-4 of the light is left), because that part of gsplat has no version in torch. Its sums along rays are
-nerfacc's, which need a GPU: two functions here stand in for them. A pixel in which a Gaussian has 1/255 to the
-rounding error may have it in one and not in the other; all else must agree:
+nerfacc's, which need a GPU: two functions here stand in for them. A pixel in which a Gaussian has 1/255 to
+the rounding error may have it in one and not in the other; all else must agree:
 
     picture and alpha: 1e-4 in 99.9% of the pixels, 0.01 in all
     gradients: 1e-3 of the largest of their kind for 99% of the numbers, 2e-2 for all
