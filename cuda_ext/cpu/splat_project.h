@@ -53,10 +53,21 @@ static int splat_project_some(const SplatCamera& k, const SplatArrays& a, int fi
     return n;
 }
 
+// Asks for a Gaussian's centre and harmonics before they are needed.
+NS_HD void splat_prefetch(const SplatArrays& a, size_t i) {
+    __builtin_prefetch(a.centres + 3 * i);
+    for (int j = 0; j < 3 * a.count; j += 16) __builtin_prefetch(a.harmonics + 3 * size_t(a.count) * i + j);
+}
+
 static void splat_finish(const SplatCamera& k, const SplatArrays& a, const SplatCandidate* candidates, const uint32_t* order,
                          int first, int last, Splat* out) {
     const Vec3 eye = splat_camera_centre(k);
-    for (int i = first; i < last; ++i) out[i] = splat_finished(a, eye, candidates[order[i]]);
+    for (int i = first; i < last; ++i) {
+        // In the order of depths, what is read lies anywhere in memory.
+        if (i + 16 < last) __builtin_prefetch(candidates + order[i + 16]);
+        if (i + 8 < last) splat_prefetch(a, candidates[order[i + 8]].index);
+        out[i] = splat_finished(a, eye, candidates[order[i]]);
+    }
 }
 
 static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, const SplatSums* sums, const uint32_t* which,
@@ -97,6 +108,14 @@ static void splat_project_backward_some(const SplatPicture& p, const SplatArrays
     uint32_t which[kWidth];
     int n = 0;
     for (int i = first; i < last; ++i) {
+        if (i + kWidth < last) {
+            const size_t later = p.splats[i + kWidth].index;
+            splat_prefetch(a, later);
+            __builtin_prefetch(a.log_scales + 3 * later), __builtin_prefetch(a.turns + 4 * later);
+            __builtin_prefetch(a.opacities + later), __builtin_prefetch(to.pixels + later, 1);
+            __builtin_prefetch(to.centres + 3 * later, 1), __builtin_prefetch(to.log_scales + 3 * later, 1);
+            __builtin_prefetch(to.turns + 4 * later, 1), __builtin_prefetch(to.opacities + later, 1);
+        }
         which[n] = uint32_t(i);
         if (splat_add_up(p.sums, p.touched, p.splats[i], sums[n])) ++n;
         if (n == kWidth || (i + 1 == last && n > 0)) splat_backward_some(p, a, sums, which, n, to), n = 0;
