@@ -141,7 +141,7 @@ static void loss_gradient(const PhotoLoss& p, float* scratch, int row) {
     for (int i = 0; i < p.columns; ++i)
         for (int c = 0; c < 3; ++c) {
             const float g = d[3 * i + c];
-            gains[c] += double(g * p.rgb[to + 3 * i + c]);
+            if (g != 0.0f) gains[c] += double(g * p.rgb[to + 3 * i + c]);
             d[3 * i + c] = g * p.gains[c];
         }
 }

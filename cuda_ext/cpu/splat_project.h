@@ -53,37 +53,21 @@ static int splat_project_some(const SplatCamera& k, const SplatArrays& a, int fi
     return n;
 }
 
+// Asks for a Gaussian's centre and harmonics before they are needed.
+NS_HD void splat_prefetch(const SplatArrays& a, size_t i) {
+    __builtin_prefetch(a.centres + 3 * i);
+    for (int j = 0; j < 3 * a.count; j += 16) __builtin_prefetch(a.harmonics + 3 * size_t(a.count) * i + j);
+}
+
 static void splat_finish(const SplatCamera& k, const SplatArrays& a, const SplatCandidate* candidates, const uint32_t* order,
                          int first, int last, Splat* out) {
     const Vec3 eye = splat_camera_centre(k);
-    float basis[kMostHarmonics];
     for (int i = first; i < last; ++i) {
-        const SplatCandidate& c = candidates[order[i]];
-        Splat& s = out[i];
-        s.x = c.x, s.y = c.y, s.half_a = c.half_a, s.lean = c.lean, s.half_c = c.half_c, s.opacity = c.opacity;
-        s.limit = c.limit, s.depth = c.depth, s.reach_x = c.reach_x, s.reach_y = c.reach_y, s.index = c.index;
-        float inverse;
-        const Vec3 d = splat_direction(eye, a.centres + 3 * size_t(c.index), inverse);
-        splat_basis(a.count, d.x, d.y, d.z, basis);
-        splat_color(a.count, basis, a.harmonics + 3 * size_t(a.count) * c.index, s.color);
-        const float sum = s.color[0] + s.color[1] + s.color[2];
-        if (!(sum * 0.0f == 0.0f)) s.limit = s.reach_y = -1.0f;  // no colour: in no tile
-        s.first_slot = s.slots = 0;
+        // In the order of depths, what is read lies anywhere in memory.
+        if (i + 16 < last) __builtin_prefetch(candidates + order[i + 16]);
+        if (i + 8 < last) splat_prefetch(a, candidates[order[i + 8]].index);
+        out[i] = splat_finished(a, eye, candidates[order[i]]);
     }
-}
-
-// One Gaussian's sums over its tiles; returns false if none has it.
-static bool splat_add_up(const SplatPicture& p, const Splat& s, SplatSums& sum) {
-    sum = {};
-    for (uint32_t slot = s.first_slot; slot < s.first_slot + s.slots; ++slot) {
-        if (!p.touched[slot]) continue;
-        const SplatSums& t = p.sums[slot];
-        sum.s += t.s, sum.se += t.se, sum.see += t.see, sum.sey += t.sey, sum.sy += t.sy, sum.syy += t.syy;
-        for (int c = 0; c < 3; ++c) sum.color[c] += t.color[c];
-        sum.pull_x += t.pull_x, sum.pull_y += t.pull_y, sum.pixels += t.pixels;
-        sum.weight = ns_max(sum.weight, t.weight);
-    }
-    return sum.pixels > 0;
 }
 
 static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, const SplatSums* sums, const uint32_t* which,
@@ -124,8 +108,16 @@ static void splat_project_backward_some(const SplatPicture& p, const SplatArrays
     uint32_t which[kWidth];
     int n = 0;
     for (int i = first; i < last; ++i) {
+        if (i + kWidth < last) {
+            const size_t later = p.splats[i + kWidth].index;
+            splat_prefetch(a, later);
+            __builtin_prefetch(a.log_scales + 3 * later), __builtin_prefetch(a.turns + 4 * later);
+            __builtin_prefetch(a.opacities + later), __builtin_prefetch(to.pixels + later, 1);
+            __builtin_prefetch(to.centres + 3 * later, 1), __builtin_prefetch(to.log_scales + 3 * later, 1);
+            __builtin_prefetch(to.turns + 4 * later, 1), __builtin_prefetch(to.opacities + later, 1);
+        }
         which[n] = uint32_t(i);
-        if (splat_add_up(p, p.splats[i], sums[n])) ++n;
+        if (splat_add_up(p.sums, p.touched, p.splats[i], sums[n])) ++n;
         if (n == kWidth || (i + 1 == last && n > 0)) splat_backward_some(p, a, sums, which, n, to), n = 0;
     }
 }

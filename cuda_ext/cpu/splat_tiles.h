@@ -30,6 +30,23 @@ NS_HD void tile_rows(const Splat& s, const TilePlace& t, int& first, int& last) 
     last = high < 0.0f ? 0 : ns_min(int(ns_min(high, 64.0f)) + 1, t.rows);
 }
 
+// Which lanes of a comparison hold. AVX-512 has registers for this.
+#if defined(__AVX512F__)
+typedef __mmask16 SplatLanes;
+NS_HD SplatLanes at_most(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ); }
+NS_HD SplatLanes at_least(vi a, int32_t b) { return _mm512_cmpge_epi32_mask((__m512i)a, _mm512_set1_epi32(b)); }
+NS_HD vf pick(SplatLanes lanes, vf a, vf b) { return (vf)_mm512_mask_mov_ps((__m512)b, lanes, (__m512)a); }
+NS_HD vi pick(SplatLanes lanes, vi a, vi b) { return (vi)_mm512_mask_mov_epi32((__m512i)b, lanes, (__m512i)a); }
+NS_HD uint32_t bits_of(SplatLanes lanes) { return lanes; }
+#else
+typedef vi SplatLanes;
+NS_HD SplatLanes at_most(vf a, vf b) { return a <= b; }
+NS_HD SplatLanes at_least(vi a, int32_t b) { return a >= b - vi{}; }
+NS_HD vf pick(SplatLanes lanes, vf a, vf b) { return lanes ? a : b; }
+NS_HD vi pick(SplatLanes lanes, vi a, vi b) { return lanes ? a : b; }
+NS_HD uint32_t bits_of(SplatLanes lanes) { return lane_bits(lanes); }
+#endif
+
 NS_HD vi load_int(const int32_t* p) { return (vi) * (const vu_any*)p; }
 NS_HD void store_int(int32_t* p, vi v) { *(vu_any*)p = (vu)v; }
 
@@ -56,21 +73,25 @@ static void splat_draw(const SplatPicture& p, int tile) {
             bool ended = false;
             for (int v = 0; v < kRowVectors; ++v) {
                 const vf across = column + (start + float(v * kWidth)), power = across * across * s.half_a + still;
-                const vi inside = power <= splat(s.limit);
-                if (!lane_bits(inside)) continue;
+                const SplatLanes inside = at_most(power, splat(s.limit));
+                if (!bits_of(inside)) continue;
                 const int at = row * kSplatTile + v * kWidth;
                 const vf alpha = ns_min(ns_exp(-power) * s.opacity, splat(kMostAlpha)), before = load(through + at);
                 const vf after = before - before * alpha;
-                const vi use = inside & (after > least), done = inside & ~use & (before > zero);
-                const vf weight = use ? before * alpha : zero;
+                const SplatLanes stays = at_most(after, least), use = inside & ~stays;
+                const vf weight = pick(use, before * alpha, zero);
                 store(red + at, load(red + at) + weight * s.color[0]);
                 store(green + at, load(green + at) + weight * s.color[1]);
                 store(blue + at, load(blue + at) + weight * s.color[2]);
                 store(far + at, load(far + at) + weight * s.depth);
-                store(through + at, use ? after : (done ? -before : before));
-                store_int(last + at, use ? number - vi{} : load_int(last + at));
-                deepest = lane_bits(use) ? number : deepest;
-                ended |= lane_bits(done) != 0;
+                store_int(last + at, pick(use, number - vi{}, load_int(last + at)));
+                store(through + at, pick(use, after, before));
+                deepest = bits_of(use) ? number : deepest;
+                const SplatLanes full = inside & stays;
+                if (bits_of(full)) {  // these are done, or have been before
+                    store(through + at, pick(full, -ns_abs(before), load(through + at)));
+                    ended = true;
+                }
             }
             if (ended) {
                 bool any = false;
@@ -92,13 +113,25 @@ static void splat_draw(const SplatPicture& p, int tile) {
         }
 }
 
-NS_HD float sum_of(vf v) {
+// The sums over the lanes of eight vectors.
+NS_HD void sums_of(const vf* v, float* to) {
+#if defined(__AVX2__)
+    __m256 h[8];
+    for (int i = 0; i < 8; ++i) {
 #if defined(__AVX512F__)
-    return _mm512_reduce_add_ps((__m512)v);
+        h[i] = _mm256_add_ps(_mm512_castps512_ps256((__m512)v[i]), _mm512_extractf32x8_ps((__m512)v[i], 1));
 #else
-    float total = 0.0f;
-    for (int i = 0; i < kWidth; ++i) total += v[i];
-    return total;
+        h[i] = (__m256)v[i];
+#endif
+    }
+    const __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(h[0], h[1]), _mm256_hadd_ps(h[2], h[3]));
+    const __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(h[4], h[5]), _mm256_hadd_ps(h[6], h[7]));
+    _mm256_storeu_ps(to, _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31)));
+#else
+    for (int k = 0; k < 8; ++k) {
+        to[k] = 0.0f;
+        for (int i = 0; i < kWidth; ++i) to[k] += v[k][i];
+    }
 #endif
 }
 NS_HD float most_of(vf v) {
@@ -146,8 +179,7 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
         const Splat& s = p.splats[entry.splat];
         int row, past;
         tile_rows(s, t, row, past);
-        vf sum_s = zero, sum_se = zero, sum_see = zero, sum_sey = zero, sum_sy = zero, sum_syy = zero;
-        vf red = zero, green = zero, blue = zero, pull_x = zero, pull_y = zero, weights = zero;
+        vf sum[16] = {}, weights = zero;
         int pixels = 0;
         const float offset = t.x - s.x;
         for (; row < past; ++row) {
@@ -155,8 +187,8 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
             for (int v = 0; v < kRowVectors; ++v) {
                 const vf e = column + (start + float(v * kWidth)), power = e * e * s.half_a + still;
                 const int at = row * kSplatTile + v * kWidth;
-                const vi use = (power <= splat(s.limit)) & (load_int(last + at) >= number - vi{});
-                const uint32_t lanes = lane_bits(use);
+                const SplatLanes use = at_most(power, splat(s.limit)) & at_least(load_int(last + at), number);
+                const uint32_t lanes = bits_of(use);
                 if (!lanes) continue;
                 pixels += __builtin_popcount(lanes);
                 const vf raw = ns_exp(-power) * s.opacity, alpha = ns_min(raw, most);
@@ -164,23 +196,21 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
                 const vf behind = load(g.behind + at);
                 const vf dr = load(g.red + at), dg = load(g.green + at), db = load(g.blue + at);
                 const vf gain = dr * s.color[0] + dg * s.color[1] + db * s.color[2] + load(g.alpha + at) - behind;
-                const vf weight = use ? alpha * before : zero;
-                store(g.through + at, use ? before : after);
-                store(g.behind + at, use ? behind + alpha * gain : behind);
+                const vf weight = pick(use, alpha * before, zero);
+                store(g.through + at, pick(use, before, after));
+                store(g.behind + at, pick(use, behind + alpha * gain, behind));
                 // By the exponent's negative; a capped alpha has none.
-                const vf d = raw < most ? weight * gain * -1.0f : zero;
-                red += weight * dr, green += weight * dg, blue += weight * db, weights = ns_max(weights, weight);
-                const vf de = d * e, dx = de * (-2.0f * s.half_a);
-                sum_s += d, sum_se += de, sum_see += de * e, sum_sey += de * dy, sum_sy += d * dy, sum_syy += d * (dy * dy);
-                pull_x += ns_abs(dx), pull_y += ns_abs(dx * s.lean - d * (2.0f * s.half_c * dy));
+                const vf d = pick(at_most(most, raw), zero, -weight * gain);
+                const vf de = d * e, dx = de * (-2.0f * s.half_a), dd = d * dy;
+                sum[0] += d, sum[1] += de, sum[2] += de * e, sum[3] += de * dy, sum[4] += dd, sum[5] += dd * dy;
+                sum[6] += weight * dr, sum[7] += weight * dg, sum[8] += weight * db, weights = ns_max(weights, weight);
+                sum[9] += ns_abs(dx), sum[10] += ns_abs(dx * s.lean - dd * (2.0f * s.half_c));
             }
         }
         if (pixels == 0) continue;
-        SplatSums& to = p.sums[entry.slot];
-        to.s = sum_of(sum_s), to.se = sum_of(sum_se), to.see = sum_of(sum_see), to.sey = sum_of(sum_sey);
-        to.sy = sum_of(sum_sy), to.syy = sum_of(sum_syy);
-        to.color[0] = sum_of(red), to.color[1] = sum_of(green), to.color[2] = sum_of(blue);
-        to.pull_x = sum_of(pull_x), to.pull_y = sum_of(pull_y), to.weight = most_of(weights), to.pixels = pixels;
+        float f[16];
+        sums_of(sum, f), sums_of(sum + 8, f + 8);
+        p.sums[entry.slot] = {f[0], f[1], f[2], f[3], f[4], f[5], {f[6], f[7], f[8]}, f[9], f[10], most_of(weights), pixels};
         p.touched[entry.slot] = 1;
     }
 }

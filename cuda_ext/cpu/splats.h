@@ -11,12 +11,6 @@ namespace nerfscene {
 
 constexpr int kTilePixels = kSplatTile * kSplatTile;
 
-// A Gaussian that may be in the window, before it has its place in the order of depths.
-struct SplatCandidate {
-    float x, y, half_a, lean, half_c, opacity, depth, reach_x, reach_y, limit;
-    uint32_t index;
-};
-
 struct SplatPicture {
     SplatCamera camera;
     float background[3];

@@ -13,30 +13,19 @@ constexpr int kPart = 2048;  // Gaussians that a thread takes at a time
 
 int parts_of(int n) { return (n + kPart - 1) / kPart; }
 
-// The columns [left, right] of tiles in one row of them whose pixels' centres a Gaussian's ellipse meets. One function for
-// counting and for listing, never inlined: both must find the same to the bit.
-__attribute__((noinline)) bool tile_span(const Splat& s, const SplatCamera& k, int across, int row, int& left, int& right) {
-    const float size = float(kSplatTile), to_window = -float(k.left) - 0.5f;  // x to columns
-    float first, last;
-    const float low = float(row) * size + float(k.top) + 0.5f - s.y;
-    if (!generic::splat_span(s, low, low + size - 1.0f, first, last)) return false;
-    first += to_window, last += to_window;
-    if (!(last >= 0.0f) || !(first <= float(k.columns - 1))) return false;
-    left = first > 0.0f ? int(first / size) : 0, right = int(std::min(last / size, float(across - 1)));
-    return left <= right;
+// One function for counting and for listing, never inlined: both must find the same to the bit.
+__attribute__((noinline)) bool tiles_of_row(const Splat& s, const SplatCamera& k, int across, int row, int& left, int& right) {
+    return generic::splat_tiles(s, k, across, row, left, right);
 }
 
 // Calls meet(tile) for each tile that a Gaussian's ellipse meets, row by row.
 template <class Meet>
 void each_tile(const Splat& s, const SplatCamera& k, int across, int down, Meet meet) {
-    const float y = s.y - float(k.top) - 0.5f, low = (y - s.reach_y) / kSplatTile, high = (y + s.reach_y) / kSplatTile;
-    if (!(s.reach_y >= 0.0f) || !(high >= 0.0f) || !(low <= float(down))) return;
-    const int top = low > 0.0f ? int(low) : 0, bottom = int(std::min(high, float(down - 1)));
-    for (int row = top; row <= bottom; ++row) {
-        int left, right;
-        if (!tile_span(s, k, across, row, left, right)) continue;
-        for (int column = left; column <= right; ++column) meet(row * across + column);
-    }
+    int top, bottom, left, right;
+    if (!generic::splat_tile_rows(s, k, down, top, bottom)) return;
+    for (int row = top; row <= bottom; ++row)
+        if (tiles_of_row(s, k, across, row, left, right))
+            for (int column = left; column <= right; ++column) meet(row * across + column);
 }
 }  // namespace
 

@@ -124,6 +124,7 @@ NS_HD T splat_drawable(const SplatCamera& k, const SplatGiven<T>& g, const Splat
     const T zero = f.depth * 0.0f, one = zero + 1.0f;
     T ok = sum * 0.0f == 0.0f * one ? one : zero;
     ok = f.depth > zero + k.near_plane ? ok : zero;
+    ok = f.det < zero + kMostDeterminant ? ok : zero;
     return f.opacity >= zero + kLeastAlpha ? ok : zero;
 }
 
@@ -291,6 +292,55 @@ NS_HD bool splat_span(const Splat& s, float low, float high, float& first, float
     last = s.x - s.lean * right + half(right);
     first = s.x - s.lean * left - half(left);
     return true;
+}
+
+// The columns [left, right] of tiles, in one row of them, whose pixels' centres a Gaussian's ellipse meets. Returns false if
+// it meets none.
+NS_HD bool splat_tiles(const Splat& s, const SplatCamera& k, int across, int row, int& left, int& right) {
+    const float size = float(kSplatTile), to_window = -float(k.left) - 0.5f;  // x to columns
+    float first, last;
+    const float low = float(row) * size + float(k.top) + 0.5f - s.y;
+    if (!splat_span(s, low, low + size - 1.0f, first, last)) return false;
+    first += to_window, last += to_window;
+    if (!(last >= 0.0f) || !(first <= float(k.columns - 1))) return false;
+    left = first > 0.0f ? int(first / size) : 0, right = int(ns_min(last / size, float(across - 1)));
+    return left <= right;
+}
+// The rows [top, bottom] of tiles that it may meet.
+NS_HD bool splat_tile_rows(const Splat& s, const SplatCamera& k, int down, int& top, int& bottom) {
+    const float y = s.y - float(k.top) - 0.5f, low = (y - s.reach_y) / kSplatTile, high = (y + s.reach_y) / kSplatTile;
+    if (!(s.reach_y >= 0.0f) || !(high >= 0.0f) || !(low <= float(down))) return false;
+    top = low > 0.0f ? int(low) : 0, bottom = int(ns_min(high, float(down - 1)));
+    return true;
+}
+
+// A Gaussian in the picture, with its colour; it has no tiles yet.
+NS_HD Splat splat_finished(const SplatArrays& a, Vec3 eye, const SplatCandidate& c) {
+    Splat s;
+    s.x = c.x, s.y = c.y, s.half_a = c.half_a, s.lean = c.lean, s.half_c = c.half_c, s.opacity = c.opacity;
+    s.limit = c.limit, s.depth = c.depth, s.reach_x = c.reach_x, s.reach_y = c.reach_y, s.index = c.index;
+    float inverse, basis[kMostHarmonics];
+    const Vec3 d = splat_direction(eye, a.centres + 3 * size_t(c.index), inverse);
+    splat_basis(a.count, d.x, d.y, d.z, basis);
+    splat_color(a.count, basis, a.harmonics + 3 * size_t(a.count) * c.index, s.color);
+    const float sum = s.color[0] + s.color[1] + s.color[2];
+    if (!(sum * 0.0f == 0.0f)) s.limit = s.reach_y = -1.0f;  // no colour: in no tile
+    s.first_slot = s.slots = 0;
+    return s;
+}
+
+// One Gaussian's sums over its tiles; returns false if it has weight in none.
+NS_HD bool splat_add_up(const SplatSums* sums, const uint8_t* touched, const Splat& s, SplatSums& sum) {
+    sum = {};
+    for (uint32_t slot = s.first_slot; slot < s.first_slot + s.slots; ++slot) {
+        if (!touched[slot]) continue;
+        const SplatSums& t = sums[slot];
+        sum.s += t.s, sum.se += t.se, sum.see += t.see, sum.sey += t.sey, sum.sy += t.sy, sum.syy += t.syy;
+        for (int c = 0; c < 3; ++c) sum.color[c] += t.color[c];
+        sum.pull_x += t.pull_x, sum.pull_y += t.pull_y, sum.pixels += t.pixels;
+        sum.weight = ns_max(sum.weight, t.weight);
+    }
+    return sum.pixels > 0;
 }
 
 // The window of the structural similarity: a Gaussian of 1.5 pixels.

@@ -13,6 +13,7 @@ constexpr float kSplatBlur = 0.3f;             // square pixels that the low-pas
 constexpr float kMostAlpha = 0.999f;
 constexpr float kLeastAlpha = 1.0f / 255.0f;   // a Gaussian with less in a pixel has no part in it
 constexpr float kLeastTransmittance = 1e-4f;   // a pixel is done with the Gaussian that would leave no more than this
+constexpr float kMostDeterminant = 1e30f;      // of a covariance in the picture, pixels⁴: a larger Gaussian is not drawn
 constexpr float kBeyond = 0.3f;  // the Jacobian is taken at most this share of half a picture beyond its edges
 
 // A camera without distortion, and the window of its picture to draw. All in pixels of the whole picture.
@@ -35,6 +36,12 @@ struct SplatGradients {
     float *centres, *log_scales, *turns, *opacities, *harmonics, *background;
     int32_t* pixels;
     float *pull, *weight;
+};
+
+// A Gaussian that may be in the window, before it has its place in the order of depths.
+struct SplatCandidate {
+    float x, y, half_a, lean, half_c, opacity, depth, reach_x, reach_y, limit;
+    uint32_t index;
 };
 
 // A Gaussian in the picture: one cache line. Its exponent at an offset (dx, dy) is -(half_a e² + half_c dy²) with

@@ -2,8 +2,8 @@
 
 Differentiable by autograd, in any float dtype, and slow: every Gaussian is taken to every pixel. Specified in
 ``cuda_ext/include/splat.h``. The mathematics are those of EWA splatting (Zwicker et al. 2001) as 3D Gaussian
-splatting uses them (Kerbl et al. 2023), with the filter of Mip-Splatting (Yu et al. 2024) that keeps a splat's
-weight when it is made wider.
+splatting uses them (Kerbl et al. 2023), with the filter of Mip-Splatting (Yu et al. 2024), which keeps a
+splat's weight when it is made wider.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ LEAST_TRANSMITTANCE = (
     1e-4  # a Gaussian after which a pixel would have no more than this is not drawn, nor are those behind
 )
 BEYOND = 0.3  # the Jacobian is taken at most this share of half the picture beyond its edges
+MOST_DETERMINANT = 1e30  # of a covariance in the picture, pixels⁴: a larger Gaussian is not drawn
 WINDOW, SIGMA = 11, 1.5  # of the structural similarity, pixels
 C1, C2 = 0.01**2, 0.03**2
 
@@ -136,7 +137,7 @@ def project(parameters: tuple[Tensor, ...], pose: Tensor, lens: Lens, near: floa
         color.clamp(min=0),
         z,
     )
-    fine = (flat.opacity.detach() >= LEAST_ALPHA) & torch.isfinite(det.detach())
+    fine = (flat.opacity.detach() >= LEAST_ALPHA) & (det.detach() < MOST_DETERMINANT)
     for part in (flat.mean, flat.conic, flat.color):
         fine = fine & torch.isfinite(part.detach()).all(1)
     return Flat(*(part[fine] for part in vars(flat).values()))
@@ -144,7 +145,7 @@ def project(parameters: tuple[Tensor, ...], pose: Tensor, lens: Lens, near: floa
 
 @dataclass(frozen=True)
 class Blended:
-    """A picture: rgb (h, w, 3), alpha and depth (h, w), and each Gaussian's weight in each pixel (n, h, w)."""
+    """A picture: rgb (h, w, 3), alpha, depth (h, w), and each Gaussian's weight in each pixel (n, h, w)."""
 
     rgb: Tensor
     alpha: Tensor

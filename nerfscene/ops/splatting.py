@@ -1,8 +1,8 @@
 """Pictures of anisotropic 3D Gaussians, and the gradients by which they are fitted to photos.
 
-``Rasteriser`` draws and takes gradients back; ``photo_loss`` compares a picture with a photo; ``improve`` takes
-one step of Adam. All of them compute with the compiled kernels (``cuda_ext/include/splat.h``), or with plain
-torch on the backend "torch", which is only fast enough for a few hundred Gaussians.
+``Rasteriser`` draws and takes gradients back; ``photo_loss`` compares a picture with a photo; ``improve``
+takes one step of Adam. All of them compute with the compiled kernels (``cuda_ext/include/splat.h``), or with
+plain torch on the backend "torch", which is only fast enough for a few hundred Gaussians.
 
 Cameras follow OpenCV's axes, and the centre of a pixel lies at (column + 0.5, row + 0.5).
 """
@@ -29,7 +29,7 @@ EPSILON = 1e-15
 
 @dataclass(frozen=True)
 class Gaussians:
-    """Gaussians as they are fitted, in the numbers that splat files keep (Kerbl et al. 2023). All float32, C order.
+    """Gaussians as they are fitted, in splat files' numbers (Kerbl et al. 2023). All float32, in C order.
 
     centres: (n, 3), world units
     log_scales: (n, 3), natural logarithms of the standard deviations along the Gaussian's axes, world units
@@ -151,8 +151,8 @@ class Moments:
 class Rasteriser:
     """Draws Gaussians, and keeps what the way back needs.
 
-    Its memory is used again for each picture. A picture's ``Gradients`` are overwritten by the next ones of the
-    same Gaussians' number; copy what must last.
+    Its memory is used again for each picture. ``backward`` returns the same arrays each time, as long as the
+    Gaussians' number stays: copy what must last, and don't change them.
     """
 
     def __init__(self, name: str = "auto", threads: int = 0) -> None:
@@ -234,7 +234,7 @@ def photo_loss(
 
     The loss is that of Kerbl et al. (2023): absolute differences and, by the share ``dissimilarity`` (λ),
     1 - SSIM with a Gaussian window of 11 pixels (σ = 1.5), beyond the edges 0. weights (h, w), 0 or more:
-    how much each pixel counts, by default all alike; pixels of weight 0 also don't show in the windows of others.
+    how much each pixel counts, by default all alike; pixels of weight 0 don't show in others' windows either.
     Raises ValueError for other shapes.
     """
     found = np.zeros(5, np.float32)  # the loss, the squared error, d_gains

@@ -1,4 +1,4 @@
-"""The rasteriser, its loss and its optimiser in torch, with the compiled modules' signatures; see ``splatting``."""
+"""The rasteriser, its loss and its optimiser in torch, by the compiled modules' names; see ``splatting``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Splatter:
         d_alpha: Any,
         *out: Any,
     ) -> None:
-        """See ``splatting.Rasteriser.backward``; writes the arrays of ``splatting.Gradients`` in their order."""
+        """See ``splatting.Rasteriser.backward``; writes ``splatting.Gradients``' arrays in their order."""
         require(self._seen is not None and self._flat is not None, "nothing was drawn yet")
         assert self._seen is not None and self._flat is not None
         loss = (self._seen.rgb * borrow(d_rgb)).sum() + (self._seen.alpha * borrow(d_alpha)).sum()
@@ -136,14 +136,14 @@ def photo_loss(
 
 
 def improve_splats(*arrays: Any) -> None:
-    """See ``splatting.improve``: 5 parameters, 5 gradients, pixels, 5 moments, 6 rates, β1, β2, ε, threads."""
+    """See ``splatting.improve``. Arrays, gradients, pixels, moments, rates, β1, β2, ε and threads."""
     parameters, gradients, pixels, moments = arrays[:5], arrays[5:10], arrays[10], arrays[11:16]
     rates, beta1, beta2, epsilon, _ = arrays[16:]
     seen = borrow(pixels, np.int32) > 0
     for i, (p, g, m) in enumerate(zip(parameters, gradients, moments, strict=True)):
         p, g, m = borrow(p), borrow(g), borrow(m)
         require(p.shape == g.shape and m.shape == (2, *p.shape), "arrays must have the Gaussians' sizes")
-        rate = torch.full(p.shape[1:], float(rates[i]))
+        rate: Any = torch.full(p.shape[1:], float(rates[i]))
         if i == 4:
             rate[1:] = rates[5]
         of = torch.nan_to_num(g[seen], 0.0, 0.0, 0.0)

@@ -22,10 +22,10 @@ GAINS = (0.9, 1.1, 1.2)
 
 
 @pytest.fixture
-def fitting(native: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def fitting(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the loss and the optimiser use each module in turn."""
-    monkeypatch.setattr(splatting, "_kernels", lambda name: native)
-    return native
+    monkeypatch.setattr(splatting, "_kernels", lambda name: kernels)
+    return kernels
 
 
 def pictures(height: int, width: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
@@ -74,7 +74,11 @@ def test_the_oracles_similarity_is_the_one_that_is_measured() -> None:
 
 def test_wrong_sizes_are_refused(fitting: Any) -> None:
     rgb, photo, weights = pictures(6, 5)
-    for wrong in ((rgb, photo[:-1], GAINS, weights), (rgb, photo, GAINS, weights[:-1]), (rgb, photo, (1.0,), weights)):
+    for wrong in (
+        (rgb, photo[:-1], GAINS, weights),
+        (rgb, photo, GAINS, weights[:-1]),
+        (rgb, photo, (1.0,), weights),
+    ):
         with pytest.raises((TypeError, ValueError, RuntimeError)):
             photo_loss(*wrong)
 

@@ -22,10 +22,10 @@ FLIPS = 0.004  # of the pixels, in which a Gaussian's alpha is 1/255 to the roun
 
 
 @pytest.fixture
-def drawing(native: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def drawing(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the rasteriser use each module in turn."""
-    monkeypatch.setattr(splatting, "_kernels", lambda name: native)
-    return native
+    monkeypatch.setattr(splatting, "_kernels", lambda name: kernels)
+    return kernels
 
 
 def draw(of: cases.Scene, threads: int = 1) -> tuple[Rasteriser, splatting.Drawn]:
@@ -56,11 +56,11 @@ def test_gradients_match_oracle(drawing: Any, name: str) -> None:
         actual = getattr(found, key)
         assert np.isfinite(actual).all()
         if expected.size:
-            print(key, np.abs(actual - expected).max(), np.abs(expected).max())
+            off, most = np.abs(actual - expected), max(np.abs(expected).max(), 0.05)
+            print(key, off.max(), most)
             # A pixel that a Gaussian has by a hair may be missing.
-            close = np.abs(actual - expected) <= 2e-4 * np.abs(expected).max() + 2e-3 * np.abs(expected)
-            assert close.mean() > 0.98
-            assert np.abs(actual - expected).max() <= 0.03 * np.abs(expected).max() + 1e-6
+            assert (off <= 2e-4 * most + 2e-3 * np.abs(expected)).mean() > 0.98
+            assert off.max() <= 0.03 * most
     assert (np.abs(found.pixels - of.pixels) <= 2).all()
     np.testing.assert_allclose(found.weight, of.weight, atol=0.005)
     unseen = (of.pixels == 0) & (found.pixels == 0)
@@ -125,7 +125,9 @@ def test_gradients_of_unseen_gaussians_are_nothing_again(drawing: Any) -> None:
 
 def test_pull_is_the_sum_of_absolute_gradients(drawing: Any) -> None:
     """A ridge of both signs across a Gaussian: its centre's gradients cancel, and the pull does not."""
-    g = cases.like(cases.some(1, 0), centres=[[0, 0, 3]], log_scales=[[-1, -1, -1]], opacities=[1], turns=[[1, 0, 0, 0]])
+    g = cases.like(
+        cases.some(1, 0), centres=[[0, 0, 3]], log_scales=[[-1, -1, -1]], opacities=[1], turns=[[1, 0, 0, 0]]
+    )
     k = splatting.Pinhole(np.eye(4)[:3], 30.0, 30.0, 16.0, 16.0, 32, 32)
     rasteriser = Rasteriser(threads=1)
     rasteriser.draw(g, k)
@@ -191,10 +193,15 @@ def test_oracle_shows_one_gaussian_as_a_formula_does() -> None:
     """Straight ahead, of one width: a bell of its width in the picture, with the filter's variance added."""
     k = splatting.Pinhole(np.eye(4)[:3], 40.0, 40.0, 16.5, 16.5, 33, 33)
     g = Gaussians(
-        np.array([[0, 0, 2]], np.float32), np.full((1, 3), np.log(0.1), np.float32), np.array([[2, 0, 0, 0]], np.float32),
-        np.zeros(1, np.float32), np.full((1, 1, 3), 1.0, np.float32),
-    )  # fmt: skip
-    _, seen = cases.drawn_by_oracle(cases.leaves(g), cases.Scene(g, k, (0, 0, 33, 33)), torch.zeros(3).double())
+        np.array([[0, 0, 2]], np.float32),
+        np.full((1, 3), np.log(0.1), np.float32),
+        np.array([[2, 0, 0, 0]], np.float32),
+        np.zeros(1, np.float32),
+        np.full((1, 1, 3), 1.0, np.float32),
+    )
+    _, seen = cases.drawn_by_oracle(
+        cases.leaves(g), cases.Scene(g, k, (0, 0, 33, 33)), torch.zeros(3).double()
+    )
     sharp = (40 * 0.1 / 2) ** 2
     wide = sharp + 0.3
     r2 = (np.arange(33) - 16) ** 2 + (np.arange(33)[:, None] - 16) ** 2

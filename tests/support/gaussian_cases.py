@@ -74,13 +74,24 @@ def like(g: Gaussians, **changed: object) -> Gaussians:
 def _needle() -> Gaussians:
     g = some(4, seed=3)
     thin = [[0.7, -7.0, -7.0], [1.4, -9.0, -9.0], [0.2, -6.5, -6.5], [-1, -1, -1]]
-    return like(g, centres=[[0, 0, 3], [0.3, 0.1, 4], [-0.4, 0.3, 3], [0, 0, 5]], log_scales=thin, opacities=[3, 4, 3, 1])
+    return like(
+        g,
+        centres=[[0, 0, 3], [0.3, 0.1, 4], [-0.4, 0.3, 3], [0, 0, 5]],
+        log_scales=thin,
+        opacities=[3, 4, 3, 1],
+    )
 
 
 def _pancake() -> Gaussians:
     flat = [[-0.5, -0.5, -12.0]] * 3
     turns = [turned(0, 0.0), turned(0, 1.2), turned(1, np.pi / 2)]  # facing, slanted, edge-on
-    return like(some(4, seed=4), centres=[[0, 0, 3], [0.5, 0, 4], [-0.5, 0, 3.5]], log_scales=flat, turns=turns, opacities=[1, 2, 4])
+    return like(
+        some(4, seed=4),
+        centres=[[0, 0, 3], [0.5, 0, 4], [-0.5, 0, 3.5]],
+        log_scales=flat,
+        turns=turns,
+        opacities=[1, 2, 4],
+    )
 
 
 def _not_numbers() -> Gaussians:
@@ -108,12 +119,18 @@ def _none() -> Gaussians:
 DEGENERATE: dict[str, Callable[[], Gaussians]] = {
     "needles": _needle,
     "pancakes": _pancake,
-    "behind": lambda: like(some(5, seed=7), centres=[[0, 0, -3], [0.2, 0, -1], [0, 0, 0], [0, 0, -0.2], [1, 1, -9]]),
+    "behind": lambda: like(
+        some(5, seed=7), centres=[[0, 0, -3], [0.2, 0, -1], [0, 0, 0], [0, 0, -0.2], [1, 1, -9]]
+    ),
     "larger than the view": lambda: like(
-        some(4, seed=8), centres=[[0, 0, 3], [2, 0, 6], [0, 3, 4]], log_scales=[[3, 3, 3], [2, 1, 2.5], [4, 4, 0]]
+        some(4, seed=8),
+        centres=[[0, 0, 3], [2, 0, 6], [0, 3, 4]],
+        log_scales=[[3, 3, 3], [2, 1, 2.5], [4, 4, 0]],
     ),
     "at the near plane": lambda: like(
-        some(6, seed=9), centres=[[0, 0, 0.35], [0.1, 0, 0.25], [0.3, 0.3, 0.3], [0, -0.2, 0.5]], log_scales=[[-1, -1, -1]] * 4
+        some(6, seed=9),
+        centres=[[0, 0, 0.35], [0.1, 0, 0.25], [0.3, 0.3, 0.3], [0, -0.2, 0.5]],
+        log_scales=[[-1, -1, -1]] * 4,
     ),
     "opaque stack": _stack,
     "none": _none,
@@ -164,7 +181,7 @@ def slopes(of: Scene, seed: int = 0) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Expected:
-    """The oracle's picture (float64), its gradients by name, and each Gaussian's pixels and largest weight."""
+    """The oracle's picture in float64, gradients by name, and each Gaussian's pixels and largest weight."""
 
     rgb: NDArray[np.float64]
     alpha: NDArray[np.float64]
