@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from nerfscene.config import FieldConfig
-from nerfscene.errors import NerfsceneError
+from nerfscene.errors import NerfsceneError, warn_caller
 from nerfscene.field.hash_grid import RadianceField, Space, restored
 from nerfscene.scene.atomic import telling
 from nerfscene.scene.scene import Scene
@@ -86,7 +86,11 @@ def write_splats(arrays: dict[str, NDArray[Any]], file: Path) -> None:
 
 
 def saved_splats(data: dict[str, Any], folder: Path) -> Splats | None:
-    """The splats that scene.json names. Raises ValueError for others, OSError if they are gone."""
+    """The splats that scene.json names.
+
+    A process killed while it saved can leave others: then there are none, with a NerfsceneWarning; so also
+    where the file was deleted. Raises ValueError, SafetensorError or OSError for a damaged file.
+    """
     entry = data.get("splats")
     if entry is None:
         return None
@@ -95,7 +99,14 @@ def saved_splats(data: dict[str, Any], folder: Path) -> Splats | None:
             f"the splats in {folder} were written by another version of nerfscene (version "
             f"{entry['version']}, this nerfscene reads {stored.VERSION}); use the version that wrote them"
         )
-    with safe_open(folder / SPLATS_FILE, framework="np") as handle:
+    file = folder / SPLATS_FILE
+    if not file.exists():
+        warn_caller(f"{file} is gone, so the scene has no splats; fit others with nerfscene train --splats")
+        return None
+    with safe_open(file, framework="np") as handle:
         if (handle.metadata() or {}).get("stamp") != entry["stamp"]:
-            raise ValueError(f"its {SPLATS_FILE} is another scene's")
+            warn_caller(
+                f"{file} is not this scene's, so it is not used; fit others with nerfscene train --splats"
+            )
+            return None
         return stored.splats_of({name: handle.get_tensor(name) for name in handle.keys()})  # noqa: SIM118

@@ -23,7 +23,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,19 +278,20 @@ def load(folder: Path | str) -> Scene:
         b = data["background"]
         scene_from_world = np.array(data["scene_from_world"], np.float64)
         check_sizes(arrays, field)
+        splats, figures = saved_splats(data, folder), _figures(data["figures"])
         return Scene(
             field=field,
             views=views,
             scene_from_world=scene_from_world,
             background=(float(b[0]), float(b[1]), float(b[2])),
             has_alpha=bool(data["has_alpha"]),
-            figures=_figures(data["figures"]),
+            figures=figures if splats is not None else replace(figures, splats=None),
             points=points_of(arrays.get("points")),
             crop=optional_array(data, "crop"),
             world_from_capture=optional_array(data, "world_from_capture"),
             up=optional_array(data, "up"),
             backdrop=backdrop_of(arrays.get("backdrop")),
-            splats=saved_splats(data, folder),
+            splats=splats,
         )
     except (
         OSError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from failing_writes import count_of_writes, sentence
 from safetensors.numpy import load_file, save_file
 from splat_cases import some_splats
 
-from nerfscene.errors import NerfsceneError
+from nerfscene.errors import NerfsceneError, NerfsceneWarning
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.arrays import SPLATS_FILE
 from nerfscene.scene.fitted import save_splats
@@ -50,7 +51,8 @@ def test_splats_are_loaded_as_they_were_saved(place: Path) -> None:
     assert alike(scene.splats, some_splats(1)) and scene.figures.splats == FIGURES
     assert mark_of(place) == before  # an open viewer still shows this scene
     scenes.save(scene, place)  # and again with all the rest
-    assert scenes.load(place) == scene
+    again = scenes.load(place)
+    assert alike(again.splats, some_splats(1)) and again.figures == scene.figures
 
 
 def test_a_world_set_afterwards_leaves_them(fitted: Path) -> None:
@@ -68,18 +70,20 @@ def test_another_field_has_none(fitted: Path) -> None:
 def test_another_scenes_splats_are_not_taken(fitted: Path) -> None:
     arrays = load_file(fitted / SPLATS_FILE)
     save_file(arrays, fitted / SPLATS_FILE, metadata={"version": "1", "stamp": "0" * 32})
-    with pytest.raises(NerfsceneError, match=r"damaged.*another scene's"):
-        scenes.load(fitted)
+    with pytest.warns(NerfsceneWarning, match=r"is not this scene's"):
+        scene = scenes.load(fitted)
+    assert scene.splats is None and scene.figures.splats is None
+    (fitted / SPLATS_FILE).unlink()
+    with pytest.warns(NerfsceneWarning, match="is gone"):
+        assert scenes.load(fitted).splats is None
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "nan", "shape", "version"])
+@pytest.mark.parametrize("damage", ["cut", "nan", "shape", "version"])
 def test_damaged_splats_are_one_clear_sentence(fitted: Path, damage: str) -> None:
     file = fitted / SPLATS_FILE
     data = json.loads((fitted / "scene.json").read_text())
     arrays = load_file(file)
-    if damage == "gone":
-        file.unlink()
-    elif damage == "cut":
+    if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "version":
         data["splats"]["version"] = 99
@@ -109,5 +113,6 @@ def test_a_full_disk_leaves_the_old_ones(fitted: Path, fault: int) -> None:
         shutil.rmtree(fitted)
         shutil.copytree(keep, fitted)
         sentence(work, good, fault, fitted)
-        left = scenes.load(fitted).splats
-        assert left is not None and len(left) in (100, 600)
+        with warnings.catch_warnings(record=True) as said:
+            left = scenes.load(fitted).splats
+        assert (left is None) == bool(said) and (left is None or len(left) in (100, 600))
