@@ -121,7 +121,8 @@ void CpuSplatter::list_tiles() {
             count = uint32_t(sum), sum += here;
         }
     }
-    if (sum >> 31) throw std::length_error("so many large Gaussians can't be drawn at this size");
+    if (sum >> 31) drawn_ = -1;  // nothing to go back from
+    if (drawn_ < 0) throw std::length_error("so many large Gaussians can't be drawn at this size");
     first[tiles] = slots_ = uint32_t(sum);
     uint32_t slot = 0;
     for (int i = 0; i < n; ++i) splats[i].first_slot = slot, slot += splats[i].slots;
