@@ -1,81 +1,100 @@
-"""Fitted splats beside their field: ``python -m bench.splats SCENE [SECONDS [COUNT]]``.
+"""How fast Gaussians are drawn and fitted, beside marched pictures of the same scene.
 
-Prints the held-out PSNR of the scene's field, of splats made of its surfaces, and of the same after a fit
-(60 seconds where none are given); how many there are, the sizes of their files, and how long a picture takes:
-drawn as splats and marched through the field, in turn, the least of several. The scene's folder stays as it
-is.
+    python -m bench.splats SCENE [--count 200000] [--size 640 480] [--degree 1] [--threads 2]
+
+Makes the scene's splats as its exports do, and draws one of its views both ways. For each it prints the
+seconds of all cores together, the least of several, and how alike the two pictures are.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from nerfscene.config import ExportConfig
-from nerfscene.exporters.splat_fitting import Budget, with_fitted_splats
-from nerfscene.exporters.splat_targets import pinhole_in_scene
-from nerfscene.exporters.splats import write_splats
+import numpy as np
+
+from nerfscene.exporters.gaussians import Splats
+from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
-from nerfscene.measuring.evaluate import measure
-from nerfscene.ops.splatting import Rasteriser
+from nerfscene.measuring.metrics import psnr
+from nerfscene.ops.splatting import Gaussians, Pinhole, Rasteriser, Rates, improve, no_moments, photo_loss
 from nerfscene.scene import folder as scenes
-from nerfscene.scene.scene import Scene
-from nerfscene.splatting.fitting import gaussians_of
 from nerfscene.types import Camera, Intrinsics
 
-TRIES = 5
-LENS = Intrinsics(640, 480, 577.0, 577.0, 320.0, 240.0)
+TIMES = 7
 
 
-def least(work: Callable[[], object]) -> float:
-    """Milliseconds of the quickest of TRIES calls."""
-    best = float("inf")
-    for _ in range(TRIES):
-        began = time.perf_counter()
+def as_fitted(splats: Splats) -> Gaussians:
+    """The numbers that are fitted, of splats as they are shown."""
+    opacity = splats.opacities.clip(1e-4, 1 - 1e-4)
+    return Gaussians(
+        np.ascontiguousarray(splats.positions, np.float32),
+        np.log(splats.scales.clip(1e-9)).astype(np.float32),
+        np.ascontiguousarray(splats.quaternions, np.float32),
+        np.log(opacity / (1 - opacity)).astype(np.float32),
+        np.ascontiguousarray(splats.sh, np.float32),
+    )
+
+
+def least(work: Callable[[], object], times: int = TIMES) -> float:
+    """Seconds of the process's CPU time, the least of several."""
+    found = []
+    for _ in range(times):
+        began = time.process_time()
         work()
-        best = min(best, time.perf_counter() - began)
-    return 1e3 * best
-
-
-def pictures(scene: Scene) -> tuple[float, float]:
-    """Milliseconds of a picture of 640×480: of the splats, and marched."""
-    assert scene.splats is not None
-    gaussians, rasteriser, renderer = gaussians_of(scene.splats), Rasteriser(), scene.renderer()
-    drawn = marched = 0.0
-    views = scene.views[:: max(len(scene.views) // 4, 1)]
-    for view in views:
-        camera = Camera(LENS, view.world_from_cam)
-        pinhole = pinhole_in_scene(camera, scene.scene_from_world)
-        drawn += least(lambda p=pinhole: rasteriser.draw(gaussians, p, scene.background))  # type: ignore[misc]
-        marched += least(lambda c=camera: render(renderer, c))  # type: ignore[misc]
-    return drawn / len(views), marched / len(views)
+        found.append(time.process_time() - began)
+    return min(found)
 
 
 def main() -> None:
-    if len(sys.argv) not in (2, 3, 4):
-        sys.exit(__doc__)
-    scene = replace(scenes.load(Path(sys.argv[1])), splats=None)
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else None
-    field = measure(scene)
-    began = time.perf_counter()
-    made = with_fitted_splats(scene, Budget(seconds), Told(), count)
-    whole = time.perf_counter() - began
-    figures = made.figures.splats
-    assert figures is not None
-    print(f"field {field['psnr']:.2f} dB; splats {figures['psnr_before']:.2f} dB before the fit,", end=" ")
-    print(f"{figures['psnr']:.2f} dB after {figures['seconds']:.0f} s ({whole:.0f} s in all)")
-    with tempfile.TemporaryDirectory() as folder:
-        for ending in (".sog", ".spz", ".ply"):
-            written = write_splats(made, Path(folder) / f"a{ending}", ExportConfig(), Told())
-            print(f"{ending} {written['bytes'] / 1e6:.1f} MB, {written['splats']:,} splats")
-    drawn, marched = pictures(made)
-    print(f"640×480: {drawn:.0f} ms drawn, {marched:.0f} ms marched ({marched / drawn:.1f} times)")
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scene", type=Path)
+    parser.add_argument("--count", type=int, default=200_000)
+    parser.add_argument("--degree", type=int, default=1)
+    parser.add_argument("--size", type=int, nargs=2, default=(640, 480))
+    parser.add_argument("--threads", type=int, default=0)
+    asked = parser.parse_args()
+    scene = scenes.load(asked.scene)
+    renderer = replace(scene.renderer("cpu"), threads=asked.threads)
+    gaussians = as_fitted(made_splats(scene, renderer, asked.count, asked.degree, Told()))
+    width, height = asked.size
+    view = scene.views[len(scene.views) // 2]
+    focal = view.intrinsics.fx * width / view.intrinsics.width
+    lens = Intrinsics(width, height, focal, focal, width / 2, height / 2)
+    camera = Camera(lens, view.world_from_cam)
+    pose = np.linalg.inv(view.world_from_cam)[:3]
+    k = Pinhole(pose, focal, focal, width / 2, height / 2, width, height)
+    rasteriser = Rasteriser("cpu", asked.threads)
+    marched = render(renderer, camera)
+    drawn = rasteriser.draw(gaussians, k, (1.0, 1.0, 1.0))
+    loss = photo_loss(
+        drawn.rgb, np.ascontiguousarray(marched.rgb, np.float32), name="cpu", threads=asked.threads
+    )
+    gradients = rasteriser.backward(loss.d_rgb)
+    moments = no_moments(gaussians)
+    seen = int((gradients.pixels > 0).sum())
+    alike = psnr(drawn.rgb.clip(0, 1), marched.rgb)
+    print(
+        f"{len(gaussians)} Gaussians, {seen} of them in the picture of {width}x{height}; PSNR {alike:.1f} dB"
+    )
+    march = least(lambda: render(renderer, camera), 3)
+    rows = {
+        "marched": march,
+        "drawn": least(lambda: rasteriser.draw(gaussians, k, (1.0, 1.0, 1.0))),
+        "loss": least(lambda: photo_loss(drawn.rgb, marched.rgb, name="cpu", threads=asked.threads)),
+        "backward": least(lambda: rasteriser.backward(loss.d_rgb)),
+        "Adam": least(
+            lambda: improve(gaussians, gradients, moments, Rates(0.0), name="cpu", threads=asked.threads)
+        ),
+    }
+    print("| | CPU s | of marched |\n|---|---|---|")
+    for what, seconds in rows.items():
+        print(f"| {what} | {seconds:.4f} | 1/{march / seconds:.1f} |")
 
 
 if __name__ == "__main__":

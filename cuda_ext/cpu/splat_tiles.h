@@ -87,8 +87,8 @@ static void splat_draw(const SplatPicture& p, int tile) {
                 store_int(last + at, pick(use, number - vi{}, load_int(last + at)));
                 store(through + at, pick(use, after, before));
                 deepest = bits_of(use) ? number : deepest;
-                const SplatLanes full = inside & stays;
-                if (bits_of(full)) {  // these are done, or have been before
+                const SplatLanes full = inside & stays;  // these are done now, or have been before
+                if (bits_of(full) && bits_of(full & ~at_most(before, zero))) {
                     store(through + at, pick(full, -ns_abs(before), load(through + at)));
                     ended = true;
                 }

@@ -121,7 +121,8 @@ void CpuSplatter::list_tiles() {
             count = uint32_t(sum), sum += here;
         }
     }
-    if (sum >> 31) throw std::length_error("so many large Gaussians can't be drawn at this size");
+    if (sum >> 31) drawn_ = -1;  // nothing to go back from
+    if (drawn_ < 0) throw std::length_error("so many large Gaussians can't be drawn at this size");
     first[tiles] = slots_ = uint32_t(sum);
     uint32_t slot = 0;
     for (int i = 0; i < n; ++i) splats[i].first_slot = slot, slot += splats[i].slots;
@@ -169,9 +170,10 @@ void CpuSplatter::backward(const SplatKernels& kernels, const SplatArrays& array
 void cpu_photo_loss(const SplatKernels& kernels, ThreadPool& pool, PhotoLoss& p, float* found) {
     generic::loss_taps(p.taps);
     const size_t numbers = 3 * size_t(p.rows) * p.columns;
-    std::vector<float> planes(5 * numbers), scratch(loss_scratch(p.columns) * pool.size());
+    static Room<float> planes;  // kept: fresh memory would take as long as the rest
+    std::vector<float> scratch(loss_scratch(p.columns) * pool.size());
     std::vector<double> sums(6 * size_t(p.rows));
-    p.shown = planes.data(), p.target = p.shown + numbers, p.slopes = p.target + numbers, p.sums = sums.data();
+    p.shown = planes.with(5 * numbers), p.target = p.shown + numbers, p.slopes = p.target + numbers, p.sums = sums.data();
     p.total = 0;
     for (size_t i = 0; i < numbers / 3; ++i) p.total += p.weights[i] > 0.0f ? 3.0 * p.weights[i] : 0.0;
     const auto memory = [&](int worker) { return scratch.data() + loss_scratch(p.columns) * worker; };

@@ -68,7 +68,8 @@ class CpuSplatter {
     uint32_t slots_ = 0;
 };
 
-// Fills in what `loss` leaves open (taps, sums, planes); found: the loss, the mean squared error, the gains' gradients.
+// Fills in what `loss` leaves open (taps, sums, planes); found: the loss, the mean squared error, the gains' gradients. One
+// caller at a time.
 void cpu_photo_loss(const SplatKernels& kernels, ThreadPool& pool, PhotoLoss& loss, float* found);
 // A step of Adam for each of several arrays.
 void cpu_improve_splats(const SplatKernels& kernels, ThreadPool& pool, const SplatAdam* adam, int arrays);

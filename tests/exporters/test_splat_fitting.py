@@ -11,7 +11,9 @@ import pytest
 from splat_cases import by_gsply
 
 import nerfscene as ns
-from nerfscene.config import ExportConfig
+from nerfscene import cli
+from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.exporters.page import write_page
 from nerfscene.exporters.splat_choice import fitted_splats
 from nerfscene.exporters.splat_fitting import Budget, splat_figures, splats_needed, with_fitted_splats
 from nerfscene.exporters.splat_pictures import photographed
@@ -176,3 +178,23 @@ def test_they_stay_in_the_folder_until_the_scene_is_trained_further(trained: Pat
     assert scenes.load(place).splats is not None and ns.info(place)["splats"] == made.figures.splats
     with pytest.raises(ns.NerfsceneError, match="seconds must be above 0"):
         ns.fit_splats(place, 0)
+
+
+def test_the_command_tells_how_good_they_are(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place, file = shutil.copytree(trained, tmp_path / "scene"), tmp_path / "a.spz"
+    options = ["--count", "500", "--threads", "1"]
+    cli.main(["export", str(place), "-o", str(file), "--fit", "0.5", *options])
+    said = capfd.readouterr().err
+    assert "splats, fitted for" in said and "before the fit)" in said and "fitting splats: 100 %" in said
+    assert file.stat().st_size > 1000 and scenes.load(place).splats is None
+    ns.fit_splats(place, 0.2, threads=1)
+    cli.main(["eval", str(place)])
+    cli.main(["info", str(place)])
+    assert capfd.readouterr().out.count("splats, fitted for") == 2
+
+
+def test_a_page_has_them(fitted: Scene, tmp_path: Path) -> None:
+    said = write_page(fitted, tmp_path / "page", PageConfig(threads=1), QUIET)
+    assert fitted.splats is not None and said["splats"] == len(fitted.splats)
