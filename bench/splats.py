@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nerfscene.exporters.gaussians import Splats
 from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
 from nerfscene.measuring.metrics import psnr
 from nerfscene.ops.splatting import Gaussians, Pinhole, Rasteriser, Rates, improve, no_moments, photo_loss
 from nerfscene.scene import folder as scenes
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.types import Camera, Intrinsics
 
 TIMES = 7

@@ -11,10 +11,10 @@ import pytest
 import torch
 from kernel_cases import SETS, assert_close_but_for_flips, processor
 
-from nerfscene.exporters.gaussians import basis
 from nerfscene.ops import reference_splats as ref
 from nerfscene.ops import splatting
 from nerfscene.ops.splatting import PARAMETERS, Gaussians, Gradients, Rasteriser
+from nerfscene.splatting.gaussians import basis
 
 pytest_plugins = ["kernel_cases"]
 
