@@ -205,7 +205,7 @@ def run_train(a: Train) -> None:
             live.say(f"how good it is, and how to shoot better: {output / 'report.html'}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
-            page.wait(made.backdrop)
+            page.wait(made)
 
 
 def _settings_on_ray(a: Train) -> Settings:
