@@ -142,7 +142,7 @@ DEGENERATE: dict[str, Callable[[], Gaussians]] = {
 
 @cache
 def scene(name: str) -> Scene:
-    """A degenerate one by its name; or "some, DEGREE" ones; or "window": a part of those of degree 1."""
+    """A degenerate one by its name; "some, DEGREE" ones; "window": a part of those of degree 1; or "many"."""
     if name in DEGENERATE:
         gaussians, k = DEGENERATE[name](), camera()
         if name == "at the near plane":
@@ -150,8 +150,8 @@ def scene(name: str) -> Scene:
         return Scene(gaussians, k, (0, 0, k.width, k.height))
     if name == "window":
         return Scene(some(60), camera(), (5, 3, 19, 23))
-    if name == "no pixels":
-        return Scene(some(6), camera(), (5, 3, 0, 4))
+    if name == "many":
+        return Scene(some(2500, 0, size=-2.5, opacity=-1.0), camera(50, 35), (0, 0, 50, 35))
     return Scene(some(60, int(name.removeprefix("some, "))), camera(), (0, 0, 37, 29))
 
 
@@ -169,6 +169,15 @@ def drawn_by_oracle(parameters: list[Tensor], of: Scene, background: Tensor) -> 
     lens = ref.Lens(k.fx, k.fy, k.cx, k.cy, k.width, k.height)
     flat = ref.project(tuple(parameters), torch.from_numpy(np.asarray(k.camera_from_world)), lens, NEAR)
     return flat, ref.blend(flat, of.window, background)
+
+
+@cache
+def drawn_many() -> NDArray[np.float64]:
+    """The oracle's picture (h, w, 3) of the scene "many"."""
+    with torch.no_grad():
+        of = scene("many")
+        _, seen = drawn_by_oracle(leaves(of.gaussians), of, torch.tensor(BEHIND).double())
+    return seen.rgb.numpy()
 
 
 def slopes(of: Scene, seed: int = 0) -> tuple[Floats, Floats]:
