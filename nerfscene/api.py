@@ -310,11 +310,12 @@ def _finished_scene(job: _Job, given: list[list[str | int]]) -> Scene:
     """The job's scene if it is finished and has these settings; else raises NerfsceneError."""
     folder = job.folder
     if given and finished_already(folder, job.config, job.field):
+        scene = scenes.load(folder)
+        only_splats = job.splats and scene.splats is None
+        left = "only its splats are left to fit" if only_splats else "nothing is left to do"
         report = "" if (folder / REPORT_FILE).is_file() else f"; nerfscene report {folder} makes its report"
-        job.warn(
-            f"{folder} is already trained on these photos with these settings: nothing is left to do{report}"
-        )
-        return scenes.load(folder)
+        job.warn(f"{folder} is already trained on these photos with these settings: {left}{report}")
+        return scene
     if not given:
         raise NerfsceneError(f"{job.source} doesn't exist or can't be read")
     figures = scenes.read_figures(folder)

@@ -39,6 +39,11 @@ class Budget:
     steps: int | None = None
 
 
+def drawn_by(backend: str) -> str:
+    """The backend that draws splats where this one renders the field: plain torch would take days."""
+    return "cpu" if backend in ("torch", "tcnn") else backend
+
+
 def splats_needed(scene: Scene) -> int:
     """How many splats show what a pixel of the photos does."""
     pixels = [v.intrinsics.width * v.intrinsics.height for v in scene.views if v.split == "train"]
@@ -56,7 +61,8 @@ def with_fitted_splats(
 ) -> Scene:
     """The scene with splats fitted to its photos, and their figures.
 
-    The whole scene is fitted, whatever its crop. count: of the splats, at most; None: as many as the photos
+    The whole scene is fitted, whatever its crop. backend: "torch" and "tcnn" render the field only; the
+    processor's kernels draw splats then. count: of the splats, at most; None: as many as the photos
     need. Ctrl-C ends the fit early and keeps what there is, with a warning. Raises NerfsceneError if no
     surface is seen or a photo is gone, and whatever ``told.progress`` raises.
     """
@@ -70,7 +76,7 @@ def with_fitted_splats(
             "and train it longer"
         )
     photos = photo_targets(whole, told)
-    fit = begun(first, shell_of(first, whole), whole.background, backend, threads)
+    fit = begun(first, shell_of(first, whole), whole.background, drawn_by(backend), threads)
     before = _mean(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     began = time.monotonic()
     new = [] if budget.steps == 0 else _new_places(whole, renderer, photos, budget, told)
@@ -105,7 +111,7 @@ def splat_figures(scene: Scene, backend: str = "auto", threads: int = 0) -> dict
     """
     if scene.splats is None:
         return None
-    after = _mean(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(backend, threads)))
+    after = _mean(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(drawn_by(backend), threads)))
     usual = {"count": len(scene.splats), "degree": scene.splats.degree, "seconds": 0.0, "psnr_before": None}
     return {**usual, **(scene.figures.splats or {}), "psnr": after}
 

@@ -85,8 +85,8 @@ class Scene:
         None: nobody has set one
     up: (3,), the world's upward direction; None: to be guessed from the cameras
     backdrop: (rows, 2 · rows, 3), see ``field.rendering.Renderer``; None: plain
-    splats: Gaussian splats in the field's coordinates, fitted to the whole scene: the shell behind
-        everything, then those that show most first; None: none were fitted
+    splats: Gaussian splats in the field's coordinates, fitted to the whole scene, those that show
+        most first; None: none were fitted
     """
 
     field: RadianceField

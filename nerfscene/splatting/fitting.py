@@ -244,7 +244,11 @@ def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
 
 
 def finished(fit: Fit) -> Splats:
-    """The splats: the shell, then those that show most first."""
-    order = np.lexsort([-fit.rows.worth, ~fit.rows.stays])
+    """The splats, those that show most first; so many of the first as one takes, the shell has its share."""
+    stays, place = fit.rows.stays, np.empty(len(fit.rows.stays))
+    for group in (stays, ~stays):
+        ranks = np.argsort(np.argsort(-fit.rows.worth[group], kind="stable"), kind="stable")
+        place[group] = (ranks + 0.5) / max(len(ranks), 1)
+    order = np.argsort(place, kind="stable")
     made = splats_of(fit.rows.gaussians)
     return Splats(**{name: value[order] for name, value in vars(made).items()})
