@@ -291,7 +291,7 @@ class ExportConfig:
     """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
     fit: float = 0.0
     """Of splats: seconds to fit them to the photos; 60 is a good start.
-    0: those that nerfscene train --splats fitted; if there are none, they are made of the surfaces alone."""
+    0: those that were fitted to the scene before; if there are none, made of its surfaces alone."""
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
     cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"
