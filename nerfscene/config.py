@@ -286,12 +286,11 @@ class ExportConfig:
     holes: float = 0.05
     """Of a mesh: holes up to this wide are closed, as a share of the subject's size; 0: none."""
     count: int | None = None
-    """How many points (1,000,000 when not given) or splats (at most 500,000, or as --fit needs)."""
+    """How many points (1,000,000 when not given) or splats (at most 500,000 when not given)."""
     degree: int = 1
     """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
     fit: float = 0.0
-    """Of splats: seconds to fit them to the photos; 60 is a good start.
-    0: those that were fitted to the scene before; if there are none, made of its surfaces alone."""
+    """Of splats: seconds to fit them to photos."""
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
     cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"

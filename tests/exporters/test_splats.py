@@ -136,6 +136,7 @@ def test_a_file_says_what_was_written(scene: Scene, tmp_path: Path) -> None:
         "degree": 2,
         "bytes": file.stat().st_size,
         "up": "-y",
+        "fitted": None,
     }
     assert [p.name for p in tmp_path.iterdir()] == ["room.ply"]
     assert {stage for stage, _ in told} >= {"looking at the scene", "finding surfaces", "reading colours"}
