@@ -8,6 +8,7 @@
 NS_BEGIN
 
 constexpr int kRowVectors = kSplatTile / kWidth;
+constexpr uint32_t kAhead = 8;  // a tile's Gaussians lie anywhere in memory: they are asked for so many entries ahead
 
 // Where a tile lies: in pixels of the whole picture, and how much of it is in the window.
 struct TilePlace {
@@ -62,6 +63,7 @@ static void splat_draw(const SplatPicture& p, int tile) {
     int32_t deepest = 0;
     const vf column = iota(0.0f), least = splat(kLeastTransmittance), zero = {};
     for (uint32_t e = begin; e < end && alive; ++e) {
+        if (e + kAhead < end) __builtin_prefetch(p.splats + p.entries[e + kAhead].splat);
         const Splat& s = p.splats[p.entries[e].splat];
         int row, past;
         tile_rows(s, t, row, past);
@@ -175,6 +177,11 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
     const uint32_t begin = p.first_entry[tile];
     const vf column = iota(0.0f), zero = {}, one = splat(1.0f), most = splat(kMostAlpha);
     for (int32_t number = p.deepest[tile]; number > 0; --number) {
+        if (number > int32_t(kAhead)) {
+            const SplatEntry& later = p.entries[begin + uint32_t(number) - 1 - kAhead];
+            __builtin_prefetch(p.splats + later.splat), __builtin_prefetch(p.sums + later.slot, 1);
+            __builtin_prefetch(p.touched + later.slot, 1);
+        }
         const SplatEntry entry = p.entries[begin + uint32_t(number) - 1];
         const Splat& s = p.splats[entry.splat];
         int row, past;
