@@ -115,6 +115,9 @@ static void splat_project_backward_some(const SplatPicture& p, const SplatArrays
             __builtin_prefetch(a.opacities + later), __builtin_prefetch(to.pixels + later, 1);
             __builtin_prefetch(to.centres + 3 * later, 1), __builtin_prefetch(to.log_scales + 3 * later, 1);
             __builtin_prefetch(to.turns + 4 * later, 1), __builtin_prefetch(to.opacities + later, 1);
+            __builtin_prefetch(to.pull + later, 1), __builtin_prefetch(to.weight + later, 1);
+            for (int j = 0; j < 3 * a.count; j += 16)
+                __builtin_prefetch(to.harmonics + 3 * size_t(a.count) * later + j, 1);
         }
         which[n] = uint32_t(i);
         if (splat_add_up(p.sums, p.touched, p.splats[i], sums[n])) ++n;

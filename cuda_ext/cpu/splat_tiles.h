@@ -8,6 +8,7 @@
 NS_BEGIN
 
 constexpr int kRowVectors = kSplatTile / kWidth;
+constexpr uint32_t kAhead = 8;  // a tile's Gaussians lie anywhere in memory: they are asked for so many entries ahead
 
 // Where a tile lies: in pixels of the whole picture, and how much of it is in the window.
 struct TilePlace {
@@ -23,11 +24,16 @@ static TilePlace tile_place(const SplatPicture& p, int tile) {
     return t;
 }
 
-// The tile's rows [first, last) whose centres a Gaussian reaches.
-NS_HD void tile_rows(const Splat& s, const TilePlace& t, int& first, int& last) {
-    const float low = s.y - s.reach_y - t.y, high = s.y + s.reach_y - t.y;
-    first = low > 0.0f ? int(low) : 0;  // a row too many does no harm: its pixels are all beyond the limit
-    last = high < 0.0f ? 0 : ns_min(int(ns_min(high, 64.0f)) + 1, t.rows);
+// The tile's rows, as bits, in which a Gaussian's ellipse may meet a pixel's centre: at the point of the row that is nearest
+// to the ellipse's middle, the exponent is within the limit.
+NS_HD uint32_t tile_rows(const Splat& s, const TilePlace& t, vf column) {
+    uint32_t rows = 0;
+    for (int v = 0; v < kRowVectors; ++v) {
+        const vf dy = column + (t.y + float(v * kWidth) - s.y), start = dy * s.lean + (t.x - s.x), zero = {};
+        const vf e = ns_min(ns_max(-start, zero), splat(float(kSplatTile - 1))) + start;
+        rows |= lane_bits(e * e * s.half_a + dy * dy * s.half_c <= splat(s.limit * 1.0001f)) << (v * kWidth);
+    }
+    return rows & ((1u << t.rows) - 1u);
 }
 
 // Which lanes of a comparison hold. AVX-512 has registers for this.
@@ -50,6 +56,34 @@ NS_HD uint32_t bits_of(SplatLanes lanes) { return lane_bits(lanes); }
 NS_HD vi load_int(const int32_t* p) { return (vi) * (const vu_any*)p; }
 NS_HD void store_int(int32_t* p, vi v) { *(vu_any*)p = (vu)v; }
 
+// 1 / v, to about two units in the last place.
+NS_HD vf inverse_of(vf v) {
+#if defined(__AVX512F__)
+    const vf x = (vf)_mm512_rcp14_ps((__m512)v);
+    return x * (2.0f - v * x);
+#elif defined(__AVX2__)
+    const vf x = (vf)_mm256_rcp_ps((__m256)v);
+    return x * (2.0f - v * x);
+#else
+    return 1.0f / v;
+#endif
+}
+
+// exp(-power) as ns_exp has it, for powers from 0 to 80; of others it is any number, or none.
+NS_HD vf bell(vf power) {
+    using L = Lanes<vf>;
+    const float magic = 12582912.0f;  // see ns_exp
+    const vf t = power * -1.44269504f + magic, n = t - magic;
+    const vf r = n * 2.12194440e-4f - (n * 0.693359375f + power);
+    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return L::from_bits(L::bits(p) + (L::bits(t) << 23));  // the lowest bits of t are n's
+}
+
 static void splat_draw(const SplatPicture& p, int tile) {
     const TilePlace t = tile_place(p, tile);
     alignas(64) float red[kTilePixels] = {}, green[kTilePixels] = {}, blue[kTilePixels] = {}, far[kTilePixels] = {};
@@ -62,13 +96,12 @@ static void splat_draw(const SplatPicture& p, int tile) {
     int32_t deepest = 0;
     const vf column = iota(0.0f), least = splat(kLeastTransmittance), zero = {};
     for (uint32_t e = begin; e < end && alive; ++e) {
+        if (e + kAhead < end) __builtin_prefetch(p.splats + p.entries[e + kAhead].splat);
         const Splat& s = p.splats[p.entries[e].splat];
-        int row, past;
-        tile_rows(s, t, row, past);
         const int32_t number = int32_t(e - begin) + 1;
         const float offset = t.x - s.x;
-        for (; row < past; ++row) {
-            if (!(alive >> row & 1u)) continue;
+        for (uint32_t rows = tile_rows(s, t, column) & alive; rows; rows &= rows - 1) {
+            const int row = __builtin_ctz(rows);
             const float dy = t.y + float(row) - s.y, still = s.half_c * dy * dy, start = offset + s.lean * dy;
             bool ended = false;
             for (int v = 0; v < kRowVectors; ++v) {
@@ -76,7 +109,7 @@ static void splat_draw(const SplatPicture& p, int tile) {
                 const SplatLanes inside = at_most(power, splat(s.limit));
                 if (!bits_of(inside)) continue;
                 const int at = row * kSplatTile + v * kWidth;
-                const vf alpha = ns_min(ns_exp(-power) * s.opacity, splat(kMostAlpha)), before = load(through + at);
+                const vf alpha = ns_min(bell(power) * s.opacity, splat(kMostAlpha)), before = load(through + at);
                 const vf after = before - before * alpha;
                 const SplatLanes stays = at_most(after, least), use = inside & ~stays;
                 const vf weight = pick(use, before * alpha, zero);
@@ -175,14 +208,18 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
     const uint32_t begin = p.first_entry[tile];
     const vf column = iota(0.0f), zero = {}, one = splat(1.0f), most = splat(kMostAlpha);
     for (int32_t number = p.deepest[tile]; number > 0; --number) {
+        if (number > int32_t(kAhead)) {
+            const SplatEntry& later = p.entries[begin + uint32_t(number) - 1 - kAhead];
+            __builtin_prefetch(p.splats + later.splat), __builtin_prefetch(p.sums + later.slot, 1);
+            __builtin_prefetch(p.touched + later.slot, 1);
+        }
         const SplatEntry entry = p.entries[begin + uint32_t(number) - 1];
         const Splat& s = p.splats[entry.splat];
-        int row, past;
-        tile_rows(s, t, row, past);
         vf sum[16] = {}, weights = zero;
         int pixels = 0;
         const float offset = t.x - s.x;
-        for (; row < past; ++row) {
+        for (uint32_t rows = tile_rows(s, t, column); rows; rows &= rows - 1) {
+            const int row = __builtin_ctz(rows);
             const float dy = t.y + float(row) - s.y, still = s.half_c * dy * dy, start = offset + s.lean * dy;
             for (int v = 0; v < kRowVectors; ++v) {
                 const vf e = column + (start + float(v * kWidth)), power = e * e * s.half_a + still;
@@ -191,8 +228,8 @@ static void splat_draw_backward(const SplatPicture& p, int tile) {
                 const uint32_t lanes = bits_of(use);
                 if (!lanes) continue;
                 pixels += __builtin_popcount(lanes);
-                const vf raw = ns_exp(-power) * s.opacity, alpha = ns_min(raw, most);
-                const vf after = load(g.through + at), before = after / (one - alpha);
+                const vf raw = bell(power) * s.opacity, alpha = ns_min(raw, most);
+                const vf after = load(g.through + at), before = after * inverse_of(one - alpha);
                 const vf behind = load(g.behind + at);
                 const vf dr = load(g.red + at), dg = load(g.green + at), db = load(g.blue + at);
                 const vf gain = dr * s.color[0] + dg * s.color[1] + db * s.color[2] + load(g.alpha + at) - behind;
