@@ -36,6 +36,7 @@ NS_HD uint32_t tile_rows(const Splat& s, const TilePlace& t, vf column) {
     return rows & ((1u << t.rows) - 1u);
 }
 
+constexpr uint32_t kAllLanes = (1u << kWidth) - 1u;
 // Which lanes of a comparison hold. AVX-512 has registers for this.
 #if defined(__AVX512F__)
 typedef __mmask16 SplatLanes;
@@ -84,65 +85,87 @@ NS_HD vf bell(vf power) {
     return L::from_bits(L::bits(p) + (L::bits(t) << 23));  // the lowest bits of t are n's
 }
 
+// A tile's pixels while it is drawn.
+struct TileColors {
+    alignas(64) float red[kTilePixels], green[kTilePixels], blue[kTilePixels], far[kTilePixels];
+};
+
+// Draws some of a tile's Gaussians in the pixels [at, at + kWidth) of one row, whose colours stay in registers meanwhile.
+// `which` are the `n` of them that meet the row; x and y: the first pixel's centre. Returns false if all pixels are done.
+static bool draw_row(const Splat* const* splats, const uint8_t* which, int n, int32_t first, float x, float y, int at,
+                     TileColors& colors, float* through, int32_t* last) {
+    const vf column = iota(0.0f), least = splat(kLeastTransmittance), zero = {};
+    vf red = load(colors.red + at), green = load(colors.green + at), blue = load(colors.blue + at), far = load(colors.far + at);
+    vf before = load(through + at);
+    vi numbers = load_int(last + at);
+    bool alive = true;
+    for (int k = 0; k < n && alive; ++k) {
+        const Splat& s = *splats[which[k]];
+        const float dy = y - s.y;
+        const vf across = column + (x - s.x + s.lean * dy), power = across * across * s.half_a + s.half_c * dy * dy;
+        const SplatLanes inside = at_most(power, splat(s.limit));
+        if (kRowVectors > 1 && !bits_of(inside)) continue;
+        const vf alpha = ns_min(bell(power) * s.opacity, splat(kMostAlpha)), after = before - before * alpha;
+        const SplatLanes stays = at_most(after, least), use = inside & ~stays, full = inside & stays;
+        const vf weight = pick(use, before * alpha, zero);
+        red += weight * s.color[0], green += weight * s.color[1], blue += weight * s.color[2], far += weight * s.depth;
+        numbers = pick(use, (first + which[k]) - vi{}, numbers);
+        before = pick(use, after, before);
+        if (bits_of(full)) {  // these are done now, or have been before
+            before = pick(full, -ns_abs(before), before);
+            alive = bits_of(at_most(before, zero)) != kAllLanes;
+        }
+    }
+    store(colors.red + at, red), store(colors.green + at, green), store(colors.blue + at, blue), store(colors.far + at, far);
+    store(through + at, before), store_int(last + at, numbers);
+    return alive;
+}
+
 static void splat_draw(const SplatPicture& p, int tile) {
+    constexpr uint32_t kSome = 256;  // Gaussians that are sorted by rows at a time
     const TilePlace t = tile_place(p, tile);
-    alignas(64) float red[kTilePixels] = {}, green[kTilePixels] = {}, blue[kTilePixels] = {}, far[kTilePixels] = {};
+    TileColors colors = {};
     float* through = p.transmittance + size_t(tile) * kTilePixels;  // below 0: the pixel is done
     int32_t* last = p.last + size_t(tile) * kTilePixels;
     for (int i = 0; i < kTilePixels; ++i) through[i] = i / kSplatTile < t.rows && i % kSplatTile < t.columns ? 1.0f : -1.0f;
     for (int i = 0; i < kTilePixels; ++i) last[i] = 0;
     uint32_t alive = (1u << t.rows) - 1u;
     const uint32_t begin = p.first_entry[tile], end = p.first_entry[tile + 1];
-    int32_t deepest = 0;
-    const vf column = iota(0.0f), least = splat(kLeastTransmittance), zero = {};
-    for (uint32_t e = begin; e < end && alive; ++e) {
-        if (e + kAhead < end) __builtin_prefetch(p.splats + p.entries[e + kAhead].splat);
-        const Splat& s = p.splats[p.entries[e].splat];
-        const int32_t number = int32_t(e - begin) + 1;
-        const float offset = t.x - s.x;
-        for (uint32_t rows = tile_rows(s, t, column) & alive; rows; rows &= rows - 1) {
-            const int row = __builtin_ctz(rows);
-            const float dy = t.y + float(row) - s.y, still = s.half_c * dy * dy, start = offset + s.lean * dy;
-            bool ended = false;
-            for (int v = 0; v < kRowVectors; ++v) {
-                const vf across = column + (start + float(v * kWidth)), power = across * across * s.half_a + still;
-                const SplatLanes inside = at_most(power, splat(s.limit));
-                if (!bits_of(inside)) continue;
-                const int at = row * kSplatTile + v * kWidth;
-                const vf alpha = ns_min(bell(power) * s.opacity, splat(kMostAlpha)), before = load(through + at);
-                const vf after = before - before * alpha;
-                const SplatLanes stays = at_most(after, least), use = inside & ~stays;
-                const vf weight = pick(use, before * alpha, zero);
-                store(red + at, load(red + at) + weight * s.color[0]);
-                store(green + at, load(green + at) + weight * s.color[1]);
-                store(blue + at, load(blue + at) + weight * s.color[2]);
-                store(far + at, load(far + at) + weight * s.depth);
-                store_int(last + at, pick(use, number - vi{}, load_int(last + at)));
-                store(through + at, pick(use, after, before));
-                deepest = bits_of(use) ? number : deepest;
-                const SplatLanes full = inside & stays;  // these are done now, or have been before
-                if (bits_of(full) && bits_of(full & ~at_most(before, zero))) {
-                    store(through + at, pick(full, -ns_abs(before), load(through + at)));
-                    ended = true;
-                }
-            }
-            if (ended) {
-                bool any = false;
-                for (int v = 0; v < kRowVectors; ++v) any |= lane_bits(load(through + row * kSplatTile + v * kWidth) > zero) != 0;
-                if (!any) alive &= ~(1u << row);
+    const Splat* splats[kSome];
+    uint8_t which[kSplatTile][kSome];
+    for (uint32_t base = begin; base < end && alive; base += kSome) {
+        const uint32_t past = ns_min(base + kSome, end);
+        int counts[kSplatTile] = {};
+        for (uint32_t e = base; e < past; ++e) {
+            if (e + kAhead < end) __builtin_prefetch(p.splats + p.entries[e + kAhead].splat);
+            const Splat& s = p.splats[p.entries[e].splat];
+            splats[e - base] = &s;
+            for (uint32_t rows = tile_rows(s, t, iota(0.0f)) & alive; rows; rows &= rows - 1) {
+                const int row = __builtin_ctz(rows);
+                which[row][counts[row]++] = uint8_t(e - base);
             }
         }
+        for (uint32_t rows = alive; rows; rows &= rows - 1) {
+            const int row = __builtin_ctz(rows);
+            bool any = false;
+            for (int v = 0; v < kRowVectors; ++v)
+                any |= draw_row(splats, which[row], counts[row], int32_t(base - begin) + 1, t.x + float(v * kWidth),
+                                t.y + float(row), row * kSplatTile + v * kWidth, colors, through, last);
+            if (!any) alive &= ~(1u << row);
+        }
     }
+    int32_t deepest = 0;
+    for (int i = 0; i < kTilePixels; ++i) deepest = ns_max(deepest, last[i]);
     p.deepest[tile] = deepest;
     for (int row = 0; row < t.rows; ++row)
         for (int col = 0; col < t.columns; ++col) {
             const int at = row * kSplatTile + col;
             const float rest = fabsf(through[at]), covered = 1.0f - rest;
             const size_t to = size_t(t.row + row) * p.camera.columns + t.column + col;
-            p.rgb[3 * to] = red[at] + rest * p.background[0];
-            p.rgb[3 * to + 1] = green[at] + rest * p.background[1];
-            p.rgb[3 * to + 2] = blue[at] + rest * p.background[2];
-            p.alpha[to] = covered, p.depth[to] = last[at] > 0 ? far[at] / covered : 0.0f;
+            p.rgb[3 * to] = colors.red[at] + rest * p.background[0];
+            p.rgb[3 * to + 1] = colors.green[at] + rest * p.background[1];
+            p.rgb[3 * to + 2] = colors.blue[at] + rest * p.background[2];
+            p.alpha[to] = covered, p.depth[to] = last[at] > 0 ? colors.far[at] / covered : 0.0f;
         }
 }
 

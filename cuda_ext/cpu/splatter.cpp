@@ -13,18 +13,13 @@ constexpr int kPart = 2048;  // Gaussians that a thread takes at a time
 
 int parts_of(int n) { return (n + kPart - 1) / kPart; }
 
-// One function for counting and for listing, never inlined: both must find the same to the bit.
-__attribute__((noinline)) bool tiles_of_row(const Splat& s, const SplatCamera& k, int across, int row, int& left, int& right) {
-    return generic::splat_tiles(s, k, across, row, left, right);
-}
-
 // Calls meet(tile) for each tile that a Gaussian's ellipse meets, row by row.
 template <class Meet>
 void each_tile(const Splat& s, const SplatCamera& k, int across, int down, Meet meet) {
     int top, bottom, left, right;
     if (!generic::splat_tile_rows(s, k, down, top, bottom)) return;
     for (int row = top; row <= bottom; ++row)
-        if (tiles_of_row(s, k, across, row, left, right))
+        if (generic::splat_tiles(s, k, across, row, left, right))
             for (int column = left; column <= right; ++column) meet(row * across + column);
 }
 }  // namespace
@@ -102,13 +97,16 @@ void CpuSplatter::list_tiles() {
     const auto begin = [&](int part) { return int(int64_t(n) * part / parts); };
     uint32_t* counts = counts_.with(size_t(parts) * tiles);
     Splat* splats = splats_.data();
+    met_.resize(std::max(met_.size(), size_t(parts)));
     pool_.run(parts, [&](int, int part) {
         uint32_t* count = counts + size_t(part) * tiles;
         std::fill(count, count + tiles, 0u);
+        std::vector<uint32_t>& met = met_[part];
+        met.clear();
         for (int i = begin(part); i < begin(part + 1); ++i) {
-            uint32_t met = 0;
-            each_tile(splats[i], p.camera, p.across, p.down, [&](int tile) { ++count[tile], ++met; });
-            splats[i].slots = met;
+            const size_t before = met.size();
+            each_tile(splats[i], p.camera, p.across, p.down, [&](int tile) { ++count[tile], met.push_back(uint32_t(tile)); });
+            splats[i].slots = uint32_t(met.size() - before);
         }
     });
     uint32_t* first = first_entry_.with(size_t(tiles) + 1);
@@ -129,10 +127,10 @@ void CpuSplatter::list_tiles() {
     SplatEntry* entries = entries_.with(size_t(sum));
     pool_.run(parts, [&](int, int part) {
         uint32_t* next = counts + size_t(part) * tiles;
-        for (int i = begin(part); i < begin(part + 1); ++i) {
-            uint32_t at = splats[i].first_slot;
-            each_tile(splats[i], p.camera, p.across, p.down, [&](int tile) { entries[next[tile]++] = {uint32_t(i), at++}; });
-        }
+        const uint32_t* tile = met_[part].data();
+        for (int i = begin(part); i < begin(part + 1); ++i)
+            for (uint32_t slot = splats[i].first_slot, past = slot + splats[i].slots; slot < past; ++slot)
+                entries[next[*tile++]++] = {uint32_t(i), slot};
     });
     p.first_entry = first, p.entries = entries;
 }

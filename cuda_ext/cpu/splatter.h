@@ -55,6 +55,7 @@ class CpuSplatter {
     SplatPicture picture_{};
     int drawn_ = -1, given_ = 0, parts_ = 0;
     std::vector<int> found_;                     // candidates in each part of the Gaussians
+    std::vector<std::vector<uint32_t>> met_;     // the tiles of each part's Gaussians, one after the other
     Room<SplatCandidate> candidates_;
     Room<uint64_t> keys_, other_keys_;
     Room<uint32_t> order_, first_entry_, counts_;
