@@ -84,7 +84,7 @@ def by_splat_transform(file: Path) -> Splats:
     if SPLAT_TRANSFORM is None:
         pytest.skip("splat-transform is not installed (npm install -g @playcanvas/splat-transform)")
     copy = file.with_name(f"{file.name}.transformed.ply")
-    subprocess.run([SPLAT_TRANSFORM, "-q", "-w", file, copy], check=True, timeout=120)
+    subprocess.run([SPLAT_TRANSFORM, "-q", "-w", file, copy], check=True, timeout=600)
     return by_gsply(copy)
 
 
