@@ -19,7 +19,9 @@ from nerfscene.capture.folder import worker_count
 from nerfscene.ops import backend
 from nerfscene.types import Array
 
-EDGE = 10.0  # a feature's curvature in one direction is at most this many times that in the other (COLMAP's own)
+EDGE = (
+    10.0  # a feature's curvature in one direction is at most this many times that in the other (COLMAP's own)
+)
 
 Found = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -30,7 +32,7 @@ def usable() -> bool:
 
 
 def find(grey: NDArray[np.uint8], contrast: float, most: int) -> Found:
-    """The features of a picture (h, w), the largest first and at most ``most``, and their descriptors (n, 128).
+    """The features of a picture (h, w), the largest first, at most ``most``, and their descriptors (n, 128).
 
     Features (n, 4): x and y in pixels, as COLMAP counts them (the first pixel's middle is 0.5), scale in
     pixels, direction in radians. ``contrast`` is that of a feature at least, for pixels from 0 to 1.
