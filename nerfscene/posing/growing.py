@@ -23,6 +23,7 @@ MANY = 100  # photos: models of more are adjusted as a whole more rarely, and by
 RARELY = 2.0  # factor by which a model of many photos grows between two adjustments of the whole
 FEWEST_TO_GO_ON = 30  # photos that may not fit one after the other before a small model is given up
 STARTS = 200  # pairs of photos to start a model with that are tried, at most
+FIRST_STARTS = 80  # of these are in COLMAP's order
 # If none is fit, COLMAP too asks for fewer matches, then also for a smaller angle between rays.
 EASIER = ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5))
 
@@ -123,22 +124,30 @@ def _from_nothing(work: _Work, starts: list[Pair], total: int) -> list[Model]:
 def _starts(database: Path, fewest: int) -> list[Pair]:
     """Pairs of photos with at least ``fewest`` matches, the most promising to start a model with first.
 
-    Many matches are promising, and matches that moved as they can't on something flat, which shows depth.
+    The first FIRST_STARTS are in COLMAP's order: those of the photo with the most matches, by their number. In
+    a film none of these shows any depth, so then those come whose matches moved as they can't on something flat.
     """
     with pycolmap.Database.open(database) as db:
         places = {
             image.image_id: db.read_keypoints(image.image_id)[:, :2].astype(np.float64)
             for image in db.read_all_images()
         }
-        promise: dict[Pair, float] = {}
-        for key, geometry in zip(*db.read_two_view_geometries(), strict=True):
-            matches = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
-            if len(matches) >= fewest:
-                a, b = pycolmap.pair_id_to_image_pair(key)
-                promise[a, b] = np.sqrt(len(matches)) * _depth(
-                    places[a][matches[:, 0]], places[b][matches[:, 1]]
-                )
-    return sorted(promise, key=lambda pair: (-promise[pair], pair))
+        matches = {
+            pycolmap.pair_id_to_image_pair(key): np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
+            for key, geometry in zip(*db.read_two_view_geometries(), strict=True)
+        }
+    of_photo = {key: sum(len(m) for pair, m in matches.items() if key in pair) for key in places}
+    enough = {pair: m for pair, m in matches.items() if len(m) >= fewest}
+    usual = sorted(enough, key=lambda p: (-max(of_photo[p[0]], of_photo[p[1]]), -len(enough[p]), p))
+    if len(enough) <= FIRST_STARTS:
+        return usual
+    first = usual[:FIRST_STARTS]
+    promise = {
+        (a, b): np.sqrt(len(m)) * _depth(places[a][m[:, 0]], places[b][m[:, 1]])
+        for (a, b), m in enough.items()
+    }
+    tried = set(first)
+    return first + [p for p in sorted(promise, key=lambda p: (-promise[p], p)) if p not in tried]
 
 
 def _depth(a: Array, b: Array) -> float:
