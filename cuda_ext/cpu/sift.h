@@ -1,5 +1,5 @@
-// The parts of SIFT (Lowe, Distinctive Image Features from Scale-Invariant Keypoints, 2004) that look at every pixel of a
-// picture, or at every pixel around a feature. sift.cpp has the steps.
+// The parts of SIFT (Lowe, Distinctive Image Features from Scale-Invariant Keypoints, 2004) that look at every pixel of
+// a picture, or at every pixel around a feature. sift_steps.cpp has the steps.
 //
 // Pictures are rows of `stride` numbers, a multiple of 16, of which the first `width` count; what is beyond is finite.
 // After the last row there is room for one more vector.
@@ -9,8 +9,8 @@
 
 NS_BEGIN
 
-// One picture smoothed with symmetric weights: taps[0] is the middle one's, and there are `radius` more. Beyond the edges
-// the picture goes on as its last pixel. `line` has room for stride + 2 radius + 32 numbers.
+// One picture smoothed with symmetric weights: taps[0] is the middle one's, and there are `radius` more. Beyond the
+// edges the picture goes on as its last pixel. `line` has room for stride + 2 radius + 32 numbers.
 static void smooth(const float* in, float* out, int width, int height, int stride, const float* taps, int radius,
                    float* line) {
     const int lead = (radius + kWidth - 1) / kWidth * kWidth;  // where the row begins in `line`
@@ -38,9 +38,10 @@ static void subtract(const float* a, const float* b, float* out, int64_t n) {
     for (int64_t i = 0; i < n; i += kWidth) store(out + i, load(a + i) - load(b + i));
 }
 
-// Pixels of the middle one of three pictures that are at least `least` from 0 and larger, or smaller, than all 26 around
-// them. Writes x and y of each, at most `room` of them, and returns their number.
-static int extrema(const float* const* three, int width, int height, int stride, float least, int32_t* found, int room) {
+// Pixels of the middle one of three pictures that are at least `least` from 0 and larger, or smaller, than all 26
+// around them. Writes x and y of each, at most `room` of them, and returns their number.
+static int extrema(const float* const* three, int width, int height, int stride, float least, int32_t* found,
+                   int room) {
     int count = 0;
     for (int y = 1; y + 1 < height; ++y)
         for (int x = 1; x + 1 < width; x += kWidth) {
@@ -115,7 +116,8 @@ static void directions(const float* picture, int width, int height, int stride, 
         for (int column = x0; column <= x1; column += kWidth) {
             const vf dx = iota(float(column)) - x;
             const float dy = float(row) - y;
-            const uint32_t lanes = lane_bits((dx * dx + dy * dy < splat(reach * reach)) & (iota(float(column)) <= splat(float(x1))));
+            const vi near = dx * dx + dy * dy < splat(reach * reach);
+            const uint32_t lanes = lane_bits(near & (iota(float(column)) <= splat(float(x1))));
             if (!lanes) continue;
             const Gradient g = gradient_at(picture + size_t(row) * stride + column, stride);
             store(bins, g.direction * (kDirections / 8.0f));
@@ -144,13 +146,14 @@ static void describe(const float* picture, int width, int height, int stride, fl
     const int y0 = cy - n < 1 ? 1 : cy - n, y1 = cy + n > height - 2 ? height - 2 : cy + n;
     const int left = cx - n < 1 ? 1 : cx - n, right = cx + n > width - 2 ? width - 2 : cx + n;
     alignas(64) float across[2 * kMostReach + 32], down[2 * kMostReach + 32];
-    alignas(64) float us[2 * kMostReach + 64], vs[2 * kMostReach + 64], ts[2 * kMostReach + 64], ws[2 * kMostReach + 64];
+    alignas(64) float us[2 * kMostReach + 64], vs[2 * kMostReach + 64];  // of a row's pixels: where in the squares,
+    alignas(64) float ts[2 * kMostReach + 64], ws[2 * kMostReach + 64];  // their gradients' directions and weights
     const float falloff = 0.125f / (square * square);
     window(x, left, right - left + 1, falloff, across);
     window(y, y0, y1 - y0 + 1, falloff, down);
     v16 sums[2][8] = {};  // two, so that one addition need not wait for the one before
-    const v16 u_of = {-1.5f, -0.5f, 0.5f, 1.5f, -1.5f, -0.5f, 0.5f, 1.5f, -1.5f, -0.5f, 0.5f, 1.5f, -1.5f, -0.5f, 0.5f, 1.5f};
-    const v16 v_of = {-1.5f, -1.5f, -1.5f, -1.5f, -0.5f, -0.5f, -0.5f, -0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 1.5f, 1.5f, 1.5f, 1.5f};
+    v16 u_of, v_of;
+    for (int i = 0; i < 16; ++i) u_of[i] = float(i % 4) - 1.5f, v_of[i] = float(i / 4) - 1.5f;
     for (int row = y0; row <= y1; ++row) {
         // The columns whose u = c dx + s dy and v = c dy - s dx are both within `half`.
         const float dy = float(row) - y;

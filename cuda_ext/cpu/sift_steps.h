@@ -10,8 +10,8 @@ struct SiftOptions {
     int most;        // features: the largest are kept
 };
 
-// Writes x, y, scale and direction (radians) of each feature, the largest first, and 128 bytes that describe it. Returns
-// their number.
+// Writes x, y, scale and direction (radians) of each feature, the largest first, and 128 bytes that describe it.
+// Returns their number.
 int sift(const Kernels& kernels, const uint8_t* image, int width, int height, const SiftOptions& options,
          float* keypoints, uint8_t* descriptors);
 

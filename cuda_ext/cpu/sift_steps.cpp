@@ -118,7 +118,8 @@ float strongest(float* histogram, int n) {
         for (int i = 0; i < n; ++i) histogram[i] = (before[(i + n - 1) % n] + before[i] + before[(i + 1) % n]) / 3;
     }
     const int best = int(std::max_element(histogram, histogram + n) - histogram);
-    const float low = histogram[(best + n - 1) % n], high = histogram[(best + 1) % n], bend = low + high - 2 * histogram[best];
+    const float low = histogram[(best + n - 1) % n], high = histogram[(best + 1) % n];
+    const float bend = low + high - 2 * histogram[best];
     const float off = bend == 0 ? 0.0f : 0.5f * (low - high) / bend;
     return (float(best) + off + 0.5f) / float(n) * 6.28318531f;
 }
@@ -156,9 +157,10 @@ int sift(const Kernels& kernels, const uint8_t* image, int width, int height, co
             blur(kernels, o, photo.data(), o.pictures[0].data(), std::sqrt(kFirst * kFirst - kCamera * kCamera));
         } else {
             const Octave& finer = octaves[used - 1];  // its last but two is twice as smooth as its first
-            for (int y = 0; y < h; ++y)
-                for (int x = 0; x < w; ++x)
-                    o.pictures[0][size_t(y) * o.stride + x] = finer.pictures[kLevels][size_t(2 * y) * finer.stride + 2 * x];
+            for (int y = 0; y < h; ++y) {
+                const float* from = finer.pictures[kLevels].data() + size_t(2 * y) * finer.stride;
+                for (int x = 0; x < w; ++x) o.pictures[0][size_t(y) * o.stride + x] = from[2 * x];
+            }
         }
         fill(kernels, o);
         find(kernels, o, used, options, places, all);
