@@ -200,26 +200,31 @@ void Trainer::add_camera_gradients(int n_rays) {
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
     const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
-    // Cells that count as empty are probed too; otherwise nothing could ever appear in them.
-    const int block = kBlock, blocks = (o.occupancy_cells + block - 1) / block;
+    // Cells that count as empty are probed too; otherwise nothing could ever appear in them. Those that are not allowed
+    // are passed over.
+    const int block = 8 * kBlock, blocks = (o.occupancy_cells + block - 1) / block;
     const uint64_t base = cells_probed_;
     pool_.run(blocks, [&](int worker, int i) {
-        float x[kBlock + 16], y[kBlock + 16], z[kBlock + 16], density[kBlock + 16];
+        float x[kBlock + 16] = {}, y[kBlock + 16] = {}, z[kBlock + 16] = {}, density[kBlock + 16];
         uint64_t cell[kBlock];
-        for (int j = 0; j < block; ++j) {
+        const int most = std::min(block, o.occupancy_cells - i * block);
+        for (int j = 0, n = 0; j < most; ++j) {
             const uint64_t drawn = base + uint64_t(i) * block + j;
             generic::Vec3 u;
-            cell[j] = generic::probed_cell(r, cells, seed_, drawn, u);
-            x[j] = u.x, y[j] = u.y, z[j] = u.z;
-        }
-        k_.density(s_.field, scratch_[worker], x, y, z, block, density);
-        for (int j = 0; j < block; ++j) {
-            const generic::Vec3 p = generic::from_unit(space.unbounded, {x[j], y[j], z[j]});
-            float& value = s_.occupancy_values[cell[j]];
-            value = std::max(value, density[j] * generic::reference_step(space, p.x, p.y, p.z));
+            cell[n] = generic::probed_cell(r, cells, seed_, drawn, u);
+            x[n] = u.x, y[n] = u.y, z[n] = u.z;
+            n += !s_.allowed || (s_.allowed[cell[n] / 32] >> (cell[n] % 32) & 1);
+            if (n < kBlock && j + 1 < most) continue;
+            if (n) k_.density(s_.field, scratch_[worker], x, y, z, n, density);
+            for (int k = 0; k < n; ++k) {
+                const generic::Vec3 p = generic::from_unit(space.unbounded, {x[k], y[k], z[k]});
+                float& value = s_.occupancy_values[cell[k]];
+                value = std::max(value, density[k] * generic::reference_step(space, p.x, p.y, p.z));
+            }
+            n = 0;
         }
     });
-    cells_probed_ += uint64_t(blocks) * block;
+    cells_probed_ += uint64_t(o.occupancy_cells);
 
     const int parts = pool_.size() * 4;
     std::vector<double> sums(parts, 0.0);

@@ -10,7 +10,7 @@ NS_BEGIN
 namespace {
 
 // Evaluates the density in some cells, and raises the cells' values to it where they are lower. Cells that count as
-// empty are probed too; otherwise nothing could ever appear in them.
+// empty are probed too; otherwise nothing could ever appear in them. Those that are not allowed are passed over.
 template <class S>
 __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
     NS_SHARED(shared);
@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
         const uint64_t cell = probed_cell(r, cells, in.seed, drawn, u);
         encode_row(f, u.x, u.y, u.z, w.first + lane_index() * first_ld(f.net));
         const float density = density_activation(warp_density<S>(f.net, w));
-        if (base + threadIdx.x < n) {
+        const bool allowed = !in.state.allowed || (in.state.allowed[cell / 32] >> (cell % 32) & 1);
+        if (base + threadIdx.x < n && allowed) {
             const Vec3 p = from_unit(space.unbounded, u);
             max_positive(in.state.occupancy_values + cell, density * reference_step(space, p.x, p.y, p.z));
         }

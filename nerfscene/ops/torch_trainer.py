@@ -324,8 +324,8 @@ class Trainer:
     def _update_occupancy(self, o: TrainOptions) -> float:
         """Probes some cells, lets all values decay and renews the bits; returns the occupied fraction."""
         values = self.occupancy_values
-        n = -(-o.occupancy_cells // torch_updates.PROBE_BLOCK) * torch_updates.PROBE_BLOCK
-        torch_updates.probe_cells(values, self.field, self._cells_probed, n, self.seed)
+        n = o.occupancy_cells
+        torch_updates.probe_cells(values, self.field, self.allowed, self._cells_probed, n, self.seed)
         self._cells_probed += n
         values *= o.occupancy_decay
         threshold = min(o.occupancy_threshold, self.occupancy_mean)

@@ -12,8 +12,6 @@ from nerfscene.ops.layout import Space
 from nerfscene.ops.torch_field import Field
 from nerfscene.ops.torch_options import TrainOptions
 
-PROBE_BLOCK = 128  # cells are probed in multiples of this
-
 
 @torch.no_grad()
 def update_rows(
@@ -50,17 +48,21 @@ def note_thickness(values: Tensor, space: Space, unit: Tensor, points: Tensor, d
 
 
 @torch.no_grad()
-def probe_cells(values: Tensor, field: Field, first: int, n: int, seed: int) -> None:
+def probe_cells(values: Tensor, field: Field, allowed: Tensor | None, first: int, n: int, seed: int) -> None:
     """Raises the values of ``n`` cells to the optical thickness at a random point in each.
 
     Cells come in a random order that visits each once per epoch; ``first`` counts the cells probed before.
-    Empty cells take their turn too; otherwise nothing could ever appear in them.
+    Empty cells take their turn too; otherwise nothing could ever appear in them. Those that are not
+    allowed (bits; None: all are) are passed over.
     """
     space, cells = field.space, len(values)
     r = space.occupancy_resolution
     drawn = np.uint64(first) + np.arange(n, dtype=np.uint64)
     epoch, ids = (drawn // np.uint64(cells)).astype(np.uint32), drawn.astype(np.uint32)
     cell = draws.permute(drawn % np.uint64(cells), cells, np.uint32(seed) + epoch)
+    if allowed is not None:
+        kept = np.unpackbits(allowed.cpu().numpy().view(np.uint8), bitorder="little")[cell] > 0
+        cell, ids = cell[kept], ids[kept]
     cell = cell.astype(np.int64)
     corner = np.stack([cell % r, cell // r % r, cell // r // r], 1).astype(np.float32)
     offset = np.stack([draws.random_unit(seed, ids, 11 + a) for a in range(3)], 1)

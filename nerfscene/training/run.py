@@ -35,7 +35,7 @@ from nerfscene.training.saved_arrays import (
     checked_state,
     damaged,
 )
-from nerfscene.training.schedule import OCCUPANCY_AT_FIRST, OCCUPANCY_THRESHOLD, budget
+from nerfscene.training.schedule import budget, occupancy_at_first
 
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
@@ -102,7 +102,7 @@ def new_run(
         master=master,
         table_moments=np.zeros((len(master), 2, field.layout.features), np.float32),
         weight_moments=np.zeros(2 * field.weights.size, np.float32),
-        occupancy_values=np.full(cells, OCCUPANCY_AT_FIRST * OCCUPANCY_THRESHOLD, np.float32),
+        occupancy_values=np.full(cells, occupancy_at_first(module), np.float32),
         exposures=np.zeros((photos, 3), np.float32),
         exposure_moments=np.zeros((photos, 2, 3), np.float32),
         cameras=start_fit(data.train_views, data.placement.scene_from_world) if refined else None,

@@ -11,9 +11,6 @@ from nerfscene.types import PosedCapture
 
 QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}  # seconds, longest side
 OCCUPANCY_THRESHOLD = 0.01
-# The initial value of all cells, in thresholds. With it, cells where nothing forms become empty after about
-# 200 steps; until then, samples are taken along the whole of every ray.
-OCCUPANCY_AT_FIRST = 1.5
 # Weight and distance (scene units) of the loss that pushes plain sky away from the cameras. Otherwise sky
 # stays where it first formed, even in front of a house; pushing it farther than this takes ever longer.
 SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
@@ -24,6 +21,15 @@ SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
 FINE_FROM = 0.8  # the fraction of the training after which steps are as short as in pictures
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
+
+
+def occupancy_at_first(module: Any) -> float:
+    """The initial value of all cells of the occupancy grid.
+
+    With it, cells where nothing forms become empty after about 200 steps; until then, samples are taken along
+    the whole of every ray.
+    """
+    return (1.5 if backend.on_gpu(module) else 1.22) * OCCUPANCY_THRESHOLD
 
 
 def downscale_for(posed: PosedCapture, config: TrainConfig) -> float:
@@ -62,8 +68,10 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.full_gradient_distance = 0.0
     # Of the samples that a step's rays meet, about four in ten get a gradient.
     o.target_samples, o.thinning = (20480 if unbounded else 10240), 1.0
-    o.occupancy_decay, o.occupancy_threshold = 0.97, OCCUPANCY_THRESHOLD
-    o.occupancy_every, o.occupancy_cells = 16, 2048
+    # Surfaces that few photos show, and leaf tips, are seldom met by rays and soon taken for empty. So cells
+    # are probed often while surfaces form, each allowed one every 256 steps.
+    o.occupancy_decay, o.occupancy_threshold = 0.985, OCCUPANCY_THRESHOLD
+    o.occupancy_every, o.occupancy_cells = 16, (1 << 17 if done < 0.4 else 1 << 15)
     # Cut-outs come from renderers and studios with one exposure; fitting it would only follow noise.
     o.exposure_rate = EXPOSURE_RATE * 0.02**done if unbounded else 0.0
     o.exposure_pull = EXPOSURE_PULL
@@ -72,6 +80,7 @@ def options_at(done: float, unbounded: bool, module: Any) -> Any:
     o.bfloat16 = 1  # the same PSNR as with products in float, to a hundredth of a dB
     if backend.on_gpu(module):  # with fewer samples per step most of the GPU would be idle
         o.target_samples, o.occupancy_cells = 1 << 18, 1 << 16
+        o.occupancy_decay = 0.97
         # What follows is better on a CPU, and was not tried on a GPU.
         o.coarseness = max(1.0, 8.0 ** (1.0 - done / 0.3)) if unbounded else 1.0
     return o
