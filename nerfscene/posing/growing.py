@@ -7,6 +7,7 @@ fraction of the time without either, and is as exact after the last adjustment.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,11 @@ def grown(
         _grow(work, start)
         mapper.end_reconstruction(False)
         return [start]
-    starts = list(_starts(database, int(EASIER[-1][0] * options.mapper.init_min_num_inliers)))
+    starts = [
+        pair
+        for pair in _starts(database, int(EASIER[-1][0] * options.mapper.init_min_num_inliers))
+        if all(cache.exists_image(image) for image in pair)
+    ]
     for matches, angle in EASIER:
         work.mapping.init_min_num_inliers = int(matches * options.mapper.init_min_num_inliers)
         work.mapping.init_min_tri_angle = angle * options.mapper.init_min_tri_angle
@@ -124,8 +129,9 @@ def _from_nothing(work: _Work, starts: list[Pair], total: int) -> list[Model]:
 def _starts(database: Path, fewest: int) -> list[Pair]:
     """Pairs of photos with at least ``fewest`` matches, the most promising to start a model with first.
 
-    The first FIRST_STARTS are in COLMAP's order: those of the photo with the most matches, by their number. In
-    a film none of these shows any depth, so then those come whose matches moved as they can't on something flat.
+    The first FIRST_STARTS are in COLMAP's order: those of the photo with the most matches, by their number.
+    In a film none of these shows any depth, so then those come whose matches moved as they can't on something
+    flat.
     """
     with pycolmap.Database.open(database) as db:
         places = {
@@ -136,7 +142,9 @@ def _starts(database: Path, fewest: int) -> list[Pair]:
             pycolmap.pair_id_to_image_pair(key): np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
             for key, geometry in zip(*db.read_two_view_geometries(), strict=True)
         }
-    of_photo = {key: sum(len(m) for pair, m in matches.items() if key in pair) for key in places}
+    of_photo: Counter[int] = Counter()
+    for pair, m in matches.items():
+        of_photo.update(dict.fromkeys(pair, len(m)))
     enough = {pair: m for pair, m in matches.items() if len(m) >= fewest}
     usual = sorted(enough, key=lambda p: (-max(of_photo[p[0]], of_photo[p[1]]), -len(enough[p]), p))
     if len(enough) <= FIRST_STARTS:

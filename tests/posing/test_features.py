@@ -114,7 +114,9 @@ def test_they_are_written_for_colmap(tmp_path: Path, masked: bool) -> None:
     (tmp_path / "images").mkdir()
     photos = [Photo(tmp_path / copy_name(i), 217, 190, None) for i in range(3)]
     for i in range(3):
-        Image.fromarray(picture(217, 190, i)).convert("RGB").save(tmp_path / "images" / copy_name(i), quality=95)
+        Image.fromarray(picture(217, 190, i)).convert("RGB").save(
+            tmp_path / "images" / copy_name(i), quality=95
+        )
     if masked:
         (tmp_path / "masks").mkdir()
         mask = np.zeros((190, 217), np.uint8)

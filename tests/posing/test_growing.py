@@ -39,7 +39,9 @@ def off(model: Model, true: Model) -> float:
     return float(np.linalg.norm(moved - expected, axis=1).max() / spread)
 
 
-def test_many_photos_are_placed_with_fewer_adjustments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_photos_are_placed_with_fewer_adjustments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     true = scene(tmp_path, 24)
     around: list[int] = []
     usual = growing._Work.refine_around
@@ -69,7 +71,11 @@ def test_where_no_pair_shows_much_depth_a_smaller_angle_is_taken(tmp_path: Path)
     wide = mapping.Evidence(15, 100, 40.0, 30, 0.25)
     tried = []
     with mapping.quiet():
-        for angle in (170.0, 300.0, 700.0):  # half of 170 and 300 is between some of these cameras, of 700 nowhere
+        for angle in (
+            170.0,
+            300.0,
+            700.0,
+        ):  # half of 170 and 300 is between some of these cameras, of 700 nowhere
             wide = mapping.Evidence(15, 100, angle, 30, 0.25)
             tried.append(mapping.incremental_mapping(tmp_path, wide, 0, lambda: None))
     assert [len(models) for models in tried][-1] == 0 and len(tried[0]) == 1
