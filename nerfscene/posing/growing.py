@@ -24,6 +24,7 @@ MANY = 100  # photos: models of more are adjusted as a whole more rarely, and by
 RARELY = 2.0  # factor by which a model of many photos grows between two adjustments of the whole
 FEWEST_TO_GO_ON = 30  # photos that may not fit one after the other before a small model is given up
 STARTS = 200  # pairs of photos to start a model with that are tried, at most
+FEW_STARTS = 300  # COLMAP looks through as many by itself: each takes 7 ms
 FIRST_STARTS = 80  # of these are in COLMAP's order
 # If none is fit, COLMAP too asks for fewer matches, then also for a smaller angle between rays.
 EASIER = ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5))
@@ -87,21 +88,24 @@ def grown(
         _grow(work, start)
         mapper.end_reconstruction(False)
         return [start]
-    starts = [
+    starts: list[Pair | None] = [
         pair
         for pair in _starts(database, int(EASIER[-1][0] * options.mapper.init_min_num_inliers))
         if all(cache.exists_image(image) for image in pair)
     ]
+    if len(starts) <= FEW_STARTS:
+        starts = [None] * len(starts)  # COLMAP chooses them
     for matches, angle in EASIER:
         work.mapping.init_min_num_inliers = int(matches * options.mapper.init_min_num_inliers)
         work.mapping.init_min_tri_angle = angle * options.mapper.init_min_tri_angle
         models = _from_nothing(work, starts, cache.num_images())
         if models:
             return models
+        mapper.reset_initialization_stats()
     return []
 
 
-def _from_nothing(work: _Work, starts: list[Pair], total: int) -> list[Model]:
+def _from_nothing(work: _Work, starts: list[Pair | None], total: int) -> list[Model]:
     """The models that grow from these pairs, none of which has a photo of one before; ``total`` photos."""
     mapper, options = work.mapper, work.options
     models: list[Model] = []
@@ -110,19 +114,21 @@ def _from_nothing(work: _Work, starts: list[Pair], total: int) -> list[Model]:
     for pair in starts:
         if tries == STARTS or len(models) == options.max_num_models or len(taken) + 1 >= total:
             break
-        if taken & set(pair):
+        if pair is not None and taken & set(pair):
             continue
         model = Model()
         mapper.begin_reconstruction(model)
         begun = _begin(work, model, pair)
         if begun:
             _grow(work, model)
-        good = begun and model.num_reg_images() >= options.min_model_size
+        good = begun is True and model.num_reg_images() >= options.min_model_size
         mapper.end_reconstruction(not good)
         tries += 1
         if good:
             models.append(model)
             taken.update(model.reg_image_ids())
+        elif begun is None:
+            break
     return models
 
 
@@ -147,7 +153,7 @@ def _starts(database: Path, fewest: int) -> list[Pair]:
         of_photo.update(dict.fromkeys(pair, len(m)))
     enough = {pair: m for pair, m in matches.items() if len(m) >= fewest}
     usual = sorted(enough, key=lambda p: (-max(of_photo[p[0]], of_photo[p[1]]), -len(enough[p]), p))
-    if len(enough) <= FIRST_STARTS:
+    if len(enough) <= FEW_STARTS:
         return usual
     first = usual[:FIRST_STARTS]
     promise = {
@@ -165,12 +171,22 @@ def _depth(a: Array, b: Array) -> float:
     return float(np.median(np.linalg.norm(b - known @ (inverse @ (known.T @ b)), axis=1)))
 
 
-def _begin(work: _Work, model: Model, pair: Pair) -> bool:
-    """Starts the model with two photos; returns whether they are fit for that."""
+def _begin(work: _Work, model: Model, pair: Pair | None) -> bool | None:
+    """Starts the model with two photos, which COLMAP chooses if ``pair`` is None.
+
+    Returns whether they are fit for that; None if COLMAP finds no more.
+    """
     mapper = work.mapper
-    pose = mapper.estimate_initial_two_view_geometry(work.mapping, *pair)
-    if pose is None:
-        return False
+    if pair is None:
+        found = mapper.find_initial_image_pair(work.mapping, -1, -1)
+        if found is None:
+            return None
+        pair, pose = found
+    else:
+        fitting = mapper.estimate_initial_two_view_geometry(work.mapping, *pair)
+        if fitting is None:
+            return False
+        pose = fitting
     # pycolmap calls the third argument image_id1 and the fourth image_id2, but they are as in COLMAP.
     mapper.register_initial_image_pair(work.mapping, *pair, pose)
     for image in pair:

@@ -66,20 +66,25 @@ def test_many_photos_are_placed_with_fewer_adjustments(
     assert 5 < len(around) < 16
 
 
-def test_where_no_pair_shows_much_depth_a_smaller_angle_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [0, 300])
+def test_where_no_pair_shows_much_depth_a_smaller_angle_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(growing, "FEW_STARTS", few)
     true = scene(tmp_path, 6)
-    wide = mapping.Evidence(15, 100, 40.0, 30, 0.25)
-    tried = []
-    with mapping.quiet():
-        for angle in (
-            170.0,
-            300.0,
-            700.0,
-        ):  # half of 170 and 300 is between some of these cameras, of 700 nowhere
+
+    def found(angle: float) -> list[Model]:
+        with mapping.quiet():
             wide = mapping.Evidence(15, 100, angle, 30, 0.25)
-            tried.append(mapping.incremental_mapping(tmp_path, wide, 0, lambda: None))
-    assert [len(models) for models in tried][-1] == 0 and len(tried[0]) == 1
-    assert off(tried[0][0], true) < 1e-3
+            return mapping.incremental_mapping(tmp_path, wide, 0, lambda: None)
+
+    usual = growing.EASIER
+    monkeypatch.setattr(growing, "EASIER", usual[:2])
+    too_wide = next(angle for angle in range(30, 180, 30) if not found(angle))
+    monkeypatch.setattr(growing, "EASIER", usual)
+    (model,) = found(too_wide)
+    assert off(model, true) < 1e-3
+    assert found(600.0) == []
 
 
 def test_starts_with_depth_come_after_the_usual_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +92,7 @@ def test_starts_with_depth_come_after_the_usual_ones(tmp_path: Path, monkeypatch
     usual = growing._starts(tmp_path / "database.db", 15)
     assert len(usual) == len(set(usual)) == 21
     monkeypatch.setattr(growing, "FIRST_STARTS", 4)
+    monkeypatch.setattr(growing, "FEW_STARTS", 0)
     deep = growing._starts(tmp_path / "database.db", 15)
     assert deep[:4] == usual[:4] and sorted(deep) == sorted(usual) and deep != usual
     flat = np.random.default_rng(0).uniform(0, 1000, (50, 2))
@@ -105,8 +111,10 @@ def test_photos_that_are_missing_are_added_to_a_start(tmp_path: Path) -> None:
     assert start.num_reg_images() == 8 and again.num_reg_images() == 12 and off(again, true) < 1e-3
 
 
-def test_each_place_gets_a_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [0, 300])
+def test_each_place_gets_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """Two scenes in one database, between which nothing matches."""
+    monkeypatch.setattr(growing, "FEW_STARTS", few)
     true = scene(tmp_path, 8)
     scene(tmp_path / "other", 6, seed=1)
     with (
