@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.hash_grid import grid_of, kernel_field, make_space, new_field, resolve
 from nerfscene.ops import backend
+from nerfscene.training import loop, schedule
 from nerfscene.training.carving import cell_centres, pack
 from nerfscene.training.dataset import prepare
 from nerfscene.training.loop import advance
@@ -142,7 +144,14 @@ def adam_ns(module: Any, features: int) -> float:
     return seconds / (len(gradient) / features) * 1e9
 
 
-def training(config: FieldConfig, title: str, seconds: float = 10.0) -> None:
+def all_samples(*given: Any) -> Any:
+    """The usual options of a step, but every sample that a ray meets is trained: none is thinned out."""
+    options = schedule.options_at(*given)
+    options.thinning, options.target_samples = 0.0, 8192
+    return options
+
+
+def training(config: FieldConfig, title: str, seconds: float = 10.0) -> float:
     """Prints trained samples a second in whole steps, on chair at 400×400 or, if it is not here, the demo."""
     posed, downscale = captures.chair(200), 2.0
     if posed is None:
@@ -206,6 +215,8 @@ def compare() -> None:
           "trace and networks / table / occupancy |")  # fmt: skip
     print("|---|---|---|---|---|")
     training(NGP, "instant-ngp's networks, 8×4, our kernels")
+    with mock.patch.object(loop, "options_at", all_samples):
+        training(NGP, "the same, no sample thinned out")
     training(FieldConfig(), "default, our kernels")
     torch_ratio()
 

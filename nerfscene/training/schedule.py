@@ -18,7 +18,7 @@ SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 # DEPTH_FALL: the factor of this weight at the end; it falls because the field becomes more accurate than the
 # points. DEPTH_SLACK: errors below this cost nothing; DEPTH_MOST: the largest error that counts (both are
 # differences of log distance).
-DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.3, 0.005, 0.5
+DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.05, 0.005, 0.5
 FINE_FROM = 0.8  # the fraction of the training after which steps are as short as in pictures
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 
