@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "cpu/dispatch.h"
+#include "cpu/sift_steps.h"
 #include "cpu/splatter.h"
 #include "cpu/trainer.h"
 #include "include/refine.h"
@@ -393,6 +394,19 @@ void bind_matching(nb::module_& m) {
     }, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
        "For each descriptor of `a`, 128 bytes: the index of the one of `b` with the largest dot product, that product, and "
        "the second largest (0 if there is no second).");
+    m.def("sift", [](const Cpu::Array<const uint8_t>& image, float contrast, float edge, const Cpu::Array<float>& keypoints,
+                     const Cpu::Array<uint8_t>& descriptors) {
+        require(image.ndim() == 2 && image.size() > 0, "image must be (height, width), of some");
+        const size_t most = keypoints.shape(0);
+        require(keypoints.ndim() == 2 && keypoints.shape(1) == 4, "keypoints must be (n, 4)");
+        require(descriptors.ndim() == 2 && descriptors.shape(0) == most && descriptors.shape(1) == 128,
+                "descriptors must be (n, 128)");
+        nb::gil_scoped_release release;
+        return sift(kernels(), image.data(), int(image.shape(1)), int(image.shape(0)), {contrast, edge, int(most)},
+                    keypoints.data(), descriptors.data());
+    }, "image"_a.noconvert(), "contrast"_a, "edge"_a, "keypoints"_a.noconvert(), "descriptors"_a.noconvert(),
+       "Finds SIFT's features in a grey picture, the largest first and at most as many as there is room for: x, y, scale and "
+       "direction (radians) of each, and 128 bytes that describe it. Returns their number.");
 }
 
 }  // namespace

@@ -134,6 +134,15 @@ struct Kernels {
     // largest. `scratch` has nearest_scratch(n, m) numbers. See matching.h.
     void (*nearest)(const uint8_t* a, int n, const uint8_t* b, int m, int32_t* scratch, int32_t* index, int32_t* first,
                     int32_t* second);
+    // The parts of finding features; see sift.h.
+    void (*smooth)(const float* in, float* out, int width, int height, int stride, const float* taps, int radius,
+                   float* line);
+    void (*subtract)(const float* a, const float* b, float* out, int64_t n);
+    int (*extrema)(const float* const* three, int width, int height, int stride, float least, int32_t* found, int room);
+    void (*directions)(const float* picture, int width, int height, int stride, float x, float y, float scale,
+                       float* histogram);
+    void (*describe)(const float* picture, int width, int height, int stride, float x, float y, float scale, float angle,
+                     float* descriptor);
     bool (*has_bfloat)();  // whether the instruction set and this processor have bfloat16
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);

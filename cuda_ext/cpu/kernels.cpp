@@ -5,6 +5,7 @@
 #include "finer.h"
 #include "matching.h"
 #include "picture.h"
+#include "sift.h"
 #include "train.h"
 
 NS_BEGIN
@@ -242,8 +243,8 @@ const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
     rows_update,       rows_pack, rows_unpack,     update_weights, pair_weights, decay_occupancy,
     render_tiles,      encode,    density_entry,   field_entry, field_backward, march_ray,
-    live_steps,        finer_layer, nearest,     has_bfloat,    to_half,     pixel_rays,
-    &splat_kernels,
+    live_steps,        finer_layer, nearest,     smooth,         subtract,     extrema,
+    directions,        describe,  has_bfloat,    to_half,        pixel_rays,   &splat_kernels,
 };
 
 NS_END

@@ -20,6 +20,7 @@ import pycolmap
 
 from nerfscene.capture.folder import MIN_PHOTOS
 from nerfscene.posing.adjusting import Model, refined
+from nerfscene.posing.growing import grown
 from nerfscene.posing.rigs import has_rigs, known_lenses
 from nerfscene.types import Array
 
@@ -108,7 +109,7 @@ def incremental_mapping(
     """Models that incremental mapping makes from ``folder``'s database.db, one photo after another.
 
     ``placed`` is called for each photo placed. With ``start``, only that model is extended. The same seed
-    gives the same cameras.
+    gives the same cameras. Points have colours only if there are panoramas.
     """
     options = repeatable(seed)
     options.min_model_size = MIN_PHOTOS
@@ -122,6 +123,9 @@ def incremental_mapping(
     _roughly(options)
     with pycolmap.Database.open(folder / "database.db") as database:
         options.constant_cameras = known_lenses(database.read_all_cameras())
+        panoramas = any(rig.num_sensors() > 1 for rig in database.read_all_rigs())
+    if not panoramas:
+        return grown(folder / "database.db", options, placed, None if start is None else Model(start))
     output = folder / "mapping"
     output.mkdir()
     source = ""

@@ -15,7 +15,7 @@ import pycolmap
 
 from nerfscene.capture.folder import StageListener, worker_count
 from nerfscene.ops import backend
-from nerfscene.posing import begun, nearest
+from nerfscene.posing import begun, features, nearest
 from nerfscene.posing.copies import FINE_BELOW, copy_index, copy_name
 from nerfscene.posing.pairs import Features, Pair, choose_pairs_of_shots, largest_features
 from nerfscene.posing.room import check_room
@@ -44,6 +44,11 @@ class Effort:
     peak_threshold: float
     directions: int = 1  # of a feature, at most; a second, where it isn't clear, counts a spot twice
     plenty: int | None = None  # where photos have more features than this, their weakest are not looked for
+
+    @property
+    def simple(self) -> bool:
+        """Whether ``features.find`` finds these."""
+        return self.first_octave == 0 and self.directions == 1
 
 
 def usual_effort(sizes: Sequence[Size], most: int) -> Effort:
@@ -80,6 +85,7 @@ def find_features(
     options.sift.max_num_features = effort.max_features
     options.sift.peak_threshold = effort.peak_threshold
     options.sift.max_num_orientations = effort.directions
+    ours = effort.simple and features.usable() and not _on_gpu()
     total = len(photos)
     workers = worker_count()
     chunk = -(-total // FEATURE_CHUNKS // workers) * workers  # the same for each, so that none waits
@@ -90,7 +96,11 @@ def find_features(
     for some in [sorted(sample & set(missing)), *(rest[k : k + chunk] for k in range(0, len(rest), chunk))]:
         check_room(folder, len(some))
         if some:
-            _extract(folder, [copy_name(i) for i in some], masked, options)
+            names = [copy_name(i) for i in some]
+            if ours:
+                features.write_features(folder, names, options.sift.peak_threshold, effort.max_features)
+            else:
+                _extract(folder, names, masked, options)
         if effort.plenty is not None and _median_count(database, sample) > effort.plenty:
             options.sift.peak_threshold = STRONGER * effort.peak_threshold
         done += len(some)
@@ -123,10 +133,15 @@ def _extract(
             device=device,
         )
 
-    if pycolmap.has_cuda and backend.why_no_cuda() is None:
+    if _on_gpu():
         with contextlib.suppress(RuntimeError):  # photos that have features by now are passed over
             return extract(pycolmap.Device.cuda)
     return extract(pycolmap.Device.cpu)
+
+
+def _on_gpu() -> bool:
+    """Whether COLMAP can find features on a GPU."""
+    return bool(pycolmap.has_cuda) and backend.why_no_cuda() is None
 
 
 def _add_photos(folder: Path, photos: Sequence[Photo], sizes: Sequence[Size]) -> None:
@@ -188,8 +203,8 @@ def pairs_to_match(
     with pycolmap.Database.open(database) as db:
         images = sorted(db.read_all_images(), key=lambda image: image.name)
         # Keeps only the largest features, because all features of 300 photos take half a gigabyte.
-        features = [_features(db, image.image_id) for image in images]
-    return choose_pairs_of_shots(features, shots, matcher, broad, progress)
+        largest = [_features(db, image.image_id) for image in images]
+    return choose_pairs_of_shots(largest, shots, matcher, broad, progress)
 
 
 def _features(db: pycolmap.Database, image_id: int) -> Features:

@@ -29,6 +29,7 @@ from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import begun, mapping
 from nerfscene.posing.adjusting import finished
+from nerfscene.posing.colours import colour
 from nerfscene.posing.copies import working_size, write_copies, write_masks
 from nerfscene.posing.ladder import Job, climb
 from nerfscene.posing.model_files import read_model
@@ -113,6 +114,7 @@ def _pose_into(
     if best is None or report.photos_posed < max(MIN_PHOTOS, GIVE_UP_BELOW * len(set(shots(photos)))):
         raise NerfsceneError(not_connected_message(capture, report))
     best = finished(best)
+    colour(best, folder / "images")
     write_model(best, folder / "sparse")
     return report
 

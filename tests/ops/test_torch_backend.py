@@ -30,8 +30,9 @@ def public(thing: Any) -> set[str]:
 
 
 def test_torch_has_the_names_of_the_kernels(native: Any) -> None:
-    # Of the CPU's kernels alone: what makes pictures faster, and matching.
-    alone = {"live_steps", "use_beams", "use_bfloat16", "finer_occupancy", "settle", "nearest_descriptors"}
+    # Of the CPU's kernels alone: what makes pictures faster, and features and their matching.
+    alone = {"live_steps", "use_beams", "use_bfloat16", "finer_occupancy", "settle"}
+    alone |= {"nearest_descriptors", "sift"}
     assert public(native) - alone <= set(torch_backend.__all__)
     assert public(native.Field) <= public(torch_backend.Field)
     trained = start(torch_backend, make_case()).trainer
