@@ -11,9 +11,11 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/sift_steps.h"
+#include "cpu/splatter.h"
 #include "cpu/trainer.h"
 #include "include/refine.h"
 
+#include "bind_splats.h"
 #include "bind_trainer.h"
 
 namespace {
@@ -50,18 +52,25 @@ struct Points {
 
 bool g_beams = true, g_bfloat = true;
 
-// Divides n rays or tiles among threads, calling part(scratch, first, last) for a range of `chunk` at a time. The caller
-// must have released the GIL.
-template <class Part>
-void share(const Network& net, int threads, int n, int chunk, Part part) {
+// Lends the module's threads to work(pool). The caller must have released the GIL.
+void share_among(int threads, const std::function<void(ThreadPool&)>& work) {
     static std::mutex one_at_a_time;
     static std::unique_ptr<ThreadPool> pool;
     std::lock_guard<std::mutex> lock(one_at_a_time);
     if (!pool || pool->size() != threads) pool = std::make_unique<ThreadPool>(threads);
-    std::vector<std::unique_ptr<Workspace>> work;
-    for (int i = 0; i < pool->size(); ++i) work.push_back(std::make_unique<Workspace>(net, 16));
-    pool->run((n + chunk - 1) / chunk, [&](int worker, int i) {
-        part(work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
+    work(*pool);
+}
+
+// Divides n rays or tiles among threads, calling part(scratch, first, last) for a range of `chunk` at a time. The caller
+// must have released the GIL.
+template <class Part>
+void share(const Network& net, int threads, int n, int chunk, Part part) {
+    share_among(threads, [&](ThreadPool& pool) {
+        std::vector<std::unique_ptr<Workspace>> work;
+        for (int i = 0; i < pool.size(); ++i) work.push_back(std::make_unique<Workspace>(net, 16));
+        pool.run((n + chunk - 1) / chunk, [&](int worker, int i) {
+            part(work[worker]->scratch, i * chunk, std::min((i + 1) * chunk, n));
+        });
     });
 }
 
@@ -258,6 +267,36 @@ struct Cpu {
         kernels().update_weights(step, int(gradient.size()), gradient.data(), parameters.data(), moments.data());
     }
 
+    // Draws Gaussians; one thread of Python at a time.
+    struct Splatter {
+        CpuSplatter of;
+        std::mutex one_at_a_time;
+        explicit Splatter(int threads) : of(threads) {}
+        int drawn() const { return of.drawn(); }
+        int given() const { return of.given(); }
+        const SplatCamera& camera() const { return of.camera(); }
+    };
+    static void draw_splats(Splatter& s, const SplatCamera& camera, const SplatArrays& arrays, const float* background,
+                            const Floats& rgb, const Floats& alpha, const Floats& depth) {
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(s.one_at_a_time);
+        s.of.draw(*kernels().splats, camera, arrays, background, rgb.data(), alpha.data(), depth.data());
+    }
+    static void splats_backward(Splatter& s, const SplatArrays& arrays, const ConstFloats& d_rgb, const ConstFloats& d_alpha,
+                                const SplatGradients& to) {
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(s.one_at_a_time);
+        s.of.backward(*kernels().splats, arrays, d_rgb.data(), d_alpha.data(), to);
+    }
+    static void photo_loss(PhotoLoss& loss, int threads, float* found) {
+        nb::gil_scoped_release release;
+        share_among(threads, [&](ThreadPool& pool) { cpu_photo_loss(*kernels().splats, pool, loss, found); });
+    }
+    static void improve_splats(const SplatAdam* adam, int n, int threads) {
+        nb::gil_scoped_release release;
+        share_among(threads, [&](ThreadPool& pool) { cpu_improve_splats(*kernels().splats, pool, adam, n); });
+    }
+
     static void require_room(const Field&, size_t) {}
     static void use_field(FieldHandle& h, TrainingArrays&, TrainState& s) {
         make_coarse(h.field.space, h.field.occupancy, h.training_coarse.data());
@@ -380,6 +419,7 @@ NB_MODULE(_cpu, m) {
     bind_beams(m);
     bind_finer_grid(m);
     bind_matching(m);
+    SplatBinding<Cpu>::bind(m);
     m.def("camera_gradient", [](const std::vector<float>& intrinsics, int lens, int width, int height,
                                 const std::vector<float>& pose, Cpu::ConstFloats pixels, Cpu::ConstFloats d_rays,
                                 Cpu::Floats out) {

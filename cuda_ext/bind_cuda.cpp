@@ -11,8 +11,10 @@
 #include <mutex>
 
 #include "cuda/driver.h"
+#include "cuda/splats.h"
 
 #include "bind_cuda_arrays.h"
+#include "bind_splats.h"
 #include "bind_trainer.h"
 
 #ifndef NS_MODULE
@@ -236,6 +238,92 @@ struct Cuda {
         finish(stream, p, both);
     }
 
+    // Numbers on the device: those at `at` if they are there, else a copy, which `finish` copies back.
+    template <class T>
+    struct Lent {
+        T* host;
+        T* data;
+        size_t n;
+        gpu::Buffer<T> copy;
+        Lent(const T* at, size_t count, bool read) : host(const_cast<T*>(at)), data(host), n(count) {
+            if (n == 0 || gpu::is_device_accessible(at)) return;
+            copy.resize(n);
+            if (read) gpu::copy(copy.data(), at, n * sizeof(T), nullptr);
+            data = copy.data();
+        }
+        void finish() {
+            if (data != host) gpu::copy(host, data, n * sizeof(T), nullptr);
+        }
+    };
+    // Gaussians on the device.
+    struct LentSplats {
+        Lent<float> centres, log_scales, turns, opacities, harmonics;
+        SplatArrays arrays;
+        explicit LentSplats(const SplatArrays& a)
+            : centres(a.centres, 3 * size_t(a.n), true), log_scales(a.log_scales, 3 * size_t(a.n), true),
+              turns(a.turns, 4 * size_t(a.n), true), opacities(a.opacities, size_t(a.n), true),
+              harmonics(a.harmonics, 3 * size_t(a.n) * a.count, true),
+              arrays{centres.data, log_scales.data, turns.data, opacities.data, harmonics.data, a.n, a.count} {}
+    };
+    // Draws Gaussians; one thread of Python at a time. Arrays on the host are copied in each call.
+    struct Splatter {
+        GpuSplatter of;
+        std::mutex one_at_a_time;
+        explicit Splatter(int) {}
+        int drawn() const { return of.drawn(); }
+        int given() const { return of.given(); }
+        const SplatCamera& camera() const { return of.camera(); }
+    };
+    static void draw_splats(Splatter& s, const SplatCamera& camera, const SplatArrays& a, const float* background,
+                            const Floats& rgb, const Floats& alpha, const Floats& depth) {
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(s.one_at_a_time);
+        const LentSplats given(a);
+        Out<float> r(rgb, nullptr), o(alpha, nullptr), d(depth, nullptr);
+        s.of.draw(camera, given.arrays, background, r.data(), o.data(), d.data());
+        finish(nullptr, r, o, d);
+    }
+    static void splats_backward(Splatter& s, const SplatArrays& a, const ConstFloats& d_rgb, const ConstFloats& d_alpha,
+                                const SplatGradients& to) {
+        nb::gil_scoped_release release;
+        std::lock_guard<std::mutex> lock(s.one_at_a_time);
+        const LentSplats given(a);
+        const In<float> rgb(d_rgb, nullptr), alpha(d_alpha, nullptr);
+        const size_t n = size_t(a.n);
+        Lent<float> centres(to.centres, 3 * n, false), log_scales(to.log_scales, 3 * n, false), turns(to.turns, 4 * n, false),
+            opacities(to.opacities, n, false), harmonics(to.harmonics, 3 * n * a.count, false),
+            background(to.background, 3, false), pull(to.pull, n, false), weight(to.weight, n, false);
+        Lent<int32_t> pixels(to.pixels, n, false);
+        s.of.backward(given.arrays, rgb.data(), alpha.data(),
+                      {centres.data, log_scales.data, turns.data, opacities.data, harmonics.data, background.data,
+                       pixels.data, pull.data, weight.data});
+        finish(nullptr, centres, log_scales, turns, opacities, harmonics, background, pixels, pull, weight);
+    }
+    static void photo_loss(const PhotoLoss& loss, int, float* found) {
+        nb::gil_scoped_release release;
+        const size_t n = size_t(loss.rows) * loss.columns;
+        const Lent<float> rgb(loss.rgb, 3 * n, true), photo(loss.photo, 3 * n, true), weights(loss.weights, n, true);
+        Lent<float> d_rgb(loss.d_rgb, 3 * n, false);
+        PhotoLoss there = loss;
+        there.rgb = rgb.data, there.photo = photo.data, there.weights = weights.data, there.d_rgb = d_rgb.data;
+        gpu::photo_loss(there, found);
+        finish(nullptr, d_rgb);
+    }
+    static void improve_splats(const SplatAdam* adam, int arrays, int) {
+        nb::gil_scoped_release release;
+        const Lent<int32_t> pixels(adam[0].pixels, size_t(adam[0].n), true);
+        for (int i = 0; i < arrays; ++i) {
+            const size_t n = size_t(adam[i].n) * adam[i].width;
+            const Lent<float> gradients(adam[i].gradients, n, true);
+            Lent<float> parameters(adam[i].parameters, n, true), moments(adam[i].moments, 2 * n, true);
+            SplatAdam there = adam[i];
+            there.parameters = parameters.data, there.moments = moments.data, there.gradients = gradients.data;
+            there.pixels = pixels.data;
+            gpu::improve_splats(&there, 1);
+            finish(nullptr, parameters, moments);
+        }
+    }
+
     // Refuses a training that can't fit before anything is copied. `photos`: the bytes of all that is copied once.
     static void require_room(const Field& f, size_t photos) {
         const size_t entries = NS_ISA::table_rows(f.grid) * f.grid.features;
@@ -317,4 +405,5 @@ NB_MODULE(NS_MODULE, m) {
     bind_devices(m);
     FieldBinding<Cuda, uint64_t>::bind(m);
     TrainerBinding<Cuda>::bind(m);
+    SplatBinding<Cuda>::bind(m);
 }

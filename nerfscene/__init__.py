@@ -14,6 +14,7 @@ What each function does (``help(ns.train)`` and so on tell more):
     render          a scene's renderer and a camera → one picture, with depth
     film            a scene and a camera path → a video
     view            a scene → a web page to walk through it
+    fit_splats      the scene in a folder → the same with Gaussian splats that look like its photos
     export          a scene → a mesh, points, cameras or splats for other programs
     share           a scene → a page to send, which needs no program
     measure         PSNR and SSIM against the photos that training never saw
@@ -104,7 +105,7 @@ if TYPE_CHECKING:
     )
     from nerfscene.credentials.own_files import mark
     from nerfscene.errors import NerfsceneError, NerfsceneWarning
-    from nerfscene.exporting import export, film, share
+    from nerfscene.exporting import export, film, fit_splats, share
     from nerfscene.field.rendering import render
     from nerfscene.films.path_writing import write_camera_path
     from nerfscene.films.paths import CameraPath, look_at
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
 # is fast and works even if a compiled part is missing, which `nerfscene doctor` then reports.
 _HOMES = {
     "film": "exporting",
+    "fit_splats": "exporting",
     "info": "api",
     "open_capture": "api",
     "posed_capture": "api",
@@ -168,6 +170,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "film",
     "mark",
     "view",
+    "fit_splats",
     "export",
     "share",
     "measure",

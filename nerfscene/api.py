@@ -18,7 +18,8 @@ from nerfscene.config import FieldConfig, FootageConfig, PoseConfig, TrainConfig
 from nerfscene.credentials.checking import asset_of, check, check_page
 from nerfscene.credentials.marking import BESIDE
 from nerfscene.errors import NerfsceneError, warn_caller
-from nerfscene.given import callable_given, instance_given, path_given
+from nerfscene.exporters.told import Told
+from nerfscene.given import callable_given, instance_given, path_given, seconds_given
 from nerfscene.intake import RESULTS, Given, fingerprint, open_posed
 from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.report import Gallery, write_report
@@ -152,6 +153,7 @@ def train(
     footage: FootageConfig = FootageConfig(),  # noqa: B008
     resume: bool = False,
     overwrite: bool = False,
+    splats: float = 0.0,
     listener: Listener = silent,
     progress: bool = False,
     warn: Warn | None = None,
@@ -164,6 +166,7 @@ def train(
     source: as in ``posed_capture``. config, field, poses, footage: the settings of each step.
     resume: continue an interrupted run, or train further with a larger budget. overwrite: train again from
     the start; the photos' poses are kept, and the old scene until the new one is saved for the first time.
+    splats: seconds to fit Gaussian splats to the scene after that, as ``fit_splats`` does; 0: none.
     listener: called with the progress. progress: print the progress, as the command line does. warn: called
     with each warning; when it is not given, they are issued as NerfsceneWarning. note: called with a line
     that says what an earlier run has left to go on with, if it has. posed_listener: called with the capture
@@ -176,7 +179,8 @@ def train(
     """
     job = _Job(
         path_given(source, "source"), path_given(output, "output"), config, field, poses, footage,
-        resume, overwrite, warner(warn), note, posed_listener, Control() if control is None else control,
+        resume, overwrite, splats, warner(warn), note, posed_listener,
+        Control() if control is None else control,
     )  # fmt: skip
     job.check()
     callable_given(listener, "listener")
@@ -185,7 +189,7 @@ def train(
     open_output(job.folder, resume)
     try:
         with only_one(job.folder), with_progress(listener, progress) as heard:
-            return _trained(job, heard)
+            return _with_splats(job, _trained(job, heard), heard)
     finally:
         if is_new:
             remove_empty((job.folder,))
@@ -203,6 +207,7 @@ class _Job:
     footage: FootageConfig
     resume: bool
     overwrite: bool
+    splats: float
     warn: Warn
     note: Callable[[str], None]
     posed_listener: Callable[[PosedCapture], None]
@@ -216,6 +221,7 @@ class _Job:
         instance_given(self.footage, FootageConfig, "footage")
         instance_given(self.resume, bool, "resume")
         instance_given(self.overwrite, bool, "overwrite")
+        seconds_given(self.splats, "splats")
         instance_given(self.control, Control, "control")
         callable_given(self.note, "note")
         callable_given(self.posed_listener, "posed_listener")
@@ -240,6 +246,7 @@ def _trained(job: _Job, listener: Listener) -> Scene:
             )
             remove_unfinished(folder / POSES)
             capture = as_begun(capture, folder) if job.resume else capture
+            _tell(_losing_splats(job), job.warn)
             _tell(capture.warnings, job.warn)
             _tell(_going_on(folder, left, job.resume), job.note)
             job.posed_listener(capture)
@@ -253,6 +260,21 @@ def _trained(job: _Job, listener: Listener) -> Scene:
         remove_empty((folder / POSES,))
 
 
+def _with_splats(job: _Job, scene: Scene, listener: Listener) -> Scene:
+    """The scene that was just trained, or was already, with splats if they are wanted and it has none."""
+    if not job.splats or scene.splats is not None or job.control.stop:
+        return scene
+    from nerfscene.exporters.splat_fitting import saved_with_splats  # takes a while to load
+
+    told = Told(lambda stage, done: listener(Progress(stage, done)), job.warn, fit_heard(listener))
+    return saved_with_splats(scene, job.folder, job.splats, told, job.config.backend, job.config.threads)
+
+
+def fit_heard(listener: Listener) -> Callable[[str, float, str], None]:
+    """A ``Told.noted`` that calls a listener."""
+    return lambda stage, done, text: listener(Progress(stage, done, note=text))
+
+
 def _tell(lines: Sequence[str], told: Callable[[str], None]) -> None:
     for line in lines:
         told(line)
@@ -264,6 +286,13 @@ def _settle_photos(folder: Path, given: list[list[str | int]]) -> None:
         forget_photos(folder)
     elif not (folder / scenes.SOURCE).exists():  # an old scene's went with it
         remember_photos(folder, given)
+
+
+def _losing_splats(job: _Job) -> list[str]:
+    """Says that training further removes splats, if it does and no others are to be fitted."""
+    if not job.resume or job.splats or scenes.read_figures(job.folder).splats is None:
+        return []
+    return ["the scene's splats were fitted to it as it was, and go; --splats fits others afterwards"]
 
 
 def _going_on(folder: Path, left: Mapping[str, int], resume: bool) -> list[str]:
@@ -281,11 +310,12 @@ def _finished_scene(job: _Job, given: list[list[str | int]]) -> Scene:
     """The job's scene if it is finished and has these settings; else raises NerfsceneError."""
     folder = job.folder
     if given and finished_already(folder, job.config, job.field):
+        scene = scenes.load(folder)
+        only_splats = job.splats and scene.splats is None
+        left = "only its splats are left to fit" if only_splats else "nothing is left to do"
         report = "" if (folder / REPORT_FILE).is_file() else f"; nerfscene report {folder} makes its report"
-        job.warn(
-            f"{folder} is already trained on these photos with these settings: nothing is left to do{report}"
-        )
-        return scenes.load(folder)
+        job.warn(f"{folder} is already trained on these photos with these settings: {left}{report}")
+        return scene
     if not given:
         raise NerfsceneError(f"{job.source} doesn't exist or can't be read")
     figures = scenes.read_figures(folder)

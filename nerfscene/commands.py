@@ -29,8 +29,8 @@ from nerfscene.export_commands import Export, Share, run_export, run_share
 from nerfscene.given import home_expanded
 from nerfscene.loading import INTERRUPTED, leaving_at_once
 from nerfscene.path_commands import Paths, run_paths
-from nerfscene.ray_commands import Settings, name_of, rendering, run_train_on_ray
-from nerfscene.scene.scene import error_in_words, figures_in_words
+from nerfscene.ray_commands import SPLATS_SECONDS, Settings, name_of, rendering, run_train_on_ray
+from nerfscene.scene.scene import error_in_words, figures_in_words, quality_in_words, splats_in_words
 from nerfscene.serve_commands import Serve, Submit, run_serve, run_submit
 from nerfscene.terminal import Live, clock, posed_in_words
 
@@ -50,6 +50,8 @@ class Train:
     """Continue training the scene in the output folder, up to the budget given now."""
     overwrite: bool = False
     """Train the scene in the output folder again from the start (its poses are kept)."""
+    splats: bool = False
+    """Afterwards, fit Gaussian splats to the scene for a minute; exports, pages and the viewer use them."""
     json: bool = False
     """Print only one JSON object with the figures, at the end."""
     view: bool = False
@@ -180,7 +182,7 @@ def run_train(a: Train) -> None:
         try:
             made = api.train(
                 source, output, a.train, a.field, a.poses, footage=a.footage, resume=a.resume,
-                overwrite=a.overwrite,
+                overwrite=a.overwrite, splats=SPLATS_SECONDS * a.splats,
                 listener=listener, warn=live.warn, note=live.say, posed_listener=posed, control=control,
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -197,13 +199,13 @@ def run_train(a: Train) -> None:
         if a.json:
             print(api.as_json(d))
             return
-        live.say(figures_in_words(d))
+        live.say(quality_in_words(d))
         live.say(f"scene: {output}")
         if (output / "report.html").is_file():
             live.say(f"how good it is, and how to shoot better: {output / 'report.html'}")
         live.say(f"next:  nerfscene view {output}, or nerfscene render {output} -o film.mp4")
         if a.view:
-            page.wait(made.backdrop)
+            page.wait(made)
 
 
 def _settings_on_ray(a: Train) -> Settings:
@@ -212,7 +214,7 @@ def _settings_on_ray(a: Train) -> Settings:
         raise NerfsceneError(
             "--view shows what this machine trains: leave it out with --ray, or use nerfscene serve"
         )
-    return Settings(a.train, a.field, a.poses, a.footage, a.resume, a.overwrite)
+    return Settings(a.train, a.field, a.poses, a.footage, a.resume, a.overwrite, SPLATS_SECONDS * a.splats)
 
 
 def run_view(a: View) -> None:
@@ -276,6 +278,7 @@ def run_eval(a: Eval) -> None:
         import numpy as np
 
         from nerfscene import api
+        from nerfscene.exporters.splat_fitting import splat_figures
         from nerfscene.films import video
         from nerfscene.measuring import evaluate
         from nerfscene.measuring.contact_sheet import check_sheet_name, contact_sheet
@@ -303,10 +306,11 @@ def run_eval(a: Eval) -> None:
                 pairs.append((label, *pictures[figures["photo"]]))
             contact_sheet(pairs, sheet)
     d["train_seconds"] = loaded.figures.train_seconds
+    d["splats"] = splat_figures(loaded, a.backend)
     if a.json:
         print(api.as_json(d))
         return
-    print(figures_in_words(d))
+    print(quality_in_words(d))
     for v in d["per_view"]:
         print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}")
 
@@ -339,6 +343,8 @@ def run_info(a: Info) -> None:
     )
     print(f"  space     {shape}; the subject's box is {d['box_side_world']:.3g} world units wide")
     print(f"  figures   {figures_in_words(d)}")
+    if d["splats"] is not None:
+        print(f"  splats    {splats_in_words(d['splats'])}")
     state = "finished" if d["finished"] else "interrupted: --resume continues it"
     print(f"  training  {d['steps']} steps, {d['samples'] / 1e6:.0f} M samples with {d['device']} ({state})")
     print(f"  size      {d['parameters'] / 1e6:.1f} M parameters, {d['bytes'] / 2**20:.0f} MiB on disk")

@@ -289,6 +289,8 @@ class ExportConfig:
     """How many points (1,000,000 when not given) or splats (at most 500,000 when not given)."""
     degree: int = 1
     """Of splats: the degree of their spherical harmonics (0 to 3), by which colours depend on the view."""
+    fit: float = 0.0
+    """Of splats: seconds to fit them to photos."""
     photos: bool = False
     """With cameras: also write the photos, without lens distortion."""
     cameras: Literal["both", "transforms", "colmap", "colmap-text"] = "both"
@@ -310,6 +312,7 @@ class ExportConfig:
                 ("holes", 0 <= self.holes <= 10, "0 to 10"),
                 ("count", count is None or 100 <= count <= 10**8, "100 to 100000000"),
                 ("degree", 0 <= self.degree <= 3, "0 to 3"),
+                ("fit", 0 <= self.fit <= 86400, "0 to 86400 seconds"),
                 ("threads", 0 <= self.threads <= 1024, "1 to 1024, or 0 for all"),
             ],
         )

@@ -13,6 +13,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.opens import OPENS
 from nerfscene.given import home_expanded
 from nerfscene.loading import leaving_at_once
+from nerfscene.scene.scene import splats_in_words
 from nerfscene.terminal import Live
 
 
@@ -70,12 +71,15 @@ def run_export(a: Export) -> None:
     with Live(a.json) as live:
         for line in idle_settings(kind, file, a.export):
             live.warn(line)
-        made = export(scenes.load(scene), file, kind, a.export, Told(live.show, live.warn), signed)
+        told = Told(live.show, live.warn, live.show)
+        made = export(scenes.load(scene), file, kind, a.export, told, signed)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
             return
         live.say(in_words(made))
+        if made.get("fitted"):
+            live.say(splats_in_words(made["fitted"]))
         live.say(OPENS[kind, file.suffix.lower()])
 
 

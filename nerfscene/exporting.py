@@ -1,17 +1,20 @@
-"""What is made of a scene for others, each as one call: films, exports and pages."""
+"""What is made of a scene, each as one call: films, exports, pages, and splats in its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from nerfscene.api import FROM_LOAD, Warn, warner, with_progress
+from nerfscene.api import FROM_LOAD, Warn, fit_heard, warner, with_progress
 from nerfscene.config import CredentialsConfig, ExportConfig, PageConfig, RenderConfig
+from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import export as exports
 from nerfscene.exporters.told import Told
 from nerfscene.films.filming import render_film
-from nerfscene.given import instance_given, path_given
+from nerfscene.given import count_given, instance_given, path_given, seconds_given
+from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.folder_lock import only_one
 from nerfscene.training.progress import Progress, silent
 
 
@@ -89,7 +92,7 @@ def export(
         instance_given(credentials, CredentialsConfig, "credentials")
     place = path_given(file, "file")
     with with_progress(silent, progress) as listener:
-        told = Told(lambda stage, done: listener(Progress(stage, done)), warner(warn))
+        told = Told(lambda stage, done: listener(Progress(stage, done)), warner(warn), fit_heard(listener))
         return exports.export(scene, place, to, config, told, credentials)
 
 
@@ -122,3 +125,35 @@ def share(
     with with_progress(silent, progress) as listener:
         told = Told(lambda stage, done: listener(Progress(stage, done)), warner(warn))
         return pages.share(scene, place, config, told, credentials)
+
+
+def fit_splats(
+    folder: Path | str,
+    seconds: float = 60.0,
+    backend_name: str = "auto",
+    threads: int = 0,
+    *,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> Scene:
+    """Fits Gaussian splats to the scene in ``folder`` and saves them there; returns the scene with them.
+
+    They begin on the surfaces of the scene's field and come to look like the photos that it was trained on.
+    Exports, pages and the viewer use them from then on; training the scene further removes them.
+    seconds: how long to fit. threads: CPU threads to use, 0 for all. progress: print the progress, as the
+    command line does. warn: called with each warning; when it is not given, they are issued as
+    NerfsceneWarning. Ctrl-C ends the fit early, and what there is is saved.
+    Raises NerfsceneError for a scene or photo that can't be read, a scene of which nothing can be seen, or a
+    folder that can't be written; and TypeError for an argument of the wrong type.
+    """
+    from nerfscene.exporters.splat_fitting import saved_with_splats  # takes a while to load
+
+    place = path_given(folder, "folder")
+    seconds_given(seconds, "seconds")
+    if not seconds:
+        raise NerfsceneError("seconds must be above 0")
+    count_given(threads, "threads", 0, 1024)
+    scene = scenes.load(place)
+    with only_one(place), with_progress(silent, progress) as heard:
+        told = Told(lambda stage, done: heard(Progress(stage, done)), warner(warn), fit_heard(heard))
+        return saved_with_splats(scene, place, float(seconds), told, backend_name, threads)

@@ -63,6 +63,15 @@ def count_given(value: Any, name: str, least: int, most: int) -> None:
         raise NerfsceneError(f"{name} must be {least} to {most}, not {shown}")
 
 
+def seconds_given(value: Any, name: str) -> None:
+    """Raises TypeError, naming the argument, for no number, NerfsceneError for one below 0 or not finite."""
+    made = _converted(value, float)
+    if made is None:
+        raise TypeError(f"{name} must be {IN_WORDS[float]}, not {_shown(value)}")
+    if not 0 <= made < math.inf:
+        raise NerfsceneError(f"{name} must be 0 or more seconds, not {made:g}")
+
+
 def check_settings(config: Any) -> None:
     """Checks the types of a dataclass's fields, and makes Python's own numbers of numpy's.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nerfscene.films.paths import CameraPath
     from nerfscene.scene.folder import Scene
 
+SPLATS_SECONDS = 60.0  # of fitting, with --splats
 ADDRESS = re.compile(r"auto|local|[a-z]+://\S+|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 
@@ -42,6 +43,7 @@ class Settings:
     footage: FootageConfig
     resume: bool
     overwrite: bool
+    splats: float = 0.0  # seconds to fit them
 
 
 def run_train_on_ray(
@@ -129,7 +131,7 @@ def _trainings(sources: Sequence[Path], output: Path | None, settings: Settings)
     return [
         Training(
             source, folder.absolute(), settings.train, settings.field, settings.poses, settings.footage,
-            settings.resume, settings.overwrite,
+            settings.resume, settings.overwrite, settings.splats,
         )
         for source, folder in zip(sources, outputs, strict=True)
     ]  # fmt: skip

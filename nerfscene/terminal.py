@@ -79,7 +79,7 @@ class Live:
 
     def training(self, p: TrainingProgress) -> None:
         """Shows the progress of posing, training or measuring."""
-        note = ""
+        note = p.note
         if p.step:
             note = (
                 f"step {p.step}  loss {p.loss:.5f}  PSNR {p.psnr:.1f} dB  "

@@ -10,6 +10,7 @@ from typing import Any
 
 from nerfscene.config import TrainConfig
 from nerfscene.loading import loading
+from nerfscene.scene.folder import Scene
 from nerfscene.terminal import Live, clock
 from nerfscene.training.progress import Control, Progress
 
@@ -79,13 +80,13 @@ class TrainingPage:
         )
         self.viewer.refresh()
 
-    def wait(self, backdrop: Any) -> None:
-        """Serves the finished scene until Ctrl-C; ``backdrop``: the trained scene's."""
+    def wait(self, scene: Scene) -> None:
+        """Serves the finished scene until Ctrl-C."""
         if self.viewer is None:  # training had been finished before
             self.live.say(f"already trained; nerfscene view {self.output} shows the scene")
             return
         self.text = "finished"
-        self.viewer.trained(backdrop)
+        self.viewer.trained(scene.backdrop, scene.splats)
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.owner_url}")
         self.viewer.wait()
 

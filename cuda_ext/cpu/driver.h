@@ -94,6 +94,7 @@ struct RenderJob {
     bool bfloat;                        // where samples share colours: the first two layers in bfloat16, if there is that
 };
 
+struct SplatKernels;
 struct Kernels {
     const char* name;
     int width;
@@ -145,6 +146,7 @@ struct Kernels {
     bool (*has_bfloat)();  // whether the instruction set and this processor have bfloat16
     void (*to_half)(const float* from, uint16_t* to, int64_t n);
     void (*pixel_rays)(const CameraDesc&, const float* pixels, int n, float* origins, float* directions);
+    const SplatKernels* splats;  // pictures of Gaussians; see splats.h
 };
 
 inline size_t nearest_scratch(int n, int m) { return 64 * (size_t(m) + 64 + n); }

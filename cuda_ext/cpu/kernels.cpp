@@ -237,13 +237,14 @@ static void pixel_rays(const CameraDesc& c, const float* pixels, int n, float* o
 
 #define NS_STRING2(x) #x
 #define NS_STRING(x) NS_STRING2(x)
+extern const SplatKernels splat_kernels;
 extern const Kernels kernels;
 const Kernels kernels = {
     NS_STRING(NS_ISA), kWidth,    make_rays,       train_rays,  trace_rays,    scatter,
     rows_update,       rows_pack, rows_unpack,     update_weights, pair_weights, decay_occupancy,
     render_tiles,      encode,    density_entry,   field_entry, field_backward, march_ray,
     live_steps,        finer_layer, nearest,     smooth,         subtract,     extrema,
-    directions,        describe,  has_bfloat,    to_half,        pixel_rays,
+    directions,        describe,  has_bfloat,    to_half,        pixel_rays,   &splat_kernels,
 };
 
 NS_END

@@ -43,6 +43,7 @@ class Training:
     footage: FootageConfig
     resume: bool
     overwrite: bool
+    splats: float = 0.0
 
 
 class Told(Protocol):
@@ -84,7 +85,8 @@ def train_one(line: Line, training: Training, cpus: int, begun_on: str | None) -
 
     api.train(
         training.source, training.output, with_threads(training.config, cpus), training.field, training.poses,
-        footage=training.footage, resume=training.resume, overwrite=training.overwrite, listener=listener,
+        footage=training.footage, resume=training.resume, overwrite=training.overwrite,
+        splats=training.splats, listener=listener,
         warn=lambda text: line.say("warning", text), note=lambda text: line.say("note", text),
     )  # fmt: skip
     return api.info(training.output)

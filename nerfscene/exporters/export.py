@@ -57,7 +57,7 @@ OF_KIND: dict[Kind, tuple[str, ...]] = {  # the settings that not every kind has
     "mesh": ("faces", "texture", "holes"),
     "points": ("count",),
     "cameras": ("photos", "cameras"),
-    "splats": ("count", "degree"),
+    "splats": ("count", "degree", "fit"),
 }
 SETTINGS = ("faces", "texture", "points", "splats", "degree")  # that credentials tell, of what was written
 ROUNDED: tuple[Kind, ...] = ("mesh", "splats")  # their files hold floats; points and cameras hold doubles

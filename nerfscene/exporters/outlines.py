@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.exporters.chunks import in_chunks
-from nerfscene.exporters.gaussians import Splats
 from nerfscene.exporters.looks import Look
 from nerfscene.exporters.samples import OPAQUE, projected
 from nerfscene.exporters.told import Told
+from nerfscene.splatting.gaussians import Splats
 
 RIM = 1.5  # standard deviations from a splat's middle at which its rim is looked at
 EVERY = 2  # only each second picture is asked: enough, and half the time

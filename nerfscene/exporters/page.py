@@ -20,19 +20,19 @@ from nerfscene.cameras.algebra import scaled
 from nerfscene.config import PageConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.folders import filling
-from nerfscene.exporters.gaussians import C0
 from nerfscene.exporters.page_cameras import Place, Staged, opening, picture, playable, staged
 from nerfscene.exporters.page_fitting import FEWEST_SPLATS, Fitted, fitted, most_needed, room_for_splats
 from nerfscene.exporters.page_recording import PRECISIONS, PageSplats
 from nerfscene.exporters.page_text import DATA, INDEX, LICENCE, POSTERS, SIGN, PageText
+from nerfscene.exporters.splat_choice import fitted_splats
 from nerfscene.exporters.splat_making import Seen, seen_scene, splats_from
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, render_heard
 from nerfscene.given import size_of
-from nerfscene.loading import loading
 from nerfscene.scene.atomic import remove_leftovers, telling, writing
 from nerfscene.scene.output_folder import CAMERA_PATH_FILE
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import C0, Splats, covariances_of
 from nerfscene.types import Camera
 
 SIZES = ((1280, 800), (600, 1000))  # of the posters, pixels, for wide and for tall screens, at most
@@ -148,8 +148,11 @@ def _fitting(
     most = most_needed(room_for_splats(text, limit, single))
     page = None
     if most >= FEWEST_SPLATS:
-        seen = seen_scene(stage.scene, renderer, most, told)
-        page = fitted(text, lambda count: _splats(seen, count, told), limit, single, told)
+        if stage.scene.splats is None:
+            seen = seen_scene(stage.scene, renderer, most, told)
+            page = fitted(text, lambda count: _splats(seen, count, told), limit, single, told)
+        else:
+            page = fitted(text, lambda count: _page_splats(_fitted(stage, count)), limit, single, told)
     if page is None:
         raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
     if page.fewer or page.precision != PRECISIONS[0]:
@@ -162,20 +165,27 @@ def _fitting(
 
 
 def _splats(seen: Seen, count: int, told: Told) -> PageSplats:
-    """At most ``count`` splats, of one colour from everywhere: viser's have no other."""
+    """At most ``count`` splats made of the scene's surfaces."""
     made = splats_from(seen, count, 0, told)
+    return _page_splats(replace(made, scales=np.float32(WIDER) * made.scales))
+
+
+def _fitted(stage: Staged, count: int) -> Splats:
+    """At most ``count`` of the scene's fitted splats, those that show most."""
+    made = fitted_splats(stage.scene, count, 0)
+    assert made is not None
+    return made
+
+
+def _page_splats(made: Splats) -> PageSplats:
+    """Splats of one colour each: viser's have no other. Raises NerfsceneError if there are none."""
     if not len(made):
         raise NerfsceneError(
             "no surface was found to make splats of: look at the scene with nerfscene view, and reset the "
             "crop if it leaves nothing"
         )
-    with loading():
-        from scipy.spatial.transform import Rotation
-
-    axes = Rotation.from_quat(made.quaternions[:, [1, 2, 3, 0]]).as_matrix() * WIDER * made.scales[:, None, :]
-    covariances = axes @ axes.transpose(0, 2, 1)
     colours = np.clip(0.5 + C0 * made.sh[:, 0], 0, 1)
-    return PageSplats(made.positions, covariances.astype(np.float32), colours, made.opacities)
+    return PageSplats(made.positions, covariances_of(made), colours, made.opacities)
 
 
 def _write_file(file: Path, content: bytes) -> None:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import similarity_scale
 from nerfscene.exporters.chunks import in_chunks
-from nerfscene.exporters.gaussians import C0, Splats, basis, joined, picked
 from nerfscene.exporters.looks import Look, looking_cameras, looks
 from nerfscene.exporters.outlines import within_outlines
 from nerfscene.exporters.samples import Samples, all_seen, chosen, confirmed, projected, spaced, thinned
@@ -18,6 +17,7 @@ from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import Renderer, behind
 from nerfscene.loading import loading
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import C0, Splats, basis, joined, picked
 from nerfscene.types import Array
 
 PIXELS_EACH = 10  # rendered for every splat

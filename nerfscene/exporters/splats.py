@@ -18,41 +18,53 @@ import numpy as np
 from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats_glb, splats_ply, splats_sog, splats_spz, splats_usd
-from nerfscene.exporters.gaussians import Splats, moved
 from nerfscene.exporters.placement import placed
+from nerfscene.exporters.splat_choice import fitted_splats
+from nerfscene.exporters.splat_fitting import Budget, with_fitted_splats
 from nerfscene.exporters.splat_making import made_splats
 from nerfscene.exporters.told import Told
 from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP
 from nerfscene.scene.atomic import remove_leftovers, writing
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import Splats, moved
 from nerfscene.types import Array
 
 COUNT = 500_000  # splats at most, if the config says nothing
 SMALL, LARGE = 0.05, 1000.0  # world units: subjects beyond these lose precision in many viewers
-WRITERS: dict[str, tuple[Array, Callable[[Splats, Path], None]]] = {
+# What writes splats to a file; the third argument: whether they were fitted under the filter that keeps their
+# weight (Mip-Splatting), which programs must then draw them with too. glTF and USD have no word for that.
+Writer = Callable[..., None]
+WRITERS: dict[str, tuple[Array, Writer]] = {
     ".ply": (Y_DOWN_FROM_Z_UP, splats_ply.write),
     ".spz": (Y_DOWN_FROM_Z_UP, splats_spz.write),
     ".sog": (Y_DOWN_FROM_Z_UP, splats_sog.write),
-    ".glb": (Y_UP_FROM_Z_UP, splats_glb.write),
-    ".usdz": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=True)),
-    ".usdc": (Y_UP_FROM_Z_UP, lambda splats, file: splats_usd.write(splats, file, package=False)),
+    ".glb": (Y_UP_FROM_Z_UP, lambda splats, file, _=False: splats_glb.write(splats, file)),
+    ".usdz": (
+        Y_UP_FROM_Z_UP,
+        lambda splats, file, _=False: splats_usd.write(splats, file, package=True),
+    ),
+    ".usdc": (
+        Y_UP_FROM_Z_UP,
+        lambda splats, file, _=False: splats_usd.write(splats, file, package=False),
+    ),
 }
 
 
 def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> dict[str, Any]:
-    """Makes splats and writes them in the format of ``file``'s ending: .ply, .spz, .sog, .glb, .usdz, .usdc.
+    """Writes splats in the format of ``file``'s ending: .ply, .spz, .sog, .glb, .usdz, .usdc.
 
-    Returns {"file", "splats", "degree", "bytes", "up"}, the last the axis that is up, "" in the capture's
-    world. Raises NerfsceneError for another ending, a scene of which nothing can be seen, and what can't be
+    They are fitted for ``config.fit`` seconds; without that they are those that were fitted to the scene
+    before, and, if it has none, made of its surfaces alone.
+    Returns {"file", "splats", "degree", "bytes", "up", "fitted"}: "up" is the axis that is up, "" in the
+    capture's world, and "fitted" the figures of fitted splats (``Figures.splats``), None for others.
+    Raises NerfsceneError for another ending, a scene of which nothing can be seen, and what can't be
     written; whatever ``told.progress`` raises. No half-written file stays.
     """
     turn, write = writer_for(file)
     upright = config.world == "upright"
-    world = placed(scene, config.world)
-    renderer = world.renderer(config.backend, config.threads)
     remove_leftovers(file.parent, file.name)
     with writing(file) as temporary:  # opened first, so that a folder that can't be written is told at once
-        made = made_splats(world, renderer, config.count or COUNT, config.degree, told)
+        made, fitted = _made(scene, config, told)
         if not len(made):
             raise NerfsceneError(
                 "no surface was found to make splats of: look at the scene with nerfscene view, and reset "
@@ -61,14 +73,31 @@ def write_splats(scene: Scene, file: Path, config: ExportConfig, told: Told) -> 
         _warn_of_size(made, told)
         told.progress(f"writing {file.name}", 0.0)
         splats = moved(made, turn) if upright else made
-        write(splats, temporary)
+        write(splats, temporary, fitted is not None)
         size = temporary.stat().st_size
     told.progress(f"writing {file.name}", 1.0)
     up = ("-y" if turn is Y_DOWN_FROM_Z_UP else "+y") if upright else ""
-    return {"file": str(file), "splats": len(splats), "degree": splats.degree, "bytes": size, "up": up}
+    counts = {"splats": len(splats), "degree": splats.degree, "bytes": size}
+    return {"file": str(file), **counts, "up": up, "fitted": fitted}
 
 
-def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
+def _made(scene: Scene, config: ExportConfig, told: Told) -> tuple[Splats, dict[str, Any] | None]:
+    """The splats in the world of the export, and their figures if they are fitted."""
+    if config.fit:
+        scene = with_fitted_splats(
+            scene, Budget(config.fit), told, config.count, config.degree, config.backend, config.threads
+        )
+    world = placed(scene, config.world)
+    fitted = fitted_splats(world, config.count, config.degree)
+    if fitted is not None:
+        if fitted.degree < config.degree:
+            told.warn(f"the scene's splats were fitted with degree {fitted.degree}; --fit fits them anew")
+        return fitted, scene.figures.splats
+    renderer = world.renderer(config.backend, config.threads)
+    return made_splats(world, renderer, config.count or COUNT, config.degree, told), None
+
+
+def writer_for(file: Path) -> tuple[Array, Writer]:
     """How the axes turn (4, 4), from an upright world, and what writes a file with this ending.
 
     Raises NerfsceneError for another ending, and for USD if usd-core is missing or too old.
@@ -78,7 +107,7 @@ def writer_for(file: Path) -> tuple[Array, Callable[[Splats, Path], None]]:
         raise NerfsceneError(
             f"splats can't be written as {file.name}: the name must end in one of {', '.join(WRITERS)}"
         )
-    if found[0] is Y_UP_FROM_Z_UP and found[1] is not splats_glb.write:
+    if file.suffix.lower().startswith(".usd"):
         splats_usd.check_installed()
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.exporters.gaussians import C0, Splats
+from nerfscene.splatting.gaussians import C0, Splats
 
 NAME = "KHR_gaussian_splatting"
 FLOAT, BYTE, ARRAY_BUFFER = 5126, 5121, 34962

@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 
 LIMIT = 1e-6  # opacities this near to 0 and 1 have no finite logit worth writing
 
 
-def write(splats: Splats, file: Path) -> None:
-    """Writes the file."""
+def write(splats: Splats, file: Path, filtered: bool = False) -> None:
+    """Writes the file. filtered: says that they are to be drawn as Mip-Splatting does, as Brush writes it."""
     n, rest = len(splats), 3 * (splats.sh.shape[1] - 1)
     names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
     names += [f"f_rest_{i}" for i in range(rest)]
     names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    lines = ["ply", "format binary_little_endian 1.0", "comment written by nerfscene", f"element vertex {n}"]
+    lines = ["ply", "format binary_little_endian 1.0", "comment written by nerfscene"]
+    lines += ["comment SplatRenderMode: mip"] if filtered else []
+    lines += [f"element vertex {n}"]
     lines += [*(f"property float {name}" for name in names), "end_header", ""]
     with file.open("wb") as out:
         out.write("\n".join(lines).encode("ascii"))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nerfscene.exporters.gaussians import Splats, picked
+from nerfscene.splatting.gaussians import Splats, picked
 
 CODES = 256
 BINS = 8192  # of the histogram from which a codebook is made
@@ -26,12 +26,17 @@ ACROSS = 64  # palette entries in a row of its picture
 LARGEST = 252  # first of the four values that say which component of a quaternion is left out
 
 
-def write(splats: Splats, file: Path) -> None:
-    """Writes the file; the splats' order changes, so that near ones are neighbours and compress better."""
+def write(splats: Splats, file: Path, filtered: bool = False) -> None:
+    """Writes the file; the splats' order changes, so that near ones are neighbours and compress better.
+
+    filtered: says that they are to be drawn as Mip-Splatting does.
+    """
     splats = picked(splats, _along_curve(splats.positions))
     n = len(splats)
     size = _picture_size(n)
     meta: dict[str, Any] = {"version": 2, "asset": {"generator": "nerfscene"}, "count": n}
+    if filtered:
+        meta["model"] = "antialiased"
     pictures: dict[str, Image.Image] = {}
 
     def add(name: str, values: NDArray[np.uint8]) -> str:

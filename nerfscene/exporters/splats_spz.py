@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 
 MAGIC, VERSION = 0x5053474E, 3
+ANTIALIASED = 1  # a flag
 LARGEST = (1 << 23) - 1  # of 24 bits with a sign
 MOST_FRACTION = 20  # bits; 12 hold ±2048, which is what most writers use
 COLOUR = 0.15  # by which colours' coefficients are scaled
@@ -28,10 +29,10 @@ def fraction_bits(splats: Splats) -> int:
     return int(np.clip(np.floor(np.log2(LARGEST / farthest)), 0, MOST_FRACTION))
 
 
-def write(splats: Splats, file: Path) -> None:
-    """Writes the file."""
+def write(splats: Splats, file: Path, filtered: bool = False) -> None:
+    """Writes the file. filtered: says that they are to be drawn as Mip-Splatting does."""
     n, bits = len(splats), fraction_bits(splats)
-    header = struct.pack("<IIIBBBB", MAGIC, VERSION, n, splats.degree, bits, 0, 0)
+    header = struct.pack("<IIIBBBB", MAGIC, VERSION, n, splats.degree, bits, ANTIALIASED * filtered, 0)
     fixed = np.clip(np.round(splats.positions.astype(np.float64) * (1 << bits)), -LARGEST, LARGEST)
     positions = np.ascontiguousarray(fixed.astype("<i4")).view(np.uint8).reshape(n, 3, 4)[:, :, :3]
     colours = 255 * (COLOUR * splats.sh[:, 0] + 0.5)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nerfscene.errors import NerfsceneError
-from nerfscene.exporters.gaussians import Splats
 from nerfscene.exporters.told import needed
+from nerfscene.splatting.gaussians import Splats
 
 SIGMAS = 3.0  # a splat is visible up to about as many standard deviations
 

@@ -17,10 +17,20 @@ class Told:
     progress: called with the stage in words and the fraction of it that is done, 0 to 1. It cancels the
     export by raising; the exporter leaves nothing half-written then.
     warn: called with a sentence about what was left out or may surprise.
+    noted: called like progress where there is something to say beside it, which is its third argument; None:
+    progress is called instead.
     """
 
     progress: Callable[[str, float], None] = lambda stage, fraction: None
     warn: Callable[[str], None] = lambda message: None
+    noted: Callable[[str, float, str], None] | None = None
+
+    def note(self, stage: str, fraction: float, text: str) -> None:
+        """Tells progress with something to say beside it."""
+        if self.noted is None:
+            self.progress(stage, fraction)
+        else:
+            self.noted(stage, fraction, text)
 
 
 def needed(module: str, extra: str, purpose: str) -> Any:

@@ -38,8 +38,8 @@ def pinhole_of(lens: Intrinsics, where: Path) -> Intrinsics:
     t = np.linspace(0, 1, EDGE)
     x, y = t * (lens.width - 1) + 0.5, t * (lens.height - 1) + 0.5  # centres of the outermost pixels
     first = np.full(EDGE, 0.5)
-    left, right = (_plane(lens, np.stack([at, y], 1))[:, 0] for at in (first, lens.width - first))
-    top, bottom = (_plane(lens, np.stack([x, at], 1))[:, 1] for at in (first, lens.height - first))
+    left, right = (plane_points(lens, np.stack([at, y], 1))[:, 0] for at in (first, lens.width - first))
+    top, bottom = (plane_points(lens, np.stack([x, at], 1))[:, 1] for at in (first, lens.height - first))
     most = np.tan(np.radians(WIDEST))
     half_pixel = 0.5 / lens.fx, 0.5 / lens.fy  # from these centres to the picture's edges
     x0, x1 = max(left.max() - half_pixel[0], -most), min(right.min() + half_pixel[0], most)
@@ -55,7 +55,7 @@ def kept_share(lens: Intrinsics, pinhole: Intrinsics) -> float:
     """The share (0…1) of a picture's area that its undistorted picture shows, about."""
     n = 48
     u, v = np.meshgrid((np.arange(n) + 0.5) / n * lens.width, (np.arange(n) + 0.5) / n * lens.height)
-    plane = _plane(lens, np.stack([u.ravel(), v.ravel()], 1))
+    plane = plane_points(lens, np.stack([u.ravel(), v.ravel()], 1))
     x = plane[:, 0] * pinhole.fx + pinhole.cx
     y = plane[:, 1] * pinhole.fy + pinhole.cy
     return float(((x >= 0) & (x <= pinhole.width) & (y >= 0) & (y <= pinhole.height)).mean())
@@ -70,7 +70,7 @@ def _side(low: float, high: float, focal: float) -> tuple[int, float]:
     return int((high - low) * focal + 1e-6), -low * focal
 
 
-def _plane(lens: Intrinsics, pixels: Array) -> Array:
+def plane_points(lens: Intrinsics, pixels: Array) -> Array:
     """Where the rays through pixels (n, 2) meet the plane z = 1; very far away for those that don't."""
     base, found = unprojected(lens, pixels)
     if lens.lens == "fisheye":

@@ -16,17 +16,21 @@ from nerfscene.ops import reference as ref
 from nerfscene.ops.torch_arrays import borrow, require
 from nerfscene.ops.torch_field import Cancel, Field
 from nerfscene.ops.torch_options import TrainOptions
+from nerfscene.ops.torch_splats import Splatter, improve_splats, photo_loss
 from nerfscene.ops.torch_trainer import Trainer
 
 __all__ = [
     "Cancel",
     "Field",
+    "Splatter",
     "TrainOptions",
     "Trainer",
     "adam",
     "camera_gradient",
+    "improve_splats",
     "instruction_set",
     "instruction_sets",
+    "photo_loss",
     "pixel_rays",
     "to_half",
     "use_instruction_set",

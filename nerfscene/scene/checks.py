@@ -147,6 +147,11 @@ POSING = {
     "apart": _optional(_list_of(_list_of(TEXT))),
 }
 SETTINGS = Entry(lambda v: isinstance(v, dict) and all(isinstance(p, dict) for p in v.values()), "settings")
+SPLATS = {
+    **{name: COUNT for name in ("count", "degree")},
+    "seconds": _number(0, 1e12),
+    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "psnr_before")},
+}
 FIGURES = {
     **{name: _optional(COUNT) for name in ("photos", "photos_posed", "steps", "rays", "samples", "views")},
     **{name: _optional(TEXT) for name in ("source", "device")},
@@ -162,6 +167,7 @@ FIGURES = {
     "warnings": _optional(_list_of(TEXT)),
     "posing": _or_none(_object_of(POSING, "a record of how the photos were posed")),
     "settings": _optional(SETTINGS),
+    "splats": _or_none(_object_of(SPLATS, "figures of splats")),
 }
 BEGUN = {
     **{name: VIEW[name] for name in ("mask", "mask_turns", "panorama", "face", "split", "intrinsics")},
@@ -179,6 +185,7 @@ WHOLE = {
     "up": _or_none(Entry(lambda v: _list_of(_number(), 3).fits(v) and any(v), "a direction")),
     "views": Entry(lambda v: isinstance(v, list) and len(v) > 0, "a list of cameras"),
     "figures": OBJECT,
+    "splats": _or_none(_object_of({"version": COUNT, "stamp": TEXT}, "an entry of splats")),
 }
 
 

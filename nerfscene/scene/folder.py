@@ -3,6 +3,7 @@
     SCENE/
       scene.json            version, cameras, placement, settings, figures
       field.safetensors     what rendering needs: table (binary16), weights, occupancy bits
+      splats.safetensors    Gaussian splats fitted to the scene, if there are any
       training.safetensors  what resuming the training needs; may be deleted
       source.json           names and sizes of the photos, to notice when other photos are given
       camera_path.json      the camera path saved in the viewer, if there is one
@@ -12,7 +13,8 @@
 
 These are plain JSON and safetensors: loading executes nothing. A scene's files are all written under
 temporary names before the first is renamed, ``scene.json`` last. A process killed between two renames leaves
-a field or training a little newer than scene.json, which loads too.
+a field or training a little newer than scene.json, which loads too. Splats belong to the field that they were
+fitted to: training further removes them, and those that are not scene.json's are not taken.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from nerfscene.capture.json_text import parsed
-from nerfscene.config import FieldConfig
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.hash_grid import RadianceField, Space, restored
 from nerfscene.given import path_given
+from nerfscene.scene.arrays import (
+    SPLATS_FILE,
+    backdrop_of,
+    check_sizes,
+    field_arrays,
+    field_of,
+    points_of,
+    saved_splats,
+    splats_entry,
+    write_splats,
+)
 from nerfscene.scene.atomic import telling, write_json, writing
 from nerfscene.scene.checks import check_manifest
 from nerfscene.scene.scene import Figures, Scene, with_figures
+from nerfscene.splatting import stored
 from nerfscene.types import Array, Intrinsics, View
 
 __all__ = [
@@ -71,9 +83,6 @@ SOURCE = "source.json"  # names and sizes of the photos, to notice when other ph
 PROGRESS = ("train_seconds", "steps", "rays", "samples", "history")  # the figures that resuming goes on from
 
 
-LARGEST_WEIGHT = 1e6  # of the networks; trained ones stay below 100
-
-
 # --- saving ---------------------------------------------------------------------------------------
 
 
@@ -100,6 +109,9 @@ def save(
         **described(scene, folder),
         "figures": asdict(scene.figures),
     }
+    splats = None if scene.splats is None else stored.arrays_of(scene.splats)
+    if splats is not None:
+        data["splats"] = splats_entry(splats)
     steps = {"steps": str(scene.figures.steps)}
     with contextlib.ExitStack() as stack:  # leaving it renames the files, scene.json last
         manifest = stack.enter_context(writing(folder / SCENE_JSON))
@@ -110,23 +122,17 @@ def save(
             with telling(folder / TRAINING_FILE):
                 save_file(training, state, metadata={**steps, **progress, **(notes or {})})
         with telling(folder / FIELD_FILE):
-            save_file(_field_arrays(scene), field, metadata=steps)
+            save_file(field_arrays(scene), field, metadata=steps)
+        if splats is not None:
+            write_splats(splats, stack.enter_context(writing(folder / SPLATS_FILE)))
         with telling(folder / SCENE_JSON):
             manifest.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
             if anew:  # or a kill before the last renaming would leave a scene of two halves
                 for name in (SCENE_JSON, REPORT_FILE, SOURCE):
                     (folder / name).unlink(missing_ok=True)
-
-
-def _field_arrays(scene: Scene) -> dict[str, NDArray[Any]]:
-    f = scene.field
-    arrays: dict[str, NDArray[Any]] = {
-        "table": f.table.view(np.float16),
-        "weights": f.weights,
-        "occupancy": f.occupancy,
-        "points": scene.points,
-    }
-    return arrays if scene.backdrop is None else {**arrays, "backdrop": scene.backdrop}
+    if splats is None:
+        with contextlib.suppress(OSError):  # an earlier field's, which scene.json no longer names
+            (folder / SPLATS_FILE).unlink(missing_ok=True)
 
 
 def described(scene: Scene, folder: Path) -> dict[str, Any]:
@@ -184,32 +190,6 @@ def optional_array(data: dict[str, Any], name: str) -> Array | None:
         expected = "a direction" if name == "up" else "an invertible 4×4 matrix"
         raise ValueError(f"its {name} is not {expected}")
     return array
-
-
-def _backdrop(saved: NDArray[Any] | None) -> NDArray[np.float32] | None:
-    """The saved backdrop (rows, 2 · rows, 3), None if there is none. Raises ValueError for anything else."""
-    if saved is None:
-        return None
-    usable = saved.ndim == 3 and saved.shape[2] == 3 and saved.size > 0 and saved.dtype.kind == "f"
-    if not usable or not (np.abs(saved) <= 1e6).all():  # false for NaN too
-        raise ValueError("its backdrop is not a picture")
-    return saved.astype(np.float32, copy=False)
-
-
-def _points(saved: NDArray[Any] | None) -> NDArray[np.float32]:
-    """The saved points (n, 3), none if there are none. Raises ValueError for anything else."""
-    if saved is None:
-        return np.zeros((0, 3), np.float32)
-    if saved.ndim != 2 or saved.shape[1] != 3 or saved.dtype.kind != "f" or not np.isfinite(saved).all():
-        raise ValueError("its points are not positions")
-    return saved.astype(np.float32, copy=False)
-
-
-def _check_sizes(arrays: dict[str, NDArray[Any]], field: RadianceField) -> None:
-    """Raises ValueError unless the field's numbers are finite, and so small that no product overflows."""
-    small = bool((np.abs(field.weights) <= LARGEST_WEIGHT).all())  # false for NaN too
-    if not (small and np.isfinite(arrays["table"]).all()):
-        raise ValueError("some of its numbers are not finite")
 
 
 def is_scene(folder: Path) -> bool:
@@ -293,23 +273,25 @@ def load(folder: Path | str) -> Scene:
     data = read_manifest(folder)
     try:
         arrays = load_file(folder / FIELD_FILE)
-        field = _field(data, arrays)
+        field = field_of(data, arrays)
         views = _views(data, Path(os.path.abspath(folder)))
         b = data["background"]
         scene_from_world = np.array(data["scene_from_world"], np.float64)
-        _check_sizes(arrays, field)
+        check_sizes(arrays, field)
+        splats, figures = saved_splats(data, folder), _figures(data["figures"])
         return Scene(
             field=field,
             views=views,
             scene_from_world=scene_from_world,
             background=(float(b[0]), float(b[1]), float(b[2])),
             has_alpha=bool(data["has_alpha"]),
-            figures=_figures(data["figures"]),
-            points=_points(arrays.get("points")),
+            figures=figures if splats is not None else replace(figures, splats=None),
+            points=points_of(arrays.get("points")),
             crop=optional_array(data, "crop"),
             world_from_capture=optional_array(data, "world_from_capture"),
             up=optional_array(data, "up"),
-            backdrop=_backdrop(arrays.get("backdrop")),
+            backdrop=backdrop_of(arrays.get("backdrop")),
+            splats=splats,
         )
     except (
         OSError,
@@ -321,19 +303,6 @@ def load(folder: Path | str) -> Scene:
         AttributeError,
     ) as error:
         raise _damaged(folder, error) from error
-
-
-def _field(data: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> RadianceField:
-    kinds = {name: arrays[name].dtype.kind for name in ("table", "weights", "occupancy")}
-    if kinds != {"table": "f", "weights": "f", "occupancy": "u"}:
-        raise ValueError("the types of the field's arrays don't fit")
-    return restored(
-        FieldConfig(**data["field"]),
-        Space(**data["space"]),
-        np.ascontiguousarray(arrays["table"].astype(np.float16, copy=False)).view(np.uint16),
-        np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
-        np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
-    )
 
 
 def _views(data: dict[str, Any], home: Path) -> tuple[View, ...]:

@@ -11,13 +11,21 @@ from pathlib import Path
 from nerfscene.capture.work_folder import read_json
 from nerfscene.errors import NerfsceneError
 from nerfscene.scene.atomic import remove_leftovers, writing
-from nerfscene.scene.folder import FIELD_FILE, REPORT_FILE, SCENE_JSON, SOURCE, TRAINING_FILE, is_scene
+from nerfscene.scene.folder import (
+    FIELD_FILE,
+    REPORT_FILE,
+    SCENE_JSON,
+    SOURCE,
+    SPLATS_FILE,
+    TRAINING_FILE,
+    is_scene,
+)
 from nerfscene.scene.folder_lock import LOCK_FILE
 
 POSES = "poses"
 CAMERA_PATH_FILE = "camera_path.json"
 PATH_DRAFT_FILE = "path_draft.json"  # the path as it was last edited in the viewer
-MADE = (SCENE_JSON, FIELD_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
+MADE = (SCENE_JSON, FIELD_FILE, SPLATS_FILE, TRAINING_FILE, SOURCE, REPORT_FILE)  # by training
 KEPT = (POSES, CAMERA_PATH_FILE, PATH_DRAFT_FILE, LOCK_FILE)  # when training starts again
 
 

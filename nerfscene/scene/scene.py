@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.field.hash_grid import RadianceField
 from nerfscene.field.rendering import Renderer
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.types import Array, Intrinsics, View
 
 # The free camera's near plane, as a fraction of training's: it lets the camera get closer to the subject, and
@@ -47,6 +48,9 @@ class Figures:
     posing: dict[str, Any] | None = None  # fields of types.PoseReport, if COLMAP was run here
     cameras_moved: float | None = None  # pixels, by training; None if cameras were not refined
     device: str = ""  # what computed, in words
+    # Of the scene's fitted splats: {"count", "degree", "seconds", "psnr", "psnr_before"}, the last two in dB,
+    # means over held-out photos or None; None: there are none
+    splats: dict[str, Any] | None = None
     # {"train", "field"}: the fields of TrainConfig as given, and of FieldConfig as used
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -81,6 +85,8 @@ class Scene:
         None: nobody has set one
     up: (3,), the world's upward direction; None: to be guessed from the cameras
     backdrop: (rows, 2 · rows, 3), see ``field.rendering.Renderer``; None: plain
+    splats: Gaussian splats in the field's coordinates, fitted to the whole scene, those that show
+        most first; None: none were fitted
     """
 
     field: RadianceField
@@ -94,6 +100,7 @@ class Scene:
     world_from_capture: Array | None = None
     up: Array | None = None
     backdrop: NDArray[np.float32] | None = None
+    splats: Splats | None = None
 
     __eq__ = equal_fields
     __hash__ = hash_fields
@@ -133,6 +140,21 @@ def figures_in_words(d: dict[str, Any]) -> str:
         f"{d['views']} held-out photo{'' if one else 's'}: PSNR {d['psnr']:.2f} dB{corrected}, "
         f"SSIM {d['ssim']:.3f} after {d['train_seconds']:.0f} s of training"
     )
+
+
+def splats_in_words(d: dict[str, Any]) -> str:
+    """How good fitted splats are, as a sentence; ``d``: ``Figures.splats``."""
+    said = f"{d['count']:,} splats, fitted for {d['seconds']:.0f} s"
+    if d["psnr"] is None:
+        return f"{said}; no photos were held out, so they were not measured"
+    before = "" if d["psnr_before"] is None else f" ({d['psnr_before']:.2f} dB before the fit)"
+    return f"{said}: PSNR {d['psnr']:.2f} dB{before}"
+
+
+def quality_in_words(d: dict[str, Any]) -> str:
+    """``figures_in_words``, and a line about the scene's splats if it has any; ``d``: also has "splats"."""
+    said = figures_in_words(d)
+    return said if d.get("splats") is None else f"{said}\n{splats_in_words(d['splats'])}"
 
 
 def error_in_words(error: float, side: int) -> str:

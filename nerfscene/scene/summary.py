@@ -59,6 +59,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "samples": f.samples,
         "finished": f.finished,
         "device": f.device,
+        "splats": f.splats,
         "parameters": int(scene.field.table.size + scene.field.weights.size),
         "bytes": size,
         "field": asdict(scene.field.config),

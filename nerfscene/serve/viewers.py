@@ -139,14 +139,14 @@ class Viewers:
         for viewer in self.all():
             if viewer.looks:
                 viewer.used = time.monotonic()
-            idle = time.monotonic() - viewer.used > self.shop.config.idle
-            if idle or why_not_to_look(self.shop, viewer.scene):
-                with self._lock:
-                    if idle and viewer.looks:
-                        continue  # someone came meanwhile
-                    if self._running.get((viewer.scene, viewer.audience)) is viewer:
-                        del self._running[viewer.scene, viewer.audience]
-                _part_with(viewer)
+            closed = why_not_to_look(self.shop, viewer.scene)
+            with self._lock:  # under which someone may come
+                idle = not viewer.looks and time.monotonic() - viewer.used > self.shop.config.idle
+                if not (idle or closed):
+                    continue
+                if self._running.get((viewer.scene, viewer.audience)) is viewer:
+                    del self._running[viewer.scene, viewer.audience]
+            _part_with(viewer)
 
 
 def why_not_to_look(shop: Shop, scene: SceneRow | str) -> str:
@@ -201,9 +201,10 @@ def _hear(viewer: Running) -> None:
         error = said.get("error", error)
     viewer.process.stdout.close()
     code = viewer.process.wait()
-    viewer.state = "ended"
     if not viewer.unwanted:
-        viewer.why = error or _ended(code)
+        viewer.why = error or _ended(code)  # first: who sees that it has ended asks why
+    viewer.state = "ended"
+    if viewer.why:
         log.warning("the viewer of scene %s: %s%s", viewer.scene, viewer.why, _last_words(viewer.errors))
     viewer.errors.close()
 

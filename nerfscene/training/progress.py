@@ -29,8 +29,9 @@ class Progress:
     rate: samples trained on per second
     remaining: seconds left
     seconds: time spent on training steps so far
+    note: what else there is to say, in words
 
-    All but stage and fraction are set only while training.
+    All but stage, fraction and note are set only while training.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class Progress:
     rate: float = 0.0
     remaining: float = 0.0
     seconds: float = 0.0
+    note: str = ""
 
 
 Listener = Callable[[Progress], None]

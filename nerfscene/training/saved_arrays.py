@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.plausible import FARTHEST, lens_doubt, pose_doubt
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene.arrays import LARGEST_WEIGHT
 from nerfscene.scene.checks import STRONGEST_EXPOSURE, check_begun, check_progress
-from nerfscene.scene.folder import LARGEST_WEIGHT, PROGRESS, TRAINING_FILE
+from nerfscene.scene.folder import PROGRESS, TRAINING_FILE
 from nerfscene.types import Array, Intrinsics
 
 LARGEST = {  # sizes of numbers; what is not named may have any finite size

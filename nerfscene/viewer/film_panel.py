@@ -169,14 +169,17 @@ class FilmPanel:
             self._running = False
         self.stage.films.release()
         with contextlib.suppress(Exception):  # the tab may have been closed meanwhile
-            self.start.disabled, self.bar.visible, self.stop.visible = False, False, False
+            self.bar.visible, self.stop.visible = False, False
             self.text.content = "\n\n".join(map(plain, self._said))
-            self.text.visible, self.download.visible = bool(self._said), file is not None
+            self.text.visible = bool(self._said)
             if file is None:
                 self.picture.visible = False
+            else:
+                self.download.label, self.download.visible = f"Download {file.name}", True
+            self.start.disabled = False  # once all else is as it stays
+            if file is None:
                 self.say("No film", in_page(reason), "red")
             else:
-                self.download.label = f"Download {file.name}"
                 self.say("The film is ready", f"{file.stat().st_size / 1e6:.1f} MB")
 
     def _download(self) -> None:

@@ -17,9 +17,9 @@ SECONDS = 2.0  # between two looks at the folder
 def mark_of(folder: Path) -> tuple[object, ...]:
     """Something that differs when a scene was trained again, or its world, cameras or crop were changed.
 
-    Figures may be measured again without that. Raises NerfsceneError when the folder holds no scene.
+    Figures may be measured and splats fitted without that. Raises NerfsceneError if there is no scene.
     """
-    kept = {k: v for k, v in read_manifest(folder).items() if k != "figures"}
+    kept = {k: v for k, v in read_manifest(folder).items() if k not in ("figures", "splats")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return digest, *_look_of(folder / FIELD_FILE)
 

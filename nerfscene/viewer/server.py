@@ -19,11 +19,12 @@ from nerfscene.field.rendering import looking
 from nerfscene.given import count_given, instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
+from nerfscene.splatting.gaussians import Splats as Fitted
 from nerfscene.viewer.gate import GUEST, OWNER, Gate, forbid_sharing, new_token
 from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.session import Session
-from nerfscene.viewer.splats import Splats, inside, splats_of
+from nerfscene.viewer.splats import Splats, fitted_ones, inside, splats_of
 from nerfscene.viewer.stage import Training, shot_of, stage_of, triple
 from nerfscene.viewer.still import Look
 
@@ -188,7 +189,7 @@ class Viewer:
         if self.stage.training is not None and not self._finished:
             return  # the field still changes, so moving tabs get rendered pictures
         try:
-            splats = splats_of(
+            splats = fitted_ones(self.scene) or splats_of(
                 replace(self.renderer, crop=None), self.scene.views, lambda: not self._closed.is_set()
             )
         except Exception:
@@ -211,15 +212,16 @@ class Viewer:
         for panels in list(self.panels.values()):
             panels.show_training()
 
-    def trained(self, backdrop: NDArray[np.float32] | None = None) -> None:
+    def trained(self, backdrop: NDArray[np.float32] | None = None, splats: Fitted | None = None) -> None:
         """Tells the page that training is over: the field no longer changes, and tabs get splats.
 
         backdrop: (rows, 2 · rows, 3), what training found to lie behind the scene, see rendering.Renderer.
+        splats: those that were fitted to the scene, in the field's coordinates.
         """
         self._finished = True
         if self.stage.keeper is not None:
             self.stage.keeper.start()
-        self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop)
+        self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop, splats=splats)
         with self._lock:
             self.renderer = looking(self.renderer, self.renderer.background, self.renderer.crop, backdrop)
             sessions = list(self.sessions.values())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import scaled
+from nerfscene.exporters.splat_choice import fitted_splats
 from nerfscene.field.rendering import Renderer, render
+from nerfscene.scene.scene import Scene
+from nerfscene.splatting.gaussians import C0, covariances_of
 from nerfscene.types import Array, Camera, View
 
+MOST_FITTED = 300_000  # 32 bytes each are sent to every tab
 VIEWS, LONGEST = 16, 88  # photos that are rendered, at most, and their longer side in pixels
 
 
@@ -60,6 +64,15 @@ def add_hidden(scene: Any) -> Any:
         np.zeros((1, 1), np.float32),
         visible=False,
     )
+
+
+def fitted_ones(scene: Scene) -> Splats | None:
+    """The splats that were fitted to a scene, in one colour each; None if there are none."""
+    found = fitted_splats(replace(scene, crop=None), MOST_FITTED, 0)
+    if found is None:
+        return None
+    colours = np.clip(0.5 + C0 * found.sh[:, 0], 0, 1).astype(np.float32)
+    return Splats(found.positions, covariances_of(found), colours, found.opacities[:, None])
 
 
 def splats_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import pickle
-import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -223,8 +222,14 @@ def test_lost_trainings_are_begun_again_and_others_go_on(
 def test_ctrl_c_is_passed_on_and_does_not_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import signal
 
-    threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
-    forever = [""] * 10**6
+    hear, forever = Run.hear, [""] * 10**6
+
+    def heard(run: Run, wanted: str = "") -> News:
+        if run.number == 1 and len(forever) == len(run.runs.plan[1]):
+            signal.raise_signal(signal.SIGINT)
+        return hear(run, wanted)
+
+    monkeypatch.setattr(Run, "hear", heard)
     outcomes, _, _ = train_all([["done"], forever], tmp_path, monkeypatch)
     assert [o.state for o in outcomes] == ["done", "stopped"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

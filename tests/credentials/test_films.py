@@ -136,7 +136,7 @@ class TestWithThePackage:
                 options,
             )
             job.start()
-            job.wait(120)
+            job.wait(600)
             jobs.append(job)
         for job, (film, reason), state in zip(jobs, got, ("valid", "unsigned"), strict=True):
             assert film is not None, reason

@@ -51,7 +51,7 @@ def test_processes_that_begin_together_sign_with_the_same_key(home: Path) -> Non
     started = [
         subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
     ]
-    said = [process.communicate(timeout=120) for process in started]
+    said = [process.communicate(timeout=600) for process in started]
     assert len({out for out, _ in said}) == 1 and said[0][0], said
     assert [p.name for p in home.iterdir()] == [key.OWN_KEY]
 

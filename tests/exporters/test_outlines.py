@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nerfscene.exporters.gaussians import Splats
 from nerfscene.exporters.looks import Look
 from nerfscene.exporters.outlines import within_outlines
 from nerfscene.exporters.told import Told
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.types import Camera, Intrinsics
 
 LENS = Intrinsics(80, 60, 80.0, 80.0, 40.0, 30.0)

@@ -24,10 +24,10 @@ from splat_pictures import picture
 
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats_usd
-from nerfscene.exporters.gaussians import Splats, basis, moved
 from nerfscene.exporters.splats import writer_for
 from nerfscene.exporters.splats_spz import fraction_bits
 from nerfscene.films.export_world import Y_DOWN_FROM_Z_UP, Y_UP_FROM_Z_UP
+from nerfscene.splatting.gaussians import Splats, basis, moved
 from nerfscene.types import Array, Camera
 
 # Pictures agree to this many dB: bytes cost a little, floats nothing.

@@ -15,8 +15,8 @@ from splat_cases import by_gsply, cameras, psnr, some_splats
 from splat_pictures import covariances, picture
 
 from nerfscene.cameras.algebra import vertical_fov
-from nerfscene.exporters.gaussians import C0, moved
 from nerfscene.exporters.splats import writer_for
+from nerfscene.splatting.gaussians import C0, moved
 
 FLAGS = [
     "--no-sandbox",
@@ -53,6 +53,7 @@ def test_viser_draws_what_we_do(tmp_path: Path) -> None:
         with playwright.sync_playwright() as p:
             browser = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
             page = browser.new_page(viewport={"width": 400, "height": 300})
+            page.set_default_timeout(1000 * WAIT)
             page.goto(f"http://127.0.0.1:{server.get_port()}")
             best = _best_likeness(server, page, replace(camera, world_from_cam=pose), splats, camera)
             browser.close()

@@ -184,7 +184,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "REFINE_EVERY", 1)
     room = analytic.write_room(tmp_path / "room", size=(96, 72))
     capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
-    config = TrainConfig(steps=900)
+    config = TrainConfig(steps=900, threads=1)
     fixed = api.train(capture, tmp_path / "fixed", replace(config, refine_cameras=False), analytic.SMALL)
     scene = api.train(capture, tmp_path / "scene", config, analytic.SMALL)
     assert fixed.figures.cameras_moved is None
@@ -225,7 +225,7 @@ def test_long_trainings_move_cameras_no_more_often(
 
 
 def test_cameras_that_were_right_are_put_back(room: Path, tmp_path: Path) -> None:
-    scene = api.train(room, tmp_path / "scene", TrainConfig(steps=400), analytic.SMALL)
+    scene = api.train(room, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
     assert scene.figures.cameras_moved == 0
     posed = find_posed(room)
     assert posed is not None

@@ -96,7 +96,7 @@ def test_each_pixel_shows_what_its_own_ray_meets(loaded: Scene, kind: Kind) -> N
     rng = np.random.default_rng(8)
     changed = 0.0
     sharp = render(renderer, camera)
-    for row, column in zip(rng.integers(0, 24, 25), rng.integers(0, 48, 25), strict=True):
+    for row, column in zip(rng.integers(0, 24, 50), rng.integers(0, 48, 50), strict=True):
         start, direction = ray(kind, column + 0.5, row + 0.5)
         moved = np.array([0.09, -0.12, 0]) if kind == "orthographic" else across(direction, 0.3 * place)
         toward = distance * direction - moved
@@ -104,7 +104,7 @@ def test_each_pixel_shows_what_its_own_ray_meets(loaded: Scene, kind: Kind) -> N
         assert np.abs(frame.rgb[row, column] - rgb).max() < 0.02, (row, column)
         assert abs(frame.accumulation[row, column] - accumulation) < 0.02
         changed = max(changed, float(np.abs(sharp.rgb[row, column] - rgb).max()))
-    assert changed > 0.05, "it isn't what the middle of the lens sees"
+    assert changed > 0.04, "it isn't what the middle of the lens sees"
 
 
 # --- discs ----------------------------------------------------------------------------------------

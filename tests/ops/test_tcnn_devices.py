@@ -69,7 +69,7 @@ def test_devices_are_not_mixed_up() -> None:
         [sys.executable, "-c", CODE],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": paths},
         check=False,
     )

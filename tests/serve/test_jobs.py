@@ -156,6 +156,8 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 def test_a_second_press_asks_for_nothing_more(opened: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     person = a_person(opened)
     scene = scenes.new_scene(opened.db, opened.data, person, "one", {}).id
+    now = time.time()
+    monkeypatch.setattr("nerfscene.serve.jobs.time.time", lambda: now)
     for kind in ("train", "film"):
         first = jobs.add(opened.db, scene, person, kind, {"seconds": 3})
         assert jobs.add(opened.db, scene, person, kind, {"seconds": 3}).id == first.id
@@ -164,8 +166,7 @@ def test_a_second_press_asks_for_nothing_more(opened: Shop, monkeypatch: pytest.
     jobs.ask(opened.db, first.id, "stop")
     second = jobs.add(opened.db, scene, person, "film", {"seconds": 3})
     assert second.id != first.id
-    now = time.time() + jobs.TWICE + 1
-    monkeypatch.setattr("nerfscene.serve.jobs.time.time", lambda: now)
+    now += jobs.TWICE + 1
     assert jobs.add(opened.db, scene, person, "film", {"seconds": 3}).id != second.id
     with pytest.raises(jobs.NotNow):
         jobs.add(opened.db, scene, person, "train", {"seconds": 3})

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from serve_viewing_cases import Echo, client, echo, invited, owner, scene, shop, until
 from starlette.websockets import WebSocketDisconnect
 
-from nerfscene.serve import jobs, people, scenes, stepping
+from nerfscene.serve import jobs, people, proxy, scenes, stepping
 from nerfscene.serve.gate import COOKIE, TOKEN_HEADER, session_for, token_for
 from nerfscene.serve.shop import Shop
 
@@ -27,6 +27,7 @@ def of(tmp_path: Path) -> Shop:
 @pytest.fixture
 def viewer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Echo]:
     monkeypatch.setattr(stepping, "ASKED", 0.05)
+    monkeypatch.setattr(proxy, "SECONDS", 300.0)  # on a busy machine
     with echo(monkeypatch) as stand_in:
         yield stand_in
 

@@ -173,8 +173,8 @@ def test_pause_saves_and_the_job_goes_on_from_there(shop: Shop) -> None:
     saved = scene_folder.read_figures(at.scene)
     assert saved.steps > 0 and not saved.finished
     jobs.go_on(shop.db, job.id)
+    jobs.tell(shop.db, job.id, "waiting", 0.0)  # instead of the first one's stage
     job, process = again(shop)
-    until(lambda: jobs.job_of(shop.db, job.id).stage != "training")  # the first one's
     until(lambda: jobs.job_of(shop.db, job.id).stage == "training")
     jobs.ask(shop.db, job.id, "stop")  # ends it with what it has
     assert process.wait(PATIENCE) == 0

@@ -236,7 +236,7 @@ def halves(content: bytes, sent: threading.Event, go_on: threading.Event) -> Ite
     """A request's bytes, which stop in the middle."""
     yield content[: len(content) // 2]
     sent.set()
-    go_on.wait(60)
+    go_on.wait(600)
     raise ConnectionError("cut")
 
 
@@ -252,7 +252,7 @@ def begin_half(server: OwnProcess, content: bytes) -> tuple[str, threading.Event
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
-    assert sent.wait(60)
+    assert sent.wait(300)
     return place, go_on, thread
 
 

@@ -48,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(webhooks, "APART", 0.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT", 300.0)  # who answers late on a busy machine isn't told again
     with Site() as site:
         thread = threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True)
         thread.start()

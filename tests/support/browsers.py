@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 300.0  # seconds: on a busy machine a page that is drawn by software takes long for anything
 FLAGS = [
     "--no-sandbox",
     "--use-angle=swiftshader",
@@ -37,11 +38,19 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no Chromium here: on Debian and Ubuntu, `apt install chromium`")
     with playwright.sync_playwright() as p:
         running = p.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        new_context = running.new_context
+
+        def patient(**options: Any) -> Any:
+            made = new_context(**options)
+            made.set_default_timeout(1000 * PATIENCE)
+            return made
+
+        running.new_context, running.new_page = patient, lambda **options: patient(**options).new_page()
         yield running
         running.close()
 
 
-def wait(page: Any, condition: Callable[[], Any], seconds: float = 180, what: str = "") -> Any:
+def wait(page: Any, condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
     """Waits until a condition holds, and returns its value; the page goes on meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -23,7 +23,7 @@ from nerfscene.serve.people import Person
 from nerfscene.serve.scenes import SceneRow
 from nerfscene.serve.shop import Shop, opened
 
-PATIENCE = 60.0  # seconds, on a busy machine
+PATIENCE = 300.0  # seconds, on a busy machine
 
 
 @dataclass(frozen=True)

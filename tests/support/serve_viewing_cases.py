@@ -40,7 +40,7 @@ from nerfscene.viewer.stage import Shot, stage_of
 from nerfscene.viewer.still import developed, lens_of
 
 HOME = "http://localhost"
-PATIENCE = 120.0  # seconds, on a busy machine
+PATIENCE = 300.0  # seconds, on a busy machine
 
 
 def shop(folder: Path, **config: Any) -> Shop:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nerfscene.exporters.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.types import Array, Camera, Intrinsics
 
 SPLAT_TRANSFORM = shutil.which("splat-transform")
@@ -84,7 +84,7 @@ def by_splat_transform(file: Path) -> Splats:
     if SPLAT_TRANSFORM is None:
         pytest.skip("splat-transform is not installed (npm install -g @playcanvas/splat-transform)")
     copy = file.with_name(f"{file.name}.transformed.ply")
-    subprocess.run([SPLAT_TRANSFORM, "-q", "-w", file, copy], check=True, timeout=120)
+    subprocess.run([SPLAT_TRANSFORM, "-q", "-w", file, copy], check=True, timeout=600)
     return by_gsply(copy)
 
 

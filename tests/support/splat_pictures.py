@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nerfscene.exporters.gaussians import Splats, basis
+from nerfscene.splatting.gaussians import Splats, basis
 from nerfscene.types import Array, Camera
 
 LOW_PASS = 0.3  # square pixels by which every splat is widened, as 3D Gaussian splatting does

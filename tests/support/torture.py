@@ -135,7 +135,7 @@ def kills(
     A command that ends before it is killed must end well, and doesn't count.
     """
     done = 0
-    for _ in range(4 * count):
+    for _ in range(12 * count):
         ended = run(arguments(), work, rng.uniform(0.0, window))
         assert ended.killed or ended.code == 0, ended.said
         done += ended.killed

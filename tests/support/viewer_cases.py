@@ -17,6 +17,7 @@ import websockets.asyncio.client
 import zstandard
 from viser import _messages
 
+from nerfscene.viewer.keyframes import Plan
 from nerfscene.viewer.panels import Panels
 from nerfscene.viewer.server import Viewer
 from nerfscene.viewer.session import Session
@@ -27,7 +28,7 @@ CAMERA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
+def wait(condition: Callable[[], Any], seconds: float = 300, what: str = "") -> Any:
     """Waits until a condition holds, and returns its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -38,10 +39,19 @@ def wait(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> A
     raise AssertionError(f"waited {seconds} s in vain {what}")
 
 
+def plan_of(client: Client) -> Plan:
+    """What a client's tab edits, with every control of its path and its film showing that.
+
+    viser runs callbacks in threads of its own. Each holds this lock until its change is shown.
+    """
+    with client.panels.path.edits.lock:
+        return client.panels.path.editor.plan
+
+
 def cookie_of(url: str) -> str:
     """The cookie that a link's page sets, "" if it sets none."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=300)
     connection.request("GET", f"{parts.path}?{parts.query}")
     cookie = connection.getresponse().getheader("set-cookie", "")
     connection.close()
@@ -78,12 +88,12 @@ class Client:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(RuntimeError):  # the connection has ended by itself
             self._loop.call_soon_threadsafe(self._leaving.cancel)
-        self._thread.join(60)
+        self._thread.join(300)
 
     def send(self, message: Any) -> None:
         """Sends a message of viser's."""
         raw = msgspec.msgpack.encode(message.as_serializable_dict())
-        asyncio.run_coroutine_threadsafe(self._socket.send(raw), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self._socket.send(raw), self._loop).result(300)
 
     def set(self, handle: Any, value: Any, name: str = "value") -> None:
         """Sends a value for a widget, whatever it is."""
@@ -108,6 +118,7 @@ class Client:
         headers = {"Cookie": cookie_of(self.url)} if "token=" in self.url else {}
         async with websockets.asyncio.client.connect(
             f"ws://127.0.0.1:{self.port}/", additional_headers=headers, max_size=None,
+            open_timeout=300, ping_interval=None,
             subprotocols=[f"viser-v{viser.__version__}"],  # type: ignore[list-item]
         ) as self._socket:  # fmt: skip
             async for raw in self._socket:

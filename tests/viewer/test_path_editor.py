@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from viewer_cases import CAMERA, Client, wait
+from viewer_cases import CAMERA, Client, plan_of, wait
 from viser import _messages
 
 from nerfscene.config import CredentialsConfig, RenderConfig
@@ -24,9 +24,8 @@ from nerfscene.films import codecs
 from nerfscene.films.filming import render_film
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scenes
-from nerfscene.viewer import film_job, path_files, player, splats, timeline
+from nerfscene.viewer import edits, film_job, path_files, player, splats, timeline
 from nerfscene.viewer.film_settings import FilmSettings
-from nerfscene.viewer.keyframes import Plan
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.stage import pose_of, set_world
 
@@ -38,6 +37,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr(splats, "VIEWS", 2)
     monkeypatch.setattr(path_files, "PAUSE", 0.05)
     monkeypatch.setattr(player, "HELD", 0.0)
+    monkeypatch.setattr(edits, "DRAG_PAUSE", 1e6)  # however long messages take
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return Path(shutil.copytree(trained, tmp_path / "scene"))
@@ -51,11 +51,6 @@ def viewer(folder: Path) -> Iterator[Viewer]:
 
 def opened(folder: Path) -> Viewer:
     return view(folder, port=free_port(), threads=1, credentials=CredentialsConfig(credentials=False))
-
-
-def plan_of(client: Client) -> Plan:
-    with client.panels.path.edits.lock:  # what a message has changed is shown before that
-        return client.panels.path.editor.plan
 
 
 def drafted(folder: Path) -> int | None:
@@ -141,7 +136,9 @@ def test_keyframes_are_added_replaced_moved_and_deleted(viewer: Viewer) -> None:
         client.after(lambda: plan_of(client).keyframes[0].exposure is None)
 
 
-def test_the_path_plays_and_gives_the_visitor_s_view_back(viewer: Viewer) -> None:
+def test_the_path_plays_and_gives_the_visitor_s_view_back(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Client(viewer) as client:
         path, play = client.panels.path, client.panels.path.player
         with pytest.raises(NerfsceneError, match="no keyframes"):
@@ -149,12 +146,13 @@ def test_the_path_plays_and_gives_the_visitor_s_view_back(viewer: Viewer) -> Non
         client.set(path.preset, "boom")
         client.after(lambda: plan_of(client).keyframes)
         path.edits.apply(replace(plan_of(client), seconds=0.5))
-        own = pose_of(client.session.client.camera)
+        own, shown, go_to = pose_of(client.session.client.camera), [], play.go_to
+        monkeypatch.setattr(play, "go_to", lambda pose, fov: (shown.append(pose), go_to(pose, fov)))
         moved = lambda: not np.allclose(pose_of(client.session.client.camera), own, atol=1e-3)  # noqa: E731
         client.set(play.play, True)
-        client.after(moved)
-        client.after(lambda: not play.playing.is_set() and not moved())
+        client.after(lambda: shown and not play.playing.is_set() and not moved())
         assert play.play.label == "Play" and play.scrub.value == pytest.approx(0.5) and not play.back.visible
+        assert not np.allclose(shown[-1], own, atol=1e-3)
         path.edits.apply(replace(plan_of(client), seconds=600.0))
         client.set(play.play, True)
         client.after(lambda: moved() and play.play.label == "Stop")
@@ -371,13 +369,13 @@ def test_presets_lenses_and_files_set_each_other_right(viewer: Viewer) -> None:
     with Client(viewer) as client:
         controls, path = client.panels.film.controls, client.panels.path
         client.set(controls.preset, "prores")
-        client.after(lambda: controls.format.value == "film.mov (ProRes 4444)")
+        client.after(lambda: plan_of(client) and controls.format.value == "film.mov (ProRes 4444)")
         assert (controls.width.value, controls.height.value, path.fps.value) == (1920, 1080, 30)
         client.set(controls.preset, "gif")
-        client.after(lambda: controls.format.value == "film.gif (GIF)" and path.fps.value == 12.5)
+        client.after(lambda: plan_of(client).fps == 12.5 and controls.format.value == "film.gif (GIF)")
         assert controls.preset.value == "gif" and controls.width.value == 480
         client.set(controls.lens, "equirectangular")
-        client.after(lambda: controls.width.value == 2 * controls.height.value)
+        client.after(lambda: plan_of(client) and controls.width.value == 2 * controls.height.value)
         assert controls.preset.value == "my own"
         client.set(controls.lens, "fisheye")
         client.after(lambda: controls.angle.visible and controls.width.value < 2 * controls.height.value)

@@ -27,7 +27,7 @@ from nerfscene.viewer.stage import Stage, Training, keep, set_world, stage_of
 NEW = np.array([[2.0, 0, 0, 0.5], [0, 0, -2.0, 0], [0, 2.0, 0, 0.3], [0, 0, 0, 1]])  # new_from_world
 UP = np.array([0.0, 0.0, 1.0])
 BOX = 0.5 * np.eye(4) + 0.5 * np.diag([0.0, 0, 0, 1])
-CONFIG = TrainConfig(steps=20, holdout=0)
+CONFIG = TrainConfig(steps=20, holdout=0, threads=1)
 
 
 class Page:

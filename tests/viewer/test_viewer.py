@@ -61,11 +61,14 @@ def close_pages(browser: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo scene, trained until there is no fog in it: fog is slow to render, and has no depth."""
+    """The demo scene, trained until there is no fog in it: fog is slow to render, and has no depth.
+
+    By one thread, so that a machine makes the same one each time.
+    """
     posed = find_posed(DEMO)
     assert posed is not None
     folder = tmp_path_factory.mktemp("formed")
-    train_posed(posed, folder, TrainConfig(steps=1200, downscale=4), FieldConfig())
+    train_posed(posed, folder, TrainConfig(steps=1200, downscale=4, threads=1), FieldConfig())
     return folder
 
 
@@ -82,7 +85,6 @@ def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
     """A page, and the session behind it, its first picture complete."""
     before = set(viewer.sessions)
     page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
-    page.set_default_timeout(120_000)  # ms: on a busy machine software WebGL keeps a screenshot waiting
     page.goto(viewer.url)
     wait(page, lambda: set(viewer.sessions) - before, what="for a session")
     session = viewer.sessions[(set(viewer.sessions) - before).pop()]

@@ -51,7 +51,7 @@ def public(inner: viser.ViserServer) -> Iterator[Gate]:
 
 
 def get(gate: Gate, path: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=600)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
@@ -70,9 +70,14 @@ def first_message(gate: Gate, **headers: str) -> bytes:
         at = f"ws://127.0.0.1:{gate.port}/"
         origin = headers.pop("Origin", None)
         async with websockets.asyncio.client.connect(
-            at, additional_headers=headers, origin=origin, subprotocols=protocol(), max_size=None
+            at,
+            additional_headers=headers,
+            origin=origin,
+            subprotocols=protocol(),
+            max_size=None,
+            open_timeout=600,
         ) as connection:
-            return bytes(await asyncio.wait_for(connection.recv(), 120))
+            return bytes(await asyncio.wait_for(connection.recv(), 300))
 
     return asyncio.run(listen())
 
@@ -121,7 +126,7 @@ def test_the_link_lets_in_and_leaves_the_token_behind(public: Gate) -> None:
 
 
 def test_a_second_request_on_a_connection_is_not_passed_on(local: Gate) -> None:
-    with socket.create_connection(("127.0.0.1", local.port), 10) as s:
+    with socket.create_connection(("127.0.0.1", local.port), 300) as s:
         host = f"Host: 127.0.0.1:{local.port}\r\n"
         first = f"GET /nothing HTTP/1.1\r\n{host}Connection: keep-alive\r\n\r\n"
         second = f"GET / HTTP/1.1\r\n{host}Origin: http://evil.example\r\nUpgrade: websocket\r\n\r\n"
@@ -138,7 +143,7 @@ def test_a_second_request_on_a_connection_is_not_passed_on(local: Gate) -> None:
      (b"GET http://other/ HTTP/1.1\r\n\r\n", b"400"), (b"\xff\xfe\r\n\r\n", b"400")),
 )  # fmt: skip
 def test_malformed_requests_are_answered(local: Gate, request_: bytes, status: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", local.port), 10) as s:
+    with socket.create_connection(("127.0.0.1", local.port), 300) as s:
         with contextlib.suppress(OSError):  # it may answer before all is sent
             s.sendall(request_)
         assert status in s.recv(65536)
@@ -152,9 +157,9 @@ def test_nobody_can_open_the_tunnel(inner: viser.ViserServer, local: Gate, monke
 
     async def ask() -> None:
         async with websockets.asyncio.client.connect(
-            f"ws://127.0.0.1:{local.port}/", subprotocols=protocol(), max_size=None
+            f"ws://127.0.0.1:{local.port}/", subprotocols=protocol(), max_size=None, open_timeout=600
         ) as connection:
-            await asyncio.wait_for(connection.recv(), 120)
+            await asyncio.wait_for(connection.recv(), 300)
             message = _messages.ShareUrlRequest().as_serializable_dict()
             await connection.send(msgspec.msgpack.encode([message]))
             await asyncio.sleep(0.5)
@@ -178,7 +183,7 @@ def test_a_taken_port_makes_way(inner: viser.ViserServer, local: Gate) -> None:
 
 def test_closing_frees_the_port_and_the_thread(inner: viser.ViserServer) -> None:
     gate = Gate(inner.get_port(), port=free_port())
-    lingering = socket.create_connection(("127.0.0.1", gate.port), 10)
+    lingering = socket.create_connection(("127.0.0.1", gate.port), 300)
     gate.close()
     assert not gate._thread.is_alive()
     lingering.close()
@@ -234,7 +239,7 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 
 
 def page(url: str) -> int:
-    connection = http.client.HTTPConnection(url.split("/")[2], timeout=120)
+    connection = http.client.HTTPConnection(url.split("/")[2], timeout=600)
     connection.request("GET", "/")
     return connection.getresponse().status
 
@@ -249,7 +254,7 @@ def test_the_command_serves_until_ctrl_c(trained: Path) -> None:
 
 def test_viewing_what_is_no_scene_gives_one_sentence(tmp_path: Path) -> None:
     process = started("view", tmp_path)
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 2 and "Traceback" not in said and str(tmp_path) in said
 
 

@@ -171,7 +171,7 @@ def test_version() -> None:
         "print('loaded:', [m for m in ('torch', 'scipy', 'pycolmap', 'av', 'viser') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=600, check=True
     )
     assert done.stdout.splitlines() == [f"nerfscene {nerfscene.__version__}", "loaded: []"]
 
@@ -179,7 +179,7 @@ def test_version() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "nerfscene", "--version"],
-        capture_output=True, text=True, cwd=ROOT, timeout=300, check=True,
+        capture_output=True, text=True, cwd=ROOT, timeout=600, check=True,
     )  # fmt: skip
     assert done.stdout == f"nerfscene {nerfscene.__version__}\n"
 
@@ -196,7 +196,7 @@ def test_help_loads_nothing_slow() -> None:
         "print('loaded:', [m for m in ('torch', 'pycolmap', 'av', 'viser') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=600, check=True
     )
     assert all(verb in done.stdout for verb in VERBS)
     assert done.stdout.splitlines()[-1] == "loaded: []"
@@ -208,7 +208,7 @@ def test_a_closed_pipe_is_no_error(arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "nerfscene.cli", *arguments]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=300)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=600)
     os.close(writing)
     assert "Traceback" not in done.stderr and "Error" not in done.stderr and "No module" not in done.stderr
 

@@ -61,7 +61,7 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
 
 
 def test_unbounded_scene_reaches_its_floor(room: Path, tmp_path: Path) -> None:
-    made = api.train(room, tmp_path / "scene", TrainConfig(steps=600), analytic.SMALL)
+    made = api.train(room, tmp_path / "scene", TrainConfig(steps=600, threads=1), analytic.SMALL)
     f = made.figures
     assert made.field.space.unbounded and not made.has_alpha
     assert f.views == 3 and f.photos_posed == 24 and f.finished
@@ -70,7 +70,7 @@ def test_unbounded_scene_reaches_its_floor(room: Path, tmp_path: Path) -> None:
 
 
 def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
-    made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=700), analytic.SMALL)
+    made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=700, threads=1), analytic.SMALL)
     assert not made.field.space.unbounded and made.has_alpha
     assert made.figures.psnr is not None and made.figures.psnr > 28  # 32.6 measured
     assert made.figures.ssim is not None and made.figures.ssim > 0.95
@@ -89,8 +89,8 @@ def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
 
 def test_empty_space_is_found_soon(room: Path, tmp_path: Path) -> None:
     """Until then every ray is sampled all along, which is slow."""
-    made = api.train(room, tmp_path / "scene", TrainConfig(steps=300), analytic.SMALL)
-    assert np.unpackbits(made.field.occupancy.view(np.uint8)).mean() < 0.55  # 0.46 measured, 0.66 at first
+    made = api.train(room, tmp_path / "scene", TrainConfig(steps=300, threads=1), analytic.SMALL)
+    assert np.unpackbits(made.field.occupancy.view(np.uint8)).mean() < 0.59  # 0.554 measured, 0.66 at first
 
 
 def test_one_thread_and_a_seed_give_the_same_scene(cut_out: Path, tmp_path: Path) -> None:
@@ -106,25 +106,26 @@ def test_one_thread_and_a_seed_give_the_same_scene(cut_out: Path, tmp_path: Path
 def test_interrupted_training_keeps_a_scene_and_resumes(
     cut_out: Path, tmp_path: Path, command: Command, sent: signal.Signals
 ) -> None:
-    output, flags = tmp_path / "scene", ("--steps", 800, *SMALL_FLAGS)
+    output, flags = tmp_path / "scene", ("--steps", 10**7, *SMALL_FLAGS)  # it can't end before the signal
     with started("train", cut_out, "-o", output, *flags) as process:
         wait_for_training(process)
         process.send_signal(sent)
-        _, said = process.communicate(timeout=300)
+        _, said = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in said and "***" not in said and "--resume" in said.splitlines()[-1]
     halfway = scene.load(output).figures
-    assert 0 < halfway.steps < 800 and not halfway.finished and halfway.train_seconds > 0
+    assert 0 < halfway.steps < 10**7 and not halfway.finished and halfway.train_seconds > 0
     if sent == signal.SIGTERM:
         return  # from here on it is the same
 
     again = command("train", cut_out, "-o", output, *flags)
     assert again.returncode == 2 and "--resume" in again.stderr and "interrupted" in again.stderr
 
-    done = command("train", cut_out, "-o", output, "--resume", *flags)
+    steps = halfway.steps + 700
+    done = command("train", cut_out, "-o", output, "--resume", "--steps", steps, *SMALL_FLAGS)
     assert done.returncode == 0, done.stderr
     f = scene.load(output).figures
-    assert f.steps == 800 and f.finished and f.train_seconds > halfway.train_seconds
+    assert f.steps == steps and f.finished and f.train_seconds > halfway.train_seconds
     assert f.samples > halfway.samples and f.history[: len(halfway.history)] == halfway.history
     assert f.psnr is not None and f.psnr > 24
     left = {p.name for p in output.iterdir()}

@@ -160,8 +160,8 @@ def test_viewer_example_serves_until_it_is_interrupted(trained: Path, tmp_path: 
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as page:
         assert page.stdout is not None
         url = page.stdout.readline().split()[1]
-        with urllib.request.urlopen(url, timeout=300) as answer:
+        with urllib.request.urlopen(url, timeout=600) as answer:
             assert answer.status == 200 and b"<html" in answer.read()
         page.send_signal(signal.SIGINT)
-        said, _ = page.communicate(timeout=300)
+        said, _ = page.communicate(timeout=600)
         assert said.endswith("closed\n") and page.returncode == 0

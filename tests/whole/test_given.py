@@ -336,7 +336,7 @@ def test_completion_lists_the_api() -> None:
         "print(*iter(lambda n=iter(range(999)): found.complete('ns.', next(n)), None), sep='\\n')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=600, check=True
     )
     listed = {line.removeprefix("ns.").rstrip("()") for line in done.stdout.split()}
     assert set(ns.__all__) <= listed

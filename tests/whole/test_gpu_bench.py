@@ -37,7 +37,7 @@ def test_everything_it_needs_can_be_imported_with_standins(tmp_path: Path) -> No
     needs.stand_in(tmp_path, needs.REPLACED)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "".join(f"import {name}\n" for name in needs.USED)
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=600)
 
 
 def test_every_kernel_test_runs_on_a_gpu() -> None:

@@ -85,7 +85,7 @@ def test_a_command_that_only_loads_modules_ends_at_once(
     trained: Path, module: str, number: signal.Signals
 ) -> None:
     with started("-c", AT_MODULE, int(number), module, "info", trained) as child:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
     assert (child.returncode, err) == (INTERRUPTED, "nerfscene: interrupted\n") and not out
 
 
@@ -93,7 +93,7 @@ def test_a_command_that_only_loads_modules_ends_at_once(
 def test_a_training_that_is_stopped_while_it_loads_colmap(tmp_path: Path, number: signal.Signals) -> None:
     words = ("-c", AT_MODULE, int(number), "pycolmap", "train", ROOT / "data/demo", "-o", tmp_path / "scene")
     with started(*words) as child:
-        _, err = child.communicate(timeout=120)
+        _, err = child.communicate(timeout=600)
     assert child.returncode == INTERRUPTED and err.endswith("nerfscene: interrupted\n"), err
     assert "Traceback" not in err and "***" not in err, "pycolmap's own handler of kill prints a stack trace"
     assert not (tmp_path / "scene").exists()
@@ -109,7 +109,7 @@ def test_handlers_from_before_loading_come_back() -> None:
         "    except KeyboardInterrupt: print('raised')\n"
     )
     with started("-c", code) as child:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
     assert (child.returncode, out, err) == (0, "raised\n", "")
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_while_the_package_loads_is_raised_and_leaves_it_whole(module: st
         "print(ns.train.__name__, ns.TrainConfig().holdout)\n"
     )
     with started("-c", code, int(signal.SIGINT), module) as child:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
     assert (child.returncode, out, err) == (0, "raised\ntrain 8\n", "")
 
 
@@ -162,7 +162,7 @@ def test_a_film_that_is_stopped_leaves_nothing(trained: Path, tmp_path: Path, nu
     with child:
         assert child.stderr is not None and "rendering" in child.stderr.readline()
         child.send_signal(number)
-        _, err = child.communicate(timeout=120)
+        _, err = child.communicate(timeout=600)
     assert child.returncode == INTERRUPTED and err.endswith("nerfscene: interrupted\n")
     assert not list(out.iterdir()) and not list((tmp_path / "temporary").iterdir())
 

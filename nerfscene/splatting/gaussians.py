@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.equality import equal_fields, hash_fields
 from nerfscene.loading import loading
 from nerfscene.types import Array
 
@@ -35,6 +36,9 @@ class Splats:
     scales: NDArray[np.float32]
     opacities: NDArray[np.float32]
     sh: NDArray[np.float32]
+
+    __eq__ = equal_fields
+    __hash__ = hash_fields
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -70,6 +74,17 @@ def basis(directions: Array, degree: int) -> Array:
                  x * (4 * zz - xx - yy), z * (xx - yy), x * (xx - 3 * yy))  # fmt: skip
         parts += [c * v for c, v in zip(C3, third, strict=True)]
     return np.stack(parts, 1)
+
+
+def covariances_of(splats: Splats) -> NDArray[np.float32]:
+    """The splats' covariances (n, 3, 3) along the world's axes, square units."""
+    with loading():
+        from scipy.spatial.transform import Rotation
+
+    turns = Rotation.from_quat(splats.quaternions[:, [1, 2, 3, 0]].astype(np.float64)).as_matrix()
+    axes = turns * splats.scales[:, None, :]
+    out: NDArray[np.float32] = (axes @ axes.transpose(0, 2, 1)).astype(np.float32)
+    return out
 
 
 def moved(splats: Splats, matrix: Array) -> Splats:

@@ -1,0 +1,112 @@
+"""The arrays of a scene's files: the field with what surrounds it, and splats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from nerfscene.config import FieldConfig
+from nerfscene.errors import NerfsceneError, warn_caller
+from nerfscene.field.hash_grid import RadianceField, Space, restored
+from nerfscene.scene.atomic import telling
+from nerfscene.scene.scene import Scene
+from nerfscene.splatting import stored
+from nerfscene.splatting.gaussians import Splats
+
+SPLATS_FILE = "splats.safetensors"
+LARGEST_WEIGHT = 1e6  # of the networks; trained ones stay below 100
+
+
+def field_arrays(scene: Scene) -> dict[str, NDArray[Any]]:
+    """What field.safetensors holds."""
+    f = scene.field
+    arrays: dict[str, NDArray[Any]] = {
+        "table": f.table.view(np.float16),
+        "weights": f.weights,
+        "occupancy": f.occupancy,
+        "points": scene.points,
+    }
+    return arrays if scene.backdrop is None else {**arrays, "backdrop": scene.backdrop}
+
+
+def field_of(data: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> RadianceField:
+    """The field in a scene.json and the arrays beside it. Raises ValueError or KeyError for what is none."""
+    kinds = {name: arrays[name].dtype.kind for name in ("table", "weights", "occupancy")}
+    if kinds != {"table": "f", "weights": "f", "occupancy": "u"}:
+        raise ValueError("the types of the field's arrays don't fit")
+    return restored(
+        FieldConfig(**data["field"]),
+        Space(**data["space"]),
+        np.ascontiguousarray(arrays["table"].astype(np.float16, copy=False)).view(np.uint16),
+        np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
+        np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
+    )
+
+
+def backdrop_of(saved: NDArray[Any] | None) -> NDArray[np.float32] | None:
+    """The saved backdrop (rows, 2 · rows, 3), None if there is none. Raises ValueError for anything else."""
+    if saved is None:
+        return None
+    usable = saved.ndim == 3 and saved.shape[2] == 3 and saved.size > 0 and saved.dtype.kind == "f"
+    if not usable or not (np.abs(saved) <= 1e6).all():  # false for NaN too
+        raise ValueError("its backdrop is not a picture")
+    return saved.astype(np.float32, copy=False)
+
+
+def points_of(saved: NDArray[Any] | None) -> NDArray[np.float32]:
+    """The saved points (n, 3), none if there are none. Raises ValueError for anything else."""
+    if saved is None:
+        return np.zeros((0, 3), np.float32)
+    if saved.ndim != 2 or saved.shape[1] != 3 or saved.dtype.kind != "f" or not np.isfinite(saved).all():
+        raise ValueError("its points are not positions")
+    return saved.astype(np.float32, copy=False)
+
+
+def check_sizes(arrays: dict[str, NDArray[Any]], field: RadianceField) -> None:
+    """Raises ValueError unless the field's numbers are finite, and so small that no product overflows."""
+    small = bool((np.abs(field.weights) <= LARGEST_WEIGHT).all())  # false for NaN too
+    if not (small and np.isfinite(arrays["table"]).all()):
+        raise ValueError("some of its numbers are not finite")
+
+
+def splats_entry(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """scene.json's "splats" for the arrays of ``stored.arrays_of``."""
+    return {"version": stored.VERSION, "stamp": stored.stamp_of(arrays)}
+
+
+def write_splats(arrays: dict[str, NDArray[Any]], file: Path) -> None:
+    """Writes the arrays of ``stored.arrays_of``. Raises NerfsceneError if that can't be done."""
+    with telling(file):
+        save_file(arrays, file, metadata={"version": str(stored.VERSION), "stamp": stored.stamp_of(arrays)})
+
+
+def saved_splats(data: dict[str, Any], folder: Path) -> Splats | None:
+    """The splats that scene.json names.
+
+    A process killed while it saved can leave others: then there are none, with a NerfsceneWarning; so also
+    where the file was deleted. Raises ValueError, SafetensorError or OSError for a damaged file.
+    """
+    entry = data.get("splats")
+    if entry is None:
+        return None
+    if entry["version"] != stored.VERSION:
+        raise NerfsceneError(
+            f"the splats in {folder} were written by another version of nerfscene (version "
+            f"{entry['version']}, this nerfscene reads {stored.VERSION}); use the version that wrote them"
+        )
+    file = folder / SPLATS_FILE
+    if not file.exists():
+        warn_caller(f"{file} is gone, so the scene has no splats; fit others with nerfscene train --splats")
+        return None
+    with safe_open(file, framework="np") as handle:
+        if (handle.metadata() or {}).get("stamp") != entry["stamp"]:
+            warn_caller(
+                f"{file} is not this scene's, so it is not used; fit others with nerfscene train --splats"
+            )
+            return None
+        return stored.splats_of({name: handle.get_tensor(name) for name in handle.keys()})  # noqa: SIM118

@@ -1,0 +1,24 @@
+"""``train`` with splats: fitted at the end, or to a scene trained before; gone once it is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import analytic
+
+from nerfscene import api
+from nerfscene.config import TrainConfig
+from nerfscene.scene import folder as scenes
+
+
+def test_training_leaves_splats_and_training_further_takes_them(small_room: Path, tmp_path: Path) -> None:
+    place, said = tmp_path / "scene", list[str]()
+    short, longer = (TrainConfig(steps=n, threads=1, backend="cpu") for n in (40, 50))
+    api.train(small_room, place, short, analytic.SMALL, warn=said.append)
+    assert scenes.load(place).splats is None
+    made = api.train(small_room, place, short, analytic.SMALL, splats=0.2, warn=said.append)
+    assert made.splats is not None and scenes.load(place).figures.splats == made.figures.splats
+    assert [line for line in said if "only its splats are left to fit" in line]
+    api.train(small_room, place, longer, analytic.SMALL, resume=True, warn=said.append)
+    assert scenes.load(place).splats is None
+    assert [line for line in said if "splats" in line and "--splats fits others" in line]
