@@ -31,16 +31,20 @@ from nerfscene.ops.torch_backend import adam, camera_gradient, pixel_rays, to_ha
 from nerfscene.ops.torch_field import Cancel
 from nerfscene.ops.torch_options import TrainOptions
 from nerfscene.ops.torch_photos import Rays
+from nerfscene.ops.torch_splats import Splatter, improve_splats, photo_loss
 
 __all__ = [  # the names that every backend module has
     "Cancel",
     "Field",
+    "Splatter",
     "TrainOptions",
     "Trainer",
     "adam",
     "camera_gradient",
+    "improve_splats",
     "instruction_set",
     "instruction_sets",
+    "photo_loss",
     "pixel_rays",
     "to_half",
     "use_instruction_set",

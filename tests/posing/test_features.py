@@ -69,12 +69,12 @@ def test_they_are_those_of_colmap(instruction_set: Any) -> None:
 
 def test_instruction_sets_agree() -> None:
     grey = picture(150, 131)
-    kernels: Any = backend.load("cpu")
+    module: Any = backend.load("cpu")
     found = []
     for name in SETS:
-        kernels.use_instruction_set(name)
+        module.use_instruction_set(name)
         found.append(features.find(grey, CONTRAST, 2000))
-    kernels.use_instruction_set(SETS[0])
+    module.use_instruction_set(SETS[0])
     for keypoints, descriptors in found[1:]:
         assert len(keypoints) == len(found[0][0])
         np.testing.assert_allclose(keypoints[:, :3], found[0][0][:, :3], atol=1e-2)
