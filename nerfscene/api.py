@@ -41,7 +41,7 @@ from nerfscene.training.begun import as_begun
 from nerfscene.training.loop import train_posed
 from nerfscene.training.progress import Control, Listener, Progress, silent
 from nerfscene.training.record import finished_already
-from nerfscene.training.schedule import QUALITIES
+from nerfscene.training.schedule import QUALITIES, budget_spent
 from nerfscene.types import Capture, PosedCapture
 
 Warn = Callable[[str], None]
@@ -267,7 +267,14 @@ def _with_splats(job: _Job, scene: Scene, listener: Listener) -> Scene:
     from nerfscene.exporters.splat_fitting import saved_with_splats  # takes a while to load
 
     told = Told(lambda stage, done: listener(Progress(stage, done)), job.warn, fit_heard(listener))
-    return saved_with_splats(scene, job.folder, job.splats, told, job.config.backend, job.config.threads)
+    config = job.config
+    try:
+        return saved_with_splats(scene, job.folder, job.splats, told, config.backend, config.threads)
+    except KeyboardInterrupt:  # before the fit began, or when it was being measured
+        raise KeyboardInterrupt(
+            f"interrupted; the scene in {job.folder} is trained, but its splats are not fitted: nerfscene "
+            "train --splats with the same photos and settings, but without --overwrite, fits them"
+        ) from None
 
 
 def fit_heard(listener: Listener) -> Callable[[str, float, str], None]:
@@ -290,7 +297,10 @@ def _settle_photos(folder: Path, given: list[list[str | int]]) -> None:
 
 def _losing_splats(job: _Job) -> list[str]:
     """Says that training further removes splats, if it does and no others are to be fitted."""
-    if not job.resume or job.splats or scenes.read_figures(job.folder).splats is None:
+    if not job.resume or job.splats:
+        return []
+    figures = scenes.read_figures(job.folder)
+    if figures.splats is None or budget_spent(job.config, figures.train_seconds, figures.steps):
         return []
     return ["the scene's splats were fitted to it as it was, and go; --splats fits others afterwards"]
 

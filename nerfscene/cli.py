@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from nerfscene import __version__, _leave
-from nerfscene.errors import NerfsceneError
+from nerfscene.errors import NerfsceneError, NerfsceneWarning
 from nerfscene.loading import INTERRUPTED, begun, killed_as_interrupted, leaving_at_once
 
 BAD_INPUT = 2
+
+
+def _shown(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    """Prints a warning of the program's own as other lines begin, without the line of code it came from."""
+    own = issubclass(category, NerfsceneWarning)
+    plain = warnings.formatwarning(message, category, filename, lineno, line)
+    print(f"warning: {message}\n" if own else plain, end="", file=file or sys.stderr)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -20,7 +32,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     try:
         begun(_leave)
-        with killed_as_interrupted():
+        with killed_as_interrupted(), warnings.catch_warnings():
+            warnings.showwarning = _shown
             with leaving_at_once():
                 if (sys.argv[1:] if args is None else list(args)) == ["--version"]:
                     print(f"nerfscene {__version__}")

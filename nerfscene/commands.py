@@ -185,12 +185,13 @@ def run_train(a: Train) -> None:
                 overwrite=a.overwrite, splats=SPLATS_SECONDS * a.splats,
                 listener=listener, warn=live.warn, note=live.say, posed_listener=posed, control=control,
             )  # fmt: skip
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupted:
             if not (output / "scene.json").exists():
                 raise
             live.bar.stop()
             live.say(
-                f"interrupted; the scene so far is in {output}: --resume continues it, and "
+                str(interrupted)
+                or f"interrupted; the scene so far is in {output}: --resume continues it, and "
                 f"nerfscene report {output} shows how good it is"
             )
             sys.exit(INTERRUPTED)

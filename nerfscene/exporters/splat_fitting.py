@@ -12,7 +12,7 @@ import numpy as np
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.splat_making import BEYOND, FARTHEST, SHELL, made_splats
 from nerfscene.exporters.splat_pictures import held_out
-from nerfscene.exporters.splat_targets import field_targets, photo_targets
+from nerfscene.exporters.splat_targets import check_photos, field_targets, photo_targets
 from nerfscene.exporters.told import Told
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene.fitted import save_splats
@@ -66,6 +66,7 @@ def with_fitted_splats(
     need. Ctrl-C ends the fit early and keeps what there is, with a warning. Raises NerfsceneError if no
     surface is seen or a photo is gone, and whatever ``told.progress`` raises.
     """
+    check_photos(scene)
     whole = in_world(replace(scene, crop=None, splats=None), scene.scene_from_world)
     renderer = whole.photo_renderer(backend, threads)
     most = splats_needed(scene) if count is None else count
@@ -160,7 +161,11 @@ def run(fit: Fit, photos: list[Target], new: list[Target], budget: Budget, told:
             error = found if not error else 0.95 * error + 0.05 * found
             if time.monotonic() - heard > 0.25:
                 heard = time.monotonic()
-                told.note(STAGE, done, f"{len(fit.rows.stays):,} splats  PSNR {-10 * np.log10(error):.1f} dB")
+                told.note(
+                    STAGE,
+                    done,
+                    f"{len(fit.rows.stays):,} splats  PSNR {-10 * np.log10(max(error, 1e-10)):.1f} dB",
+                )
     except KeyboardInterrupt:
         told.warn("the fit was interrupted; the splats are kept as they are")
     told.progress(STAGE, 1.0)

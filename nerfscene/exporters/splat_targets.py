@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nerfscene.cameras.algebra import pose_in_scene, scaled
 from nerfscene.capture.folder import worker_count
 from nerfscene.capture.photos import read_mask, read_pixels
+from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told
 from nerfscene.exporters.undistorted import pinhole_of, resampled, undistorted_mask
 from nerfscene.field.rendering import Renderer, render_heard
@@ -23,6 +24,16 @@ from nerfscene.types import Array, Camera, Intrinsics, View
 MOST_PIXELS = 1 << 28  # of all photos: 0.8 GB; of more, as many photos are taken as have so many
 ASIDE = 0.35  # of the way to the nearest other photo's place, by which a new place lies aside at random
 FINEST = 320  # pixels along a field picture's longer side, at most
+
+
+def check_photos(scene: Scene) -> None:
+    """Raises NerfsceneError if a photo or mask is gone, before anything that takes long."""
+    for view in scene.views:
+        for path in (view.path, view.mask):
+            if path is not None and not path.exists():
+                raise NerfsceneError(
+                    f"{path} does not exist any more: put it back, or train a scene without that photo"
+                )
 
 
 def photo_targets(scene: Scene, told: Told) -> list[Target]:

@@ -124,6 +124,7 @@ def begin(
     else:
         restore(run, data, config, folder)
         record.backdrop, record.saved_at = saved.backdrop, run.seconds
+        record.splats, record.before = saved.splats, saved.figures
     return data, run, record
 
 

@@ -21,6 +21,7 @@ from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.scene.world import keeping, kept
+from nerfscene.splatting.gaussians import Splats
 from nerfscene.training.begun import begun_arrays, begun_notes
 from nerfscene.training.dataset import TrainingSet
 from nerfscene.training.exposures import exposed_views
@@ -43,6 +44,8 @@ class Record:
     notes: the same for its photos and lenses
     anew: the scene that ``folder`` still holds is another one, to be replaced by the first save
     control: knows whether that is done, and what a user has set until then
+    splats: those of the scene that the run goes on with, which stay until it makes a step; None: none
+    before: the figures of that scene; None: there is none
     """
 
     folder: Path
@@ -55,6 +58,8 @@ class Record:
     notes: dict[str, str] = field(default_factory=dict)
     anew: bool = False
     control: Control = field(default_factory=Control)
+    splats: Splats | None = None
+    before: Figures | None = None
 
 
 def begin_record(
@@ -112,6 +117,9 @@ def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figu
         renderer = scene.photo_renderer(record.config.backend, record.config.threads)
         record.backdrop = guessed(renderer, trained)
     scene = replace(scene, backdrop=record.backdrop)
+    if record.before is not None and record.before.steps == run.steps:
+        same = replace(scene.figures, splats=record.before.splats)
+        scene = replace(scene, splats=record.splats, figures=same)
     scenes.save(scene, record.folder, training_arrays(run) | record.begun, record.notes, record.anew)
     return scene
 

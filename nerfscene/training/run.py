@@ -35,7 +35,7 @@ from nerfscene.training.saved_arrays import (
     checked_state,
     damaged,
 )
-from nerfscene.training.schedule import budget, occupancy_at_first
+from nerfscene.training.schedule import budget, budget_spent, occupancy_at_first
 
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
@@ -78,8 +78,7 @@ def fraction_done(run: Run, config: TrainConfig) -> float:
 
 def finished(run: Run, config: TrainConfig) -> bool:
     """Whether the budget is spent."""
-    seconds, steps = budget(config)
-    return run.seconds >= seconds - 1e-3 or (steps is not None and run.steps >= steps)
+    return budget_spent(config, run.seconds, run.steps)
 
 
 def new_run(

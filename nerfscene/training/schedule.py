@@ -47,6 +47,12 @@ def budget(config: TrainConfig) -> tuple[float, int | None]:
     return config.time or QUALITIES[config.quality][0], None
 
 
+def budget_spent(config: TrainConfig, trained: float, steps: int) -> bool:
+    """Whether so many seconds or steps of training are all that was asked for."""
+    seconds, most = budget(config)
+    return trained >= seconds - 1e-3 or (most is not None and steps >= most)
+
+
 def options_at(done: float, unbounded: bool, module: Any) -> Any:
     """The options of a step, the backend's ``TrainOptions``, when ``done`` (0…1) of the budget is spent.
 

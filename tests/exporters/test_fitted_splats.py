@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from splat_cases import by_gsply
 
 import nerfscene as ns
@@ -126,6 +127,30 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_there_is(scene: Scene) -> None:
     )
     assert made.splats is not None and len(made.splats) > 50
     assert len(said) == 1 and "interrupted" in said[0]
+
+
+def test_a_missing_photo_is_told_before_anything_that_takes_long(scene: Scene, tmp_path: Path) -> None:
+    gone = replace(scene.views[0], path=tmp_path / "gone.jpg")
+    heard: list[str] = []
+    with pytest.raises(ns.NerfsceneError, match=r"gone\.jpg does not exist any more"):
+        with_fitted_splats(
+            replace(scene, views=(gone, *scene.views[1:])),
+            Budget(steps=1),
+            Told(lambda stage, done: heard.append(stage)),
+            500,
+        )
+    assert not heard
+
+
+def test_photos_that_count_nowhere_are_no_error(scene: Scene, tmp_path: Path) -> None:
+    k = scene.views[0].intrinsics
+    Image.new("L", (k.width, k.height)).save(tmp_path / "nothing.png")
+    views = tuple(replace(v, mask=tmp_path / "nothing.png") for v in scene.views)
+    heard: list[str] = []
+    told = Told(noted=lambda stage, done, text: heard.append(text))
+    made = with_fitted_splats(replace(scene, views=views), Budget(steps=3), told, 500, threads=1)
+    assert made.splats is not None and np.isfinite(made.splats.positions).all()
+    assert heard and "inf" not in heard[0] and "nan" not in heard[0]
 
 
 def test_an_export_that_is_cancelled_leaves_nothing(scene: Scene, tmp_path: Path) -> None:

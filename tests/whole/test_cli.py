@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, TRAINED_STEPS, Run
+from splat_cases import some_splats
 
 import nerfscene
 from nerfscene import cli
 from nerfscene.films import taking
 from nerfscene.films.video import film_facts
 from nerfscene.scene import folder as scene
+from nerfscene.scene.arrays import SPLATS_FILE
+from nerfscene.scene.fitted import save_splats
 from nerfscene.scene.scene import WORTH_MENTIONING
 from nerfscene.terminal import clock
 
@@ -182,6 +186,17 @@ def test_the_package_runs_as_a_module() -> None:
         capture_output=True, text=True, cwd=ROOT, timeout=600, check=True,
     )  # fmt: skip
     assert done.stdout == f"nerfscene {nerfscene.__version__}\n"
+
+
+def test_warnings_of_the_program_are_plain_lines(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = shutil.copytree(trained, tmp_path / "scene")
+    figures = {"count": 600, "degree": 0, "seconds": 1.0, "psnr": None, "psnr_before": None}
+    save_splats(place, some_splats(0), figures)
+    (place / SPLATS_FILE).unlink()
+    cli.main(["info", str(place)])
+    assert f"\nwarning: {place / SPLATS_FILE} is gone" in "\n" + capfd.readouterr().err
 
 
 def test_the_changelog_begins_with_this_version() -> None:
