@@ -47,7 +47,8 @@ def test_every_kernel_test_runs_on_a_gpu() -> None:
     assert pattern is not None
     files = sorted((ROOT / "tests").glob("*/test_*.py"))
     found = {p.name for p in files if re.search(pattern[1], p.read_text())}
-    marked = {p.name for p in files if re.search(r"\bdef \w+\([^)]*\b(device|kernels)\b", p.read_text())}
+    uses = r"(\bdef test_\w+|@pytest\.fixture\ndef \w+)\([^)]*\b(device|kernels)\b"  # a test or a fixture
+    marked = {p.name for p in files if re.search(uses, p.read_text())}
     assert found == marked - {"test_tcnn_devices.py"} and "test_march.py" in found
 
 
