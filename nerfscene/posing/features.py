@@ -19,9 +19,8 @@ from nerfscene.capture.folder import worker_count
 from nerfscene.ops import backend
 from nerfscene.types import Array
 
-EDGE = (
-    10.0  # a feature's curvature in one direction is at most this many times that in the other (COLMAP's own)
-)
+# A feature's curvature in one direction is at most this many times that in the other, as in COLMAP.
+EDGE = 10.0
 # Of red, green and blue (ITU-R BT.709), as COLMAP has it. With a JPEG's own brightness, which has more of red
 # and blue, the demo's cameras are off by half as much again.
 GREY = (0.2126, 0.7152, 0.0722, 0.0)

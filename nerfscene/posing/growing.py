@@ -140,10 +140,6 @@ def _starts(database: Path, fewest: int) -> list[Pair]:
     flat.
     """
     with pycolmap.Database.open(database) as db:
-        places = {
-            image.image_id: db.read_keypoints(image.image_id)[:, :2].astype(np.float64)
-            for image in db.read_all_images()
-        }
         matches = {
             pycolmap.pair_id_to_image_pair(key): np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
             for key, geometry in zip(*db.read_two_view_geometries(), strict=True)
@@ -155,6 +151,11 @@ def _starts(database: Path, fewest: int) -> list[Pair]:
     usual = sorted(enough, key=lambda p: (-max(of_photo[p[0]], of_photo[p[1]]), -len(enough[p]), p))
     if len(enough) <= FEW_STARTS:
         return usual
+    with pycolmap.Database.open(database) as db:
+        places = {
+            image.image_id: db.read_keypoints(image.image_id)[:, :2].astype(np.float64)
+            for image in db.read_all_images()
+        }
     first = usual[:FIRST_STARTS]
     promise = {
         (a, b): np.sqrt(len(m)) * _depth(places[a][m[:, 0]], places[b][m[:, 1]])

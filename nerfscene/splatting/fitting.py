@@ -25,7 +25,7 @@ from nerfscene.ops.splatting import (
     no_moments,
     photo_loss,
 )
-from nerfscene.splatting.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats, axes_of
 
 Floats = NDArray[np.float32]
 LAST = 0.1  # of the first rates of learning, what is left of them at the end
@@ -36,10 +36,8 @@ NOTHING = 0.01  # a splat whose weight is nowhere larger can go
 LEAST_OPACITY = 0.03
 LONGEST = 4.0  # times its middle axis: beyond, a splat is a needle
 FLATTEST = 0.02  # times its longest axis: its thickness, at least
-SHORTER, ASIDE = (
-    0.6,
-    0.6,
-)  # of a split splat's standard deviation: what its halves keep, and how far they move
+# Of a split splat's standard deviation: what its halves keep, and how far they move.
+SHORTER, ASIDE = 0.6, 0.6
 MOST_SPLIT = 0.2  # of the splats, at one review
 CLAMP_EVERY = 8  # steps
 
@@ -216,7 +214,7 @@ def _split(rows: Rows, which: NDArray[np.intp]) -> Rows:
     """Two splats in the place of each of these, side by side along its longest axis."""
     n, count = len(rows.gaussians), len(which)
     longest = rows.gaussians.log_scales[which].argmax(1)
-    axis = _axis(rows.gaussians.turns[which], longest)
+    axis = axes_of(rows.gaussians.turns[which])[np.arange(count), :, longest].astype(np.float32)
     aside = ASIDE * np.exp(rows.gaussians.log_scales[which, longest])[:, None] * axis
     rows = _chosen(rows, np.concatenate([np.arange(n), which]))
     g = rows.gaussians
@@ -227,20 +225,6 @@ def _split(rows: Rows, which: NDArray[np.intp]) -> Rows:
         for p in PARAMETERS:
             getattr(rows.moments, p)[:, half] = 0
     return rows
-
-
-def _axis(turns: Floats, which: NDArray[np.intp]) -> Floats:
-    """One axis (n, 3) each of Gaussians turned by quaternions (n, 4)."""
-    w, x, y, z = (turns / np.linalg.norm(turns, axis=1, keepdims=True)).T
-    axes = np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1),
-            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], 1),
-            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1),
-        ]
-    )
-    out: Floats = axes[which, np.arange(len(which))].astype(np.float32)
-    return out
 
 
 def finished(fit: Fit) -> Splats:

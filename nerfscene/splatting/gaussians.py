@@ -76,13 +76,18 @@ def basis(directions: Array, degree: int) -> Array:
     return np.stack(parts, 1)
 
 
-def covariances_of(splats: Splats) -> NDArray[np.float32]:
-    """The splats' covariances (n, 3, 3) along the world's axes, square units."""
+def axes_of(quaternions: NDArray[np.float32]) -> Array:
+    """The axes of splats turned by quaternions (n, 4), w first, of any length: the columns of (n, 3, 3)."""
     with loading():
         from scipy.spatial.transform import Rotation
 
-    turns = Rotation.from_quat(splats.quaternions[:, [1, 2, 3, 0]].astype(np.float64)).as_matrix()
-    axes = turns * splats.scales[:, None, :]
+    matrices: Array = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]].astype(np.float64)).as_matrix()
+    return matrices
+
+
+def covariances_of(splats: Splats) -> NDArray[np.float32]:
+    """The splats' covariances (n, 3, 3) along the world's axes, square units."""
+    axes = axes_of(splats.quaternions) * splats.scales[:, None, :]
     out: NDArray[np.float32] = (axes @ axes.transpose(0, 2, 1)).astype(np.float32)
     return out
 
