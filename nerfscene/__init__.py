@@ -65,7 +65,7 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from nerfscene.loading import leaving_at_once, loading  # noqa: E402
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 
 
 def _load_pillow_first() -> None:
