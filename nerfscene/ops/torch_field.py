@@ -57,6 +57,8 @@ class Field:
         weights: Any,
         weights_t: Any,
         occupancy: Any,
+        view: Sequence[float] = (),
+        share: float = 1.0,
     ) -> None:
         """Borrows the arrays.
 
@@ -86,7 +88,9 @@ class Field:
                 "a dense level must have at least (resolution + 2)^3 rows",
             )
         self.grid = grid
-        self.space = Space(unbounded, near, far, step, cone, occupancy_resolution)
+        self.space = Space(
+            unbounded, near, far, step, cone, occupancy_resolution, tuple(view) if view else None, share
+        )
         self.shapes = network_shapes(grid.encoding, hidden, color_hidden, color_layers)
         self.table = borrow(table, np.uint16, np.float16)
         require(self.table.numel() == grid.rows * features, "table must have (rows, features) entries")
