@@ -1,4 +1,4 @@
-"""Measures a scene against its held-out photos: PSNR and SSIM."""
+"""Measures a scene against its held-out photos: PSNR, SSIM and FLIP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker
 from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.given import instance_given
+from nerfscene.measuring.flip import flip_map
 from nerfscene.measuring.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
 from nerfscene.types import Camera, Frame, View
@@ -22,7 +23,7 @@ from nerfscene.types import Camera, Frame, View
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
 DIMMED = 0.5  # what a mask covers is shown with this share of its brightness
 HATCHING = 40  # lines across a picture's width, over what a mask covers
-# Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
+# Called with a held-out view's figures (photo, psnr, ssim, flip, psnr_matched), its photo and the render from
 # there, both (height, width, 3) in 0…1.
 Seen = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32]], None]
 # The same, with pictures to look at, and how far they differ where that is measured, (height, width) in 0…1.
@@ -120,6 +121,7 @@ def _score(name: str, rendered: _Rendered, seen: Seen, shown: Shown) -> dict[str
         "photo": name,
         "psnr": psnr(rgb, photo) + correction,
         "ssim": ssim(rgb, photo),
+        "flip": float(flip_map(photo, rgb)[used].mean()),
         "psnr_matched": psnr(matched, photo) + correction,
     }
     seen(figures, photo, rgb)
@@ -137,9 +139,9 @@ def measure(
 ) -> dict[str, Any]:
     """Compares the scene with its held-out photos.
 
-    Returns a dictionary: psnr (dB), ssim and psnr_matched are means over the held-out views, None if there
-    are none; views is their number; per_view holds the same figures for each photo. Renders are clipped to
-    0…1 and not rounded. A held-out photo has no influence on the exposure and the camera that it is
+    Returns a dictionary: psnr (dB), ssim, flip and psnr_matched are means over the held-out views, None if
+    there are none; views is their number; per_view holds the same figures for each photo. Renders are clipped
+    to 0…1 and not rounded. A held-out photo has no influence on the exposure and the camera that it is
     rendered with; psnr_matched tells how much that costs: it is measured after metrics.exposure_matched
     and, if training moved its photos' cameras, after alignment.aligned.
 
@@ -170,6 +172,6 @@ def measure(
                 progress(len(per_view) / len(held_out))
     means = {
         name: float(np.mean([v[name] for v in per_view])) if per_view else None
-        for name in ("psnr", "ssim", "psnr_matched")
+        for name in ("psnr", "ssim", "flip", "psnr_matched")
     }
     return {**means, "views": len(per_view), "per_view": tuple(per_view)}

@@ -51,6 +51,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "points": len(scene.points),
         "psnr": f.psnr,
         "ssim": f.ssim,
+        "flip": f.flip,
         "psnr_matched": f.psnr_matched,
         "cameras_moved": f.cameras_moved,
         "views": f.views,
