@@ -130,7 +130,7 @@ VIEW = {
     "face": _optional(TEXT),
 }
 PER_VIEW = {"photo": TEXT, "psnr": ANY_NUMBER, "ssim": ANY_NUMBER} | {
-    name: _or_none(ANY_NUMBER) for name in ("flip", "psnr_matched")
+    name: _or_none(ANY_NUMBER) for name in ("flip", "psnr_matched", "flip_matched")
 }
 HISTORY = {
     "seconds": _number(),
@@ -160,8 +160,8 @@ FIGURES = {
     "downscale": _optional(_number(1e-3, 1e6)),
     "train_seconds": _optional(_number(0, 1e12)),
     "finished": _optional(TRUTH),
-    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "ssim", "flip", "psnr_matched", "reprojection_error")},
-    "cameras_moved": _or_none(ANY_NUMBER),
+    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "ssim", "flip", "psnr_matched", "flip_matched")},
+    **{name: _or_none(ANY_NUMBER) for name in ("reprojection_error", "cameras_moved")},
     "per_view": _optional(_list_of(_object_of(PER_VIEW, "figures of a photo"))),
     "history": _optional(_list_of(_object_of(HISTORY, "figures of a moment"))),
     "taken_in": _optional(_list_of(_object_of(TAKEN_IN, "photos of a kind"))),

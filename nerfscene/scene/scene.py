@@ -40,6 +40,7 @@ class Figures:
     ssim: float | None = None  # 0…1, mean over held-out photos
     flip: float | None = None  # 0 (alike) to 1, mean over held-out photos: see measuring.flip
     psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
+    flip_matched: float | None = None  # likewise
     views: int = 0  # held-out photos measured
     per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
     history: tuple[dict[str, float], ...] = ()  # {"fraction", "seconds", "step", "psnr"} during training

@@ -53,6 +53,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "ssim": f.ssim,
         "flip": f.flip,
         "psnr_matched": f.psnr_matched,
+        "flip_matched": f.flip_matched,
         "cameras_moved": f.cameras_moved,
         "views": f.views,
         "train_seconds": f.train_seconds,

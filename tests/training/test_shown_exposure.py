@@ -26,7 +26,7 @@ from nerfscene.measuring.evaluate import measure
 from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Scene
-from nerfscene.training.shown_exposure import BLOWN, shown_exposure
+from nerfscene.training.shown_exposure import BLOWN, shown_at, shown_exposure
 from nerfscene.types import Camera, View
 
 DARK = 0.5  # of the display values of every other photo's
@@ -81,12 +81,8 @@ def test_measuring_keeps_each_photo_s_own_exposure(two_exposures: tuple[Path, Sc
     again = scenes.load(folder)
     assert again.gain == scene.gain and measure(again, threads=1)["psnr"] == pytest.approx(scene.figures.psnr)
     # A scene of an older version, whose photos' exposures are beside their mean, is measured as ever.
-    log = float(np.log(scene.gain))
-    old = replace(
-        scene,
-        gain=1.0,
-        views=tuple(replace(v, exposure=tuple(e + log for e in v.exposure)) for v in scene.views),
-    )
+    _, views = shown_at(-float(np.log(scene.gain)), scene.views)
+    old = replace(scene, gain=1.0, views=views)
     assert measure(old, threads=1)["psnr"] == pytest.approx(scene.figures.psnr, abs=0.3)  # by its backdrop
     data = json.loads((folder / "scene.json").read_text())
     del data["gain"]
@@ -125,7 +121,8 @@ def test_exports_have_it(two_exposures: tuple[Path, Scene], to: str, tmp_path: P
     for number, gain in enumerate((1.0, scene.gain)):
         file = tmp_path / f"{number}.ply"
         ns.export(replace(scene, gain=gain), file, config, to)
-        colours = np.asarray(trimesh.load(file).visual.vertex_colors, float)[:, :3]
+        read: Any = trimesh.load(file)
+        colours = np.array(read.visual.vertex_colors, float)[:, :3]
         brightness.append(colours[colours.max(1) < 250].mean())
     assert brightness[1] > (1 + 0.5 * (scene.gain - 1)) * brightness[0]
 
