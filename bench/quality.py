@@ -46,7 +46,7 @@ ROWS = (
 
 
 def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[str, float | str]:
-    """Trains once; measures PSNR, SSIM, FLIP, rendering time (the median of up to 20 test views) and rates."""
+    """Trains once; measures PSNR, SSIM, FLIP, rendering time (the median of 20 test views) and rates."""
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(time=row.seconds, downscale=row.downscale, backend=backend)  # type: ignore[arg-type]
         scene = train_posed(posed, Path(folder), config, FieldConfig())
