@@ -94,14 +94,16 @@ def _scene_and_config(
     """The scene, and what is left to do for the export: a fit of as many splats as the photos need stays
     in the scene, so that the next export needs none."""
     with leaving_at_once():
-        from nerfscene.exporters.export import INSTEAD, try_place
-        from nerfscene.exporters.splat_fitting import kept_with_splats
-        from nerfscene.exporters.splats import writer_for
-        from nerfscene.films.video import make_folder_of
         from nerfscene.scene import folder as scenes
 
     if kind != "splats" or not config.fit or config.count is not None:
         return scenes.load(folder), config
+    with leaving_at_once():
+        from nerfscene.exporters.export import INSTEAD, try_place
+        from nerfscene.exporters.splat_fitting import kept_with_splats
+        from nerfscene.exporters.splats import writer_for
+        from nerfscene.films.video import make_folder_of
+
     writer_for(file)
     make_folder_of(file, INSTEAD)
     try_place(file)
