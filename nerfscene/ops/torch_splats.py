@@ -132,6 +132,7 @@ def photo_loss(
     """See ``splatting.photo_loss``; ``found`` (5,): the loss, the squared error and the gains' gradients.
 
     The photo is given as numbers or as bytes, and the other is empty, as are weights that are all 1.
+    So many parameters because the kernels' modules have these.
     """
     photo = bytes_.astype(np.float32) * np.float32(1 / 255) if bytes_.size else photo
     weights = weights if weights.size else np.ones(rgb.shape[:2], np.float32)
