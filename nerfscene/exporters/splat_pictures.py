@@ -30,14 +30,14 @@ def photographed(
     lens, gains = view.intrinsics, np.exp(np.asarray(view.exposure, np.float32))
     if lens.lens == "perspective" and not any(lens.distortion):
         camera = pinhole_in_scene(Camera(lens, view.world_from_cam), scene.scene_from_world)
-        rgb = rasteriser.draw(gaussians, camera, scene.background).rgb
+        rgb = rasteriser.colours(gaussians, camera, scene.background)
         return np.clip(rgb * gains, 0, 1), np.ones(rgb.shape[:2], bool)
     columns, rows = np.meshgrid(np.arange(lens.width) + 0.5, np.arange(lens.height) + 0.5)
     plane = plane_points(lens, np.stack([columns.ravel(), rows.ravel()], 1))
     there = (np.abs(plane) < np.tan(np.radians(WIDEST))).all(1)
     wide = _around(lens, plane[there])
     camera = pinhole_in_scene(Camera(wide, view.world_from_cam), scene.scene_from_world)
-    drawn = rasteriser.draw(gaussians, camera, scene.background).rgb
+    drawn = rasteriser.colours(gaussians, camera, scene.background)
     at = np.where(there[:, None], plane, 0) * [wide.fx, wide.fy] + [wide.cx, wide.cy]
     rgb = _cubic(drawn, at.reshape(lens.height, lens.width, 2))
     return np.clip(rgb * gains, 0, 1), there.reshape(lens.height, lens.width)
