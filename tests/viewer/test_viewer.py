@@ -114,7 +114,7 @@ def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
     assert shot is not None
     camera = Camera(lens_of(shot, *session._full_size(shot, session.look)), shot.world_from_cam)
     frame = render(viewer.renderer, camera)
-    return small(Image.fromarray(developed(frame, session.look.mode, camera, session._world_from_page)))
+    return small(Image.fromarray(developed(frame, session.look, camera, session._world_from_page)))
 
 
 def drag(page: Any, dx: int, dy: int) -> None:
