@@ -68,8 +68,7 @@ def test_they_are_those_of_colmap(instruction_set: Any) -> None:
 
 
 def test_features_between_two_pixels_are_where_they_are_found() -> None:
-    # Some are nearer to either of two pixels as seen from the other. They used to be a pixel off, and the demo's
-    # cameras with them.
+    # Some are nearer to either of two pixels as seen from the other. They used to be a pixel off.
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 1, (400, 400))
     taps = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
