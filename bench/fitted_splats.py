@@ -26,6 +26,7 @@ from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.splatting.fitting import gaussians_of
+from nerfscene.splatting.gaussians import in_space, picked
 from nerfscene.types import Camera, Intrinsics
 
 TRIES = 5
@@ -45,13 +46,14 @@ def least(work: Callable[[], object]) -> float:
 def pictures(scene: Scene) -> tuple[float, float]:
     """Milliseconds of a picture of 640×480: of the splats, and marched."""
     assert scene.splats is not None
-    gaussians, rasteriser, renderer = gaussians_of(scene.splats), Rasteriser(), scene.renderer()
+    splats = picked(scene.splats, in_space(scene.splats.positions))
+    gaussians, rasteriser, renderer = gaussians_of(splats), Rasteriser(), scene.renderer()
     drawn = marched = 0.0
     views = scene.views[:: max(len(scene.views) // 4, 1)]
     for view in views:
         camera = Camera(LENS, view.world_from_cam)
         pinhole = pinhole_in_scene(camera, scene.scene_from_world)
-        drawn += least(lambda p=pinhole: rasteriser.draw(gaussians, p, scene.background))  # type: ignore[misc]
+        drawn += least(lambda p=pinhole: rasteriser.colours(gaussians, p, scene.background))  # type: ignore[misc]
         marched += least(lambda c=camera: render(renderer, c))  # type: ignore[misc]
     return drawn / len(views), marched / len(views)
 

@@ -22,7 +22,7 @@ from nerfscene.field.rendering import render
 from nerfscene.measuring.metrics import psnr
 from nerfscene.ops.splatting import Gaussians, Pinhole, Rasteriser, Rates, improve, no_moments, photo_loss
 from nerfscene.scene import folder as scenes
-from nerfscene.splatting.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats, in_space, picked
 from nerfscene.types import Camera, Intrinsics
 
 TIMES = 7
@@ -61,7 +61,8 @@ def main() -> None:
     asked = parser.parse_args()
     scene = scenes.load(asked.scene)
     renderer = replace(scene.renderer("cpu"), threads=asked.threads)
-    gaussians = as_fitted(made_splats(scene, renderer, asked.count, asked.degree, Told()))
+    made = made_splats(scene, renderer, asked.count, asked.degree, Told())
+    gaussians = as_fitted(picked(made, in_space(made.positions)))
     width, height = asked.size
     view = scene.views[len(scene.views) // 2]
     focal = view.intrinsics.fx * width / view.intrinsics.width
@@ -85,7 +86,8 @@ def main() -> None:
     march = least(lambda: render(renderer, camera), 3)
     rows = {
         "marched": march,
-        "drawn": least(lambda: rasteriser.draw(gaussians, k, (1.0, 1.0, 1.0))),
+        "drawn": least(lambda: rasteriser.colours(gaussians, k, (1.0, 1.0, 1.0))),
+        "drawn, to go back": least(lambda: rasteriser.draw(gaussians, k, (1.0, 1.0, 1.0))),
         "loss": least(lambda: photo_loss(drawn.rgb, marched.rgb, name="cpu", threads=asked.threads)),
         "backward": least(lambda: rasteriser.backward(loss.d_rgb)),
         "Adam": least(

@@ -267,6 +267,12 @@ struct Cpu {
         kernels().update_weights(step, int(gradient.size()), gradient.data(), parameters.data(), moments.data());
     }
 
+    // An array's numbers; null of an empty one.
+    template <class Numbers>
+    static auto given(const Numbers& numbers) {
+        return numbers.size() ? numbers.data() : nullptr;
+    }
+
     // Draws Gaussians; one thread of Python at a time.
     struct Splatter {
         CpuSplatter of;
@@ -277,16 +283,17 @@ struct Cpu {
         const SplatCamera& camera() const { return of.camera(); }
     };
     static void draw_splats(Splatter& s, const SplatCamera& camera, const SplatArrays& arrays, const float* background,
-                            const Floats& rgb, const Floats& alpha, const Floats& depth) {
+                            bool back, const Floats& rgb, const Floats& alpha, const Floats& depth) {
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(s.one_at_a_time);
-        s.of.draw(*kernels().splats, camera, arrays, background, rgb.data(), alpha.data(), depth.data());
+        const SplatOutput to = {rgb.data(), given(alpha), given(depth), back};
+        s.of.draw(*kernels().splats, camera, arrays, background, to);
     }
     static void splats_backward(Splatter& s, const SplatArrays& arrays, const ConstFloats& d_rgb, const ConstFloats& d_alpha,
                                 const SplatGradients& to) {
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(s.one_at_a_time);
-        s.of.backward(*kernels().splats, arrays, d_rgb.data(), d_alpha.data(), to);
+        s.of.backward(*kernels().splats, arrays, d_rgb.data(), given(d_alpha), to);
     }
     static void photo_loss(PhotoLoss& loss, int threads, float* found) {
         nb::gil_scoped_release release;

@@ -275,12 +275,12 @@ struct Cuda {
         const SplatCamera& camera() const { return of.camera(); }
     };
     static void draw_splats(Splatter& s, const SplatCamera& camera, const SplatArrays& a, const float* background,
-                            const Floats& rgb, const Floats& alpha, const Floats& depth) {
+                            bool, const Floats& rgb, const Floats& alpha, const Floats& depth) {
         nb::gil_scoped_release release;
         std::lock_guard<std::mutex> lock(s.one_at_a_time);
         const LentSplats given(a);
         Out<float> r(rgb, nullptr), o(alpha, nullptr), d(depth, nullptr);
-        s.of.draw(camera, given.arrays, background, r.data(), o.data(), d.data());
+        s.of.draw(camera, given.arrays, background, r.data(), alpha.size() ? o.data() : nullptr, depth.size() ? d.data() : nullptr);
         finish(nullptr, r, o, d);
     }
     static void splats_backward(Splatter& s, const SplatArrays& a, const ConstFloats& d_rgb, const ConstFloats& d_alpha,
@@ -294,7 +294,7 @@ struct Cuda {
             opacities(to.opacities, n, false), harmonics(to.harmonics, 3 * n * a.count, false),
             background(to.background, 3, false), pull(to.pull, n, false), weight(to.weight, n, false);
         Lent<int32_t> pixels(to.pixels, n, false);
-        s.of.backward(given.arrays, rgb.data(), alpha.data(),
+        s.of.backward(given.arrays, rgb.data(), d_alpha.size() ? alpha.data() : nullptr,
                       {centres.data, log_scales.data, turns.data, opacities.data, harmonics.data, background.data,
                        pixels.data, pull.data, weight.data});
         finish(nullptr, centres, log_scales, turns, opacities, harmonics, background, pixels, pull, weight);
@@ -302,23 +302,29 @@ struct Cuda {
     static void photo_loss(const PhotoLoss& loss, int, float* found) {
         nb::gil_scoped_release release;
         const size_t n = size_t(loss.rows) * loss.columns;
-        const Lent<float> rgb(loss.rgb, 3 * n, true), photo(loss.photo, 3 * n, true), weights(loss.weights, n, true);
+        const Lent<float> rgb(loss.rgb, 3 * n, true), photo(loss.photo, loss.photo ? 3 * n : 0, true),
+            weights(loss.weights, loss.weights ? n : 0, true);
+        const Lent<uint8_t> bytes(loss.bytes, loss.bytes ? 3 * n : 0, true);
         Lent<float> d_rgb(loss.d_rgb, 3 * n, false);
         PhotoLoss there = loss;
-        there.rgb = rgb.data, there.photo = photo.data, there.weights = weights.data, there.d_rgb = d_rgb.data;
+        there.rgb = rgb.data, there.d_rgb = d_rgb.data;
+        there.photo = loss.photo ? photo.data : nullptr, there.bytes = loss.bytes ? bytes.data : nullptr;
+        there.weights = loss.weights ? weights.data : nullptr;
         gpu::photo_loss(there, found);
         finish(nullptr, d_rgb);
     }
     static void improve_splats(const SplatAdam* adam, int arrays, int) {
         nb::gil_scoped_release release;
         const Lent<int32_t> pixels(adam[0].pixels, size_t(adam[0].n), true);
+        // The scales as they were before the step.
+        const Lent<float> sizes(adam[0].log_scales, 3 * size_t(adam[0].n), true);
         for (int i = 0; i < arrays; ++i) {
             const size_t n = size_t(adam[i].n) * adam[i].width;
             const Lent<float> gradients(adam[i].gradients, n, true);
             Lent<float> parameters(adam[i].parameters, n, true), moments(adam[i].moments, 2 * n, true);
             SplatAdam there = adam[i];
             there.parameters = parameters.data, there.moments = moments.data, there.gradients = gradients.data;
-            there.pixels = pixels.data;
+            there.pixels = pixels.data, there.log_scales = adam[i].log_scales ? sizes.data : nullptr;
             gpu::improve_splats(&there, 1);
             finish(nullptr, parameters, moments);
         }

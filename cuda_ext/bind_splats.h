@@ -12,6 +12,7 @@ struct SplatBinding {
     using ConstFloats = typename Device::ConstFloats;
     using Splatter = typename Device::Splatter;
     using Ints = typename Device::template Array<int32_t>;
+    using ConstBytes = typename Device::template Array<const uint8_t>;
     using ConstInts = typename Device::template Array<const int32_t>;
 
     static void bind(nb::module_& m) {
@@ -58,18 +59,20 @@ struct SplatBinding {
         splatter.def("draw", [](Splatter& s, ConstFloats centres, ConstFloats log_scales, ConstFloats turns,
                                 ConstFloats opacities, ConstFloats harmonics, const std::vector<float>& camera,
                                 std::tuple<int, int> size, std::tuple<int, int, int, int> window,
-                                const std::vector<float>& background, float near_plane, Floats rgb, Floats alpha,
-                                Floats depth) {
+                                const std::vector<float>& background, float near_plane, bool back, Floats rgb,
+                                Floats alpha, Floats depth) {
             const SplatArrays a = arrays_of(centres, log_scales, turns, opacities, harmonics);
             const SplatCamera k = camera_of(camera, size, window, near_plane);
             const size_t n = size_t(k.columns) * k.rows;
-            require(rgb.size() == 3 * n && alpha.size() == n && depth.size() == n, "outputs must have the window's size");
+            require(rgb.size() == 3 * n && (alpha.size() == n || !alpha.size()) && (depth.size() == n || !depth.size()),
+                    "outputs must have the window's size");
             float behind[3];
             copy_background(background, behind);
-            Device::draw_splats(s, k, a, behind, rgb, alpha, depth);
+            Device::draw_splats(s, k, a, behind, back, rgb, alpha, depth);
         }, "centres"_a.noconvert(), "log_scales"_a.noconvert(), "turns"_a.noconvert(), "opacities"_a.noconvert(),
-           "harmonics"_a.noconvert(), "camera"_a, "size"_a, "window"_a, "background"_a, "near"_a, "rgb"_a.noconvert(),
-           "alpha"_a.noconvert(), "depth"_a.noconvert());
+           "harmonics"_a.noconvert(), "camera"_a, "size"_a, "window"_a, "background"_a, "near"_a, "back"_a,
+           "rgb"_a.noconvert(), "alpha"_a.noconvert(), "depth"_a.noconvert(),
+           "alpha and depth may be empty: then they aren't made. back: keep what `backward` needs.");
         splatter.def("backward", [](Splatter& s, ConstFloats centres, ConstFloats log_scales, ConstFloats turns,
                                     ConstFloats opacities, ConstFloats harmonics, ConstFloats d_rgb, ConstFloats d_alpha,
                                     Floats d_centres, Floats d_log_scales, Floats d_turns, Floats d_opacities,
@@ -78,7 +81,7 @@ struct SplatBinding {
             require(s.drawn() >= 0, "nothing was drawn yet");
             require(s.given() == a.n, "these are not the Gaussians that were drawn");
             const size_t n = size_t(s.camera().columns) * s.camera().rows, count = size_t(a.n);
-            require(d_rgb.size() == 3 * n && d_alpha.size() == n, "d_rgb and d_alpha must have the window's size");
+            require(d_rgb.size() == 3 * n && (d_alpha.size() == n || !d_alpha.size()), "d_rgb and d_alpha must have the window's size");
             require(d_centres.size() == 3 * count && d_log_scales.size() == 3 * count && d_turns.size() == 4 * count &&
                         d_opacities.size() == count && d_harmonics.size() == harmonics.size() && d_background.size() == 3 &&
                         pixels.size() == count && pull.size() == count && weight.size() == count,
@@ -91,26 +94,30 @@ struct SplatBinding {
            "d_log_scales"_a.noconvert(), "d_turns"_a.noconvert(), "d_opacities"_a.noconvert(),
            "d_harmonics"_a.noconvert(), "d_background"_a.noconvert(), "pixels"_a.noconvert(), "pull"_a.noconvert(),
            "weight"_a.noconvert(),
-           "Overwrites the gradients. Their arrays must hold what the last call wrote, or zeros.");
+           "Overwrites the gradients. Their arrays must hold what the last call wrote, or zeros. d_alpha may be empty: zeros.");
     }
 
     static void bind_fitting(nb::module_& m) {
-        m.def("photo_loss", [](ConstFloats rgb, ConstFloats photo, const std::vector<float>& gains, ConstFloats weights,
-                               float share, int threads, Floats d_rgb, Floats found) {
-            require(weights.ndim() == 2 && rgb.size() == 3 * weights.size() && photo.size() == rgb.size() &&
+        m.def("photo_loss", [](ConstFloats rgb, ConstFloats photo, ConstBytes bytes, const std::vector<float>& gains,
+                               ConstFloats weights, float share, int threads, Floats d_rgb, Floats found) {
+            require(rgb.ndim() == 3 && rgb.shape(2) == 3 && photo.size() + bytes.size() == rgb.size() &&
+                        (!photo.size() || !bytes.size()) && (3 * weights.size() == rgb.size() || !weights.size()) &&
                         d_rgb.size() == rgb.size(),
                     "rgb, photo and d_rgb must be (h, w, 3), weights (h, w)");
             require(gains.size() == 3 && found.size() == 5, "gains must be three numbers, found five");
             require(share >= 0.0f && share <= 1.0f, "the share must be from 0 to 1");
             PhotoLoss loss = {};
-            loss.rows = int(weights.shape(0)), loss.columns = int(weights.shape(1));
-            loss.rgb = rgb.data(), loss.photo = photo.data(), loss.weights = weights.data(), loss.share = share;
+            loss.rows = int(rgb.shape(0)), loss.columns = int(rgb.shape(1));
+            loss.rgb = rgb.data(), loss.share = share;
+            loss.photo = photo.size() ? photo.data() : nullptr, loss.bytes = bytes.size() ? bytes.data() : nullptr;
+            loss.weights = weights.size() ? weights.data() : nullptr;
             std::copy(gains.begin(), gains.end(), loss.gains);
             loss.d_rgb = d_rgb.data();
             Device::photo_loss(loss, threads, found.data());
-        }, "rgb"_a.noconvert(), "photo"_a.noconvert(), "gains"_a, "weights"_a.noconvert(), "share"_a, "threads"_a,
+        }, "rgb"_a.noconvert(), "photo"_a.noconvert(), "bytes"_a.noconvert(), "gains"_a, "weights"_a.noconvert(), "share"_a, "threads"_a,
            "d_rgb"_a.noconvert(), "found"_a.noconvert(),
-           "found: the loss, the mean squared error, and the gradients by the gains.");
+           "The photo is given as numbers of 0 to 1 or as bytes, and the other is empty; weights may be empty: all 1. found: "
+           "the loss, the mean squared error, and the gradients by the gains.");
         m.def("improve_splats", [](Floats centres, Floats log_scales, Floats turns, Floats opacities, Floats harmonics,
                                    ConstFloats d_centres, ConstFloats d_log_scales, ConstFloats d_turns,
                                    ConstFloats d_opacities, ConstFloats d_harmonics, ConstInts pixels, Floats m_centres,
@@ -126,10 +133,11 @@ struct SplatBinding {
                 const size_t size = p[i]->size();
                 require(g[i]->size() == size && moments[i]->size() == 2 * size && (n == 0 ? size == 0 : size % n == 0),
                         "gradients and moments must have the Gaussians' sizes");
+                require(i != 1 || size == 3 * size_t(n), "log_scales must be (n, 3)");
                 const int width = n == 0 ? 0 : int(size / n);
                 const AdamStep step = {rates[i], beta1, beta2, epsilon}, rest = {rates[5], beta1, beta2, epsilon};
                 adam[i] = {p[i]->data(), moments[i]->data(), g[i]->data(), pixels.data(), n, width,
-                           i == 4 ? std::min(width, 3) : width, step, rest};
+                           i == 4 ? std::min(width, 3) : width, step, rest, i == 0 ? log_scales.data() : nullptr};
             }
             Device::improve_splats(adam, 5, threads);
         }, "centres"_a.noconvert(), "log_scales"_a.noconvert(), "turns"_a.noconvert(), "opacities"_a.noconvert(),
@@ -137,8 +145,8 @@ struct SplatBinding {
            "d_opacities"_a.noconvert(), "d_harmonics"_a.noconvert(), "pixels"_a.noconvert(), "m_centres"_a.noconvert(),
            "m_log_scales"_a.noconvert(), "m_turns"_a.noconvert(), "m_opacities"_a.noconvert(),
            "m_harmonics"_a.noconvert(), "rates"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "threads"_a,
-           "A step of Adam on the Gaussians that have pixels. Rates: of the five arrays, of harmonics the constant's, and of "
-           "the other harmonics.");
+           "A step of Adam on the Gaussians that have pixels. Rates: of the five arrays, of centres as a share of the largest "
+           "scale, of harmonics the constant's, and of the other harmonics.");
     }
 };
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -15,6 +15,10 @@ from nerfscene.given import home_expanded
 from nerfscene.loading import leaving_at_once
 from nerfscene.scene.scene import splats_in_words
 from nerfscene.terminal import Live
+
+if TYPE_CHECKING:
+    from nerfscene.exporters.told import Told
+    from nerfscene.scene.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def run_export(a: Export) -> None:
         for line in idle_settings(kind, file, a.export):
             live.warn(line)
         told = Told(live.show, live.warn, live.show)
-        made = export(scenes.load(scene), file, kind, a.export, told, signed)
+        given, config = _scene_and_config(scene, file, kind, a.export, told)
+        made = export(given, file, kind, config, told, signed)
         live.bar.stop()
         if a.json:
             print(api.as_json(made))
@@ -81,6 +86,28 @@ def run_export(a: Export) -> None:
         if made.get("fitted"):
             live.say(splats_in_words(made["fitted"]))
         live.say(OPENS[kind, file.suffix.lower()])
+
+
+def _scene_and_config(
+    folder: Path, file: Path, kind: str, config: ExportConfig, told: Told
+) -> tuple[Scene, ExportConfig]:
+    """The scene, and what is left to do for the export: a fit of as many splats as the photos need stays
+    in the scene, so that the next export needs none."""
+    with leaving_at_once():
+        from nerfscene.scene import folder as scenes
+
+    if kind != "splats" or not config.fit or config.count is not None:
+        return scenes.load(folder), config
+    with leaving_at_once():
+        from nerfscene.exporters.export import INSTEAD, try_place
+        from nerfscene.exporters.splat_fitting import kept_with_splats
+        from nerfscene.exporters.splats import writer_for
+        from nerfscene.films.video import make_folder_of
+
+    writer_for(file)
+    make_folder_of(file, INSTEAD)
+    try_place(file)
+    return kept_with_splats(folder, config, told), replace(config, fit=0.0)
 
 
 def run_share(a: Share) -> None:

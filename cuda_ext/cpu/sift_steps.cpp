@@ -11,6 +11,7 @@ namespace {
 constexpr int kLevels = 3, kPictures = kLevels + 3;  // of an octave, in which the scale doubles
 constexpr float kFirst = 1.6f, kCamera = 0.5f;       // smoothness of an octave's first picture, and of a photo
 constexpr int kOctaves = 4, kSmallest = 16;          // octaves at most; pixels of the shorter side
+constexpr int kRounds = 5;                           // in which a feature is moved to the pixel nearest to it
 
 struct Octave {
     int width, height, stride;
@@ -58,7 +59,7 @@ void fill(const Kernels& kernels, Octave& o) {
 // near, if it is too faint, or on an edge.
 bool refine(const Octave& o, int level, int x, int y, const SiftOptions& options, Found& found) {
     float off[3] = {}, value = 0, dxx = 0, dyy = 0, dxy = 0;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 1;; ++round) {
         const auto at = [&](int dx, int dy, int dl) {
             return o.differences[level + dl][size_t(y + dy) * o.stride + x + dx];
         };
@@ -82,7 +83,8 @@ bool refine(const Octave& o, int level, int x, int y, const SiftOptions& options
         value = middle + 0.5f * (g[0] * off[0] + g[1] * off[1] + g[2] * off[2]);
         const int sx = off[0] > 0.6f && x + 2 < o.width ? 1 : off[0] < -0.6f && x > 1 ? -1 : 0;
         const int sy = off[1] > 0.6f && y + 2 < o.height ? 1 : off[1] < -0.6f && y > 1 ? -1 : 0;
-        if (!sx && !sy) break;
+        // Some would go back and forth between two pixels for ever. The last offset is from where it was found.
+        if ((!sx && !sy) || round == kRounds) break;
         x += sx, y += sy;
     }
     const float trace = dxx + dyy, determinant = dxx * dyy - dxy * dxy, limit = options.edge + 1;

@@ -13,11 +13,11 @@ static void loss_prepare(const PhotoLoss& p, int row) {
     const size_t first = size_t(row) * p.columns;
     double absolute = 0, squared = 0;
     for (int i = 0; i < p.columns; ++i) {
-        const float w = p.weights[first + i];
+        const float w = loss_given_weight(p, first + i);
         float sum = 0.0f, square = 0.0f;
         for (int c = 0; c < 3; ++c) {
             const size_t at = 3 * (first + i) + c;
-            const float a = w > 0.0f ? p.rgb[at] * p.gains[c] : 0.0f, b = w > 0.0f ? p.photo[at] : 0.0f, d = a - b;
+            const float a = w > 0.0f ? p.rgb[at] * p.gains[c] : 0.0f, b = w > 0.0f ? loss_photo(p, at) : 0.0f, d = a - b;
             p.shown[at] = a, p.target[at] = b;
             sum += fabsf(d), square += d * d;
         }
@@ -50,8 +50,11 @@ NS_HD vf loss_across(const PhotoLoss& p, const float* row, int at) {
 // Each pixel's weight, three times; 0 for weights below 0.
 static float* loss_weights(const PhotoLoss& p, float* scratch, int which, int row) {
     float* to = loss_buffer(p, scratch, which);
-    const float* weights = p.weights + size_t(row) * p.columns;
-    for (int i = 0; i < p.columns; ++i) to[3 * i] = to[3 * i + 1] = to[3 * i + 2] = weights[i] > 0.0f ? weights[i] : 0.0f;
+    const size_t first = size_t(row) * p.columns;
+    for (int i = 0; i < p.columns; ++i) {
+        const float w = loss_given_weight(p, first + i);
+        to[3 * i] = to[3 * i + 1] = to[3 * i + 2] = w > 0.0f ? w : 0.0f;
+    }
     return to;
 }
 

@@ -25,11 +25,83 @@ struct SplatLoader {
     }
 };
 
-static int splat_project_some(const SplatCamera& k, const SplatArrays& a, int first, int last, SplatCandidate* out) {
+// The colours of Gaussians in the window, from their directions as vectors and their harmonics as they lie in memory.
+struct SplatColors {
+    float basis[kMostHarmonics][kWidth];
+    SplatColors(const Triple<vf>& centre, Vec3 eye, int count) {
+        const Triple<vf> d = {centre.x - eye.x, centre.y - eye.y, centre.z - eye.z};
+        const vf squared = dot(d, d), zero = {}, inverse = squared > zero ? 1.0f / Lanes<vf>::sqrt(squared) : zero;
+        vf b[kMostHarmonics];
+        splat_basis(count, d.x * inverse, d.y * inverse, d.z * inverse, b);
+        for (int i = 0; i < count; ++i) store(basis[i], b[i]);
+    }
+    // Writes the colour of one lane; false if it is no colour.
+    bool of(int lane, int count, const float* harmonics, float* color) const {
+        // Red, green, blue and a number that is not used. Of the last ones, no fourth can be read.
+        const float* h = harmonics + 3 * (count - 1);
+        v4 sum = v4{h[0], h[1], h[2], 0.0f} * basis[count - 1][lane] + 0.5f;
+        for (int i = 0; i + 1 < count; ++i) sum += load_row<4>(harmonics + 3 * i) * basis[i][lane];
+        for (int j = 0; j < 3; ++j) color[j] = sum[j] < 0.0f ? 0.0f : sum[j];
+        const float all = color[0] + color[1] + color[2];
+        return all * 0.0f == 0.0f;
+    }
+};
+
+// Calls meet(tile) for each tile that a Gaussian's ellipse meets, row by row.
+template <class Meet>
+NS_HD void splat_each_tile(const SplatPicture& p, const Splat& s, const SplatTiles& t, Meet meet) {
+    if (t.meets) {
+        for (uint32_t left = t.meets; left; left &= left - 1) {
+            const int bit = __builtin_ctz(left);
+            meet((t.top + bit / 4) * p.across + t.left + bit % 4);
+        }
+        return;
+    }
+    int top, bottom, left, right;
+    if (!splat_tile_rows(s, p.camera, p.down, top, bottom)) return;
+    for (int row = top; row <= bottom; ++row)
+        if (splat_tiles(s, p.camera, p.across, row, left, right))
+            for (int column = left; column <= right; ++column) meet(row * p.across + column);
+}
+
+// Tiles [left, right] and [top, bottom] around a Gaussian's ellipse → those that it meets, if there are few; false: none.
+static bool splat_few_tiles(const SplatPicture& p, const Splat& s, int left, int top, int right, int bottom, SplatTiles& t) {
+    t = {uint16_t(left), uint16_t(top), 0, 0};
+    if (right < left || bottom < top) return false;
+    if (right - left > 3 || bottom - top > 3) return true;
+    uint32_t meets = 0;
+    for (int row = top; row <= bottom; ++row) {
+        int from = left, to = right;
+        if (left < right && top < bottom && !splat_tiles(s, p.camera, p.across, row, from, to)) continue;
+        from = ns_max(from, left), to = ns_min(to, right);
+        if (from <= to) meets |= ((2u << (to - left)) - (1u << (from - left))) << 4 * (row - top);
+    }
+    t.meets = uint16_t(meets);
+    return meets != 0;
+}
+
+// The pixels whose centres lie from `low` to `high`, both in pixels of the window → the first and the last one's tile.
+NS_HD void splat_tiles_between(vf low, vf high, int pixels, vi& first, vi& last) {
+    constexpr int kShift = 4;
+    static_assert(1 << kShift == kSplatTile, "a tile's side is a power of two");
+    const vf end = splat(float(pixels)), zero = {};
+    low = ns_min(ns_max(low - 0.5f, zero), end), high = ns_min(ns_max(high + 0.5f, zero), end);
+    const vi cut = Lanes<vf>::to_int(low);
+    const vi up = cut - (Lanes<vf>::to_float(cut) < low), down = Lanes<vf>::to_int(high) - 1;
+    first = up >> kShift, last = down >> kShift;
+    first = up > down ? last + 1 : first;
+}
+
+static void splat_project_some(const SplatPicture& p, const SplatArrays& a, SplatPart& part) {
+    const SplatCamera& k = p.camera;
+    const Vec3 eye = splat_camera_centre(k);
+    const int tiles = p.across * p.down;
+    for (int i = 0; i < tiles; ++i) part.counts[i] = 0;
     int n = 0;
-    for (int at = first; at < last; at += kWidth) {
+    uint64_t slots = 0;
+    for (int at = part.first; at < part.last; at += kWidth) {
         SplatLoader loader;
-        const int some = ns_min(last - at, kWidth);
+        const int some = ns_min(part.last - at, kWidth);
         for (int i = 0; i < kWidth; ++i) loader.index[i] = uint32_t(at + ns_min(i, some - 1));
         // Those behind the camera need nothing more, and all of a vector are often neighbours.
         const Triple<vf> centre = loader.load3(a.centres);
@@ -40,17 +112,44 @@ static int splat_project_some(const SplatCamera& k, const SplatArrays& a, int fi
         splat_project(k, g, f);
         const vf limit = ns_log(ns_max(f.opacity * (1.0f / kLeastAlpha), splat(1.0f)));
         const vf reach_x = Lanes<vf>::sqrt(2.0f * limit * f.variance_x), reach_y = Lanes<vf>::sqrt(2.0f * limit * f.variance_y);
-        const float left = float(k.left), top = float(k.top);
-        const vi inside = (f.x + reach_x > splat(left)) & (f.x - reach_x < splat(left + float(k.columns))) &
-                          (f.y + reach_y > splat(top)) & (f.y - reach_y < splat(top + float(k.rows))) &
-                          (splat_drawable(k, g, f) > splat(0.0f));
-        for (uint32_t lanes = lane_bits(inside) & ((1u << some) - 1u); lanes; lanes &= lanes - 1) {
+        const vf x = f.x - float(k.left), y = f.y - float(k.top);
+        const vi inside = (x + reach_x > splat(0.0f)) & (x - reach_x < splat(float(k.columns))) & (y + reach_y > splat(0.0f)) &
+                          (y - reach_y < splat(float(k.rows))) & (splat_drawable(k, g, f) > splat(0.0f));
+        uint32_t lanes = lane_bits(inside) & ((1u << some) - 1u);
+        if (!lanes) continue;
+        vi left, right, top, bottom;
+        splat_tiles_between(x - reach_x, x + reach_x, k.columns, left, right);
+        splat_tiles_between(y - reach_y, y + reach_y, k.rows, top, bottom);
+        const SplatColors colors(g.centre, eye, a.count);
+        for (; lanes; lanes &= lanes - 1) {
             const int i = __builtin_ctz(lanes);
-            out[n++] = {f.x[i], f.y[i], f.half_a[i], f.lean[i], f.half_c[i], f.opacity[i], f.depth[i],
-                        reach_x[i], reach_y[i], limit[i], loader.index[i]};
+            Splat& s = part.splats[n];
+            SplatTiles& t = part.tiles[n];
+            s.x = f.x[i], s.y = f.y[i], s.half_a = f.half_a[i], s.lean = f.lean[i], s.half_c = f.half_c[i];
+            s.opacity = f.opacity[i], s.limit = limit[i], s.depth = f.depth[i];
+            s.reach_x = reach_x[i], s.reach_y = reach_y[i], s.index = loader.index[i];
+            if (!colors.of(i, a.count, a.harmonics + 3 * size_t(a.count) * s.index, s.color)) continue;
+            if (!splat_few_tiles(p, s, left[i], top[i], right[i], bottom[i], t)) continue;
+            uint32_t met = 0;
+            splat_each_tile(p, s, t, [&](int tile) { ++part.counts[tile], ++met; });
+            if (!met) continue;
+            s.first_slot = 0, s.slots = met, slots += met, ++n;
         }
     }
-    return n;
+    part.found = n, part.slots = slots;
+}
+
+static void splat_list(const SplatPicture& p, SplatPart& part, uint32_t slot) {
+    for (int i = 0; i < part.found; ++i) {
+        Splat& s = part.splats[i];
+        const SplatListed listed = {uint32_t(Lanes<float>::bits(s.depth)), uint32_t(&s - p.splats)};
+        s.first_slot = slot;
+        splat_each_tile(p, s, part.tiles[i], [&](int tile) {
+            const uint32_t place = part.counts[tile]++;
+            p.listed[place] = listed;
+            if (p.back) p.places[slot++] = place;
+        });
+    }
 }
 
 // Asks for a Gaussian's centre and harmonics before they are needed.
@@ -59,21 +158,10 @@ NS_HD void splat_prefetch(const SplatArrays& a, size_t i) {
     for (int j = 0; j < 3 * a.count; j += 16) __builtin_prefetch(a.harmonics + 3 * size_t(a.count) * i + j);
 }
 
-static void splat_finish(const SplatCamera& k, const SplatArrays& a, const SplatCandidate* candidates, const uint32_t* order,
-                         int first, int last, Splat* out) {
-    const Vec3 eye = splat_camera_centre(k);
-    for (int i = first; i < last; ++i) {
-        // In the order of depths, what is read lies anywhere in memory.
-        if (i + 16 < last) __builtin_prefetch(candidates + order[i + 16]);
-        if (i + 8 < last) splat_prefetch(a, candidates[order[i + 8]].index);
-        out[i] = splat_finished(a, eye, candidates[order[i]]);
-    }
-}
-
-static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, const SplatSums* sums, const uint32_t* which,
+static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, const SplatSums* sums, const Splat* const* which,
                                 int some, const SplatGradients& to) {
     SplatLoader loader;
-    for (int i = 0; i < kWidth; ++i) loader.index[i] = p.splats[which[ns_min(i, some - 1)]].index;
+    for (int i = 0; i < kWidth; ++i) loader.index[i] = which[ns_min(i, some - 1)]->index;
     SplatFlat<vf> f;
     splat_project(p.camera, loader.given(a), f);
     vf v[6];
@@ -95,33 +183,22 @@ static void splat_backward_some(const SplatPicture& p, const SplatArrays& a, con
         for (int j = 0; j < 4; ++j) to.turns[4 * n + j] = g.turn[j][i];
         to.opacities[n] = g.logit[i];
         const size_t h = 3 * size_t(a.count) * n;
-        splat_color_backward(a.count, eye, a.centres + 3 * n, a.harmonics + h, p.splats[which[i]].color, sums[i].color,
+        splat_color_backward(a.count, eye, a.centres + 3 * n, a.harmonics + h, which[i]->color, sums[i].color,
                              to.harmonics + h, centre);
         to.pixels[n] = sums[i].pixels, to.weight[n] = sums[i].weight;
         to.pull[n] = sqrtf(sums[i].pull_x * sums[i].pull_x + sums[i].pull_y * sums[i].pull_y);
     }
 }
 
-static void splat_project_backward_some(const SplatPicture& p, const SplatArrays& a, int first, int last,
+static void splat_project_backward_some(const SplatPicture& p, const SplatArrays& a, const Splat* splats, int n,
                                         const SplatGradients& to) {
     SplatSums sums[kWidth];
-    uint32_t which[kWidth];
-    int n = 0;
-    for (int i = first; i < last; ++i) {
-        if (i + kWidth < last) {
-            const size_t later = p.splats[i + kWidth].index;
-            splat_prefetch(a, later);
-            __builtin_prefetch(a.log_scales + 3 * later), __builtin_prefetch(a.turns + 4 * later);
-            __builtin_prefetch(a.opacities + later), __builtin_prefetch(to.pixels + later, 1);
-            __builtin_prefetch(to.centres + 3 * later, 1), __builtin_prefetch(to.log_scales + 3 * later, 1);
-            __builtin_prefetch(to.turns + 4 * later, 1), __builtin_prefetch(to.opacities + later, 1);
-            __builtin_prefetch(to.pull + later, 1), __builtin_prefetch(to.weight + later, 1);
-            for (int j = 0; j < 3 * a.count; j += 16)
-                __builtin_prefetch(to.harmonics + 3 * size_t(a.count) * later + j, 1);
-        }
-        which[n] = uint32_t(i);
-        if (splat_add_up(p.sums, p.touched, p.splats[i], sums[n])) ++n;
-        if (n == kWidth || (i + 1 == last && n > 0)) splat_backward_some(p, a, sums, which, n, to), n = 0;
+    const Splat* which[kWidth];
+    int some = 0;
+    for (int i = 0; i < n; ++i) {
+        which[some] = splats + i;
+        if (splat_add_up(p.sums, p.touched, p.places, splats[i], sums[some])) ++some;
+        if (some == kWidth || (i + 1 == n && some > 0)) splat_backward_some(p, a, sums, which, some, to), some = 0;
     }
 }
 
@@ -142,7 +219,9 @@ static void splat_adam(const SplatAdam& a, int64_t first, int64_t last) {
         if (a.pixels[i] <= 0) continue;
         const int64_t at = i * a.width;
         float *p = a.parameters + at, *m = a.moments + at, *v = m + a.n * a.width;
-        splat_adam_part(a.first, a.gradients + at, p, m, v, 0, a.constant);
+        AdamStep step = a.first;
+        step.rate *= splat_size(a, i);
+        splat_adam_part(step, a.gradients + at, p, m, v, 0, a.constant);
         splat_adam_part(a.rest, a.gradients + at, p, m, v, a.constant, a.width);
     }
 }

@@ -1,9 +1,10 @@
 // Pictures of Gaussians on all threads of a CPU: memory and the order of work.
 //
-// draw: project all Gaussians; sort those in the window by depth; give them their colours; list them in the tiles that
-// their ellipses meet; draw each tile. backward: each tile writes its sums for each of its Gaussians to a place of its own;
-// then each Gaussian's sums are added up in the order of its tiles. So no two threads write to one place, and any number of
-// threads gives the same bits.
+// draw: project all Gaussians, give those in the window their colours, and count them in the tiles that their ellipses meet;
+// list them in these; sort each tile's list by depth and draw it. backward: each tile writes its sums for each of its
+// Gaussians to a place of its own; then each Gaussian's sums are added up in the order of its tiles. So no two threads write to
+// one place, and any number of threads gives the same bits. Where Gaussians that are neighbours in space are also neighbours in
+// memory, a tile's lie close together, and all of this is faster.
 #pragma once
 #include <memory>
 #include <vector>
@@ -34,32 +35,37 @@ class Room {
     size_t size_ = 0;
 };
 
+// Where a picture goes: (rows, columns[, 3]); alpha and depth may be null. back: keep what the way back needs.
+struct SplatOutput {
+    float *rgb, *alpha, *depth;
+    bool back;
+};
+
 class CpuSplatter {
   public:
     CpuSplatter(int threads) : pool_(threads) {}
     void draw(const SplatKernels& kernels, const SplatCamera& camera, const SplatArrays& arrays, const float* background,
-              float* rgb, float* alpha, float* depth);
-    // After `draw` of the same arrays. The gradients' arrays must hold what the last call wrote, or zeros.
+              const SplatOutput& to);
+    // After `draw` of the same arrays, for the way back. The gradients' arrays must hold what the last call wrote, or zeros.
     void backward(const SplatKernels& kernels, const SplatArrays& arrays, const float* d_rgb, const float* d_alpha,
                   const SplatGradients& to);
     ThreadPool& pool() { return pool_; }
-    int drawn() const { return drawn_; }  // Gaussians in the last picture; below 0: there is none
+    int drawn() const { return drawn_; }  // Gaussians in the last picture; below 0: there is no way back
     int given() const { return given_; }  // all Gaussians of the last picture
     const SplatCamera& camera() const { return picture_.camera; }
 
   private:
     void project(const SplatKernels& kernels, const SplatArrays& arrays);
-    void sort();
-    void list_tiles();
+    void list(const SplatKernels& kernels);
     ThreadPool pool_;
     SplatPicture picture_{};
-    int drawn_ = -1, given_ = 0, parts_ = 0;
-    std::vector<int> found_;                     // candidates in each part of the Gaussians
-    std::vector<std::vector<uint32_t>> met_;     // the tiles of each part's Gaussians, one after the other
-    Room<SplatCandidate> candidates_;
-    Room<uint64_t> keys_, other_keys_;
-    Room<uint32_t> order_, first_entry_, counts_;
+    int drawn_ = -1, given_ = 0;
+    std::vector<SplatPart> parts_;
+    Room<SplatTiles> met_;
+    Room<uint64_t> keys_;
+    Room<uint32_t> first_entry_, counts_, places_;
     Room<Splat> splats_;
+    Room<SplatListed> listed_;
     Room<SplatEntry> entries_;
     Room<SplatSums> sums_;
     Room<uint8_t> touched_;

@@ -24,7 +24,7 @@ NS_D void add_block(double* shared, double mine, double* to) {
     __syncthreads();
 }
 NS_D float loss_weight(const PhotoLoss& p, int row, int at) {
-    const float w = p.weights[size_t(row) * p.columns + at / 3];
+    const float w = loss_given_weight(p, size_t(row) * p.columns + at / 3);
     return w > 0.0f ? w : 0.0f;
 }
 
@@ -36,7 +36,7 @@ __global__ void prepare_kernel(PhotoLoss p) {
     for (int at = int(threadIdx.x); at < n; at += int(blockDim.x)) {
         const size_t i = size_t(row) * n + at;
         const float w = loss_weight(p, row, at), a = w > 0.0f ? p.rgb[i] * p.gains[at % 3] : 0.0f;
-        const float b = w > 0.0f ? p.photo[i] : 0.0f;
+        const float b = w > 0.0f ? loss_photo(p, i) : 0.0f;
         p.shown[i] = a, p.target[i] = b;
         absolute += double(w * ns_abs(a - b)), squared += double(w * (a - b) * (a - b)), total += double(w);
     }

@@ -170,7 +170,8 @@ __global__ void __launch_bounds__(kPixels) draw_kernel(TilePicture p) {
     if (!at.inside) return;
     const size_t to = size_t(at.row) * p.camera.columns + at.column;
     for (int c = 0; c < 3; ++c) p.rgb[3 * to + c] = color[c] + left * p.background[c];
-    p.alpha[to] = 1.0f - left, p.depth[to] = last > 0 ? far / (1.0f - left) : 0.0f;
+    if (p.alpha) p.alpha[to] = 1.0f - left;
+    if (p.depth) p.depth[to] = last > 0 ? far / (1.0f - left) : 0.0f;
 }
 
 // Adds a pixel's share of a Gaussian's sums to those of its block; only warps in which one has a share do anything.
@@ -197,7 +198,7 @@ __global__ void __launch_bounds__(kPixels) draw_backward_kernel(TilePicture p) {
         const float share = warp_sum(left * d[c]);
         if (lane_index() == 0) atomicAdd(p.d_background + c, share);
     }
-    const float d_alpha = at.inside ? p.d_alpha[from] : 0.0f;
+    const float d_alpha = at.inside && p.d_alpha ? p.d_alpha[from] : 0.0f;
     const int last = p.last[mine];
     for (int past = p.deepest[blockIdx.x]; past > 0; past -= kBatch) {
         const int first = ns_max(0, past - kBatch), some = past - first;
@@ -238,7 +239,7 @@ __global__ void project_backward_kernel(SplatCamera k, SplatArrays a, const Spla
     if (rank >= n) return;
     const Splat& s = splats[rank];
     SplatSums sum;
-    if (!splat_add_up(sums, touched, s, sum)) return;
+    if (!splat_add_up(sums, touched, nullptr, s, sum)) return;
     const size_t i = s.index, h = 3 * size_t(a.count) * i;
     SplatFlat<float> f;
     splat_project(k, given_splat(a, i), f);
@@ -261,8 +262,9 @@ __global__ void splat_adam_kernel(SplatAdam a) {
     const int64_t at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, size = a.n * a.width;
     if (at >= size || a.pixels[at / a.width] <= 0) return;
     const float g = a.gradients[at];
-    adam(at % a.width < a.constant ? a.first : a.rest, g * 0.0f == 0.0f ? g : 0.0f, a.parameters[at], a.moments[at],
-         a.moments[size + at]);
+    AdamStep step = at % a.width < a.constant ? a.first : a.rest;
+    step.rate *= splat_size(a, at / a.width);
+    adam(step, g * 0.0f == 0.0f ? g : 0.0f, a.parameters[at], a.moments[at], a.moments[size + at]);
 }
 
 }  // namespace

@@ -329,12 +329,14 @@ NS_HD Splat splat_finished(const SplatArrays& a, Vec3 eye, const SplatCandidate&
     return s;
 }
 
-// One Gaussian's sums over its tiles; returns false if it has weight in none.
-NS_HD bool splat_add_up(const SplatSums* sums, const uint8_t* touched, const Splat& s, SplatSums& sum) {
+// One Gaussian's sums over its tiles; returns false if it has weight in none. places: where the sums of each slot are; null:
+// in the order of slots.
+NS_HD bool splat_add_up(const SplatSums* sums, const uint8_t* touched, const uint32_t* places, const Splat& s, SplatSums& sum) {
     sum = {};
     for (uint32_t slot = s.first_slot; slot < s.first_slot + s.slots; ++slot) {
-        if (!touched[slot]) continue;
-        const SplatSums& t = sums[slot];
+        const uint32_t at = places ? places[slot] : slot;
+        if (!touched[at]) continue;
+        const SplatSums& t = sums[at];
         sum.s += t.s, sum.se += t.se, sum.see += t.see, sum.sey += t.sey, sum.sy += t.sy, sum.syy += t.syy;
         for (int c = 0; c < 3; ++c) sum.color[c] += t.color[c];
         sum.pull_x += t.pull_x, sum.pull_y += t.pull_y, sum.pixels += t.pixels;
@@ -342,6 +344,17 @@ NS_HD bool splat_add_up(const SplatSums* sums, const uint8_t* touched, const Spl
     }
     return sum.pixels > 0;
 }
+
+// The largest of a Gaussian's scales, by which its centre moves; 1 where rates are not shares of it.
+NS_HD float splat_size(const SplatAdam& a, int64_t i) {
+    if (!a.log_scales) return 1.0f;
+    const float* scales = a.log_scales + 3 * i;
+    return ns_exp(ns_max(ns_max(scales[0], scales[1]), scales[2]));
+}
+
+// A number of the photo, 0 to 1, and a pixel's weight.
+NS_HD float loss_photo(const PhotoLoss& p, size_t i) { return p.photo ? p.photo[i] : float(p.bytes[i]) * (1.0f / 255.0f); }
+NS_HD float loss_given_weight(const PhotoLoss& p, size_t pixel) { return p.weights ? p.weights[pixel] : 1.0f; }
 
 // The window of the structural similarity: a Gaussian of 1.5 pixels.
 NS_HD void loss_taps(float* taps) {

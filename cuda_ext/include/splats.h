@@ -78,7 +78,9 @@ constexpr int kLossPad = 64;                               // numbers beyond the
 // A picture beside a photo. Rows have three numbers for each pixel.
 struct PhotoLoss {
     int rows, columns;
-    const float *rgb, *photo, *weights; // (rows, columns, 3), the same, (rows, columns)
+    const float *rgb, *photo;           // (rows, columns, 3)
+    const uint8_t* bytes;               // the photo as bytes of 0 to 255, where `photo` is null
+    const float* weights;               // (rows, columns); null: all are 1
     float gains[3], share;
     float taps[kLossTaps];
     double total;                       // 3 Σ weights
@@ -96,6 +98,7 @@ struct SplatAdam {
     int64_t n;
     int width, constant;                // the first `constant` numbers of each have another rate
     AdamStep first, rest;
+    const float* log_scales;            // (n, 3): the rates are shares of each Gaussian's largest scale; null: they are not
 };
 
 }  // namespace nerfscene

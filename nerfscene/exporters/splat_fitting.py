@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nerfscene.config import ExportConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.splat_making import BEYOND, FARTHEST, SHELL, made_splats
 from nerfscene.exporters.splat_pictures import held_out
@@ -16,10 +19,12 @@ from nerfscene.exporters.splat_targets import check_photos, field_targets, photo
 from nerfscene.exporters.told import Told
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene.fitted import save_splats
+from nerfscene.scene.folder import load
+from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
 from nerfscene.splatting.fitting import Fit, Target, begun, finished, gaussians_of, reviewed, step
-from nerfscene.splatting.gaussians import Splats
+from nerfscene.splatting.gaussians import Splats, in_space, picked
 
 STAGE = "fitting splats"
 EACH = 0.7  # splats for each pixel of a photo, of all that a scene has
@@ -78,16 +83,17 @@ def with_fitted_splats(
         )
     photos = photo_targets(whole, told)
     fit = begun(first, shell_of(first, whole), whole.background, drawn_by(backend), threads)
-    before = _mean(held_out(fit.rows.gaussians, whole, fit.rasteriser))
+    before = _means(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     began = time.monotonic()
     new = [] if budget.steps == 0 else _new_places(whole, renderer, photos, budget, told)
     spent = run(
         fit, photos, new, replace(budget, seconds=budget.seconds - (time.monotonic() - began)), told, most
     )
-    after = _mean(held_out(fit.rows.gaussians, whole, fit.rasteriser))
+    after = _means(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     made = finished(fit)
     figures: dict[str, Any] = {
-        "count": len(made), "degree": made.degree, "seconds": spent, "psnr": after, "psnr_before": before,
+        "count": len(made), "degree": made.degree, "seconds": spent, **after,
+        "psnr_before": before["psnr"],
     }  # fmt: skip
     return replace(scene, splats=made, figures=replace(scene.figures, splats=figures))
 
@@ -105,6 +111,29 @@ def saved_with_splats(
     return made
 
 
+def kept_with_splats(folder: Path, config: ExportConfig, told: Told) -> Scene:
+    """The scene in a folder with splats fitted as an export wants them, which stay in the folder.
+
+    Where that can't be written, or another process works there, a warning says that they don't stay.
+    Raises NerfsceneError as ``with_fitted_splats`` does, and for a scene that can't be read.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_one(folder))
+            stay = True
+        except NerfsceneError as error:
+            told.warn(f"the splats are fitted for this export alone: {error}")
+            stay = False
+        scene = load(folder)
+        made = with_fitted_splats(
+            scene, Budget(config.fit), told, config.count, config.degree, config.backend, config.threads
+        )
+        assert made.splats is not None and made.figures.splats is not None
+        if stay:
+            save_splats(folder, made.splats, made.figures.splats)
+    return made
+
+
 def splat_figures(scene: Scene, backend: str = "auto", threads: int = 0) -> dict[str, Any] | None:
     """The figures of the scene's splats, measured again; None if it has none.
 
@@ -112,9 +141,10 @@ def splat_figures(scene: Scene, backend: str = "auto", threads: int = 0) -> dict
     """
     if scene.splats is None:
         return None
-    after = _mean(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(drawn_by(backend), threads)))
+    drawn = gaussians_of(picked(scene.splats, in_space(scene.splats.positions)))
+    after = _means(held_out(drawn, scene, Rasteriser(drawn_by(backend), threads)))
     usual = {"count": len(scene.splats), "degree": scene.splats.degree, "seconds": 0.0, "psnr_before": None}
-    return {**usual, **(scene.figures.splats or {}), "psnr": after}
+    return {**usual, **(scene.figures.splats or {}), **after}
 
 
 def shell_of(splats: Splats, scene: Scene) -> int:
@@ -124,22 +154,17 @@ def shell_of(splats: Splats, scene: Scene) -> int:
     return int((away > (1 + BEYOND) / 2 * FARTHEST).sum())
 
 
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _means(views: list[dict[str, float]]) -> dict[str, float | None]:
+    return {name: float(np.mean([v[name] for v in views])) if views else None for name in ("psnr", "flip")}
 
 
 def _new_places(
     scene: Scene, renderer: Any, photos: list[Target], budget: Budget, told: Told
 ) -> list[Target]:
-    """Pictures of the field from new places, as many as are soon made."""
+    """Pictures of the field from new places, as many as are soon made: on a busy machine none."""
     wanted = max(int(NEW_PLACES * len(photos)), 1)
-    until = time.monotonic() + NEW_LONG * budget.seconds
-    out: list[Target] = []
-    for target in field_targets(scene, renderer, wanted, told):
-        out.append(target)
-        if budget.steps is None and time.monotonic() > until:
-            break
-    return out
+    until = time.monotonic() + NEW_LONG * budget.seconds if budget.steps is None else math.inf
+    return list(field_targets(scene, renderer, wanted, told, until))
 
 
 def run(fit: Fit, photos: list[Target], new: list[Target], budget: Budget, told: Told, most: int) -> float:

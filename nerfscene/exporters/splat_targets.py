@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,15 +92,29 @@ def pinhole_in_scene(camera: Camera, scene_from_world: Array) -> Pinhole:
     return Pinhole(pose, k.fx, k.fy, k.cx, k.cy, k.width, k.height)
 
 
-def field_targets(scene: Scene, renderer: Renderer, count: int, told: Told) -> Iterator[Target]:
-    """Pictures of the field from ``count`` places between and beside the photos', the same each time."""
+class _Late(Exception):
+    """A picture isn't ready in time."""
+
+
+def field_targets(
+    scene: Scene, renderer: Renderer, count: int, told: Told, until: float = math.inf
+) -> Iterator[Target]:
+    """Pictures of the field from ``count`` places between and beside the photos', the same each time.
+
+    until: on ``time.monotonic``'s clock; what isn't ready by then is left out.
+    """
     stage = "looking from new places"
     for i, camera in enumerate(new_cameras([v for v in scene.views if v.split == "train"], count)):
 
         def heard(share: float, at: int = i) -> None:
+            if time.monotonic() > until:
+                raise _Late
             told.progress(stage, (at + share) / count)
 
-        frame = render_heard(renderer, camera, heard)
+        try:
+            frame = render_heard(renderer, camera, heard)
+        except _Late:
+            return
         rgb = np.round(255 * np.clip(frame.rgb, 0, 1)).astype(np.uint8)
         yield Target(pinhole_in_scene(camera, scene.scene_from_world), rgb)
 

@@ -127,7 +127,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class Rates:
-    """Adam's rates of learning: the length of a first step, in each parameter's own units."""
+    """Adam's rates of learning: the length of a first step, in each parameter's own units.
+
+    centres: as a share of each Gaussian's largest standard deviation, since Gaussians of one scene differ in
+    size ten thousandfold
+    """
 
     centres: float
     log_scales: float = 5e-3
@@ -176,20 +180,50 @@ class Rasteriser:
         left, top, width, height = window or (0, 0, camera.width, camera.height)
         rgb = np.empty((height, width, 3), np.float32)
         alpha, depth = np.empty((2, height, width), np.float32)
+        self._draw(gaussians, camera, background, (left, top, width, height), near, True, rgb, alpha, depth)
+        return Drawn(rgb, alpha, depth)
+
+    def colours(
+        self,
+        gaussians: Gaussians,
+        camera: Pinhole,
+        background: Sequence[float] = (0.0, 0.0, 0.0),
+        back: bool = False,
+    ) -> Floats:
+        """Only the colours (h, w, 3) of the whole picture, as ``draw`` makes them, in less time.
+
+        back: whether ``backward`` is wanted afterwards; without it there is nothing to go back from.
+        Raises ValueError as ``draw`` does.
+        """
+        rgb, none = np.empty((camera.height, camera.width, 3), np.float32), np.empty(0, np.float32)
+        window = 0, 0, camera.width, camera.height
+        self._draw(gaussians, camera, background, window, NEAR, back, rgb, none, none)
+        return rgb
+
+    def _draw(
+        self,
+        gaussians: Gaussians,
+        camera: Pinhole,
+        background: Sequence[float],
+        window: Window,
+        near: float,
+        back: bool,
+        *out: Floats,
+    ) -> None:
+        """Draws into rgb, alpha and depth; the last two may be empty."""
+        self._shown = None
         with backend.device_errors():
             self._splatter.draw(
                 *(getattr(gaussians, name) for name in PARAMETERS),
                 _numbers(camera),
                 (camera.width, camera.height),
-                (left, top, width, height),
+                window,
                 [float(c) for c in background],
                 near,
-                rgb,
-                alpha,
-                depth,
+                back,
+                *out,
             )
-        self._shown = gaussians, (height, width)
-        return Drawn(rgb, alpha, depth)
+        self._shown = (gaussians, (window[3], window[2])) if back else None
 
     def backward(self, d_rgb: Floats, d_alpha: Floats | None = None) -> Gradients:
         """The gradients by the parameters of the Gaussians drawn last, which must not have changed since.
@@ -200,8 +234,10 @@ class Rasteriser:
         if self._shown is None:
             raise ValueError("nothing was drawn yet")
         gaussians, size = self._shown
+        if np.shape(d_rgb) != (*size, 3) or (d_alpha is not None and np.shape(d_alpha) != size):
+            raise ValueError("d_rgb must be (h, w, 3), d_alpha (h, w), of the picture drawn last")
         out = self._room(gaussians)
-        given = np.zeros(size, np.float32) if d_alpha is None else d_alpha
+        given = np.empty(0, np.float32) if d_alpha is None else d_alpha
         with backend.device_errors():
             self._splatter.backward(
                 *(getattr(gaussians, name) for name in PARAMETERS),
@@ -223,14 +259,14 @@ class Rasteriser:
 
 def photo_loss(
     rgb: Floats,
-    photo: Floats,
+    photo: Floats | NDArray[np.uint8],
     gains: Sequence[float] = (1.0, 1.0, 1.0),
     weights: Floats | None = None,
     dissimilarity: float = 0.2,
     name: str = "auto",
     threads: int = 0,
 ) -> Loss:
-    """How a picture (h, w, 3), times a photo's gains, differs from the photo (h, w, 3), 0 to 1.
+    """How a picture (h, w, 3), times a photo's gains, differs from the photo (h, w, 3), 0 to 1 or uint8.
 
     The loss is that of Kerbl et al. (2023): absolute differences and, by the share ``dissimilarity`` (λ),
     1 - SSIM with a Gaussian window of 11 pixels (σ = 1.5), beyond the edges 0. weights (h, w), 0 or more:
@@ -239,9 +275,19 @@ def photo_loss(
     """
     found = np.zeros(5, np.float32)  # the loss, the squared error, d_gains
     d_rgb = np.empty_like(rgb)
-    of = np.ones(rgb.shape[:2], np.float32) if weights is None else weights
+    if np.shape(photo) != rgb.shape or (weights is not None and np.shape(weights) != rgb.shape[:2]):
+        raise ValueError("the picture and the photo must be (h, w, 3), weights (h, w)")
+    none, nothing = np.empty(0, np.float32), np.empty(0, np.uint8)
+    given = (none, photo) if photo.dtype == np.uint8 else (photo, nothing)
     _kernels(name).photo_loss(
-        rgb, photo, [float(g) for g in gains], of, dissimilarity, backend.thread_count(threads), d_rgb, found
+        rgb,
+        *given,
+        [float(g) for g in gains],
+        none if weights is None else weights,
+        dissimilarity,
+        backend.thread_count(threads),
+        d_rgb,
+        found,
     )
     return Loss(float(found[0]), float(found[1]), d_rgb, found[2:])
 

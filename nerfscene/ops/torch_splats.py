@@ -33,11 +33,12 @@ class Splatter:
         window: tuple[int, int, int, int],
         background: Sequence[float],
         near: float,
+        back: bool,
         rgb: Any,
         alpha: Any,
         depth: Any,
     ) -> None:
-        """See ``splatting.Rasteriser.draw``; writes rgb, alpha and depth.
+        """See ``splatting.Rasteriser.draw``; writes rgb, alpha and depth. The last two may be empty.
 
         So many parameters because the kernels' modules have these.
         """
@@ -45,9 +46,8 @@ class Splatter:
         left, top, width, height = window
         inside = left >= 0 and top >= 0 and left + width <= size[0] and top + height <= size[1]
         require(inside and width >= 0 and height >= 0, "the window must lie in the picture")
-        require(
-            rgb.shape == (height, width, 3) and alpha.shape == depth.shape == (height, width), "wrong outputs"
-        )
+        fit = all(x.shape == (height, width) or not x.size for x in (alpha, depth))
+        require(rgb.shape == (height, width, 3) and fit, "wrong outputs")
         given = (centres, log_scales, turns, opacities, harmonics)
         self._leaves = [borrow(x).clone().requires_grad_() for x in given]
         self._leaves.append(torch.tensor(list(background), dtype=torch.float32, requires_grad=True))
@@ -59,8 +59,11 @@ class Splatter:
         for to, made in zip(
             (rgb, alpha, depth), (self._seen.rgb, self._seen.alpha, self._seen.depth), strict=True
         ):
-            borrow(to).copy_(made.detach())
+            if to.size:
+                borrow(to).copy_(made.detach())
         self._window = window
+        if not back:
+            self._seen = self._flat = None
 
     def backward(
         self,
@@ -76,6 +79,7 @@ class Splatter:
         """See ``splatting.Rasteriser.backward``; writes ``splatting.Gradients``' arrays in their order."""
         require(self._seen is not None and self._flat is not None, "nothing was drawn yet")
         assert self._seen is not None and self._flat is not None
+        d_alpha = d_alpha if d_alpha.size else np.zeros(self._seen.alpha.shape, np.float32)
         loss = (self._seen.rgb * borrow(d_rgb)).sum() + (self._seen.alpha * borrow(d_alpha)).sum()
         found = torch.autograd.grad(loss, self._leaves, allow_unused=True, retain_graph=True)
         for to, gradient, leaf in zip(out[:6], found, self._leaves, strict=True):
@@ -117,6 +121,7 @@ def absolute_pull(
 def photo_loss(
     rgb: Any,
     photo: Any,
+    bytes_: Any,
     gains: Sequence[float],
     weights: Any,
     share: float,
@@ -124,7 +129,13 @@ def photo_loss(
     d_rgb: Any,
     found: Any,
 ) -> None:
-    """See ``splatting.photo_loss``; ``found`` (5,): the loss, the squared error and the gains' gradients."""
+    """See ``splatting.photo_loss``; ``found`` (5,): the loss, the squared error and the gains' gradients.
+
+    The photo is given as numbers or as bytes, and the other is empty, as are weights that are all 1.
+    So many parameters because the kernels' modules have these.
+    """
+    photo = bytes_.astype(np.float32) * np.float32(1 / 255) if bytes_.size else photo
+    weights = weights if weights.size else np.ones(rgb.shape[:2], np.float32)
     shape = (*np.shape(weights), 3)
     require(len(shape) == 3 and np.shape(rgb) == np.shape(photo) == np.shape(d_rgb) == shape, "sizes differ")
     shown = borrow(rgb).clone().requires_grad_()
@@ -140,10 +151,11 @@ def improve_splats(*arrays: Any) -> None:
     parameters, gradients, pixels, moments = arrays[:5], arrays[5:10], arrays[10], arrays[11:16]
     rates, beta1, beta2, epsilon, _ = arrays[16:]
     seen = borrow(pixels, np.int32) > 0
+    size = borrow(parameters[1])[seen].amax(1, keepdim=True).exp()
     for i, (p, g, m) in enumerate(zip(parameters, gradients, moments, strict=True)):
         p, g, m = borrow(p), borrow(g), borrow(m)
         require(p.shape == g.shape and m.shape == (2, *p.shape), "arrays must have the Gaussians' sizes")
-        rate: Any = torch.full(p.shape[1:], float(rates[i]))
+        rate: Any = size * rates[0] if i == 0 else torch.full(p.shape[1:], float(rates[i]))
         if i == 4:
             rate[1:] = rates[5]
         of = torch.nan_to_num(g[seen], 0.0, 0.0, 0.0)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from nerfscene.ops.splatting import (
     PARAMETERS,
     Gaussians,
-    Gradients,
     Moments,
     Pinhole,
     Rasteriser,
@@ -25,7 +24,7 @@ from nerfscene.ops.splatting import (
     no_moments,
     photo_loss,
 )
-from nerfscene.splatting.gaussians import Splats, axes_of
+from nerfscene.splatting.gaussians import Splats, axes_of, in_space, picked
 
 Floats = NDArray[np.float32]
 LAST = 0.1  # of the first rates of learning, what is left of them at the end
@@ -98,8 +97,9 @@ def begun(
 ) -> Fit:
     """A fit that begins with these splats, of which the last ``shell`` always stay."""
     n = len(splats)
-    given = gaussians_of(splats, MOST_OPAQUE)
-    rows = Rows(given, no_moments(given), np.arange(n) >= n - shell, *np.zeros((3, n), np.float32))
+    order = in_space(splats.positions)
+    given = gaussians_of(picked(splats, order), MOST_OPAQUE)
+    rows = Rows(given, no_moments(given), order >= n - shell, *np.zeros((3, n), np.float32))
     return Fit(rows, background, Rasteriser(backend, threads), backend, threads)
 
 
@@ -134,35 +134,21 @@ def step(fit: Fit, target: Target, done: float) -> float:
     done: 0…1, how much of the fit lies behind, by which the rates of learning fall.
     """
     rows = fit.rows
-    shown = fit.rasteriser.draw(rows.gaussians, target.camera, fit.background)
+    shown = fit.rasteriser.colours(rows.gaussians, target.camera, fit.background, back=True)
     weights = None if target.used is None else target.used.astype(np.float32)
-    photo = target.rgb.astype(np.float32) * np.float32(1 / 255)
     loss = photo_loss(
-        shown.rgb, photo, target.gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads
+        shown, target.rgb, target.gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads
     )
     gradients = fit.rasteriser.backward(loss.d_rgb)
     np.maximum(rows.weight, gradients.weight, out=rows.weight)
     np.add(rows.pull, gradients.pull, out=rows.pull)
     np.add(rows.worth, gradients.weight * gradients.pixels, out=rows.worth)
-    _improved(fit, gradients, rates_at(done))
+    improve(rows.gaussians, gradients, rows.moments, rates_at(done), name=fit.backend, threads=fit.threads)
     fit.views += 1
     fit.steps += 1
     if fit.steps % CLAMP_EVERY == 0:
         keep_shapes(rows.gaussians.log_scales)
     return loss.squared_error
-
-
-def _improved(fit: Fit, gradients: Gradients, rates: Rates) -> None:
-    """One step of Adam, in which centres move in proportion to their splats' sizes.
-
-    Splats on the subject and those of the shell differ in size ten thousandfold.
-    """
-    gaussians = fit.rows.gaussians
-    trial = replace(gaussians, centres=gaussians.centres.copy())
-    improve(trial, gradients, fit.rows.moments, rates, name=fit.backend, threads=fit.threads)
-    size = np.exp(gaussians.log_scales.max(axis=1, keepdims=True))
-    change = (trial.centres - gaussians.centres) * size
-    np.add(gaussians.centres, change, out=gaussians.centres)
 
 
 def rates_at(done: float) -> Rates:
@@ -194,6 +180,7 @@ def reviewed(fit: Fit, most: int) -> tuple[int, int]:
     split = np.sort(split[pulled[split] > 0])
     if len(split):
         rows = _split(rows, split)
+        rows = _chosen(rows, in_space(rows.gaussians.centres))
     weight, pull, worth = np.zeros((3, len(rows.stays)), np.float32)
     fit.rows = replace(rows, weight=weight, pull=pull, worth=worth)
     fit.views = 0

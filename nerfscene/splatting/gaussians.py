@@ -54,6 +54,22 @@ def picked(splats: Splats, keep: NDArray[np.generic]) -> Splats:
     return Splats(**{name: value[keep] for name, value in vars(splats).items()})
 
 
+def in_space(positions: NDArray[np.float32]) -> NDArray[np.intp]:
+    """An order of splats at positions (n, 3) in which neighbours in space are mostly neighbours in memory.
+
+    It is Morton's: by the bits of the three coordinates in turn. Pictures are drawn faster in it.
+    """
+    if not len(positions):
+        return np.zeros(0, np.intp)
+    low, high = np.percentile(positions, [2, 98], axis=0)
+    cells = (np.clip((positions - low) / np.maximum(high - low, 1e-12), 0, 1) * 1023).astype(np.uint32)
+    code = np.zeros(len(positions), np.uint32)
+    for bit in range(10):
+        for axis in range(3):
+            code |= (cells[:, axis] >> np.uint32(bit) & np.uint32(1)) << np.uint32(3 * bit + axis)
+    return np.argsort(code, kind="stable")
+
+
 def joined(*parts: Splats) -> Splats:
     """All splats of several sets of the same degree."""
     return Splats(*(np.concatenate(x) for x in zip(*(vars(p).values() for p in parts), strict=True)))

@@ -14,15 +14,17 @@ from splat_cases import by_gsply
 import nerfscene as ns
 from nerfscene import cli
 from nerfscene.config import ExportConfig, PageConfig
+from nerfscene.exporters import splat_fitting
 from nerfscene.exporters.page import write_page
 from nerfscene.exporters.splat_choice import fitted_splats
 from nerfscene.exporters.splat_fitting import Budget, splat_figures, splats_needed, with_fitted_splats
 from nerfscene.exporters.splat_pictures import photographed
-from nerfscene.exporters.splat_targets import new_cameras, photo_target, photo_targets
+from nerfscene.exporters.splat_targets import field_targets, new_cameras, photo_target, photo_targets
 from nerfscene.exporters.splats import write_splats
 from nerfscene.exporters.told import Told
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene import folder as scenes
+from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.scene import Scene
 from nerfscene.splatting.fitting import gaussians_of
 from nerfscene.viewer.splats import fitted_ones
@@ -213,11 +215,43 @@ def test_the_command_tells_how_good_they_are(
     cli.main(["export", str(place), "-o", str(file), "--fit", "0.5", *options])
     said = capfd.readouterr().err
     assert "splats, fitted for" in said and "before the fit)" in said and "fitting splats: 100 %" in said
-    assert file.stat().st_size > 1000 and scenes.load(place).splats is None
+    assert (
+        file.stat().st_size > 1000 and scenes.load(place).splats is None
+    )  # few of them, for this file alone
     ns.fit_splats(place, 0.2, threads=1)
     cli.main(["eval", str(place)])
     cli.main(["info", str(place)])
     assert capfd.readouterr().out.count("splats, fitted for") == 2
+
+
+def test_an_export_that_fits_keeps_the_splats_in_the_scene(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splat_fitting, "FEWEST", 500)
+    place, file = shutil.copytree(trained, tmp_path / "scene"), tmp_path / "a.ply"
+    cli.main(["export", str(place), "-o", str(file), "--to", "splats", "--fit", "0.5", "--threads", "1"])
+    kept = scenes.load(place).splats
+    assert kept is not None and len(by_gsply(file).positions) == len(kept)
+    capfd.readouterr()
+    cli.main(["export", str(place), "-o", str(tmp_path / "b.spz"), "--threads", "1"])
+    assert "splats, fitted for" in capfd.readouterr().err
+
+
+def test_a_folder_where_another_works_keeps_none(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splat_fitting, "FEWEST", 500)
+    place, file = shutil.copytree(trained, tmp_path / "scene"), tmp_path / "a.spz"
+    with only_one(place):
+        cli.main(["export", str(place), "-o", str(file), "--fit", "0.2", "--threads", "1"])
+    assert "for this export alone" in capfd.readouterr().err
+    assert file.stat().st_size > 1000 and scenes.load(place).splats is None
+
+
+def test_pictures_from_new_places_take_a_bounded_time(scene: Scene) -> None:
+    renderer = scene.photo_renderer("cpu", 1)
+    assert not list(field_targets(scene, renderer, 5, QUIET, until=0.0))
+    assert len(list(field_targets(scene, renderer, 2, QUIET))) == 2
 
 
 def test_a_page_has_them(fitted: Scene, tmp_path: Path) -> None:

@@ -54,6 +54,25 @@ def test_loss_matches_oracle(fitting: Any, share: float, size: tuple[int, int], 
     np.testing.assert_allclose(found.d_gains, d_gains, atol=2e-4 * float(d_gains.abs().max()))
 
 
+def test_a_photo_in_bytes_is_the_same_photo(fitting: Any) -> None:
+    rgb, photo, weights = pictures(9, 14)
+    whole = np.round(255 * photo).astype(np.uint8)
+    for of in (weights, None):
+        one = photo_loss(rgb, whole, GAINS, of, 0.2)
+        other = photo_loss(rgb, whole.astype(np.float32) / np.float32(255), GAINS, of, 0.2)
+        assert one.value == pytest.approx(other.value, abs=1e-6)
+        np.testing.assert_allclose(one.d_rgb, other.d_rgb, atol=1e-6)
+
+
+def test_centres_move_by_a_share_of_their_gaussians_size(fitting: Any) -> None:
+    g = cases.like(cases.some(2, 0), log_scales=[[-1, -9, -9], [-9, 3, -2]])
+    before, still = g.centres.copy(), Rasteriser(threads=1)._room(g)
+    gradients = replace(still, centres=np.ones_like(g.centres), pixels=np.ones(2, np.int32))
+    improve(g, gradients, no_moments(g), Rates(0.01, 0, 0, 0, 0, 0))
+    expected = 0.01 * np.exp([-1.0, 3.0])[:, None] * np.ones(3)
+    np.testing.assert_allclose(before - g.centres, expected, rtol=1e-3)
+
+
 def test_what_has_no_weight_does_not_count(fitting: Any) -> None:
     rgb, photo, weights = pictures(20, 20)
     before = photo_loss(rgb, photo, GAINS, weights)

@@ -89,6 +89,21 @@ def test_a_window_is_that_part_of_the_picture(drawing: Any) -> None:
             np.testing.assert_allclose(getattr(part, name), getattr(whole, name)[rows, columns], atol=2e-5)
 
 
+def test_colours_alone_are_those_of_the_picture(drawing: Any) -> None:
+    of = cases.scene("some, 2")
+    rasteriser, whole = draw(of)
+    back = rasteriser.backward(cases.slopes(of)[0])
+    kept = {key: value.copy() for key, value in vars(back).items()}
+    for again in (False, True):
+        seen = rasteriser.colours(of.gaussians, of.camera, cases.BEHIND, back=again)
+        np.testing.assert_allclose(seen, whole.rgb, atol=1e-6)
+        if not again:
+            with pytest.raises(ValueError, match="drawn"):
+                rasteriser.backward(cases.slopes(of)[0])
+    for key, value in vars(rasteriser.backward(cases.slopes(of)[0])).items():
+        np.testing.assert_allclose(value, kept[key], atol=1e-6)
+
+
 def test_more_than_a_part_of_gaussians_in_many_tiles(drawing: Any) -> None:
     """Several thousand: parts of the work on all threads, and tiles with long lists."""
     of = cases.scene("many")
@@ -137,7 +152,7 @@ def test_pull_is_the_sum_of_absolute_gradients(drawing: Any) -> None:
     arrays = [getattr(g, name) for name in PARAMETERS]
     picture = [np.empty((10, 10, 3), np.float32), *np.empty((2, 10, 10), np.float32)]
     numbers = splatting._numbers(k)
-    twin.draw(*arrays, numbers, (10, 10), (0, 0, 10, 10), [0, 0, 0], splatting.NEAR, *picture)
+    twin.draw(*arrays, numbers, (10, 10), (0, 0, 10, 10), [0, 0, 0], splatting.NEAR, True, *picture)
     twin.backward(*arrays, d_rgb, np.zeros((10, 10), np.float32), *out)
     np.testing.assert_allclose(even.pull, out[7], rtol=1e-3)
     np.testing.assert_allclose(even.weight, out[8], rtol=1e-4)

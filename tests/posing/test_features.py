@@ -67,6 +67,22 @@ def test_they_are_those_of_colmap(instruction_set: Any) -> None:
     assert (np.diff(ours[:, 2]) <= 0).all()  # the largest first
 
 
+def test_features_between_two_pixels_are_where_they_are_found() -> None:
+    # Some are nearer to either of two pixels as seen from the other. They used to be a pixel off.
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, (400, 400))
+    taps = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
+    for axis in (0, 1):
+        noise = np.apply_along_axis(np.convolve, axis, noise, taps / taps.sum(), "same")
+    grey = np.asarray(np.round(255 * (0.5 + 0.15 * noise / noise.std()).clip(0, 1)), np.uint8)
+    theirs, _ = of_colmap(grey)
+    ours, _ = features.find(grey, CONTRAST, 4000)
+    assert len(ours) > 500
+    apart = np.linalg.norm(ours[:, None, :2] - theirs[None, :, :2], axis=2)
+    apart += np.abs(np.log(ours[:, None, 2] / theirs[None, :, 2]))
+    assert (apart.min(1) < 0.05).mean() > 0.995
+
+
 def test_instruction_sets_agree() -> None:
     grey = picture(150, 131)
     module: Any = backend.load("cpu")

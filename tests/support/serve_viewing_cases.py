@@ -37,7 +37,7 @@ from nerfscene.serve.shop import Shop, opened
 from nerfscene.serve.viewers import Audience, Running, Viewers
 from nerfscene.types import Camera
 from nerfscene.viewer.stage import Shot, stage_of
-from nerfscene.viewer.still import developed, lens_of
+from nerfscene.viewer.still import Look, developed, lens_of
 
 HOME = "http://localhost"
 PATIENCE = 300.0  # seconds, on a busy machine
@@ -183,7 +183,7 @@ def expected(folder: Path, window: dict[str, int], clear: Clear) -> NDArray[np.f
     shot = Shot(stage.world.home, stage.fov, window["width"], window["height"])
     camera = Camera(lens_of(shot, *_size(window["width"], window["height"])), shot.world_from_cam)
     frame = render(stage.scene.renderer("auto", 1), camera)
-    picture = Image.fromarray(developed(frame, "colour", camera, stage.world.world_from_page))
+    picture = Image.fromarray(developed(frame, Look(), camera, stage.world.world_from_page))
     return _small(picture, clear)
 
 

@@ -114,7 +114,7 @@ def expected(viewer: Viewer, session: Session) -> NDArray[np.float32]:
     assert shot is not None
     camera = Camera(lens_of(shot, *session._full_size(shot, session.look)), shot.world_from_cam)
     frame = render(viewer.renderer, camera)
-    return small(Image.fromarray(developed(frame, session.look.mode, camera, session._world_from_page)))
+    return small(Image.fromarray(developed(frame, session.look, camera, session._world_from_page)))
 
 
 def drag(page: Any, dx: int, dy: int) -> None:
@@ -267,7 +267,7 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     session.set_look(background=own)
     settled(page, viewer, session, 0.02)
     # When training ends, a page that watched it gets the backdrop, and so do its films.
-    viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
+    viewer.trained(replace(viewer.scene, backdrop=np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32)))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
     assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
     page.close()
