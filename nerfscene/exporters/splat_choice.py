@@ -12,7 +12,7 @@ from nerfscene.splatting.gaussians import Splats, basis, moved, picked
 from nerfscene.types import Array
 
 CHUNK = 16384  # splats looked at together, which bounds memory
-AT_MOST = 32  # photos whose places count
+AT_MOST = 64  # photos whose places count
 HELD = 0.05  # how strongly coefficients are held to their values before, for those that hardly a photo shows
 
 
