@@ -28,6 +28,7 @@ from nerfscene.training.exposures import exposed_views
 from nerfscene.training.moving_cameras import placed_views
 from nerfscene.training.progress import Control
 from nerfscene.training.run import Run, training_arrays
+from nerfscene.training.shown_exposure import shown_at, shown_exposure
 from nerfscene.types import PosedCapture, View
 
 
@@ -126,9 +127,11 @@ def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figu
 
 def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.float32]) -> Scene:
     """The run as a scene (with its arrays), in the capture's own world coordinates."""
+    views = exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world)
+    gain, views = shown_at(shown_exposure(run.exposures, data), views)
     return Scene(
         field=run.field,
-        views=exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world),
+        views=views,
         scene_from_world=data.placement.scene_from_world,
         background=data.background,
         has_alpha=data.channels == 4,
@@ -142,6 +145,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
             cameras_moved=None if run.cameras is None else pixels_moved(run.cameras),
         ),
         points=points,
+        gain=gain,
     )
 
 
