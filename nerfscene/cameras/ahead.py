@@ -18,8 +18,9 @@ from nerfscene.types import Array, View
 
 # Least cosine between a camera's optical axis and the mean of all.
 WITHIN = np.cos(np.radians(35))
-# The apex lies so far behind the cameras that its frustum holds all of theirs. It may be at most this fraction
-# of the depth of what they see (the sparse points' median): beyond, they are too far apart for one picture.
+# The apex lies so far behind the cameras that its frustum holds all of theirs. It may be at most this
+# fraction of the depth of what they see (the sparse points' median): beyond, they are too far apart for one
+# picture.
 FARTHEST_APEX = 0.6
 WIDEST = 2.5  # largest slope of a ray against the mean view: beyond, a picture's rim gets most of the cells
 MARGIN = 0.05  # of a photo's sides: lenses with distortion see a little farther
@@ -97,7 +98,7 @@ def _mean_view(poses: Array) -> Array:
 
 
 def _corners(view: View) -> Array:
-    """Directions (3, 4), in the camera's axes and with z = 1, through the corners of a slightly larger picture."""
+    """Directions (3, 4) in the camera's axes, z = 1, through the corners of a slightly larger picture."""
     k = view.intrinsics
     x, y = MARGIN * k.width, MARGIN * k.height
     u = np.array([-x, k.width + x, -x, k.width + x])

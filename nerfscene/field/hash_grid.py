@@ -25,14 +25,11 @@ LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
 GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
-# Space laid out along the view: a photo fills most of the cube's width, so the grid can be coarser, and cells that
-# surfaces take are more. Narrow levels close to each other, and more of them, gain more there than they cost.
+# Space laid out along the view: a photo fills most of the cube's width, so the grid can be coarser, and cells
+# that surfaces take are more. More levels, narrow and close to each other, gain more there than they cost.
 AHEAD_LEVELS, AHEAD_FEATURES, AHEAD_ROWS = 8, 4, 1  # the last is added to log2_table
-FINEST_AROUND, FINEST_AHEAD, FINEST_BOUNDED = (
-    3.0,
-    1.5,
-    0.64,
-)  # cells along a side for each pixel along a photo's
+# Cells of the finest level along a side, for each pixel along a photo's.
+FINEST_AROUND, FINEST_AHEAD, FINEST_BOUNDED = 3.0, 1.5, 0.64
 FAR = 1000.0  # scene units: beyond, the contraction leaves no visible detail
 
 

@@ -35,8 +35,8 @@ def to_unit(points: Tensor, space: Space) -> Tensor:
 
     A bounded scene fills [-1, 1]³. An unbounded one fills all of space, and what lies beyond [-1, 1]³ is
     contracted into the rest of [-2, 2]³ (Barron et al., mip-NeRF 360, 2022, with the largest coordinate
-    as the norm). One that is laid out along the view has x / z and y / z, as seen from its apex, and disparity
-    (NDC in Mildenhall et al., NeRF, 2020).
+    as the norm). One that is laid out along the view has x / z and y / z, as seen from its apex, and
+    disparity (NDC in Mildenhall et al., NeRF, 2020).
     """
     if space.view is not None:
         m = view_matrix(space, points)

@@ -70,7 +70,7 @@ def cell_of(points: NDArray[np.float64], space: Space) -> NDArray[np.int64]:
 
 
 def within_reach(space: Space) -> NDArray[np.bool_]:
-    """Flags (cells,) of the cells that any ray can get to: all but those beyond infinity (``Space.share``)."""
+    """Flags (cells,) of the cells that rays can get to: all but those beyond infinity (``Space.share``)."""
     resolution = space.occupancy_resolution
     layers = (np.arange(resolution) + 0.5) / resolution < space.share
     return np.repeat(layers, resolution**2)

@@ -191,8 +191,8 @@ def photographed_extent(
 ) -> Extent:
     """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep.
 
-    Its space is laid out as the capture's kind asks for, or as ``like``: training goes on in the layout that it
-    was begun in.
+    Its space is laid out as the capture's kind asks for, or as ``like``: training goes on in the layout
+    that it was begun in.
     """
     placement = place(posed)
     space = make_space(True, placement.near, occupancy_resolution)

@@ -1,4 +1,4 @@
-"""Captures taken from one side are told from others, and the frustum of their space holds what the photos see."""
+"""Captures taken from one side are told from others; their space's frustum holds what the photos see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LENS = Intrinsics(400, 300, 330.0, 330.0, 200.0, 150.0)
 def capture(
     apart: float = 0.3, depth: float = 4.0, turned: float = 4.0, world: Rotation | None = None
 ) -> PosedCapture:
-    """20 photos from a window of ``apart`` × half of it, turned at random (degrees), of points from ``depth`` on."""
+    """20 photos from a window of ``apart`` × half of it, turned at random, of points from ``depth`` on."""
     rng = np.random.default_rng(3)
     world = world or Rotation.from_euler("xyz", [-80, 10, 30], degrees=True)
     views = []

@@ -12,6 +12,7 @@ from kernel_cases import Case, assert_close, double, make_case, random_bits, ran
 
 from nerfscene.ops import reference as ref
 from nerfscene.ops.layout import Space
+from nerfscene.ops.reference_rays import depth_ahead
 
 pytest_plugins = ["kernel_cases"]
 
@@ -255,7 +256,7 @@ def test_space_along_the_view_inverts_and_is_disparity() -> None:
     back = ref.to_unit(ref.from_unit(unit, space), space)
     assert (back - unit).abs().max() < 1e-9
     seen = ref.from_unit(unit, space)
-    depth = ref.depth_ahead(seen, space)
+    depth = depth_ahead(seen, space)
     assert ((1 - unit[:, 2] / space.share) * depth - 1).abs().max() < 1e-9
     # What lies nearer than rays begin, or outside the frustum, is moved into the cube.
     anywhere = torch.from_numpy(rng.normal(0, 10, (2000, 3)))
