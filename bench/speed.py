@@ -119,7 +119,7 @@ def stages(config: FieldConfig, title: str) -> None:
 
 def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
     """Nanoseconds for a ray to find its samples in a thin hollow sphere, and for one that finds none."""
-    distance = np.linalg.norm(cell_centres(128, False), axis=1)
+    distance = np.linalg.norm(cell_centres(make_space(False, 0.05, 128)), axis=1)
     rays = 4096
     origins = np.tile(np.float32([0.1, -2.5, 0.2]), (rays, 1))
     aims = np.random.default_rng(2).uniform(-0.6, 0.6, (rays, 3)).astype(np.float32)

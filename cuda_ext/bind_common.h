@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "include/hashgrid.h"
@@ -40,9 +41,43 @@ CameraDesc camera_desc(const std::vector<float>& k, int lens, int width, int hei
     return c;
 }
 
+// A space laid out along the view. `view`: view_from_scene (3×4, row-major).
+Ahead ahead_desc(const std::vector<float>& view, float share) {
+    require(view.size() == 12, "view must be a 3×4 matrix, row-major");
+    for (float x : view) require(x - x == 0.0f, "view must be finite");
+    require(share > 0 && share <= 1, "share must be above 0 and at most 1");
+    Ahead a = {};
+    a.on = 1, a.share = share;
+    std::copy(view.begin(), view.end(), a.view_from_scene);
+    const float* m = a.view_from_scene;
+    double adjugate[3][3], length[3];
+    for (int i = 0; i < 3; ++i) {
+        length[i] = std::sqrt(double(m[4 * i]) * m[4 * i] + double(m[4 * i + 1]) * m[4 * i + 1] +
+                              double(m[4 * i + 2]) * m[4 * i + 2]);
+        for (int j = 0; j < 3; ++j) {  // by cyclic indices, cofactors have the right sign
+            const int r = (j + 1) % 3, s = (j + 2) % 3, c = (i + 1) % 3, d = (i + 2) % 3;
+            adjugate[i][j] = double(m[4 * r + c]) * m[4 * s + d] - double(m[4 * r + d]) * m[4 * s + c];
+        }
+    }
+    const double determinant = m[0] * adjugate[0][0] + m[1] * adjugate[1][0] + m[2] * adjugate[2][0];
+    require(std::abs(determinant) > 1e-30, "view must be invertible");
+    for (int i = 0; i < 3; ++i) {
+        double at = 0;
+        for (int j = 0; j < 3; ++j) {
+            a.scene_from_view[4 * i + j] = float(adjugate[i][j] / determinant);
+            at -= adjugate[i][j] / determinant * m[4 * j + 3];
+        }
+        a.scene_from_view[4 * i + 3] = float(at);
+    }
+    a.turn = float(length[2]);
+    a.stretch = float(std::max(0.5 * (std::max(length[0], length[1]) + length[2]), share * length[2]));
+    return a;
+}
+
 Field field_desc(int features, const std::vector<int>& resolution, const std::vector<uint32_t>& size,
                  const std::vector<uint32_t>& hashed, int hidden, int color_hidden, int color_layers, bool unbounded,
-                 float near_plane, float far_plane, float step, float cone, int occupancy_resolution) {
+                 float near_plane, float far_plane, float step, float cone, int occupancy_resolution,
+                 const std::vector<float>& view, float share) {
     Field f = {};
     const int levels = int(resolution.size());
     require(levels >= 1 && levels <= kMaxLevels, "there must be 1 to 16 levels");
@@ -83,6 +118,8 @@ Field field_desc(int features, const std::vector<int>& resolution, const std::ve
     require(step > 0 && cone >= 0 && near_plane >= 0 && far_plane > near_plane,
             "step must be positive, cone and near must not be negative, and far must be more than near");
     f.space = {unbounded, near_plane, far_plane, step, cone, occupancy_resolution};
+    require(view.empty() || unbounded, "only an unbounded scene can be laid out along the view");
+    if (!view.empty()) f.space.ahead = ahead_desc(view, share);
     return f;
 }
 

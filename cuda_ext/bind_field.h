@@ -71,15 +71,18 @@ struct FieldBinding {
                                  const std::vector<uint32_t>& size, const std::vector<uint32_t>& hashed, int hidden,
                                  int color_hidden, int color_layers, bool unbounded, float near_plane, float far_plane,
                                  float step, float cone, int occupancy_resolution, Array<uint16_t> table, Floats weights,
-                                 Floats weights_t, Array<uint32_t> occupancy, const Handle* of) {
+                                 Floats weights_t, Array<uint32_t> occupancy, const Handle* of,
+                                 const std::vector<float>& view, float share) {
             const Field f = field_desc(features, resolution, size, hashed, hidden, color_hidden, color_layers, unbounded,
-                                       near_plane, far_plane, step, cone, occupancy_resolution);
+                                       near_plane, far_plane, step, cone, occupancy_resolution, view, share);
             require_sizes(f, table.size(), weights.size(), weights_t.size(), occupancy.size());
             new (self) Handle(f, table, weights, weights_t, occupancy, of);
         }, "features"_a, "resolution"_a, "size"_a, "hashed"_a, "hidden"_a, "color_hidden"_a, "color_layers"_a,
            "unbounded"_a, "near"_a, "far"_a, "step"_a, "cone"_a, "occupancy_resolution"_a, "table"_a.noconvert(),
            "weights"_a.noconvert(), "weights_t"_a.noconvert(), "occupancy"_a.noconvert(), "of"_a = nullptr,
-           "`of`: another Field with the same arrays; on a GPU both then use its copies of them.");
+           "view"_a = std::vector<float>(), "share"_a = 1.0f,
+           "`of`: another Field with the same arrays; on a GPU both then use its copies of them. `view`, `share`: a space "
+           "laid out along the view (march.h), view_from_scene (3×4, row-major); empty: one laid out around the origin.");
     }
 
     static void bind_encoding(nb::class_<Handle>& field) {

@@ -337,7 +337,8 @@ def run_info(a: Info) -> None:
     if "scene_id" not in d:
         print(words.in_words(d))
         return
-    shape = "unbounded, far space contracted" if d["unbounded"] else "bounded"
+    far = "laid out along the view" if d["along_the_view"] else "far space contracted"
+    shape = f"unbounded, {far}" if d["unbounded"] else "bounded"
     print(f"{d['scene']}: a scene of {d['photos_posed']} posed photos of {d['photos']} ({d['poses_from']})")
     print(
         f"  cameras   {d['train_views']} trained on, {d['test_views']} held out, {d['width']}×{d['height']}"

@@ -65,9 +65,11 @@ class FieldConfig:
     """
 
     levels: int | None = None
-    """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4, or 8 for cut-outs on a GPU."""
+    """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4; 8 for cut-outs on a GPU and for
+    photos from one side."""
     features: int | None = None
-    """Features per hash-table entry: 2, 4 or 8. When not given: 8, or 4 for cut-outs on a GPU.
+    """Features per hash-table entry: 2, 4 or 8. When not given: 8; 4 for cut-outs on a GPU and for photos
+    from one side.
     A few wide levels suit a CPU's caches."""
     log2_table: int | None = None
     """log2 of the largest number of table entries per level (6 to 24).

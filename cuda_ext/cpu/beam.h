@@ -80,7 +80,7 @@ static inline uint32_t judge(const Field& f, const Space& space, const LiveSteps
         t_near = ns_max(t - slack, vf{});
         t_far = t + slack + space.step;
     }
-    const UnitBox<vf> box = beam_box(live.beam, space.unbounded, t_near, t_far);
+    const UnitBox<vf> box = beam_box(live.beam, space, t_near, t_far);
     const int left = live.end - live.next;
     uint32_t lanes = left < kWidth ? (1u << left) - 1u : uint32_t((uint64_t(1) << kWidth) - 1u);
     if (f.coarse) {

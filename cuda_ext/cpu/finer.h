@@ -31,7 +31,7 @@ static void finer_layer(const Field& f, Scratch& s, int z, float threshold, uint
         for (int i = 0; i < n; ++i) {
             float thickest = 0.0f;
             for (int k = i * kLooks; k < (i + 1) * kLooks; ++k) {
-                const Vec3 p = from_unit(f.space.unbounded, {s.cx[k], s.cy[k], s.cz[k]});
+                const Vec3 p = from_unit(f.space, {s.cx[k], s.cy[k], s.cz[k]});
                 thickest = ns_max(thickest, s.calpha[k] * reference_step(f.space, p.x, p.y, p.z));
             }
             if (thickest > threshold) set(cells[i]);

@@ -75,7 +75,7 @@ static inline int meet(const Field& f, const Space& space, TileRays& tile, LiveS
             const vf t = distances(tile, live, space, g, step, shared_t);
             vf x = t * load(tile.dx + i) + load(tile.ox + i), y = t * load(tile.dy + i) + load(tile.oy + i),
                z = t * load(tile.dz + i) + load(tile.oz + i);
-            to_unit(space.unbounded, x, y, z);
+            to_unit(space, x, y, z);
             const vi cells = occupancy_cell(x, y, z, space.occupancy_resolution);
             const vf k = vf{} + step;
             const vi counts = (t < load(tile.t_end + i)) & (k >= load(tile.begin + i)) & (k < load(tile.end + i));

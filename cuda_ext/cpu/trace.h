@@ -67,8 +67,8 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
         if (skipped) r.step = base;
         const vf tt = step_distance(r.law, iota(float(base) + r.jitter));
         vf px = tt * r.d.x + r.o.x, py = tt * r.d.y + r.o.y, pz = tt * r.d.z + r.o.z;
-        const vf largest = ns_max(ns_max(ns_abs(px), ns_abs(py)), ns_abs(pz));
-        to_unit(space.unbounded, px, py, pz);
+        const vf reach = reach_of(space, px, py, pz);
+        to_unit(space, px, py, pz);
         const vi cells = occupancy_cell(px, py, pz, space.occupancy_resolution);
         if (base != r.met_from) {
             const int lanes = r.steps - base < kWidth ? r.steps - base : kWidth;
@@ -88,7 +88,7 @@ static inline int next_samples(const Field& f, const Space& space, RayState& r, 
         compress(s.cz + to, pz, hits);
         compress(s.ct + to, tt, hits);
         compress(s.clength + to, ns_max(vf{} + space.step, tt * space.cone), hits);
-        compress(s.cx_scene + to, ns_max(vf{} + f.space.step, largest * f.space.cone), hits);
+        compress(s.cx_scene + to, reference_length(f.space, reach), hits);
         compress((float*)s.ccell + to, (vf)cells, hits);
         found += __builtin_popcount(hits);
     }

@@ -150,7 +150,7 @@ static inline void ray_gradients(const TrainStep& step, int first, Scratch& s, i
     NS_BY_FEATURES(g.features, (position_gradients<N>(g, step.field.table, s.sx + i, s.sy + i, s.sz + i, m, d_encoding, e,
                                                       d_x, d_y, d_z)))
     for (int k = 0; k < m; ++k) {
-        const Vec3 d = to_unit_gradient(step.field.space.unbounded, {s.sx[i + k], s.sy[i + k], s.sz[i + k]},
+        const Vec3 d = to_unit_gradient(step.field.space, {s.sx[i + k], s.sy[i + k], s.sz[i + k]},
                                         {d_x[k], d_y[k], d_z[k]});
         float* to = step.rays.d_rays + 6 * (first + s.sray[i + k]);
         const float t = s.st[i + k];

@@ -217,7 +217,7 @@ void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
             if (n < kBlock && j + 1 < most) continue;
             if (n) k_.density(s_.field, scratch_[worker], x, y, z, n, density);
             for (int k = 0; k < n; ++k) {
-                const generic::Vec3 p = generic::from_unit(space.unbounded, {x[k], y[k], z[k]});
+                const generic::Vec3 p = generic::from_unit(space, {x[k], y[k], z[k]});
                 float& value = s_.occupancy_values[cell[k]];
                 value = std::max(value, density[k] * generic::reference_step(space, p.x, p.y, p.z));
             }

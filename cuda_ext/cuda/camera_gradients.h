@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(128) ray_gradient_kernel(TrainInput in) {
             case 4: add_position_gradient<4>(f.grid, f.table, level, at, d, g); break;
             default: add_position_gradient<8>(f.grid, f.table, level, at, d, g);
         }
-        g = to_unit_gradient(f.space.unbounded, {at.x, at.y, at.z}, g);
+        g = to_unit_gradient(f.space, {at.x, at.y, at.z}, g);
         float* to = in.d_rays + 6 * size_t(s.ray[i]);
         atomicAdd(to, g.x), atomicAdd(to + 1, g.y), atomicAdd(to + 2, g.z);
         atomicAdd(to + 3, at.w * g.x), atomicAdd(to + 4, at.w * g.y), atomicAdd(to + 5, at.w * g.z);

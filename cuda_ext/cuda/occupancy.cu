@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(128) probe_kernel(TrainInput in) {
         const float density = density_activation(warp_density<S>(f.net, w));
         const bool allowed = !in.state.allowed || (in.state.allowed[cell / 32] >> (cell % 32) & 1);
         if (base + threadIdx.x < n && allowed) {
-            const Vec3 p = from_unit(space.unbounded, u);
+            const Vec3 p = from_unit(space, u);
             max_positive(in.state.occupancy_values + cell, density * reference_step(space, p.x, p.y, p.z));
         }
     }

@@ -36,20 +36,20 @@ NS_HD void start(const Space& space, int index, Vec3 o, Vec3 d, float jitter, La
     r.steps = ray_steps(space, o, d, jitter, r.law, r.t_end, r.step);
 }
 
-// Computes the position and cell of the sample at a step, whether or not the cell is occupied, and `m`, the point's
-// largest coordinate in the scene. Returns whether the ray has such a step.
+// Computes the position and cell of the sample at a step, whether or not the cell is occupied, and `m`, the
+// point's reach_of. Returns whether the ray has such a step.
 NS_HD bool sample_at(const Space& space, const LaneRay& r, int step, LaneSample& s, float& m) {
     s.t = step_distance(r.law, float(step) + r.jitter);
     s.x = r.o.x + s.t * r.d.x, s.y = r.o.y + s.t * r.d.y, s.z = r.o.z + s.t * r.d.z;
-    m = ns_max(ns_max(ns_abs(s.x), ns_abs(s.y)), ns_abs(s.z));
-    to_unit(space.unbounded, s.x, s.y, s.z);
+    m = reach_of(space, s.x, s.y, s.z);
+    to_unit(space, s.x, s.y, s.z);
     s.cell = occupancy_cell(s.x, s.y, s.z, space.occupancy_resolution);
     return step < r.steps && s.t < r.t_end;
 }
 // Sets the lengths of a sample.
 NS_HD void measure(const Field& f, const Space& space, float m, LaneSample& s) {
     s.length = ns_max(space.step, space.cone * s.t);
-    s.reference_length = ns_max(f.space.step, f.space.cone * m);
+    s.reference_length = reference_length(f.space, m);
 }
 
 // Moves to the ray's next sample in an occupied cell; returns false if there is none. For one lane by itself.

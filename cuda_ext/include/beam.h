@@ -42,10 +42,36 @@ NS_HD void contract_interval(T low, T high, T other, T m_low, T m_high, T near_s
     to_low = low > zero ? bottom : -down;
     to_high = high < zero ? -bottom : up;
 }
+// The range [low, high] of one row of a 3×4 matrix times a point, for the points of a box.
+template <class T>
+NS_HD void row_interval(const float* row, const UnitBox<T>& box, T& low, T& high) {
+    low = high = box.low[0] - box.low[0] + row[3];
+    for (int a = 0; a < 3; ++a) {
+        low = low + ns_min(box.low[a] * row[a], box.high[a] * row[a]);
+        high = high + ns_max(box.low[a] * row[a], box.high[a] * row[a]);
+    }
+}
+// A box in the scene → the part of the unit cube that it takes in a space laid out along the view.
+template <class T>
+NS_HD UnitBox<T> box_ahead(const Ahead& ahead, const UnitBox<T>& box) {
+    UnitBox<T> to;
+    T low, high;
+    row_interval(ahead.view_from_scene + 8, box, low, high);
+    const T zero = low - low, one = zero + 1.0f;
+    const T most = 1.0f / ns_max(low, one), least = 1.0f / ns_max(high, one);
+    to.low[2] = (one - most) * ahead.share;
+    to.high[2] = (one - least) * ahead.share;
+    for (int a = 0; a < 2; ++a) {
+        row_interval(ahead.view_from_scene + 4 * a, box, low, high);
+        to.low[a] = ns_min(ns_max(ns_min(low * most, low * least) * 0.5f + 0.5f, zero), one);
+        to.high[a] = ns_min(ns_max(ns_max(high * most, high * least) * 0.5f + 0.5f, zero), one);
+    }
+    return to;
+}
 // The part of the unit cube that a beam's rays can reach between the distances t_near and t_far, which may be equal.
 // Up to rounding, for which whoever uses the box must leave room.
 template <class T>
-NS_HD UnitBox<T> beam_box(const Beam& b, int unbounded, T t_near, T t_far) {
+NS_HD UnitBox<T> beam_box(const Beam& b, const Space& space, T t_near, T t_far) {
     const float ol[3] = {b.from_low.x, b.from_low.y, b.from_low.z};
     const float oh[3] = {b.from_high.x, b.from_high.y, b.from_high.z};
     const float dl[3] = {b.low.x, b.low.y, b.low.z}, dh[3] = {b.high.x, b.high.y, b.high.z};
@@ -54,7 +80,8 @@ NS_HD UnitBox<T> beam_box(const Beam& b, int unbounded, T t_near, T t_far) {
         box.low[a] = ns_min(t_near * dl[a] + ol[a], t_far * dl[a] + ol[a]);
         box.high[a] = ns_max(t_near * dh[a] + oh[a], t_far * dh[a] + oh[a]);
     }
-    if (!unbounded) {
+    if (space.ahead.on) return box_ahead(space.ahead, box);
+    if (!space.unbounded) {
         for (int a = 0; a < 3; ++a) box.low[a] = box.low[a] * 0.5f + 0.5f, box.high[a] = box.high[a] * 0.5f + 0.5f;
         return box;
     }

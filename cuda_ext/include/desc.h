@@ -28,6 +28,15 @@ struct Network {
     int layers, in[kMaxLayers], out[kMaxLayers], offset[kMaxLayers], size;
 };
 
+// How a scene that was photographed from one side is laid out in the unit cube; march.h says how.
+struct Ahead {
+    int on;                     // 0: the scene is laid out around the origin
+    float view_from_scene[12];  // 3×4, row-major: the scene as seen from the apex
+    float scene_from_view[12];  // the inverse
+    float share;                // how much of the cube's length the scene takes, up to infinity
+    float stretch, turn;        // bounds, see unit_length; `turn` is the length of view_from_scene's last row
+};
+
 struct Space {
     int unbounded;
     float near_plane;  // scene units; no sample is closer to the camera
@@ -39,6 +48,7 @@ struct Space {
     // [-1, 1]^3.
     int cropped;
     float box_from_scene[12];
+    Ahead ahead;  // unbounded scenes only
 };
 
 struct Field {

@@ -3,6 +3,12 @@
 // Scene units: a bounded scene fills the cube [-1, 1]^3. The subject of an unbounded scene is in that cube too, and
 // everything farther away is contracted into [-2, 2]^3, so that one grid covers all of space. (This is the contraction
 // of mip-NeRF 360, Barron et al. 2022, with the maximum norm.)
+//
+// An unbounded scene that was photographed from one side (Space::ahead) is laid out along the view instead, as NeRF lays
+// out such captures (Mildenhall et al. 2020, appendix C): by disparity, and across the view by where things are in a
+// picture. view_from_scene takes a scene point to (a, b, c), with c its depth as seen from the apex, which lies behind all
+// cameras; c = 1 is where rays can begin. The point in the cube is (a / 2c + 1/2, b / 2c + 1/2, share · (1 - 1/c)). The
+// apex's frustum, which is the cube, holds all cameras' frusta.
 #pragma once
 #include "desc.h"
 #include "platform.h"
@@ -50,10 +56,27 @@ NS_HD Space coarser(Space space, float coarseness) {
 }
 
 // --- space -----------------------------------------------------------------------------------------
+// One row of a 3×4 matrix times a point.
+template <class T>
+NS_HD T row_times(const float* row, T x, T y, T z) {
+    return x * row[0] + y * row[1] + z * row[2] + row[3];
+}
+// How far a scene point is from the apex of a space laid out along the view; 1 if it is nearer than rays can begin.
+template <class T>
+NS_HD T depth_ahead(const Ahead& ahead, T x, T y, T z) {
+    return ns_max(row_times(ahead.view_from_scene + 8, x, y, z), (x - x) + 1.0f);
+}
 // Scene point → point in the grid's unit cube.
 template <class T>
-NS_HD void to_unit(int unbounded, T& x, T& y, T& z) {
-    if (unbounded) {
+NS_HD void to_unit(const Space& space, T& x, T& y, T& z) {
+    if (space.ahead.on) {
+        const Ahead& ahead = space.ahead;
+        const T zero = x - x, one = zero + 1.0f, inverse = 1.0f / depth_ahead(ahead, x, y, z);
+        const T a = row_times(ahead.view_from_scene, x, y, z), b = row_times(ahead.view_from_scene + 4, x, y, z);
+        x = ns_min(ns_max(a * inverse * 0.5f + 0.5f, zero), one);
+        y = ns_min(ns_max(b * inverse * 0.5f + 0.5f, zero), one);
+        z = (one - inverse) * ahead.share;
+    } else if (space.unbounded) {
         const T m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
         const T far = ns_max(m, (m - m) + 1.0f);
         const T inverse = 1.0f / far;
@@ -68,8 +91,14 @@ NS_HD void to_unit(int unbounded, T& x, T& y, T& z) {
     }
 }
 // The inverse: point in the unit cube → scene point.
-NS_HD Vec3 from_unit(int unbounded, Vec3 u) {
-    if (!unbounded) return {u.x * 2 - 1, u.y * 2 - 1, u.z * 2 - 1};
+NS_HD Vec3 from_unit(const Space& space, Vec3 u) {
+    if (space.ahead.on) {
+        const float* m = space.ahead.scene_from_view;
+        const float c = 1.0f / ns_max(1.0f - u.z / space.ahead.share, 1e-6f);
+        const float a = (2.0f * u.x - 1.0f) * c, b = (2.0f * u.y - 1.0f) * c;
+        return {row_times(m, a, b, c), row_times(m + 4, a, b, c), row_times(m + 8, a, b, c)};
+    }
+    if (!space.unbounded) return {u.x * 2 - 1, u.y * 2 - 1, u.z * 2 - 1};
     const Vec3 c = {u.x * 4 - 2, u.y * 4 - 2, u.z * 4 - 2};
     const float m = ns_max(ns_max(ns_abs(c.x), ns_abs(c.y)), ns_abs(c.z));
     if (m <= 1.0f) return c;
@@ -135,11 +164,24 @@ NS_HD bool occupied(const uint32_t* bits, int32_t cell) { return (bits[cell >> 5
 // is m. A coordinate x that is not the largest changes by dx (2m - 1) / m² + x dm (2 - 2m) / m³. For unit (dx, dm) that
 // is at most 1.012, and less than √8 / m.
 constexpr float kMostStretch = 1.02f, kFarStretch = 2.83f;
-// The largest distance in the unit cube between two points near such a point that are `length` apart in the scene.
+// Along the view, a / c changes by (da - a / c · dc) / c, where |a / c| is at most 1, and 1 - 1/c by dc / c². Both are at
+// most `stretch` / c for a unit step in the scene.
+//
+// How far out a scene point lies, for these bounds: m, or along the view c.
 template <class T>
-NS_HD T unit_length(int unbounded, T length, T m) {
-    const T zero = m - m;
-    return unbounded ? 0.25f * length * ns_min(zero + kMostStretch, kFarStretch / ns_max(m, zero + 1e-6f)) : 0.5f * length;
+NS_HD T reach_of(const Space& space, T x, T y, T z) {
+    return space.ahead.on ? depth_ahead(space.ahead, x, y, z) : ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
+}
+// By how much that can change over a length in the scene, for each unit of it.
+NS_HD float reach_slope(const Space& space) { return space.ahead.on ? space.ahead.turn : 1.0f; }
+// The largest distance in the unit cube between two points, no farther in than `reach`, that are `length` apart in the
+// scene.
+template <class T>
+NS_HD T unit_length(const Space& space, T length, T reach) {
+    const T zero = reach - reach;
+    if (space.ahead.on) return length * space.ahead.stretch / ns_max(reach, zero + 1.0f);
+    return space.unbounded ? 0.25f * length * ns_min(zero + kMostStretch, kFarStretch / ns_max(reach, zero + 1e-6f))
+                           : 0.5f * length;
 }
 
 // Whether `count` steps from `step` on lie within reach of one cell of the coarse grid, which then says whether they are
@@ -150,10 +192,10 @@ NS_HD auto steps_within_reach(const Space& space, Vec3 o, Vec3 d, const StepLaw&
     const T t = step_distance(law, step + (jitter + 0.5f * float(count - 1)));
     T x = t * d.x + o.x, y = t * d.y + o.y, z = t * d.z + o.z;
     const T half = 0.5f * float(count) * ns_max(t - t + space.step, t * (space.cone * 1.1f));
-    // Of these steps, the contraction shrinks the one nearest to the origin least.
-    const T m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z)) - half;
-    const auto within = unit_length(space.unbounded, half, m) <= float(kCoarseReach) / float(kCoarse);
-    to_unit(space.unbounded, x, y, z);
+    // Of these steps, the one farthest in is shrunk least.
+    const T reach = reach_of(space, x, y, z) - half * reach_slope(space);
+    const auto within = unit_length(space, half, reach) <= float(kCoarseReach) / float(kCoarse);
+    to_unit(space, x, y, z);
     cell = occupancy_cell(x, y, z, kCoarse);
     return within;
 }
@@ -166,8 +208,7 @@ NS_HD Vec3 inverse_of(Vec3 d) {
 // the steps that stay inside a region known to be empty:
 //   - the cube of empty coarse cells around the point at t, if there is one (f.room gives its size);
 //   - otherwise the point's own cell of the occupancy grid.
-// (x, y, z): the point in the unit cube; `cell`: its cell; m: its largest coordinate in the scene;
-// `inverse`: 1 / direction.
+// (x, y, z): the point in the unit cube; `cell`: its cell; m: its reach_of; `inverse`: 1 / direction.
 NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t, float m, float x, float y, float z,
                       int cell) {
     const int coarse_room = f.room ? int(f.room[occupancy_cell(x, y, z, kCoarse)]) : 0;
@@ -176,7 +217,7 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
     const float cells = float(coarse_room > 0 ? kCoarse : space.occupancy_resolution), side = 1.0f / cells;
     const float u[3] = {x, y, z}, by[3] = {inverse.x, inverse.y, inverse.z};
     float along = 3.0e38f;  // how far the ray stays in the empty region, scene units
-    if (!space.unbounded || m <= 1.0f) {  // no contraction here, so rays are straight: up to the region's wall
+    if (!space.unbounded || (!space.ahead.on && m <= 1.0f)) {  // no contraction here, so rays are straight: up to the region's wall
         const float low = space.unbounded ? 0.25f : 0.0f, high = 1.0f - low, lengths = space.unbounded ? 4.0f : 2.0f;
         for (int a = 0; a < 3; ++a) {
             const float at = float(int(u[a] * cells));
@@ -191,7 +232,10 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
             inside = ns_min(inside, ns_min(within, 1.0f - within));
         }
         const float apart = (float(room - 1) + inside) * side;
-        along = apart * ns_max(4.0f / kMostStretch, m / (0.25f * kFarStretch + apart));
+        // Where unit_length reaches `apart`, with a reach that falls by the length; the better of its two bounds.
+        along = space.ahead.on
+                    ? apart * ns_max(1.0f, m) / (space.ahead.stretch + (m > 1.0f ? apart * space.ahead.turn : 0.0f))
+                    : apart * ns_max(4.0f / kMostStretch, m / (0.25f * kFarStretch + apart));
     }
     // The factor 0.999 guards against rounding: one step too few does no harm.
     const float steps = along * 0.999f / ns_max(space.step, space.cone * (t + along));
@@ -199,10 +243,14 @@ NS_HD int empty_steps(const Field& f, const Space& space, Vec3 inverse, float t,
 }
 
 // The occupancy grid stores optical thickness: density × this length. It is the step that a camera near the origin
-// would take at this scene point.
+// would take at this scene point, whose reach_of is given; along the view, one at the apex whose steps begin at c = 1.
+template <class T>
+NS_HD T reference_length(const Space& space, T reach) {
+    if (space.ahead.on) return reach * space.step;
+    return ns_max(reach - reach + space.step, reach * space.cone);
+}
 NS_HD float reference_step(const Space& space, float x, float y, float z) {
-    const float m = ns_max(ns_max(ns_abs(x), ns_abs(y)), ns_abs(z));
-    return ns_max(space.step, space.cone * m);
+    return reference_length(space, reach_of(space, x, y, z));
 }
 
 NS_END

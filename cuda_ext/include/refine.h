@@ -13,10 +13,21 @@ NS_HD Vec3 cross(Vec3 a, Vec3 b) {
 }
 
 // The gradient `g` with respect to a unit-cube point → the gradient with respect to its scene point. The contraction is
-// p · f(m) / 4 + 1/2, with f(m) = (2 - 1/m) / m and m the largest coordinate.
-NS_HD Vec3 to_unit_gradient(int unbounded, Vec3 unit, Vec3 g) {
-    if (!unbounded) return g * 0.5f;
-    const Vec3 p = from_unit(unbounded, unit);
+// p · f(m) / 4 + 1/2, with f(m) = (2 - 1/m) / m and m the largest coordinate. Where to_unit has moved a coordinate into the
+// cube, it doesn't change.
+NS_HD Vec3 to_unit_gradient(const Space& space, Vec3 unit, Vec3 g) {
+    if (space.ahead.on) {
+        const Ahead& ahead = space.ahead;
+        const float inverse = ns_max(1.0f - unit.z / ahead.share, 0.0f);
+        const float ga = unit.x > 0 && unit.x < 1 ? 0.5f * g.x * inverse : 0.0f;
+        const float gb = unit.y > 0 && unit.y < 1 ? 0.5f * g.y * inverse : 0.0f;
+        const float across = ga * (2.0f * unit.x - 1.0f) + gb * (2.0f * unit.y - 1.0f);
+        const float gc = unit.z > 0 ? ahead.share * g.z * inverse * inverse - across : 0.0f;
+        const float* m = ahead.view_from_scene;
+        return {m[0] * ga + m[4] * gb + m[8] * gc, m[1] * ga + m[5] * gb + m[9] * gc, m[2] * ga + m[6] * gb + m[10] * gc};
+    }
+    if (!space.unbounded) return g * 0.5f;
+    const Vec3 p = from_unit(space, unit);
     const float ax = ns_abs(p.x), ay = ns_abs(p.y), az = ns_abs(p.z), m = ns_max(ns_max(ax, ay), az);
     if (m <= 1.0f) return g * 0.25f;
     const float inverse = 1.0f / m;

@@ -25,6 +25,11 @@ LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
 GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
+# Space laid out along the view: a photo fills most of the cube's width, so the grid can be coarser, and cells
+# that surfaces take are more. More levels, narrow and close to each other, gain more there than they cost.
+AHEAD_LEVELS, AHEAD_FEATURES, AHEAD_ROWS = 8, 4, 1  # the last is added to log2_table
+# Cells of the finest level along a side, for each pixel along a photo's.
+FINEST_AROUND, FINEST_AHEAD, FINEST_BOUNDED = 3.0, 1.5, 0.64
 FAR = 1000.0  # scene units: beyond, the contraction leaves no visible detail
 
 
@@ -69,25 +74,29 @@ def make_space(unbounded: bool, near: float, occupancy_resolution: int) -> Space
     return Space(False, near, FAR, step, 0.0, occupancy_resolution)
 
 
-def resolve(config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: bool = False) -> FieldConfig:
+def resolve(
+    config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: bool = False, ahead: bool = False
+) -> FieldConfig:
     """Fills in the settings that are None, by the photos' size and the device that trains.
 
     ``photo_side`` is √(pixels of a photo). A grid finer than the photos' detail only adds noise and cache
-    misses; photos twice as large along a side get a table twice as large.
+    misses; photos twice as large along a side get a table twice as large. ``ahead``: the space is laid out
+    along the view.
     """
     log2_table, levels, features = config.log2_table, config.levels, config.features
     large = on_gpu and not unbounded
-    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if large else (0, 1.0)
+    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if large else (AHEAD_ROWS if ahead else 0, 1.0)
     if levels is None:
-        levels = GPU_BOUNDED_LEVELS if large else LEVELS
+        levels = GPU_BOUNDED_LEVELS if large else AHEAD_LEVELS if ahead else LEVELS
     if features is None:
-        features = GPU_BOUNDED_FEATURES if large else FEATURES
+        features = GPU_BOUNDED_FEATURES if large else AHEAD_FEATURES if ahead else FEATURES
     if log2_table is None:
         by_size = round(np.log2(photo_side / 400)) + (18 if unbounded and on_gpu else 17) + rows
         log2_table = int(np.clip(by_size, 14, 20))
     finest = config.finest_resolution
     if finest is None:
-        finest = int(np.clip(photo_side * (3.0 if unbounded else 0.64) * finer, 128, 4096))
+        each = FINEST_AHEAD if ahead else FINEST_AROUND if unbounded else FINEST_BOUNDED
+        finest = int(np.clip(photo_side * each * finer, 128, 4096))
     return replace(config, levels=levels, features=features, log2_table=log2_table, finest_resolution=finest)
 
 
@@ -200,6 +209,8 @@ def kernel_field(field: RadianceField, module: Any) -> Any:
         weights=field.weights,
         weights_t=field.weights_t,
         occupancy=field.occupancy,
+        view=list(s.view or ()),
+        share=s.share,
         **copies,
     )
 

@@ -60,6 +60,9 @@ class Space:
     step: the shortest step, scene units
     cone: a step is max(step, cone · distance) long; 0 for constant steps
     occupancy_resolution: occupancy cells along a side
+    view: view_from_scene (3×4, row-major, 12 numbers) of an unbounded space that is laid out along the view;
+        None: around the origin
+    share: how much of the unit cube's length the scene takes then, up to infinity (above 0, at most 1)
     """
 
     unbounded: bool
@@ -68,6 +71,8 @@ class Space:
     step: float
     cone: float
     occupancy_resolution: int
+    view: tuple[float, ...] | None = None
+    share: float = 1.0
 
 
 def padded(n: int, multiple: int = WIDTH_MULTIPLE) -> int:

@@ -18,7 +18,7 @@ def sampled_points(rays_o: Tensor, rays_d: Tensor, space: Space) -> tuple[Tensor
     law, end, steps = ray_steps(rays_o, rays_d, space)
     k = torch.arange(int(steps.max()), dtype=rays_o.dtype)[None, :].expand(len(rays_o), -1)
     t = step_distance(law, k + 0.5)
-    points = to_unit(rays_o[:, None] + rays_d[:, None] * t[..., None], space.unbounded)
+    points = to_unit(rays_o[:, None] + rays_d[:, None] * t[..., None], space)
     return points, (t < end[:, None]) & (k < steps[:, None])
 
 

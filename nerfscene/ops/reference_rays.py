@@ -7,7 +7,7 @@ Specified by ``march.h``, ``composite.h`` and ``occupancy.h`` in ``cuda_ext/incl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nerfacc
 import torch
@@ -18,22 +18,44 @@ from nerfscene.ops.layout import Space
 # --- space ----------------------------------------------------------------------------------------
 
 
-def to_unit(points: Tensor, unbounded: bool) -> Tensor:
+def view_matrix(space: Space, like: Tensor) -> Tensor:
+    """``view_from_scene`` (3, 4) of a space that is laid out along the view."""
+    assert space.view is not None
+    return torch.tensor(space.view, dtype=like.dtype).reshape(3, 4)
+
+
+def depth_ahead(points: Tensor, space: Space) -> Tensor:
+    """How far (n,) scene points (n, 3) are from the apex of such a space; 1 nearer than rays can begin."""
+    row = view_matrix(space, points)[2]
+    return (points @ row[:3] + row[3]).clamp(min=1)
+
+
+def to_unit(points: Tensor, space: Space) -> Tensor:
     """Scene points (n, 3) → the grid's unit cube.
 
     A bounded scene fills [-1, 1]³. An unbounded one fills all of space, and what lies beyond [-1, 1]³ is
     contracted into the rest of [-2, 2]³ (Barron et al., mip-NeRF 360, 2022, with the largest coordinate
-    as the norm).
+    as the norm). One that is laid out along the view has x / z and y / z, as seen from its apex, and
+    disparity (NDC in Mildenhall et al., NeRF, 2020).
     """
-    if not unbounded:
+    if space.view is not None:
+        m = view_matrix(space, points)
+        across, c = points @ m[:2, :3].T + m[:2, 3], depth_ahead(points, space)[:, None]
+        return torch.cat([(across / c * 0.5 + 0.5).clamp(0, 1), (1 - 1 / c) * space.share], -1)
+    if not space.unbounded:
         return points * 0.5 + 0.5
     far = points.abs().amax(-1, keepdim=True).clamp(min=1.0)
     return points * (2 - 1 / far) / far * 0.25 + 0.5
 
 
-def from_unit(unit: Tensor, unbounded: bool) -> Tensor:
-    """The inverse of ``to_unit``; points on the cube's surface, which is infinity, end up very far away."""
-    if not unbounded:
+def from_unit(unit: Tensor, space: Space) -> Tensor:
+    """The inverse of ``to_unit``; points at infinity, such as the cube's surface, end up very far away."""
+    if space.view is not None:
+        m = view_matrix(space, unit)
+        c = 1 / (1 - unit[:, 2:] / space.share).clamp(min=1e-6)
+        seen = torch.cat([(unit[:, :2] * 2 - 1) * c, c], -1)
+        return (seen - m[:, 3]) @ torch.linalg.inv(m[:, :3]).T
+    if not space.unbounded:
         return unit * 2 - 1
     c = unit * 4 - 2
     m = c.abs().amax(-1, keepdim=True)
@@ -53,6 +75,8 @@ def occupied(bits: Tensor, cell: Tensor) -> Tensor:
 
 def reference_step(points: Tensor, space: Space) -> Tensor:
     """The length (n,), scene units, that density at scene points (n, 3) is multiplied by for occupancy."""
+    if space.view is not None:
+        return space.step * depth_ahead(points, space)
     return (space.cone * points.abs().amax(-1)).clamp(min=space.step)
 
 
@@ -173,7 +197,7 @@ def march(
     Not differentiable. Memory: n_rays × the longest ray's steps.
     """
     step, cone = coarser(space, coarseness)
-    stepped = Space(space.unbounded, space.near, space.far, step, cone, space.occupancy_resolution)
+    stepped = replace(space, step=step, cone=cone)
     law, end, steps = ray_steps(rays_o, rays_d, stepped)
     most = int(steps.max()) if len(steps) else 0
     k = torch.arange(most, dtype=rays_o.dtype)[None, :]
@@ -181,7 +205,7 @@ def march(
     ray, index = torch.nonzero((t < end[:, None]) & (k < steps[:, None]), as_tuple=True)
     t = t[ray, index]
     points = rays_o[ray] + rays_d[ray] * t[:, None]
-    unit = to_unit(points, space.unbounded)
+    unit = to_unit(points, space)
     keep = occupied(occupancy, occupancy_cell(unit, space.occupancy_resolution))
     ray, t, points, unit = ray[keep], t[keep], points[keep], unit[keep]
     counts = torch.bincount(ray, minlength=len(rays_o))

@@ -35,6 +35,18 @@ class Cancel:
         self.asked = False
 
 
+def _grid(features: int, resolution: Sequence[int], size: Sequence[int], hashed: Sequence[int]) -> GridLayout:
+    """The grid's layout; raises ValueError if a level has too few rows, or is hashed into a wrong number."""
+    grid = GridLayout(features, tuple(resolution), tuple(size), tuple(bool(h) for h in hashed))
+    for r, s, h in zip(grid.resolution, grid.size, grid.hashed, strict=True):
+        require(
+            s & (s - 1) == 0 if h else s >= (r + 2) ** 3,
+            "a hashed level's size must be a power of two; "
+            "a dense level must have at least (resolution + 2)^3 rows",
+        )
+    return grid
+
+
 class Field:
     """A radiance field: evaluates it at points, along rays and for cameras."""
 
@@ -57,6 +69,8 @@ class Field:
         weights: Any,
         weights_t: Any,
         occupancy: Any,
+        view: Sequence[float] = (),
+        share: float = 1.0,
     ) -> None:
         """Borrows the arrays.
 
@@ -78,15 +92,9 @@ class Field:
             occupancy_resolution > 0 and occupancy_resolution % 32 == 0,
             "the occupancy resolution must be a multiple of 32",
         )
-        grid = GridLayout(features, tuple(resolution), tuple(size), tuple(bool(h) for h in hashed))
-        for r, s, h in zip(grid.resolution, grid.size, grid.hashed, strict=True):
-            require(
-                s & (s - 1) == 0 if h else s >= (r + 2) ** 3,
-                "a hashed level's size must be a power of two; "
-                "a dense level must have at least (resolution + 2)^3 rows",
-            )
-        self.grid = grid
-        self.space = Space(unbounded, near, far, step, cone, occupancy_resolution)
+        self.grid = grid = _grid(features, resolution, size, hashed)
+        ahead = tuple(view) if view else None
+        self.space = Space(unbounded, near, far, step, cone, occupancy_resolution, ahead, share)
         self.shapes = network_shapes(grid.encoding, hidden, color_hidden, color_layers)
         self.table = borrow(table, np.uint16, np.float16)
         require(self.table.numel() == grid.rows * features, "table must have (rows, features) entries")

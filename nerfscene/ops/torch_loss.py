@@ -55,7 +55,7 @@ def seen_pixels(
     ray, unit = s.ray[index], s.unit[index]
     if ray_vectors.requires_grad:
         points = ray_vectors[ray, :3] + ray_vectors[ray, 3:] * s.t[index, None]
-        unit = ref.to_unit(points, field.space.unbounded)
+        unit = ref.to_unit(points, field.space)
     density, rgb = field.at(unit, rays.directions[ray], parameters)
     scale = ref.near_gradient_scale(s.t[index], options.full_gradient_distance)
     density = ref.scale_gradient(density, scale)

@@ -67,7 +67,7 @@ def probe_cells(values: Tensor, field: Field, allowed: Tensor | None, first: int
     corner = np.stack([cell % r, cell // r % r, cell // r // r], 1).astype(np.float32)
     offset = np.stack([draws.random_unit(seed, ids, 11 + a) for a in range(3)], 1)
     unit = torch.from_numpy((corner + offset) / np.float32(r))
-    points = ref.from_unit(unit, space.unbounded)
+    points = ref.from_unit(unit, space)
     thickness = field.densities(unit) * ref.reference_step(points, space)
     values.scatter_reduce_(0, torch.from_numpy(cell), thickness, "amax")
 

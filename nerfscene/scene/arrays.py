@@ -41,11 +41,17 @@ def field_of(data: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> RadianceF
         raise ValueError("the types of the field's arrays don't fit")
     return restored(
         FieldConfig(**data["field"]),
-        Space(**data["space"]),
+        space_of(data["space"]),
         np.ascontiguousarray(arrays["table"].astype(np.float16, copy=False)).view(np.uint16),
         np.ascontiguousarray(arrays["weights"].astype(np.float32, copy=False)),
         np.ascontiguousarray(arrays["occupancy"].astype(np.uint32, copy=False)),
     )
+
+
+def space_of(values: dict[str, Any]) -> Space:
+    """The space in a scene.json; those of older versions have no ``view``."""
+    view = values.get("view")
+    return Space(**{**values, "view": None if view is None else tuple(map(float, view))})
 
 
 def backdrop_of(saved: NDArray[Any] | None) -> NDArray[np.float32] | None:

@@ -105,6 +105,8 @@ SPACE = {
     "step": _number(1e-6, 1e6),
     "cone": _number(0, 1),
     "occupancy_resolution": _whole(32, 512),
+    "view": _optional(_or_none(_list_of(_number(-1e6, 1e6), 12))),
+    "share": _optional(_number(0.01, 1)),
 }
 SIZES = ("levels", "features", "log2_table", "base_resolution", "finest_resolution", "hidden")
 FIELD = {name: _optional(_whole(1, 65536)) for name in (*SIZES, "color_hidden", "color_layers")} | {

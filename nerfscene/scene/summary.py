@@ -47,6 +47,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "height": k.height,
         "downscale": f.downscale,
         "unbounded": scene.field.space.unbounded,
+        "along_the_view": scene.field.space.view is not None,
         "box_side_world": 2.0 / similarity_scale(scene.scene_from_world),
         "points": len(scene.points),
         "psnr": f.psnr,

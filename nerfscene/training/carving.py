@@ -31,27 +31,49 @@ BRICK = 8  # cells along a side of the bricks that are looked at as a whole; div
 Bits = NDArray[np.uint32]
 
 
-def cell_centres(resolution: int, unbounded: bool) -> NDArray[np.float32]:
+def cell_centres(space: Space) -> NDArray[np.float32]:
     """Scene coordinates (cells, 3) of the occupancy cells' centres, x fastest."""
+    resolution = space.occupancy_resolution
     side = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
-    c = side * 4 - 2 if unbounded else side * 2 - 1
     centres = np.empty((resolution, resolution, resolution, 3), np.float32)
+    if space.view is not None:
+        c = 1 / np.maximum(1 - side / np.float32(space.share), np.float32(1e-6))
+        across = 2 * side - 1
+        centres[..., 0], centres[..., 1] = across * c[:, None, None], across[:, None] * c[:, None, None]
+        centres[..., 2] = c[:, None, None]
+        view_from_scene = np.array(space.view).reshape(3, 4)
+        turn = np.linalg.inv(view_from_scene[:, :3])
+        return (centres.reshape(-1, 3) @ turn.T - turn @ view_from_scene[:, 3]).astype(np.float32)
+    c = side * 4 - 2 if space.unbounded else side * 2 - 1
     centres[..., 0], centres[..., 1], centres[..., 2] = c, c[:, None], c[:, None, None]
-    if unbounded:
+    if space.unbounded:
         m = np.maximum(np.maximum(np.abs(c), np.abs(c)[:, None]), np.abs(c)[:, None, None])
         centres /= np.where(m > 1, m * np.maximum(2 - m, np.float32(1e-6)), np.float32(1))[..., None]
     return centres.reshape(-1, 3)
 
 
-def cell_of(points: NDArray[np.float64], resolution: int, unbounded: bool) -> NDArray[np.int64]:
+def cell_of(points: NDArray[np.float64], space: Space) -> NDArray[np.int64]:
     """Indices (n,) of the cells that scene points (n, 3) lie in, in the order of ``cell_centres``."""
-    if unbounded:
+    resolution = space.occupancy_resolution
+    if space.view is not None:
+        view_from_scene = np.array(space.view).reshape(3, 4)
+        seen = points @ view_from_scene[:, :3].T + view_from_scene[:, 3]
+        c = np.maximum(seen[:, 2:], 1)
+        unit = np.concatenate([seen[:, :2] / c / 2 + 0.5, space.share * (1 - 1 / c)], axis=1)
+    elif space.unbounded:
         m = np.maximum(np.abs(points).max(axis=1, keepdims=True), 1)
         unit = (points / m * (2 - 1 / m) + 2) / 4
     else:
         unit = (points + 1) / 2
     x, y, z = np.clip(np.floor(unit * resolution).astype(np.int64), 0, resolution - 1).T
     return np.asarray((z * resolution + y) * resolution + x)
+
+
+def within_reach(space: Space) -> NDArray[np.bool_]:
+    """Flags (cells,) of the cells that rays can get to: all but those beyond infinity (``Space.share``)."""
+    resolution = space.occupancy_resolution
+    layers = (np.arange(resolution) + 0.5) / resolution < space.share
+    return np.repeat(layers, resolution**2)
 
 
 def pack(cells: NDArray[np.bool_]) -> Bits:
@@ -111,7 +133,7 @@ def framed_cells(views: Sequence[View], placement: Placement, space: Space) -> N
 def _bricks(space: Space) -> NDArray[np.float32]:
     """The cells' centres by bricks of BRICK³ neighbours: (bricks, 3, cells)."""
     across = space.occupancy_resolution // BRICK
-    centres = cell_centres(space.occupancy_resolution, space.unbounded)
+    centres = cell_centres(space)
     split = centres.reshape(across, BRICK, across, BRICK, across, BRICK, 3)
     return split.transpose(0, 2, 4, 6, 1, 3, 5).reshape(across**3, 3, BRICK**3)
 
@@ -136,7 +158,7 @@ def unmasked_cells(
     with loading():
         from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
-    points = cell_centres(space.occupancy_resolution, space.unbounded)
+    points = cell_centres(space)
     framed, masked = np.zeros((2, len(points)), np.int32)
 
     def look(index: int, cells: NDArray[np.intp]) -> tuple[Any, Any]:
@@ -206,7 +228,7 @@ def cut_out_cells(
         from scipy.ndimage import maximum_filter  # not at the top: importing it takes half a second
 
     resolution = space.occupancy_resolution
-    points = cell_centres(resolution, space.unbounded)
+    points = cell_centres(space)
     radius = np.sqrt(3.0) / resolution
     keep = np.ones(len(points), bool)
     for view, alpha in zip(views, alphas, strict=True):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.ahead import laid_ahead
 from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, read_mask, silent, worker_count
@@ -107,11 +108,12 @@ def prepare(
     occupancy_resolution: int,
     progress: StageListener = silent,
     folder: Path | None = None,
+    like: Space | None = None,
 ) -> TrainingSet:
     """Reads the training photos and places the scene in the field's coordinates.
 
     downscale: factor (at least 1) by which photos are downscaled; every: see ``split_views``;
-    occupancy_resolution: cells along a side; folder: see ``join_photos``.
+    occupancy_resolution: cells along a side; folder: see ``join_photos``; like: see ``photographed_extent``.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
     views = resized(split_views(posed, every), downscale)
@@ -124,7 +126,7 @@ def prepare(
         extent = cut_out_extent(replace(posed, views=tuple(train)), pixels, occupancy_resolution)
         depths = None  # the silhouettes tell more than the points would
     else:
-        extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution)
+        extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution, like)
         depths = known_depths(reachable(train, posed.points, extent), posed.points, extent.placement)
     return TrainingSet(
         views=views,
@@ -181,12 +183,25 @@ def alpha_channels(views: Sequence[View], pixels: NDArray[np.uint8]) -> list[NDA
 
 
 def photographed_extent(
-    posed: PosedCapture, train: Sequence[View], masks: Masks | None, occupancy_resolution: int
+    posed: PosedCapture,
+    train: Sequence[View],
+    masks: Masks | None,
+    occupancy_resolution: int,
+    like: Space | None = None,
 ) -> Extent:
-    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep."""
+    """The extent of an ordinary, unbounded scene: all cells that cameras frame and masks keep.
+
+    Its space is laid out as the capture's kind asks for, or as ``like``: training goes on in the layout
+    that it was begun in.
+    """
     placement = place(posed)
     space = make_space(True, placement.near, occupancy_resolution)
-    allowed = carving.framed_cells(train, placement, space)
+    ahead = laid_ahead(train, posed.points, placement) if like is None else None
+    if like is not None:
+        space = replace(space, view=like.view, share=like.share)
+    elif ahead is not None:
+        space = replace(space, view=ahead.view, share=ahead.share)
+    allowed = carving.framed_cells(train, placement, space) & carving.within_reach(space)
     if masks is not None:
         allowed &= carving.unmasked_cells(train, masks, placement, space)
     return Extent(placement, space, allowed)
@@ -198,8 +213,7 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
     The depth loss would otherwise pull the surface into the nearest allowed cell.
     """
     m = extent.placement.scene_from_world
-    resolution = extent.space.occupancy_resolution
-    cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], resolution, extent.space.unbounded)
+    cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], extent.space)
     return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
 
 

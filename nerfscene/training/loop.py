@@ -100,6 +100,7 @@ def begin(
     """
     if resume:
         posed = as_begun(posed, folder)
+    saved = scenes.load(folder) if resume else None
     data = prepare(
         posed,
         downscale_for(posed, config),
@@ -107,13 +108,13 @@ def begin(
         field_config.occupancy_resolution,
         lambda stage, fraction: listener(Progress(stage, fraction)),
         folder,
+        None if saved is None else saved.field.space,
     )
     if resume and scenes.read_split(folder) != [v.split for v in data.views]:
         raise NerfsceneError(
             f"{folder} was trained with other photos held out, so its training can't continue with these; "
             "give the same photos and --holdout, or start again with --overwrite"
         )
-    saved = scenes.load(folder) if resume else None
     if saved is not None:
         refuse_moved(data.placement, posed, saved, folder)
         data, field_config = with_begun_field(data, field_config, saved.field)

@@ -90,7 +90,9 @@ def new_run(
     Raises NerfsceneError if the backend can't be used, or for field settings out of range.
     """
     module = backend.load(backend_name)
-    config = resolve(field_config, data.photo_side, data.space.unbounded, backend.on_gpu(module))
+    space = data.space
+    on_gpu, ahead = backend.on_gpu(module), space.view is not None
+    config = resolve(field_config, data.photo_side, space.unbounded, on_gpu, ahead)
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
     cells = data.space.occupancy_resolution**3

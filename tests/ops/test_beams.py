@@ -22,6 +22,7 @@ CASES = {
     "unbounded": make_case(22, unbounded=True, near=0.05, step=0.005, cone=0.01, far=1e4),
     "unbounded, long steps": make_case(23, unbounded=True, near=0.2, step=0.04, color_layers=1),
     "unbounded, constant": make_case(24, unbounded=True, near=0.3, far=4.0, step=0.03, cone=0.0),
+    "ahead": make_case(27, unbounded=True, near=0.05, step=0.005, cone=0.01, far=1e4, ahead=True),
     # More steps than a beam keeps.
     "unbounded, fine": make_case(25, unbounded=True, near=0.01, step=1e-3, cone=1e-3, far=100.0),
 }

@@ -17,7 +17,7 @@ from nerfscene.ops import torch_backend
 pytest_plugins = ["kernel_cases"]
 
 PHOTOS = 4  # of steps.start
-NAMES = ("bounded", "bounded, network", "unbounded", "unbounded, network")
+NAMES = ("bounded", "bounded, network", "unbounded", "unbounded, network", "ahead")
 LENSES = {
     "pinhole": ([300.0, 310, 160, 120, 0, 0, 0, 0, 0], 0),
     "distorted": ([300.0, 310, 150, 125, -0.12, 0.05, 2e-3, -3e-3, 0.01], 0),
@@ -33,7 +33,7 @@ def oracle(name: str) -> Any:
     ends = torch.cat([origins, directions], 1).requires_grad_()
     layers = ref.split_weights(weights, case.shapes)
     s = ref.march(origins, directions, jitter, case.bits(), case.space, 1.0)
-    unit = ref.to_unit(ends[s.ray, :3] + s.t[:, None] * ends[s.ray, 3:], case.space.unbounded)
+    unit = ref.to_unit(ends[s.ray, :3] + s.t[:, None] * ends[s.ray, 3:], case.space)
     outputs = ref.network_outputs(ref.hash_encode(unit, table, case.grid), layers)
     sigma, rgb = ref.density_activation(outputs[:, 0]), ref.color(outputs, directions[s.ray], layers)
     alive, kept = ref.survivors(s, sigma, 0.0, 0.0)

@@ -18,6 +18,7 @@ pytest_plugins = ["kernel_cases"]
 
 CASES = {
     "bounded": make_case(41, gain=3.0, step=0.02),
+    "ahead": make_case(43, unbounded=True, near=0.05, step=0.005, cone=0.01, gain=3.0, ahead=True),
     "unbounded": make_case(42, unbounded=True, near=0.05, step=0.005, cone=0.01, far=1e4, gain=3.0),
 }
 LOOKS = torch.tensor(
@@ -56,7 +57,7 @@ def thickest(name: str) -> Any:
     for look in LOOKS:
         unit = (corner + look) / r
         sigma = ref.density(ref.hash_encode(unit, table, case.grid), layers)
-        found.append(sigma * ref.reference_step(ref.from_unit(unit, case.space.unbounded), case.space))
+        found.append(sigma * ref.reference_step(ref.from_unit(unit, case.space), case.space))
     return torch.stack(found).amax(0).reshape(r, r, r).numpy()
 
 

@@ -134,6 +134,8 @@ class Case:
             weights=self.weights,
             weights_t=self.weights_t,
             occupancy=self.occupancy,
+            view=list(self.space.view or ()),
+            share=self.space.share,
         )
 
     def field(self, module: Any) -> Any:
@@ -159,6 +161,10 @@ def random_bits(rng: np.random.Generator, resolution: int, fraction: float) -> N
     return np.packbits(cells, bitorder="little").view(np.uint32).copy()
 
 
+# ``Space.view`` and ``Space.share``: looking along +y, a little tilted, with the apex at about (0, -1.7, 0).
+AHEAD = ((1.3, 0.1, 0.05, 0.02, 0.03, 0.06, -1.8, 0.1, -0.1, 1.5, 0.08, 2.6), 0.6)
+
+
 def make_case(
     seed: int = 0,
     levels: int = 4,
@@ -176,8 +182,12 @@ def make_case(
     cone: float | None = None,
     occupied: float = 1.0,
     gain: float = 1.0,
+    ahead: bool = False,
 ) -> Case:
-    """A random field whose densities and colours spread widely; ``gain`` makes it more opaque."""
+    """A random field whose densities and colours spread widely; ``gain`` makes it more opaque.
+
+    ``ahead``: an unbounded one's space is laid out along the view, by AHEAD.
+    """
     rng = np.random.default_rng(seed)
     grid = grid_layout(levels, features, log2_table, base, finest)
     shapes = network_shapes(grid.encoding, hidden, color_hidden, color_layers)
@@ -188,7 +198,7 @@ def make_case(
     growth = (0.05 if unbounded else 0.0) if cone is None else cone
     return Case(
         grid=grid,
-        space=Space(unbounded, near, far, step, growth, 32),
+        space=Space(unbounded, near, far, step, growth, 32, *(AHEAD if ahead else ())),
         hidden=hidden,
         color_hidden=color_hidden,
         color_layers=color_layers,

@@ -14,6 +14,7 @@ CASES = {
     "bounded, network": make_case(11, color_layers=2, gain=3.0),
     "bounded, growing": make_case(12, step=0.01, cone=0.03, color_layers=1, gain=6.0),
     "unbounded": make_case(13, unbounded=True, near=0.2, step=0.01, gain=2.0),
+    "ahead": make_case(15, unbounded=True, near=0.2, step=0.01, gain=2.0, ahead=True),
     "unbounded, network": make_case(14, unbounded=True, near=0.2, color_layers=1),
 }
 

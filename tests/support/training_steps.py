@@ -21,6 +21,7 @@ CASES = {
     "bounded, one layer": make_case(21, color_layers=1, features=8, levels=3, gain=2.0),
     "bounded, network": make_case(22, color_layers=2, features=2, levels=8, gain=2.0),
     "unbounded": make_case(23, unbounded=True, near=0.2, step=0.02),
+    "ahead": make_case(27, unbounded=True, near=0.2, step=0.02, ahead=True),
     "unbounded, network": make_case(24, unbounded=True, near=0.2, step=0.02, color_layers=2),
 }
 

@@ -20,7 +20,7 @@ def test_cells_are_allowed_that_three_photos_frame_or_one_far_behind_the_subject
     posed = replace(posed, views=posed.views[:37:2])  # more cells than one batch, and no multiple of it
     placement = place(posed)
     space = make_space(True, placement.near, 32)
-    points = carving.cell_centres(32, True)
+    points = carving.cell_centres(space)
     framed, alone = np.zeros(len(points), int), np.zeros(len(points), bool)
     for view in posed.views:
         k = view.intrinsics
@@ -41,7 +41,7 @@ def test_nothing_may_hang_where_nearly_all_masks_leave_out(monkeypatch: pytest.M
     views = posed.views[::4]
     placement = place(replace(posed, views=views))
     space = make_space(True, placement.near, 32)
-    points = carving.cell_centres(32, True)
+    points = carving.cell_centres(space)
     subject = np.abs(points).max(1) < 0.1
     away = np.linalg.norm(points, axis=1)
     around = (away > 0.5) & (away < 0.9)
@@ -77,9 +77,14 @@ def test_nothing_may_hang_where_nearly_all_masks_leave_out(monkeypatch: pytest.M
     assert beyond.any() and kept[beyond].all()
 
 
-@pytest.mark.parametrize("unbounded", (False, True))
-def test_cells_centres_lie_in_their_cells(unbounded: bool) -> None:
-    centres = carving.cell_centres(32, unbounded).astype(np.float64)
-    assert np.array_equal(carving.cell_of(centres, 32, unbounded), np.arange(32**3))
-    far = carving.cell_of(np.array([[1e9, 0, 0], [0, 0, -1e9]]), 32, unbounded)
+@pytest.mark.parametrize("kind", ("bounded", "around", "ahead"))
+def test_cells_centres_lie_in_their_cells(kind: str) -> None:
+    space = make_space(kind != "bounded", 0.5, 32)
+    if kind == "ahead":
+        space = replace(space, view=(1.5, 0.1, 0, 0, 0, 0.06, -2.4, 0.1, -0.1, 1.5, 0, 2.6), share=0.5)
+    centres = carving.cell_centres(space).astype(np.float64)
+    reached = carving.within_reach(space)
+    assert reached.mean() == (0.5 if kind == "ahead" else 1)
+    assert np.array_equal(carving.cell_of(centres[reached], space), np.flatnonzero(reached))
+    far = carving.cell_of(np.array([[1e9, 0, 0], [0, 0, -1e9]]), space)
     assert ((far >= 0) & (far < 32**3)).all()
