@@ -53,6 +53,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "ssim": f.ssim,
         "psnr_matched": f.psnr_matched,
         "cameras_moved": f.cameras_moved,
+        "moved": f.moved,
         "views": f.views,
         "train_seconds": f.train_seconds,
         "steps": f.steps,
