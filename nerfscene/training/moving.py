@@ -32,13 +32,13 @@ NUMBERS = 5  # of a cell: errors of three channels added up, their number, and w
 ERRORS_EVERY = 4  # one ray in so many adds its error: adding costs about 0.1 % of a step then
 # Errors are added up while FROM … UNTIL of the training are done. Before, little has formed. When a cell has
 # had ENOUGH errors on average, the cells are looked at, and all begin again.
-FROM, UNTIL, ENOUGH = 0.1, 0.85, 12
+FROM, UNTIL, ENOUGH = 0.2, 0.85, 12
 LOOKS_APART = 0.05  # of the training, at least, between two looks
 # A cell is left out if the mean error of it and its eight neighbours is larger than each of: STRONG (0…1);
 # UNUSUAL times the capture's own, by its SPREAD quantile; ALONE times that of the same place in other photos.
-STRONG, UNUSUAL, SPREAD, ALONE = 0.06, 4.0, 0.8, 2.5
+STRONG, UNUSUAL, SPREAD, ALONE = 0.12, 4.0, 0.8, 2.5
 KEPT_OUT = 0.6  # a cell that was left out stays so above this part of the first two
-CORE = 2  # cells together that are needed; fewer are an accident
+CORE = 9  # cells together that are needed: fewer are a leaf's tip or an edge that has not formed yet
 WHOLE = (
     0.5  # of a photo's cells: if more would be left out, its exposure or its camera is off, and nothing moved
 )
