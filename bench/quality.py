@@ -46,7 +46,7 @@ ROWS = (
 
 
 def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[str, float | str]:
-    """Trains once and measures PSNR, SSIM, rendering time (the median of up to 20 test views) and rates."""
+    """Trains once; measures PSNR, SSIM, FLIP, rendering time (the median of 20 test views) and rates."""
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(time=row.seconds, downscale=row.downscale, backend=backend)  # type: ignore[arg-type]
         scene = train_posed(posed, Path(folder), config, FieldConfig())
@@ -63,6 +63,7 @@ def measure_row(row: Row, posed: PosedCapture, backend: str = "auto") -> dict[st
         "seconds": f.train_seconds,
         "psnr": f.psnr or float("nan"),
         "ssim": f.ssim or float("nan"),
+        "flip": float("nan") if f.flip is None else f.flip,
         "views": f.views,
         "floor": row.floor,
         "aim": row.aim,
@@ -79,19 +80,20 @@ def table(rows: tuple[Row, ...] = ROWS, every: int = 1) -> list[dict[str, float 
         fox = captures.fox()
         fox = fox and with_points(fox, Path(kept))  # as nerfscene train does; moves none here
     print(
-        "| capture | seconds | PSNR | required / goal | SSIM | test views | render s | M samples/s | steps |"
+        "| capture | seconds | PSNR | required / goal | SSIM | FLIP | test views | render s | M samples/s "
+        "| steps |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         posed = captures.chair(every) if row.name == "chair" else fox
         if posed is None:
-            print(f"| {row.name} | — | capture not here | | | | | | |")
+            print(f"| {row.name} | — | capture not here | | | | | | | |")
             continue
         r = measure_row(row, posed)
         print(
             f"| {r['capture']} | {r['seconds']:.0f} | **{r['psnr']:.2f}** | {r['floor']} / {r['aim']} | "
-            f"{r['ssim']:.4f} | {r['views']} | {r['render_seconds']:.3f} | {r['m_samples_per_s']:.2f} | "
-            f"{r['steps']} |",
+            f"{r['ssim']:.4f} | {r['flip']:.4f} | {r['views']} | {r['render_seconds']:.3f} | "
+            f"{r['m_samples_per_s']:.2f} | {r['steps']} |",
             flush=True,
         )
         out.append(r)

@@ -28,7 +28,7 @@ import options
 
 import nerfscene
 from nerfscene import intake, types
-from nerfscene.measuring import advice
+from nerfscene.measuring import advice, verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"^<!-- fill: (\w+) ?(.*?) -->$", re.MULTILINE)
@@ -88,10 +88,10 @@ def aliases(_: str) -> str:
 
 
 def quality(_: str) -> str:
-    """PSNR and the report's words for it, best first."""
+    """FLIP and the report's words for it, best first."""
     rows = []
-    for least, words in advice.QUALITY:
-        rows.append(f"| {f'{least:g} dB and more' if math.isfinite(least) else 'less'} | {words} |")
+    for bound, words in verdict.LOOKS:
+        rows.append(f"| {f'below {bound:g}' if math.isfinite(bound) else 'more'} | {words} |")
     return "\n".join(rows)
 
 

@@ -17,7 +17,7 @@ What each function does (``help(ns.train)`` and so on tell more):
     fit_splats      the scene in a folder → the same with Gaussian splats that look like its photos
     export          a scene → a mesh, points, cameras or splats for other programs
     share           a scene → a page to send, which needs no program
-    measure         PSNR and SSIM against the photos that training never saw
+    measure         PSNR, SSIM and FLIP against the photos that training never saw
     report          measures a scene and rewrites its report.html
     info            facts about the scene in a folder, as a dictionary
     open_capture    the first step of train: finds the photos in a folder

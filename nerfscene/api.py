@@ -371,7 +371,7 @@ def info(folder: Path | str, trust: Path | str | None = None) -> dict[str, Any]:
     and problems; of a page, files, with these of each.
     Of a scene, among others: scene_id, by which films name it in their credentials; photos, photos_posed,
     train_views, test_views; width and height in pixels; reprojection_error, in pixels of a photo whose longer
-    side is reprojection_size; psnr (dB) and ssim, None if not measured; train_seconds, steps, finished;
+    side is reprojection_size; psnr (dB), ssim and flip, None if not measured; train_seconds, steps, finished;
     parameters (of the field), bytes (on disk).
     Raises NerfsceneError for a scene or file that can't be read.
     """

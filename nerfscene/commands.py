@@ -118,7 +118,7 @@ class Eval:
     backend: Backend = "auto"
     """What computes: the choices of nerfscene train."""
     json: bool = False
-    """Print one JSON object: psnr, ssim, views, train_seconds, per_view."""
+    """Print one JSON object: psnr, ssim, flip, views, train_seconds, per_view."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def run_eval(a: Eval) -> None:
             pairs = []
             for i in np.unique(np.linspace(0, d["views"] - 1, min(8, d["views"])).astype(int)):
                 figures = d["per_view"][i]
-                label = f"{figures['photo']}, {figures['psnr']:.1f} dB"
+                label = f"{figures['photo']}, {figures['psnr']:.1f} dB, FLIP {figures['flip']:.3f}"
                 pairs.append((label, *pictures[figures["photo"]]))
             contact_sheet(pairs, sheet)
     d["train_seconds"] = loaded.figures.train_seconds
@@ -313,7 +313,7 @@ def run_eval(a: Eval) -> None:
         return
     print(quality_in_words(d))
     for v in d["per_view"]:
-        print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}")
+        print(f"  {v['photo']}: {v['psnr']:.2f} dB, {v['ssim']:.3f}, FLIP {v['flip']:.3f}")
 
 
 def run_report(a: Report) -> None:

@@ -22,7 +22,7 @@ NEEDED = (
     *("fastapi", "uvicorn", "jinja2", "itsdangerous"),
     *("python_multipart", "httpx", "websockets", "segno"),
 )
-FIGURES = ("photos", "photos_posed", "psnr", "ssim", "train_seconds", "steps")  # told as JSON
+FIGURES = ("photos", "photos_posed", "psnr", "ssim", "flip", "train_seconds", "steps")  # told as JSON
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class TrainingPage:
             self.live.say(f"already trained; nerfscene view {self.output} shows the scene")
             return
         self.text = "finished"
-        self.viewer.trained(scene.backdrop, scene.splats)
+        self.viewer.trained(scene)
         self.live.say(f"the page stays open until Ctrl-C: {self.viewer.owner_url}")
         self.viewer.wait()
 

@@ -18,7 +18,7 @@ from nerfscene.exporters.mesh_fusion import Floats, Ints, Warp
 from nerfscene.exporters.mesh_raster import raster
 from nerfscene.exporters.mesh_unwrap import Atlas
 from nerfscene.exporters.told import Told
-from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer
+from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, brighten, dimmed
 from nerfscene.ops import backend
 
 TEXELS_AT_ONCE = 1 << 19
@@ -94,9 +94,11 @@ def _traced(
     back = np.tile(np.asarray(renderer.background, np.float32), (n, 1))
     with backend.device_errors():
         renderer.native.trace(
-            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE,
-            coarseness, rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+            origins, directions, np.full(n, 0.5, np.float32), dimmed(renderer, back), MIN_WEIGHT,
+            STOP_TRANSMITTANCE, coarseness, rgb, depth, accumulation,
+            threads=backend.thread_count(renderer.threads),
         )  # fmt: skip
+    brighten(renderer, rgb)
     rgb -= back * (1 - accumulation)[:, None]
     rgb /= np.maximum(accumulation, np.float32(1e-6))[:, None]
     counts = (accumulation > OPAQUE) & (depth < near + (BEFORE + BEYOND) * side)

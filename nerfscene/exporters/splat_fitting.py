@@ -78,16 +78,17 @@ def with_fitted_splats(
         )
     photos = photo_targets(whole, told)
     fit = begun(first, shell_of(first, whole), whole.background, drawn_by(backend), threads)
-    before = _mean(held_out(fit.rows.gaussians, whole, fit.rasteriser))
+    before = _means(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     began = time.monotonic()
     new = [] if budget.steps == 0 else _new_places(whole, renderer, photos, budget, told)
     spent = run(
         fit, photos, new, replace(budget, seconds=budget.seconds - (time.monotonic() - began)), told, most
     )
-    after = _mean(held_out(fit.rows.gaussians, whole, fit.rasteriser))
+    after = _means(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     made = finished(fit)
     figures: dict[str, Any] = {
-        "count": len(made), "degree": made.degree, "seconds": spent, "psnr": after, "psnr_before": before,
+        "count": len(made), "degree": made.degree, "seconds": spent, **after,
+        "psnr_before": before["psnr"],
     }  # fmt: skip
     return replace(scene, splats=made, figures=replace(scene.figures, splats=figures))
 
@@ -112,9 +113,9 @@ def splat_figures(scene: Scene, backend: str = "auto", threads: int = 0) -> dict
     """
     if scene.splats is None:
         return None
-    after = _mean(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(drawn_by(backend), threads)))
+    after = _means(held_out(gaussians_of(scene.splats, 1.0), scene, Rasteriser(drawn_by(backend), threads)))
     usual = {"count": len(scene.splats), "degree": scene.splats.degree, "seconds": 0.0, "psnr_before": None}
-    return {**usual, **(scene.figures.splats or {}), "psnr": after}
+    return {**usual, **(scene.figures.splats or {}), **after}
 
 
 def shell_of(splats: Splats, scene: Scene) -> int:
@@ -124,8 +125,8 @@ def shell_of(splats: Splats, scene: Scene) -> int:
     return int((away > (1 + BEYOND) / 2 * FARTHEST).sum())
 
 
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _means(views: list[dict[str, float]]) -> dict[str, float | None]:
+    return {name: float(np.mean([v[name] for v in views])) if views else None for name in ("psnr", "flip")}
 
 
 def _new_places(

@@ -11,6 +11,7 @@ from nerfscene.capture.photos import read_mask, read_pixels
 from nerfscene.exporters.splat_targets import over, pinhole_in_scene
 from nerfscene.exporters.undistorted import WIDEST, plane_points
 from nerfscene.loading import loading
+from nerfscene.measuring.flip import flip_map
 from nerfscene.ops.splatting import Gaussians, Rasteriser
 from nerfscene.scene.scene import Scene
 from nerfscene.types import Camera, Intrinsics, View
@@ -66,8 +67,8 @@ def _cubic(picture: Floats, at: NDArray[np.float64]) -> Floats:
 
 def held_out(
     gaussians: Gaussians, scene: Scene, rasteriser: Rasteriser, most: int | None = None
-) -> list[float]:
-    """The PSNR (dB) of splats in each held-out photo, where its mask keeps it.
+) -> list[dict[str, float]]:
+    """How close splats come to each held-out photo, where its mask keeps it: "psnr" (dB) and "flip".
 
     most: as many photos at most, evenly. Raises NerfsceneError if a photo is gone.
     """
@@ -83,5 +84,7 @@ def held_out(
             masked = there & read_mask(view.mask, k.width, k.height, view.mask_turns)
             there = masked if masked.any() else there
         error = float(np.mean((rgb[there].astype(np.float64) - photo[there]) ** 2))
-        out.append(-10 * float(np.log10(max(error, 1e-10))))
+        shown = np.where(there[..., None], rgb, photo).astype(np.float32)
+        looks = flip_map(photo.astype(np.float32), shown)[there]
+        out.append({"psnr": -10 * float(np.log10(max(error, 1e-10))), "flip": float(looks.mean())})
     return out

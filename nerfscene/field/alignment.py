@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene
 from nerfscene.field.refinement import moved
-from nerfscene.field.rendering import MIN_WEIGHT, STOP_TRANSMITTANCE, Renderer, behind, kernel_camera
+from nerfscene.field.rendering import (
+    MIN_WEIGHT,
+    STOP_TRANSMITTANCE,
+    Renderer,
+    behind,
+    brighten,
+    dimmed,
+    kernel_camera,
+)
 from nerfscene.ops import backend
 from nerfscene.types import Array, View
 
@@ -69,7 +77,8 @@ def aligned(
 
 
 def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Array:
-    """Rendered colours (n, 3), 0…1, at pixel coordinates (n, 2) of a view whose camera is ``moved`` first."""
+    """Rendered colours (n, 3), 0 or more, at pixel coordinates (n, 2) of a view whose camera is ``moved``
+    first."""
     n = len(pixels)
     pose = moved(view.world_from_cam, change, renderer.scene_from_world)
     camera = kernel_camera(view.intrinsics, pose_in_scene(renderer.scene_from_world, pose))
@@ -79,9 +88,10 @@ def colors(renderer: Renderer, view: View, change: Array, pixels: Floats) -> Arr
     with backend.device_errors():
         backend.load(renderer.backend).pixel_rays(*camera, pixels, origins, directions)
         if renderer.shown_backdrop is not None:
-            back = behind(renderer.shown_backdrop, directions)
+            back = np.ascontiguousarray(behind(renderer.shown_backdrop, directions))
         renderer.native.trace(
-            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
-            rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+            origins, directions, np.full(n, 0.5, np.float32), dimmed(renderer, back), MIN_WEIGHT,
+            STOP_TRANSMITTANCE, 1.0, rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
         )  # fmt: skip
-    return np.clip(rgb, 0, 1).astype(np.float64)
+    brighten(renderer, rgb)
+    return np.maximum(rgb, 0).astype(np.float64)

@@ -36,6 +36,7 @@ class Renderer:
     crop: world_from_box (4, 4), the linear map from [-1, 1]³ to the only visible part of the world; None: all
     backdrop: (rows, 2 · rows, 3), 0…1, shown by rays' directions instead of ``background``, unless ``crop``
         is set; None: the background is plain
+    gain: factor by which the field's colours are multiplied, which sets the exposure at which it is shown
     """
 
     field: RadianceField
@@ -45,6 +46,7 @@ class Renderer:
     threads: int = 0
     crop: Array | None = None
     backdrop: NDArray[np.float32] | None = None
+    gain: float = 1.0
 
     __eq__ = equal_fields
     __hash__ = hash_fields
@@ -65,12 +67,14 @@ def looking(
     background: tuple[float, float, float],
     crop: Array | None,
     backdrop: NDArray[np.float32] | None,
+    gain: float | None = None,
 ) -> Renderer:
-    """The renderer with another background, crop and backdrop, but the same kernels' ``Field`` object.
+    """The renderer with another background, crop, backdrop and, if given, gain, but the same ``Field``.
 
-    Reusing that object means that the field isn't copied to the GPU again.
+    Reusing that object of the kernels means that the field isn't copied to the GPU again.
     """
-    changed = replace(renderer, background=background, crop=crop, backdrop=backdrop)
+    gain = renderer.gain if gain is None else gain
+    changed = replace(renderer, background=background, crop=crop, backdrop=backdrop, gain=gain)
     changed.__dict__["native"] = renderer.native
     return changed
 
@@ -247,7 +251,7 @@ def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Fram
                 width,
                 height,
                 flat,
-                list(renderer.background),
+                list(dimmed(renderer, np.asarray(renderer.background))),
                 MIN_WEIGHT,
                 STOP_TRANSMITTANCE,
                 threads,
@@ -259,8 +263,20 @@ def _traced(renderer: Renderer, camera: Camera, rect: Rect, cancel: Any) -> Fram
                 crop=crop_in_scene(renderer),
                 shared_steps=SHARED_STEPS,
             )
+    brighten(renderer, rgb)
     depth /= np.float32(scale)
     return Frame(rgb=rgb, depth=depth, accumulation=accumulation)
+
+
+def dimmed(renderer: Renderer, behind: NDArray[Any]) -> NDArray[Any]:
+    """Colours behind rays as the kernels get them: ``brighten`` makes them what they are."""
+    return behind if renderer.gain == 1 else behind / behind.dtype.type(renderer.gain)
+
+
+def brighten(renderer: Renderer, rgb: NDArray[np.float32]) -> None:
+    """Gives colours from the kernels, in place, the exposure at which the scene is shown."""
+    if renderer.gain != 1:
+        rgb *= np.float32(renderer.gain)
 
 
 BACKDROP_ROWS = 32  # cells of 5.6° from straight up to straight down; twice as many around the horizon

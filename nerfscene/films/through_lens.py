@@ -26,7 +26,9 @@ from nerfscene.field.rendering import (
     STOP_TRANSMITTANCE,
     Renderer,
     behind,
+    brighten,
     crop_in_scene,
+    dimmed,
     rays_through,
     render,
 )
@@ -164,8 +166,9 @@ def _traced(renderer: Renderer, origins: Floats, directions: Floats) -> tuple[Fl
     )
     with backend.device_errors():
         renderer.native.trace(
-            origins, directions, np.full(n, 0.5, np.float32), back, MIN_WEIGHT, STOP_TRANSMITTANCE, 1.0,
-            rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
+            origins, directions, np.full(n, 0.5, np.float32), dimmed(renderer, back), MIN_WEIGHT,
+            STOP_TRANSMITTANCE, 1.0, rgb, depth, accumulation, threads=backend.thread_count(renderer.threads),
             crop=crop_in_scene(renderer),
         )  # fmt: skip
+    brighten(renderer, rgb)
     return rgb, accumulation

@@ -18,6 +18,7 @@ from nerfscene.cameras.algebra import (
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
 from nerfscene.films.orbit import photographed_arc
 from nerfscene.films.panoramas import all_panoramas
+from nerfscene.measuring.verdict import MISFIT, MISPLACED, STOPS, Facts, Verdict, judged
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Array
 
@@ -26,27 +27,41 @@ FEW_PANORAMAS = 12
 WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
 ROUND = 150.0  # degrees: photos over a wider arc were perhaps meant to go all the way round
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
-STOPS = 0.7  # of exposure, between the brightest and the darkest photo
 GAMMA = 2.2  # from display values to light
-MISPLACED = 0.0015  # reprojection error as a fraction of the longer side of the photos it is measured in
-MISFIT = 0.8  # when a smaller share of the matches fits, cameras may be wrong
 FAR_BELOW = 4.0  # dB below the median view
 ON_THE_SPOT = 0.6  # spread of the cameras, in distances of what they see, when walking about a room
 LONELY = 2.0  # times the usual distance to the nearest training photo
 
-# (least PSNR in dB, what that looks like), best first.
-QUALITY = (
-    (32.0, "very clear: hard to tell from a photo"),
-    (28.0, "clear"),
-    (24.0, "good, soft in places"),
-    (20.0, "soft: shapes are right, details are missing"),
-    (-np.inf, "rough: something is wrong with the photos or their poses"),
-)
+
+def verdict(scene: Scene) -> Verdict | None:
+    """What the scene looks like, why, and what to do next; None if no photo was held out to measure."""
+    f = scene.figures
+    if f.psnr is None:
+        return None
+    train = [v.intrinsics for v in scene.views if v.split == "train"]
+    pixels = sum(k.width * k.height for k in train)
+    end = [h["psnr"] for h in f.history[-3:]]
+    side = f.reprojection_side(scene.views[0].intrinsics)
+    return judged(
+        Facts(
+            psnr=f.psnr,
+            psnr_matched=f.psnr_matched,
+            flip=f.flip,
+            flip_matched=f.flip_matched,
+            trained=float(np.mean(end)) if end else None,
+            passes=f.rays / max(pixels, 1),
+            photos=f.photos,
+            posed=f.photos_posed,
+            misplaced=None if f.reprojection_error is None else f.reprojection_error / side,
+            agreement=(f.posing or {}).get("agreement"),
+            stops=stops_between(np.array([v.exposure for v in scene.views])),
+        )
+    )
 
 
-def quality(psnr: float) -> str:
-    """What a PSNR (dB) on held-out photos looks like, in words."""
-    return next(words for least, words in QUALITY if psnr >= least)
+def stops_between(exposures: Array) -> float:
+    """Stops between the brightest and the darkest photo. exposures: (n, 3), logarithms of gains."""
+    return GAMMA * float(np.ptp(exposures.mean(1))) / float(np.log(2))
 
 
 def advice(scene: Scene) -> list[str]:
@@ -214,12 +229,12 @@ def about_walking(centres: Array, axes: Array, points: NDArray[np.floating]) -> 
 
 def about_exposure(exposures: Array) -> list[str]:
     """A sentence if the exposure varies. exposures: (n, 3), logarithms of gains of display values."""
-    mean = exposures.mean(1)
-    stops = GAMMA * float(np.ptp(mean)) / np.log(2)
+    stops = stops_between(exposures)
     if stops < STOPS:
         return []
     return [
-        f"The exposure changes by about {stops:.1f} stops from photo to photo. It was evened out, but a "
+        f"The exposure changes by about {stops:.1f} stops from photo to photo. The scene is shown at that of "
+        "the brightest photo that is well exposed, and --exposure makes films brighter or darker. A "
         "locked exposure (on a phone: keep a finger on the picture until the lock shows) keeps more detail."
     ]
 

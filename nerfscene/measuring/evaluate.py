@@ -1,4 +1,4 @@
-"""Measures a scene against its held-out photos: PSNR and SSIM."""
+"""Measures a scene against its held-out photos: PSNR, SSIM and FLIP."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker
 from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.given import instance_given
+from nerfscene.measuring.flip import flip_map
 from nerfscene.measuring.metrics import exposure_matched, psnr, ssim
 from nerfscene.scene.folder import Scene
+from nerfscene.scene.scene import WORTH_MENTIONING
 from nerfscene.types import Camera, Frame, View
 
+MEASURED = ("psnr", "ssim", "flip", "psnr_matched", "flip_matched")
 IN_FLIGHT = 8  # views rendered and not yet scored: each holds several full pictures
 DIMMED = 0.5  # what a mask covers is shown with this share of its brightness
 HATCHING = 40  # lines across a picture's width, over what a mask covers
-# Called with a held-out view's figures (photo, psnr, ssim, psnr_matched), its photo and the render from
+# Called with a held-out view's figures (photo, and those that MEASURED names), its photo and the render from
 # there, both (height, width, 3) in 0…1.
 Seen = Callable[[dict[str, Any], NDArray[np.float32], NDArray[np.float32]], None]
 # The same, with pictures to look at, and how far they differ where that is measured, (height, width) in 0…1.
@@ -116,12 +119,16 @@ def _score(name: str, rendered: _Rendered, seen: Seen, shown: Shown) -> dict[str
     # Masked pixels are made equal to the photo's, and the mean error is then scaled to the other pixels.
     rgb, matched = (np.where(used[..., None], x, photo) for x in (rendered.rgb, matched))
     correction = 10 * float(np.log10(used.mean()))
-    figures = {
+    figures: dict[str, Any] = {
         "photo": name,
         "psnr": psnr(rgb, photo) + correction,
         "ssim": ssim(rgb, photo),
+        "flip": float(flip_map(photo, rgb)[used].mean()),
         "psnr_matched": psnr(matched, photo) + correction,
     }
+    # Where matching changes nothing that can be seen, its FLIP would be the same.
+    worth = figures["psnr_matched"] > figures["psnr"] + WORTH_MENTIONING
+    figures["flip_matched"] = float(flip_map(photo, matched)[used].mean()) if worth else figures["flip"]
     seen(figures, photo, rgb)
     shown(figures, veiled(photo, used), veiled(rendered.rgb, used), np.abs(photo - rgb).mean(-1))
     return figures
@@ -137,11 +144,11 @@ def measure(
 ) -> dict[str, Any]:
     """Compares the scene with its held-out photos.
 
-    Returns a dictionary: psnr (dB), ssim and psnr_matched are means over the held-out views, None if there
-    are none; views is their number; per_view holds the same figures for each photo. Renders are clipped to
-    0…1 and not rounded. A held-out photo has no influence on the exposure and the camera that it is
-    rendered with; psnr_matched tells how much that costs: it is measured after metrics.exposure_matched
-    and, if training moved its photos' cameras, after alignment.aligned.
+    Returns a dictionary: psnr (dB), ssim, flip, psnr_matched and flip_matched are means over the held-out
+    views, None if there are none; views is their number; per_view holds the same figures for each photo.
+    Renders are clipped to 0…1 and not rounded. A held-out photo has no influence on the exposure and the
+    camera that it is rendered with; the matched figures tell how much that costs: they are measured after
+    metrics.exposure_matched and, if training moved its photos' cameras, after alignment.aligned.
 
     scene: a trained scene. backend: one of ``ops.backend.BACKENDS``. threads: CPU threads to use, 0 for all.
     progress: called with the fraction done.
@@ -168,8 +175,5 @@ def measure(
             while waiting and (len(waiting) > IN_FLIGHT or i == len(held_out) - 1):
                 per_view.append(waiting.popleft().result())
                 progress(len(per_view) / len(held_out))
-    means = {
-        name: float(np.mean([v[name] for v in per_view])) if per_view else None
-        for name in ("psnr", "ssim", "psnr_matched")
-    }
+    means = {name: float(np.mean([v[name] for v in per_view])) if per_view else None for name in MEASURED}
     return {**means, "views": len(per_view), "per_view": tuple(per_view)}

@@ -35,8 +35,8 @@ def moved_section(scene: Scene) -> str:
     said = moved_in_words(moved)
     intro = (
         f"<p>{said[0].upper()}{said[1:]}: there they show what no other photo shows in the same place. The "
-        "scene is made of the rest. Next time, wait until people and cars are gone: what stands in front of the "
-        "same place in most photos can't be told from the scene.</p>"
+        "scene is made of the rest. Next time, wait until people and cars are gone: what stands in front of "
+        "the same place in most photos can't be told from the scene.</p>"
     )
     grid = f'<div class="three">{"".join(figures)}</div>'
     return f"<section><h2>What moved</h2>\n{intro}{grid}{more}</section>"

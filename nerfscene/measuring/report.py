@@ -17,12 +17,12 @@ from PIL import Image
 from nerfscene.films.panoramas import all_panoramas
 from nerfscene.loading import loading
 from nerfscene.measuring import svg
-from nerfscene.measuring.advice import advice, quality, standing
+from nerfscene.measuring.advice import advice, standing, verdict
 from nerfscene.measuring.moved_section import moved_section
 from nerfscene.scene.atomic import writing
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import REPORT_FILE
-from nerfscene.scene.scene import WORTH_MENTIONING, error_in_words
+from nerfscene.scene.scene import error_in_words, flip_in_words
 from nerfscene.types import View
 
 POSING_LABELS = {  # fields of types.PoseReport, in words
@@ -124,15 +124,13 @@ def _headline(scene: Scene) -> str:
     ]
     summary = "No photo was held out, so nothing was measured."
     if f.psnr is not None and f.ssim is not None:
-        tiles = [(f"{f.psnr:.1f} dB", "PSNR"), (f"{f.ssim:.3f}", "SSIM"), *tiles]
+        flip = [] if f.flip is None else [(f"{f.flip:.3f}", "FLIP")]
+        tiles = [(f"{f.psnr:.1f} dB", "PSNR"), (f"{f.ssim:.3f}", "SSIM"), *flip, *tiles]
         photos = "a photo" if f.views == 1 else f"{f.views} photos"
-        summary = f"On {photos} that training never saw, the scene is <strong>{quality(f.psnr)}</strong>."
-        if f.psnr_matched is not None and f.psnr_matched > f.psnr + WORTH_MENTIONING:
-            one = f.views == 1
-            whose = (
-                "that photo's exposure and camera pose" if one else "those photos' exposures and camera poses"
-            )
-            summary += f" Corrected for {whose} it would be {f.psnr_matched:.1f} dB."
+        found = verdict(scene)
+        assert found is not None
+        summary = f"On {photos} that training never saw, the scene is <strong>{found.looks}</strong>."
+        summary += "".join(f" {html.escape(s)}" for s in (found.reason, found.then) if s)
     if f.reprojection_error is not None:
         side = f.reprojection_side(scene.views[0].intrinsics)
         tiles.append((error_in_words(f.reprojection_error, side), "reprojection error"))
@@ -201,7 +199,7 @@ def _curve(scene: Scene) -> str:
 def _pictures(pictures: Sequence[Pictures], masked: bool) -> str:
     if not pictures:
         return ""
-    worst = sorted(pictures, key=lambda p: float(p.figures["psnr"]))
+    worst = sorted(pictures, key=_how_bad, reverse=True)
     rows = []
     for p in worst[:MOST_SHOWN]:
         name = html.escape(str(p.figures["photo"]))
@@ -210,22 +208,32 @@ def _pictures(pictures: Sequence[Pictures], masked: bool) -> str:
             f'{base64.b64encode(data).decode()}"/><figcaption>{alt}</figcaption></figure>'
             for alt, data in (("photo", p.photo), ("render", p.render), ("difference", p.error))
         )
-        figures = f"{p.figures['psnr']:.1f} dB, SSIM {p.figures['ssim']:.3f}"
+        figures = f"{p.figures['psnr']:.1f} dB, SSIM {p.figures['ssim']:.3f}{flip_in_words(p.figures)}"
         rows.append(f'<h3>{name} <small>{figures}</small></h3><div class="three">{cells}</div>')
     rest = worst[MOST_SHOWN:]
     if rest:
         lines = "".join(
             f"<tr><td>{html.escape(str(p.figures['photo']))}</td><td>{p.figures['psnr']:.1f}</td>"
-            f"<td>{p.figures['ssim']:.3f}</td></tr>"
+            f"<td>{p.figures['ssim']:.3f}</td><td>{_cell(p.figures.get('flip'))}</td></tr>"
             for p in rest
         )
         rows.append(
-            f"<table><thead><tr><th>photo</th><th>PSNR, dB</th><th>SSIM</th></tr></thead>{lines}</table>"
+            "<table><thead><tr><th>photo</th><th>PSNR, dB</th><th>SSIM</th><th>FLIP</th></tr></thead>"
+            f"{lines}</table>"
         )
     intro = "The worst first. Difference: black means none, white a quarter of the range or more."
     if masked:
         intro += " What masks cover is dimmed and hatched, and not measured."
     return _section("Photos that training never saw", f"<p>{intro}</p>" + "".join(rows))
+
+
+def _how_bad(pictures: Pictures) -> tuple[float, float]:
+    """What sorts held-out views: by FLIP, and by PSNR where it was not measured."""
+    return float(pictures.figures.get("flip") or 0.0), -float(pictures.figures["psnr"])
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _left_out(scene: Scene) -> str:

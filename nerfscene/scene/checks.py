@@ -129,7 +129,9 @@ VIEW = {
     "panorama": _or_none(PATH),
     "face": _optional(TEXT),
 }
-PER_VIEW = {"photo": TEXT, "psnr": ANY_NUMBER, "ssim": ANY_NUMBER, "psnr_matched": _or_none(ANY_NUMBER)}
+PER_VIEW = {"photo": TEXT, "psnr": ANY_NUMBER, "ssim": ANY_NUMBER} | {
+    name: _or_none(ANY_NUMBER) for name in ("flip", "psnr_matched", "flip_matched")
+}
 HISTORY = {
     "seconds": _number(),
     "psnr": ANY_NUMBER,
@@ -150,7 +152,7 @@ SETTINGS = Entry(lambda v: isinstance(v, dict) and all(isinstance(p, dict) for p
 SPLATS = {
     **{name: COUNT for name in ("count", "degree")},
     "seconds": _number(0, 1e12),
-    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "psnr_before")},
+    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "psnr_before", "flip")},
 }
 MOVED = {"photo": TEXT, "share": _number(0, 1), "boxes": _list_of(_list_of(_number(0, 1), 4))}
 FIGURES = {
@@ -159,8 +161,8 @@ FIGURES = {
     "downscale": _optional(_number(1e-3, 1e6)),
     "train_seconds": _optional(_number(0, 1e12)),
     "finished": _optional(TRUTH),
-    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "ssim", "psnr_matched", "reprojection_error")},
-    "cameras_moved": _or_none(ANY_NUMBER),
+    **{name: _or_none(ANY_NUMBER) for name in ("psnr", "ssim", "flip", "psnr_matched", "flip_matched")},
+    **{name: _or_none(ANY_NUMBER) for name in ("reprojection_error", "cameras_moved")},
     "per_view": _optional(_list_of(_object_of(PER_VIEW, "figures of a photo"))),
     "history": _optional(_list_of(_object_of(HISTORY, "figures of a moment"))),
     "taken_in": _optional(_list_of(_object_of(TAKEN_IN, "photos of a kind"))),
@@ -181,6 +183,7 @@ WHOLE = {
     "field": OBJECT,
     "background": _list_of(_number(0, 1), 3),
     "has_alpha": TRUTH,
+    "gain": _optional(_number(1e-6, 1e6)),
     "scene_from_world": MATRIX,
     "crop": _or_none(MATRIX),
     "world_from_capture": _or_none(MATRIX),

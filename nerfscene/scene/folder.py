@@ -106,6 +106,7 @@ def save(
         "field": asdict(scene.field.config),
         "background": list(scene.background),
         "has_alpha": scene.has_alpha,
+        "gain": scene.gain,
         **described(scene, folder),
         "figures": asdict(scene.figures),
     }
@@ -292,6 +293,7 @@ def load(folder: Path | str) -> Scene:
             up=optional_array(data, "up"),
             backdrop=backdrop_of(arrays.get("backdrop")),
             splats=splats,
+            gain=float(data.get("gain", 1.0)),
         )
     except (
         OSError,

@@ -39,7 +39,9 @@ class Figures:
     finished: bool = False  # whether the budget was spent
     psnr: float | None = None  # dB, mean over held-out photos
     ssim: float | None = None  # 0…1, mean over held-out photos
+    flip: float | None = None  # 0 (alike) to 1, mean over held-out photos: see measuring.flip
     psnr_matched: float | None = None  # after fitting each held-out photo's exposure and camera
+    flip_matched: float | None = None  # likewise
     views: int = 0  # held-out photos measured
     per_view: tuple[dict[str, Any], ...] = ()  # see measuring.evaluate
     history: tuple[dict[str, float], ...] = ()  # {"fraction", "seconds", "step", "psnr"} during training
@@ -51,8 +53,8 @@ class Figures:
     # Photos in which something moved: {"photo", "share", "boxes"}, see training.moving.moved_parts
     moved: tuple[dict[str, Any], ...] = ()
     device: str = ""  # what computed, in words
-    # Of the scene's fitted splats: {"count", "degree", "seconds", "psnr", "psnr_before"}, the last two in dB,
-    # means over held-out photos or None; None: there are none
+    # Of the scene's fitted splats: {"count", "degree", "seconds", "psnr", "psnr_before", "flip"}: PSNR in dB,
+    # all three means over held-out photos or None; None: there are none
     splats: dict[str, Any] | None = None
     # {"train", "field"}: the fields of TrainConfig as given, and of FieldConfig as used
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -90,6 +92,8 @@ class Scene:
     backdrop: (rows, 2 · rows, 3), see ``field.rendering.Renderer``; None: plain
     splats: Gaussian splats in the field's coordinates, fitted to the whole scene, those that show
         most first; None: none were fitted
+    gain: factor by which the field's colours are multiplied wherever the scene is shown: its exposure, see
+        ``training.exposures``. The views' exposures, the backdrop and the splats go with it
     """
 
     field: RadianceField
@@ -104,6 +108,7 @@ class Scene:
     up: Array | None = None
     backdrop: NDArray[np.float32] | None = None
     splats: Splats | None = None
+    gain: float = 1.0
 
     __eq__ = equal_fields
     __hash__ = hash_fields
@@ -118,7 +123,14 @@ class Scene:
         if space.unbounded:
             field = replace(field, space=replace(space, near=NEAR_TO_LOOK * space.near))
         return Renderer(
-            field, self.scene_from_world, self.background, backend, threads, self.crop, self.backdrop
+            field,
+            self.scene_from_world,
+            self.background,
+            backend,
+            threads,
+            self.crop,
+            self.backdrop,
+            self.gain,
         )
 
     def photo_renderer(self, backend: str = "auto", threads: int = 0) -> Renderer:
@@ -130,7 +142,7 @@ class Scene:
 
 
 def figures_in_words(d: dict[str, Any]) -> str:
-    """PSNR and SSIM as a sentence; ``d``: psnr, psnr_matched, ssim, views and train_seconds."""
+    """PSNR, SSIM and FLIP as a sentence; ``d``: psnr, psnr_matched, ssim, flip, views and train_seconds."""
     if d.get("psnr") is None:
         return "no photos were held out, so nothing was measured"
     matched = d.get("psnr_matched") or d["psnr"]
@@ -141,8 +153,13 @@ def figures_in_words(d: dict[str, Any]) -> str:
         corrected = f" ({matched:.2f} dB corrected for {whose} exposure and camera)"
     return (
         f"{d['views']} held-out photo{'' if one else 's'}: PSNR {d['psnr']:.2f} dB{corrected}, "
-        f"SSIM {d['ssim']:.3f} after {d['train_seconds']:.0f} s of training"
+        f"SSIM {d['ssim']:.3f}{flip_in_words(d)} after {d['train_seconds']:.0f} s of training"
     )
+
+
+def flip_in_words(d: dict[str, Any]) -> str:
+    """FLIP after other figures, "" where it was not measured: in scenes of older versions."""
+    return "" if d.get("flip") is None else f", FLIP {d['flip']:.3f}"
 
 
 def splats_in_words(d: dict[str, Any]) -> str:
@@ -151,7 +168,7 @@ def splats_in_words(d: dict[str, Any]) -> str:
     if d["psnr"] is None:
         return f"{said}; no photos were held out, so they were not measured"
     before = "" if d["psnr_before"] is None else f" ({d['psnr_before']:.2f} dB before the fit)"
-    return f"{said}: PSNR {d['psnr']:.2f} dB{before}"
+    return f"{said}: PSNR {d['psnr']:.2f} dB{before}{flip_in_words(d)}"
 
 
 def quality_in_words(d: dict[str, Any]) -> str:

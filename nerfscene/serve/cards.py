@@ -62,7 +62,7 @@ def _card(shop: Shop, row: Any, ahead: dict[str, int]) -> Card:
     names = ("now", "poster") if state in ("running", "waiting", "paused") else ("poster", "now")
     photos = (known or {}).get("photos") or row["files"]
     said = [words.count(photos, "photo") if photos else "No photos yet"]
-    said += [word for word in (words.quality((known or {}).get("psnr")),) if word]
+    said += [word for word in (words.quality(known),) if word]
     said.append(words.day(row["created"]))
     picture = next((found for n in names if (found := _address(home, base, n))), "")
     return Card(
@@ -118,6 +118,9 @@ def known_figures(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+KEPT = ("photos", "photos_posed", "psnr", "flip", "psnr_matched", "flip_matched", "train_seconds")
+
+
 @functools.lru_cache(maxsize=2048)
 def _figures(folder: Path, changed: int) -> dict[str, Any]:
     try:
@@ -125,5 +128,5 @@ def _figures(folder: Path, changed: int) -> dict[str, Any]:
     except ValueError:
         return {}
     found = whole.get("figures") or {}
-    wanted = {name: found.get(name) for name in ("photos", "photos_posed", "psnr", "train_seconds")}
+    wanted = {name: found.get(name) for name in KEPT}
     return {**wanted, "cropped": whole.get("crop") is not None}

@@ -110,7 +110,7 @@ def figures_in_words(figures: dict[str, Any] | None) -> list[tuple[str, str]]:
     if photos:
         used = f"{posed:,} of {photos:,}" if posed is not None and posed < photos else f"{photos:,}"
         found.append(("Photos used", used))
-    if quality := words.quality(figures.get("psnr")):
+    if quality := words.quality(figures):
         found.append(("How it looks", quality.capitalize()))
     if figures.get("train_seconds"):
         found.append(("Trained for", words.length(figures["train_seconds"]).removeprefix("about ")))

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
-# (least PSNR in dB, what that looks like), best first: as measuring.advice has them, whose numpy stays out.
-QUALITY = (
-    (32.0, "very clear"),
-    (28.0, "clear"),
-    (24.0, "good, soft in places"),
-    (20.0, "soft"),
-    (-math.inf, "rough"),
-)
+from nerfscene.measuring.verdict import LOOKS, looks_of
+
 DAY = 86400
 
 
-def quality(psnr: float | None) -> str:
-    """What a PSNR (dB) on photos kept out of the training looks like; "" if it wasn't measured."""
+def quality(figures: Mapping[str, Any] | None) -> str:
+    """What a scene with these figures looks like; "" if it wasn't measured."""
+    psnr, flip = ((figures or {}).get(name) for name in ("psnr", "flip"))
     if psnr is None:
         return ""
-    return next(words for least, words in QUALITY if psnr >= least)
+    matched, flip_matched = ((figures or {}).get(f"{name}_matched") for name in ("psnr", "flip"))
+    best = max(psnr, matched or psnr)
+    return LOOKS[looks_of(best, flip if flip_matched is None else flip_matched)][1].partition(":")[0]
 
 
 def count(number: int, one: str, many: str = "") -> str:

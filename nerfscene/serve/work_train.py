@@ -44,7 +44,7 @@ def train(task: Task) -> Ended:
     make_pages(task, scene, run.remaining)
     task.at.now.unlink(missing_ok=True)
     stopped = run.control.stop and not figures.finished
-    measured = {"psnr": figures.psnr, "ssim": figures.ssim, "train_seconds": figures.train_seconds}
+    measured = {name: getattr(figures, name) for name in ("psnr", "ssim", "flip", "train_seconds")}
     return Ended("stopped" if stopped else "done", measured)
 
 

@@ -29,6 +29,7 @@ from nerfscene.training.moving import moved_parts
 from nerfscene.training.moving_cameras import placed_views
 from nerfscene.training.progress import Control
 from nerfscene.training.run import Run, training_arrays
+from nerfscene.training.shown_exposure import shown_at, shown_exposure
 from nerfscene.types import PosedCapture, View
 
 
@@ -127,9 +128,11 @@ def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figu
 
 def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.float32]) -> Scene:
     """The run as a scene (with its arrays), in the capture's own world coordinates."""
+    views = exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world)
+    gain, views = shown_at(shown_exposure(run.exposures, data), views)
     return Scene(
         field=run.field,
-        views=exposed_views(run, placed_views(run, data.views), data.placement.scene_from_world),
+        views=views,
         scene_from_world=data.placement.scene_from_world,
         background=data.background,
         has_alpha=data.channels == 4,
@@ -144,6 +147,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
             moved=() if run.cells is None else moved_parts(run.cells, data.train_views),
         ),
         points=points,
+        gain=gain,
     )
 
 

@@ -106,6 +106,17 @@ class Panels:
         self.background.on_update(
             lambda _: self.session.set_look(background=tuple(c / 255 for c in self.background.value))
         )
+        self.exposure = gui.add_slider(
+            "Exposure (stops)",
+            -5.0,
+            5.0,
+            0.1,
+            0.0,
+            hint="Each stop doubles or halves the light; films have it too.",
+        )
+        edits = self.path.edits
+        self.exposure.on_update(edits.by_visitor(lambda _: self._expose()))
+        edits.shows.append(self._show_exposure)
         home = gui.add_button("Frame the scene")
         home.on_click(lambda _: self.go_home())
         with gui.add_folder("Photos"):
@@ -211,6 +222,20 @@ class Panels:
 
     def _set_fov(self) -> None:
         self.client.camera.fov = float(np.radians(self.fov.value))
+
+    def _expose(self) -> None:
+        """Takes the exposure that the visitor has set, which is the film's too."""
+        stops, edits = float(self.exposure.value), self.path.edits
+        self.session.set_look(exposure=stops)
+        if self.makes:
+            plan = edits.plan
+            edits.apply(replace(plan, film=replace(plan.film, exposure=stops)), drag=self.exposure)
+
+    def _show_exposure(self) -> None:
+        stops = self.path.edits.plan.film.exposure
+        self.path.edits.put(self.exposure, stops)
+        if self.session.look.exposure != stops:
+            self.session.set_look(exposure=stops)
 
     def go_home(self) -> None:
         """Moves the camera to where the page opened."""

@@ -8,9 +8,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import viser
-from numpy.typing import NDArray
 
 from nerfscene.config import CredentialsConfig
 from nerfscene.exporters.viser_server import free_port, quiet
@@ -19,7 +17,6 @@ from nerfscene.field.rendering import looking
 from nerfscene.given import count_given, instance_given, path_given
 from nerfscene.ops import backend as backends
 from nerfscene.scene.folder import Scene
-from nerfscene.splatting.gaussians import Splats as Fitted
 from nerfscene.viewer.gate import GUEST, OWNER, Gate, forbid_sharing, new_token
 from nerfscene.viewer.inbox import Inbox
 from nerfscene.viewer.panels import Panels
@@ -212,21 +209,28 @@ class Viewer:
         for panels in list(self.panels.values()):
             panels.show_training()
 
-    def trained(self, backdrop: NDArray[np.float32] | None = None, splats: Fitted | None = None) -> None:
+    def trained(self, made: Scene) -> None:
         """Tells the page that training is over: the field no longer changes, and tabs get splats.
 
-        backdrop: (rows, 2 · rows, 3), what training found to lie behind the scene, see rendering.Renderer.
-        splats: those that were fitted to the scene, in the field's coordinates.
+        made: the scene that came of it. What lies behind it, its exposure and the photos', and its splats are
+        shown from now on.
         """
         self._finished = True
         if self.stage.keeper is not None:
             self.stage.keeper.start()
-        self.scene = self.stage.scene = replace(self.scene, backdrop=backdrop, splats=splats)
+        views = tuple(
+            replace(shown, exposure=now.exposure)
+            for shown, now in zip(self.scene.views, made.views, strict=True)
+        )
+        self.scene = self.stage.scene = replace(
+            self.scene, views=views, backdrop=made.backdrop, splats=made.splats, gain=made.gain
+        )
         with self._lock:
-            self.renderer = looking(self.renderer, self.renderer.background, self.renderer.crop, backdrop)
+            now = self.renderer
+            self.renderer = looking(now, now.background, now.crop, made.backdrop, made.gain)
             sessions = list(self.sessions.values())
         for session in sessions:
-            session.set_backdrop(backdrop)
+            session.set_trained(made.backdrop, made.gain)
         self.refresh()
         self._prepare_splats()
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from nerfscene.field.footprint import Photos, pixel_samples
 from nerfscene.field.rendering import Renderer, looking, new_cancel, render_part
+from nerfscene.films.light import exposed
 from nerfscene.films.paths import look_at
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pace import Pace, tiles_from_centre
@@ -63,7 +64,8 @@ class Session:
         self._shot: Shot | None = None
         self._photo: tuple[View, Shot] | None = None  # the photo that the camera stands at, and the camera
         self._splats: Any = None  # viser's handle, hidden while the camera rests
-        self._waiting: Splats | None = None  # splats that the tab has not been sent
+        self._given: Splats | None = None  # splats to draw
+        self._waiting: Splats | None = None  # the same, while the tab has not been sent them
         self._sent_at: float | None = None  # when it was sent the latest ones, by time.monotonic
         self._blurred = np.zeros(
             (6, 8, 3), np.uint8
@@ -103,7 +105,9 @@ class Session:
     def set_look(self, **changes: Any) -> None:
         """Changes fields of ``look``."""
         with self._wake:
-            self.look = replace(self.look, **changes)
+            before, self.look = self.look, replace(self.look, **changes)
+            if self._given is not None and before.exposure != self.look.exposure:
+                self._send_anew()
             self._change()
 
     def set_crop(self, crop: Array | None) -> None:
@@ -112,10 +116,11 @@ class Session:
             self._crop = crop
             self._change()
 
-    def set_backdrop(self, backdrop: NDArray[np.float32] | None) -> None:
-        """Sets the backdrop (rows, 2 · rows, 3) behind the scene, see rendering.Renderer; None: plain."""
+    def set_trained(self, backdrop: NDArray[np.float32] | None, gain: float) -> None:
+        """Sets what training has found at its end: the backdrop and the gain, see rendering.Renderer."""
         with self._wake:
             self._backdrop = backdrop
+            self._renderer = looking(self._renderer, self._renderer.background, self._crop, backdrop, gain)
             self._change()
 
     def set_world(self, world_from_page: Array) -> None:
@@ -161,17 +166,24 @@ class Session:
         picture. So a new tab gets one invisible splat, and the real ones replace it.
         """
         with self._wake:
-            self._waiting = splats if len(splats.centers) else None
+            self._given = splats if len(splats.centers) else None
             if self._splats is None:
                 self._splats = add_hidden(self.client.scene)
-            if self._sent_at is not None:  # the tab has splats that are out of date
-                self._splats.visible, self._sent_at = False, None
+            self._send_anew()
+
+    def _send_anew(self) -> None:
+        """Has the tab's splats sent, again if it has some that are out of date."""
+        self._waiting = self._given
+        if self._sent_at is not None:
+            self._splats.visible, self._sent_at = False, None
 
     def _splats_ready(self) -> bool:
         """Whether the tab has splats to draw; sends them if it hasn't."""
         with self._wake:
             if self._waiting is not None and self._splats is not None:
-                self._splats.buffer, self._waiting = packed(self._waiting), None
+                bright = exposed(self._waiting.rgbs, self.look.exposure)
+                self._splats.buffer = packed(replace(self._waiting, rgbs=bright))
+                self._waiting = None
                 self._sent_at = time.monotonic()
             return self._sent_at is not None and time.monotonic() - self._sent_at > SENDING
 
@@ -241,7 +253,7 @@ class Session:
         # The next move doesn't cancel this: at this size it ends sooner than its successor would.
         frame = render_part(self._with(look), camera, (0, height, 0, width))
         self.pace.note(width * height, time.perf_counter() - began)
-        picture = developed(frame, look.mode, camera, self._world_from_page)
+        picture = developed(frame, look, camera, self._world_from_page)
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=70)
         self.moving_frames += 1
         self.pictures += 1
@@ -276,7 +288,7 @@ class Session:
             if self._stale(version):
                 return
             if self.pictures == 0:  # a new page gets something to look at as soon as possible
-                self._publish(developed(still.frame, look.mode, still.camera, self._world_from_page), 70)
+                self._publish(developed(still.frame, look, still.camera, self._world_from_page), 70)
         if not self._fill(still, renderer, version, 1):
             return
         self.seconds_at_rest = time.perf_counter() - began

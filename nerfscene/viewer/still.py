@@ -12,6 +12,7 @@ from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.capture.folder import photo_size, read_pixels
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import Renderer, render_part
+from nerfscene.films.light import exposed
 from nerfscene.types import Array, Camera, Frame, Intrinsics, View
 from nerfscene.viewer.pictures import MODES, Picture, develop, error_map, fitted, wiped
 from nerfscene.viewer.stage import Shot
@@ -27,6 +28,7 @@ class Look:
     mode: one of pictures.MODES. longest: pixels along the picture's longer side, at most. splats: draw
     splats while the camera moves. background: colour, 0…1. compare: one of COMPARE, the comparison with
     the photo that the camera stands at. share: the part of the picture that the wipe gives to the photo, 0…1.
+    exposure: stops by which colours are brighter, except beside a photo.
     """
 
     mode: str = MODES[0]
@@ -35,6 +37,7 @@ class Look:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     compare: str = COMPARE[0]
     share: float = 0.5
+    exposure: float = 0.0
 
 
 @dataclass
@@ -57,10 +60,10 @@ class Still:
 
     def picture(self, world_from_page: Array) -> Picture:
         """What is rendered so far as a person sees it, uint8 (height, width, 3)."""
-        frame = replace(self.frame, rgb=self.gain * self.frame.rgb)
-        picture = developed(frame, self.look.mode, self.camera, world_from_page)
         if self.photo is None:
-            return picture
+            return developed(self.frame, self.look, self.camera, world_from_page)
+        frame = replace(self.frame, rgb=self.gain * self.frame.rgb)
+        picture = developed(frame, replace(self.look, exposure=0.0), self.camera, world_from_page)
         if self.look.compare == "wipe":
             return wiped(picture, self.photo, self.where, self.look.share)
         return error_map(picture, self.photo, self.where)
@@ -89,8 +92,11 @@ def lens_of(shot: Shot, width: int, height: int) -> Intrinsics:
     return Intrinsics(width, height, f, f, width / 2, height / 2)
 
 
-def developed(frame: Frame, mode: str, camera: Camera, world_from_page: Array) -> Picture:
-    """A frame in one of pictures.MODES, with normals and depths in the world's axes and units."""
+def developed(frame: Frame, look: Look, camera: Camera, world_from_page: Array) -> Picture:
+    """A frame as a tab wants to see it, with normals and depths in the world's axes and units."""
+    mode = look.mode
+    if mode == MODES[0]:
+        frame = replace(frame, rgb=exposed(frame.rgb, look.exposure))
     pose = pose_in_scene(world_from_page, camera.world_from_cam)
     return develop(frame, mode, camera.intrinsics, pose, similarity_scale(world_from_page))
 

@@ -30,7 +30,6 @@ from nerfscene.measuring.advice import (
     about_walking,
     advice,
     name_runs,
-    quality,
 )
 from nerfscene.measuring.report import MOST_SHOWN, Gallery, page, write_report
 from nerfscene.posing.copies import copy_name
@@ -293,8 +292,6 @@ def test_numbers_and_poses() -> None:
     assert about_agreement(Figures()) == about_agreement(Figures(posing={"agreement": 0.9})) == []
     assert about_agreement(Figures(posing={"points": 5})) == [], "posed before this was measured"
     assert "74 % of what the photos have in common" in about_agreement(Figures(posing={"agreement": 0.74}))[0]
-    words = [quality(p) for p in (40, 29, 25, 21, 10)]
-    assert len(set(words)) == 5 and "rough" in words[-1] and "very clear" in words[0]
 
 
 def test_a_view_far_below_the_others_is_explained(trained: Path) -> None:

@@ -14,7 +14,7 @@ from support.html_cases import Element, Page
 from nerfscene.export_commands import OPENS
 from nerfscene.films import codecs, settings
 from nerfscene.films.presets import PRESETS
-from nerfscene.measuring import advice
+from nerfscene.measuring import verdict
 from nerfscene.scene import output_folder
 from nerfscene.serve import (
     actions,
@@ -436,9 +436,11 @@ def test_photos_are_not_changed_while_a_scene_is_trained_on_them(shop: Shop) -> 
 
 
 def test_words_are_those_of_the_report() -> None:
-    for psnr in (35.0, 32.0, 29.0, 25.0, 21.0, 12.0):
-        assert advice.quality(psnr).startswith(words.quality(psnr))
-    assert words.quality(None) == ""
+    for number, (bound, said) in enumerate(verdict.LOOKS):
+        flip = min(bound, 1.0) - 0.001
+        assert said.startswith(words.quality({"psnr": 20.0, "flip": flip})), number
+    assert words.quality({"psnr": 14.0, "psnr_matched": 33.0}) == "very clear"  # of an older version
+    assert words.quality(None) == words.quality({"psnr": None}) == ""
 
 
 def test_times_and_sizes_as_people_say_them() -> None:

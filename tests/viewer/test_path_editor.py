@@ -365,6 +365,23 @@ def test_the_page_makes_the_film_that_the_command_makes(viewer: Viewer, folder: 
         assert "--motion-blur 180" in words and "--passes depth" in words and "--exposure" not in words
 
 
+def test_the_exposure_of_the_look_is_that_of_the_film(viewer: Viewer, folder: Path) -> None:
+    with Client(viewer) as client:
+        panels = client.panels
+        client.after(lambda: client.session._given is not None)
+        client.set(panels.exposure, 1.5)
+        client.after(lambda: plan_of(client).film.exposure == 1.5)
+        assert client.session.look.exposure == 1.5 and panels.film.controls.exposure.value == 1.5
+        panels.path.keeping.do("Undo")
+        assert client.session.look.exposure == 0 and panels.exposure.value == 0
+        client.set(panels.film.controls.exposure, -1.0)
+        client.after(lambda: panels.exposure.value == -1 and client.session.look.exposure == -1)
+        panels.path.add_keyframe()
+        panels.path.keeping.do("Save")
+    with Client(viewer) as client:  # it comes back with the path
+        client.after(lambda: client.session.look.exposure == -1 and client.panels.exposure.value == -1)
+
+
 def test_presets_lenses_and_files_set_each_other_right(viewer: Viewer) -> None:
     with Client(viewer) as client:
         controls, path = client.panels.film.controls, client.panels.path

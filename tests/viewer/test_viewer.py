@@ -267,7 +267,7 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     session.set_look(background=own)
     settled(page, viewer, session, 0.02)
     # When training ends, a page that watched it gets the backdrop, and so do its films.
-    viewer.trained(np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32))
+    viewer.trained(replace(viewer.scene, backdrop=np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32)))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
     assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
     page.close()

@@ -16,15 +16,18 @@ from PIL import Image
 from nerfscene.errors import NerfsceneError
 from nerfscene.field.rendering import new_cancel, render, render_part
 from nerfscene.films.camera_path_file import read_camera_path
+from nerfscene.films.light import exposed
 from nerfscene.films.paths import look_at
 from nerfscene.films.presets import preset
 from nerfscene.films.tracks import rolled
+from nerfscene.films.video import to_bytes
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Camera, Frame, Intrinsics
 from nerfscene.viewer import keyframes, path_files, pictures
 from nerfscene.viewer.keyframes import Editor, Keyframe, Plan
 from nerfscene.viewer.pace import FLOOR, Pace, tiles_from_centre
 from nerfscene.viewer.splats import splats_of
+from nerfscene.viewer.still import Look, Still, developed
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -232,6 +235,22 @@ def test_rolling_keeps_where_the_camera_looks() -> None:
     assert np.allclose(turned[:3, 2:], pose[:3, 2:])
     assert turned[:3, 0] @ pose[:3, 0] == pytest.approx(np.cos(np.radians(30)))
     assert np.allclose(rolled(turned, -30), pose)
+
+
+def test_the_exposure_changes_colours_alone_and_not_beside_a_photo() -> None:
+    frame, lens, _ = plane()
+    lit = replace(frame, rgb=np.full_like(frame.rgb, 0.25))
+    camera, brighter = Camera(lens, np.eye(4)), Look(exposure=1.0)
+    shown = developed(lit, brighter, camera, np.eye(4))
+    assert np.abs(shown.astype(int) - to_bytes(exposed(lit.rgb, 1.0))).max() == 0 and shown.mean() > 80
+    for mode in pictures.MODES[1:]:
+        two = (developed(lit, replace(look, mode=mode), camera, np.eye(4)) for look in (Look(), brighter))
+        assert np.array_equal(*two), mode
+    photo = np.zeros((*lit.depth.shape, 3), np.uint8)
+    where = (0, lens.height, 0, lens.width)
+    for look in (Look(compare="wipe", share=0.0), Look(compare="wipe", share=0.0, exposure=2.0)):
+        still = Still(camera, look, lit, photo, where, np.ones(3, np.float32), 0.0)
+        assert np.array_equal(still.picture(np.eye(4)), to_bytes(lit.rgb))
 
 
 def test_splats_lie_on_what_is_rendered(trained: Path) -> None:

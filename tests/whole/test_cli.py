@@ -86,12 +86,12 @@ def test_eval_in_words(run: Run, trained: Path) -> None:
     assert re.fullmatch(
         r"3 held-out photos: PSNR \d+\.\d\d dB"
         r"( \(\d+\.\d\d dB corrected for these photos' exposure and camera\))?"
-        r", SSIM 0\.\d{3} after \d+ s of training",
+        r", SSIM 0\.\d{3}, FLIP 0\.\d{3} after \d+ s of training",
         lines[0],
     )
     d = one_object(run("eval", trained, "--json")[0])
     assert ("exposure" in lines[0]) == (d["psnr_matched"] > d["psnr"] + WORTH_MENTIONING)
-    assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}", lines[2])
+    assert len(lines) == 4 and re.fullmatch(r"  008\.png: \d+\.\d\d dB, 0\.\d{3}, FLIP 0\.\d{3}", lines[2])
 
 
 def test_eval_without_held_out_photos(run: Run, small_room: Path, tmp_path: Path) -> None:

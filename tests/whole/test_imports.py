@@ -17,7 +17,7 @@ PACKAGE = TESTS.parent / "nerfscene"
 WINGS = (
     *("errors", "loading", "equality", "given", "keyed", "types", "config"),
     *("cameras", "capture", "ops", "field", "splatting", "posing", "formats", "scene"),
-    *("credentials", "films", "exporters", "measuring", "viewer", "training"),
+    *("credentials", "films", "measuring", "exporters", "viewer", "training"),
     *("intake", "doctor", "terminal", "api", "exporting", "clusters", "serve"),
     *(
         "training_page",
