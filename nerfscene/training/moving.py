@@ -142,7 +142,7 @@ def others_too(
     So are also those whose place fewer than OTHERS other photos show. distance: see ``Distances``.
     """
     row, column = np.nonzero(suspect)
-    pixels = (np.stack([column, row], 1) + 0.5) * side
+    pixels = np.asarray((np.stack([column, row], 1) + 0.5) * side, np.float64)
     points = (
         poses[photo][:3, 3]
         + _directions(views[photo].intrinsics, pixels)
