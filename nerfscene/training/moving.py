@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nerfscene.cameras.lens_fit import projection
+from nerfscene.loading import loading
 from nerfscene.types import Array, Intrinsics, View
 
 Floats = NDArray[np.float32]
@@ -119,6 +119,9 @@ def mean_errors(numbers: Floats) -> Array:
 
     The photo's own median error is taken off before, which is its exposure's.
     """
+    with loading():
+        from scipy import ndimage
+
     sums = ndimage.uniform_filter(numbers[..., :4].astype(np.float64), (3, 3, 0), mode="constant") * 9
     mean = sums[..., :3] / np.maximum(sums[..., 3:], 1)
     known = sums[..., 3] > 0
@@ -193,6 +196,9 @@ def _looked_up(mean: Array, k: Intrinsics, scene_from_cam: Array, points: Array,
 
 def widened(suspect: Flags) -> Flags:
     """Suspect cells (rows, columns) without those that are too few together, and with those around."""
+    with loading():
+        from scipy import ndimage
+
     labels, _ = ndimage.label(suspect, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -204,6 +210,9 @@ def moved_parts(cells: Cells, views: Sequence[View]) -> tuple[dict[str, Any], ..
 
     boxes: left, top, right, bottom of each part, as fractions of the photo's width and height.
     """
+    with loading():
+        from scipy import ndimage
+
     out = []
     for i, view in enumerate(views):
         flags = cells.of(i)[..., 4] > 0
