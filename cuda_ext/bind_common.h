@@ -191,6 +191,16 @@ void require_depths(size_t depths, const std::vector<CameraDesc>& cameras) {
             "there must be one depth for each 4×4 pixels of each photo");
 }
 
+// Counts the cells of `side`² pixels of all photos; fills `first` with the index of each photo's first.
+size_t count_cells(const std::vector<CameraDesc>& cameras, int side, std::vector<uint64_t>& first) {
+    size_t count = 0;
+    for (const CameraDesc& c : cameras) {
+        first.push_back(count);
+        count += size_t((c.width + side - 1) / side) * size_t((c.height + side - 1) / side);
+    }
+    return count;
+}
+
 // Checks the pixels to train on, which are indices over all photos.
 void require_chosen(const uint32_t* chosen, size_t n, uint64_t pixels) {
     require(n > 0, "there must be at least one pixel to train on");

@@ -42,7 +42,7 @@ struct TrainerBinding {
     // A trainer, and everything that it points to.
     struct Handle {
         std::vector<CameraDesc> cameras;
-        std::vector<uint64_t> first_pixel;
+        std::vector<uint64_t> first_pixel, first_cell;
         int channels = 0;
         typename Device::TrainingArrays arrays;
         std::unique_ptr<Trainer> trainer;
@@ -74,6 +74,7 @@ struct TrainerBinding {
             .def_rw("sky_pull", &O::sky_pull).def_rw("sky_distance", &O::sky_distance)
             .def_rw("depth_pull", &O::depth_pull).def_rw("depth_slack", &O::depth_slack)
             .def_rw("depth_most", &O::depth_most).def_rw("camera_every", &O::camera_every)
+            .def_rw("errors_every", &O::errors_every)
             .def_rw("thinning", &O::thinning)
             .def_rw("bfloat16", &O::bfloat16);
     }
@@ -121,7 +122,8 @@ struct TrainerBinding {
                                    const std::vector<nb::tuple>& cameras, Array<const uint8_t> pixels, int channels,
                                    bool random_background, const std::vector<float>& background, uint32_t seed,
                                    int threads, nb::object exposures, nb::object exposure_moments, nb::object chosen,
-                                   nb::object camera_gradients, nb::object depths) {
+                                   nb::object camera_gradients, nb::object depths, nb::object photo_cells,
+                                   int cell_side) {
             const Field& f = field.field;
             const size_t entries = NS_ISA::table_rows(f.grid) * f.grid.features, cells = NS_ISA::occupancy_cells(f.space);
             require(table.size() == entries && table_moments.size() == 2 * entries,
@@ -145,7 +147,14 @@ struct TrainerBinding {
                 require(bits->size() * 32 == cells, "allowed must have one bit per cell");
                 s.allowed = h.arrays.read(*bits, "allowed cells must be an array on the host");
             }
-            const Photos photos = read_photos(h, cameras, pixels, random_background, background, chosen, depths);
+            Photos photos = read_photos(h, cameras, pixels, random_background, background, chosen, depths);
+            if (const auto cells = given<Floats>(photo_cells)) {
+                require(cell_side > 0, "a cell's side must be one pixel or more");
+                require(cells->size() == kCellNumbers * count_cells(h.cameras, cell_side, h.first_cell),
+                        "photo_cells must be (cells of all photos, 5)");
+                photos.first_cell = h.first_cell.data(), photos.cell_side = cell_side;
+                s.photo_cells = h.arrays.change_small(*cells);
+            }
             read_exposures(h, exposures, exposure_moments, s);
             if (const auto g = given<Floats>(camera_gradients)) {
                 require(g->size() == kCameraGradient * cameras.size(), "camera_gradients must be (photos, 15)");
@@ -158,7 +167,7 @@ struct TrainerBinding {
            "occupancy_values"_a.noconvert(), "allowed"_a.none(), "cameras"_a, "pixels"_a.noconvert(), "channels"_a,
            "random_background"_a, "background"_a, "seed"_a, Device::threads_argument(), "exposures"_a = nb::none(),
            "exposure_moments"_a = nb::none(), "chosen"_a = nb::none(), "camera_gradients"_a = nb::none(),
-           "depths"_a = nb::none());
+           "depths"_a = nb::none(), "photo_cells"_a = nb::none(), "cell_side"_a = 0);
     }
 
     static void bind_gradients(nb::class_<Handle>& trainer) {

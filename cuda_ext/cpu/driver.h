@@ -27,7 +27,10 @@ struct Rays {
     float* pixels;                      // training, output: the ray's position in its photo, (n, 2)
     float* d_rays;                      // output: gradients by origin and direction, (n, 6); null: not wanted
     const float* known;                 // given rays: the distance to what each ray sees, 0: unknown; null: all unknown
+    float* errors;                      // training, output: shown minus target, (n, 3); null: not wanted
 };
+
+constexpr float kNoError = 1e30f;  // the first of the errors of a ray that was dropped
 
 struct TrainStep {
     Field field;
@@ -44,6 +47,7 @@ struct TrainStep {
     float thinning;                     // see thin_out; 0: all samples go the way back
     float sky_pull, sky_distance;
     float depth_pull, depth_slack, depth_most;
+    const float* photo_cells;           // see TrainState; null: there are none
     const uint32_t *pairs, *pairs_t;    // the weights for products in bfloat16, see bfloat.h; null: in float
 };
 

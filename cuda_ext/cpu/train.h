@@ -18,6 +18,8 @@ static inline void prefetch_around(const TrainStep& step, const uint8_t* texel, 
         if (row + kPlainReach < camera.height) __builtin_prefetch(texel + away);
     }
     if (step.photos.depths) __builtin_prefetch(known_depth(step.photos, photo, pixel[0], pixel[1]));
+    if (step.photo_cells)
+        __builtin_prefetch(step.photo_cells + kCellNumbers * photo_cell(step.photos, photo, pixel[0], pixel[1]));
 }
 
 // Draws rays [first, last) of a step (at most kTileRays). All pixels are chosen and prefetched before the first one is
@@ -58,6 +60,13 @@ static inline float known_end(const TrainStep& step, int index, int photo, const
     return step.photos.depths ? *known_depth(step.photos, photo, pixel[0], pixel[1]) : 0.0f;
 }
 
+// Whether a ray's pixel lies in a part of its photo that is left out of the loss. Given rays never do.
+static inline bool left_out_of_loss(const TrainStep& step, int index, const float* pixel) {
+    if (!pixel || !step.photo_cells) return false;
+    const int64_t cell = photo_cell(step.photos, step.rays.photos[index], pixel[0], pixel[1]);
+    return step.photo_cells[kCellNumbers * cell + kCellNumbers - 1] > 0;
+}
+
 // The logarithms that the losses take, of all survivors at once.
 static inline void find_logs(Scratch& s, int survivors) {
     for (int i = 0; i < survivors; i += kWidth) {
@@ -89,6 +98,9 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             wm_total += w * s.slog_middle[k];
         }
     }
+    const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
+    const bool left_out = left_out_of_loss(step, index, pixel);
+    const float loss_scale = left_out ? 0.0f : step.loss_scale;
     float g[3], behind = 0;  // g: with respect to Σ w rgb
     const float* background = step.rays.backgrounds + 3 * index;
     const int photo = step.rays.photos ? step.rays.photos[index] : -1;
@@ -97,21 +109,21 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
         const float gain = photo >= 0 ? step.gains[3 * photo + ch] : 1.0f;
         const float shown = c[ch] * gain;
         const float error = shown + ray.transmittance * background[ch] - step.rays.targets[3 * index + ch];
-        s.counters.squared_error += double(error) * error;
-        const float d = huber_gradient(error, step.huber_delta) * step.loss_scale;
+        if (step.rays.errors) step.rays.errors[3 * index + ch] = error;
+        if (!left_out) s.counters.squared_error += double(error) * error;
+        const float d = huber_gradient(error, step.huber_delta) * loss_scale;
         behind += ray.transmittance * background[ch] * d;
         g[ch] = d * gain;
         if (photo >= 0)
             step.rays.d_exposures[3 * index + ch] =
-                exposure_gradient(d, shown, exposure, step.exposure_pull * step.loss_scale);
+                exposure_gradient(d, shown, exposure, step.exposure_pull * loss_scale);
     }
-    const float* pixel = step.rays.pixels ? step.rays.pixels + 2 * index : nullptr;  // null: given, not drawn
     const bool sky = step.sky_pull > 0 && ray.d.z > 0 && (!pixel || is_plain(step.photos, photo, pixel[0], pixel[1]));
     const float log_sky = sky ? logf(step.sky_distance) : 0.0f;
     // Known depths were computed from the cameras' initial poses and would hold the cameras there. So steps that refine
     // the cameras use colours alone.
     const float known = step.depth_pull > 0 && !step.rays.d_rays ? known_end(step, index, photo, pixel) : 0.0f;
-    const float depth_scale = step.depth_pull * step.loss_scale;
+    const float depth_scale = step.depth_pull * loss_scale;
     const float log_known = known > 0 ? logf(known) : 0.0f;
     if (known > 0) behind += ray.transmittance * depth_scale * step.depth_most;
     float w_before = w_total, wm_before = wm_total;
@@ -124,10 +136,10 @@ static inline void ray_backward(const TrainStep& step, const RayState& ray, int 
             const float m = s.slog_middle[k];
             w_before -= w;
             wm_before -= w * m;
-            q += step.distortion * step.loss_scale *
+            q += step.distortion * loss_scale *
                  distortion_gradient(w, m, s.slog_width[k], w_before, wm_before, w_total, wm_total);
         }
-        if (sky) q += step.sky_pull * step.loss_scale * sky_gradient_by_logs(s.slog_t[k], log_sky);
+        if (sky) q += step.sky_pull * loss_scale * sky_gradient_by_logs(s.slog_t[k], log_sky);
         if (known > 0)
             q += depth_scale * depth_gradient_by_log(s.slog_middle[k] - log_known, step.depth_slack, step.depth_most);
         const float d = density_gradient(s.slength[k], s.stransmittance[k], w, q, behind);
@@ -208,6 +220,7 @@ static void train_rays(const TrainStep& step, Scratch& s, int first, int last) {
         direction_basis(f.net, step.rays.directions + 3 * i, s.basis + r * kShSlots);
         if (step.rays.d_exposures)  // stays zero for dropped rays
             for (int c = 0; c < 3; ++c) step.rays.d_exposures[3 * i + c] = 0;
+        if (step.rays.errors) step.rays.errors[3 * i] = kNoError;
         if (step.rays.d_rays)
             for (int c = 0; c < 6; ++c) step.rays.d_rays[6 * i + c] = 0;
     }

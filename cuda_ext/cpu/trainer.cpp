@@ -9,6 +9,7 @@
 #include "../include/hashgrid.h"
 #include "../include/march.h"
 #include "../include/occupancy.h"
+#include "../include/photos.h"
 #include "../include/refine.h"
 #include "dispatch.h"
 
@@ -43,9 +44,10 @@ Trainer::Trainer(const Kernels& kernels, TrainState state, Photos photos, uint32
     ray_photos_.resize(kMaxRays), d_exposures_.resize(3 * kMaxRays), exposure_gradient_.resize(3 * photos_.n);
     gains_.resize(3 * photos_.n);
     rays_ = {origins_.data(), directions_.data(), jitter_.data(), targets_.data(), backgrounds_.data(),
-             ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr};
+             ray_photos_.data(), d_exposures_.data(), 0, nullptr, nullptr, nullptr, nullptr};
     pixels_.resize(2 * kMaxRays);
     rays_.pixels = pixels_.data();
+    if (s_.photo_cells) errors_.resize(3 * size_t(kMaxRays));
     if (s_.camera_gradients) {
         d_rays_.resize(6 * size_t(kMaxRays));
         camera_gradients_.resize(size_t(pool_.size()) * photos_.n * kCameraGradient);
@@ -112,6 +114,7 @@ TrainStep Trainer::make_step(const TrainOptions& o, double rays_in_loss) const {
     step.exposure_pull = o.exposure_pull, step.thinning = o.thinning;
     step.sky_pull = o.sky_pull, step.sky_distance = o.sky_distance;
     step.depth_pull = o.depth_pull, step.depth_slack = o.depth_slack, step.depth_most = o.depth_most;
+    step.photo_cells = s_.photo_cells;
     step.loss_scale = float(1.0 / rays_in_loss);
     const bool bfloat = o.bfloat16 && !pairs_.empty();
     step.pairs = bfloat ? pairs_.data() : nullptr, step.pairs_t = bfloat ? pairs_t_.data() : nullptr;
@@ -197,6 +200,17 @@ void Trainer::add_camera_gradients(int n_rays) {
         for (size_t k = 0; k < size; ++k) s_.camera_gradients[k] += camera_gradients_[worker * size + k];
 }
 
+void Trainer::add_errors(int n_rays, int every) {
+    for (int i = 0; i < n_rays; i += every) {
+        const float* error = errors_.data() + 3 * i;
+        if (error[0] == kNoError) continue;
+        const int64_t cell = generic::photo_cell(photos_, ray_photos_[i], pixels_[2 * i], pixels_[2 * i + 1]);
+        float* to = s_.photo_cells + kCellNumbers * cell;
+        for (int c = 0; c < 3; ++c) to[c] += error[c];
+        to[3] += 1.0f;
+    }
+}
+
 void Trainer::update_occupancy(const TrainOptions& o, TrainReport& report) {
     const Space& space = s_.field.space;
     const uint64_t r = uint64_t(space.occupancy_resolution), cells = r * r * r;
@@ -256,8 +270,11 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
         const int n_rays = int(std::clamp(o.target_samples / expected, 64.0, double(kMaxRays)));
         const bool cameras = s_.camera_gradients && o.camera_every > 0 && step % o.camera_every == 0;
         rays_.d_rays = cameras ? d_rays_.data() : nullptr;
+        const bool errors = s_.photo_cells && o.errors_every > 0;
+        rays_.errors = errors ? errors_.data() : nullptr;
         trace(o, n_rays, true, n_rays);
         if (cameras) add_camera_gradients(n_rays);
+        if (errors) add_errors(n_rays, o.errors_every);
         rays_drawn += n_rays;
         update_exposures(o, n_rays);
         const double t1 = now();

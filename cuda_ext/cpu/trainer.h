@@ -48,6 +48,7 @@ class Trainer {
     void share_rows(const std::function<void(size_t first, size_t n)>& task);
     void update_exposures(const TrainOptions& options, int n_rays);
     void add_camera_gradients(int n_rays);
+    void add_errors(int n_rays, int every);  // of one ray in `every`, to the photos' cells
     void update_occupancy(const TrainOptions& options, TrainReport& report);
     TrainStep make_step(const TrainOptions& options, double rays_in_loss) const;
     int tile_rays(int n_rays) const;
@@ -60,6 +61,7 @@ class Trainer {
     std::vector<std::unique_ptr<float[]>> blocks_;
     std::vector<Scratch> scratch_;
     std::vector<float> origins_, directions_, jitter_, targets_, backgrounds_, d_exposures_, exposure_gradient_, gains_;
+    std::vector<float> errors_;  // of the a step's rays, to be added to the photos' cells
     std::vector<float> pixels_, d_rays_, camera_gradients_;  // camera_gradients_: (threads, photos, kCameraGradient)
     std::vector<uint32_t> pairs_, pairs_t_;  // the weights for products in bfloat16; empty: the processor has none
     std::vector<int32_t> ray_photos_;

@@ -14,6 +14,13 @@ NS_D float known_end(const TrainInput& in, int ray, int photo) {
     return in.photos.depths ? *known_depth(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]) : 0.0f;
 }
 
+// The numbers of the cell of a photo that this ray's pixel lies in; null for given rays, or if there are no cells.
+NS_D float* cell_of(const TrainInput& in, int ray, int photo) {
+    if (in.given.n > 0 || !in.state.photo_cells) return nullptr;
+    return in.state.photo_cells +
+           kCellNumbers * photo_cell(in.photos, photo, in.rays.pixels[2 * ray], in.rays.pixels[2 * ray + 1]);
+}
+
 // Visits a ray's samples from its last to its first, as many at a time as a group has lanes. All lanes of the warp must
 // take part in each call.
 constexpr int kChainLanes = 4;
@@ -79,29 +86,36 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
         if (o.distortion > 0) w_total = group.sum(w_total), wm_total = group.sum(wm_total);
         const bool counts = here && !dropped;
         float g[3] = {0, 0, 0}, behind = 0, known = 0;  // g: with respect to Σ w rgb
+        float loss_scale = kGradientScale;
         bool sky = false;
         if (counts) {
             const float transmittance = in.rays.transmittance[i];
             const int photo = in.rays.photos[i];
+            float* const cell = cell_of(in, i, photo);
+            const bool left_out = cell && cell[kCellNumbers - 1] > 0;
+            const bool adds = cell && o.errors_every > 0 && i % o.errors_every == 0;
+            if (left_out) loss_scale = 0;
+            if (adds && group.leads()) atomicAdd(cell + 3, 1.0f);
             for (int a = 0; a < 3; ++a) {
                 const float background = in.rays.backgrounds[3 * i + a];
                 const float exposure = photo >= 0 ? in.state.exposures[3 * photo + a] : 0.0f;
                 const float shown = exposed(c[a], exposure);
                 const float error = shown + transmittance * background - in.rays.targets[3 * i + a];
-                const float d = huber_gradient(error, o.huber_delta) * kGradientScale;
+                const float d = huber_gradient(error, o.huber_delta) * loss_scale;
                 behind += transmittance * background * d;
                 g[a] = exposed(d, exposure);
                 if (!group.leads()) continue;
-                squared += error * error;
+                if (adds) atomicAdd(cell + a, error);
+                if (!left_out) squared += error * error;
                 if (photo >= 0 && exposes)
                     atomicAdd(in.exposure_gradient + 3 * photo + a,
-                              exposure_gradient(d, shown, exposure, o.exposure_pull * kGradientScale));
+                              exposure_gradient(d, shown, exposure, o.exposure_pull * loss_scale));
             }
             sky = o.sky_pull > 0 && in.rays.directions[3 * i + 2] > 0 &&
                   (in.given.n > 0 || is_plain(in.photos, photo, in.rays.pixels[2 * i], in.rays.pixels[2 * i + 1]));
             // Not in steps that collect the cameras' gradients: cameras are refined by colours alone (see cpu/train.h).
             known = o.depth_pull > 0 && !in.d_rays ? known_end(in, i, photo) : 0.0f;
-            if (known > 0) behind += transmittance * o.depth_pull * kGradientScale * o.depth_most;
+            if (known > 0) behind += transmittance * o.depth_pull * loss_scale * o.depth_most;
         }
         float w_behind = 0, wm_behind = 0;
         for (Chain chain = {s.previous, counts ? last : -1}; __any_sync(kAllLanes, chain.next >= 0);) {
@@ -111,9 +125,9 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
             if (k >= 0) {
                 rgb = s.color[k], state = s.state[k], t = s.place[k].w;
                 q = rgb.x * g[0] + rgb.y * g[1] + rgb.z * g[2];
-                if (sky) q += o.sky_pull * kGradientScale * sky_gradient(t, o.sky_distance);
+                if (sky) q += o.sky_pull * loss_scale * sky_gradient(t, o.sky_distance);
                 if (known > 0)
-                    q += o.depth_pull * kGradientScale *
+                    q += o.depth_pull * loss_scale *
                          depth_gradient(t + 0.5f * state.x, known, o.depth_slack, o.depth_most);
             }
             const float length = state.x, density = state.y, w = state.z;
@@ -122,7 +136,7 @@ __global__ void __launch_bounds__(128) ray_backward_kernel(TrainInput in) {
                 const float w_before = w_total - running(group, w, w_behind) - w;
                 const float wm_before = wm_total - running(group, w * m, wm_behind) - w * m;
                 if (k >= 0)
-                    q += o.distortion * kGradientScale *
+                    q += o.distortion * loss_scale *
                          distortion_gradient(w, m, logf(1.0f + length / t), w_before, wm_before, w_total, wm_total);
             }
             float behind_this = running(group, w * q, behind);

@@ -15,7 +15,7 @@ struct Trainer::Work {
     TrainState state;
     cuda::TrainInput input = {};  // the arguments of every step: pointers to the buffers below
     Buffer<CameraDesc> cameras;
-    Buffer<uint64_t> first_pixel;
+    Buffer<uint64_t> first_pixel, first_cell;
     Buffer<float> table_gradient, weight_gradient, exposure_gradient;
     Buffer<uint16_t> half_weights, half_weights_t;
     // one entry per ray
@@ -59,6 +59,11 @@ Trainer::Trainer(TrainState state, Photos photos, uint32_t seed) : work_(new Wor
     copy(w.cameras.data(), photos.cameras, sizeof(CameraDesc) * photos.n, w.stream);
     copy(w.first_pixel.data(), photos.first_pixel, sizeof(uint64_t) * (photos.n + 1), w.stream);
     photos.cameras = w.cameras.data(), photos.first_pixel = w.first_pixel.data();
+    if (photos.first_cell) {
+        w.first_cell.resize(photos.n);
+        copy(w.first_cell.data(), photos.first_cell, sizeof(uint64_t) * photos.n, w.stream);
+        photos.first_cell = w.first_cell.data();
+    }
     w.table_gradient.resize(cuda::table_rows(state.field.grid) * state.field.grid.features);
     zero(w.table_gradient.data(), sizeof(float) * w.table_gradient.size(), w.stream);
     w.weight_gradient.resize(net.size);

@@ -87,6 +87,9 @@ struct CameraDesc {
     int64_t pixels;  // training: this photo's first byte in the photos' buffer
     int64_t depths;  // training: the index of this photo's first cell in the known depths
 };
+// The numbers of a photo's cell: errors added up for each channel, how many rays these are of, and whether the cell is left
+// out of the loss (above 0: it is).
+constexpr int kCellNumbers = 5;
 constexpr int kDepthCell = 4;  // known depths: pixels per side of a cell
 
 // The training photos, 8 bits per channel, one photo after the other.
@@ -103,6 +106,10 @@ struct Photos {
     // Known depths: the distance along the ray to what the photo shows, in scene units, or 0 if unknown. One for each
     // cell of kDepthCell² pixels, row by row, one photo after the other. Null: all are unknown.
     const float* depths;
+    // Cells of cell_side² pixels in which training's errors are added up, or which are left out of the loss, row by row;
+    // first_cell: n entries, the index of each photo's first. Null: there are none.
+    const uint64_t* first_cell;
+    int cell_side;
     int n, channels;
     int random_background;              // 1: a random one for each ray; 0: `background`
     float background[3];

@@ -73,6 +73,12 @@ NS_HD const float* known_depth(const Photos& photos, int photo, float x, float y
     return photos.depths + camera.depths + int64_t(int(y) / kDepthCell) * across + int(x) / kDepthCell;
 }
 
+// The index of the cell that a pixel lies in, see Photos::first_cell.
+NS_HD int64_t photo_cell(const Photos& photos, int photo, float x, float y) {
+    const int side = photos.cell_side, across = (photos.cameras[photo].width + side - 1) / side;
+    return int64_t(photos.first_cell[photo]) + int64_t(int(y) / side) * across + int(x) / side;
+}
+
 // The position inside each step at which a ray is sampled, in [0, 1).
 NS_HD float drawn_jitter(uint32_t seed, uint64_t drawn) { return random_unit(seed, uint32_t(drawn), 1); }
 

@@ -19,6 +19,7 @@ struct TrainState {
     const uint32_t* allowed; // one bit per cell: whether it may ever be occupied; null: all may
     float* exposures;        // (photos, 3): logarithms of the photos' gains
     float* exposure_moments; // (photos, 2, 3)
+    float* photo_cells;      // (cells of the photos, kCellNumbers); null: there are none
     float* camera_gradients; // (photos, kCameraGradient): summed over steps; null: not computed
 };
 
@@ -37,6 +38,7 @@ struct TrainOptions {
     float thinning;    // CPU: samples whose gradient is below so many times the mean are thinned out; 0: none are
     int bfloat16;  // CPU: whether the networks' products are in bfloat16 where the processor has that; else in float
     int camera_every;  // one step in this many adds to the cameras' gradients; 0: none does
+    int errors_every;  // one ray in this many adds its error to the photos' cells; 0: none does
 };
 
 struct TrainReport {

@@ -18,6 +18,7 @@ from nerfscene.films.panoramas import all_panoramas
 from nerfscene.loading import loading
 from nerfscene.measuring import svg
 from nerfscene.measuring.advice import advice, standing, verdict
+from nerfscene.measuring.moved_section import moved_section
 from nerfscene.scene.atomic import writing
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.output_folder import REPORT_FILE
@@ -98,6 +99,7 @@ def page(scene: Scene, name: str, pictures: Sequence[Pictures] = ()) -> str:
         _cameras(scene),
         _curve(scene),
         _pictures(pictures, any(view.mask is not None for view in scene.views)),
+        moved_section(scene),
         _left_out(scene),
         _settings(scene),
     ]

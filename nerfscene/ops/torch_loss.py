@@ -77,8 +77,8 @@ def ray_loss(
     pixels: ref.Pixels,
     exposures: Tensor,
     with_depth: bool,
-) -> tuple[Tensor, float]:
-    """The loss summed over rays, and the sum of their squared colour errors.
+) -> tuple[Tensor, Tensor]:
+    """The loss summed over rays, and the rays' colour errors (n, 3), shown minus target.
 
     exposures (photos, 3); ``with_depth``: whether known depths count.
     """
@@ -86,15 +86,18 @@ def ray_loss(
     background = pixels.transmittance[:, None] * rays.backgrounds
     exposure = exposures[rays.photos.clamp_min(0)] * (rays.photos >= 0)[:, None]
     error = ref.exposed(pixels.rgb - background, exposure) + background - rays.targets
-    loss = ref.huber(error, o.huber_delta).sum() + 0.5 * o.exposure_pull * (exposure**2).sum()
+    counts = torch.ones(len(error)) if rays.left_out is None else (~rays.left_out).to(error.dtype)
+    by_ray = ref.huber(error, o.huber_delta).sum(1) + 0.5 * o.exposure_pull * (exposure**2).sum(1)
+    loss = (counts * by_ray).sum()
     if o.distortion > 0:
-        loss = loss + o.distortion * ref.distortion_of(s, pixels.weights, index).sum()
+        loss = loss + o.distortion * (counts * ref.distortion_of(s, pixels.weights, index)).sum()
     if o.sky_pull > 0:
-        cost = rays.sky[s.ray[index]] * ref.sky_pull(s.t[index], o.sky_distance)
+        cost = (rays.sky * counts)[s.ray[index]] * ref.sky_pull(s.t[index], o.sky_distance)
         loss = loss + o.sky_pull * (pixels.weights[index] * cost).sum()
     if o.depth_pull > 0 and with_depth:
         middle = s.t[index] + 0.5 * s.length[index]
-        cost = ref.depth_cost(middle, rays.known[s.ray[index]], o.depth_slack, o.depth_most)
-        missed = (pixels.transmittance * (rays.known > 0)).sum()
+        known = rays.known * counts
+        cost = ref.depth_cost(middle, known[s.ray[index]], o.depth_slack, o.depth_most)
+        missed = (pixels.transmittance * (known > 0)).sum()
         loss = loss + o.depth_pull * ((pixels.weights[index] * cost).sum() + o.depth_most * missed)
-    return loss, float((error.detach().double() ** 2).sum())
+    return loss, error.detach()

@@ -25,6 +25,7 @@ class TrainOptions:
     sky_pull, sky_distance: weight and distance (scene units) of ``reference.sky_pull``
     depth_pull: weight of the depth loss; depth_slack, depth_most: see ``reference.depth_cost``
     camera_every: steps between gradients of the cameras, 0 for none
+    errors_every: one ray in so many adds its error to the photos' cells, 0 for none
     bfloat16: the kernels' products; thinning: the samples that they give a gradient. No effect here
     """
 
@@ -53,6 +54,7 @@ class TrainOptions:
     depth_slack: float = 0.0
     depth_most: float = 0.0
     camera_every: int = 0
+    errors_every: int = 0
     bfloat16: int = 0
     thinning: float = 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nerfscene.ops import reference as ref
 from nerfscene.ops.torch_arrays import borrow, require
 
 DEPTH_CELL = 4  # pixels along a side of the cells that known depths are given for
+CELL_NUMBERS = 5  # see Photos.cells
 # A pixel may show sky if the eight pixels PLAIN_REACH away differ from it by at most PLAIN_RANGE (of 255).
 PLAIN_REACH, PLAIN_RANGE = 4, 6
 
@@ -30,6 +31,8 @@ class Rays:
     sky (n,): whether the ray may see sky
     known (n,): distance of the surface that the ray sees, scene units; 0 if unknown
     pixels (n, 2): coordinates in the photos, if the rays were drawn from photos
+    left_out (n,): whether the ray counts in no loss; None: all count
+    cell (n,): the photos' cells that the rays go through, if there are cells
     """
 
     origins: Tensor
@@ -41,14 +44,17 @@ class Rays:
     sky: Tensor
     known: Tensor
     pixels: Tensor | None = None
+    left_out: Tensor | None = None
+    cell: Tensor | None = None
 
 
 RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "photos", "sky", "known")
 
 
 def part_of(rays: Rays, some: slice) -> Rays:
-    """A slice of the rays, without their pixels."""
-    return Rays(*(getattr(rays, name)[some] for name in RAY_ARRAYS))
+    """A slice of the rays, without their pixels and cells."""
+    left_out = None if rays.left_out is None else rays.left_out[some]
+    return Rays(*(getattr(rays, name)[some] for name in RAY_ARRAYS), left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Photos:
         0 if unknown; None: unknown everywhere
     parts: where the parts to draw from begin among the pixels to train on; None: all of them are drawn from
     part_size: how many pixels each of these parts has
+    cells (cells, 5): of cells of cell_side² pixels, photo after photo, each row by row: the sums of rays'
+        errors in three channels, the number of these rays, and whether the cell is left out of the loss
+        (above 0); None: there are no cells
+    cell_side: pixels
     """
 
     intrinsics: Tensor
@@ -77,6 +87,8 @@ class Photos:
     depths: Ints | None = None
     parts: Ints | None = None
     part_size: int = 0
+    cells: Tensor | None = None
+    cell_side: int = 0
 
 
 def camera_tensors(cameras: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,13 +125,22 @@ def borrow_photos(
     )
     if depths is not None:
         borrow(depths)
-        fits = bool(depths.size == depth_cells(photos).sum())
+        fits = bool(depths.size == cells_in(photos, DEPTH_CELL).sum())
         require(fits, "there must be one depth for each 4×4 pixels of each photo")
     if chosen is not None:
         borrow(chosen, np.uint32, np.int32)
         require(chosen.size > 0, "there must be at least one pixel to train on")
         require(int(chosen.max()) < sum(counts), "chosen pixels must be indices of the photos' pixels")
     return photos
+
+
+def with_cells(photos: Photos, cells: Any, side: int) -> Photos:
+    """The photos with cells, which are borrowed. Raises ValueError or TypeError if they don't fit."""
+    require(side > 0, "a cell's side must be one pixel or more")
+    count = int(cells_in(photos, side).sum())
+    numbers = borrow(cells)
+    require(numbers.numel() == CELL_NUMBERS * count, "photo_cells must be (cells of all photos, 5)")
+    return replace(photos, cells=numbers.reshape(-1, CELL_NUMBERS), cell_side=side)
 
 
 def trained_pixels(photos: Photos) -> int:
@@ -162,7 +183,11 @@ def draw_rays(photos: Photos, first_ray: int, n: int, seed: int, find_sky: bool)
     if photos.depths is not None:
         known = torch.from_numpy(known_depths(photos, camera, column, row))
     targets = texels[:, :3] * alpha + (1 - alpha) * b
-    return Rays(origins, directions, jitter, targets, b, photo, sky, known, xy)
+    rays = Rays(origins, directions, jitter, targets, b, photo, sky, known, xy)
+    if photos.cells is None:
+        return rays
+    cell = torch.from_numpy(cells_of(photos, photos.cell_side, camera, column, row))
+    return replace(rays, cell=cell, left_out=photos.cells[cell, -1] > 0)
 
 
 def camera_rays(photos: Photos, photo: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,17 +205,22 @@ def heights(photos: Photos) -> Ints:
     return np.diff(photos.first_pixel) // photos.width
 
 
-def depth_cells(photos: Photos) -> Ints:
-    """How many cells with a depth each photo has, (cameras,)."""
-    return -(-photos.width // DEPTH_CELL) * -(-heights(photos) // DEPTH_CELL)
+def cells_in(photos: Photos, side: int) -> Ints:
+    """How many cells of side² pixels each photo has, (cameras,)."""
+    return -(-photos.width // side) * -(-heights(photos) // side)
+
+
+def cells_of(photos: Photos, side: int, camera: Ints, column: Ints, row: Ints) -> Ints:
+    """The cells of side² pixels, counted over all photos, that these pixels (n,) lie in."""
+    first = np.cumsum([0, *cells_in(photos, side)[:-1]])
+    across = -(-photos.width[camera] // side)
+    return np.asarray(first[camera] + row // side * across + column // side)
 
 
 def known_depths(photos: Photos, camera: Ints, column: Ints, row: Ints) -> Ints:
     """The distance of the surface that each of these pixels (n,) sees, scene units; 0 if unknown."""
     assert photos.depths is not None
-    first = np.cumsum([0, *depth_cells(photos)[:-1]])
-    across = -(-photos.width[camera] // DEPTH_CELL)
-    return photos.depths[first[camera] + row // DEPTH_CELL * across + column // DEPTH_CELL]
+    return photos.depths[cells_of(photos, DEPTH_CELL, camera, column, row)]
 
 
 def is_plain(photos: Photos, camera: Ints, column: Ints, row: Ints) -> Ints:

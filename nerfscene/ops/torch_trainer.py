@@ -28,6 +28,7 @@ from nerfscene.ops.torch_photos import (
     draw_rays,
     part_of,
     trained_pixels,
+    with_cells,
 )
 
 MAX_RAYS = 1 << 17
@@ -62,6 +63,8 @@ class Trainer:
         chosen: Any = None,
         camera_gradients: Any = None,
         depths: Any = None,
+        photo_cells: Any = None,
+        cell_side: int = 0,
     ) -> None:
         """Borrows the arrays, which are float32 unless another type is given.
 
@@ -71,6 +74,7 @@ class Trainer:
         cameras: one tuple per photo: intrinsics (9), lens, width, height, pose (12)
         pixels: uint8, channels per pixel; these, background, chosen, depths: see ``torch_photos.Photos``
         exposures: (photos, 3), log-gains; exposure_moments (photos, 2, 3); None: the trainer makes its own
+        photo_cells, cell_side: see ``torch_photos.Photos.cells``
         camera_gradients: (photos, 15), added to, see ``reference.camera_gradient``; None: not computed
         Raises ValueError or TypeError if an array has the wrong size or type.
         So many parameters because the compiled modules' ``Trainer`` is called with the same ones.
@@ -86,6 +90,8 @@ class Trainer:
         require(len(background) == 3, "background must be three numbers")
         plain = None if random_background else torch.tensor(list(background))
         self.photos = borrow_photos(cameras, pixels, channels, plain, chosen, depths)
+        if photo_cells is not None:
+            self.photos = with_cells(self.photos, photo_cells, cell_side)
         self._borrow_camera_arrays(len(cameras), exposures, exposure_moments, camera_gradients)
         self.seed, self.threads = seed, threads
         self.step = 0
@@ -93,6 +99,7 @@ class Trainer:
         self.survivors_per_ray = 0.0
         self.occupancy_mean = 1e30
         self._cells_probed = 0
+        self._errors: list[Tensor] = []  # of the rays of this step, (n, 3) each
         self.refresh()
 
     def _borrow_parameters(self, table: Any, table_moments: Any, weight_moments: Any) -> None:
@@ -259,8 +266,10 @@ class Trainer:
         )
         pixels = torch_loss.seen_pixels(self.field, options, rays, ray_vectors, found, parameters)
         with_depth = not ray_vectors.requires_grad
-        loss, squared_error = torch_loss.ray_loss(options, rays, found, pixels, exposures, with_depth)
-        report["squared_error"] += squared_error
+        loss, error = torch_loss.ray_loss(options, rays, found, pixels, exposures, with_depth)
+        self._errors.append(error)
+        counts = 1 if rays.left_out is None else (~rays.left_out)[:, None]
+        report["squared_error"] += float((counts * error.double() ** 2).sum())
         report["candidates"] += len(s.t)
         report["survivors"] += len(found.index)
         return loss
@@ -275,7 +284,10 @@ class Trainer:
         before = report["survivors"]
         every = options.camera_every if self.camera_gradients is not None else 0
         cameras = every > 0 and self.step % every == 0
+        self._errors.clear()
         d_table, d_weights, d_exposures, d_rays = self._gradients(options, rays, report, cameras)
+        if rays.cell is not None and options.errors_every > 0:
+            self._add_errors(rays.cell, torch.cat(self._errors), options.errors_every)
         if cameras:
             self._add_camera_gradients(rays, d_rays)
         traced = time.perf_counter()
@@ -291,6 +303,12 @@ class Trainer:
         report["seconds_trace"] += traced - begin
         report["seconds_table"] += updated - traced
         report["seconds_occupancy"] += time.perf_counter() - updated
+
+    def _add_errors(self, cell: Tensor, error: Tensor, every: int) -> None:
+        """Adds the errors (n, 3) of one ray in ``every`` to the cells (n,) that the rays go through."""
+        assert self.photos.cells is not None
+        added = torch.cat([error, torch.ones(len(error), 1)], 1)[::every]
+        self.photos.cells[:, :-1].index_add_(0, cell[::every], added)
 
     def _add_camera_gradients(self, rays: Rays, d_rays: Tensor) -> None:
         """Adds rays' gradients (n, 6) to those of their cameras."""

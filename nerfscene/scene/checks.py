@@ -156,6 +156,7 @@ SPLATS = {
     "seconds": _number(0, 1e12),
     **{name: _or_none(ANY_NUMBER) for name in ("psnr", "psnr_before", "flip")},
 }
+MOVED = {"photo": TEXT, "share": _number(0, 1), "boxes": _list_of(_list_of(_number(0, 1), 4))}
 FIGURES = {
     **{name: _optional(COUNT) for name in ("photos", "photos_posed", "steps", "rays", "samples", "views")},
     **{name: _optional(TEXT) for name in ("source", "device")},
@@ -169,6 +170,7 @@ FIGURES = {
     "taken_in": _optional(_list_of(_object_of(TAKEN_IN, "photos of a kind"))),
     "left_out": _optional(_list_of(_object_of({"name": TEXT, "reason": TEXT}, "photos and reasons"))),
     "warnings": _optional(_list_of(TEXT)),
+    "moved": _optional(_list_of(_object_of(MOVED, "photos in which something moved"))),
     "posing": _or_none(_object_of(POSING, "a record of how the photos were posed")),
     "settings": _optional(SETTINGS),
     "splats": _or_none(_object_of(SPLATS, "figures of splats")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +50,8 @@ class Figures:
     warnings: tuple[str, ...] = ()  # about the photos, from when they were read
     posing: dict[str, Any] | None = None  # fields of types.PoseReport, if COLMAP was run here
     cameras_moved: float | None = None  # pixels, by training; None if cameras were not refined
+    # Photos in which something moved: {"photo", "share", "boxes"}, see training.moving.moved_parts
+    moved: tuple[dict[str, Any], ...] = ()
     device: str = ""  # what computed, in words
     # Of the scene's fitted splats: {"count", "degree", "seconds", "psnr", "psnr_before", "flip"}: PSNR in dB,
     # all three means over held-out photos or None; None: there are none
@@ -169,9 +172,23 @@ def splats_in_words(d: dict[str, Any]) -> str:
 
 
 def quality_in_words(d: dict[str, Any]) -> str:
-    """``figures_in_words``, and a line about the scene's splats if it has any; ``d``: also has "splats"."""
-    said = figures_in_words(d)
-    return said if d.get("splats") is None else f"{said}\n{splats_in_words(d['splats'])}"
+    """``figures_in_words``, and a line each about what moved and about the scene's splats, if there are any.
+
+    ``d``: may also have "moved" and "splats", as ``Figures`` has them.
+    """
+    said = [figures_in_words(d)]
+    if d.get("moved"):
+        said.append(moved_in_words(d["moved"]))
+    if d.get("splats") is not None:
+        said.append(splats_in_words(d["splats"]))
+    return "\n".join(said)
+
+
+def moved_in_words(moved: Sequence[dict[str, Any]]) -> str:
+    """In how many photos something moved, and how much of them is left out, as a sentence."""
+    mean = 100 * sum(part["share"] for part in moved) / len(moved)
+    where, whose = ("a photo", "its") if len(moved) == 1 else (f"{len(moved)} photos", "their")
+    return f"in {where} something moved; {mean:.1f} % of {whose} pixels were left out"
 
 
 def error_in_words(error: float, side: int) -> str:

@@ -56,6 +56,7 @@ def summary(scene: Scene, folder: Path) -> dict[str, Any]:
         "psnr_matched": f.psnr_matched,
         "flip_matched": f.flip_matched,
         "cameras_moved": f.cameras_moved,
+        "moved": f.moved,
         "views": f.views,
         "train_seconds": f.train_seconds,
         "steps": f.steps,

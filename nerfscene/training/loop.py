@@ -23,6 +23,7 @@ from nerfscene.scene.world import Kept
 from nerfscene.training.begun import as_begun, refuse_moved
 from nerfscene.training.dataset import TrainingSet, prepare
 from nerfscene.training.exposures import exposures_matter, one_for_each_panorama
+from nerfscene.training.moving import ERRORS_EVERY, LOOKS_APART, adds_errors
 from nerfscene.training.moving_cameras import REFINE_APART, REFINE_EVERY, REFINE_STEPS, move_cameras, refines
 from nerfscene.training.progress import Control, Listener, Progress, silent, training_progress
 from nerfscene.training.record import Record, begin_record, current, save
@@ -30,6 +31,7 @@ from nerfscene.training.run import (
     Run,
     finished,
     fraction_done,
+    look_for_movement,
     new_run,
     restore,
     start,
@@ -145,6 +147,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     options = options_at(done, data.space.unbounded, backend.load(config.backend))
     if not exposures_matter(run, done):
         options.exposure_rate = 0.0
+    looking = run.cells is not None and adds_errors(done)
+    options.errors_every = ERRORS_EVERY if looking else 0
     refining = refines(run, data, done)
     options.camera_every = REFINE_EVERY if refining else 0
     most_steps, most_seconds = slice_limits(run, config)
@@ -164,6 +168,8 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     # Cameras move whenever another REFINE_APART of the training is done.
     if refining and int(fraction_done(run, config) / REFINE_APART) > int(done / REFINE_APART):
         move_cameras(run, data, done)
+    if looking and int(fraction_done(run, config) / LOOKS_APART) > int(done / LOOKS_APART):
+        look_for_movement(run, data, config)
     run.rays += report["rays"]
     run.samples += report["survivors"]
     if not np.isfinite(report["squared_error"]):

@@ -25,6 +25,7 @@ from nerfscene.splatting.gaussians import Splats
 from nerfscene.training.begun import begun_arrays, begun_notes
 from nerfscene.training.dataset import TrainingSet
 from nerfscene.training.exposures import exposed_views
+from nerfscene.training.moving import moved_parts
 from nerfscene.training.moving_cameras import placed_views
 from nerfscene.training.progress import Control
 from nerfscene.training.run import Run, training_arrays
@@ -143,6 +144,7 @@ def snapshot(run: Run, data: TrainingSet, figures: Figures, points: NDArray[np.f
             samples=run.samples,
             history=run.history,
             cameras_moved=None if run.cameras is None else pixels_moved(run.cameras),
+            moved=() if run.cells is None else moved_parts(run.cells, data.train_views),
         ),
         points=points,
         gain=gain,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.cameras.algebra import pose_in_scene, similarity_scale
 from nerfscene.cameras.plausible import camera_doubt
 from nerfscene.capture.json_text import parsed
 from nerfscene.config import FieldConfig, TrainConfig
@@ -23,10 +25,12 @@ from nerfscene.field.hash_grid import (
     transposed,
 )
 from nerfscene.field.refinement import CameraFit, kernel_cameras, refined_views, start_fit
+from nerfscene.field.rendering import Renderer, render
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder import Figures
 from nerfscene.training.dataset import TrainingSet
+from nerfscene.training.moving import Cells, enough, leave_out, new_cells
 from nerfscene.training.pixel_file import turn
 from nerfscene.training.saved_arrays import (
     OtherSettings,
@@ -36,7 +40,9 @@ from nerfscene.training.saved_arrays import (
     damaged,
 )
 from nerfscene.training.schedule import budget, budget_spent, occupancy_at_first
+from nerfscene.types import Array, Camera
 
+CELLS = "photo_cells"  # the name under which ``Cells.numbers`` are saved
 KEPT = ("master", "table_moments", "weight_moments", "occupancy_values", "exposures", "exposure_moments")
 
 
@@ -58,6 +64,7 @@ class Run:
     exposures: NDArray[np.float32]  # (training photos, 3): logarithms of gains
     exposure_moments: NDArray[np.float32]  # (training photos, 2, 3)
     cameras: CameraFit | None = None  # None: cameras are not refined
+    cells: Cells | None = None  # where things that moved are looked for; None: nowhere
     trainer: Any = None  # the kernels' Trainer, once ``start`` has made it
     seconds: float = 0.0  # spent training
     slice_seconds: float = 0.0  # of them, in the last slice
@@ -107,6 +114,8 @@ def new_run(
         exposures=np.zeros((photos, 3), np.float32),
         exposure_moments=np.zeros((photos, 2, 3), np.float32),
         cameras=start_fit(data.train_views, data.placement.scene_from_world) if refined else None,
+        # Cut-outs were cut by hand or rendered: what moved in them was cut away, or moves in none.
+        cells=new_cells(data.train_views) if data.space.unbounded else None,
     )
 
 
@@ -142,6 +151,8 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
             data.chosen,
             None if run.cameras is None else run.cameras.gradients,
             data.depths,
+            None if run.cells is None else run.cells.numbers,
+            0 if run.cells is None else run.cells.side,
         )
 
 
@@ -167,6 +178,7 @@ def training_arrays(run: Run) -> dict[str, NDArray[Any]]:
     state = [t.survivors_per_ray, t.occupancy_mean, float(t.step), float(t.rays_drawn)]
     return {
         **kept_arrays(run),
+        **({} if run.cells is None else {CELLS: run.cells.numbers}),
         "weights": run.field.weights,
         "state": np.array(state, np.float64),
     }
@@ -179,6 +191,8 @@ def resume_run(run: Run, folder: Path, figures: Figures) -> NDArray[np.float64]:
     """
     arrays = scenes.load_training(folder, figures.steps)
     ours = {**kept_arrays(run), "weights": run.field.weights}
+    if run.cells is not None and CELLS in arrays:  # scenes of older versions have none
+        ours[CELLS] = run.cells.numbers
     try:
         check_arrays(arrays, ours)
         state = checked_state(arrays)
@@ -234,3 +248,31 @@ def with_begun_field(
     """
     chosen = {name: getattr(field.config, name) for name, value in vars(config).items() if value is None}
     return replace(data, space=replace(data.space, step=field.space.step)), replace(config, **chosen)
+
+
+def look_for_movement(run: Run, data: TrainingSet, config: TrainConfig) -> None:
+    """Decides which parts of the photos are left out of the loss from now on, if there are errors enough.
+
+    The time that it takes counts as training.
+    """
+    assert run.cells is not None
+    if not enough(run.cells):
+        return
+    began = time.perf_counter()
+    views = data.train_views if run.cameras is None else refined_views(run.cameras)
+    scene_from_world = data.placement.scene_from_world
+    renderer = Renderer(run.field, scene_from_world, data.background, config.backend, config.threads)
+    cells = run.cells
+
+    def distances(photo: int) -> Array:
+        k, side = views[photo].intrinsics, cells.side
+        rows, across = cells.of(photo).shape[:2]
+        small = replace(
+            k, width=across, height=rows, fx=k.fx / side, fy=k.fy / side, cx=k.cx / side, cy=k.cy / side
+        )
+        depth = render(renderer, Camera(small, views[photo].world_from_cam)).depth
+        return np.asarray(depth * similarity_scale(scene_from_world), np.float64)
+
+    poses = np.stack([pose_in_scene(scene_from_world, v.world_from_cam) for v in views])
+    leave_out(cells, views, poses, distances)
+    run.seconds += time.perf_counter() - began

@@ -242,7 +242,9 @@ def test_what_is_saved_and_shown_while_training_is_what_is_trained(
     for name in OF_THE_FIELD:
         assert np.array_equal(getattr(loaded.field, name), getattr(scene.field, name))
     for one in (scene, loaded):
-        assert np.array_equal(render(one.photo_renderer("cuda"), live[0][1]).rgb, shown[-1])
+        # Photos of several exposures: the finished scene is shown at the brightest good one's.
+        plain = replace(one.photo_renderer("cuda"), gain=1.0)
+        assert np.array_equal(render(plain, live[0][1]).rgb, shown[-1])
     assert any(any(v.exposure) for v in loaded.views)
     assert loaded.figures.cameras_moved is not None and loaded.figures.cameras_moved > 0
     more = api.train(small_room, folder, replace(config, steps=30), SMALL, resume=True)
