@@ -54,7 +54,7 @@ RAY_ARRAYS = ("origins", "directions", "jitter", "targets", "backgrounds", "phot
 def part_of(rays: Rays, some: slice) -> Rays:
     """A slice of the rays, without their pixels and cells."""
     left_out = None if rays.left_out is None else rays.left_out[some]
-    return Rays(*(getattr(rays, name)[some] for name in RAY_ARRAYS), left_out=left_out)
+    return replace(Rays(*(getattr(rays, name)[some] for name in RAY_ARRAYS)), left_out=left_out)
 
 
 @dataclass(frozen=True)
