@@ -29,7 +29,7 @@ CELLS_ALONG = 40  # cells along a photo's longer side, at most; things smaller t
 SMALLEST_CELL = 8  # pixels
 MOST_CELLS = 1 << 18  # of all photos: the cells are copied to a GPU and back a few times a second
 NUMBERS = 5  # of a cell: errors of three channels added up, their number, and whether it is left out (1)
-ERRORS_EVERY = 4  # one ray in so many adds its error: adding costs about 0.1 % of a step then
+ERRORS_EVERY = 4  # one ray in so many adds its error, so that adding costs next to nothing
 # Errors are added up while FROM … UNTIL of the training are done. Before, little has formed. When a cell has
 # had ENOUGH errors on average, the cells are looked at, and all begin again.
 FROM, UNTIL, ENOUGH = 0.2, 0.85, 12
@@ -39,9 +39,8 @@ LOOKS_APART = 0.05  # of the training, at least, between two looks
 STRONG, UNUSUAL, SPREAD, ALONE = 0.12, 4.0, 0.8, 2.5
 KEPT_OUT = 0.6  # a cell that was left out stays so above this part of the first two
 CORE = 9  # cells together that are needed: fewer are a leaf's tip or an edge that has not formed yet
-WHOLE = (
-    0.5  # of a photo's cells: if more would be left out, its exposure or its camera is off, and nothing moved
-)
+# Of a photo's cells: if more would be left out, its exposure or its camera is off, and nothing moved.
+WHOLE = 0.5
 OTHERS = 2  # other photos that must show a place before it can be said that one of them disagrees
 NOTEWORTHY = 0.004  # of a photo: less than this is not told
 
