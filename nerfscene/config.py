@@ -69,8 +69,7 @@ class FieldConfig:
     photos from one side."""
     features: int | None = None
     """Features per hash-table entry: 2, 4 or 8. When not given: 8; 4 for cut-outs on a GPU and for photos
-    from one side.
-    A few wide levels suit a CPU's caches."""
+    from one side. A few wide levels suit a CPU's caches."""
     log2_table: int | None = None
     """log2 of the largest number of table entries per level (6 to 24).
     When not given: depends on the photos' size, and is larger on a GPU."""

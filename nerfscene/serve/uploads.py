@@ -278,11 +278,14 @@ def _check_version(request: Request) -> None:
 
 
 def _expires(shop: Shop, file: UploadedFile) -> dict[str, str]:
-    """When an upload is given up if nothing more comes."""
-    part = part_of(shop, file.id)
-    if file.state != "coming" or not part.exists():
+    """When an upload is given up if nothing more comes; nothing of one that is whole or checked."""
+    if file.state != "coming":
         return {}
-    return {"Upload-Expires": formatdate(part.stat().st_mtime + KEPT, usegmt=True)}
+    try:
+        last = part_of(shop, file.id).stat().st_mtime
+    except FileNotFoundError:  # once whole, it is checked beside, and moved or removed at any time
+        return {}
+    return {"Upload-Expires": formatdate(last + KEPT, usegmt=True)}
 
 
 def _answer(status: int, headers: dict[str, str]) -> Response:

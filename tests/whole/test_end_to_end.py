@@ -210,7 +210,7 @@ def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
 
 
 def test_resuming_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
-    def on_gpu(config: FieldConfig, side: float, unbounded: bool, _: bool = False) -> FieldConfig:
+    def on_gpu(config: FieldConfig, side: float, unbounded: bool, *_: bool) -> FieldConfig:
         return resolve(config, side, unbounded, True)
 
     steps = TrainConfig(steps=20, backend="cpu")
