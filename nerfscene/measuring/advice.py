@@ -18,6 +18,7 @@ from nerfscene.cameras.algebra import (
 from nerfscene.capture.folder import NAMES_SHOWN, name_some, natural_key
 from nerfscene.films.orbit import photographed_arc
 from nerfscene.films.panoramas import all_panoramas
+from nerfscene.measuring.metrics import stops_between
 from nerfscene.measuring.verdict import MISFIT, MISPLACED, STOPS, Facts, Verdict, judged
 from nerfscene.scene.folder import Figures, Scene
 from nerfscene.types import Array
@@ -27,7 +28,6 @@ FEW_PANORAMAS = 12
 WIDE_GAP = 50.0  # degrees between neighbouring photos round the subject
 ROUND = 150.0  # degrees: photos over a wider arc were perhaps meant to go all the way round
 SAME_HEIGHT = 6.0  # degrees of elevation, standard deviation
-GAMMA = 2.2  # from display values to light
 FAR_BELOW = 4.0  # dB below the median view
 ON_THE_SPOT = 0.6  # spread of the cameras, in distances of what they see, when walking about a room
 LONELY = 2.0  # times the usual distance to the nearest training photo
@@ -57,11 +57,6 @@ def verdict(scene: Scene) -> Verdict | None:
             stops=stops_between(np.array([v.exposure for v in scene.views])),
         )
     )
-
-
-def stops_between(exposures: Array) -> float:
-    """Stops between the brightest and the darkest photo. exposures: (n, 3), logarithms of gains."""
-    return GAMMA * float(np.ptp(exposures.mean(1))) / float(np.log(2))
 
 
 def advice(scene: Scene) -> list[str]:

@@ -1,4 +1,4 @@
-"""How close a render is to a photo (PSNR, SSIM), and which photos are held out to measure with."""
+"""How close a render is to a photo (PSNR, SSIM), how far photos' exposures differ, and which are held out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nerfscene.loading import loading
 
 Image = NDArray[np.float32]
+GAMMA = 2.2  # from display values to light
 
 
 def _checked(a: Image, b: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -84,3 +85,8 @@ def holdout(n_views: int, every: int = 8) -> list[int]:
     if every and 0 < n_views < 2 * every:
         return [n_views // 2]
     return list(range(0, n_views, every)) if every else []
+
+
+def stops_between(exposures: NDArray[np.floating]) -> float:
+    """Stops between the brightest and the darkest photo. exposures: (n, 3), logarithms of gains."""
+    return GAMMA * float(np.ptp(exposures.mean(1))) / float(np.log(2))

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nerfscene.measuring.metrics import stops_between
+from nerfscene.measuring.verdict import STOPS
 from nerfscene.training.dataset import TrainingSet
 from nerfscene.types import Array, View
 
-GAMMA = 2.2  # from display values to light
-STOPS = 0.7  # between the brightest and the darkest photo, below which the scene has their mean
 RUNS, RUN = 2048, 128  # runs of pixels that are looked at, and pixels in each
 WHITE = 250  # display value from which on a pixel is blown out
 BLOWN = 0.03  # share of what the photos show that may be blown out where some photo still has detail
@@ -27,9 +27,10 @@ def shown_exposure(exposures: NDArray[np.floating], data: TrainingSet) -> float:
     exposures: (training photos, 3), logarithms of gains. Only brightness is taken from the photo: its white
     balance may be its own.
     """
-    brightness = np.asarray(exposures, np.float64).mean(1)
-    if GAMMA * np.ptp(brightness) < STOPS * np.log(2):
+    exposures = np.asarray(exposures, np.float64)
+    if stops_between(exposures) < STOPS:
         return 0.0
+    brightness = exposures.mean(1)
     values, photo = some_pixels(data)
     detail = values < WHITE
     # The exposure from which on each pixel's place in the scene would be blown out.
