@@ -300,7 +300,8 @@ def _losing_splats(job: _Job) -> list[str]:
     if not job.resume or job.splats:
         return []
     figures = scenes.read_figures(job.folder)
-    if figures.splats is None or budget_spent(job.config, figures.train_seconds, figures.steps):
+    over = budget_spent(job.config, figures.train_seconds, figures.steps)
+    if figures.splats is None or over or finished_already(job.folder, job.config, job.field):
         return []
     return ["the scene's splats were fitted to it as it was, and go; --splats fits others afterwards"]
 

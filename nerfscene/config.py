@@ -65,8 +65,7 @@ class FieldConfig:
     """
 
     levels: int | None = None
-    """Levels of the hash grid, coarse to fine (1 to 16). When not given: 4; 8 for cut-outs on a GPU and for
-    photos from one side."""
+    """Levels of the hash grid (1 to 16). When not given: 4; 8 for cut-outs on a GPU and photos from one side."""
     features: int | None = None
     """Features per hash-table entry: 2, 4 or 8. When not given: 8; 4 for cut-outs on a GPU and for photos
     from one side. A few wide levels suit a CPU's caches."""
@@ -119,8 +118,9 @@ class TrainConfig:
     steps: int | None = None
     """Number of training steps; overrides --quality's time.
     With --time as well, training ends at whichever is reached first."""
-    quality: Literal["1min", "5min", "20min"] = "5min"
-    """How long to train; also downscales the photos to a longest side of 640, 1000 or 1600 pixels."""
+    quality: Literal["1min", "5min", "20min", "best"] = "5min"
+    """How long to train; also downscales the photos to a longest side of 640, 1000, 1600 or 2400 pixels.
+    best: until each of their pixels was seen 30 times on average, but for at most 4 hours."""
     downscale: float | None = None
     """Factor by which to downscale the photos (1 or more); overrides --quality's size."""
     holdout: int = 8

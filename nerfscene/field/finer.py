@@ -1,10 +1,11 @@
-"""A finer grid of occupied cells, which makes pictures faster when there are many of them."""
+"""Looks into cells of the occupancy grid: for a finer grid, which makes pictures faster, and at its edges."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nerfscene.field.hash_grid import RadianceField, kernel_field
 from nerfscene.field.rendering import MIN_WEIGHT, Renderer
@@ -28,6 +29,46 @@ def with_finer_grid(renderer: Renderer) -> Renderer:
     made = replace(renderer, field=_finer(field, module, backend.thread_count(renderer.threads)))
     module.settle(made.native)
     return made
+
+
+def with_edges(
+    field: RadianceField, allowed: NDArray[np.uint32], which: str = "auto", threads: int = 0
+) -> RadianceField:
+    """The field with those cells beside occupied ones occupied too in which something would show.
+
+    Training takes cells for empty when all that it met in them is thin. Things that thin out across such a
+    cell, like the tip of a leaf or a soft rim, would end at its wall, in a straight step. On a GPU the field
+    stays as it is. allowed: (cells / 32,) uint32, the bits of cells that can hold anything.
+    Raises NerfsceneError if the backend can't be used.
+    """
+    module = backend.load(which)
+    if not hasattr(module, "finer_occupancy") or 2 * field.space.occupancy_resolution > FINEST:
+        return field
+    r = field.space.occupancy_resolution
+    cells = _cells(field.occupancy, r)
+    beside = cells.copy()
+    for axis in range(3):
+        beside[_slab(axis, 1, None)] |= cells[_slab(axis, 0, -1)]
+        beside[_slab(axis, 0, -1)] |= cells[_slab(axis, 1, None)]
+    beside &= _cells(allowed, r)
+    fine = _finer(replace(field, occupancy=_bits(beside)), module, backend.thread_count(threads))
+    found = _cells(fine.occupancy, 2 * r).reshape(r, 2, r, 2, r, 2).any((1, 3, 5))
+    return replace(field, occupancy=_bits(cells | found))
+
+
+def _slab(axis: int, first: int, last: int | None) -> tuple[slice, ...]:
+    return tuple(slice(first, last) if a == axis else slice(None) for a in range(3))
+
+
+def _cells(bits: NDArray[np.uint32], resolution: int) -> NDArray[np.bool_]:
+    """Flags (z, y, x) of the cells whose bits are set."""
+    flags = np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little")
+    return flags.view(np.bool_).reshape(resolution, resolution, resolution)
+
+
+def _bits(cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """The inverse of ``_cells``."""
+    return np.packbits(cells.ravel(), bitorder="little").view("<u4").astype(np.uint32)
 
 
 def _finer(field: RadianceField, module: object, threads: int) -> RadianceField:

@@ -97,7 +97,7 @@ def judged(f: Facts) -> Verdict:
         return Verdict(
             words,
             "It was still getting better when training ended.",
-            "Train it longer: --resume with --quality 5min or 20min goes on from here.",
+            "Train it longer: --resume with --quality 20min or best goes on from here.",
         )
     return Verdict(
         words,

@@ -41,7 +41,8 @@ PATHS = (
     *("auto", "saved"),
     *("orbit", "spiral", "walkthrough", "dolly", "figure-eight", "turntable", "boom"),
 )
-SECONDS = {"1min": 60.0, "5min": 300.0, "20min": 1200.0}  # of a quality
+# Of a quality. "best", which takes what it takes, is nothing for where other people wait for their turn.
+SECONDS = {"1min": 60.0, "5min": 300.0, "20min": 1200.0}
 MOST_FRAMES = 18_000  # of a film: five minutes at 60 a second
 # The largest values that may be asked for here, where other people wait for their turn.
 MOST = {"width": 4096, "height": 4096, "faces": 2_000_000, "count": 5_000_000, "texture": 8192}
@@ -76,7 +77,7 @@ def training(shop: Shop, settings: dict[str, Any]) -> dict[str, Any]:
         chosen["time"] = longest
     if "time" not in chosen:
         chosen.setdefault("quality", usual_quality(shop))
-    if (chosen.get("time") or SECONDS[chosen["quality"]]) > longest:
+    if (chosen.get("time") or SECONDS.get(chosen["quality"], float("inf"))) > longest:
         raise NerfsceneError(
             f"a training may last {longest:.0f} s here, the longest that whoever runs this server allows; "
             "choose a shorter one"

@@ -80,7 +80,7 @@ def train_posed(
                 listener(training_progress(run, report, config))
         scene = save(record, run, data)
         figures = measured(scene, config, listener, control)
-        scene = save(record, run, data, new_backdrop=False, finished=finished(run, config), **figures)
+        scene = save(record, run, data, thorough=False, finished=finished(run, config), **figures)
         return replace(scene, field=replace(scene.field, live=None))  # so that the GPU's memory can be freed
     except KeyboardInterrupt:
         save(record, run, data)
@@ -135,7 +135,7 @@ def save_if_due(record: Record, run: Run, data: TrainingSet, control: Control) -
     """Saves the scene at least every SAVE_EVERY seconds of training, and when ``control.save`` is set."""
     asked, control.save = control.save, False
     if asked or run.seconds + run.slice_seconds - record.saved_at > SAVE_EVERY:
-        save(record, run, data, new_backdrop=asked)
+        save(record, run, data, thorough=asked)
 
 
 def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.world import Kept
 from nerfscene.training.run import Run, fraction_done
-from nerfscene.training.schedule import budget
+from nerfscene.training.schedule import budget, rays_wanted
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> 
     psnr = -10 * math.log10(max(loss, 1e-10))
     spent = report["seconds_trace"] + report["seconds_table"] + report["seconds_occupancy"]
     remaining = seconds - run.seconds
-    if steps is not None:
+    if steps is not None or math.isfinite(rays_wanted(config, run.pixels)):
         remaining = min(remaining, run.seconds / max(done, 1e-6) * (1 - done))
     if not run.history or done - run.history[-1].get("fraction", 0.0) >= 0.01:
         entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}

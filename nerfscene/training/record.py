@@ -16,6 +16,7 @@ from nerfscene.cameras.cube import shots
 from nerfscene.capture.photos import FILM_DIAGONAL
 from nerfscene.config import FieldConfig, TrainConfig
 from nerfscene.field.backdrop import guessed
+from nerfscene.field.finer import with_edges
 from nerfscene.field.refinement import pixels_moved
 from nerfscene.ops import backend
 from nerfscene.scene import folder as scenes
@@ -41,6 +42,8 @@ class Record:
     figures: the figures known before the first step
     points: the sparse model's points, (n, 3), scene units
     backdrop: what shows behind the scene, (rows, 2 · rows, 3), 0…1; None: the plain background
+    cells: the occupancy bits with the edges of things, see ``field.finer.with_edges``, and the step at which
+        they were found; None: they were not yet
     saved_at: seconds of training when the scene was last saved
     begun: the capture's cameras and points, which resuming needs; see ``training.begun``
     notes: the same for its photos and lenses
@@ -55,6 +58,7 @@ class Record:
     figures: Figures
     points: NDArray[np.float32]
     backdrop: NDArray[np.float32] | None = None
+    cells: tuple[int, NDArray[np.uint32]] | None = None
     saved_at: float = 0.0
     begun: dict[str, NDArray[Any]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -97,24 +101,30 @@ def current(record: Record, run: Run, data: TrainingSet, **figures: Any) -> Scen
     return keeping(scene, kept(record.folder) if record.control.in_folder else record.control.kept)
 
 
-def save(record: Record, run: Run, data: TrainingSet, new_backdrop: bool = True, **figures: Any) -> Scene:
+def save(record: Record, run: Run, data: TrainingSet, thorough: bool = True, **figures: Any) -> Scene:
     """Saves the scene at this moment and returns it.
 
-    new_backdrop: guess the backdrop again, which takes seconds; figures: fields of ``Figures`` to set.
+    thorough: guess the backdrop and find the edges of things again, which takes seconds; figures: fields of
+    ``Figures`` to set.
     Raises NerfsceneError if the folder can't be written.
     """
     with record.control.lock:
-        scene = _saved(record, run, data, new_backdrop, figures)
+        scene = _saved(record, run, data, thorough, figures)
         record.control.in_folder = True
     record.saved_at, record.anew = run.seconds, False
     return scene
 
 
-def _saved(record: Record, run: Run, data: TrainingSet, new_backdrop: bool, figures: dict[str, Any]) -> Scene:
+def _saved(record: Record, run: Run, data: TrainingSet, thorough: bool, figures: dict[str, Any]) -> Scene:
     with backend.device_errors():
         run.trainer.fetch()
     scene = current(record, run, data, **figures)
-    if new_backdrop and data.space.unbounded:
+    if thorough:
+        edged = with_edges(run.field, data.allowed, record.config.backend, record.config.threads)
+        record.cells = run.steps, edged.occupancy.copy()
+    if record.cells is not None and record.cells[0] == run.steps:
+        scene = replace(scene, field=replace(scene.field, occupancy=record.cells[1]))
+    if thorough and data.space.unbounded:
         trained = [v for v in scene.views if v.split == "train"]
         renderer = scene.photo_renderer(record.config.backend, record.config.threads)
         record.backdrop = guessed(renderer, trained)

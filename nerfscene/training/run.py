@@ -39,7 +39,7 @@ from nerfscene.training.saved_arrays import (
     checked_state,
     damaged,
 )
-from nerfscene.training.schedule import budget, budget_spent, occupancy_at_first
+from nerfscene.training.schedule import budget, budget_spent, occupancy_at_first, rays_wanted
 from nerfscene.types import Array, Camera
 
 CELLS = "photo_cells"  # the name under which ``Cells.numbers`` are saved
@@ -66,6 +66,7 @@ class Run:
     cameras: CameraFit | None = None  # None: cameras are not refined
     cells: Cells | None = None  # where things that moved are looked for; None: nowhere
     trainer: Any = None  # the kernels' Trainer, once ``start`` has made it
+    pixels: int = 0  # of the training photos, those that are trained on
     seconds: float = 0.0  # spent training
     slice_seconds: float = 0.0  # of them, in the last slice
     steps: int = 0
@@ -80,12 +81,14 @@ def fraction_done(run: Run, config: TrainConfig) -> float:
     """The fraction of the budget that is spent, 0…1; schedules are functions of it."""
     seconds, steps = budget(config)
     spent = run.seconds / seconds if math.isfinite(seconds) else 0.0
-    return min(max(spent, run.steps / steps if steps else 0.0), 1.0)
+    seen = run.rays / max(rays_wanted(config, run.pixels), 1)
+    return min(max(spent, seen, run.steps / steps if steps else 0.0), 1.0)
 
 
 def finished(run: Run, config: TrainConfig) -> bool:
     """Whether the budget is spent."""
-    return budget_spent(config, run.seconds, run.steps)
+    seen = run.rays >= rays_wanted(config, run.pixels)
+    return seen or budget_spent(config, run.seconds, run.steps)
 
 
 def new_run(
@@ -116,6 +119,7 @@ def new_run(
         cameras=start_fit(data.train_views, data.placement.scene_from_world) if refined else None,
         # Cut-outs were cut by hand or rendered: what moved in them was cut away, or moves in none.
         cells=new_cells(data.train_views) if data.space.unbounded else None,
+        pixels=len(data.pixels) if data.chosen is None else len(data.chosen),
     )
 
 
@@ -159,8 +163,7 @@ def start(run: Run, data: TrainingSet, config: TrainConfig) -> None:
 def turn_pixels(run: Run, data: TrainingSet, config: TrainConfig) -> None:
     """Goes on to the next part of photos whose pixels are in a file, if it is time; a GPU has them all."""
     if data.file is not None and hasattr(run.trainer, "draw_from"):
-        count = len(data.pixels) if data.chosen is None else len(data.chosen)
-        turn(data.file, run.trainer, count, data.chosen, run.trainer.step, config.seed)
+        turn(data.file, run.trainer, run.pixels, data.chosen, run.trainer.step, config.seed)
 
 
 def kept_arrays(run: Run) -> dict[str, NDArray[Any]]:

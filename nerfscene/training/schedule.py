@@ -9,7 +9,10 @@ from nerfscene.config import TrainConfig
 from nerfscene.ops import backend
 from nerfscene.types import PosedCapture
 
-QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600)}  # seconds, longest side
+# Seconds, longest side. What "best" has for seconds is only its limit: it ends by PASSES.
+QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600), "best": (14400.0, 2400)}
+# How often a quality that takes as long as it takes has each pixel of the training photos seen, on average.
+PASSES = {"best": 30.0}
 OCCUPANCY_THRESHOLD = 0.01
 # Weight and distance (scene units) of the loss that pushes plain sky away from the cameras. Otherwise sky
 # stays where it first formed, even in front of a house; pushing it farther than this takes ever longer.
@@ -45,6 +48,13 @@ def budget(config: TrainConfig) -> tuple[float, int | None]:
     if config.steps is not None:
         return config.time or math.inf, config.steps
     return config.time or QUALITIES[config.quality][0], None
+
+
+def rays_wanted(config: TrainConfig, pixels: int) -> float:
+    """The rays after which training ends, for so many pixels of training photos; inf: it ends otherwise."""
+    if config.time or config.steps is not None or config.quality not in PASSES:
+        return math.inf
+    return PASSES[config.quality] * pixels
 
 
 def budget_spent(config: TrainConfig, trained: float, steps: int) -> bool:

@@ -65,7 +65,7 @@ def test_every_setting_says_when_it_is_of_the_wrong_type(config: type, field: An
         (ns.TrainConfig, {"time": math.inf}),
         (ns.TrainConfig, {"time": 10**400}),
         (ns.TrainConfig, {"steps": 0}),
-        (ns.TrainConfig, {"quality": "best"}),
+        (ns.TrainConfig, {"quality": "finest"}),
         (ns.TrainConfig, {"backend": "abacus"}),
         (ns.TrainConfig, {"downscale": math.nan}),
         (ns.TrainConfig, {"seed": -1}),
