@@ -60,8 +60,8 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     ),
 }
 
-# Captures on which a default was ever chosen, as docs/benchmarks-history.md has it. Others are only measured. That
-# includes trex: defaults of 2026-11-27 were chosen on its photos, and the layout along the view on painted copies.
+# Captures on which a default was ever chosen, as docs/benchmarks-history.md has it. Others are only measured.
+# trex is among them, because what is too light to be trained was chosen on its photos on 2026-11-27.
 TUNED = frozenset(
     (
         *("fox", "demo", "chair", "trex", "fern", "tree", "sceaux", "kermit", "et", "bananas", "clock"),

@@ -65,7 +65,7 @@ class FieldConfig:
     """
 
     levels: int | None = None
-    """Levels of the hash grid (1 to 16). When not given: 4; 8 for cut-outs on a GPU and photos from one side."""
+    """Levels of the grid (1 to 16). When not given: 4; 8 for cut-outs on a GPU and photos from one side."""
     features: int | None = None
     """Features per hash-table entry: 2, 4 or 8. When not given: 8; 4 for cut-outs on a GPU and for photos
     from one side. A few wide levels suit a CPU's caches."""

@@ -30,6 +30,8 @@ ICONS = {
     "home": '<path d="M4 11l8-7 8 7v9h-5v-6H9v6H4z"/>',
     "feet": '<circle cx="13" cy="4" r="1.6" class="solid"/>'
     '<path d="M12 8l-4 3v3M12 8l1 6 3 2 1 5M12 8l2 3 4 1M12.5 13.500L10 17l-2.500 4"/>',
+    "sun": '<circle cx="12" cy="12" r="4"/>'
+    '<path d="M12 2v3M12 19v3M2 12h3M19 12h3M5 5l2 2M17 17l2 2M5 19l2-2M17 7l2-2"/>',
     "full": '<path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/>',
     "up": '<path d="M6 15l6-6 6 6"/>',
     "down": '<path d="M6 9l6 6 6-6"/>',

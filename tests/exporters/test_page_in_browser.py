@@ -21,6 +21,7 @@ from nerfscene.exporters.page_cameras import Place, picture, staged
 from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
+from nerfscene.films.light import encoded, linear
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 
@@ -185,6 +186,14 @@ def test_a_desk_looks_around_by_mouse_and_keys(browser: Any, made: Path) -> None
         page.mouse.down()
         page.mouse.up()
         wait(page, lambda: play.get_attribute("aria-pressed") == "false", what="for the path to stop")
+        page.locator("#light").click()
+        before = opened.seen()
+        page.locator("#stops").fill("-1")
+        half = encoded(linear(before) / 2)
+        wait(page, lambda: difference(opened.seen(), half) < 0.01, what="for half the light")
+        assert difference(before, half) > 0.05 and page.locator("#said").inner_text() == "−1"
+        page.locator("#stops").dblclick()
+        wait(page, lambda: difference(opened.seen(), before) < 0.01, what="for the light as it was")
         page.locator("#about").click()
         assert "24 photographs" in page.locator("#help").inner_text()
         assert not opened.wrong

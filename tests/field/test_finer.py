@@ -1,4 +1,4 @@
-"""Cells beside occupied ones are occupied too where something shows in them, so that things don't end in steps."""
+"""Cells beside occupied ones are occupied too where something shows in them."""
 
 from __future__ import annotations
 

@@ -205,6 +205,7 @@ function controls(view, m, camera) {
     else document.documentElement.requestFullscreen().catch(() => {});
   };
   $("full").hidden = !document.documentElement.requestFullscreen;
+  exposing();
   $("play").hidden = time.hidden = !film;
   bar.classList.toggle("no-path", !film);
   if (film) {
@@ -212,6 +213,24 @@ function controls(view, m, camera) {
     time.oninput = () => { walk.set(false); film.seek(time.value / 1000); };
   }
   view.focus();
+}
+
+// Exposure multiplies light, as in films: the colours that the screen gets are decoded for it and encoded again.
+function exposing() {
+  const stops = $("stops"), shade = $("shade");
+  $("light").onclick = () => {
+    shade.hidden = !shade.hidden;
+    $("light").setAttribute("aria-expanded", !shade.hidden);
+    if (!shade.hidden) stops.focus();
+  };
+  stops.oninput = () => {
+    const by = Number(stops.value), text = by > 0 ? `+${by}` : by < 0 ? `−${-by}` : "±0";
+    for (const channel of $("exposed").querySelectorAll("[type=linear]")) channel.setAttribute("slope", 2 ** by);
+    frame.style.filter = by ? "url(#exposed)" : "";
+    $("said").value = text;
+    stops.setAttribute("aria-valuetext", `${text} stops`);
+  };
+  stops.ondblclick = () => { stops.value = 0; stops.oninput(); };
 }
 
 function filming(camera) {
