@@ -132,9 +132,9 @@ def _poster(renderer: Renderer, camera: Camera, heard: Callable[[float], None]) 
 
 
 def _background(scene: Scene) -> str:
-    """The colour behind all splats, as CSS."""
+    """The colour behind all splats, as CSS: that which fitted ones had behind them."""
     plain = np.asarray(scene.background, np.float64)
-    if scene.backdrop is not None and scene.crop is None:
+    if scene.backdrop is not None and scene.crop is None and scene.splats is None:
         plain = scene.backdrop.mean((0, 1)).astype(np.float64)
     return "#" + "".join(f"{round(255 * min(max(float(c), 0), 1)):02x}" for c in plain)
 
@@ -152,7 +152,7 @@ def _fitting(
             seen = seen_scene(stage.scene, renderer, most, told)
             page = fitted(text, lambda count: _splats(seen, count, told), limit, single, told)
         else:
-            page = fitted(text, lambda count: _page_splats(_fitted(stage, count)), limit, single, told)
+            page = fitted(text, lambda count: _fitted(stage, count), limit, single, told)
     if page is None:
         raise NerfsceneError(f"{config.limit} is too little for a page; give a larger --limit")
     if page.fewer or page.precision != PRECISIONS[0]:
@@ -170,15 +170,17 @@ def _splats(seen: Seen, count: int, told: Told) -> PageSplats:
     return _page_splats(replace(made, scales=np.float32(WIDER) * made.scales))
 
 
-def _fitted(stage: Staged, count: int) -> Splats:
+def _fitted(stage: Staged, count: int) -> PageSplats:
     """At most ``count`` of the scene's fitted splats, those that show most."""
-    made = fitted_splats(stage.scene, count, 0)
-    assert made is not None
-    return made
+    made, plain = (fitted_splats(stage.scene, count, degree) for degree in (1, 0))
+    assert made is not None and plain is not None
+    harmonics = np.zeros((len(made), 4, 3), np.float32)
+    harmonics[:, : made.sh.shape[1]] = made.sh
+    return replace(_page_splats(plain), harmonics=harmonics)
 
 
 def _page_splats(made: Splats) -> PageSplats:
-    """Splats of one colour each: viser's have no other. Raises NerfsceneError if there are none."""
+    """Splats of one colour each. Raises NerfsceneError if there are none."""
     if not len(made):
         raise NerfsceneError(
             "no surface was found to make splats of: look at the scene with nerfscene view, and reset the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, recorded, rounded
+from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, Precision, recorded
 from nerfscene.exporters.page_text import PageText, page_files
 from nerfscene.exporters.told import Told
 
@@ -63,12 +63,12 @@ def fitted(
             break
         splats = splats or make(wanted)
         told.progress("packing the splats", 0.0)
-        recording = recorded(rounded(splats, PRECISIONS[level], text.opening), text.opening)
+        recording = recorded(splats, PRECISIONS[level], text.opening)
         told.progress("packing the splats", 1.0)
         every = wanted >= MOST_SPLATS or len(splats) < SPARSE * wanted
         files = page_files(text, recording, len(splats), single)
         page = Fitted(files, len(splats), PRECISIONS[level], not every)
-        data = len(recording.scene)
+        data = recording.data
         room = limit - (len(page) - data)
         if len(page) <= limit:
             if best is None or level < PRECISIONS.index(best.precision) or page.count > best.count:

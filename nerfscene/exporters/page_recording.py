@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import math
 import re
 import threading
@@ -14,22 +16,29 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.page_cameras import Place
 from nerfscene.exporters.viser_server import free_port, quiet
 from nerfscene.loading import loading
+from nerfscene.splatting.gaussians import C0
 from nerfscene.types import Array
 
 LAYERS = 400  # of distances, in which splats are put in order
 NODE = "/splats"  # their name in viser's scene; page.js waits for it
 NARROWEST, WIDEST = 1e-3, 200.0  # units; half floats hold the squares of 2.5e-4 to 256
+RANGE = 4.0  # the largest harmonics that a page holds
 EMBEDDED = re.compile(r'"([A-Za-z0-9+/]{64,}={0,2})"')
 
 
 @dataclass(frozen=True)
 class PageSplats:
-    """Gaussians: centers (n, 3), covariances (n, 3, 3), in page units; rgbs (n, 3), opacities (n,), 0…1."""
+    """Gaussians: centers (n, 3), covariances (n, 3, 3), in page units; rgbs (n, 3), opacities (n,), 0…1.
+
+    harmonics: (n, 4, 3), those to degree 1 of fitted ones, for which ``rgbs`` stand in browsers that can't
+    have them; None: splats have one colour each.
+    """
 
     centers: NDArray[np.float32]
     covariances: NDArray[np.float32]
     rgbs: NDArray[np.float32]
     opacities: NDArray[np.float32]
+    harmonics: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.centers)
@@ -39,39 +48,50 @@ class PageSplats:
 class Precision:
     """How finely splats are written. Rounded numbers take fewer bytes, because viser compresses them.
 
-    grid: of positions, units. shape: bits of the covariances' fractions. colour: bits of a colour.
-    bytes_each: what a splat about takes, in a page.
+    grid: of positions, units. shape: bits of the covariances' fractions. colour: bits of a colour. steps: of
+    harmonics, from 0 to the largest. bytes_each: what a splat about takes, in a page.
     """
 
     name: str
     grid: float
     shape: int
     colour: int
+    steps: int
     bytes_each: float
 
 
 # From the finest to the coarsest; bytes as measured on splats of rooms and tables.
 PRECISIONS = (
-    Precision("fine", 2.0**-12, 6, 8, 29.0),
-    Precision("medium", 2.0**-10, 5, 7, 25.5),
-    Precision("coarse", 2.0**-9, 4, 6, 22.5),
+    Precision("fine", 2.0**-12, 6, 8, 127, 29.0),
+    Precision("medium", 2.0**-10, 5, 7, 63, 25.5),
+    Precision("coarse", 2.0**-9, 4, 6, 31, 22.5),
 )
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A page of viser's in three parts: ``before`` and ``after`` stand around ``scene``, base64 in quotes."""
+    """A page of viser's in three parts: ``before`` and ``after`` stand around ``scene``, base64 in quotes.
+
+    harmonics: base64 too, see ``packed_harmonics``; "" without any.
+    """
 
     before: str
     scene: str
     after: str
+    harmonics: str = ""
 
     def __len__(self) -> int:
-        return len(self.before) + len(self.scene) + len(self.after)
+        return len(self.before) + len(self.after) + self.data
+
+    @property
+    def data(self) -> int:
+        """How long all that grows with the number of splats is."""
+        return len(self.scene) + len(self.harmonics)
 
 
-def recorded(splats: PageSplats, opening: Place) -> Recording:
-    """viser's own page for a scene that holds these splats, first seen from a place."""
+def recorded(splats: PageSplats, precision: Precision, opening: Place) -> Recording:
+    """viser's own page for a scene that holds these splats, as precise, first seen from a place."""
+    splats = rounded(splats, precision, opening)
     with loading():
         import viser
     with quiet(threading.current_thread()):
@@ -97,7 +117,23 @@ def recorded(splats: PageSplats, opening: Place) -> Recording:
             f"viser {viser.__version__} writes pages in a way that is not known here; "
             "pip install 'viser>=1.1,<1.2'"
         )
-    return Recording(page[: found.start()], found[1], page[found.end() :])
+    harmonics = packed_harmonics(splats, precision)
+    return Recording(page[: found.start()], found[1], page[found.end() :], harmonics)
+
+
+def packed_harmonics(splats: PageSplats, precision: Precision) -> str:
+    """What ``splats.js`` adds to each splat's colour, gzip in base64; "" for splats of one colour each.
+
+    Twelve planes of a signed byte for each splat: what red's constant is beyond its colour, and red's three
+    coefficients of degree 1, then green's and blue's. A byte b stands for RANGE · b · |b| / 127².
+    """
+    if splats.harmonics is None:
+        return ""
+    values = splats.harmonics.transpose(2, 1, 0).copy()  # (3, 4, n)
+    values[:, 0] = 0.5 + C0 * values[:, 0] - splats.rgbs.T
+    steps = np.round(np.sqrt(np.minimum(np.abs(values) / RANGE, 1)) * precision.steps)
+    bytes_ = np.round(np.copysign(steps, values) * (127 / precision.steps)).astype(np.int8)
+    return base64.b64encode(gzip.compress(bytes_.tobytes(), 9, mtime=0)).decode()
 
 
 def rounded(splats: PageSplats, precision: Precision, opening: Place) -> PageSplats:
@@ -116,6 +152,7 @@ def rounded(splats: PageSplats, precision: Precision, opening: Place) -> PageSpl
         _shapes(splats.covariances[order], precision.shape),
         np.round(np.clip(splats.rgbs[order], 0, 1) * levels).astype(np.float32) / levels,
         np.clip(splats.opacities[order], 0, 1),
+        None if splats.harmonics is None else splats.harmonics[order],
     )
 
 

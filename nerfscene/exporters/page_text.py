@@ -13,7 +13,7 @@ from typing import Any
 
 from nerfscene import __version__
 from nerfscene.exporters.page_cameras import DISTANCE, WHOLE, Place
-from nerfscene.exporters.page_recording import Recording
+from nerfscene.exporters.page_recording import RANGE, Recording
 
 PARTS = Path(__file__).with_name("page_parts")
 INDEX, POSTERS, DATA, LICENCE = (
@@ -22,6 +22,7 @@ INDEX, POSTERS, DATA, LICENCE = (
     "data",
     "viser-licence.txt",
 )
+SCRIPTS = ("page.js", "splats.js")
 PART = 1_000_000  # characters of a part of the scene, whose loading shows
 SPEED = 3.0  # units a second, of walking by buttons
 SIGN = 'name="generator" content="nerfscene '  # by which a page is known as ours
@@ -62,12 +63,14 @@ def page_files(text: PageText, recording: Recording, splats: int, single: bool) 
 
     splats: how many the recording holds.
     """
-    scene = recording.scene
-    parts = [scene[i : i + PART] for i in range(0, len(scene), PART)]
+    scene, harmonics = _parts(recording.scene), _parts(recording.harmonics)
+    parts = scene + harmonics
     scripts = {"viewer.js": _script(-1, [recording.before, recording.after])}
     scripts |= {f"scene-{i:02}.js": _script(i, part) for i, part in enumerate(parts)}
     data = {
         "parts": len(parts),
+        "scene": len(scene),
+        "range": RANGE if harmonics else 0,
         "files": [] if single else [f"{DATA}/{name}" for name in scripts],
         "count": splats,
         "open": text.opening.numbers(),
@@ -85,6 +88,10 @@ def page_files(text: PageText, recording: Recording, splats: int, single: bool) 
     files = {INDEX: _encoded(_index(text, data, POSTERS, "")), LICENCE: _licence().encode()}
     files |= dict(zip(POSTERS, text.posters, strict=True))
     return files | {f"{DATA}/{name}": script.encode() for name, script in scripts.items()}
+
+
+def _parts(text: str) -> list[str]:
+    return [text[i : i + PART] for i in range(0, len(text), PART)]
 
 
 def _encoded(page: str) -> bytes:
@@ -112,7 +119,7 @@ def _index(text: PageText, data: dict[str, Any], posters: tuple[str, str], parts
         "licence": licence,
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "style": (PARTS / "page.css").read_text(encoding="utf-8"),
-        "script": (PARTS / "page.js").read_text(encoding="utf-8"),
+        "script": "".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS),
         "parts": parts,
         **{name: f'<svg viewBox="0 0 24 24" aria-hidden="true">{icon}</svg>' for name, icon in ICONS.items()},
     }

@@ -23,6 +23,7 @@ from nerfscene.scene.folder import load
 from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
+from nerfscene.splatting.exposures import unchanged
 from nerfscene.splatting.fitting import Fit, Target, begun, finished, gaussians_of, reviewed, step
 from nerfscene.splatting.gaussians import Splats, in_space, picked
 
@@ -83,6 +84,7 @@ def with_fitted_splats(
         )
     photos = photo_targets(whole, told)
     fit = begun(first, shell_of(first, whole), whole.background, drawn_by(backend), threads)
+    fit.exposures = unchanged(1 + max((t.photo for t in photos), default=-1))
     before = _means(held_out(fit.rows.gaussians, whole, fit.rasteriser))
     began = time.monotonic()
     new = [] if budget.steps == 0 else _new_places(whole, renderer, photos, budget, told)

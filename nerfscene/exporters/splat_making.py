@@ -145,7 +145,7 @@ def fitted_harmonics(
             b = basis(toward.astype(np.float64), degree).astype(np.float32)
             weighted = weight[:, None] * b
             products[index] += weighted[:, rows] * b[:, columns]
-            sums[index] += (weighted[:, :, None] * (colours - 0.5)[:, None, :]).reshape(len(index), -1)
+            sums[index] += (weighted[:, :, None] * (colours - 0.5)[:, None, :]).reshape(len(index), 3 * terms)
         square = np.zeros((len(positions), terms, terms))
         square[:, rows, columns] = products
         square[:, columns, rows] = products

@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.cameras.algebra import pose_in_scene, scaled
+from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import worker_count
 from nerfscene.capture.photos import read_mask, read_pixels
 from nerfscene.errors import NerfsceneError
@@ -41,14 +43,16 @@ def check_photos(scene: Scene) -> None:
 def photo_targets(scene: Scene, told: Told) -> list[Target]:
     """The training photos under their own exposures, where their masks keep them; held-out ones never.
 
+    If the field found exposures, each photo has a number, and a panorama's views have one together.
     Raises NerfsceneError if a photo is gone or its lens can't be undistorted.
     """
     views = _bounded([v for v in scene.views if v.split == "train"])
     told.progress("reading photos", 0.0)
+    numbers = shots(views) if any(any(v.exposure) for v in views) else [-1] * len(views)
     out = []
     with ThreadPoolExecutor(worker_count()) as pool:
-        for target in pool.map(lambda v: photo_target(scene, v), views):
-            out.append(target)
+        for number, target in zip(numbers, pool.map(lambda v: photo_target(scene, v), views), strict=True):
+            out.append(replace(target, photo=number))
             told.progress("reading photos", len(out) / len(views))
     return out
 

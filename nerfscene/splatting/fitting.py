@@ -8,7 +8,7 @@ splatting (Kerbl et al. 2023; the sum of absolute pulls: Ye et al. 2024, AbsGS).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ from nerfscene.ops.splatting import (
     no_moments,
     photo_loss,
 )
+from nerfscene.splatting.exposures import Exposures, unchanged
 from nerfscene.splatting.gaussians import Splats, axes_of, in_space, picked
 
 Floats = NDArray[np.float32]
 LAST = 0.1  # of the first rates of learning, what is left of them at the end
 CENTRES, SCALES, TURNS, OPACITIES, CONSTANT, HARMONICS = 0.03, 0.02, 0.01, 0.05, 0.01, 0.002  # first rates
+EXPOSURES = 0.003  # the first rate of learning the photos' exposures, of their logarithms
 DISSIMILARITY = 0.2  # share of the structural similarity in the loss
 MOST_OPAQUE = 0.98  # to begin with: from there on an opacity hardly has a gradient
 NOTHING = 0.01  # a splat whose weight is nowhere larger can go
@@ -47,12 +49,14 @@ class Target:
 
     camera: without distortion, in the splats' units and axes. rgb: (h, w, 3) uint8. used: (h, w), which
     pixels count; None: all. gains: by which the splats' colours are multiplied, as its exposure has it.
+    photo: its number among the exposures that are refined; -1: its gains stay.
     """
 
     camera: Pinhole
     rgb: NDArray[np.uint8]
     used: NDArray[np.bool_] | None = None
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    photo: int = -1
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Rows:
 class Fit:
     """The state of a fit. ``rows`` is only ever replaced as a whole, so that Ctrl-C finds it consistent.
 
-    views: pictures shown since the last review. steps: in all.
+    views: pictures shown since the last review. steps: in all. exposures: of the photos that have numbers.
     """
 
     rows: Rows
@@ -86,6 +90,7 @@ class Fit:
     threads: int
     views: int = 0
     steps: int = 0
+    exposures: Exposures = field(default_factory=lambda: unchanged(0))
 
 
 def begun(
@@ -136,14 +141,15 @@ def step(fit: Fit, target: Target, done: float) -> float:
     rows = fit.rows
     shown = fit.rasteriser.colours(rows.gaussians, target.camera, fit.background, back=True)
     weights = None if target.used is None else target.used.astype(np.float32)
-    loss = photo_loss(
-        shown, target.rgb, target.gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads
-    )
+    gains = fit.exposures.gains(target.gains, target.photo)
+    loss = photo_loss(shown, target.rgb, gains, weights, DISSIMILARITY, name=fit.backend, threads=fit.threads)
     gradients = fit.rasteriser.backward(loss.d_rgb)
     np.maximum(rows.weight, gradients.weight, out=rows.weight)
     np.add(rows.pull, gradients.pull, out=rows.pull)
     np.add(rows.worth, gradients.weight * gradients.pixels, out=rows.worth)
     improve(rows.gaussians, gradients, rows.moments, rates_at(done), name=fit.backend, threads=fit.threads)
+    d_logs = loss.d_gains.astype(np.float64) * gains
+    fit.exposures.improve(target.photo, d_logs, falling(done) * EXPOSURES)
     fit.views += 1
     fit.steps += 1
     if fit.steps % CLAMP_EVERY == 0:
@@ -151,9 +157,14 @@ def step(fit: Fit, target: Target, done: float) -> float:
     return loss.squared_error
 
 
+def falling(done: float) -> float:
+    """What is left of the first rates of learning when this share (0…1) of the fit lies behind."""
+    return float(LAST ** min(max(done, 0.0), 1.0))
+
+
 def rates_at(done: float) -> Rates:
     """The rates of learning when this share (0…1) of the fit lies behind."""
-    f = LAST ** min(max(done, 0.0), 1.0)
+    f = falling(done)
     return Rates(f * CENTRES, f * SCALES, f * TURNS, f * OPACITIES, f * CONSTANT, f * HARMONICS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -21,7 +23,7 @@ from nerfscene.exporters import page
 from nerfscene.exporters.page import page_of, write_page
 from nerfscene.exporters.page_cameras import DISTANCE, Place, playable, staged
 from nerfscene.exporters.page_fitting import fitted
-from nerfscene.exporters.page_recording import PRECISIONS, PageSplats, rounded
+from nerfscene.exporters.page_recording import PRECISIONS, RANGE, PageSplats, packed_harmonics, rounded
 from nerfscene.exporters.page_text import PageText
 from nerfscene.exporters.splat_making import seen_scene
 from nerfscene.exporters.told import Told
@@ -31,6 +33,7 @@ from nerfscene.given import size_of
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
+from nerfscene.splatting.gaussians import C0
 from nerfscene.viewer.keyframes import Keyframe, Plan
 from nerfscene.viewer.path_files import save
 
@@ -184,6 +187,23 @@ def test_rounded_splats_stay_drawable_in_half_floats(precision: Any) -> None:
         ).max()
         <= precision.grid
     )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda p: p.name)
+def test_harmonics_survive_their_bytes(precision: Any) -> None:
+    """With the colour that is there already they give what was fitted."""
+    rng = np.random.default_rng(0)
+    sh = (0.2 * rng.normal(size=(500, 4, 3))).astype(np.float32)
+    splats = replace(_rough(500), harmonics=sh)
+    assert packed_harmonics(_rough(10), precision) == ""
+    packed = gzip.decompress(base64.b64decode(packed_harmonics(splats, precision)))
+    bytes_ = np.frombuffer(packed, np.int8).reshape(3, 4, 500).astype(np.float64)
+    values = RANGE * bytes_ * np.abs(bytes_) / 127**2
+    constants = splats.rgbs.T + values[:, 0]
+    step = 1.2 * RANGE / precision.steps  # where values are largest
+    assert np.abs(constants - (0.5 + C0 * sh[:, 0].T)).max() < step
+    assert np.abs(values[:, 1:] - sh[:, 1:].transpose(2, 1, 0)).max() < step
+    assert np.abs(values[:, 1:] - sh[:, 1:].transpose(2, 1, 0)).mean() < step / 3
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,22 @@ import pytest
 from browsers import chromium, served, wait
 from numpy.typing import NDArray
 from PIL import Image
+from splat_cases import psnr, some_splats
 
 from nerfscene.config import PageConfig
 from nerfscene.exporters import page as pages
 from nerfscene.exporters.page import write_page
 from nerfscene.exporters.page_cameras import Place, picture, staged
+from nerfscene.exporters.splat_choice import fitted_splats
 from nerfscene.exporters.splat_making import seen_scene
+from nerfscene.exporters.splat_targets import pinhole_in_scene
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
 from nerfscene.films.light import encoded, linear
+from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.scene import Scene
+from nerfscene.splatting.fitting import gaussians_of
 
 LIKE = 0.1  # mean difference of pictures of one view: the scene is foggy, and few splats show it
 DESK: dict[str, Any] = {"viewport": {"width": 480, "height": 300}}
@@ -265,3 +271,39 @@ def test_without_javascript_the_page_shows_its_picture(browser: Any, made: Path)
         assert TITLE in (image.get_attribute("alt") or "")
         assert opened.page.locator("noscript p").is_visible()
         assert not opened.page.locator("#bar").is_visible()
+
+
+def test_fitted_splats_look_as_they_were_fitted(browser: Any, scene: Scene, tmp_path: Path) -> None:
+    """In colours that depend on where they are seen from, and small ones as heavy as they are."""
+    given = some_splats(1, 500)
+    scales = given.scales.copy()
+    scales[1:250] *= 0.15  # smaller than a pixel: viser alone draws them too heavy, or not at all
+    fitted = replace(scene, splats=replace(given, scales=scales))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "SIZES", ((320, 200), (120, 240)))
+        write_page(fitted, tmp_path / "page.html", PageConfig(), Told())
+    world = staged(fitted).scene
+    shown = fitted_splats(world)
+    assert shown is not None
+
+    def drawn(numbers: list[float]) -> NDArray[np.float32]:
+        n = np.asarray(numbers)
+        camera = picture(Place(n[:3], n[3:6], n[6:9], *map(float, n[9:])), 480, 300)
+        pinhole = pinhole_in_scene(camera, np.eye(4))
+        rgb = Rasteriser(threads=1).colours(gaussians_of(shown), pinhole, world.background)
+        return np.clip(rgb, 0, 1).astype(np.float32)
+
+    with Opened(browser, (tmp_path / "page.html").as_uri(), DESK) as opened:
+        data = json.loads(opened.ready().page.locator("#data").text_content())
+        rows = np.reshape(data["path"]["frames"], (-1, 11))
+        for at in (0, len(rows) // 2):
+            opened.page.evaluate(f"time.value = {1000 * at / (len(rows) - 1)}; time.oninput()")
+            exact = opened.page.evaluate("+time.value") / 1000 * (len(rows) - 1)
+            low = min(int(exact), len(rows) - 2)
+            expected = drawn(list(rows[low] + (exact - low) * (rows[low + 1] - rows[low])))
+            wait(
+                opened.page,
+                lambda expected=expected: psnr(opened.seen(), expected) > 33,
+                what="for the fitted looks",
+            )
+        assert not opened.wrong

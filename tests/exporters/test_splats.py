@@ -16,7 +16,7 @@ from nerfscene.errors import NerfsceneError
 from nerfscene.exporters import splats as writing
 from nerfscene.exporters.placement import placed
 from nerfscene.exporters.samples import Samples, seen_surface, thinned
-from nerfscene.exporters.splat_making import drawn_in, made_splats
+from nerfscene.exporters.splat_making import drawn_in, fitted_harmonics, made_splats, seen_scene
 from nerfscene.exporters.splats import write_splats
 from nerfscene.exporters.told import Told
 from nerfscene.field.rendering import render
@@ -193,3 +193,12 @@ def test_a_crop_that_leaves_nothing_is_said(scene: Scene, tmp_path: Path) -> Non
     with pytest.raises(NerfsceneError, match="no surface was found"):
         write_splats(replace(scene, crop=box), tmp_path / "a.ply", ExportConfig(count=500, threads=1), QUIET)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_shows_no_sample_adds_nothing(scene: Scene, samples: Samples) -> None:
+    """As of three photos: what one of them shows, another may not."""
+    few = Samples(**{name: value[:50] for name, value in vars(samples).items()})
+    behind = replace(few, positions=few.positions + np.float32(1e3))
+    taken = seen_scene(scene, scene.renderer(threads=1), 100, QUIET).taken
+    made = fitted_harmonics(behind, taken, 1, QUIET, threads=1)
+    assert made.shape == (50, 4, 3) and np.isfinite(made).all()

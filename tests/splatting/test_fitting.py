@@ -10,6 +10,7 @@ from splat_cases import cameras, some_splats
 
 from nerfscene.ops.splatting import Pinhole, Rasteriser
 from nerfscene.splatting import fitting
+from nerfscene.splatting.exposures import unchanged
 from nerfscene.splatting.fitting import (
     Target,
     begun,
@@ -129,3 +130,26 @@ def test_needles_are_shortened() -> None:
     long, disc, thin = np.exp(np.sort(logs[0])[::-1])
     assert long <= 4.01 * 1e-3 and thin >= 7e-5 and disc == pytest.approx(1e-3, rel=1e-3)
     assert np.exp(logs[1]) == pytest.approx([0.1, 0.11, 0.09], rel=1e-5)
+
+
+@pytest.mark.parametrize("brightness", [1.05, 0.95])
+def test_a_photos_exposure_is_refined_and_the_scenes_brightness_stays(brightness: float) -> None:
+    splats = few()
+    target = targets_of(splats)[0]
+    rgb = np.round(np.minimum(target.rgb * brightness, 255)).astype(np.uint8)
+    fit = begun(splats, 0, GREY, KERNELS, 1)
+    fit.exposures = unchanged(2)
+    step(fit, replace(target, rgb=rgb, photo=0), 0.0)
+    found = fit.exposures.changes
+    assert (np.sign(found[0]) == np.sign(brightness - 1)).all() and (np.abs(found[0]) > 1e-3).all()
+    assert np.allclose(found.sum(0), 0, atol=1e-12)
+    assert fit.exposures.gains((2.0, 1.0, 1.0), -1) == (2.0, 1.0, 1.0)
+    assert fit.exposures.gains((2.0, 1.0, 1.0), 0)[0] == pytest.approx(2 * np.exp(found[0, 0]))
+
+
+def test_exposures_without_a_gradient_go_back_to_the_fields() -> None:
+    exposures = unchanged(2)
+    exposures.changes[:] = [[0.05] * 3, [-0.05] * 3]
+    for _ in range(200):
+        exposures.improve(0, np.full(3, np.nan), 0.003)
+    assert np.abs(exposures.changes).max() < 0.02

@@ -76,7 +76,7 @@ function load() {
 }
 
 function begin() {
-  window.nerfsceneScene = parts.join("");
+  window.nerfsceneScene = parts.slice(0, data.scene).join("");
   frame = document.createElement("iframe");
   frame.title = "The scene in three dimensions";
   frame.allow = "fullscreen";
@@ -116,15 +116,42 @@ function start(view, m) {
   controls(view, m, camera);
   delete window.nerfsceneScene;
   const info = view.__viserTestpoints && view.__viserTestpoints.rendererInfo.render;
-  const began = performance.now(), frames = info ? info.frame : 0;
+  const began = performance.now();
+  let frames = info ? info.frame : 0, refined = !data.range;
+  if (data.range) harmonics().then((bytes) => refine(view, m, bytes)).catch(() => {}).then(() => {
+    refined = true;
+    if (info) frames = info.frame;
+    m.requestRender();
+  });
   const waiting = setInterval(() => {
     // An instance is two triangles. They come in the right order for the first view.
     const drawn = info && info.triangles >= 2 * data.count && info.frame > frames;
-    if (!drawn && performance.now() - began < 30000) return;
+    if (!(drawn && refined) && performance.now() - began < 30000) return;
     clearInterval(waiting);
     bar.hidden = false;
     reveal();
   }, 20);
+}
+
+// The splats' harmonics, which come after the scene. Without them, in an old browser, each has one colour.
+async function harmonics() {
+  const packed = Uint8Array.from(atob(parts.slice(data.scene).join("")), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Int8Array(await new Response(stream).arrayBuffer());
+}
+
+// Waits for viser's mesh of splats.
+function refine(view, m, bytes) {
+  return new Promise((done) => {
+    const began = performance.now();
+    const waiting = setInterval(() => {
+      let splats = null;
+      m.scene.traverse((o) => { if (o.geometry && o.geometry.attributes.sortedIndex) splats = o; });
+      if (!splats && performance.now() - began < 30000) return;
+      clearInterval(waiting);
+      done(Boolean(splats) && drawLikeFitted(view, splats, bytes, data.range));
+    }, 20);
+  });
 }
 
 // Moves viser's camera. Everything is in the page's world, whose +z is up; viser turns it so that +y is.
