@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nerfscene.field.hash_grid import RadianceField, kernel_field
+from nerfscene.field.hash_grid import RadianceField, kernel_field, occupancy_bits, occupied_cells
 from nerfscene.field.rendering import MIN_WEIGHT, Renderer
 from nerfscene.ops import backend
 
@@ -45,30 +45,19 @@ def with_edges(
     if not hasattr(module, "finer_occupancy") or 2 * field.space.occupancy_resolution > FINEST:
         return field
     r = field.space.occupancy_resolution
-    cells = _cells(field.occupancy, r)
+    cells = occupied_cells(field.occupancy, r)
     beside = cells.copy()
     for axis in range(3):
         beside[_slab(axis, 1, None)] |= cells[_slab(axis, 0, -1)]
         beside[_slab(axis, 0, -1)] |= cells[_slab(axis, 1, None)]
-    beside &= _cells(allowed, r)
-    fine = _finer(replace(field, occupancy=_bits(beside)), module, backend.thread_count(threads))
-    found = _cells(fine.occupancy, 2 * r).reshape(r, 2, r, 2, r, 2).any((1, 3, 5))
-    return replace(field, occupancy=_bits(cells | found))
+    beside &= occupied_cells(allowed, r)
+    fine = _finer(replace(field, occupancy=occupancy_bits(beside)), module, backend.thread_count(threads))
+    found = occupied_cells(fine.occupancy, 2 * r).reshape(r, 2, r, 2, r, 2).any((1, 3, 5))
+    return replace(field, occupancy=occupancy_bits(cells | found))
 
 
 def _slab(axis: int, first: int, last: int | None) -> tuple[slice, ...]:
     return tuple(slice(first, last) if a == axis else slice(None) for a in range(3))
-
-
-def _cells(bits: NDArray[np.uint32], resolution: int) -> NDArray[np.bool_]:
-    """Flags (z, y, x) of the cells whose bits are set."""
-    flags = np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little")
-    return flags.view(np.bool_).reshape(resolution, resolution, resolution)
-
-
-def _bits(cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The inverse of ``_cells``."""
-    return np.packbits(cells.ravel(), bitorder="little").view("<u4").astype(np.uint32)
 
 
 def _finer(field: RadianceField, module: object, threads: int) -> RadianceField:

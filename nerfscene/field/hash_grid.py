@@ -149,6 +149,17 @@ def new_field(config: FieldConfig, space: Space, seed: int) -> tuple[RadianceFie
     return field, master
 
 
+def occupancy_bits(cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Flags of all cells, x fastest, in any shape → bits (cells / 32,); cell 0 is word 0's lowest bit."""
+    return np.packbits(cells.ravel(), bitorder="little").view("<u4").astype(np.uint32)
+
+
+def occupied_cells(bits: NDArray[np.uint32], resolution: int) -> NDArray[np.bool_]:
+    """The inverse of ``occupancy_bits``, for so many cells along a side: flags (z, y, x)."""
+    flags = np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little")
+    return flags.view(np.bool_).reshape(resolution, resolution, resolution)
+
+
 def transposed(weights: NDArray[np.float32], shapes: list[tuple[int, int]]) -> NDArray[np.float32]:
     """Flat weights with every layer transposed from (in × out) to (out × in), at the same offsets."""
     out = np.empty_like(weights)

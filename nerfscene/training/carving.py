@@ -28,7 +28,6 @@ MASKS_LOOKED_AT = 32  # photos whose masks are projected on all cells; the other
 MASK_MARGIN = 0.01  # of a photo's longer side: masks are widened by this
 MASKED_IN = 0.75  # a cell is ruled out if more than this share of the photos framing it mask it out
 BRICK = 8  # cells along a side of the bricks that are looked at as a whole; divides every resolution
-Bits = NDArray[np.uint32]
 
 
 def cell_centres(space: Space) -> NDArray[np.float32]:
@@ -74,11 +73,6 @@ def within_reach(space: Space) -> NDArray[np.bool_]:
     resolution = space.occupancy_resolution
     layers = (np.arange(resolution) + 0.5) / resolution < space.share
     return np.repeat(layers, resolution**2)
-
-
-def pack(cells: NDArray[np.bool_]) -> Bits:
-    """Flags (cells,) → bits (cells / 32,) uint32; cell 0 is the lowest bit of word 0."""
-    return np.packbits(cells.reshape(-1, 32), axis=1, bitorder="little").view("<u4").astype(np.uint32).ravel()
 
 
 def project(

@@ -18,7 +18,7 @@ from nerfscene.cameras.algebra import Placement, place, scaled
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import StageListener, read_mask, silent, worker_count
 from nerfscene.errors import NerfsceneError
-from nerfscene.field.hash_grid import Space, make_space
+from nerfscene.field.hash_grid import Space, make_space, occupancy_bits
 from nerfscene.measuring.metrics import holdout
 from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
@@ -134,7 +134,7 @@ def prepare(
         channels=pixels.shape[1],
         placement=extent.placement,
         space=extent.space,
-        allowed=carving.pack(extent.allowed),
+        allowed=occupancy_bits(extent.allowed),
         # The mean colour is the least conspicuous one where no photo looked.
         background=WHITE if posed.has_alpha else joined.mean,
         downscale=downscale,
