@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from bench import captures
 from nerfscene.config import FieldConfig, TrainConfig
-from nerfscene.field.hash_grid import grid_of, kernel_field, make_space, new_field, resolve
+from nerfscene.field.hash_grid import grid_of, kernel_field, make_space, new_field, occupancy_bits, resolve
 from nerfscene.ops import backend
 from nerfscene.training import loop, schedule
-from nerfscene.training.carving import cell_centres, pack
+from nerfscene.training.carving import cell_centres
 from nerfscene.training.dataset import prepare
 from nerfscene.training.loop import advance
 from nerfscene.training.run import new_run, start
@@ -130,7 +130,7 @@ def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
     points = np.empty((rays, 64, 3), np.float32)
     out = []
     for shell in (np.abs(distance - 0.7) < 0.02, np.zeros(len(distance), bool)):
-        occupancy[:] = pack(shell)
+        occupancy[:] = occupancy_bits(shell)
         seconds = best(lambda: native.march(origins, directions, jitter, 1.0, counts, t, length, points))
         out.append(seconds / rays * 1e9)
     return out[0], out[1]
