@@ -63,7 +63,7 @@ journey: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy nerfscene
+	$(BIN)/mypy nerfscene bench
 
 # Prints the seed and the figures. SEED=N gives the same inputs again, COUNT=N another number of them.
 fuzz: $(VENV)/.installed

@@ -114,7 +114,7 @@ def changed(name: str) -> Iterator[dict[str, Any]]:
             run.field = replace(run.field, space=replace(run.field.space, near=NEAREST))
         start(run, data, config)
 
-    training.options_at = options_at
+    training.options_at = options_at  # type: ignore[assignment]
     if name in (ONE_BACKGROUND, FROM_THE_CAMERA):
         training.start = start_with
     try:

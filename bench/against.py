@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave the scenes here")
     parser.add_argument("--json", type=Path, help="append a line for each row here")
     asked = parser.parse_args()
-    training.measure = measure_quickly
+    training.measure = measure_quickly  # type: ignore[assignment]
     posed = find_posed(asked.folder)
     if posed is None:
         raise SystemExit(f"{asked.folder} holds no transforms.json: write it with bench.shared_capture")

@@ -46,17 +46,18 @@ def colours(mesh: trimesh.Trimesh, at: Array, face: NDArray[np.int64]) -> NDArra
     weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], at)
     weights = np.clip(np.nan_to_num(weights, nan=1 / 3), 0, 1)
     corner = mesh.faces[face]
-    if mesh.visual.kind == "texture":
+    if isinstance(mesh.visual, trimesh.visual.TextureVisuals):
         uv = (mesh.visual.uv[corner] * weights[..., None]).sum(1)
         material = mesh.visual.material
         image = getattr(material, "baseColorTexture", None) or material.image
-        return bilinear(np.asarray(image.convert("RGB"), np.float32) / 255, uv * [1, -1] + [0, 1])
+        return bilinear((np.asarray(image.convert("RGB")) / 255).astype(np.float32), uv * [1, -1] + [0, 1])
+    assert mesh.visual is not None
     shades = np.asarray(mesh.visual.vertex_colors)[:, :3].astype(np.float32) / 255
     mixed: NDArray[np.float32] = (shades[corner] * weights[..., None]).sum(1)
     return mixed
 
 
-def bilinear(image: NDArray[np.float32], at: Array) -> NDArray[np.float32]:
+def bilinear(image: NDArray[np.float32], at: NDArray[np.floating]) -> NDArray[np.float32]:
     """Colours at (n, 2), column and row as shares of the picture from its upper left corner."""
     h, w = image.shape[:2]
     x, y = np.clip(at[:, 0] * w - 0.5, 0, w - 1), np.clip(at[:, 1] * h - 0.5, 0, h - 1)

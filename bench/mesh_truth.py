@@ -71,9 +71,9 @@ def demo_geometry() -> trimesh.Trimesh:
 
     before = {name: sys.modules.get(name) for name in ("mitsuba", "demo_textures")}
     textures = types.ModuleType("demo_textures")
-    textures.__getattr__ = lambda name: (
+    textures.__getattr__ = lambda name: (  # type: ignore[method-assign]
         np.float64 if name == "Texture" else (lambda *_, **__: np.ones((4, 4, 3)))
-    )  # type: ignore[method-assign]
+    )
     sys.modules["mitsuba"] = Anything()  # type: ignore[assignment]
     sys.modules["demo_textures"] = textures
     # The wool's random colours and the fruits' lumps come from the textures' noise; flat is near enough.
@@ -99,7 +99,9 @@ def demo_geometry() -> trimesh.Trimesh:
             sys.modules.pop(name, None)
             if module is not None:
                 sys.modules[name] = module
-    return trimesh.util.concatenate([trimesh.Trimesh(m.vertices, m.faces, process=False) for m in made])
+    whole = trimesh.util.concatenate([trimesh.Trimesh(m.vertices, m.faces, process=False) for m in made])
+    assert isinstance(whole, trimesh.Trimesh)
+    return whole
 
 
 def true_poses() -> dict[str, Array]:

@@ -156,7 +156,7 @@ def measure(made: Path, others: list[Path], scene: Scene) -> None:
     for region in REGIONS:
         dense = dense_points(truth, region)
         for file in (made, *others):
-            mesh = trimesh.load(file, force="mesh", process=False)
+            mesh = trimesh.load_mesh(file, process=False)
             if file == made:
                 mesh.apply_transform(np.linalg.inv(Y_UP_FROM_Z_UP))
                 if region == next(iter(REGIONS)):

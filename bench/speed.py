@@ -121,14 +121,14 @@ def march_ns(native: Any, occupancy: NDArray[np.uint32]) -> tuple[float, float]:
     """Nanoseconds for a ray to find its samples in a thin hollow sphere, and for one that finds none."""
     distance = np.linalg.norm(cell_centres(make_space(False, 0.05, 128)), axis=1)
     rays = 4096
-    origins = np.tile(np.float32([0.1, -2.5, 0.2]), (rays, 1))
+    origins = np.tile(np.array([0.1, -2.5, 0.2], np.float32), (rays, 1))
     aims = np.random.default_rng(2).uniform(-0.6, 0.6, (rays, 3)).astype(np.float32)
     directions = aims - origins
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     jitter, counts = np.full(rays, 0.5, np.float32), np.empty(rays, np.int32)
     t, length = np.empty((rays, 64), np.float32), np.empty((rays, 64), np.float32)
     points = np.empty((rays, 64, 3), np.float32)
-    out = []
+    out: list[float] = []
     for shell in (np.abs(distance - 0.7) < 0.02, np.zeros(len(distance), bool)):
         occupancy[:] = occupancy_bits(shell)
         seconds = best(lambda: native.march(origins, directions, jitter, 1.0, counts, t, length, points))
