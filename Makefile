@@ -54,7 +54,7 @@ serve: $(VENV)/.installed
 
 # Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 journey: $(VENV)/.installed
 	NERFSCENE_JOURNEY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serve/test_journey.py \
