@@ -34,6 +34,7 @@ from nerfscene.types import Array, Photo, PosedCapture
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
 VIEWS = 8
+SMALLER = PoseConfig(max_image_size=240)  # half the time
 SAME = 5e-3  # on a busy machine COLMAP's threads add up in another order now and then
 
 
@@ -114,6 +115,15 @@ def corner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, PosedC
     return root / "photos", root / "work", pose(open_capture(root / "photos"), root / "work")
 
 
+@pytest.fixture(scope="module")
+def smaller(
+    corner: tuple[Path, Path, PosedCapture], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, PosedCapture]:
+    """The same photos, at a smaller working size, for tests that pose them once more."""
+    work = tmp_path_factory.mktemp("smaller")
+    return corner[0], work, pose(open_capture(corner[0]), work, SMALLER)
+
+
 def test_rendered_photos_are_posed_as_they_were_taken(
     corner: tuple[Path, Path, PosedCapture],
 ) -> None:
@@ -151,11 +161,11 @@ def test_points_project_into_the_photos_as_shown(
 
 
 def test_smaller_working_size_still_gives_lenses_in_the_photos_pixels(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+    corner: tuple[Path, Path, PosedCapture], smaller: tuple[Path, Path, PosedCapture]
 ) -> None:
-    photos, _, full = corner
-    posed = pose(open_capture(photos), tmp_path, PoseConfig(max_image_size=240))
-    with Image.open(tmp_path / "posing/images/00001.jpg") as copy:
+    _, _, full = corner
+    _, work, posed = smaller
+    with Image.open(work / "posing/images/00001.jpg") as copy:
         assert copy.size == (240, 180)
     assert len(posed.views) == VIEWS
     for view, other in zip(posed.views, full.views, strict=True):
@@ -227,7 +237,7 @@ def stopping(at: str, beyond: float) -> Callable[[str, float], None]:
 def left_at(work: Path, photos: Path, stage: str, beyond: float) -> Path:
     """The database that is left when posing is interrupted."""
     with pytest.raises(KeyboardInterrupt):
-        pose(open_capture(photos), work, progress=stopping(stage, beyond))
+        pose(open_capture(photos), work, SMALLER, progress=stopping(stage, beyond))
     assert not (work / "posing").exists()
     return work / "posing.partial" / "database.db"
 
@@ -238,12 +248,12 @@ def left_at(work: Path, photos: Path, stage: str, beyond: float) -> Path:
      ("matching photos", 0.9, "matching photos"), ("placing cameras", 0.3, "matching photos")],
 )  # fmt: skip
 def test_what_an_interrupted_run_has_found_is_kept(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, stage: str, beyond: float, again: str
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path, stage: str, beyond: float, again: str
 ) -> None:
-    photos, done, first = corner
+    photos, done, first = smaller
     left_at(tmp_path, photos, stage, beyond)
     told: list[tuple[str, float]] = []
-    posed = pose(open_capture(photos), tmp_path, progress=lambda s, f: told.append((s, f)))
+    posed = pose(open_capture(photos), tmp_path, SMALLER, progress=lambda s, f: told.append((s, f)))
     assert told[0][0] == again and (told[0][1] > beyond) == (again == stage == "finding features")
     for view, other in zip(posed.views, first.views, strict=True):
         np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=SAME)
@@ -252,10 +262,10 @@ def test_what_an_interrupted_run_has_found_is_kept(
 
 
 def test_what_nothing_has_gone_on_with_is_removed(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path
 ) -> None:
     """As when cameras come with the photos after all. What is complete stays."""
-    photos, _, _ = corner
+    photos, _, _ = smaller
     left_at(tmp_path, photos, "finding features", 0.3)
     (tmp_path / "frames").mkdir()
     remove_unfinished(tmp_path)
@@ -263,14 +273,14 @@ def test_what_nothing_has_gone_on_with_is_removed(
 
 
 def test_features_that_a_killed_run_wrote_by_half_are_found_again(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path
 ) -> None:
-    photos, _, first = corner
+    photos, _, first = smaller
     database = left_at(tmp_path, photos, "finding features", 0.3)
     with contextlib.closing(sqlite3.connect(database)) as db, db:
         for table, image in (("keypoints", 1), ("descriptors", 2)):
             assert db.execute(f"delete from {table} where image_id = ?", (image,)).rowcount == 1
-    posed = pose(open_capture(photos), tmp_path)
+    posed = pose(open_capture(photos), tmp_path, SMALLER)
     for view, other in zip(posed.views, first.views, strict=True):
         np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=SAME)
 
@@ -286,32 +296,32 @@ def emptied(database: Path) -> None:
 
 @pytest.mark.parametrize("harm", [damaged, emptied, Path.unlink])
 def test_a_database_that_a_killed_run_left_broken_is_made_anew(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, harm: Callable[[Path], None]
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
-    photos, _, first = corner
+    photos, _, first = smaller
     harm(left_at(tmp_path, photos, "finding features", 0.3))
-    posed = pose(open_capture(photos), tmp_path)
+    posed = pose(open_capture(photos), tmp_path, SMALLER)
     for view, other in zip(posed.views, first.views, strict=True):
         np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=SAME)
 
 
 def test_what_was_found_in_other_photos_is_not_kept(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path
 ) -> None:
-    photos, _, _ = corner
+    photos, _, _ = smaller
     left_at(tmp_path, photos, "matching photos", 0.9)
     told: list[str] = []
     fewer = replace(open_capture(photos), photos=open_capture(photos).photos[:-1])
-    assert len(pose(fewer, tmp_path, progress=lambda s, f: told.append(s)).views) == VIEWS - 1
+    assert len(pose(fewer, tmp_path, SMALLER, progress=lambda s, f: told.append(s)).views) == VIEWS - 1
     assert told[0] == "shrinking photos"
 
 
 def test_the_same_seed_gives_the_same_cameras_and_says_how_far_it_is(
-    corner: tuple[Path, Path, PosedCapture], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    smaller: tuple[Path, Path, PosedCapture], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    photos, _, first = corner
+    photos, _, first = smaller
     told: list[tuple[str, float]] = []
-    again = pose(open_capture(photos), tmp_path, progress=lambda s, f: told.append((s, f)))
+    again = pose(open_capture(photos), tmp_path, SMALLER, progress=lambda s, f: told.append((s, f)))
     assert capfd.readouterr() == ("", "")  # COLMAP keeps quiet
     for view, other in zip(again.views, first.views, strict=True):
         np.testing.assert_allclose(view.world_from_cam, other.world_from_cam, atol=1e-6)
@@ -326,7 +336,7 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     photos = tmp_path / "photos"
     write_views(photos, "place", truth(6), seed=1)
     write_views(photos, "another", truth(4), seed=2)  # connected among themselves, too
-    posed = pose(open_capture(photos), tmp_path / "work")
+    posed = pose(open_capture(photos), tmp_path / "work", SMALLER)
     assert [view.path.name for view in posed.views] == [f"place{i}.jpg" for i in range(6)]
     assert posed.photos_given == 10
     (warning,) = posed.warnings
@@ -337,7 +347,7 @@ def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path
     }
     assert posed.posing is not None and posed.posing.photos_posed == 6
     assert posed.posing.apart == (tuple(f"another{i}.jpg" for i in range(4)),)
-    assert pose(open_capture(photos), tmp_path / "work").posing == posed.posing  # kept on disk
+    assert pose(open_capture(photos), tmp_path / "work", SMALLER).posing == posed.posing  # kept on disk
 
 
 def test_photos_that_share_nothing_are_an_error(tmp_path: Path) -> None:
