@@ -30,7 +30,7 @@ from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scenes
 from nerfscene.types import Array
 
-STEPS = 120
+STEPS = 60
 WALK = tuple(range(45, 57))
 FRONT = tuple(range(6, 18))  # 90° of the first walk, as one would stand before a house
 
