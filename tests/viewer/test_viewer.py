@@ -40,6 +40,7 @@ DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the tr
 TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
 TAKES_CLICKS = "[...document.querySelectorAll('canvas')].some(c => c.style.cursor === 'pointer')"
 WINDOW = {"width": 800, "height": 600}
+Tab = tuple[Viewer, Any, Session]
 SMALL = (200, 150)  # what pictures are compared at
 # The part of it that is compared: to the right lies the panel, above a notice about software WebGL.
 CLEAR = (slice(45, 145), slice(20, 110))
@@ -52,9 +53,20 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
-def close_pages(browser: Any) -> Iterator[None]:
-    """Closes all pages: one that a failed test leaves open would slow down all others."""
+def close_pages(browser: Any, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Closes all pages but the shared tab: one that a failed test leaves open would slow down all others.
+
+    The shared tab is closed before the first test that has no use for it.
+    """
+    shares = "tab" in request.fixturenames
+    if not shares:
+        close_all(browser)
     yield
+    if not shares:
+        close_all(browser)
+
+
+def close_all(browser: Any) -> None:
     for context in browser.contexts:
         context.close()
 
@@ -68,7 +80,7 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     posed = find_posed(DEMO)
     assert posed is not None
     folder = tmp_path_factory.mktemp("formed")
-    train_posed(posed, folder, TrainConfig(steps=1200, downscale=4, threads=1), FieldConfig())
+    train_posed(posed, folder, TrainConfig(steps=600, downscale=4, threads=1), FieldConfig())
     return folder
 
 
@@ -79,6 +91,26 @@ def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(splats, "VIEWS", 6)
     with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def opened(formed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Viewer, list[Any]]]:
+    """A page of a copy of the demo scene that no test changes, and its tab once it is open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splats, "LONGEST", 16)
+        patch.setattr(splats, "VIEWS", 6)
+        folder = shutil.copytree(formed, tmp_path_factory.mktemp("opened") / "scene")
+        with view(folder, port=18090) as running:
+            yield running, []
+
+
+@pytest.fixture
+def tab(browser: Any, opened: tuple[Viewer, list[Any]]) -> Tab:
+    """A tab that tests in a row share, as opening one takes seconds. They leave its camera anywhere."""
+    viewer, open_tabs = opened
+    if not open_tabs or open_tabs[0][0].is_closed():
+        open_tabs[:] = [open_tab(browser, viewer)]
+    return viewer, *open_tabs[0]
 
 
 def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
@@ -155,15 +187,96 @@ def settled(page: Any, viewer: Viewer, session: Session, tolerance: float = 0.03
     wait(page, shows, what="for the page to show the scene")
 
 
-def test_the_page_shows_the_scene_and_follows_the_camera(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
+def test_the_page_shows_the_scene_and_follows_the_camera(tab: Tab) -> None:
+    viewer, page, session = tab
     settled(page, viewer, session)
     first = seen(page)
     assert first.std() > 0.05
     drag_and_rest(page, session, 120, 20)
     settled(page, viewer, session)
     assert np.abs(seen(page) - first).mean() > 0.02
-    page.close()
+
+
+def test_modes_by_their_keys(tab: Tab) -> None:
+    viewer, page, session = tab
+    settled(page, viewer, session)
+    colour = seen(page)
+    page.mouse.click(250, 400)
+    for key, mode in (("2", "depth"), ("3", "accumulation"), ("4", "normals"), ("1", "colour")):
+        page.keyboard.press(key)
+        wait(page, lambda m=mode: session.look.mode == m, what=f"for {mode}")
+        settled(page, viewer, session)
+        difference = np.abs(seen(page) - colour).mean()
+        assert difference < 0.03 if mode == "colour" else difference > 0.03, mode
+
+
+def test_without_splats_a_moving_tab_gets_small_pictures(tab: Tab) -> None:
+    viewer, page, session = tab
+    session.set_look(splats=False)
+    before = session.moving_frames
+
+    def moved() -> bool:
+        drag(page, 100, 0)  # a machine too busy for a picture during one drag makes one during another
+        return session.moving_frames > before
+
+    wait(page, moved, what="for a moving picture")
+    settled(page, viewer, session)
+    session.set_look(splats=True)
+
+
+def test_a_click_into_nothing_is_told(tab: Tab) -> None:
+    viewer, _, session = tab
+    panel = viewer.panels[session.client.client_id].world
+    panel.ask("The origin")
+    with pytest.raises(NerfsceneError, match="nothing solid"):
+        session.set_crop(np.diag([1e-6, 1e-6, 1e-6, 1.0]))
+        session._with(session.look)
+        panel.picked(pose_of(session.client.camera)[:3, 3], pose_of(session.client.camera)[:3, 2])
+    panel.ask("The origin")
+    assert panel.picking is None
+    session.set_crop(None)
+
+
+def test_standing_at_a_photo_and_comparing_with_it(tab: Tab) -> None:
+    viewer, page, session = tab
+    panels = viewer.panels[session.client.client_id]
+    view_ = viewer.scene.views[3]
+    panels.stand_at(3)
+    wait(page, lambda: np.allclose(pose_of(session.client.camera), view_.world_from_cam, atol=1e-3))
+    alone = session.look.compare
+    session.set_look(compare="wipe", share=1.0)
+    wait(page, lambda: at_rest(session))
+    photo = load_photo(view_)
+    assert photo is not None
+    right = small(Image.fromarray(photo))
+    wait(page, lambda: np.abs(seen(page) - right).mean() < 0.05, what="for the photo")
+    session.set_look(compare=alone)
+
+
+def test_an_error_in_a_picture_is_survived(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer, page, session = tab
+    right, tell = sessions.render_part, session._tell
+    attempts, told = [], []
+
+    def wrong(*_: Any) -> Any:
+        attempts.append(1)
+        raise RuntimeError("a wire came loose")
+
+    def recorded(error: Exception) -> None:
+        told.append(error)
+        tell(error)
+
+    monkeypatch.setattr(sessions, "render_part", wrong)
+    monkeypatch.setattr(session, "_tell", recorded)
+    session.refresh()
+    page.get_by_text("a wire came loose").first.wait_for()
+    before = len(attempts)
+    drag(page, 40, 0)  # the same error at the next rest is not told again
+    wait(page, lambda: len(attempts) > before and at_rest(session), what="for another attempt")
+    assert len(told) == 1
+    monkeypatch.setattr(sessions, "render_part", right)
+    drag_and_rest(page, session, 80, 0)
+    settled(page, viewer, session)
 
 
 def test_the_first_picture_is_clear_at_once(browser: Any, viewer: Viewer) -> None:
@@ -183,20 +296,6 @@ def test_the_first_picture_is_clear_at_once(browser: Any, viewer: Viewer) -> Non
     opacities = page.evaluate("window.seen")
     opacities.append(page.evaluate("+getComputedStyle(document.querySelector('canvas')).opacity"))
     assert set(opacities) == {1}, opacities
-    page.close()
-
-
-def test_modes_by_their_keys(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    settled(page, viewer, session)
-    colour = seen(page)
-    page.mouse.click(250, 400)
-    for key, mode in (("2", "depth"), ("3", "accumulation"), ("4", "normals"), ("1", "colour")):
-        page.keyboard.press(key)
-        wait(page, lambda m=mode: session.look.mode == m, what=f"for {mode}")
-        settled(page, viewer, session)
-        difference = np.abs(seen(page) - colour).mean()
-        assert difference < 0.03 if mode == "colour" else difference > 0.03, mode
     page.close()
 
 
@@ -222,20 +321,6 @@ def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
     session.refresh()
     settled(page, viewer, session)
     assert not session._splats.visible
-    page.close()
-
-
-def test_without_splats_a_moving_tab_gets_small_pictures(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    session.set_look(splats=False)
-    before = session.moving_frames
-
-    def moved() -> bool:
-        drag(page, 100, 0)  # a machine too busy for a picture during one drag makes one during another
-        return session.moving_frames > before
-
-    wait(page, moved, what="for a moving picture")
-    settled(page, viewer, session)
     page.close()
 
 
@@ -270,21 +355,6 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     viewer.trained(replace(viewer.scene, backdrop=np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32)))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
     assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
-    page.close()
-
-
-def test_standing_at_a_photo_and_comparing_with_it(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    panels = viewer.panels[session.client.client_id]
-    view_ = viewer.scene.views[3]
-    panels.stand_at(3)
-    wait(page, lambda: np.allclose(pose_of(session.client.camera), view_.world_from_cam, atol=1e-3))
-    session.set_look(compare="wipe", share=1.0)
-    wait(page, lambda: at_rest(session))
-    photo = load_photo(view_)
-    assert photo is not None
-    right = small(Image.fromarray(photo))
-    wait(page, lambda: np.abs(seen(page) - right).mean() < 0.05, what="for the photo")
     page.close()
 
 
@@ -393,35 +463,6 @@ def test_tabs_are_their_own(browser: Any, viewer: Viewer) -> None:
     one.close()
 
 
-def test_an_error_in_a_picture_is_survived(
-    browser: Any, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, session = open_tab(browser, viewer)
-    right, tell = sessions.render_part, session._tell
-    attempts, told = [], []
-
-    def wrong(*_: Any) -> Any:
-        attempts.append(1)
-        raise RuntimeError("a wire came loose")
-
-    def recorded(error: Exception) -> None:
-        told.append(error)
-        tell(error)
-
-    monkeypatch.setattr(sessions, "render_part", wrong)
-    monkeypatch.setattr(session, "_tell", recorded)
-    session.refresh()
-    page.get_by_text("a wire came loose").first.wait_for()
-    before = len(attempts)
-    drag(page, 40, 0)  # the same error at the next rest is not told again
-    wait(page, lambda: len(attempts) > before and at_rest(session), what="for another attempt")
-    assert len(told) == 1
-    monkeypatch.setattr(sessions, "render_part", right)
-    drag_and_rest(page, session, 80, 0)
-    settled(page, viewer, session)
-    page.close()
-
-
 def click_at(page: Any, viewer: Viewer, session: Session, point: NDArray[np.float64]) -> None:
     """Clicks where a point of the world (3,) shows."""
     shot = shot_of(session.client.camera)
@@ -486,19 +527,6 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
     back = scenes.load(folder)
     assert np.allclose(back.views[5].world_from_cam, before.views[5].world_from_cam, atol=1e-6)
     wait(page, lambda: np.allclose(pose_of(session.client.camera), home, atol=0.05))
-    page.close()
-
-
-def test_a_click_into_nothing_is_told(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    panel = viewer.panels[session.client.client_id].world
-    panel.ask("The origin")
-    with pytest.raises(NerfsceneError, match="nothing solid"):
-        session.set_crop(np.diag([1e-6, 1e-6, 1e-6, 1.0]))
-        session._with(session.look)
-        panel.picked(pose_of(session.client.camera)[:3, 3], pose_of(session.client.camera)[:3, 2])
-    panel.ask("The origin")
-    assert panel.picking is None
     page.close()
 
 
