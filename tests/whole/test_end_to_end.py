@@ -62,7 +62,7 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
 
 
 def test_unbounded_scene_reaches_its_floor(room: Path, tmp_path: Path) -> None:
-    made = api.train(room, tmp_path / "scene", TrainConfig(steps=600, threads=1), analytic.SMALL)
+    made = api.train(room, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
     f = made.figures
     assert made.field.space.unbounded and not made.has_alpha
     assert f.views == 3 and f.photos_posed == 24 and f.finished
@@ -71,7 +71,7 @@ def test_unbounded_scene_reaches_its_floor(room: Path, tmp_path: Path) -> None:
 
 
 def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
-    made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=700, threads=1), analytic.SMALL)
+    made = api.train(cut_out, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
     assert not made.field.space.unbounded and made.has_alpha
     assert made.figures.psnr is not None and made.figures.psnr > 28  # 32.6 measured
     assert made.figures.ssim is not None and made.figures.ssim > 0.95
@@ -123,7 +123,7 @@ def test_interrupted_training_keeps_a_scene_and_resumes(
     again = command("train", cut_out, "-o", output, *flags)
     assert again.returncode == 2 and "--resume" in again.stderr and "interrupted" in again.stderr
 
-    steps = halfway.steps + 700
+    steps = halfway.steps + 300
     done = command("train", cut_out, "-o", output, "--resume", "--steps", steps, *SMALL_FLAGS)
     assert done.returncode == 0, done.stderr
     f = scene.load(output).figures
