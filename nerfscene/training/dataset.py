@@ -24,6 +24,7 @@ from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
 from nerfscene.training.photo_pixels import join_photos
 from nerfscene.training.pixel_file import PixelFile
+from nerfscene.training.stereo import agreed_depths, share_of_depths
 from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
@@ -45,6 +46,7 @@ class TrainingSet:
     downscale: factor by which photos were downscaled
     chosen: indices of the pixels to train on if masks exclude some; None: all
     depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
+    agreed: the share of them that photos agree on and that were put beside the points' (``few_photos_depths``)
     file: what ``pixels`` lie in if they are too many to be in memory; None: they are in memory
     """
 
@@ -58,6 +60,7 @@ class TrainingSet:
     downscale: float
     chosen: NDArray[np.uint32] | None = None
     depths: NDArray[np.float32] | None = None
+    agreed: float = 0.0
     file: PixelFile | None = None
 
     @property
@@ -116,7 +119,7 @@ def prepare(
     occupancy_resolution: cells along a side; folder: see ``join_photos``; like: see ``photographed_extent``.
     Raises NerfsceneError if a photo can't be read or is too small, or if the photos don't fit in memory.
     """
-    views = resized(split_views(posed, every), downscale)
+    views, share = resized(split_views(posed, every), downscale), 0.0
     check_sizes(views)
     train = [v for v in views if v.split == "train"]
     joined = join_photos(train, 4 if posed.has_alpha else 3, folder, progress)
@@ -127,7 +130,9 @@ def prepare(
         depths = None  # the silhouettes tell more than the points would
     else:
         extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution, like)
-        depths = known_depths(reachable(train, posed.points, extent), posed.points, extent.placement)
+        seeing = reachable(train, posed.points, extent)
+        agreed, share = few_photos_depths(seeing, pixels, posed.points, extent)
+        depths = known_depths(seeing, posed.points, extent.placement, agreed)
     return TrainingSet(
         views=views,
         pixels=pixels,
@@ -140,6 +145,7 @@ def prepare(
         downscale=downscale,
         chosen=chosen_pixels(train, masks),
         depths=depths,
+        agreed=share,
         file=joined.file,
     )
 
@@ -215,6 +221,27 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
     m = extent.placement.scene_from_world
     cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], extent.space)
     return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
+
+
+def few_photos_depths(
+    train: Sequence[View], pixels: NDArray[np.uint8], points: Array, extent: Extent
+) -> tuple[list[Array] | None, float]:
+    """The distances that photos agree on, where these are few, and the share of them that is used (0…1).
+
+    Others are 0. See ``stereo.agreed_depths``. None, and 0, of many photos, without points, and where lenses
+    are fisheyes.
+    """
+    share = share_of_depths(len(train))
+    if share == 0 or not len(points) or any(v.intrinsics.lens != "perspective" for v in train):
+        return None, 0.0
+    m = extent.placement.scene_from_world
+
+    def reached(at: Array) -> NDArray[np.bool_]:
+        return np.asarray(extent.allowed[carving.cell_of(at @ m[:3, :3].T + m[:3, 3], extent.space)])
+
+    rng = np.random.default_rng(0)
+    found = agreed_depths(train, pixels, points, reached)
+    return [np.where(rng.random(cells.shape) < share, cells, 0.0) for cells in found], share
 
 
 def read_masks(train: Sequence[View]) -> Masks | None:

@@ -14,17 +14,23 @@ from nerfscene.types import Array, View
 CELL = 4  # pixels along a side, the kernels' value too: small, so that most cells show a single surface
 
 
-def known_depths(views: Sequence[View], points: Array, placement: Placement) -> NDArray[np.float32] | None:
+def known_depths(
+    views: Sequence[View], points: Array, placement: Placement, more: Sequence[Array] | None = None
+) -> NDArray[np.float32] | None:
     """Distances along rays, scene units, for each cell of CELL² pixels, row by row, view after view.
 
     points (n, 3): world units; the views' ``seen`` are indices into them. A cell with several points has the
-    distance of the nearest, one without points has 0. None if no cell has a point.
+    distance of the nearest, one without points has that of ``more``: for each view (rows, columns), world
+    units, 0 where there is none; None: 0 everywhere. None if no cell has a distance.
     """
     scale = similarity_scale(placement.scene_from_world)
     known = np.zeros(sum(rows * columns for rows, columns in map(_cells, views)), np.float32)
     start = 0
-    for view in views:
-        distances = scale * _of_view(view, points).reshape(-1)
+    for i, view in enumerate(views):
+        distances = _of_view(view, points)
+        if more is not None:
+            distances = np.where(distances > 0, distances, more[i])
+        distances = scale * distances.reshape(-1)
         known[start : start + len(distances)] = distances
         start += len(distances)
     return known if known.any() else None
