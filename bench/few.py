@@ -3,8 +3,8 @@
     python -m bench.few                        # every fifth and every third photo of the demo and of fox
     python -m bench.few FOLDER … --photos 9    # captures with cameras: so many photos of each, evenly spread
 
-Points come from the photos that are trained on alone. Prints, for each seed, PSNR, SSIM and FLIP of photos held
-out, and the PSNR of photos trained on: what lies between the two was learned by heart.
+Points come from the photos that are trained on alone. Prints, for each seed, PSNR, SSIM and FLIP of photos
+held out, and the PSNR of photos trained on: what lies between the two was learned by heart.
 """
 
 from __future__ import annotations

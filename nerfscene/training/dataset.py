@@ -46,7 +46,7 @@ class TrainingSet:
     downscale: factor by which photos were downscaled
     chosen: indices of the pixels to train on if masks exclude some; None: all
     depths: distances of the surfaces in the training photos (``depths.known_depths``); None: unknown
-    agreed: the share of them that photos agree on and that were put beside the points' (``few_photos_depths``)
+    agreed: the share of those that few photos agree on which ``depths`` has too (``few_photos_depths``), 0…1
     file: what ``pixels`` lie in if they are too many to be in memory; None: they are in memory
     """
 

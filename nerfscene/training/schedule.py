@@ -22,9 +22,9 @@ SKY_PULL, SKY_DISTANCE = 3e-3, 5.0
 # points. DEPTH_SLACK: errors below this cost nothing; DEPTH_MOST: the largest error that counts (both are
 # differences of log distance).
 DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.05, 0.005, 0.5
-# The factor of that weight where photos are few and the distances that they agree on are known too: these are so
-# many that a weight like the points' would outweigh the colours.
-AGREED_PULL = 0.3
+# The factor of that weight where photos are few and the distances that they agree on are known too: these are
+# so many that they would outweigh the colours.
+AGREED_PULL = 0.1
 FINE_FROM = 0.8  # the fraction of the training after which steps are as short as in pictures
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 
@@ -67,7 +67,7 @@ def budget_spent(config: TrainConfig, trained: float, steps: int) -> bool:
 
 
 def depth_weight(agreed: float) -> float:
-    """The factor of the depth loss's weight if this share (0…1) of the distances that photos agree on is known."""
+    """The factor of the depth loss's weight; ``agreed``: see ``TrainingSet``."""
     return 1.0 - (1.0 - AGREED_PULL) * agreed
 
 

@@ -1,9 +1,9 @@
 """Depths for captures of few photos: how far away things are by what neighbouring photos show of them.
 
-Few photos can be learned by heart with surfaces in wrong places, and the sparse points hold only 2 % of the rays.
-So the photos are compared patch by patch: for a series of distances, each patch is looked up where its
-neighbours would show it (a plane sweep, Collins 1996), and the distance at which they look most alike is kept if
-another photo's own best distance agrees with it.
+Few photos can be learned by heart with surfaces in wrong places, and the sparse points hold only 2 % of the
+rays. So the photos are compared patch by patch: for a series of distances, each patch is looked up where its
+neighbours would show it (a plane sweep, Collins 1996), and the distance at which they look most alike is kept
+if another photo's own best distance agrees with it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from nerfscene.loading import loading
 from nerfscene.training.depths import CELL
 from nerfscene.types import Array, View
 
-FEW, ENOUGH = 24, 40  # photos to train on: up to FEW get all depths that are found, from ENOUGH on there are none
+FEW, ENOUGH = (
+    24,
+    40,
+)  # photos to train on: up to FEW get all depths that are found, from ENOUGH on there are none
 LONGEST = 256  # pixels along the longer side of the copies that are compared
 WINDOW = 7  # pixels along a side of a patch
 DISTANCES = 80  # as many are tried, at even steps of their inverse
 NEIGHBOURS = 4  # photos that each is compared with
-LEAST_ANGLE = np.cos(np.radians(2.0))  # between two photos' rays to a point: below, nothing shows its distance
+LEAST_ANGLE = np.cos(
+    np.radians(2.0)
+)  # between two photos' rays to a point: below, nothing shows its distance
 LEAST_SHARED = 8  # points that neighbours share
 LEAST_POINTS = 20  # of a photo, to tell at which distances to look
 ALIKE = 0.7  # the least correlation of patches; 1 is the highest
@@ -70,7 +75,9 @@ def agreed_depths(
     with ThreadPoolExecutor(worker_count()) as pool:
         copies = list(pool.map(_copy, views, np.split(pixels, ends[:-1])))
         near_by = _neighbours(views, points)
-        found = list(pool.map(lambda i: _swept(copies, i, near_by[i], points[views[i].seen]), range(len(views))))
+        found = list(
+            pool.map(lambda i: _swept(copies, i, near_by[i], points[views[i].seen]), range(len(views)))
+        )
         return list(pool.map(lambda i: _cells(copies, found, i, views[i], reached), range(len(views))))
 
 
@@ -169,7 +176,9 @@ def _places(copy: _Copy, local: Array) -> tuple[Array, Array, NDArray[np.bool_]]
     return np.where(inside, x, 0.5), np.where(inside, y, 0.5), inside
 
 
-def _cells(copies: Sequence[_Copy], found: Sequence[Array], index: int, view: View, reached: Reached) -> Array:
+def _cells(
+    copies: Sequence[_Copy], found: Sequence[Array], index: int, view: View, reached: Reached
+) -> Array:
     """The distances at the centres of a view's cells with which another photo's agree; 0: there are none."""
     copy, (h, w) = copies[index], found[index].shape
     height, width = view.intrinsics.height, view.intrinsics.width

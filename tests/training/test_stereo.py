@@ -48,7 +48,9 @@ def wall() -> tuple[list[View], NDArray[np.uint8], Array]:
         pose = look_at(np.array([x, 0.1 * i, WALL]), np.zeros(3), UP)
         view = View(Path(f"{i}.jpg"), k, pose, seen=np.arange(60))
         at = distances(view)[1]
-        shown = map_coordinates(speckles, [200 + 70 * at[..., 1], 200 + 70 * at[..., 0]], order=1, mode="wrap")
+        shown = map_coordinates(
+            speckles, [200 + 70 * at[..., 1], 200 + 70 * at[..., 0]], order=1, mode="wrap"
+        )
         grey = np.where(at[..., 0] > 1, 60.0, shown)
         # Exposures differ, and don't matter.
         pixels.append(np.repeat((grey * (0.7 + 0.1 * i)).astype(np.uint8).reshape(-1, 1), 3, 1))
