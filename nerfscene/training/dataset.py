@@ -24,11 +24,13 @@ from nerfscene.training import carving
 from nerfscene.training.depths import known_depths
 from nerfscene.training.photo_pixels import join_photos
 from nerfscene.training.pixel_file import PixelFile
-from nerfscene.training.stereo import agreed_depths, share_of_depths
+from nerfscene.training.stereo import agreed_depths
 from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
 MOST_MASKED = 1 << 32  # pixels of all training photos, if some have masks: indices have 32 bits
+# Up to FEW training photos, all distances that they agree on are used; from ENOUGH on, none.
+FEW, ENOUGH = 24, 40
 SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
 
 Masks = Sequence[NDArray[np.bool_] | None]  # for each photo, the pixels that its mask keeps; None: all
@@ -72,6 +74,11 @@ class TrainingSet:
         """√(pixels) of a training photo, by the median number of pixels."""
         counts = [v.intrinsics.width * v.intrinsics.height for v in self.train_views]
         return float(np.sqrt(np.median(counts)))
+
+
+def few_photos(count: int) -> float:
+    """How few so many training photos are: 1 for up to FEW, falling to 0 for ENOUGH."""
+    return float(np.clip((ENOUGH - count) / (ENOUGH - FEW), 0.0, 1.0))
 
 
 def resized(views: Sequence[View], factor: float) -> tuple[View, ...]:
@@ -231,7 +238,7 @@ def few_photos_depths(
     Others are 0. See ``stereo.agreed_depths``. None, and 0, of many photos, without points, and where lenses
     are fisheyes.
     """
-    share = share_of_depths(len(train))
+    share = few_photos(len(train))
     if share == 0 or not len(points) or any(v.intrinsics.lens != "perspective" for v in train):
         return None, 0.0
     m = extent.placement.scene_from_world

@@ -67,7 +67,7 @@ def budget_spent(config: TrainConfig, trained: float, steps: int) -> bool:
 
 
 def depth_weight(agreed: float) -> float:
-    """The factor of the depth loss's weight; ``agreed``: see ``TrainingSet``."""
+    """The factor of the depth loss's weight; ``agreed``: see ``TrainingSet``. 1 for 0."""
     return 1.0 - (1.0 - AGREED_PULL) * agreed
 
 

@@ -18,16 +18,12 @@ from PIL import Image
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.cameras.lens_fit import Projection, projection, unprojected
-from nerfscene.capture.folder import worker_count
+from nerfscene.capture.folder import StageListener, silent, worker_count
 from nerfscene.loading import loading
 from nerfscene.training.depths import CELL
 from nerfscene.types import Array, View
 
-FEW, ENOUGH = (
-    24,
-    40,
-)  # photos to train on: up to FEW get all depths that are found, from ENOUGH on there are none
-LONGEST = 256  # pixels along the longer side of the copies that are compared
+LONGEST = 192  # pixels along the longer side of the copies that are compared
 WINDOW = 7  # pixels along a side of a patch
 DISTANCES = 80  # as many are tried, at even steps of their inverse
 NEIGHBOURS = 4  # photos that each is compared with
@@ -57,13 +53,12 @@ class _Copy:
     variance: Floats
 
 
-def share_of_depths(photos: int) -> float:
-    """The share of the depths found here that are trained with, by the number of photos to train on: 0…1."""
-    return float(np.clip((ENOUGH - photos) / (ENOUGH - FEW), 0.0, 1.0))
-
-
 def agreed_depths(
-    views: Sequence[View], pixels: NDArray[np.uint8], points: Array, reached: Reached
+    views: Sequence[View],
+    pixels: NDArray[np.uint8],
+    points: Array,
+    reached: Reached,
+    progress: StageListener = silent,
 ) -> list[Array]:
     """Distances (rows, columns) along the rays of each view's cells, world units; 0: unknown.
 

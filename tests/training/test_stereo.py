@@ -86,8 +86,8 @@ def test_what_cannot_be_known_is_not_said() -> None:
 
 
 def test_captures_of_many_photos_are_trained_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [stereo.share_of_depths(n) for n in (2, 24, 40, 400)] == [1, 1, 0, 0]
-    assert stereo.share_of_depths(30) > stereo.share_of_depths(36) > 0
+    assert [dataset.few_photos(n) for n in (2, 24, 40, 400)] == [1, 1, 0, 0]
+    assert dataset.few_photos(30) > dataset.few_photos(36) > 0
     assert depth_weight(0.0) == 1.0 and depth_weight(1.0) == pytest.approx(AGREED_PULL)
     views, pixels, points = wall()
     monkeypatch.setattr(dataset, "agreed_depths", lambda *_: pytest.fail("not asked for"))
