@@ -138,7 +138,7 @@ def prepare(
     else:
         extent = photographed_extent(replace(posed, views=views), train, masks, occupancy_resolution, like)
         seeing = reachable(train, posed.points, extent)
-        agreed, share = few_photos_depths(seeing, pixels, posed.points, extent)
+        agreed, share = few_photos_depths(seeing, pixels, posed.points, extent, progress)
         depths = known_depths(seeing, posed.points, extent.placement, agreed)
     return TrainingSet(
         views=views,
@@ -231,7 +231,11 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
 
 
 def few_photos_depths(
-    train: Sequence[View], pixels: NDArray[np.uint8], points: Array, extent: Extent
+    train: Sequence[View],
+    pixels: NDArray[np.uint8],
+    points: Array,
+    extent: Extent,
+    progress: StageListener = silent,
 ) -> tuple[list[Array] | None, float]:
     """The distances that photos agree on, where these are few, and the share of them that is used (0…1).
 
@@ -247,7 +251,7 @@ def few_photos_depths(
         return np.asarray(extent.allowed[carving.cell_of(at @ m[:3, :3].T + m[:3, 3], extent.space)])
 
     rng = np.random.default_rng(0)
-    found = agreed_depths(train, pixels, points, reached)
+    found = agreed_depths(train, pixels, points, reached, progress)
     return [np.where(rng.random(cells.shape) < share, cells, 0.0) for cells in found], share
 
 

@@ -70,9 +70,11 @@ def agreed_depths(
     with ThreadPoolExecutor(worker_count()) as pool:
         copies = list(pool.map(_copy, views, np.split(pixels, ends[:-1])))
         near_by = _neighbours(views, points)
-        found = list(
-            pool.map(lambda i: _swept(copies, i, near_by[i], points[views[i].seen]), range(len(views)))
-        )
+        found = []
+        sweep = lambda i: _swept(copies, i, near_by[i], points[views[i].seen])  # noqa: E731
+        for distances in pool.map(sweep, range(len(views))):
+            found.append(distances)
+            progress("finding distances", len(found) / len(views))
         return list(pool.map(lambda i: _cells(copies, found, i, views[i], reached), range(len(views))))
 
 
