@@ -152,7 +152,7 @@ def _swept(copies: Sequence[_Copy], index: int, near_by: Sequence[int], points: 
 def _alike(copy: _Copy, other: _Copy, local: Floats) -> Floats:
     """The correlation (h, w), -1…1, of patches with another copy's, at points (h · w, 3) in its camera."""
     h, w = other.grey.shape
-    x, y, inside = _places(other, local)
+    x, y, inside = _places(other, local)  # type: ignore[arg-type]  # float32 will do
     with loading():
         from scipy.ndimage import map_coordinates  # not at the top: importing it takes half a second
     at = [np.clip(y - 0.5, 0, h - 1), np.clip(x - 0.5, 0, w - 1)]
