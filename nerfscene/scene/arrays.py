@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nerfscene.config import FieldConfig
-from nerfscene.errors import NerfsceneError, warn_caller
+from nerfscene.errors import warn_caller
 from nerfscene.field.hash_grid import RadianceField, Space, restored
 from nerfscene.scene.atomic import telling
 from nerfscene.scene.scene import Scene
@@ -94,25 +94,37 @@ def write_splats(arrays: dict[str, NDArray[Any]], file: Path) -> None:
 def saved_splats(data: dict[str, Any], folder: Path) -> Splats | None:
     """The splats that scene.json names.
 
-    A process killed while it saved can leave others: then there are none, with a NerfsceneWarning; so also
-    where the file was deleted. Raises ValueError, SafetensorError or OSError for a damaged file.
+    There are none, with a NerfsceneWarning, where their file was deleted, is damaged, is another scene's (a
+    process killed while it saved can leave that) or of another version: the field is whole without them, and
+    it took longer to make.
     """
     entry = data.get("splats")
     if entry is None:
         return None
-    if entry["version"] != stored.VERSION:
-        raise NerfsceneError(
-            f"the splats in {folder} were written by another version of nerfscene (version "
-            f"{entry['version']}, this nerfscene reads {stored.VERSION}); use the version that wrote them"
-        )
     file = folder / SPLATS_FILE
+    try:
+        wrong, splats = _read_splats(file, entry)
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
+        wrong, splats = f"is damaged ({getattr(error, 'strerror', None) or error}), so it is not used", None
+    if splats is None:
+        warn_caller(f"{file} {wrong}; fit others with nerfscene train --splats")
+    return splats
+
+
+def _read_splats(file: Path, entry: dict[str, Any]) -> tuple[str, Splats | None]:
+    """The splats that scene.json's ``entry`` names, or what is wrong with them.
+
+    Raises ValueError, SafetensorError or OSError for a damaged file.
+    """
+    if entry["version"] != stored.VERSION:
+        return (
+            f"was written by another version of nerfscene (version {entry['version']}, this nerfscene reads "
+            f"{stored.VERSION}), so it is not used"
+        ), None
     if not file.exists():
-        warn_caller(f"{file} is gone, so the scene has no splats; fit others with nerfscene train --splats")
-        return None
+        return "is gone, so the scene has no splats", None
     with safe_open(file, framework="np") as handle:
         if (handle.metadata() or {}).get("stamp") != entry["stamp"]:
-            warn_caller(
-                f"{file} is not this scene's, so it is not used; fit others with nerfscene train --splats"
-            )
-            return None
-        return stored.splats_of({name: handle.get_tensor(name) for name in handle.keys()})  # noqa: SIM118
+            return "is not this scene's, so it is not used", None
+        arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    return "", stored.splats_of(arrays)

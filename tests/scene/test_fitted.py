@@ -15,7 +15,7 @@ from failing_writes import count_of_writes, sentence
 from safetensors.numpy import load_file, save_file
 from splat_cases import some_splats
 
-from nerfscene.errors import NerfsceneError, NerfsceneWarning
+from nerfscene.errors import NerfsceneWarning
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.arrays import SPLATS_FILE
 from nerfscene.scene.fitted import save_splats
@@ -78,13 +78,18 @@ def test_another_scenes_splats_are_not_taken(fitted: Path) -> None:
         assert scenes.load(fitted).splats is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "nan", "shape", "version"])
-def test_damaged_splats_are_one_clear_sentence(fitted: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "empty", "folder", "nan", "shape", "version"])
+def test_damaged_splats_are_told_and_the_field_is_used(fitted: Path, damage: str) -> None:
     file = fitted / SPLATS_FILE
     data = json.loads((fitted / "scene.json").read_text())
     arrays = load_file(file)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "folder":
+        file.unlink()
+        file.mkdir()
     elif damage == "version":
         data["splats"]["version"] = 99
         (fitted / "scene.json").write_text(json.dumps(data))
@@ -94,10 +99,11 @@ def test_damaged_splats_are_one_clear_sentence(fitted: Path, damage: str) -> Non
         else:
             arrays["sh"] = arrays["sh"][:, :3]
         save_file(arrays, file, metadata={"version": "1", "stamp": data["splats"]["stamp"]})
-    with pytest.raises(NerfsceneError) as refused:
-        scenes.load(fitted)
-    said = str(refused.value)
-    assert "\n" not in said and str(fitted) in said
+    with pytest.warns(NerfsceneWarning) as told:
+        scene = scenes.load(fitted)
+    assert scene.splats is None and scene.figures.splats is None
+    (said,) = (str(one.message) for one in told)
+    assert "\n" not in said and str(file) in said and said.endswith("nerfscene train --splats")
     assert ("version 99" in said) == (damage == "version")
 
 
