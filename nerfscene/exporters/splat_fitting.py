@@ -19,7 +19,7 @@ from nerfscene.exporters.splat_targets import check_photos, field_targets, photo
 from nerfscene.exporters.told import Told
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene.fitted import save_splats
-from nerfscene.scene.folder import load
+from nerfscene.scene.folder import load, read_manifest
 from nerfscene.scene.folder_lock import only_one
 from nerfscene.scene.scene import Scene
 from nerfscene.scene.world import in_world
@@ -119,6 +119,7 @@ def kept_with_splats(folder: Path, config: ExportConfig, told: Told) -> Scene:
     Where that can't be written, or another process works there, a warning says that they don't stay.
     Raises NerfsceneError as ``with_fitted_splats`` does, and for a scene that can't be read.
     """
+    read_manifest(folder)  # before a warning says what can't be done in a folder that is no scene
     with ExitStack() as held:
         try:
             held.enter_context(only_one(folder))

@@ -180,8 +180,14 @@ class Extent:
 def cut_out_extent(posed: PosedCapture, pixels: NDArray[np.uint8], occupancy_resolution: int) -> Extent:
     """The extent of a cut-out subject, from its silhouettes: a bounded scene.
 
-    ``posed`` has the training views alone, whose pixels (all, 4) are given.
+    ``posed`` has the training views alone, whose pixels (all, 4) are given. Raises NerfsceneError if all of
+    them are transparent.
     """
+    if not pixels[:, 3].any():
+        raise NerfsceneError(
+            f"the photos of {posed.views[0].path.parent} are transparent everywhere, which leaves nothing to "
+            "train on: make what is to be the scene opaque, or save the photos without transparency"
+        )
     alphas = alpha_channels(posed.views, pixels)
     placement = place(posed, carving.subject_radius(posed, alphas))
     space = make_space(False, placement.near, occupancy_resolution)

@@ -248,6 +248,18 @@ def test_a_folder_where_another_works_keeps_none(
     assert file.stat().st_size > 1000 and scenes.load(place).splats is None
 
 
+@pytest.mark.parametrize("name", ["photos", "nothing"])
+def test_what_is_no_scene_is_all_that_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(tmp_path / name), "-o", str(tmp_path / "a.spz"), "--fit", "0.2"])
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and said.startswith("nerfscene: ") and said.count("\n") == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["photos"]
+
+
 def test_pictures_from_new_places_take_a_bounded_time(scene: Scene) -> None:
     renderer = scene.photo_renderer("cpu", 1)
     assert not list(field_targets(scene, renderer, 5, QUIET, until=0.0))

@@ -126,3 +126,15 @@ def test_masks_that_leave_nothing_are_refused(room: Path, tmp_path: Path) -> Non
     with pytest.raises(NerfsceneError, match="leave nothing to train on"):
         api.train(black, tmp_path / "scene", TrainConfig(steps=5), analytic.SMALL)
     assert not (tmp_path / "scene").exists()
+
+
+def test_photos_that_are_transparent_everywhere_are_refused(tmp_path: Path) -> None:
+    cut_out = analytic.write_object(tmp_path / "object", 6, 1, 32)
+    for file in cut_out.rglob("*.png"):
+        with Image.open(file) as photo:
+            pixels = np.array(photo.convert("RGBA"))
+        pixels[..., 3] = 0
+        Image.fromarray(pixels).save(file)
+    with pytest.raises(NerfsceneError, match="transparent everywhere, which leaves nothing to train on"):
+        api.train(cut_out, tmp_path / "scene", TrainConfig(steps=5), analytic.SMALL)
+    assert not (tmp_path / "scene").exists()
