@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nerfscene.cameras.algebra import scaled
 from nerfscene.capture.folder import name_some
-from nerfscene.capture.masks import same_proportions
-from nerfscene.capture.photos import photo_size, stored_orientation
+from nerfscene.capture.photos import stored_orientation
+from nerfscene.capture.same_photo import size_now
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told
 from nerfscene.formats.listing import MIRRORED, QUARTER_TURN, TURNS, quarter_turned
@@ -52,7 +52,7 @@ def shots_shown(scene: Scene, told: Told) -> list[Shot]:
     shots = []
     for i, (view, name) in enumerate(zip(scene.views, names, strict=True)):
         told.progress("looking at the photos", i / len(names))
-        shots.append(Shot(view, name, _full_lens(view, *photo_size(view.path)), view.world_from_cam))
+        shots.append(Shot(view, name, scaled(view.intrinsics, *size_now(view)), view.world_from_cam))
     return shots
 
 
@@ -69,7 +69,7 @@ def shots_stored(scene: Scene, told: Told) -> tuple[list[Shot], Path]:
         told.progress("looking at the photos", i / len(scene.views))
         orientation, size = 1, None
         if view.path.is_file():
-            orientation, size = stored_orientation(view.path), photo_size(view.path)
+            orientation, size = stored_orientation(view.path), size_now(view)
         else:
             gone.append(view.path.name)
         if orientation in MIRRORED:
@@ -78,7 +78,7 @@ def shots_stored(scene: Scene, told: Told) -> tuple[list[Shot], Path]:
         if view.path.suffix.lower() not in ANY_PROGRAM:
             rare.append(view.path.name)
         k, factor = view.intrinsics, scene.figures.downscale
-        lens = _full_lens(view, *(size or (round(k.width * factor), round(k.height * factor))))
+        lens = scaled(k, *(size or (round(k.width * factor), round(k.height * factor))))
         turns = TURNS.get(orientation, 0)
         pose = view.world_from_cam
         for _ in range(-turns % 4):
@@ -135,14 +135,3 @@ def _relative(file: Path, root: Path) -> str:
     if root in path.parents:
         return path.relative_to(root).as_posix()
     return path.relative_to(path.anchor).as_posix()
-
-
-def _full_lens(view: View, width: int, height: int) -> Intrinsics:
-    """The lens for the photo at its full size. Raises NerfsceneError if that has other proportions."""
-    k = view.intrinsics
-    if not same_proportions((k.width, k.height), (width, height)):
-        raise NerfsceneError(
-            f"{view.path} is now {width}×{height} pixels, and the scene was trained on {k.width}×{k.height} "
-            "of it, which has other proportions: put the photo back that was trained on"
-        )
-    return scaled(k, width, height)

@@ -16,6 +16,7 @@ from nerfscene.cameras.algebra import pose_in_scene, scaled
 from nerfscene.cameras.cube import shots
 from nerfscene.capture.folder import worker_count
 from nerfscene.capture.photos import read_mask, read_pixels
+from nerfscene.capture.same_photo import size_now
 from nerfscene.errors import NerfsceneError
 from nerfscene.exporters.told import Told
 from nerfscene.exporters.undistorted import pinhole_of, resampled, undistorted_mask
@@ -31,13 +32,15 @@ FINEST = 320  # pixels along a field picture's longer side, at most
 
 
 def check_photos(scene: Scene) -> None:
-    """Raises NerfsceneError if a photo or mask is gone, before anything that takes long."""
+    """Raises NerfsceneError if a photo or mask is gone, or a photo isn't the one that was trained on, before
+    anything that takes long."""
     for view in scene.views:
         for path in (view.path, view.mask):
             if path is not None and not path.exists():
                 raise NerfsceneError(
                     f"{path} does not exist any more: put it back, or train a scene without that photo"
                 )
+        size_now(view)
 
 
 def photo_targets(scene: Scene, told: Told) -> list[Target]:

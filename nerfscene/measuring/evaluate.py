@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nerfscene.capture.folder import read_mask, read_pixels, short_names, worker_count
+from nerfscene.capture.same_photo import size_now
 from nerfscene.field.alignment import aligned
 from nerfscene.field.rendering import Renderer, render
 from nerfscene.given import instance_given
@@ -46,7 +47,11 @@ def unshown(
 
 
 def photo_over(view: View, background: tuple[float, float, float]) -> NDArray[np.float32]:
-    """A view's photo at the view's size, (height, width, 3) in 0…1; a cut-out is put on the background."""
+    """A view's photo at the view's size, (height, width, 3) in 0…1; a cut-out is put on the background.
+
+    Raises NerfsceneError if the photo is gone, can't be read, or isn't the one that was trained on.
+    """
+    size_now(view)
     pixels = read_pixels(view.path, view.intrinsics.width, view.intrinsics.height)
     rgb = pixels[..., :3].astype(np.float32) / 255
     if pixels.shape[2] == 4:

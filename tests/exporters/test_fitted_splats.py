@@ -22,6 +22,7 @@ from nerfscene.exporters.splat_pictures import photographed
 from nerfscene.exporters.splat_targets import field_targets, new_cameras, photo_target, photo_targets
 from nerfscene.exporters.splats import write_splats
 from nerfscene.exporters.told import Told
+from nerfscene.measuring.evaluate import compare
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene import folder as scenes
 from nerfscene.scene.folder_lock import only_one
@@ -142,6 +143,27 @@ def test_a_missing_photo_is_told_before_anything_that_takes_long(scene: Scene, t
             500,
         )
     assert not heard
+
+
+@pytest.mark.parametrize("damage", ["another", "unreadable"])
+def test_a_photo_that_was_replaced_is_told_at_once(scene: Scene, tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "replaced.png"
+    if damage == "another":
+        Image.new("RGB", (500, 100), "red").save(file)
+    else:
+        file.write_bytes(b"no picture")
+    said = "is now 500×100 pixels" if damage == "another" else "cannot be read as a photo"
+    heard: list[str] = []
+    told = Told(lambda stage, done: heard.append(stage))
+    held_out = [v.split for v in scene.views].index("test")
+    views = list(scene.views)
+    views[0] = replace(views[0], path=file)
+    with pytest.raises(ns.NerfsceneError, match=rf"replaced\.png {said}"):
+        with_fitted_splats(replace(scene, views=tuple(views)), Budget(steps=1), told, 500)
+    assert not heard
+    views[held_out] = replace(scene.views[held_out], path=file)
+    with pytest.raises(ns.NerfsceneError, match=rf"replaced\.png {said}"):
+        list(compare(replace(scene, views=tuple(views))))
 
 
 def test_photos_that_count_nowhere_are_no_error(scene: Scene, tmp_path: Path) -> None:
