@@ -184,7 +184,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "REFINE_EVERY", 1)
     room = analytic.write_room(tmp_path / "room", size=(96, 72))
     capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
-    config = TrainConfig(steps=900, threads=1)
+    config = TrainConfig(steps=600, threads=1)
     fixed = api.train(capture, tmp_path / "fixed", replace(config, refine_cameras=False), analytic.SMALL)
     scene = api.train(capture, tmp_path / "scene", config, analytic.SMALL)
     assert fixed.figures.cameras_moved is None
@@ -202,7 +202,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
         same = np.allclose(given.world_from_cam, view.world_from_cam, atol=1e-9)
         assert not same or view.split == "test"
     # Resuming continues from these cameras.
-    more = api.train(capture, tmp_path / "scene", replace(config, steps=930), analytic.SMALL, resume=True)
+    more = api.train(capture, tmp_path / "scene", replace(config, steps=630), analytic.SMALL, resume=True)
     assert off_by(more, room) < 1.05 * off_by(scene, room)
 
 

@@ -15,8 +15,26 @@ from typing import Any
 import pytest
 
 PATIENCE = 300.0  # seconds: on a busy machine a page that is drawn by software takes long for anything
+# What playwright turns off itself, as the last such list is the one that holds, and the menus below the
+# address bar: Chromium draws them for every window, which takes a second.
+FEATURES_OFF = (
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "MediaRouter",
+    "PaintHolding",
+    "ThirdPartyStoragePartitioning",
+    "OptimizationHints",
+    "NetworkTimeServiceQuerying",
+    "PreconnectToSearch",
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+)
 FLAGS = [
     "--no-sandbox",
+    "--disable-features=" + ",".join(FEATURES_OFF),
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
     "--disable-gpu-rasterization",  # else software WebGL rasterizes pages too, only slower

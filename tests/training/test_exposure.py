@@ -215,7 +215,7 @@ def test_exposures_that_hardly_differ_are_left_to_the_field(
     # Pictures this small show differences of 0.03 by chance.
     monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)
     capture, _ = darker(room, tmp_path / "steady", 0.005)
-    scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=600, threads=1), analytic.SMALL)
+    scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)
 
 

@@ -53,7 +53,7 @@ def magenta(folder: Path) -> float:
 
 
 def test_a_masked_bystander_is_not_in_the_scene(room: Path, tmp_path: Path) -> None:
-    config = TrainConfig(steps=300, threads=1)
+    config = TrainConfig(steps=200, threads=1)
     masked = with_bystander(room, tmp_path / "masked", True)
     scene = api.train(masked, tmp_path / "scene", config, analytic.SMALL)
     assert all(v.mask is not None for v in scene.views)
