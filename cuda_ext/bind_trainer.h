@@ -63,6 +63,7 @@ struct TrainerBinding {
         nb::class_<O>(m, "TrainOptions")
             .def(nb::init<>())
             .def_rw("table_rate", &O::table_rate).def_rw("table_pull", &O::table_pull)
+            .def_rw("pull_growth", &O::pull_growth)
             .def_rw("weight_rate", &O::weight_rate).def_rw("beta1", &O::beta1).def_rw("beta2", &O::beta2)
             .def_rw("epsilon", &O::epsilon).def_rw("min_weight", &O::min_weight)
             .def_rw("stop_transmittance", &O::stop_transmittance).def_rw("coarseness", &O::coarseness)

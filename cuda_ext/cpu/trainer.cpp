@@ -284,7 +284,9 @@ TrainReport Trainer::run(const TrainOptions& o, int64_t steps, double seconds) {
                 const int level = g.levels - 1 - task / parts;
                 const size_t at = size_t(g.offset[level]) * g.features;
                 RowGradients& rows = scatter_level(worker, level, task % parts, parts);
-                k_.update_rows(table_adam, g.features, rows, state_.data() + 2 * at, s_.half_table + at);
+                AdamStep adam = table_adam;
+                adam.pull = generic::level_pull(g, level, o.table_pull, o.pull_growth);
+                k_.update_rows(adam, g.features, rows, state_.data() + 2 * at, s_.half_table + at);
                 return;
             }
             float* total = scratch_[0].weight_gradient;

@@ -22,6 +22,11 @@ NS_HD U dense_row(U x, U y, U z, uint32_t side) {
     return x + (y + z * side) * side;
 }
 
+// The pull on a level's rows: `pull` on the coarsest, and with a power of its resolution more on a finer one.
+NS_HD float level_pull(const HashGrid& g, int level, float pull, float growth) {
+    return growth == 0.0f ? pull : pull * powf(float(g.resolution[level]) / float(g.resolution[0]), growth);
+}
+
 // A point's location in one level: the lower corner of its cell, and its position inside the cell.
 template <class T>
 struct Cell {

@@ -126,6 +126,15 @@ def hash_encode(points: Tensor, table: Tensor, grid: GridLayout) -> Tensor:
     return F.pad(out, (0, grid.encoding - out.shape[1]))
 
 
+def level_pulls(grid: GridLayout, pull: float, growth: float) -> Tensor:
+    """The pull on each row of a table (rows,): ``pull`` on the coarsest level's rows.
+
+    On a finer level's it is larger by the ratio of the two resolutions to the power of ``growth``.
+    """
+    ratios = torch.tensor(grid.resolution, dtype=torch.float32) / grid.resolution[0]
+    return (pull * ratios**growth).repeat_interleave(torch.tensor(grid.size))
+
+
 def to_half(x: Tensor) -> Tensor:
     """float32 → float16, rounded to nearest even; values out of range become ±65504, never infinite."""
     return x.clamp(-HALF_MAX, HALF_MAX).half()
@@ -221,7 +230,7 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
-    pull: float = 0.0,
+    pull: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of Adam without bias correction → new parameters, m, v (any shape).
 

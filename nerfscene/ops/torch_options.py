@@ -12,6 +12,7 @@ class TrainOptions:
 
     table_rate, weight_rate, exposure_rate: learning rates; beta1, beta2, epsilon: Adam's constants
     table_pull: this times the table's parameters is added to their gradient and draws them towards zero
+    pull_growth: table_pull grows with this power of a level's resolution, see ``reference.level_pulls``
     min_weight, stop_transmittance: see ``reference.survivors``
     coarseness: steps along rays are this many times as long as in rendering
     huber_delta: see ``reference.huber``
@@ -35,6 +36,7 @@ class TrainOptions:
     beta2: float = 0.0
     epsilon: float = 0.0
     table_pull: float = 0.0
+    pull_growth: float = 0.0
     min_weight: float = 0.0
     stop_transmittance: float = 0.0
     coarseness: float = 0.0

@@ -15,15 +15,22 @@ from nerfscene.ops.torch_options import TrainOptions
 
 @torch.no_grad()
 def update_rows(
-    parameters: Tensor, moments: Tensor, gradient: Tensor, rate: float, o: TrainOptions, pull: float = 0.0
+    parameters: Tensor,
+    moments: Tensor,
+    gradient: Tensor,
+    rate: float,
+    o: TrainOptions,
+    pull: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Adam, in place, on the rows that have any gradient; the others keep even their moments.
 
-    parameters and gradient (rows, k), moments (rows, 2, k), ``pull`` as in ``reference.adam``. Returns the
-    indices of the changed rows and their new values.
+    parameters and gradient (rows, k), moments (rows, 2, k); ``pull``: as in ``reference.adam``, of all
+    rows or (rows,) of each. Returns the indices of the changed rows and their new values.
     """
     rows = torch.nonzero((gradient != 0).any(1))[:, 0]
     m, v = moments[rows].unbind(1)
+    if isinstance(pull, Tensor):
+        pull = pull[rows, None]
     new, m, v = ref.adam(parameters[rows], gradient[rows], m, v, rate, o.beta1, o.beta2, o.epsilon, pull)
     parameters[rows] = new
     moments[rows] = torch.stack([m, v], 1)

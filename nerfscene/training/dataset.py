@@ -29,7 +29,7 @@ from nerfscene.types import Array, PosedCapture, View
 
 WHITE = (1.0, 1.0, 1.0)
 MOST_MASKED = 1 << 32  # pixels of all training photos, if some have masks: indices have 32 bits
-# Up to FEW training photos, all distances that they agree on are used; from ENOUGH on, none.
+# Up to FEW training photos, all is done against learning them by heart; from ENOUGH on, nothing.
 FEW, ENOUGH = 24, 40
 SMALLEST = 16  # pixels along a side: structural similarity, for one, has a window of 11
 
@@ -68,6 +68,14 @@ class TrainingSet:
     @property
     def train_views(self) -> tuple[View, ...]:
         return tuple(v for v in self.views if v.split == "train")
+
+    @property
+    def few(self) -> float:
+        """How few the training photos are: 1 where they are learned by heart, 0 where they are enough.
+
+        0 also for cut-outs: their silhouettes leave little to guess.
+        """
+        return few_photos(len(self.train_views)) if self.space.unbounded else 0.0
 
     @property
     def photo_side(self) -> float:

@@ -38,7 +38,7 @@ from nerfscene.training.run import (
     turn_pixels,
     with_begun_field,
 )
-from nerfscene.training.schedule import budget, depth_weight, downscale_for, options_at
+from nerfscene.training.schedule import budget, downscale_for, options_at, suit_few_photos
 from nerfscene.types import PosedCapture
 
 SLICE = 0.25  # seconds: how long the kernels run between checks of the clock, ``control`` and Ctrl-C
@@ -145,7 +145,7 @@ def advance(run: Run, data: TrainingSet, config: TrainConfig) -> dict[str, Any]:
     """
     done = fraction_done(run, config)
     options = options_at(done, data.space.unbounded, backend.load(config.backend))
-    options.depth_pull *= depth_weight(data.agreed)
+    suit_few_photos(options, data.few, data.agreed)
     if not exposures_matter(run, done):
         options.exposure_rate = 0.0
     looking = run.cells is not None and adds_errors(done)

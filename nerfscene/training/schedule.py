@@ -25,6 +25,9 @@ DEPTH_PULL, DEPTH_FALL, DEPTH_SLACK, DEPTH_MOST = 1.0, 0.05, 0.005, 0.5
 # The factor of that weight where photos are few and the distances that they agree on are known too: these are
 # so many that they would outweigh the colours.
 AGREED_PULL = 0.1
+# Where photos are few, table_pull grows with this power of a level's resolution: the finest levels are the
+# first to learn each photo by heart.
+PULL_GROWTH = 0.75
 FINE_FROM = 0.8  # the fraction of the training after which steps are as short as in pictures
 EXPOSURE_RATE, EXPOSURE_PULL = 2e-2, 1e-3
 
@@ -66,9 +69,10 @@ def budget_spent(config: TrainConfig, trained: float, steps: int) -> bool:
     return trained >= seconds - 1e-3 or (most is not None and steps >= most)
 
 
-def depth_weight(agreed: float) -> float:
-    """The factor of the depth loss's weight; ``agreed``: see ``TrainingSet``. 1 for 0."""
-    return 1.0 - (1.0 - AGREED_PULL) * agreed
+def suit_few_photos(o: Any, few: float, agreed: float) -> None:
+    """Changes a step's options where photos are few. ``few``, ``agreed``: see ``TrainingSet``; 0: as ever."""
+    o.depth_pull *= 1.0 - (1.0 - AGREED_PULL) * agreed
+    o.pull_growth = PULL_GROWTH * few
 
 
 def options_at(done: float, unbounded: bool, module: Any) -> Any:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from nerfscene.films.paths import look_at
+from nerfscene.ops import torch_backend
 from nerfscene.training import dataset, stereo
 from nerfscene.training.depths import CELL, known_depths
-from nerfscene.training.schedule import AGREED_PULL, depth_weight
+from nerfscene.training.schedule import options_at, suit_few_photos
 from nerfscene.types import Array, Intrinsics, View
 
 WIDTH, HEIGHT, FOCAL = 96, 72, 90.0
@@ -88,7 +89,12 @@ def test_what_cannot_be_known_is_not_said() -> None:
 def test_captures_of_many_photos_are_trained_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [dataset.few_photos(n) for n in (2, 24, 40, 400)] == [1, 1, 0, 0]
     assert dataset.few_photos(30) > dataset.few_photos(36) > 0
-    assert depth_weight(0.0) == 1.0 and depth_weight(1.0) == pytest.approx(AGREED_PULL)
+    for unbounded in (True, False):
+        as_ever, suited = (options_at(0.3, unbounded, torch_backend) for _ in range(2))
+        suit_few_photos(suited, 0.0, 0.0)
+        assert suited == as_ever
+        suit_few_photos(suited, 1.0, 0.5)
+        assert suited.pull_growth > 0 and suited.depth_pull < as_ever.depth_pull
     views, pixels, points = wall()
     monkeypatch.setattr(dataset, "agreed_depths", lambda *_: pytest.fail("not asked for"))
     extent: dataset.Extent = None  # type: ignore[assignment]  # not looked at
