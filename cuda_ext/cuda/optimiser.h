@@ -25,7 +25,8 @@ __global__ void __launch_bounds__(256) table_kernel(TrainInput in, int rows) {
     const HashGrid& grid = in.state.field.grid;
     int level = 0;
     while (level + 1 < grid.levels && uint32_t(row) >= grid.offset[level + 1]) ++level;
-    const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon, level_pull(grid, level, o.table_pull, o.pull_growth)};
+    const float pull = level_pull(grid, level, o.table_pull, o.pull_growth);
+    const AdamStep step = {o.table_rate, o.beta1, o.beta2, o.epsilon, pull};
     const float unscale = gradient_unscale(*in.numbers);
     float *p = in.state.table + size_t(row) * F, *both = in.state.table_moments + size_t(row) * 2 * F;
     float parameter[F], moments[2 * F];

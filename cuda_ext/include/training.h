@@ -26,7 +26,7 @@ struct TrainState {
 struct TrainOptions {
     float table_rate, weight_rate, beta1, beta2, epsilon;
     float table_pull;        // weight decay of the rows that have a gradient
-    float pull_growth;       // by which power of its resolution that of a level grows, see level_pull; 0: all have the same
+    float pull_growth;       // by which power of a level's resolution it grows, see level_pull
     float min_weight, stop_transmittance, coarseness;
     float huber_delta, distortion, full_gradient_distance;
     int target_samples;      // how many samples the rays of a step should meet that are worth a colour
