@@ -93,6 +93,11 @@ def test_rays_without_room_sit_out(device: Any) -> None:
     assert whole["dropped"] == 0 and whole["survivors"] > 1024
 
 
+@pytest.mark.parametrize("growth", (0.0, 0.75))
+def test_the_pull_matches_oracle(device: Any, growth: float) -> None:
+    steps.check_pull(device, growth)
+
+
 @pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
 def test_steps_agree_with_the_processor(device: Any, name: str) -> None:
     case, *_ = steps.given(steps.CASES[name], 0.6)

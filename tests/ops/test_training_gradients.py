@@ -21,6 +21,7 @@ from training_steps import (
     RAYS,
     SETTINGS,
     Start,
+    check_pull,
     expected,
     given,
     gradients,
@@ -30,7 +31,6 @@ from training_steps import (
 )
 
 from nerfscene.ops import backend
-from nerfscene.ops import reference as ref
 
 pytest_plugins = ["kernel_cases"]
 
@@ -229,21 +229,7 @@ def test_threads_take_the_same_step(native: Any, levels: int) -> None:
 
 @pytest.mark.parametrize("growth", (0.0, 0.75))
 def test_the_pull_is_towards_zero_where_there_is_a_gradient(native: Any, growth: float) -> None:
-    free, pulled = (start(native, CASES["bounded"]) for _ in range(2))
-    before = double(free.table)[0].clone()
-    o = options(native, SETTINGS["plain"])
-    free.run(o, 1, 1e9)
-    o.table_pull, o.pull_growth = 0.3, growth
-    pulled.run(o, 1, 1e9)
-    plain, with_pull = (double(t.table_moments)[0].unbind(1)[0] for t in (free, pulled))
-    rows = (plain != 0).any(1)
-    assert rows.any() and not rows.all()
-    pulls = ref.level_pulls(pulled.case.grid, o.table_pull, growth)[rows, None].double()
-    assert (pulls.max() > 2 * pulls.min()) == (growth > 0)
-    want = plain[rows] + (1 - o.beta1) * pulls * before[rows]
-    assert_close(with_pull[rows].numpy(), want, 1e-6 * float(want.abs().max()), rtol=MOMENTS)
-    assert not with_pull[~rows].any()
-    assert np.array_equal(pulled.table[~rows.numpy()], before[~rows].float().numpy())
+    check_pull(native, growth)
 
 
 def test_a_step_is_adam_on_the_gradient(native: Any) -> None:

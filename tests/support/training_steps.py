@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kernel_cases import Case, double, make_case, random_bits, random_rays
+from kernel_cases import Case, assert_close, double, make_case, random_bits, random_rays
 
 from nerfscene.field import hash_grid
 from nerfscene.ops import reference as ref
@@ -213,3 +213,22 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(training, "options_at", small)
     monkeypatch.setattr(hash_grid, "BOUNDED_STEPS", 128)
+
+
+def check_pull(module: Any, growth: float) -> None:
+    """A step's table_pull and pull_growth are the oracle's, on rows with a gradient and on no others."""
+    free, pulled = (start(module, CASES["bounded"]) for _ in range(2))
+    before = double(free.table)[0].clone()
+    o = options(module, SETTINGS["plain"])
+    free.run(o, 1, 1e9)
+    o.table_pull, o.pull_growth = 0.3, growth
+    pulled.run(o, 1, 1e9)
+    plain, with_pull = (double(t.table_moments)[0].unbind(1)[0] for t in (free, pulled))
+    rows = (plain != 0).any(1)
+    assert rows.any() and not rows.all()
+    pulls = ref.level_pulls(pulled.case.grid, o.table_pull, growth)[rows, None].double()
+    assert (pulls.max() > 2 * pulls.min()) == (growth > 0)
+    want = plain[rows] + (1 - o.beta1) * pulls * before[rows]
+    assert_close(with_pull[rows].numpy(), want, 1e-6 * float(want.abs().max()), rtol=MOMENTS)
+    assert not with_pull[~rows].any()
+    assert np.array_equal(pulled.table[~rows.numpy()], before[~rows].float().numpy())
