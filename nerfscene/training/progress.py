@@ -13,7 +13,7 @@ from nerfscene.config import TrainConfig
 from nerfscene.measuring.evaluate import Shown, unshown
 from nerfscene.scene.folder import Scene
 from nerfscene.scene.world import Kept
-from nerfscene.training.run import Run, fraction_done
+from nerfscene.training.run import Run, finished, fraction_done
 from nerfscene.training.schedule import budget, rays_wanted
 
 
@@ -89,7 +89,10 @@ class Control:
 
 
 def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> Progress:
-    """The kernels' report as Progress. Also adds it to the run's history, about once per percent."""
+    """The kernels' report as Progress. It also goes into the run's history, once per percent and at the end.
+
+    A longer budget makes the fraction that is done fall; then the history goes on from there.
+    """
     seconds, steps = budget(config)
     done = fraction_done(run, config)
     rays = max(report["rays"] - report["dropped"], 1)
@@ -99,7 +102,8 @@ def training_progress(run: Run, report: dict[str, Any], config: TrainConfig) -> 
     remaining = seconds - run.seconds
     if steps is not None or math.isfinite(rays_wanted(config, run.pixels)):
         remaining = min(remaining, run.seconds / max(done, 1e-6) * (1 - done))
-    if not run.history or done - run.history[-1].get("fraction", 0.0) >= 0.01:
+    last = run.history[-1].get("fraction", 0.0) if run.history else -1.0
+    if abs(done - last) >= 0.01 or finished(run, config):
         entry = {"fraction": done, "seconds": run.seconds, "step": run.steps, "psnr": psnr}
         run.history = (*run.history, entry)
     rate = report["survivors"] / max(spent, 1e-9)

@@ -45,3 +45,5 @@ def test_a_training_of_the_best_quality(
     monkeypatch.setattr(schedule, "PASSES", {"best": 3 * figures.rays / pixels})
     more = api.train(small_room, tmp_path / "scene", BEST, analytic.SMALL, resume=True).figures
     assert more.finished and more.rays >= 3 * figures.rays and more.steps > figures.steps
+    assert more.history[: len(fractions)] == figures.history and more.history[-1]["step"] == more.steps
+    assert len(more.history) > len(fractions) + 2 and more.history[-1]["fraction"] == 1.0
