@@ -53,6 +53,7 @@ serve: $(VENV)/.installed
 	$(BIN)/nerfscene serve $(OUT)/served --open $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 # Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
+# The many processes that tests start would compile all modules anew if compiled ones were not kept.
 test: $(VENV)/.installed
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -11,7 +11,6 @@ import functools
 import http.server
 import io
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.page import FLAGS
+from bench.page import chromium
 from nerfscene.capture.photos import read_pixels
 from nerfscene.config import ExportConfig
 from nerfscene.exporters.placement import placed
@@ -30,6 +29,7 @@ from nerfscene.exporters.splat_targets import pinhole_in_scene
 from nerfscene.exporters.splats import write_splats
 from nerfscene.exporters.told import Told
 from nerfscene.exporters.undistorted import pinhole_of, resampled
+from nerfscene.formats.transforms import OPENGL_FROM_OPENCV
 from nerfscene.measuring.metrics import psnr
 from nerfscene.ops.splatting import Rasteriser
 from nerfscene.scene import folder as scenes
@@ -43,7 +43,6 @@ PACKAGES = (
     *("babylonjs@9.28.0", "babylonjs-loaders@9.28.0"),
 )
 FRAMES = 12  # drawn before the picture is taken: by then all have sorted
-FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # these programs' cameras look along -z with y up
 HEAD = (
     "<!doctype html><style>body{margin:0;overflow:hidden}canvas{display:block}</style><canvas id=c></canvas>"
 )
@@ -133,7 +132,7 @@ def ask_of(scene: Scene, lens: Intrinsics, view: View, file: str) -> dict[str, A
         "width": lens.width,
         "height": lens.height,
         "angle": float(np.degrees(2 * np.arctan(lens.height / 2 / lens.fy))),
-        "pose": (view.world_from_cam @ FROM_OPENCV).T.ravel().tolist(),
+        "pose": (view.world_from_cam @ OPENGL_FROM_OPENCV).T.ravel().tolist(),
         "background": [float(c) for c in scene.background],
     }
 
@@ -174,8 +173,7 @@ def main() -> None:
     rasteriser = Rasteriser()
     held = [v for v in scene.views if v.split != "train"]
     with sync_playwright() as p:
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = p.chromium.launch(executable_path=executable, args=list(FLAGS))
+        browser = chromium(p)
         for view in held[len(held) // 3 :: max(len(held) // 2, 1)][:2]:
             lens, k = plain_lens(view), view.intrinsics
             taken = read_pixels(view.path, k.width, k.height)[..., :3]

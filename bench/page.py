@@ -48,6 +48,13 @@ def measured(browser: Any, address: str, device: dict[str, Any]) -> tuple[float,
     return poster, first, shot.convert("RGB")
 
 
+def chromium(playwright: Any) -> Any:
+    """A headless Chromium of this machine, which draws in software."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return playwright.chromium.launch(executable_path=found, headless=True, args=list(FLAGS))
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -64,8 +71,7 @@ def main() -> None:
         written = write_page(scene, file, page_of(folder, PageConfig()), Told())
         seconds = time.perf_counter() - began
         print(f"{written['splats']:,} splats, {written['bytes'] / 1e6:.1f} MB, made in {seconds:.0f} s")
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = p.chromium.launch(executable_path=executable, headless=True, args=list(FLAGS))
+        browser = chromium(p)
         for name, device in DEVICES.items():
             poster, first, shot = measured(browser, file.as_uri(), device)
             ours = render(renderer, picture(first_view, *shot.size)).rgb

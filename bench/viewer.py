@@ -6,7 +6,6 @@ GPU.
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
 import time
@@ -15,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.page import chromium
 from nerfscene.viewer.server import Viewer, view
 from nerfscene.viewer.session import Session
 from nerfscene.viewer.stage import shot_of
 
-FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic")
 SIZE = (640, 480)
 
 
@@ -69,9 +68,8 @@ def main(scene: str) -> None:
     """Opens the scene and prints the figures."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with view(scene) as viewer, sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = chromium(p)
         first = []
         for _ in range(3):
             page, session, seconds = opened(browser, viewer)

@@ -327,8 +327,10 @@ class Trainer:
         self, o: TrainOptions, d_table: Tensor, d_weights: Tensor, d_exposures: Tensor
     ) -> None:
         """Adam on the table, the weights and the exposures."""
-        pulls = ref.level_pulls(self.field.grid, o.table_pull, o.pull_growth).to(self.table.device)
-        rows, new = torch_updates.update_rows(self.table, self.table_moments, d_table, o.table_rate, o, pulls)
+        pull: Tensor | float = o.table_pull
+        if o.pull_growth:
+            pull = ref.level_pulls(self.field.grid, o.table_pull, o.pull_growth).to(self.table.device)
+        rows, new = torch_updates.update_rows(self.table, self.table_moments, d_table, o.table_rate, o, pull)
         self.field.table[rows] = ref.to_half(new)
         weights = self.field.weights.reshape(-1)
         torch_updates.update_all(weights, self.weight_moments, d_weights, o.weight_rate, o)

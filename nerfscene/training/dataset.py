@@ -239,9 +239,14 @@ def reachable(train: Sequence[View], points: Array, extent: Extent) -> list[View
 
     The depth loss would otherwise pull the surface into the nearest allowed cell.
     """
+    reached = in_reach(points, extent)
+    return [replace(v, seen=v.seen[reached[v.seen]]) for v in train]
+
+
+def in_reach(points: Array, extent: Extent) -> NDArray[np.bool_]:
+    """Which world points (n, 3) lie in allowed cells."""
     m = extent.placement.scene_from_world
-    cell = carving.cell_of(points @ m[:3, :3].T + m[:3, 3], extent.space)
-    return [replace(v, seen=v.seen[extent.allowed[cell[v.seen]]]) for v in train]
+    return np.asarray(extent.allowed[carving.cell_of(points @ m[:3, :3].T + m[:3, 3], extent.space)])
 
 
 def few_photos_depths(
@@ -259,13 +264,8 @@ def few_photos_depths(
     share = few_photos(len(train))
     if share == 0 or not len(points) or any(v.intrinsics.lens != "perspective" for v in train):
         return None, 0.0
-    m = extent.placement.scene_from_world
-
-    def reached(at: Array) -> NDArray[np.bool_]:
-        return np.asarray(extent.allowed[carving.cell_of(at @ m[:3, :3].T + m[:3, 3], extent.space)])
-
     rng = np.random.default_rng(0)
-    found = agreed_depths(train, pixels, points, reached, progress)
+    found = agreed_depths(train, pixels, points, lambda at: in_reach(at, extent), progress)
     return [np.where(rng.random(cells.shape) < share, cells, 0.0) for cells in found], share
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,7 @@ LONGEST = 192  # pixels along the longer side of the copies that are compared
 WINDOW = 7  # pixels along a side of a patch
 DISTANCES = 80  # as many are tried, at even steps of their inverse
 NEIGHBOURS = 4  # photos that each is compared with
-LEAST_ANGLE = np.cos(
-    np.radians(2.0)
-)  # between two photos' rays to a point: below, nothing shows its distance
+LEAST_ANGLE = np.radians(2.0)  # between two photos' rays to a point: below, nothing shows its distance
 LEAST_SHARED = 8  # points that neighbours share
 LEAST_POINTS = 20  # of a photo, to tell at which distances to look
 ALIKE = 0.7  # the least correlation of patches; 1 is the highest
@@ -71,8 +70,8 @@ def agreed_depths(
         copies = list(pool.map(_copy, views, np.split(pixels, ends[:-1])))
         near_by = _neighbours(views, points)
         found = []
-        sweep = lambda i: _swept(copies, i, near_by[i], points[views[i].seen])  # noqa: E731
-        for distances in pool.map(sweep, range(len(views))):
+        seen = (points[v.seen] for v in views)
+        for distances in pool.map(_swept, repeat(copies), range(len(views)), near_by, seen):
             found.append(distances)
             progress("finding distances", len(found) / len(views))
         return list(pool.map(lambda i: _cells(copies, found, i, views[i], reached), range(len(views))))
@@ -113,7 +112,7 @@ def _neighbours(views: Sequence[View], points: Array) -> list[list[int]]:
     rays /= np.maximum(np.linalg.norm(rays, axis=2, keepdims=True), 1e-12)
     out = []
     for i in range(len(views)):
-        apart = (rays * rays[i]).sum(2) < LEAST_ANGLE
+        apart = (rays * rays[i]).sum(2) < np.cos(LEAST_ANGLE)
         shared = np.count_nonzero(seen & seen[i] & apart, axis=1)
         best = np.argsort(-shared, kind="stable")[:NEIGHBOURS]
         out.append([int(j) for j in best if j != i and shared[j] >= LEAST_SHARED])
