@@ -118,9 +118,9 @@ def _rendered(scene: Scene, renderer: Renderer, view: View) -> _Rendered:
 
 def _score(name: str, rendered: _Rendered, seen: Seen, shown: Shown) -> dict[str, Any]:
     photo, used = rendered.photo, rendered.used
-    matched = exposure_matched(rendered.aligned_rgb, photo)
     if used is None or not used.any():
         used = np.ones(photo.shape[:2], bool)
+    matched = exposure_matched(rendered.aligned_rgb, photo, used)
     # Masked pixels are made equal to the photo's, and the mean error is then scaled to the other pixels.
     rgb, matched = (np.where(used[..., None], x, photo) for x in (rendered.rgb, matched))
     correction = 10 * float(np.log10(used.mean()))

@@ -31,19 +31,24 @@ def psnr(a: Image, b: Image) -> float:
     return float(-10.0 * np.log10(max(float(np.mean((x - y) ** 2)), 1e-10)))
 
 
-def exposure_matched(render: Image, photo: Image) -> Image:
+def exposure_matched(render: Image, photo: Image, used: NDArray[np.bool_] | None = None) -> Image:
     """The render (height, width, 3) in 0…1 with the photo's exposure and white balance: a gain per channel.
 
     The gains of the left half are fitted by least squares on the right half and the other way round, so
     that no pixel influences its own gain (halves as in Martin-Brualla et al., "NeRF in the Wild", 2021).
-    Gains are limited to ¼…4. Raises ValueError as ``psnr`` does.
+    used: (height, width), the pixels to fit them on; None: all. What a mask leaves out looks like nothing in
+    the scene. Where the other half has none, nothing is changed. Gains are limited to ¼…4. Raises ValueError
+    as ``psnr`` does.
     """
     x, y = _checked(render, photo)
+    counts = np.ones(x.shape[:2], bool) if used is None else used
     out = x.copy()
     middle = x.shape[1] // 2
     halves = (slice(0, middle), slice(middle, None))
     for mine, other in zip(halves, halves[::-1], strict=True):
-        a, b = x[:, other].reshape(-1, x.shape[2]), y[:, other].reshape(-1, x.shape[2])
+        a, b = x[:, other][counts[:, other]], y[:, other][counts[:, other]]
+        if not len(a):
+            continue
         out[:, mine] *= np.clip((a * b).sum(0) / np.maximum((a * a).sum(0), 1e-9), 0.25, 4.0)
     return np.clip(out, 0, 1).astype(np.float32)
 

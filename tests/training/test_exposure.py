@@ -279,6 +279,21 @@ def test_matching_exposure_by_halves() -> None:
     assert np.isfinite(exposure_matched(np.zeros_like(render), render)).all()
 
 
+def test_what_a_mask_leaves_out_does_not_count_in_matching_exposure() -> None:
+    rng = np.random.default_rng(45)
+    render = rng.random((20, 30, 3), dtype=np.float32) * 0.6
+    photo = render * np.array([1.3, 0.8, 1.1], np.float32)
+    used = np.zeros((20, 30), bool)
+    used[5:15, 10:20] = True
+    beside = np.where(used[..., None], photo, 1.0).astype(np.float32)
+    assert_close(exposure_matched(render, beside, used)[used], photo[used], 1e-6)
+    # Nothing is known where the other half has no pixel that counts.
+    left = used & (np.arange(30) < 15)
+    matched = exposure_matched(render, beside, left)
+    assert_close(matched[:, :15], render[:, :15], 1e-6)
+    assert_close(matched[:, 15:], np.clip(render[:, 15:] * [1.3, 0.8, 1.1], 0, 1), 1e-6)
+
+
 def test_the_views_of_a_panorama_share_an_exposure() -> None:
     lens = analytic.intrinsics(8, 8)
     whole = Path("a.jpg")
