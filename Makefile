@@ -1,7 +1,8 @@
 # On a fresh machine with Python 3.11+, a C++17 compiler and make:
 #   make demo         poses, trains and films the capture in data/demo
 #   make serve        opens the page where photos become scenes; make serve HOST=0.0.0.0 for phones too
-#   make test         builds everything and passes the tests
+#   make test         builds everything and passes the tests, but for the long ones, about 10 minutes on two cores
+#   make test-all     passes the long ones too, about 20 minutes on two cores
 #   make journey      goes the whole way from a phone's photos to a shared scene in a real browser, some minutes
 #   make lint         ruff and mypy
 #   make fuzz         gives a thousand damaged inputs to every reader, about 2 minutes on two cores
@@ -24,7 +25,7 @@ TOOLS := build/tools
 SOURCES := setup.py pyproject.toml $(wildcard build_support/*.py) \
 	$(shell find cuda_ext -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo serve test journey lint fuzz docs bench torture wheel wheel-test clean
+.PHONY: demo serve test test-all journey lint fuzz docs bench torture wheel wheel-test clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -54,8 +55,13 @@ serve: $(VENV)/.installed
 
 # Two processes share the suite; torch's threads, which wait by spinning, would only be in each other's way.
 # The many processes that tests start would compile all modules anew if compiled ones were not kept.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+test-all: $(VENV)/.installed
+	$(PYTEST)
 
 journey: $(VENV)/.installed
 	NERFSCENE_JOURNEY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serve/test_journey.py \

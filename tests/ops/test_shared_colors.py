@@ -34,36 +34,36 @@ def cpu(request: pytest.FixtureRequest) -> Iterator[Any]:
         module.use_bfloat16(True)
 
 
-CAMERA = ([30.0, 31.0, 16.0, 12.0, 0.05, 0, 0, 0, 0], 0, 32, 24)
+CAMERA = ([15.0, 15.5, 8.0, 6.0, 0.05, 0, 0, 0, 0], 0, 16, 12)
 POSE = [1.0, 0, 0, 0.1, 0, 1, 0, -0.1, 0, 0, 1, -2.2]
 BEHIND = [0.2, 0.4, 0.6]
 
 
 def picture(module: Any, case: Case, shared_steps: float) -> list[Any]:
-    out = [np.full((24, 32, *n), np.nan, np.float32) for n in ((3,), (), ())]
+    out = [np.full((12, 16, *n), np.nan, np.float32) for n in ((3,), (), ())]
     case.field(module).render(
-        *CAMERA, POSE, BEHIND, 1e-3, 3e-3, 1, (0, 24, 0, 32), *out, shared_steps=shared_steps
+        *CAMERA, POSE, BEHIND, 1e-3, 3e-3, 1, (0, 12, 0, 16), *out, shared_steps=shared_steps
     )
     return out
 
 
 @functools.cache
 def oracle_picture(name: str, shared_steps: float, bfloat: bool = False) -> Any:
-    """The colours (768, 3) that the oracle gives; bfloat: what enters the first two layers is in bfloat16."""
+    """The colours (192, 3) that the oracle gives; bfloat: what enters the first two layers is in bfloat16."""
     case = CASES[name]
-    y, x = np.mgrid[0:24, 0:32]
+    y, x = np.mgrid[0:12, 0:16]
     pixels = torch.from_numpy(np.stack([x, y], -1).reshape(-1, 2) + 0.5)
     lens, pose = torch.tensor(CAMERA[0]).double(), torch.tensor(POSE).double()
     origins, directions = ref.pixel_rays(pixels, lens, CAMERA[1], pose)
     table, weights = (x.detach() for x in case.tensors())
     layers = ref.split_weights(weights, case.shapes)
-    s = ref.march(origins, directions, torch.full((768,), 0.5).double(), case.bits(), case.space)
+    s = ref.march(origins, directions, torch.full((192,), 0.5).double(), case.bits(), case.space)
     rounded = (lambda x: x.bfloat16().double()) if bfloat else (lambda x: x)
     hidden = torch.relu(rounded(ref.hash_encode(s.unit, table, case.grid)) @ rounded(layers[0]))
     outputs = hidden @ layers[1]
     sigma = ref.density_activation(outputs[:, 0])
     alive, kept = ref.survivors(s, sigma, 1e-3, 3e-3)
-    behind = torch.tensor(BEHIND).double().expand(768, 3)
+    behind = torch.tensor(BEHIND).double().expand(192, 3)
     plain = ref.composite(s, sigma, torch.zeros_like(s.points), behind, alive, kept)
     law, _, _ = ref.ray_steps(origins, directions, case.space)
     # The law of each sample's ray, to see which of its steps a sample is.

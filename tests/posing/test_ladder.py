@@ -353,7 +353,7 @@ def focals(model: Model) -> list[float]:
     return [float(model.camera(model.image(i).camera_id).params[0]) for i in sorted(model.reg_image_ids())]
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.2, 2.0])
+@pytest.mark.parametrize("factor", [0.5, 1.2, pytest.param(2.0, marks=pytest.mark.long)])
 def test_zooms_that_exif_does_not_tell_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
@@ -371,6 +371,7 @@ def test_zooms_that_exif_does_not_tell_are_told_apart(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["database.db", "images"]
 
 
+@pytest.mark.long
 def test_a_zoom_that_differs_in_each_photo_gives_each_its_own_lens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ from nerfscene.types import Array, Photo, PosedCapture
 DATA = Path(os.environ.get("NERFSCENE_DATA", Path(__file__).parents[3] / "shared/data"))
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
 VIEWS = 8
-SMALLER = PoseConfig(max_image_size=240)  # half the time
+SMALLER = PoseConfig(max_image_size=240, max_features=400)  # a third of the time
 SAME = 5e-3  # on a busy machine COLMAP's threads add up in another order now and then
 
 
@@ -244,9 +244,13 @@ def left_at(work: Path, photos: Path, stage: str, beyond: float) -> Path:
 
 @pytest.mark.parametrize(
     ("stage", "beyond", "again"),
-    [("shrinking photos", 0.5, "shrinking photos"), ("finding features", 0.3, "finding features"),
-     ("matching photos", 0.9, "matching photos"), ("placing cameras", 0.3, "matching photos")],
-)  # fmt: skip
+    [
+        pytest.param("shrinking photos", 0.5, "shrinking photos", marks=pytest.mark.long),
+        ("finding features", 0.3, "finding features"),
+        pytest.param("matching photos", 0.9, "matching photos", marks=pytest.mark.long),
+        ("placing cameras", 0.3, "matching photos"),
+    ],
+)
 def test_what_an_interrupted_run_has_found_is_kept(
     smaller: tuple[Path, Path, PosedCapture], tmp_path: Path, stage: str, beyond: float, again: str
 ) -> None:
@@ -294,7 +298,9 @@ def emptied(database: Path) -> None:
         db.execute("delete from images where image_id > 2")  # as if killed while photos were added
 
 
-@pytest.mark.parametrize("harm", [damaged, emptied, Path.unlink])
+@pytest.mark.parametrize(
+    "harm", [damaged, *(pytest.param(harm, marks=pytest.mark.long) for harm in (emptied, Path.unlink))]
+)
 def test_a_database_that_a_killed_run_left_broken_is_made_anew(
     smaller: tuple[Path, Path, PosedCapture], tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -543,6 +549,7 @@ def test_which_pairs_are_compared() -> None:
     assert len(chain) == sum(100 - step for step in steps)
 
 
+@pytest.mark.long
 def test_photos_at_another_zoom_are_posed_and_told(tmp_path: Path) -> None:
     files = sorted(DEMO.iterdir())[:12]
     zoomed = [1, 4, 7, 10]
@@ -684,6 +691,7 @@ def test_photos_that_would_be_doubled_are_enlarged_to_the_working_size() -> None
     assert working_size(Photo(Path("a.jpg"), 4000, 3000, None), 1000) == (1000, 750)
 
 
+@pytest.mark.long
 def test_half_of_fox_at_a_quarter_of_its_size_is_posed_whole(tmp_path: Path) -> None:
     source = DATA / "fox/images"
     if not source.is_dir():

@@ -41,9 +41,9 @@ class PhonePhotos:
 def write_phone_photos(folder: Path, first: int, count: int) -> PhonePhotos:
     """Writes ``count`` pictures of the demo as a phone would, a blurred one, and a copy of one of them.
 
-    Every other one is HEIC, the rest are JPEGs of 12 megapixels that lie on their side, as EXIF says; every
-    sixth is upright, by another lens. The exposure drifts. HEIC of 12 megapixels takes two seconds to
-    write: one is so large, the others have a quarter of its pixels.
+    Every other one is HEIC, the rest are JPEGs that lie on their side, as EXIF says; every sixth is upright,
+    by another lens. The exposure drifts. 12 megapixels take a second or two to write: one of each kind is so
+    large, the others have a quarter of its pixels.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(4)
@@ -52,17 +52,17 @@ def write_phone_photos(folder: Path, first: int, count: int) -> PhonePhotos:
     for i in range(count):
         number = first + i
         picture = exposed(demo_picture(number), drift[i])
+        size = LARGE if i in (1, 2) else MEDIUM
         if i % 6 == 3:
             upright = picture.crop((140, 0, 500, 480))
-            good.append(save_on_its_side(upright, folder / f"IMG_{number:04d}.JPG", LARGE[::-1]))
+            good.append(save_on_its_side(upright, folder / f"IMG_{number:04d}.JPG", size[::-1]))
         elif i % 2:
-            good.append(save_on_its_side(picture, folder / f"IMG_{number:04d}.JPG", LARGE))
+            good.append(save_on_its_side(picture, folder / f"IMG_{number:04d}.JPG", size))
         else:
-            size = LARGE if i == 2 else MEDIUM
             good.append(save_heic(picture, folder / f"IMG_{number:04d}.HEIC", size))
     moved = exposed(demo_picture(first + count), drift[count])
     soft = moved.filter(ImageFilter.GaussianBlur(4))  # out of focus
-    blurred = save_on_its_side(soft, folder / f"IMG_{first + count:04d}.JPG", LARGE)
+    blurred = save_on_its_side(soft, folder / f"IMG_{first + count:04d}.JPG", MEDIUM)
     sent = exposed(demo_picture(first + 4), drift[4]).resize((1600, 1200), Image.Resampling.BICUBIC)
     sent.save(folder / "sent.jpg", quality=80)  # as a messenger sends it: smaller, and without EXIF
     return PhonePhotos(folder, tuple(good), blurred, "sent.jpg")

@@ -39,6 +39,13 @@ DEMO = Path(__file__).parents[2] / "data/demo"  # its transforms.json has the tr
 # Free places on the table that the page, when it opens, shows beside its panel.
 TABLE = ((-0.435, -0.13, 0.757), (-0.13, -0.05, 0.757), (-0.30, -0.28, 0.757))
 TAKES_CLICKS = "[...document.querySelectorAll('canvas')].some(c => c.style.cursor === 'pointer')"
+# Keeps in window.seen how opaque each picture was drawn.
+NOTES_OPACITIES = (
+    "window.seen = []; new MutationObserver(changes => changes.forEach(({target}) => "
+    "{ if (target.tagName === 'CANVAS' && document.querySelector('[role=tab]')) "
+    "seen.push(+getComputedStyle(target).opacity) }))"
+    ".observe(document, {subtree: true, attributes: true, attributeFilter: ['style']})"
+)
 WINDOW = {"width": 800, "height": 600}
 Tab = tuple[Viewer, Any, Session]
 SMALL = (200, 150)  # what pictures are compared at
@@ -117,6 +124,7 @@ def open_tab(browser: Any, viewer: Viewer) -> tuple[Any, Session]:
     """A page, and the session behind it, its first picture complete."""
     before = set(viewer.sessions)
     page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
+    page.add_init_script(NOTES_OPACITIES)
     page.goto(viewer.url)
     wait(page, lambda: set(viewer.sessions) - before, what="for a session")
     session = viewer.sessions[(set(viewer.sessions) - before).pop()]
@@ -279,24 +287,13 @@ def test_an_error_in_a_picture_is_survived(tab: Tab, monkeypatch: pytest.MonkeyP
     settled(page, viewer, session)
 
 
-def test_the_first_picture_is_clear_at_once(browser: Any, viewer: Viewer) -> None:
+def test_the_first_picture_is_clear_at_once(tab: Tab) -> None:
     """viser's page would fade it in from white, frame by frame, which takes software WebGL many seconds."""
-    page = browser.new_page(viewport=WINDOW, device_scale_factor=0.5)
-    page.add_init_script(
-        "window.seen = []; new MutationObserver(changes => changes.forEach(({target}) => "
-        "{ if (target.tagName === 'CANVAS' && document.querySelector('[role=tab]')) "
-        "seen.push(+getComputedStyle(target).opacity) }))"
-        ".observe(document, {subtree: true, attributes: true, attributeFilter: ['style']})"
-    )
-    page.goto(viewer.url)
-    session = wait(page, lambda: list(viewer.sessions.values()), what="for a session")[0]
-    session.set_look(longest=256)
-    wait(page, lambda: session.finished > 0 and at_rest(session), what="for a picture")
+    viewer, page, session = tab
     settled(page, viewer, session)
-    opacities = page.evaluate("window.seen")
+    opacities = page.evaluate("window.seen")  # since the tab was opened
     opacities.append(page.evaluate("+getComputedStyle(document.querySelector('canvas')).opacity"))
     assert set(opacities) == {1}, opacities
-    page.close()
 
 
 def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
@@ -324,6 +321,7 @@ def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
     page.close()
 
 
+@pytest.mark.long
 def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
     up = [view.world_from_cam[:3, :3] @ [0, -1, 0] for view in viewer.scene.views]
@@ -358,6 +356,7 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     page.close()
 
 
+@pytest.mark.long
 def test_a_path_made_by_hand_plays_and_is_filmed(
     browser: Any, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +399,7 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
     page.close()
 
 
+@pytest.mark.long
 def test_an_export_is_made_and_downloaded(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
     page, session = open_tab(browser, viewer)
     panel = viewer.panels[session.client.client_id].export
@@ -445,6 +445,7 @@ def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> No
     page.close()
 
 
+@pytest.mark.long
 def test_tabs_are_their_own(browser: Any, viewer: Viewer) -> None:
     one, first = open_tab(browser, viewer)
     two, second = open_tab(browser, viewer)
@@ -473,6 +474,7 @@ def click_at(page: Any, viewer: Viewer, session: Session, point: NDArray[np.floa
     page.mouse.click(WINDOW["width"] / 2 + f * x / z, WINDOW["height"] / 2 + f * y / z)
 
 
+@pytest.mark.long
 def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
     page, session = open_tab(browser, viewer)
     settled(page, viewer, session)
@@ -560,6 +562,7 @@ def box_of(frame: Any, aspect: float) -> dict[str, float] | None:
     return box
 
 
+@pytest.mark.long
 def test_keys_walk_at_the_pace_of_any_scene(
     browser: Any, formed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -578,6 +581,7 @@ def test_keys_walk_at_the_pace_of_any_scene(
         page.close()
 
 
+@pytest.mark.long
 def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
     path = viewer.panels[session.client.client_id].path

@@ -148,7 +148,12 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return analytic.write_room(tmp_path_factory.mktemp("capture"), 12, SIZE)
 
 
-@pytest.mark.parametrize("name", sorted(CHECKS))
+LONG = {"05_another_field", "11_export"}  # a slow field, and all kinds of exports
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in sorted(CHECKS)]
+)
 def test_example(name: str, capture: Path, trained: Path, tmp_path: Path) -> None:
     said = run(name, tmp_path, *flags(name, capture, trained))
     CHECKS[name](tmp_path / "out", said)

@@ -44,12 +44,12 @@ def trained(command: Command, source: Path, output: Path, *smaller: object) -> P
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> PhonePhotos:
-    return write_phone_photos(tmp_path_factory.mktemp("phone") / "DCIM", first=8, count=12)
+    return write_phone_photos(tmp_path_factory.mktemp("phone") / "DCIM", first=8, count=10)
 
 
 @pytest.fixture(scope="module")
 def of_photos(command: Command, photos: PhonePhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(command, photos.folder, tmp_path_factory.mktemp("of_photos") / "scene")
+    return trained(command, photos.folder, tmp_path_factory.mktemp("of_photos") / "scene", "--downscale", 16)
 
 
 def check(errors: CameraErrors) -> None:
@@ -80,7 +80,7 @@ def test_photos_lying_on_their_side_are_posed_as_they_were_held(of_photos: Path)
 
 def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) -> None:
     scene = scenes.load(of_photos)
-    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 21.9 measured
+    assert scene.figures.psnr is not None and scene.figures.psnr > 19  # 24.2 measured
     for _, photo, frame in compare(scene):
         render = np.clip(frame.rgb, 0, 1)
         turned = [np.rot90(photo, quarters) for quarters in (1, 2, 3)]
@@ -93,6 +93,7 @@ def test_the_scene_is_upright_and_like_the_photos_it_never_saw(of_photos: Path) 
     assert (tops @ up).min() > 0.8
 
 
+@pytest.mark.long
 def test_sharp_frames_of_a_video_become_a_scene(command: Command, tmp_path: Path) -> None:
     video = write_phone_video(tmp_path / "VID_0001.mp4", WALK)
     scene = scenes.load(trained(command, video, tmp_path / "scene", "--downscale", 6))
@@ -122,6 +123,7 @@ def crispness(picture: Image.Image) -> float:
     return sharpness(np.asarray(picture.convert("L").resize((960, 540), Image.Resampling.BOX)))
 
 
+@pytest.mark.long
 def test_a_dozen_photos_of_a_front_are_enough(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "house"
     folder.mkdir()

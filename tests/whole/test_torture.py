@@ -17,6 +17,7 @@ def test_killed_films_keep_their_frames(trained: Path, tmp_path: Path) -> None:
     assert torture.frames(tmp_path, trained, 2, random.Random(1)).kills == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["frames", "panoramas"])
 def test_killed_work_is_whole_or_not_there(tmp_path: Path, name: str) -> None:
     if name == "frames":
