@@ -161,10 +161,34 @@ def check_the_page(opened: Opened, host: str, scene: Scene) -> None:
     wait(opened.page, lambda: difference(opened.seen(), expected) < LIKE, what="for the path's picture")
     assert opened.page.title() == TITLE
     assert opened.page.locator("h1").inner_text() == TITLE
+    check_the_light(opened)
+    # Keys and the mouse move the camera; the longer test of a desk tries all of its controls.
+    first = opened.place()
+    opened.page.keyboard.down("KeyD")
+    wait(opened.page, lambda: opened.moved(first), what="for a step aside")
+    opened.page.keyboard.up("KeyD")
+    first = opened.place()
+    opened.page.mouse.move(240, 120)
+    opened.page.mouse.down()
+    opened.page.mouse.move(300, 130, steps=4)
+    opened.page.mouse.up()
+    wait(opened.page, lambda: opened.moved(first), what="for a turn")
     away = [u for u in opened.asked if not u.startswith((host, "data:", "blob:"))]
     assert not away and not opened.wrong
 
 
+def check_the_light(opened: Opened) -> None:
+    """The light is halved, by the page's control."""
+    page = opened.page
+    page.locator("#light").click()
+    before = opened.seen()
+    page.locator("#stops").fill("-1")
+    half = encoded(linear(before) / 2)
+    wait(page, lambda: difference(opened.seen(), half) < 0.01, what="for half the light")
+    assert difference(before, half) > 0.05 and page.locator("#said").inner_text() == "−1"
+
+
+@pytest.mark.long
 def test_a_desk_looks_around_by_mouse_and_keys(browser: Any, made: Path) -> None:
     with Opened(browser, (made / "page.html").as_uri(), DESK) as opened:
         page = opened.ready().page
@@ -192,12 +216,8 @@ def test_a_desk_looks_around_by_mouse_and_keys(browser: Any, made: Path) -> None
         page.mouse.down()
         page.mouse.up()
         wait(page, lambda: play.get_attribute("aria-pressed") == "false", what="for the path to stop")
-        page.locator("#light").click()
         before = opened.seen()
-        page.locator("#stops").fill("-1")
-        half = encoded(linear(before) / 2)
-        wait(page, lambda: difference(opened.seen(), half) < 0.01, what="for half the light")
-        assert difference(before, half) > 0.05 and page.locator("#said").inner_text() == "−1"
+        check_the_light(opened)
         page.locator("#stops").dblclick()
         wait(page, lambda: difference(opened.seen(), before) < 0.01, what="for the light as it was")
         page.locator("#about").click()

@@ -12,6 +12,7 @@ import analytic
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from training_steps import small_steps
 
 from nerfscene import api
 from nerfscene.config import TrainConfig
@@ -210,6 +211,7 @@ def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.Mo
 def test_long_trainings_move_cameras_no_more_often(
     small_room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, least: int, most: int
 ) -> None:
+    small_steps(monkeypatch)
     monkeypatch.setattr(training, "REFINE_APART", 0.1)
     at: list[float] = []
     monkeypatch.setattr(training, "move_cameras", lambda run, data, done: at.append(done))
@@ -224,8 +226,8 @@ def test_long_trainings_move_cameras_no_more_often(
     assert at[0] < moving_cameras.REFINE_FROM + 0.25 and at[-1] > moving_cameras.REFINE_TO - 0.25
 
 
-def test_cameras_that_were_right_are_put_back(room: Path, tmp_path: Path) -> None:
-    scene = api.train(room, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
+def test_cameras_that_were_right_are_put_back(room: Path, trained: Path) -> None:
+    scene = scenes.load(trained)
     assert scene.figures.cameras_moved == 0
     posed = find_posed(room)
     assert posed is not None

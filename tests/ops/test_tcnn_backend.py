@@ -274,7 +274,7 @@ def test_changed_arrays_are_read_anew(tcnn: Any) -> None:
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ("bounded", "unbounded, network"))
+@pytest.mark.parametrize("name", ("bounded", pytest.param("unbounded, network", marks=pytest.mark.long)))
 def test_training_goes_the_same_way(tcnn: Any, name: str) -> None:
     losses = []
     for module in (tcnn, torch_backend):

@@ -251,6 +251,7 @@ def test_a_training_says_what_is_to_be_done_with_cameras(trained: Path, tmp_path
     assert api.cameras_given(tmp_path, config, resume=True) == "measured"
 
 
+@pytest.mark.long
 def test_a_capture_with_cameras_off_becomes_a_scene_and_goes_on(true: PosedCapture, tmp_path: Path) -> None:
     write(shaken(true, 0.012), tmp_path / "capture", 1.0)
     told: list[str] = []

@@ -25,9 +25,15 @@ from nerfscene.serve.shop import Shop
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
 @contextmanager
-def answering(shop: Shop) -> Iterator[str]:
-    """A server that runs no jobs; gives its address."""
+def answering(shop: Shop, browser: Any) -> Iterator[str]:
+    """A server that runs no jobs; gives its address. The pages that are open are closed with it."""
     with listening("127.0.0.1", 0) as sockets:
         app = create_app(shop, working=False)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -36,6 +42,8 @@ def answering(shop: Shop) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
         finally:
+            for context in browser.contexts:
+                context.close()
             server.should_exit = True
             thread.join()
 
@@ -59,12 +67,12 @@ def watched(page: Any) -> list[str]:
 
 
 @pytest.mark.skipif(not (STATIC / VENDOR).exists(), reason="tus-js-client wasn't fetched when this was built")
-def test_photos_are_uploaded_over_a_connection_that_breaks(tmp_path: Path) -> None:
+def test_photos_are_uploaded_over_a_connection_that_breaks(browser: Any, tmp_path: Path) -> None:
     shop = cases.shop(tmp_path)
     key = people.key_of_first(shop.db, shop.data)
     files = photos(tmp_path, 6)
     (tmp_path / "notes.pdf").write_bytes(b"%PDF-1.4")
-    with answering(shop) as address, chromium() as browser:
+    with answering(shop, browser) as address:
         context = browser.new_context(**PHONE)
         page = context.new_page()
         said = watched(page)
@@ -97,13 +105,13 @@ def test_photos_are_uploaded_over_a_connection_that_breaks(tmp_path: Path) -> No
     assert jobs.jobs_of(shop.db, scene.id)[0].kind == "train"
 
 
-def test_a_scene_is_watched_until_it_is_ready_shared_and_taken_back(tmp_path: Path) -> None:
+def test_a_scene_is_watched_until_it_is_ready_shared_and_taken_back(browser: Any, tmp_path: Path) -> None:
     shop = cases.shop(tmp_path)
     key = people.key_of_first(shop.db, shop.data)
     scene = cases.scene(shop, "Kitchen", "running")
     job = jobs.jobs_of(shop.db, scene.id)[0].id
     jobs.tell(shop.db, job, "training", 0.2, 100.0)
-    with answering(shop) as address, chromium() as browser:
+    with answering(shop, browser) as address:
         page = browser.new_context(**PHONE).new_page()
         said = watched(page)
         page.goto(f"{address}/login?next=/scenes/{scene.id}&key={key}")
@@ -142,11 +150,11 @@ def check_no_page_is_wider_than_the_phone(page: Any, address: str, scene: str) -
         assert small == [], f"{path}: too small for a thumb"
 
 
-def test_who_wants_no_motion_gets_none(tmp_path: Path) -> None:
+def test_who_wants_no_motion_gets_none(browser: Any, tmp_path: Path) -> None:
     shop = cases.shop(tmp_path)
     cases.scene(shop, "Kitchen", "ready")
     key = people.key_of_first(shop.db, shop.data)
-    with answering(shop) as address, chromium() as browser:
+    with answering(shop, browser) as address:
         for motion, strips in (("reduce", 0), ("no-preference", 1)):
             page = browser.new_context(reduced_motion=motion).new_page()
             page.goto(f"{address}/login?key={key}")
@@ -166,14 +174,14 @@ CUT = """() => {
 }"""
 
 
-def test_long_names_are_read_whole_on_the_smallest_phone(tmp_path: Path) -> None:
+def test_long_names_are_read_whole_on_the_smallest_phone(browser: Any, tmp_path: Path) -> None:
     shop = cases.shop(tmp_path)
     long = "without_any_place_to_break_it_" * 4
     made = cases.scene(shop, long[:110])
     cases.photo(shop, made, f"{long}.gif", "unusable", "it is a kind of picture that can't be read")
     cases.guest(shop, long[:60])
     key = people.key_of_first(shop.db, shop.data)
-    with answering(shop) as address, chromium() as browser:
+    with answering(shop, browser) as address:
         page = browser.new_context(viewport={"width": 320, "height": 568}).new_page()
         page.goto(f"{address}/login?key={key}")
         page.wait_for_url(f"{address}/")
@@ -184,11 +192,11 @@ def test_long_names_are_read_whole_on_the_smallest_phone(tmp_path: Path) -> None
             assert page.evaluate(CUT) == [], f"{path}: wider than the screen"
 
 
-def test_whoever_goes_back_after_a_log_out_sees_nothing(tmp_path: Path) -> None:
+def test_whoever_goes_back_after_a_log_out_sees_nothing(browser: Any, tmp_path: Path) -> None:
     shop = cases.shop(tmp_path)
     made = cases.scene(shop, "Kitchen", "ready")
     key = people.key_of_first(shop.db, shop.data)
-    with answering(shop) as address, chromium() as browser:
+    with answering(shop, browser) as address:
         page = browser.new_page()
         page.goto(f"{address}/login?key={key}")
         page.wait_for_url(f"{address}/")

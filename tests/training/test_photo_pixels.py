@@ -18,6 +18,7 @@ from nerfscene import api
 from nerfscene.capture import photos
 from nerfscene.config import TrainConfig
 from nerfscene.errors import NerfsceneError
+from nerfscene.scene.scene import Scene
 from nerfscene.training import photo_pixels, pixel_file
 from nerfscene.training.photo_pixels import join_photos
 from nerfscene.training.pixel_file import BLOCK, new_file, parts
@@ -122,10 +123,12 @@ def test_a_file_leaves_room_for_the_scene(tmp_path: Path, monkeypatch: pytest.Mo
         assert (join_photos(views, 3, tmp_path).file is not None) == filed
 
 
-def test_parts_have_all_pixels_once_in_turn() -> None:
-    count, channels, held = 5_000_003, 3, 4 * BLOCK
+def test_parts_have_all_pixels_once_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = BLOCK // 16
+    monkeypatch.setattr(pixel_file, "BLOCK", block)
+    count, channels, held = 312_503, 3, 4 * block
     seen: list[np.ndarray] = []
-    size = BLOCK // channels
+    size = block // channels
     needed = math.ceil(math.ceil(count / size) / 4)
     for number in range(needed):
         begin, got = parts(count, channels, held, number, seed=5)
@@ -156,11 +159,20 @@ def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert pixel_file.free_memory() > 0.5 * whole
 
 
+CONFIG = TrainConfig(steps=200, threads=1, backend="cpu")
+
+
+@pytest.fixture(scope="module")
+def usual(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """The room's scene, trained on pixels in memory."""
+    return api.train(room, tmp_path_factory.mktemp("usual") / "scene", CONFIG, analytic.SMALL)
+
+
 @pytest.mark.parametrize("held", (1 << 30, 120_000))
-def test_training_from_a_file(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+def test_training_from_a_file(
+    room: Path, usual: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
     """Held as a whole, the pixels of a file give the very same scene; in turns, a scene as good."""
-    config = TrainConfig(steps=200, threads=1, backend="cpu")
-    usual = api.train(room, tmp_path / "usual", config, analytic.SMALL)
     monkeypatch.setattr(
         photo_pixels, "_file_for", lambda count, channels, folder: new_file(count, channels, folder, held)
     )
@@ -168,7 +180,7 @@ def test_training_from_a_file(room: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(pixel_file, "STEPS", 50)
     turned: list[int] = []
     monkeypatch.setattr(pixel_file, "parts", lambda *given: turned.append(given[3]) or parts(*given))
-    filed = api.train(room, tmp_path / "filed", config, analytic.SMALL)
+    filed = api.train(room, tmp_path / "filed", CONFIG, analytic.SMALL)
     assert turned == [0, 1, 2, 3]
     if held > 120_000:
         np.testing.assert_array_equal(filed.field.table, usual.field.table)

@@ -7,13 +7,15 @@ from pathlib import Path
 import fuzz
 import fuzz_damage
 import numpy as np
+import pytest
 
-SEED, COUNT = 20, 100
+SEED = 20
 
 
-def test_damaged_inputs_are_taken_or_refused(tmp_path: Path) -> None:
-    results = fuzz.fuzz(SEED, range(COUNT), tmp_path)
-    assert len(results) == COUNT and all(r.fine for r in results), fuzz.in_words(results, SEED)
+@pytest.mark.parametrize("numbers", [range(50), pytest.param(range(50, 100), marks=pytest.mark.long)])
+def test_damaged_inputs_are_taken_or_refused(tmp_path: Path, numbers: range) -> None:
+    results = fuzz.fuzz(SEED, numbers, tmp_path)
+    assert len(results) == len(numbers) and all(r.fine for r in results), fuzz.in_words(results, SEED)
     outcomes = {r.outcome for r in results}
     assert outcomes == {"taken", "refused"}, "the damage is too small or too large to test anything"
 

@@ -67,11 +67,13 @@ def test_numbers_of_ncu_become_a_table() -> None:
     assert "no numbers" in gpu.ncu_table(lines[:2])
 
 
-def test_the_benchmark_says_which_capture_it_uses() -> None:
+def test_the_benchmark_says_which_capture_it_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captures, "DATA", tmp_path)  # without chair, which takes long to read
     posed, words = gpu.capture()
     assert posed.views and re.search(r"trained on \d+ photos \(.*tested on", words)
 
 
+@pytest.mark.long
 def test_a_copy_of_chair_is_read_whole(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
