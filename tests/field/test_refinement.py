@@ -180,9 +180,26 @@ def off_by(scene: Any, room: Path) -> float:
     return float(np.sqrt(np.mean(np.square(turns))))
 
 
-def test_jittered_cameras_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "REFINE_STEPS", 4)  # as many moves as in a longer training
+@pytest.fixture
+def many_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many moves of cameras as in a longer training."""
+    monkeypatch.setattr(training, "REFINE_STEPS", 4)
     monkeypatch.setattr(training, "REFINE_EVERY", 1)
+
+
+def test_jittered_cameras_come_nearer_to_where_they_were(tmp_path: Path, many_moves: None) -> None:
+    room = analytic.write_room(tmp_path / "room", size=(96, 72))
+    capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
+    scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
+    given = find_posed(capture)
+    assert given is not None and scene.figures.cameras_moved > 0.3
+    before = {view.path.name: view.world_from_cam for view in given.views}
+    as_given = tuple(replace(view, world_from_cam=before[view.path.name]) for view in scene.views)
+    assert off_by(scene, room) < 0.85 * off_by(replace(scene, views=as_given), room)
+
+
+@pytest.mark.long
+def test_jittered_cameras_are_found_again(tmp_path: Path, many_moves: None) -> None:
     room = analytic.write_room(tmp_path / "room", size=(96, 72))
     capture = jittered(room, tmp_path / "jittered", 0.012, 0.01)
     config = TrainConfig(steps=600, threads=1)

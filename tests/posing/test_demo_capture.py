@@ -45,6 +45,7 @@ def test_cameras_are_rigid_and_look_at_one_place() -> None:
         assert 0.6 < np.linalg.norm(subject - centre) < 2.0
 
 
+@pytest.mark.long
 def test_posed_with_every_other_picture_and_wrong_focal_lengths_in_a_third(tmp_path: Path) -> None:
     some = open_capture(DEMO / "images").photos[:18:2]
     focal = 577.5

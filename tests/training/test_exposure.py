@@ -187,7 +187,7 @@ def darker(room: Path, folder: Path, spread: float) -> tuple[Path, Any]:
 
 def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capture, gains = darker(room, tmp_path / "drifting", 0.25)
-    config = TrainConfig(steps=400, threads=1)
+    config = TrainConfig(steps=300, threads=1)
     scene = api.train(capture, tmp_path / "scene", config, analytic.SMALL)
     found = np.array([v.exposure for v in scene.views if v.split == "train"])
     true = gains[[i for i, v in enumerate(scene.views) if v.split == "train"]]
@@ -204,7 +204,7 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
         assert getattr(scene.figures, name) > getattr(without.figures, name) + 0.5, name
     # Resuming keeps them.
     monkeypatch.undo()
-    more = api.train(capture, tmp_path / "scene", replace(config, steps=450), analytic.SMALL, resume=True)
+    more = api.train(capture, tmp_path / "scene", replace(config, steps=340), analytic.SMALL, resume=True)
     later = np.array([v.exposure for v in more.views if v.split == "train"])
     assert np.abs(later - found).max() < 0.05 and more.gain == pytest.approx(scene.gain, rel=0.05)
 
@@ -215,7 +215,7 @@ def test_exposures_that_hardly_differ_are_left_to_the_field(
     # Pictures this small show differences of 0.03 by chance.
     monkeypatch.setattr(exposures, "EXPOSURE_LEAST", 0.06)
     capture, _ = darker(room, tmp_path / "steady", 0.005)
-    scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=400, threads=1), analytic.SMALL)
+    scene = api.train(capture, tmp_path / "scene", TrainConfig(steps=200, threads=1), analytic.SMALL)
     assert not any(any(v.exposure) for v in scene.views)
 
 

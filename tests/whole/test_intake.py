@@ -23,10 +23,11 @@ from nerfscene.scene import folder as scene
 from nerfscene.scene.output_folder import POSES
 from nerfscene.types import Capture
 
-SMALL = 400  # px, longest side that features are looked for on
+QUICKLY = {"preset": "ultrafast"}  # of an HEIC file's writer
+SMALL = PoseConfig(max_image_size=320, max_features=1500)
 QUICK = (
     *("--steps", 3, "--holdout", 0, "--downscale", 8, "--field.occupancy-resolution", 32),
-    *("--poses.max-image-size", SMALL),
+    *("--poses.max-image-size", SMALL.max_image_size, "--poses.max-features", SMALL.max_features),
 )
 
 
@@ -45,7 +46,7 @@ def test_a_video_becomes_a_scene(command: Command, walk_video: Path, tmp_path: P
     assert 10 <= len(made.views) <= 14
     told: list[str] = []
     workdir = tmp_path / "walk-scene" / POSES
-    configs = PoseConfig(max_image_size=SMALL), FootageConfig(14)
+    configs = SMALL, FootageConfig(14)
     posed = api.posed_capture(walk_video, workdir, configs[0], lambda p: told.append(p.stage), configs[1])
     assert len(posed.views) == len(made.views)
     assert set(told) == {"checking photos"}, "frames and poses are kept"
@@ -70,7 +71,7 @@ def test_heic_photos_turned_by_their_camera_become_a_scene(command: Command, tmp
     exif[0x0112] = 6
     for index, picture in enumerate(demo_pictures(6, 480)):
         stored = Image.fromarray(picture).transpose(Image.Transpose.ROTATE_90)
-        stored.save(tmp_path / f"DCIM/100APPLE/IMG_{index}.HEIC", exif=exif.tobytes(), quality=90)
+        stored.save(tmp_path / f"DCIM/100APPLE/IMG_{index}.HEIC", exif=exif.tobytes(), quality=90, enc_params=QUICKLY)
     done = command("train", tmp_path / "DCIM", "-o", tmp_path / "out", *QUICK)
     assert done.returncode == 0, done.stderr
     made = scene.load(tmp_path / "out")
