@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import shared_checks  # noqa: F401  so that an application is made quickly
 from fastapi.testclient import TestClient
 from PIL import Image
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import shared_checks  # noqa: F401  so that an application is made quickly
 import uvicorn
 from fastapi.testclient import TestClient
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shared_checks  # noqa: F401  so that an application is made quickly
 import uvicorn
 import websockets
 import websockets.asyncio.server

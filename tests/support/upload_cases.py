@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import shared_checks  # noqa: F401  so that an application is made quickly
 from fastapi.testclient import TestClient
 from PIL import Image
 

@@ -92,21 +92,33 @@ def formed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def viewer(formed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Viewer]:
-    """A page of a copy of the demo scene, which a test may change."""
-    monkeypatch.setattr(splats, "LONGEST", 16)  # software WebGL draws few splats in a second
+def few_splats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Software WebGL draws few splats in a second."""
+    monkeypatch.setattr(splats, "LONGEST", 16)
     monkeypatch.setattr(splats, "VIEWS", 6)
+
+
+@pytest.fixture
+def viewer(trained: Path, tmp_path: Path, few_splats: None) -> Iterator[Viewer]:
+    """A page of a copy of the small scene, which a test may change."""
+    with view(shutil.copytree(trained, tmp_path / "scene"), port=18080) as running:
+        yield running
+
+
+@pytest.fixture
+def of_demo(formed: Path, tmp_path: Path, few_splats: None) -> Iterator[Viewer]:
+    """A page of a copy of the demo scene, which a test may change."""
     with view(shutil.copytree(formed, tmp_path / "scene"), port=18080) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def opened(formed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Viewer, list[Any]]]:
-    """A page of a copy of the demo scene that no test changes, and its tab once it is open."""
+def opened(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Viewer, list[Any]]]:
+    """A page of a copy of the small scene that no test changes, and its tab once it is open."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splats, "LONGEST", 16)
         patch.setattr(splats, "VIEWS", 6)
-        folder = shutil.copytree(formed, tmp_path_factory.mktemp("opened") / "scene")
+        folder = shutil.copytree(trained, tmp_path_factory.mktemp("opened") / "scene")
         with view(folder, port=18090) as running:
             yield running, []
 
@@ -322,19 +334,19 @@ def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
 
 
 @pytest.mark.long
-def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    up = [view.world_from_cam[:3, :3] @ [0, -1, 0] for view in viewer.scene.views]
-    here = viewer.scene.views[0].world_from_cam[:3, 3]
+def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: Any, of_demo: Viewer) -> None:
+    page, session = open_tab(browser, of_demo)
+    up = [view.world_from_cam[:3, :3] @ [0, -1, 0] for view in of_demo.scene.views]
+    here = of_demo.scene.views[0].world_from_cam[:3, 3]
     with session.client.atomic():
         session.client.camera.position = here
         session.client.camera.look_at = here + np.mean(up, 0)  # at the sky, which the photos hardly show
     wait(page, lambda: np.allclose(pose_of(session.client.camera)[:3, 3], here, atol=1e-3))
-    settled(page, viewer, session, 0.02)  # it shows the backdrop, as the viewer's own renderer does
+    settled(page, of_demo, session, 0.02)  # it shows the backdrop, as the viewer's own renderer does
     session.set_look(background=(1.0, 0.0, 0.0))
     red = lambda: (np.abs(seen(page) - [1, 0, 0]) < 0.1).all(-1)  # noqa: E731
     wait(page, lambda: red().mean() > 0.3, what="for the colour")
-    panels = viewer.panels[session.client.client_id]
+    panels = of_demo.panels[session.client.client_id]
     path = panels.path
     path.add_keyframe()
     path.add_keyframe()
@@ -346,22 +358,22 @@ def test_a_colour_chosen_for_the_background_shows_instead_of_the_guess(browser: 
     # A film's codec preserves colours less well than a picture's.
     assert ((first[..., 0] > 200) & (first[..., 1:].max(-1) < 60)).mean() > 0.2, "films show it too"
     # Rounded as the page's panel rounds it.
-    own = tuple(round(255 * c) / 255 for c in viewer.scene.background)
+    own = tuple(round(255 * c) / 255 for c in of_demo.scene.background)
     session.set_look(background=own)
-    settled(page, viewer, session, 0.02)
+    settled(page, of_demo, session, 0.02)
     # When training ends, a page that watched it gets the backdrop, and so do its films.
-    viewer.trained(replace(viewer.scene, backdrop=np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32)))
+    of_demo.trained(replace(of_demo.scene, backdrop=np.full((32, 64, 3), (1.0, 0.0, 0.0), np.float32)))
     wait(page, lambda: red().mean() > 0.3, what="for another guess")
-    assert viewer.stage.scene.backdrop is not None and viewer.stage.scene.backdrop[0, 0, 0] == 1
+    assert of_demo.stage.scene.backdrop is not None and of_demo.stage.scene.backdrop[0, 0, 0] == 1
     page.close()
 
 
 @pytest.mark.long
 def test_a_path_made_by_hand_plays_and_is_filmed(
-    browser: Any, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Any, of_demo: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, session = open_tab(browser, viewer)
-    panels = viewer.panels[session.client.client_id]
+    page, session = open_tab(browser, of_demo)
+    panels = of_demo.panels[session.client.client_id]
     page.get_by_role("tab", name="Path").click()
     add = page.get_by_role("button", name="Add a keyframe here")
     add.click()
@@ -400,9 +412,9 @@ def test_a_path_made_by_hand_plays_and_is_filmed(
 
 
 @pytest.mark.long
-def test_an_export_is_made_and_downloaded(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
-    page, session = open_tab(browser, viewer)
-    panel = viewer.panels[session.client.client_id].export
+def test_an_export_is_made_and_downloaded(browser: Any, of_demo: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, of_demo)
+    panel = of_demo.panels[session.client.client_id].export
     page.get_by_role("tab", name="Export").click()
     panel.kind.value = "points"  # the list itself is viser's
     count = page.get_by_label("Points", exact=True)
@@ -446,21 +458,21 @@ def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> No
 
 
 @pytest.mark.long
-def test_tabs_are_their_own(browser: Any, viewer: Viewer) -> None:
-    one, first = open_tab(browser, viewer)
-    two, second = open_tab(browser, viewer)
-    settled(one, viewer, first)
+def test_tabs_are_their_own(browser: Any, of_demo: Viewer) -> None:
+    one, first = open_tab(browser, of_demo)
+    two, second = open_tab(browser, of_demo)
+    settled(one, of_demo, first)
     before, pose = seen(one), pose_of(first.client.camera)
     drag_and_rest(two, second, -120, 30)
-    settled(two, viewer, second)
+    settled(two, of_demo, second)
     assert np.allclose(pose_of(first.client.camera), pose)
     assert np.abs(seen(one) - before).mean() < 0.01
     client = second.client.client_id
     two.close()
-    wait(one, lambda: client not in viewer.sessions, what="for the closed tab to go")
+    wait(one, lambda: client not in of_demo.sessions, what="for the closed tab to go")
     wait(one, lambda: not second._thread.is_alive(), what="for its thread to end")
     drag(one, 60, 0)
-    settled(one, viewer, first)
+    settled(one, of_demo, first)
     one.close()
 
 
@@ -475,11 +487,11 @@ def click_at(page: Any, viewer: Viewer, session: Session, point: NDArray[np.floa
 
 
 @pytest.mark.long
-def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
-    page, session = open_tab(browser, viewer)
-    settled(page, viewer, session)
-    panel = viewer.panels[session.client.client_id].world
-    stage, folder = viewer.stage, viewer.stage.folder
+def test_up_origin_and_scale_by_clicking(browser: Any, of_demo: Viewer, tmp_path: Path) -> None:
+    page, session = open_tab(browser, of_demo)
+    settled(page, of_demo, session)
+    panel = of_demo.panels[session.client.client_id].world
+    stage, folder = of_demo.stage, of_demo.stage.folder
     assert folder is not None
     before = scenes.load(folder)
     true_world = stage.world.world_from_page
@@ -499,7 +511,7 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
         # The page takes clicks from a moment after it was told to, and shows so by its cursor.
         wait(page, lambda: page.evaluate(TAKES_CLICKS), what="for the page to take clicks")
         count = len(panel._picked)
-        click_at(page, viewer, session, np.array(at))
+        click_at(page, of_demo, session, np.array(at))
         wait(page, lambda n=count: panel.picking is None or len(panel._picked) > n, what="for the click")
     wait(page, lambda: panel.picking is None and len(panel._before) == 1, what="for the world to be set")
     world = stage.world.world_from_page
@@ -507,7 +519,7 @@ def test_up_origin_and_scale_by_clicking(browser: Any, viewer: Viewer, tmp_path:
     assert np.allclose(new_from_old @ [*clicked[0], 1], [0, 0, 0, 1], atol=0.02)
     tilt = np.degrees(np.arccos(new_from_old[2, 2] / np.linalg.norm(new_from_old[2, :3])))
     assert tilt < 8  # z was up already and the table is level, but a scene trained this briefly is not quite
-    settled(page, viewer, session)
+    settled(page, of_demo, session)
     # A scale: the same two points, said to be 5 apart.
     panel.distance.value = 5.0
     panel.ask("Two points, that far apart")
@@ -582,9 +594,9 @@ def test_keys_walk_at_the_pace_of_any_scene(
 
 
 @pytest.mark.long
-def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, viewer: Viewer) -> None:
-    page, session = open_tab(browser, viewer)
-    path = viewer.panels[session.client.client_id].path
+def test_a_keyframe_is_dragged_in_time_with_the_mouse(browser: Any, of_demo: Viewer) -> None:
+    page, session = open_tab(browser, of_demo)
+    path = of_demo.panels[session.client.client_id].path
     page.get_by_role("tab", name="Path").click()
     page.locator("input[value^='choose a path']").first.click()
     page.get_by_role("option", name="boom").click()

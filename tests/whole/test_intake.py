@@ -71,7 +71,9 @@ def test_heic_photos_turned_by_their_camera_become_a_scene(command: Command, tmp
     exif[0x0112] = 6
     for index, picture in enumerate(demo_pictures(6, 480)):
         stored = Image.fromarray(picture).transpose(Image.Transpose.ROTATE_90)
-        stored.save(tmp_path / f"DCIM/100APPLE/IMG_{index}.HEIC", exif=exif.tobytes(), quality=90, enc_params=QUICKLY)
+        stored.save(
+            tmp_path / f"DCIM/100APPLE/IMG_{index}.HEIC", exif=exif.tobytes(), quality=90, enc_params=QUICKLY
+        )
     done = command("train", tmp_path / "DCIM", "-o", tmp_path / "out", *QUICK)
     assert done.returncode == 0, done.stderr
     made = scene.load(tmp_path / "out")
