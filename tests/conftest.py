@@ -47,40 +47,50 @@ def usual_priority() -> None:
             os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
-# The longest test files, the longest first. They are begun first, so that when two processes share the suite
-# none of them is left with a long one at the end.
-LONG = (
+# The test files that take longest in make test, the longest first. They are begun first, so that when two
+# processes share the suite none of them is left with a long one at the end.
+FIRST = (
     "test_viewer",
-    "test_phone_captures",
     "test_cuda_build",
     "test_cuda",
-    "test_poses",
-    "test_end_to_end",
     "test_page_in_browser",
+    "test_phone_captures",
+    "test_end_to_end",
+    "test_poses",
+    "test_checks",
+    "test_pages_browser",
+    "test_uploads",
     "test_examples",
+    "test_queue",
+    "test_manners",
+    "test_plain_upload",
     "test_torture",
+    "test_rigs",
+    "test_path_editor",
+    "test_refinement",
+    "test_intake",
+    "test_exposure",
     "test_ladder",
     "test_viewers",
-    "test_refinement",
-    "test_pages_browser",
     "test_triangulation",
-    "test_exposure",
     "test_tcnn_backend",
     "test_fuzz",
-    "test_rigs",
-    "test_shared_colors",
-    "test_queue",
-    "test_masks_in_training",
-    "test_path_sheet",
-    "test_splat_files",
-    "test_fitted_splats",
+    "test_client",
+    "test_proxy",
+    "test_pages_scene",
     "test_wheel",
+    "test_masks_in_training",
+    "test_fitted_splats",
+    "test_set_while_training",
+    "test_shown_exposure",
+    "test_large_frames",
+    "test_lenses",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of long files first; the others keep their order."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 LEFT_OUT = pytest.StashKey[int]()  # the number of tests that are marked long and that this run leaves out
