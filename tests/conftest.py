@@ -97,7 +97,7 @@ LEFT_OUT = pytest.StashKey[int]()  # the number of tests that are marked long an
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    if items:
+    if items and items[0].config.option.markexpr == "not long":
         stash = items[0].config.stash
         stash[LEFT_OUT] = stash.get(LEFT_OUT, 0) + sum("long" in item.keywords for item in items)
 
