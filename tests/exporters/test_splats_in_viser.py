@@ -28,6 +28,7 @@ FLAGS = [
 WAIT = 180.0  # seconds
 
 
+@pytest.mark.long
 def test_viser_draws_what_we_do(tmp_path: Path) -> None:
     viser = pytest.importorskip("viser")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

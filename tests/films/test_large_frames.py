@@ -56,11 +56,10 @@ def cheap(renderer: Any, camera: Camera, samples: int = 1) -> Frame:
         ({}, 30),  # the picture rendered, 20, as bytes, 3, and its depth, 4
         ({"background": "transparent", "exposure": 1.0}, 31),
         ({"motion_blur": 180.0}, 42),  # also the sum so far, 16
-        ({"aperture": 2.8, "background": "transparent"}, 43),
-        (
-            {"motion_blur": 180.0, "passes": "depth,normal,accumulation"},
-            72,
-        ),  # also the passes, 20, and rays, 12
+        pytest.param({"aperture": 2.8, "background": "transparent"}, 43, marks=pytest.mark.long),
+        pytest.param(  # also the passes, 20, and rays, 12
+            {"motion_blur": 180.0, "passes": "depth,normal,accumulation"}, 72, marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_frame_takes_little_more_than_its_picture(

@@ -241,7 +241,14 @@ def test_beside_a_fisheye_s_circle_a_film_is_transparent(loaded: Scene, tmp_path
         assert not values[outside].any() and values[~outside].any()
 
 
-@pytest.mark.parametrize("lens", ["fisheye", "equirectangular", "stereo180", "orthographic"])
+@pytest.mark.parametrize(
+    "lens",
+    [
+        "fisheye",
+        "equirectangular",
+        *(pytest.param(x, marks=pytest.mark.long) for x in ("stereo180", "orthographic")),
+    ],
+)
 @pytest.mark.parametrize("blur", [{"motion_blur": 360.0}, {"aperture": 0.01}])
 def test_blur_goes_with_every_lens(loaded: Scene, tmp_path: Path, lens: str, blur: dict[str, float]) -> None:
     config = RenderConfig(path="orbit", fps=5, seconds=0.4, lens=lens, width=32)  # type: ignore[arg-type]

@@ -58,6 +58,7 @@ def test_fox(tmp_path: Path) -> None:
     assert len(posed.warnings) == 1
 
 
+@pytest.mark.long
 def test_chair(tmp_path: Path) -> None:
     if not (DATA / "chair").is_dir():
         pytest.skip(f"no chair capture in {DATA}")

@@ -209,6 +209,7 @@ def test_too_little_memory_is_told_before_anything_is_written(
     case.field(as_cuda)
 
 
+@pytest.mark.long
 def test_what_is_saved_and_shown_while_training_is_what_is_trained(
     as_cuda: Any, small_room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

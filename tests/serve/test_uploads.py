@@ -290,6 +290,7 @@ def test_a_client_that_comes_back_ends_the_request_that_hangs(tmp_path: Path) ->
         thread.join()
 
 
+@pytest.mark.long
 def test_killed_between_the_last_byte_and_the_check(tmp_path: Path) -> None:
     whole, moved = picture(1), picture(2)
     with OwnProcess(tmp_path) as server:
@@ -308,6 +309,7 @@ def test_killed_between_the_last_byte_and_the_check(tmp_path: Path) -> None:
         assert {f.name: f.state for f in server.files()} == {"whole.jpg": "whole", "moved.jpg": "whole"}
 
 
+@pytest.mark.long
 def test_killed_while_a_zip_is_checked(tmp_path: Path) -> None:
     content = packed({f"{i}.jpg": picture(i, 600, 400) for i in range(20)})
     with OwnProcess(tmp_path) as server:

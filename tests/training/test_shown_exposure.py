@@ -113,7 +113,7 @@ def test_everything_that_shows_a_scene_shows_it_at_one_exposure(two_exposures: t
         assert np.allclose(y - through, 2 * (x - through), atol=1e-5)
 
 
-@pytest.mark.parametrize("to", ("points", "mesh"))
+@pytest.mark.parametrize("to", ("points", pytest.param("mesh", marks=pytest.mark.long)))
 def test_exports_have_it(two_exposures: tuple[Path, Scene], to: str, tmp_path: Path) -> None:
     _, scene = two_exposures
     config = ExportConfig(count=2000, faces=2000, texture=0, threads=1)

@@ -78,7 +78,12 @@ def trained(room: Path, page: Page, **options: Any) -> Scene:
 
 
 @pytest.mark.parametrize(
-    ("before", "when"), [("nothing", "early"), ("another scene", "early"), ("another scene", "late")]
+    ("before", "when"),
+    [
+        ("nothing", "early"),
+        pytest.param("another scene", "early", marks=pytest.mark.long),
+        ("another scene", "late"),
+    ],
 )
 def test_what_is_set_while_training_is_kept(before: str, when: str, small_room: Path, tmp_path: Path) -> None:
     plain = api.train(small_room, tmp_path / "plain", CONFIG, analytic.SMALL)

@@ -433,6 +433,7 @@ def test_an_export_is_made_and_downloaded(browser: Any, of_demo: Viewer, tmp_pat
     page.close()
 
 
+@pytest.mark.long
 def test_a_crop_crops_every_tab_and_is_saved(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
     settled(page, viewer, session)

@@ -104,7 +104,7 @@ def test_one_thread_and_a_seed_give_the_same_scene(cut_out: Path, tmp_path: Path
     assert a["table"].tobytes() != c["table"].tobytes()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_interrupted_training_keeps_a_scene_and_resumes(
     cut_out: Path, tmp_path: Path, command: Command, sent: signal.Signals
 ) -> None:

@@ -247,8 +247,8 @@ def test_ctrl_c_leaves_nothing(
     "words",
     [
         ("export", "--to", "points", "-o", "out/a.ply"),
-        ("export", "-o", "out/a.spz", "--count", "3000000"),
-        ("export", "-o", "out/a.obj"),
+        pytest.param(("export", "-o", "out/a.spz", "--count", "3000000"), marks=pytest.mark.long),
+        pytest.param(("export", "-o", "out/a.obj"), marks=pytest.mark.long),
         ("share", "-o", "out/page"),
     ],
 )

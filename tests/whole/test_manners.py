@@ -79,8 +79,16 @@ def test_ctrl_c_before_the_command_s_first_line(tmp_path: Path, module: str) -> 
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "nerfscene: interrupted\n")
 
 
-@pytest.mark.parametrize("module", EARLY)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "module"),
+    [
+        *((signal.SIGINT, module) for module in EARLY),
+        *(
+            pytest.param(signal.SIGTERM, module, marks=[pytest.mark.long] * (i > 1))
+            for i, module in enumerate(EARLY)
+        ),
+    ],
+)
 def test_a_command_that_only_loads_modules_ends_at_once(
     trained: Path, module: str, number: signal.Signals
 ) -> None:
