@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
-from nerfscene.cameras.cube import shots
-from nerfscene.capture.folder import StageListener, short_names
-from nerfscene.config import PoseConfig
 from nerfscene.posing import begun, mapping, matching, zooms
 from nerfscene.posing.adjusting import refined
-from nerfscene.posing.copies import copy_index
+from nerfscene.posing.climb import ENOUGH, Climb, Job, report
 from nerfscene.posing.mapping import LITTLE, SOME, USUAL, Evidence, Model
 from nerfscene.posing.matching import Effort
-from nerfscene.posing.misplaced import agreement, without_misplaced
-from nerfscene.posing.pairs import Pair, groups
+from nerfscene.posing.misplaced import agreement
+from nerfscene.posing.pairs import groups
 from nerfscene.posing.rigs import cut_from_panoramas, set_rigs
-from nerfscene.types import Photo, PoseReport
+from nerfscene.types import PoseReport
 
-ENOUGH = 0.9  # if less than this fraction of the photos is posed, slower steps are worth it
 # The slowest step is worth it below MANY_ENOUGH with MANY_PHOTOS or more; with fewer, this rises to ENOUGH.
 MANY_PHOTOS = 100
 MANY_ENOUGH = 0.6
@@ -41,6 +35,7 @@ NEARER = 4.0  # degrees between the rays of the first two photos, for a new star
 # The steps in words, for the report; after "placing cameras", for progress.
 USUALLY = "one photo after another"
 FURTHER = "adding photos on less evidence"
+EXACTLY = "adjusted more often and more exactly"
 ANEW = "started with photos nearer to each other"
 EACH_LENS = "with a lens for each photo"
 BY_ZOOM = "with a lens for each zoom"
@@ -50,112 +45,20 @@ MORE_PAIRS = "with more pairs of photos compared"
 CAREFULLY = "again, more carefully"
 
 
-@dataclass(frozen=True)
-class Job:
-    """The photos to pose, the folder to work in, and the settings."""
-
-    folder: Path  # holds the copies of the photos in images/
-    photos: tuple[Photo, ...]
-    sizes: list[tuple[int, int]]  # of the copies: width, height
-    config: PoseConfig
-    progress: StageListener
-
-    @cached_property
-    def shots(self) -> list[int]:
-        """For each photo, the number of its shot: views cut from one panorama are one."""
-        return shots(self.photos)
-
-
-@dataclass
-class _Climb:
-    """What the steps so far have found. Mutable: every step updates it."""
-
-    job: Job
-    best: Model | None = None
-    found_by: str = "nothing"
-    models: int = 0
-    tried: list[str] = field(default_factory=list)
-    pairs: set[Pair] = field(default_factory=set)
-
-    @property
-    def total(self) -> int:
-        """The number of photos; the views cut from a panorama count as one."""
-        return max(self.job.shots) + 1
-
-    def links(self, fewest: int = matching.FEWEST_MATCHES) -> list[Pair]:
-        """Pairs of photos, by the numbers of their shots, that verified matches connect; sorted."""
-        shots = self.job.shots
-        pairs = ((shots[a], shots[b]) for a, b in matching.connections(self.database, fewest))
-        return sorted({(min(pair), max(pair)) for pair in pairs})
-
-    def posed(self) -> set[int]:
-        """The shots that the best model poses."""
-        model = self.best
-        names = [] if model is None else [model.image(i).name for i in model.reg_image_ids()]
-        return {self.job.shots[copy_index(name)] for name in names}
-
-    @property
-    def database(self) -> Path:
-        return self.job.folder / "database.db"
-
-    def complete(self) -> bool:
-        """Whether all photos are posed."""
-        return mapping.count(self.best) == self.total
-
-    def enough(self) -> bool:
-        """Whether so many photos are posed that slower steps are not worth it."""
-        return mapping.count(self.best) >= ENOUGH * self.total
-
-    def consider(self, models: list[Model], step: str, closer: float = 0.0) -> bool:
-        """Keeps the best of ``models`` if it is better than the best so far; returns whether it is.
-
-        Better means that it poses more photos, or as many with less than ``closer`` times the error.
-        """
-        photos, error = mapping.rank(self.best)
-        # One more photo is an improvement at any error; a smaller error alone is hardly ever worth a change.
-        return self._take(
-            models, step, lambda count, now, _: count > photos or (count == photos and now < closer * -error)
-        )
-
-    def consider_fitting(self, models: list[Model], step: str) -> bool:
-        """Keeps the best of ``models`` if it poses no fewer photos and more of their matches fit it.
-
-        Returns whether it does.
-        """
-        assert self.best is not None
-        photos, fits = mapping.count(self.best), agreement(self.best, self.database)
-        return self._take(
-            models, step, lambda count, _, model: count >= photos and agreement(model, self.database) > fits
-        )
-
-    def _take(self, models: list[Model], step: str, better: Callable[[int, float, Model], bool]) -> bool:
-        """Keeps the best of ``models`` if ``better`` says so of its number of photos, its error and itself.
-
-        Misplaced photos and implausible models are removed first, and models that agree are merged.
-        """
-        self.tried.append(step)
-        placed = [without_misplaced(model, self.database) for model in models]
-        plausible = [model for model in map(mapping.believable, placed) if model is not None]
-        for model in mapping.joined(plausible)[:1]:
-            count, error = mapping.rank(model)
-            if better(count, -error, model):
-                self.best, self.found_by, self.models = model, step, len(models)
-                return True
-        return False
-
-
 def climb(job: Job) -> tuple[Model | None, PoseReport]:
     """The best model that the steps find, None if they find none, and a report.
 
     Leaves the database that the model was made from in ``job.folder``/database.db.
     """
-    state = _Climb(job)
+    state = Climb(job)
     most = job.config.max_features // (2 if cut_from_panoramas(job.photos) else 1)  # in each of six views
     begun.features(job.folder, lambda: _find_features(job, matching.usual_effort(job.sizes, most), ""))
     _match(state, broad=False, stage="matching photos")
     _map(state, USUAL, USUALLY, "placing cameras")
     _extend(state, SOME)
     _start_anew(state)
+    if not state.enough() and _map_exactly(state, USUAL, USUALLY, "placing cameras"):
+        _extend(state, SOME)
     begun.forget(job.folder)  # these steps change the lenses or the matches
     if not state.enough():
         _without_focals(state)
@@ -166,7 +69,7 @@ def climb(job: Job) -> tuple[Model | None, PoseReport]:
         _more_pairs(state)
     if mapping.count(state.best) < _worth_care(state.total) * state.total:
         _carefully(state, Effort(-1, 2 * most, 0.004, 2))
-    return state.best, _report(state)
+    return state.best, report(state)
 
 
 def _worth_care(total: int) -> float:
@@ -180,7 +83,7 @@ def _find_features(job: Job, effort: Effort, suffix: str) -> None:
     set_rigs(job.folder / "database.db", job.photos, job.sizes)
 
 
-def _match(state: _Climb, broad: bool, stage: str) -> bool:
+def _match(state: Climb, broad: bool, stage: str) -> bool:
     """Matches the promising pairs that were not matched before; returns whether there were any."""
     job, database = state.job, state.database
     wanted = matching.pairs_to_match(database, job.shots, job.config.matcher, broad, job.progress)
@@ -208,20 +111,31 @@ def _placed_counter(job: Job, stage: str, already: int) -> Callable[[], None]:
     return one_more
 
 
-def _models(job: Job, evidence: Evidence, stage: str) -> list[Model]:
+def _models(job: Job, evidence: Evidence, stage: str, roughly: bool = True) -> list[Model]:
     """The models that incremental mapping builds from nothing."""
     placed = _placed_counter(job, stage, 2)
-    models = mapping.incremental_mapping(job.folder, evidence, job.config.seed, placed)
+    models = mapping.incremental_mapping(job.folder, evidence, job.config.seed, placed, roughly=roughly)
     job.progress(stage, 1.0)
     return models
 
 
-def _map(state: _Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
+def _map(state: Climb, evidence: Evidence, step: str, stage: str, closer: float = 0.0) -> bool:
     """Builds models from nothing and considers them; returns whether one is better than the best so far."""
     return state.consider(_models(state.job, evidence, stage), step, closer)
 
 
-def _extend(state: _Climb, evidence: Evidence) -> None:
+def _map_exactly(state: Climb, evidence: Evidence, step: str, stage: str) -> bool:
+    """The same again with the growing model adjusted better, if matches connect photos that were left out.
+
+    Of an office, photographed from within, that poses all 68 photos instead of 63.
+    """
+    if not _mappable(state):
+        return False
+    models = _models(state.job, evidence, f"{stage}, {EXACTLY}", roughly=False)
+    return state.consider(models, f"{step}, {EXACTLY}")
+
+
+def _extend(state: Climb, evidence: Evidence) -> None:
     """Adds the remaining photos to the best model, on less evidence than it was started with."""
     job = state.job
     if state.best is None or state.complete() or not _connected(state):
@@ -235,13 +149,13 @@ def _extend(state: _Climb, evidence: Evidence) -> None:
         state.found_by = f"{found_by.split(', then ')[0]}, then {FURTHER}"
 
 
-def _connected(state: _Climb) -> bool:
+def _connected(state: Climb) -> bool:
     """Whether any remaining photo shares matches with a posed one."""
     posed = state.posed()
     return any((a in posed) != (b in posed) for a, b in state.links(matching.FEWEST_RELAXED))
 
 
-def _start_anew(state: _Climb) -> None:
+def _start_anew(state: Climb) -> None:
     """If many matches contradict the model: starts with two other photos, then places all cameras at once.
 
     Mapping refines the poses of the first two photos but seldom corrects them. Two photos of something flat
@@ -262,7 +176,7 @@ def _start_anew(state: _Climb) -> None:
         _extend(state, SOME)
 
 
-def _without_focals(state: _Climb) -> None:
+def _without_focals(state: Climb) -> None:
     """Maps with COLMAP's guess instead of EXIF's focal lengths, which crops and digital zoom make wrong."""
     job, database = state.job, state.database
     if cut_from_panoramas(job.photos) or not any(photo.focal for photo in job.photos) or not _mappable(state):
@@ -274,7 +188,7 @@ def _without_focals(state: _Climb) -> None:
         matching.set_lenses(database, lenses)
 
 
-def _separate_zooms(state: _Climb) -> None:
+def _separate_zooms(state: Climb) -> None:
     """Maps with a lens for each photo to find out their zooms; then gives photos of one zoom a common lens.
 
     Only if photos are left out, or if the model fits badly with shared lenses and well with separate ones.
@@ -305,7 +219,7 @@ def _separate_zooms(state: _Climb) -> None:
         before.replace(database)
 
 
-def _zooms_may_differ(state: _Climb) -> bool:
+def _zooms_may_differ(state: Climb) -> bool:
     """Whether separate lenses might be better than shared ones."""
     if state.best is None or not state.complete():
         return _mappable(state)
@@ -323,13 +237,13 @@ def _worse(grouped: Model, separate: Model) -> bool:
     return bool(grouped.compute_mean_reprojection_error() > WORSE * least)
 
 
-def _at_once(state: _Climb) -> None:
+def _at_once(state: Climb) -> None:
     """Global mapping, if the matches can give more photos."""
     if _mappable(state) and state.consider(_global_mapping(state), AT_ONCE):
         _extend(state, SOME)
 
 
-def _global_mapping(state: _Climb) -> list[Model]:
+def _global_mapping(state: Climb) -> list[Model]:
     """The models of global mapping, which calibrates focal lengths unless all come from EXIF."""
     job, stage = state.job, f"placing {AT_ONCE}"
     job.progress(stage, 0.0)
@@ -339,22 +253,25 @@ def _global_mapping(state: _Climb) -> list[Model]:
     return models
 
 
-def _mappable(state: _Climb) -> bool:
+def _mappable(state: Climb) -> bool:
     """Whether matches connect more photos than are posed so far."""
     largest = groups(state.total, state.links())[0]
     return len(largest) > max(mapping.count(state.best), 2)
 
 
-def _more_pairs(state: _Climb) -> None:
+def _more_pairs(state: Climb) -> None:
     """Matches more pairs, then extends the best model; starts a new one if that is not enough."""
     if not _match(state, broad=True, stage="matching more photos"):
         return
     _extend(state, LITTLE)
+    stage = f"placing cameras, {MORE_PAIRS}"
     if not state.enough():
-        _map(state, LITTLE, MORE_PAIRS, f"placing cameras, {MORE_PAIRS}")
+        _map(state, LITTLE, MORE_PAIRS, stage)
+    if not state.enough():
+        _map_exactly(state, LITTLE, MORE_PAIRS, stage)
 
 
-def _carefully(state: _Climb, effort: Effort) -> None:
+def _carefully(state: Climb, effort: Effort) -> None:
     """Starts over with finer features; restores the previous database if this poses no more photos."""
     folder = state.job.folder
     database, before = folder / "database.db", folder / "before.db"
@@ -362,7 +279,9 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     usual_pairs, state.pairs = state.pairs, set()
     _find_features(state.job, effort, f" ({CAREFULLY})")
     _match(state, broad=True, stage=f"matching photos ({CAREFULLY})")
-    better = _map(state, LITTLE, CAREFULLY, f"placing cameras ({CAREFULLY})")
+    stage = f"placing cameras ({CAREFULLY})"
+    better = _map(state, LITTLE, CAREFULLY, stage)
+    better |= _map_exactly(state, LITTLE, CAREFULLY, stage)
     if not state.enough() and _mappable(state):
         stage = f"placing {AT_ONCE} ({CAREFULLY})"
         state.job.progress(stage, 0.0)
@@ -375,26 +294,3 @@ def _carefully(state: _Climb, effort: Effort) -> None:
     else:
         before.replace(database)
         state.pairs = usual_pairs
-
-
-def _report(state: _Climb) -> PoseReport:
-    """How the poses were found, and what they are like."""
-    links, posed, model = state.links(), state.posed(), state.best
-    shots = state.job.shots
-    names = short_names(list(dict.fromkeys(photo.panorama or photo.path for photo in state.job.photos)))
-    compared = {(shots[a], shots[b]) for a, b in state.pairs}
-    apart = [group for group in groups(state.total, links) if not posed & set(group)]
-    return PoseReport(
-        found_by=state.found_by,
-        tried=tuple(dict.fromkeys(state.tried)),
-        photos_posed=len(posed),
-        models=state.models,
-        pairs_compared=len({(min(pair), max(pair)) for pair in compared}),
-        pairs_connected=len(links),
-        points=0 if model is None else len(model.points3D),
-        observations=0 if model is None else int(model.compute_num_observations()),
-        track_length=0.0 if model is None else float(model.compute_mean_track_length()),
-        reprojection_error=0.0 if model is None else float(model.compute_mean_reprojection_error()),
-        apart=tuple(tuple(names[i] for i in group) for group in apart),
-        agreement=None if model is None else agreement(model, state.database),
-    )

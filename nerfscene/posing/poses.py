@@ -29,9 +29,10 @@ from nerfscene.config import PoseConfig
 from nerfscene.errors import NerfsceneError
 from nerfscene.posing import begun, mapping
 from nerfscene.posing.adjusting import finished
+from nerfscene.posing.climb import Job
 from nerfscene.posing.colours import colour
 from nerfscene.posing.copies import working_size, write_copies, write_masks
-from nerfscene.posing.ladder import Job, climb
+from nerfscene.posing.ladder import climb
 from nerfscene.posing.model_files import read_model
 from nerfscene.posing.room import check_writable, write_model
 from nerfscene.posing.sparse import not_connected_message, posed_from_photos

@@ -13,8 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from nerfscene.config import PoseConfig
 from nerfscene.posing import ladder, mapping, matching, zooms
+from nerfscene.posing.climb import Job
 from nerfscene.posing.copies import copy_index, copy_name
-from nerfscene.posing.ladder import Job, climb
+from nerfscene.posing.ladder import climb
 from nerfscene.posing.mapping import USUAL, Model
 from nerfscene.posing.misplaced import agreement, without_misplaced
 from nerfscene.posing.pairs import Pair
@@ -117,10 +118,11 @@ def test_global_mapping_is_tried_where_incremental_mapping_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = world(tmp_path)
-    monkeypatch.setattr(mapping, "incremental_mapping", lambda *_: [])
+    monkeypatch.setattr(mapping, "incremental_mapping", lambda *_, **__: [])
     model, report, told = climb_given(tmp_path, monkeypatch)
     assert report.found_by == ladder.AT_ONCE
-    assert report.tried == (ladder.USUALLY, ladder.EACH_LENS, ladder.AT_ONCE)
+    exactly = f"{ladder.USUALLY}, {ladder.EXACTLY}"
+    assert report.tried == (ladder.USUALLY, exactly, ladder.EACH_LENS, ladder.AT_ONCE)
     assert model is not None and posed(model) == list(range(12)) and worst(model, truth) < 0.01
     assert told[0] == "placing cameras" and told[-1] == "placing all cameras at once"
 
@@ -152,8 +154,8 @@ def begins_with(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mapper that finds this model when it begins anew; given a model to extend, it works as usual."""
     original = mapping.incremental_mapping
 
-    def first(*given: object) -> list[Model]:
-        return original(*given) if len(given) == 5 else [model]  # type: ignore[arg-type]
+    def first(*given: object, **how: bool) -> list[Model]:
+        return original(*given, **how) if len(given) == 5 else [model]  # type: ignore[arg-type]
 
     monkeypatch.setattr(mapping, "incremental_mapping", first)
 
@@ -171,6 +173,27 @@ def test_photos_with_little_evidence_are_added_to_the_model(
     assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
     assert report.found_by == f"{ladder.USUALLY}, then {ladder.FURTHER}"
     assert told == ["placing cameras", "placing the remaining photos"]
+
+
+def test_a_model_that_loses_photos_is_made_again_with_better_adjustments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = world(tmp_path)
+    original = mapping.incremental_mapping
+
+    def loses_photos(folder: Path, *given: object, roughly: bool = True) -> list[Model]:
+        if len(given) == 4:  # a model to extend: no photo fits it
+            return [given[3]]  # type: ignore[list-item]
+        (model,) = original(folder, *given, roughly=roughly)  # type: ignore[arg-type]
+        for key in (2, 5, 9) if roughly else ():
+            model.deregister_frame(model.image(key).frame_id)
+        return [model]
+
+    monkeypatch.setattr(mapping, "incremental_mapping", loses_photos)
+    whole, report, told = climb_given(tmp_path, monkeypatch)
+    assert whole is not None and posed(whole) == list(range(12)) and worst(whole, truth) < 1e-3
+    assert report.found_by == f"{ladder.USUALLY}, {ladder.EXACTLY}"
+    assert told[-1] == f"placing cameras, {ladder.EXACTLY}"
 
 
 def misplaced(model: Model, key: int) -> Model:
@@ -216,7 +239,7 @@ def turned(model: Model, keys: Sequence[int], degrees: Callable[[int], float]) -
 def first(wrong: Model, then: Callable[..., list[Model]]) -> Callable[..., list[Model]]:
     """A mapper that returns the wrong model once, and works as usual after that."""
     left = [[wrong]]
-    return lambda *given: left.pop() if left else then(*given)
+    return lambda *given, **how: left.pop() if left else then(*given, **how)
 
 
 def test_a_misplaced_group_of_photos_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,9 +272,9 @@ def test_a_model_that_most_matches_contradict_is_made_anew(
         assert agreement(bent, tmp_path / "database.db") < ladder.DOUBTFUL
     original, asked = mapping.incremental_mapping, []
 
-    def nearer(*given: Any) -> list[Model]:
+    def nearer(*given: Any, **how: bool) -> list[Model]:
         asked.append(given[1].first_angle)
-        return original(*given) if nearer_helps else [bent]
+        return original(*given, **how) if nearer_helps else [bent]
 
     monkeypatch.setattr(mapping, "incremental_mapping", first(bent, nearer))
     whole, report, told = climb_given(tmp_path, monkeypatch)
@@ -391,9 +414,9 @@ def test_lenses_stay_shared_where_one_for_each_photo_did_not_help(
     original = mapping.incremental_mapping
     seen = []
 
-    def without_one(folder: Path, *rest: object) -> list[Model]:
+    def without_one(folder: Path, *rest: object, **how: bool) -> list[Model]:
         seen.append(len({c.camera_id for c in zooms.lenses(folder / "database.db").values()}))
-        models = original(folder, *rest)  # type: ignore[arg-type]
+        models = original(folder, *rest, **how)  # type: ignore[arg-type]
         for model in models:
             model.deregister_frame(model.image(12).frame_id)
         return models
@@ -416,10 +439,10 @@ def test_a_wrong_focal_length_in_exif_is_done_without(
     truth = world(tmp_path)
     original = mapping.incremental_mapping
 
-    def only_without(folder: Path, *rest: object) -> list[Model]:
+    def only_without(folder: Path, *rest: object, **how: bool) -> list[Model]:
         with pycolmap.Database.open(folder / "database.db") as database:
             known = [camera.has_prior_focal_length for camera in database.read_all_cameras()]
-        return [] if any(known) else original(folder, *rest)  # type: ignore[arg-type]
+        return [] if any(known) else original(folder, *rest, **how)  # type: ignore[arg-type]
 
     with pycolmap.Database.open(tmp_path / "database.db") as database:
         (camera,) = database.read_all_cameras()
