@@ -1,8 +1,8 @@
 # On a fresh machine with Python 3.11+, a C++17 compiler and make:
 #   make demo         poses, trains and films the capture in data/demo
 #   make serve        opens the page where photos become scenes; make serve HOST=0.0.0.0 for phones too
-#   make test         builds everything and passes the tests, but for the long ones, about 10 minutes on two cores
-#   make test-all     passes the long ones too, about 20 minutes on two cores
+#   make test         builds everything and passes the tests, but for the long ones
+#   make test-all     passes the long ones too
 #   make journey      goes the whole way from a phone's photos to a shared scene in a real browser, some minutes
 #   make lint         ruff and mypy
 #   make fuzz         gives a thousand damaged inputs to every reader, about 2 minutes on two cores
