@@ -225,6 +225,7 @@ def test_a_desk_looks_around_by_mouse_and_keys(browser: Any, made: Path) -> None
         assert not opened.wrong
 
 
+@pytest.mark.long
 def test_one_file_from_a_disk_is_a_page_for_a_phone(browser: Any, made: Path, scene: Scene) -> None:
     with Opened(browser, (made / "page.html").as_uri(), PHONE) as opened:
         page = opened.ready().page

@@ -161,7 +161,7 @@ def test_occupancy_updates_can_be_switched_off(device: Any) -> None:
     assert np.array_equal(trained.case.occupancy, before)
 
 
-@pytest.mark.parametrize("name", ("bounded, network", "unbounded"))
+@pytest.mark.parametrize("name", (pytest.param("bounded, network", marks=pytest.mark.long), "unbounded"))
 def test_threads_may_run_in_any_order(device: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if device.device_name() != "emulated GPU":
         pytest.skip("a card's threads run as they like")

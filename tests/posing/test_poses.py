@@ -338,6 +338,7 @@ def test_the_same_seed_gives_the_same_cameras_and_says_how_far_it_is(
         assert fractions == sorted(fractions) and fractions[-1] == 1
 
 
+@pytest.mark.long
 def test_of_two_places_the_one_with_more_photos_is_taken_with_a_warning(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     write_views(photos, "place", truth(6), seed=1)

@@ -110,6 +110,7 @@ def given_cameras(folder: Path, cameras: list[Array]) -> PosedCapture:
     return PosedCapture(folder, "transforms", views, len(views))
 
 
+@pytest.mark.long
 def test_given_cameras_of_panoramas_get_points_and_move_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_job_is_done_in_a_process_of_its_own(
     assert ready == "The film of A room / of mine is ready" and " failed: no camera path" in failed
 
 
+@pytest.mark.long
 def test_a_training_outlives_its_server(opened: Shop, room: Path) -> None:
     """After a kill -9 of the server its job saves and leaves; the next one goes on from there."""
     row = a_scene(opened, room)

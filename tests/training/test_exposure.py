@@ -209,6 +209,7 @@ def test_drifting_exposures_are_found(room: Path, tmp_path: Path, monkeypatch: p
     assert np.abs(later - found).max() < 0.05 and more.gain == pytest.approx(scene.gain, rel=0.05)
 
 
+@pytest.mark.long
 def test_exposures_that_hardly_differ_are_left_to_the_field(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_bounded_scene_reaches_its_floor(cut_out: Path, tmp_path: Path) -> None:
     assert 0.005 < np.unpackbits(made.field.occupancy.view(np.uint8)).mean() < 0.8
 
 
+@pytest.mark.long
 def test_empty_space_is_found_soon(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until then every ray is sampled all along, which is slow."""
     monkeypatch.setattr(record, "with_edges", lambda field, *_: field)  # as training itself has it

@@ -148,7 +148,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return analytic.write_room(tmp_path_factory.mktemp("capture"), 12, SIZE)
 
 
-LONG = {"05_another_field", "11_export"}  # a slow field, and all kinds of exports
+LONG = {"05_another_field", "10_masks", "11_export"}
 
 
 @pytest.mark.parametrize(
