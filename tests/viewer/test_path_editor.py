@@ -427,7 +427,6 @@ def test_what_cant_be_encoded_is_said_and_nothing_is_left(
         assert film.job is None and not os.listdir(tempfile.gettempdir())
 
 
-@pytest.mark.long
 def test_a_film_is_cancelled_and_leaves_nothing(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(viewer) as client:
         film, path = client.panels.film, client.panels.path
