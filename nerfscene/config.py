@@ -71,7 +71,7 @@ class FieldConfig:
     from one side. A few wide levels suit a CPU's caches."""
     log2_table: int | None = None
     """log2 of the largest number of table entries per level (6 to 24).
-    When not given: depends on the photos' size, and is larger on a GPU."""
+    When not given: depends on the photos' size and the time, and is larger for cut-outs on a GPU."""
     base_resolution: int = 16
     """Cells along a side of the coarsest level."""
     finest_resolution: int | None = None

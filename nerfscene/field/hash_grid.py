@@ -24,6 +24,9 @@ LEVELS, FEATURES = 4, 8  # levels of the hash grid, features per level
 # A GPU has time for more levels, a larger table and a finer grid (see docs/benchmarks-history.md).
 GPU_BOUNDED_LEVELS, GPU_BOUNDED_FEATURES = 8, 4
 GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER = 2, 4.0  # added to log2_table; factor of the finest resolution
+# Added to log2_table for photographs not taken from one side. Where training is short, a larger table
+# is not worth the time that its memory takes. On a GPU only the smaller one was tried.
+AROUND_ROWS, AROUND_ROWS_LONG = 1, 2
 UNBOUNDED_CONE = 0.006  # an unbounded scene's step, as a fraction of the distance
 # Space laid out along the view: a photo fills most of the cube's width, so the grid can be coarser, and cells
 # that surfaces take are more. More levels, narrow and close to each other, gain more there than they cost.
@@ -75,29 +78,43 @@ def make_space(unbounded: bool, near: float, occupancy_resolution: int) -> Space
 
 
 def resolve(
-    config: FieldConfig, photo_side: float, unbounded: bool, on_gpu: bool = False, ahead: bool = False
+    config: FieldConfig,
+    photo_side: float,
+    unbounded: bool,
+    on_gpu: bool = False,
+    ahead: bool = False,
+    long: bool = False,
 ) -> FieldConfig:
-    """Fills in the settings that are None, by the photos' size and the device that trains.
+    """Fills in the settings that are None, by the photos' size, the device that trains, and for how long.
 
     ``photo_side`` is √(pixels of a photo). A grid finer than the photos' detail only adds noise and cache
     misses; photos twice as large along a side get a table twice as large. ``ahead``: the space is laid out
-    along the view.
+    along the view. ``long``: training has the time to fill a larger table.
     """
     log2_table, levels, features = config.log2_table, config.levels, config.features
     large = on_gpu and not unbounded
-    rows, finer = (GPU_BOUNDED_ROWS, GPU_BOUNDED_FINER) if large else (AHEAD_ROWS if ahead else 0, 1.0)
+    finer = GPU_BOUNDED_FINER if large else 1.0
     if levels is None:
         levels = GPU_BOUNDED_LEVELS if large else AHEAD_LEVELS if ahead else LEVELS
     if features is None:
         features = GPU_BOUNDED_FEATURES if large else AHEAD_FEATURES if ahead else FEATURES
     if log2_table is None:
-        by_size = round(np.log2(photo_side / 400)) + (18 if unbounded and on_gpu else 17) + rows
+        by_size = round(np.log2(photo_side / 400)) + 17 + _more_rows(unbounded, on_gpu, ahead, long)
         log2_table = int(np.clip(by_size, 14, 20))
     finest = config.finest_resolution
     if finest is None:
         each = FINEST_AHEAD if ahead else FINEST_AROUND if unbounded else FINEST_BOUNDED
         finest = int(np.clip(photo_side * each * finer, 128, 4096))
     return replace(config, levels=levels, features=features, log2_table=log2_table, finest_resolution=finest)
+
+
+def _more_rows(unbounded: bool, on_gpu: bool, ahead: bool, long: bool) -> int:
+    """What is added to log2_table for the kind of capture and the device; see ``resolve``."""
+    if not unbounded:
+        return GPU_BOUNDED_ROWS if on_gpu else 0
+    if ahead:
+        return AHEAD_ROWS + on_gpu
+    return AROUND_ROWS_LONG if long and not on_gpu else AROUND_ROWS
 
 
 def grid_of(config: FieldConfig) -> GridLayout:

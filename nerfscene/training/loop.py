@@ -38,7 +38,7 @@ from nerfscene.training.run import (
     turn_pixels,
     with_begun_field,
 )
-from nerfscene.training.schedule import budget, downscale_for, options_at, suit_few_photos
+from nerfscene.training.schedule import budget, downscale_for, options_at, suit_few_photos, trains_long
 from nerfscene.types import PosedCapture
 
 SLICE = 0.25  # seconds: how long the kernels run between checks of the clock, ``control`` and Ctrl-C
@@ -120,7 +120,7 @@ def begin(
     if saved is not None:
         refuse_moved(data.placement, posed, saved, folder)
         data, field_config = with_begun_field(data, field_config, saved.field)
-    run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras)
+    run = new_run(data, field_config, config.seed, config.backend, config.refine_cameras, trains_long(config))
     record = begin_record(posed, data, run, folder, config, saved is None and scenes.is_scene(folder))
     if saved is None:
         start(run, data, config)

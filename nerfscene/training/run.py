@@ -92,17 +92,23 @@ def finished(run: Run, config: TrainConfig) -> bool:
 
 
 def new_run(
-    data: TrainingSet, field_config: FieldConfig, seed: int, backend_name: str = "auto", refine: bool = True
+    data: TrainingSet,
+    field_config: FieldConfig,
+    seed: int,
+    backend_name: str = "auto",
+    refine: bool = True,
+    long: bool = False,
 ) -> Run:
     """A run that has not started.
 
-    refine: refine cameras too, except for cut-outs, which come from renderers with exact cameras.
+    refine: refine cameras too, except for cut-outs, which come from renderers with exact cameras. long: see
+    ``hash_grid.resolve``.
     Raises NerfsceneError if the backend can't be used, or for field settings out of range.
     """
     module = backend.load(backend_name)
     space = data.space
     on_gpu, ahead = backend.on_gpu(module), space.view is not None
-    config = resolve(field_config, data.photo_side, space.unbounded, on_gpu, ahead)
+    config = resolve(field_config, data.photo_side, space.unbounded, on_gpu, ahead, long)
     field, master = new_field(config, data.space, seed)
     field.occupancy[:] = data.allowed
     cells = data.space.occupancy_resolution**3

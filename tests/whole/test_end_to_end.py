@@ -29,6 +29,7 @@ from nerfscene.measuring.metrics import psnr
 from nerfscene.scene import folder as scene
 from nerfscene.scene.output_folder import SOURCE
 from nerfscene.training import record
+from nerfscene.training.schedule import trains_long
 from nerfscene.types import Camera
 
 SMALL_FLAGS = ("--field.occupancy-resolution", 32)
@@ -209,7 +210,19 @@ def test_a_cut_out_gets_a_finer_field_on_a_gpu() -> None:
     asked = FieldConfig(levels=5, features=2, log2_table=15, finest_resolution=300)
     assert resolve(asked, 800.0, False, True) == asked
     cpu, gpu = (resolve(FieldConfig(), 800.0, True, on_gpu) for on_gpu in (False, True))
-    assert gpu == replace(cpu, log2_table=19) and cpu.log2_table == 18  # photographs: only a larger table
+    assert gpu == cpu and cpu.log2_table == 19
+
+
+def test_long_trainings_of_photographs_get_a_larger_table() -> None:
+    long, short = (resolve(FieldConfig(), 400.0, True, long=long) for long in (True, False))
+    assert long == replace(short, log2_table=19) and short.log2_table == 18
+    longest, first = (resolve(FieldConfig(), 400.0, False, long=long) for long in (True, False))
+    assert longest == first and first.log2_table == 17
+    assert not trains_long(TrainConfig(time=59.0)) and trains_long(TrainConfig(time=60.0))
+    assert not trains_long(TrainConfig(steps=3499)) and trains_long(TrainConfig(steps=3500))
+    assert trains_long(TrainConfig(quality="1min")) and not trains_long(
+        TrainConfig(quality="best", time=30.0)
+    )
 
 
 def test_resuming_keeps_the_field_that_was_begun(cut_out: Path, tmp_path: Path) -> None:
