@@ -137,6 +137,7 @@ def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.abs(coarse(one) - coarse(other)).mean())
 
 
+@pytest.mark.long
 def test_a_page_on_a_static_host_shows_the_scene_as_we_do(browser: Any, made: Path, scene: Scene) -> None:
     with served(made) as host:
         opened = Opened(browser, host + "page/", DESK)

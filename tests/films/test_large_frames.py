@@ -100,6 +100,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the most memory is counted in other units")
+@pytest.mark.long
 def test_4k_in_av1_takes_little_memory(tmp_path: Path) -> None:
     if not codecs.has(codecs.known("av1")):
         pytest.skip("this PyAV has no encoder for AV1")

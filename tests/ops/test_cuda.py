@@ -344,6 +344,7 @@ def test_threads_may_share_a_module(device: Any) -> None:
     assert all(np.array_equal(p, pictures[0]) for p in pictures)
 
 
+@pytest.mark.long
 def test_a_scene_trained_on_the_device_renders_on_the_processor(
     device: Any, cut_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

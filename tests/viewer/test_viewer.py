@@ -308,6 +308,7 @@ def test_the_first_picture_is_clear_at_once(tab: Tab) -> None:
     assert set(opacities) == {1}, opacities
 
 
+@pytest.mark.long
 def test_splats_stand_in_while_moving(browser: Any, viewer: Viewer) -> None:
     page, session = open_tab(browser, viewer)
 
