@@ -13,8 +13,8 @@ from nerfscene.types import PosedCapture
 QUALITIES = {"1min": (60.0, 640), "5min": (300.0, 1000), "20min": (1200.0, 1600), "best": (14400.0, 2400)}
 # How often a quality that takes as long as it takes has each pixel of the training photos seen, on average.
 PASSES = {"best": 30.0}
-# From so many seconds or steps on, a larger hash table is worth its time. Two slow cores make 3,500 a minute.
-LONG_SECONDS, LONG_STEPS = 60.0, 3500
+# From so many seconds or steps on, a larger hash table is worth its time; two slow cores make 5,000 in 100 s.
+LONG_SECONDS, LONG_STEPS = 100.0, 5000
 OCCUPANCY_THRESHOLD = 0.01
 # Weight and distance (scene units) of the loss that pushes plain sky away from the cameras. Otherwise sky
 # stays where it first formed, even in front of a house; pushing it farther than this takes ever longer.

@@ -218,9 +218,9 @@ def test_long_trainings_of_photographs_get_a_larger_table() -> None:
     assert long == replace(short, log2_table=19) and short.log2_table == 18
     longest, first = (resolve(FieldConfig(), 400.0, False, long=long) for long in (True, False))
     assert longest == first and first.log2_table == 17
-    assert not trains_long(TrainConfig(time=59.0)) and trains_long(TrainConfig(time=60.0))
-    assert not trains_long(TrainConfig(steps=3499)) and trains_long(TrainConfig(steps=3500))
-    assert trains_long(TrainConfig(quality="1min")) and not trains_long(
+    assert not trains_long(TrainConfig(time=99.0)) and trains_long(TrainConfig(time=100.0))
+    assert not trains_long(TrainConfig(steps=4999)) and trains_long(TrainConfig(steps=5000))
+    assert trains_long(TrainConfig(quality="5min")) and not trains_long(
         TrainConfig(quality="best", time=30.0)
     )
 
